@@ -1,0 +1,184 @@
+"""The whole journey on a generated shop of any size, with the same SQL's time in bare DuckDB beside it.
+
+    python -m benchmarks.journey --generate 1000000
+    python -m benchmarks.journey --generate 10000000 --bare-only
+
+Prints one JSON line: each stage's seconds, rows and rates. The stack must be up (`make up`) unless --bare-only.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from demo import environment, follow, replay, report, source
+from demo.datasets import Dataset
+from demo.history import folded
+from demo.http import Http, RequestFailed
+from demo.journey import JourneyFailed, Timings, land, send_events
+from demo.rejects import Rejects
+from demo.replay import ReplayFailed
+from demo.sessions import Event
+from demo.split import Split, cutoff_of
+from demo.terminal import Progress
+
+BARE_SQL = Path(__file__).with_suffix(".sql")
+LINES_PER_FILE = 50_000
+
+
+def raw_line(event: Event, is_bot: bool) -> dict[str, Any]:
+    """What collect makes of an event, as far as the SQL looks at it."""
+    server = {"event_time_ms": event["client_time_ms"], "is_bot": is_bot, "source": "events"}
+    return {**event, "server": server}
+
+
+def write_raw(dataset: Dataset, directory: Path) -> int:
+    """The data set as raw gzip JSON lines, as Firehose would leave them; returns how many."""
+    written = 0
+    progress = Progress("writing raw lines", dataset.expected)
+    events = dataset.read(Rejects())
+    while chunk := list(islice(events, LINES_PER_FILE)):
+        with gzip.open(directory / f"{written:012d}.gz", "wt", compresslevel=1) as file:
+            for event in chunk:
+                line = raw_line(event, dataset.is_bot(event["client_id"]))
+                file.write(json.dumps(line, separators=(",", ":")) + "\n")
+        written += len(chunk)
+        progress.update(written)
+    progress.finish(written)
+    return written
+
+
+def bare_duckdb(dataset: Dataset, memory_limit: str) -> dict[str, Any]:
+    """Load, staging, sessions and training interactions as plain DuckDB, statement by statement."""
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="tugboat-bare-") as name:
+        directory = Path(name)
+        rows = write_raw(dataset, directory)
+        connection = duckdb.connect(str(directory / "bare.duckdb"))
+        connection.execute(f"SET memory_limit = '{memory_limit}'")
+        connection.execute("SET preserve_insertion_order = false")
+        total_s = 0.0
+        for title, statement in statements(BARE_SQL.read_text()):
+            started_s = time.perf_counter()
+            connection.execute(statement.replace("{raw}", str(directory / "*.gz")))
+            seconds = time.perf_counter() - started_s
+            total_s += seconds
+            (count,) = connection.execute(f"SELECT count(*) FROM {title}").fetchone() or (0,)
+            figures[title] = {"seconds": round(seconds, 2), "rows": count}
+        connection.close()
+    return {
+        **figures,
+        "raw_rows": rows,
+        "seconds": round(total_s, 2),
+        "rows_per_s": round(rows / max(total_s, 1e-9)),
+    }
+
+
+def statements(text: str) -> list[tuple[str, str]]:
+    """The statements of the .sql, each with the table it makes."""
+    found = []
+    for statement in text.split(";"):
+        code = "\n".join(
+            line for line in statement.splitlines() if not line.lstrip().startswith("--")
+        ).strip()
+        if code:
+            found.append((code.split()[2], code))
+    return found
+
+
+def through_the_stack(dataset: Dataset, options: argparse.Namespace) -> dict[str, Any]:
+    """Replay, landing, pipeline, report, each with its seconds."""
+    where = environment.from_variables()
+    timings = Timings()
+    split = Split(dataset, cutoff_of(dataset))
+    with Rejects() as rejects:
+        sent, watch = send_events(where, split, rejects, options.connections, timings)
+    land(watch, sent, options.landing_timeout, timings)
+    client = where.client("stepfunctions")
+    wanted = {**follow.execution_input(options), "shop_id": dataset.shop_id}
+    with timings.stage("pipeline"):
+        execution = follow.start(client, where.state_machine_arn(), wanted)
+        story = follow.follow(client, execution, sys.stderr)
+    now = datetime.now(UTC)
+    states = {
+        state.name: {"seconds": round(state.seconds(now), 2), **state.figures}
+        for state in folded(story.states)
+        if state.kind == "Task"
+    }
+    figures: dict[str, Any] = {
+        "status": story.status,
+        "sent": sent.sent,
+        "replay_events_per_s": round(sent.rate),
+        "states": states,
+    }
+    if story.status == "SUCCEEDED" and options.max_prefixes:
+        with timings.stage("report"):
+            judged = report.measure(
+                Http(report.THREADS),
+                where.api_url,
+                split.training_sessions(),
+                split.test_sessions(),
+                shop_id=dataset.shop_id,
+                max_prefixes=options.max_prefixes,
+            )
+        figures["report"] = judged.figures()
+    figures["stages_s"] = {name: round(seconds, 2) for name, seconds in timings.stages}
+    return figures
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print one JSON line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.journey",
+        description="Time every stage of the journey, and the same SQL in bare DuckDB.",
+        epilog="example: python -m benchmarks.journey --generate 1000000 > benchmarks/results/journey-1m.json",
+    )
+    source.add_arguments(parser)
+    replay.add_arguments(parser)
+    follow.add_arguments(parser)
+    parser.add_argument("--bare-only", action="store_true", help="only the bare DuckDB; needs no stack")
+    parser.add_argument("--no-bare", action="store_true", help="only the stack")
+    parser.add_argument("--bare-memory", default="4GB", help="DuckDB's memory limit (default %(default)s)")
+    parser.add_argument(
+        "--max-prefixes", type=int, default=500, help="of the report; 0 leaves it out (default 500)"
+    )
+    parser.add_argument(
+        "--landing-timeout", type=float, default=600.0, metavar="SECONDS", help="default %(default)s"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        dataset = source.from_options(options)
+        figures: dict[str, Any] = {
+            "benchmark": "journey",
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "data": dataset.name,
+            "cores": os.cpu_count(),
+        }
+        if not options.bare_only:
+            figures["stack"] = through_the_stack(dataset, options)
+        if not options.no_bare:
+            figures["bare_duckdb"] = bare_duckdb(dataset, options.bare_memory)
+    except (
+        source.UnknownLayout,
+        environment.NotDeployed,
+        ReplayFailed,
+        JourneyFailed,
+        RequestFailed,
+    ) as failed:
+        print(f"journey: {failed}", file=sys.stderr)
+        return 1
+    print(json.dumps(figures))
+    return 0 if options.bare_only or figures["stack"]["status"] == "SUCCEEDED" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

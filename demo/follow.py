@@ -1,0 +1,193 @@
+"""Start or follow an execution of the pipeline, with a live view of its states.
+
+python -m demo.follow --full-refresh
+python -m demo.follow --execution arn:aws:states:...
+"""
+
+import argparse
+import json
+import sys
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from demo import environment
+from demo.environment import Environment
+from demo.history import State, Story, folded, read_history, tell
+from demo.terminal import duration
+
+POLL_S = 1.0
+OVER = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
+MARKS = {"running": ">", "retrying": "~", "done": "+", "failed": "x", "caught": "!"}
+
+
+def execution_input(options: argparse.Namespace) -> dict[str, Any]:
+    """What the flags ask of the pipeline."""
+    wanted: dict[str, Any] = {
+        "full_refresh": options.full_refresh,
+        "skip_training": options.skip_training,
+        "tune": options.tune,
+    }
+    if options.hyperparameter:
+        wanted["hyperparameters"] = dict(pair.split("=", 1) for pair in options.hyperparameter)
+    return wanted
+
+
+def _pair(text: str) -> str:
+    if "=" not in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as epochs=3")
+    return text
+
+
+def start(client: Any, state_machine_arn: str, wanted: dict[str, Any]) -> str:
+    """Start an execution; its name becomes the run_id of every step."""
+    name = f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
+    started = client.start_execution(stateMachineArn=state_machine_arn, name=name, input=json.dumps(wanted))
+    return str(started["executionArn"])
+
+
+def latest(client: Any, state_machine_arn: str) -> str | None:
+    """The execution that was started last."""
+    found = client.list_executions(stateMachineArn=state_machine_arn, maxResults=1)["executions"]
+    return str(found[0]["executionArn"]) if found else None
+
+
+def line_of(state: State, now: datetime) -> str:
+    """One state on one line."""
+    figures = ", ".join(f"{key}={value}" for key, value in state.figures.items() if key != "caught")
+    tries = f"  try {state.attempts}" if state.attempts > 1 else ""
+    text = (
+        f"{MARKS[state.status]} {state.name:<28} {state.status:<9} {duration(state.seconds(now)):>12}{tries}"
+    )
+    return f"{text}  {figures}".rstrip()
+
+
+class View:
+    """Draws the states: in place on a terminal, otherwise a line for each change."""
+
+    def __init__(self, out: TextIO, width: int = 160) -> None:
+        self._out, self._width = out, width
+        self._tty = out.isatty()
+        self._drawn = 0
+        self._told: set[str] = set()
+
+    def draw(self, story: Story, now: datetime) -> None:
+        """Show the story as it is now."""
+        states = folded(story.states)
+        if self._tty:
+            lines = [line_of(state, now)[: self._width] for state in states]
+            up = f"\x1b[{self._drawn}A" if self._drawn else ""
+            self._out.write(up + "".join(f"\x1b[2K{line}\n" for line in lines))
+            self._drawn = len(lines)
+        else:
+            for position, state in enumerate(states):
+                for count, failure in enumerate(state.failures, 1):
+                    self._tell(f"{position}/failure/{count}", f"  {state.name}, try {count}: {failure[:400]}")
+                if state.status != "retrying" and not (state.visits > 1 and state.status == "running"):
+                    self._tell(f"{position}/{state.status}", line_of(state, now))
+        self._out.flush()
+
+    def _tell(self, key: str, line: str) -> None:
+        if key not in self._told:
+            self._told.add(key)
+            self._out.write(line + "\n")
+
+
+def follow(client: Any, execution_arn: str, out: TextIO, poll_s: float = POLL_S) -> Story:
+    """Draw until the execution is over, and tell its story."""
+    view = View(out)
+    while True:
+        status = client.describe_execution(executionArn=execution_arn)
+        story = tell(read_history(client, execution_arn))
+        # The history may lag behind the status; the status decides when to stop.
+        if status["status"] in OVER:
+            story.status = status["status"]
+            story.error = story.error or str(status.get("error", ""))
+            story.cause = story.cause or str(status.get("cause", ""))
+        view.draw(story, datetime.now(UTC))
+        if story.status in OVER:
+            return story
+        time.sleep(poll_s)
+
+
+def explain(story: Story, execution_arn: str, where: Environment) -> str:
+    """What failed, why, and where to look."""
+    run_id = execution_arn.rsplit(":", 1)[1]
+    failed = [state for state in story.states if state.status in ("failed", "caught") and state.failures]
+    lines = [f"The run {run_id} ended as {story.status}."]
+    if story.error or story.cause:
+        lines += [f"  error: {story.error}", f"  cause: {story.cause[:2000]}"]
+    for state in failed:
+        lines.append(
+            f"  state {state.name} failed {len(state.failures)} times, at last with {state.failures[-1][:1000]}"
+        )
+    logs = f"/aws/lambda/tugboat-{where.stage}-*, /aws/sagemaker/TrainingJobs (CloudWatch log groups)"
+    local_logs = where.logs_dir or (".local/logs" if where.is_local else None)
+    lines.append(f"  look at: {f'{local_logs}/ or `make logs`, and ' if local_logs else ''}{logs}")
+    lines.append("  what was published before is still being served")
+    return "\n".join(lines)
+
+
+def run(where: Environment, wanted: dict[str, Any], execution_arn: str | None = None) -> Story:
+    """Start an execution unless one is given, follow it, and say what a person needs."""
+    client = where.client("stepfunctions")
+    arn = execution_arn or start(client, where.state_machine_arn(), wanted)
+    print(f"execution {arn}", flush=True)
+    story = follow(client, arn, sys.stdout)
+    if story.status != "SUCCEEDED":
+        print(explain(story, arn, where), file=sys.stderr)
+    return story
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that become the execution's input."""
+    parser.add_argument(
+        "--full-refresh", action="store_true", help="rebuild every table instead of the new rows only"
+    )
+    parser.add_argument("--skip-training", action="store_true", help="stop after validation")
+    parser.add_argument("--tune", action="store_true", help="search for settings instead of one training job")
+    parser.add_argument(
+        "--hyperparameter",
+        action="append",
+        type=_pair,
+        metavar="NAME=VALUE",
+        help="a setting for the training job; may be given several times",
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0 only if the execution succeeded."""
+    parser = argparse.ArgumentParser(
+        prog="python -m demo.follow",
+        description="Start or follow one execution of the pipeline.",
+        epilog="example: python -m demo.follow --full-refresh",
+    )
+    add_arguments(parser)
+    parser.add_argument("--execution", metavar="ARN", help="follow this execution instead of starting one")
+    parser.add_argument("--latest", action="store_true", help="follow the execution started last")
+    options = parser.parse_args(arguments)
+    try:
+        where = environment.from_variables()
+        arn = options.execution
+        if options.latest:
+            arn = latest(where.client("stepfunctions"), where.state_machine_arn())
+            if arn is None:
+                print("follow: nothing has run yet; start one without --latest", file=sys.stderr)
+                return 1
+        return 0 if run(where, execution_input(options), arn).status == "SUCCEEDED" else 1
+    except environment.NotDeployed as unknown:
+        print(f"follow: {unknown}", file=sys.stderr)
+        return 1
+    except (BotoCoreError, ClientError) as error:
+        print(f"follow: {error}. Is the stack up and deployed? `make status` says.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nfollow: stopped looking; the execution goes on. --latest follows it again.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

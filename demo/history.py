@@ -1,0 +1,256 @@
+"""A state machine's execution history, told as states: when each began, ended, was retried or failed."""
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+HistoryEvent = dict[str, Any]
+
+# What a person wants to see of a step's output, in this order; see the payloads of each step in docs/architecture.md.
+KEY_FIGURES = (
+    "files_loaded",
+    "rows_loaded",
+    "files_skipped",
+    "files_failed",
+    "passed",
+    "checks",
+    "failures",
+    "interactions",
+    "sessions",
+    "items",
+    "snapshot_id",
+    "valid_hr_at_20",
+    "valid_mrr_at_20",
+    "hr_at_20",
+    "mrr_at_20",
+    "model_version",
+    "endpoint_config_name",
+    "endpoint_status",
+    "proved",
+    "golden_sessions",
+    "status",
+)
+FAILURES = ("Failed", "TimedOut", "Aborted")
+
+
+@dataclass
+class State:
+    """One visit of one state."""
+
+    name: str
+    kind: str
+    entered: datetime
+    exited: datetime | None = None
+    failures: list[str] = field(default_factory=list)
+    figures: dict[str, str] = field(default_factory=dict)
+    status: str = "running"
+    visits: int = 1
+
+    @property
+    def attempts(self) -> int:
+        """How often its task was tried so far."""
+        return len(self.failures) + (0 if self.status in ("failed", "caught") else 1)
+
+    def seconds(self, now: datetime) -> float:
+        """How long it took, or has taken."""
+        return max(0.0, ((self.exited or now) - self.entered).total_seconds())
+
+
+@dataclass
+class Story:
+    """An execution as far as its history tells."""
+
+    states: list[State] = field(default_factory=list)
+    status: str = "RUNNING"
+    error: str = ""
+    cause: str = ""
+
+
+HIDDEN_KINDS = ("Choice", "Pass", "Succeed")
+
+
+def folded(states: list[State]) -> list[State]:
+    """The states worth a line each: no decisions, and a state that is polled in a loop only once."""
+    found: dict[str, State] = {}
+    for state in states:
+        if state.kind in HIDDEN_KINDS:
+            continue
+        earlier = found.get(state.name)
+        if earlier is None:
+            found[state.name] = replace(state, failures=list(state.failures))
+        else:
+            earlier.visits += 1
+            earlier.exited, earlier.status = state.exited, state.status
+            earlier.figures = state.figures or earlier.figures
+            earlier.failures += state.failures
+    return list(found.values())
+
+
+def _details(event: HistoryEvent) -> dict[str, Any]:
+    return next(
+        (value for key, value in event.items() if key.endswith("EventDetails") and isinstance(value, dict)),
+        {},
+    )
+
+
+def read_history(client: Any, execution_arn: str) -> list[HistoryEvent]:
+    """The whole history, oldest first, however many pages it has."""
+    events: list[HistoryEvent] = []
+    token: dict[str, str] = {}
+    while True:
+        page = client.get_execution_history(
+            executionArn=execution_arn,
+            maxResults=1000,
+            includeExecutionData=True,
+            reverseOrder=False,
+            **token,
+        )
+        events += page["events"]
+        if not page.get("nextToken"):
+            return events
+        token = {"nextToken": page["nextToken"]}
+
+
+def tell(events: list[HistoryEvent]) -> Story:
+    """Follow each event back to the state it belongs to."""
+    story = Story()
+    state_of: dict[int, State] = {}
+    for event in events:
+        kind, details = event["type"], _details(event)
+        if kind.endswith("StateEntered"):
+            state = State(
+                str(details.get("name", "?")), kind.removesuffix("StateEntered"), event["timestamp"]
+            )
+            state.figures = {"input": str(details.get("input", ""))}
+            story.states.append(state)
+            state_of[event["id"]] = state
+            continue
+        owner = state_of.get(event.get("previousEventId", 0))
+        if owner is not None:
+            state_of[event["id"]] = owner
+        if kind.startswith("Execution"):
+            _end(story, kind, details)
+        elif kind.endswith("StateExited"):
+            left = _left(story, owner, str(details.get("name", "")))
+            if left is not None:
+                _leave(left, event["timestamp"], str(details.get("output", "")))
+        elif kind.endswith(FAILURES) and owner is not None:
+            error, cause = str(details.get("error", kind)), readable(str(details.get("cause", "")))
+            owner.failures.append(f"{error}: {cause}")
+    _settle(story)
+    return story
+
+
+def _left(story: Story, owner: State | None, name: str) -> State | None:
+    if owner is not None and owner.name == name:
+        return owner
+    return next(
+        (state for state in reversed(story.states) if state.name == name and state.exited is None), None
+    )
+
+
+def _leave(state: State, at: datetime, output: str) -> None:
+    state.exited = at
+    state.figures = key_figures(state.figures.get("input", ""), output)
+    state.status = "done"
+
+
+def _end(story: Story, kind: str, details: dict[str, Any]) -> None:
+    if kind == "ExecutionStarted":
+        return
+    story.status = {
+        "ExecutionSucceeded": "SUCCEEDED",
+        "ExecutionTimedOut": "TIMED_OUT",
+        "ExecutionAborted": "ABORTED",
+    }.get(kind, "FAILED")
+    story.error = str(details.get("error", ""))
+    story.cause = readable(str(details.get("cause", "")))
+
+
+def _settle(story: Story) -> None:
+    """A state that is followed by another without success was caught; one that never ended failed with the run."""
+    for position, state in enumerate(story.states):
+        if state.exited is None:
+            state.figures = {}
+            over = story.status != "RUNNING"
+            if state.kind == "Fail":
+                state.status = "failed"
+            elif over:
+                state.status = "failed" if story.status != "SUCCEEDED" else "done"
+            elif state.failures and position + 1 < len(story.states):
+                state.status = "caught"
+            elif state.failures:
+                state.status = "retrying"
+            if over or state.status == "caught":
+                later = story.states[position + 1].entered if position + 1 < len(story.states) else None
+                state.exited = later
+        elif state.failures and state.kind not in ("Parallel", "Map") and _caught(story, position):
+            state.status = "caught"
+
+
+def _caught(story: Story, position: int) -> bool:
+    """A Catch leaves the state with its error in the output instead of its result."""
+    return story.states[position].figures.get("caught") == "yes"
+
+
+def readable(cause: str) -> str:
+    """A Lambda's cause is JSON with the message inside; a person wants the message."""
+    try:
+        parsed = json.loads(cause)
+    except ValueError:
+        return cause
+    if isinstance(parsed, dict):
+        for key in ("errorMessage", "FailureReason", "ExitMessage", "Cause", "message"):
+            if parsed.get(key):
+                return str(parsed[key])
+    return cause
+
+
+def key_figures(before: str, after: str) -> dict[str, str]:
+    """The figures that a state added to its data, the known ones first, five at most."""
+    try:
+        old, new = json.loads(before or "{}"), json.loads(after or "{}")
+    except ValueError:
+        return {}
+    known_before = set(_leaves(old))
+    added = dict(pair for pair in _leaves(new) if pair not in known_before)
+    figures: dict[str, str] = {}
+    if "Error" in added and "Cause" in added:
+        figures["caught"] = "yes"
+    for name in KEY_FIGURES:
+        if name in added and len(figures) < 5:
+            figures[name] = added[name]
+    return figures
+
+
+def _leaves(value: Any) -> list[tuple[str, str]]:
+    """Every named scalar, SageMaker's metric lists by the metric's name, and lists by their length or content."""
+    found: list[tuple[str, str]] = []
+    if isinstance(value, dict):
+        if "MetricName" in value and "Value" in value:
+            return [(str(value["MetricName"]).replace(":", "_"), _figure(value["Value"]))]
+        for key, inner in value.items():
+            if isinstance(inner, dict | list):
+                if isinstance(inner, list) and all(isinstance(one, str) for one in inner):
+                    found.append((key, "; ".join(inner)[:120] or "none"))
+                elif isinstance(inner, list) and key == "files_failed":
+                    found.append((key, str(len(inner))))
+                found += _leaves(inner)
+            else:
+                found.append((key, _figure(inner)))
+    elif isinstance(value, list):
+        for inner in value:
+            if isinstance(inner, dict | list):
+                found += _leaves(inner)
+    return found
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)[:80]

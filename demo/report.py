@@ -1,0 +1,209 @@
+"""After a run: is what /recommend serves any good? Judged on sessions the model has never seen.
+
+Every prefix of every test session asks /recommend for 20 items, over HTTP, and is scored by whether and where the
+item that came next is among them.
+"""
+
+import random
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from demo import baselines
+from demo.baselines import Score, Session
+from demo.http import Http, RequestFailed
+from demo.recommend import Carousel, ask
+from demo.terminal import Progress, table
+
+K = 20
+THREADS = 4
+SEED = 20
+MAX_PREFIXES = 2_000
+MAX_FALLBACK_SHARE = 0.02
+SHOWN_SESSIONS = 3
+SHOWN_ITEMS = 8
+
+
+@dataclass
+class Report:
+    """What was measured."""
+
+    served: Score
+    others: dict[str, Score]
+    published: dict[str, tuple[float, float]]
+    prefixes: int
+    all_prefixes: int
+    fallback_share: float
+    latencies_ms: list[float] = field(repr=False)
+    model_versions: list[str]
+    failures: list[str]
+
+    def latency_ms(self, share: float) -> float:
+        """The latency below which that share of the requests stayed."""
+        ordered = sorted(self.latencies_ms)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+    def figures(self) -> dict[str, object]:
+        """The figures for machines."""
+        return {
+            "prefixes": self.prefixes,
+            "served": {"hr_at_20": round(self.served.hit_rate, 4), "mrr_at_20": round(self.served.mrr, 4)},
+            **{
+                name: {"hr_at_20": round(score.hit_rate, 4), "mrr_at_20": round(score.mrr, 4)}
+                for name, score in self.others.items()
+            },
+            "fallback_share": round(self.fallback_share, 4),
+            "recommend_p50_ms": round(self.latency_ms(0.50), 1),
+            "recommend_p99_ms": round(self.latency_ms(0.99), 1),
+            "model_versions": self.model_versions,
+        }
+
+
+def measure(
+    http: Http,
+    api_url: str,
+    training: Sequence[Session],
+    test: Sequence[Session],
+    *,
+    shop_id: str = "demo",
+    published: dict[str, tuple[float, float]] | None = None,
+    max_prefixes: int = MAX_PREFIXES,
+    threads: int = THREADS,
+) -> Report:
+    """Ask for every prefix, or a fixed sample of sessions when there are too many, and score all recommenders alike.
+
+    Raises:
+        RequestFailed: /recommend does not answer at all.
+    """
+    chosen = sample(test, max_prefixes)
+    pairs = baselines.prefixes(chosen)
+    progress = Progress("asking /recommend", len(pairs), "prefixes")
+    carousels: list[Carousel] = []
+    with ThreadPoolExecutor(threads, thread_name_prefix="report") as pool:
+        for carousel in pool.map(lambda pair: ask(http, api_url, pair[0], K, shop_id), pairs):
+            carousels.append(carousel)
+            progress.update(len(carousels))
+    progress.finish(len(carousels))
+    served = baselines.score(
+        (carousel.items, target) for carousel, (_, target) in zip(carousels, pairs, strict=True)
+    )
+    others = {}
+    if training:
+        recommenders = {
+            "session-kNN (VMIS)": baselines.session_knn(training),
+            "item-to-item": baselines.item_to_item(training),
+            "popularity": baselines.popularity(training),
+        }
+        others = {
+            name: baselines.score((recommend(prefix, K), target) for prefix, target in pairs)
+            for name, recommend in recommenders.items()
+        }
+    fallbacks = [carousel for carousel in carousels if carousel.is_fallback]
+    share = len(fallbacks) / len(carousels) if carousels else 1.0
+    failures = []
+    if not pairs:
+        failures.append("there are no test sessions of two items or more: send more days of data")
+    elif share > MAX_FALLBACK_SHARE:
+        failures.append(
+            f"{share:.1%} of the answers came from the fallback (at most {MAX_FALLBACK_SHARE:.0%} may), most recently"
+            f" from {fallbacks[-1].source!r} because {fallbacks[-1].reason!r}: see the endpoint's log (`make logs`)"
+        )
+    return Report(
+        served=served,
+        others=others,
+        published=published or {},
+        prefixes=len(pairs),
+        all_prefixes=sum(max(0, len(session) - 1) for session in test),
+        fallback_share=share,
+        latencies_ms=[carousel.milliseconds for carousel in carousels],
+        model_versions=sorted({carousel.model_version for carousel in carousels}),
+        failures=failures,
+    )
+
+
+def sample(test: Sequence[Session], max_prefixes: int) -> list[Session]:
+    """All sessions, or as many whole ones as make up the number, always the same ones."""
+    if sum(max(0, len(session) - 1) for session in test) <= max_prefixes:
+        return list(test)
+    order = list(range(len(test)))
+    random.Random(SEED).shuffle(order)
+    chosen, count = [], 0
+    for number in order:
+        if count >= max_prefixes:
+            break
+        chosen.append(number)
+        count += max(0, len(test[number]) - 1)
+    return [test[number] for number in sorted(chosen)]
+
+
+def scores_table(report: Report) -> str:
+    """The served model above what it has to beat."""
+    rows = [("served by /recommend", f"{report.served.hit_rate:.4f}", f"{report.served.mrr:.4f}")]
+    rows += [(name, f"{score.hit_rate:.4f}", f"{score.mrr:.4f}") for name, score in report.others.items()]
+    rows += [(name, f"{hit_rate:.4f}", f"{mrr:.4f}") for name, (hit_rate, mrr) in report.published.items()]
+    return table(("", f"HR@{K}", f"MRR@{K}"), rows)
+
+
+def show_carousels(
+    http: Http, api_url: str, test: Sequence[Session], names: dict[str, str], shop_id: str = "demo"
+) -> list[str]:
+    """Carousels for a few sessions, with names where the events brought any; * marks what came next."""
+
+    def named(item: str) -> str:
+        return f"{names[item]} ({item})" if item in names else item
+
+    lines: list[str] = []
+    long_enough = [session for session in test if len(session) >= 4] or [s for s in test if len(s) >= 2]
+    step = max(1, len(long_enough) // SHOWN_SESSIONS)
+    for session in long_enough[::step][:SHOWN_SESSIONS]:
+        seen, following = session[: max(1, len(session) // 2)], session[max(1, len(session) // 2) :]
+        carousel = ask(http, api_url, seen, K, shop_id)
+        lines.append(f"  after {', '.join(named(item) for item in seen[-4:])}:")
+        for rank, item in enumerate(carousel.items[:SHOWN_ITEMS], 1):
+            lines.append(f"    {rank}. {named(item)}{'  *' if item in following else ''}")
+        lines.append(
+            f"    source {carousel.source}, reason {carousel.reason}, model {carousel.model_version},"
+            f" {carousel.milliseconds:.0f} ms"
+        )
+    return lines
+
+
+def show(report: Report) -> None:
+    """Print the report for a person."""
+    asked = f"{report.prefixes:,} prefixes"
+    if report.prefixes < report.all_prefixes:
+        asked += f", a fixed sample of {report.all_prefixes:,}"
+    print(f"\nHeld-out sessions, every prefix predicts the next item ({asked}):")
+    print(scores_table(report))
+    print(
+        f"\n/recommend: p50 {report.latency_ms(0.50):.0f} ms, p99 {report.latency_ms(0.99):.0f} ms"
+        f" with {THREADS} at once; {report.fallback_share:.1%} from the fallback; model {', '.join(report.model_versions)}"
+    )
+    for failure in report.failures:
+        print(f"report: {failure}", file=sys.stderr)
+
+
+def judge(
+    http: Http,
+    api_url: str,
+    training: Sequence[Session],
+    test: Sequence[Session],
+    names: dict[str, str],
+    *,
+    shop_id: str,
+    published: dict[str, tuple[float, float]],
+    max_prefixes: int,
+) -> Report | None:
+    """Measure and print everything; None when /recommend does not answer."""
+    try:
+        print("\nCarousels (* came next in the session):")
+        print("\n".join(show_carousels(http, api_url, test, names, shop_id)))
+        report = measure(
+            http, api_url, training, test, shop_id=shop_id, published=published, max_prefixes=max_prefixes
+        )
+    except RequestFailed as failed:
+        print(f"report: {failed}", file=sys.stderr)
+        return None
+    show(report)
+    return report

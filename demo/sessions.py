@@ -1,0 +1,96 @@
+"""Sessions as the warehouse makes them, for the baselines and for held-out tests.
+
+The rules are those of the table training_interactions: a session ends after 30 minutes without an event, a run of
+the same item counts once, and nothing after the session's first purchase counts.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+SESSION_GAP_MS = 30 * 60 * 1000
+INTERACTIONS = frozenset({"view_item", "add_to_cart", "purchase"})
+
+Event = dict[str, Any]
+Moment = tuple[int, str, str]  # time in ms, event name, item id ("" where the event names no item)
+
+
+@dataclass
+class EventLog:
+    """What happened to each client, in as little memory as the baselines need."""
+
+    moments: dict[str, list[Moment]] = field(default_factory=dict)
+    item_names: dict[str, str] = field(default_factory=dict)
+    _seen: set[int] = field(default_factory=set)
+
+    def add(self, event: Event) -> None:
+        """Take one contract event; a repeated event_id counts once."""
+        key = hash((event["shop_id"], event["event_id"]))
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        moments = self.moments.setdefault(event["client_id"], [])
+        name, time_ms = event["event_name"], event["client_time_ms"]
+        items = event.get("items") or ()
+        if name in INTERACTIONS and items:
+            for item in items:
+                moments.append((time_ms, name, item["item_id"]))
+                if "item_name" in item:
+                    self.item_names[item["item_id"]] = item["item_name"]
+        else:
+            moments.append((time_ms, name, ""))
+
+
+def cut(moments: Iterable[Moment]) -> Iterator[list[Moment]]:
+    """Split one client's moments into sessions, in time order."""
+    session: list[Moment] = []
+    for moment in sorted(moments, key=lambda moment: moment[0]):
+        if session and moment[0] - session[-1][0] > SESSION_GAP_MS:
+            yield session
+            session = []
+        session.append(moment)
+    if session:
+        yield session
+
+
+def item_sequence(session: Iterable[Moment]) -> list[str]:
+    """The session's items, oldest first: runs of one item collapsed, nothing after the first purchase."""
+    items: list[str] = []
+    purchased_ms: int | None = None
+    for time_ms, name, item_id in session:
+        if purchased_ms is not None and (name != "purchase" or time_ms > purchased_ms):
+            break
+        if name == "purchase":
+            purchased_ms = time_ms
+        if item_id and (not items or items[-1] != item_id):
+            items.append(item_id)
+    return items
+
+
+def training_sessions(log: EventLog) -> list[list[str]]:
+    """Sessions of two items or more, in the order in which they ended."""
+    found: list[tuple[int, list[str]]] = []
+    for moments in log.moments.values():
+        for session in cut(moments):
+            items = item_sequence(session)
+            if len(items) >= 2:
+                found.append((session[-1][0], items))
+    found.sort(key=lambda pair: pair[0])
+    return [items for _, items in found]
+
+
+def held_out_sessions(held_out: EventLog, training: EventLog) -> list[list[str]]:
+    """Sessions that begin in the held-out time; the rest of a session that had begun before it is left out."""
+    found: list[tuple[int, list[str]]] = []
+    for client_id, moments in held_out.moments.items():
+        last_trained_ms = max((moment[0] for moment in training.moments.get(client_id, ())), default=None)
+        for session in cut(moments):
+            starts_ms = session[0][0]
+            if last_trained_ms is not None and starts_ms - last_trained_ms <= SESSION_GAP_MS:
+                last_trained_ms = session[-1][0]
+                continue
+            items = item_sequence(session)
+            if len(items) >= 2:
+                found.append((starts_ms, items))
+    found.sort(key=lambda pair: pair[0])
+    return [items for _, items in found]

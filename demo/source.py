@@ -1,0 +1,42 @@
+"""The flags that choose the events, and the data set they stand for."""
+
+import argparse
+from pathlib import Path
+
+from demo import generator
+from demo.datasets import Dataset, UnknownLayout, open_dataset
+from demo.split import DAY_MS
+
+__all__ = ["UnknownLayout", "add_arguments", "from_options", "generated"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """--events PATH, or the generator's flags."""
+    parser.add_argument(
+        "--events", type=Path, metavar="PATH", help="a data set (docs/datasets.md); else a made-up shop"
+    )
+    generator.add_arguments(parser)
+
+
+def from_options(options: argparse.Namespace) -> Dataset:
+    """The data set that the flags describe.
+
+    Raises:
+        UnknownLayout: nothing readable at the path.
+    """
+    if options.events:
+        return open_dataset(options.events, options.shop)
+    return generated(generator.from_options(options))
+
+
+def generated(history: generator.History) -> Dataset:
+    """A made-up shop; its last day is held out."""
+    return Dataset(
+        name=f"a generated shop, seed {history.seed}",
+        read=lambda rejects: generator.generate(history),
+        cutoff_ms=history.end_ms - DAY_MS,
+        shop_id=history.shop_id,
+        user_agent_of=generator.user_agent_of,
+        is_bot=lambda client_id: client_id.startswith(generator.BOT_PREFIX),
+        expected=round(history.events * (history.days - 1) / history.days),
+    )

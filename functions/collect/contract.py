@@ -1,0 +1,114 @@
+"""One event against the contract: what is refused, and what is kept of what is accepted."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from functions.errors import Reason, RequestRefused
+
+EVENT_MAX_BYTES = 16_384
+# Clocks run ahead by minutes, not by hours; without a sent-at time there is nothing to correct them with.
+CLOCK_AHEAD_MAX_MS = 3_600_000
+ADDRESS_FIELDS = ("page_location", "page_referrer")
+
+
+class Timing(NamedTuple):
+    """When a batch arrived, and when its client says that it sent it (None: its times are authoritative)."""
+
+    received_at_ms: int
+    sent_at_ms: int | None = None
+
+    def event_time_ms(self, client_time_ms: int) -> int:
+        """`client_time_ms` on the server's clock: shifted by what the client's clock was off when it sent."""
+        if self.sent_at_ms is None:
+            return client_time_ms
+        return client_time_ms + self.received_at_ms - self.sent_at_ms
+
+
+@lru_cache(maxsize=1)
+def _kept_fields() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """Names of the event's fields, of its items' fields, and of the required ones, from the schema."""
+    schema = json.loads((Path(__file__).parent / "event.schema.json").read_text())
+    properties = schema["properties"]
+    return (
+        frozenset(properties),
+        frozenset(properties["items"]["items"]["properties"]),
+        frozenset(schema["required"]),
+    )
+
+
+def accept(event: Any, shops: frozenset[str], timing: Timing) -> dict[str, Any]:
+    """The event as it is stored: fields of the contract only, addresses without query, times on the server's clock.
+
+    Raises:
+        RequestRefused: with the reason and a sentence that names the field.
+    """
+    from functions.collect.validator import validate
+    from functions.collect.violation import SchemaViolation
+
+    if not isinstance(event, dict):
+        raise RequestRefused(
+            Reason.EVENT_NOT_AN_OBJECT, f"an event is a JSON object, this is {type(event).__name__}"
+        )
+    event_fields, item_fields, required = _kept_fields()
+    missing = sorted(required - event.keys())
+    if missing:
+        raise RequestRefused(Reason.FIELD_MISSING, f"missing: {', '.join(missing)}")
+    try:
+        validate(event)  # type: ignore[no-untyped-call]
+    except SchemaViolation as violation:
+        raise RequestRefused(violation.reason, str(violation)[:300]) from None
+    if event["shop_id"] not in shops:
+        raise RequestRefused(
+            Reason.UNKNOWN_SHOP, f"shop_id {event['shop_id']!r} is not a shop of this collector"
+        )
+    client_time_ms = int(event["client_time_ms"])
+    event_time_ms = timing.event_time_ms(client_time_ms)
+    if event_time_ms > timing.received_at_ms + CLOCK_AHEAD_MAX_MS:
+        raise RequestRefused(
+            Reason.CLIENT_TIME_IN_FUTURE,
+            "client_time_ms lies in the future: send sent_at_ms with the batch, or fix the clock",
+        )
+    kept = {name: value for name, value in event.items() if name in event_fields}
+    kept["client_time_ms"] = client_time_ms
+    for name in ADDRESS_FIELDS:
+        if name in kept:
+            kept[name] = kept[name].split("#", 1)[0].split("?", 1)[0]
+    if "items" in kept:
+        kept["items"] = [
+            {name: value for name, value in item.items() if name in item_fields} for item in kept["items"]
+        ]
+    kept["event_time_ms"] = event_time_ms
+    return kept
+
+
+def _without_nul(value: Any) -> Any:
+    """`value` without the character NUL, which JSON allows and warehouses refuse."""
+    if isinstance(value, str):
+        return value.replace("\x00", "") if "\x00" in value else value
+    if isinstance(value, dict):
+        return {name: _without_nul(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_nul(inner) for inner in value]
+    return value
+
+
+def line(event: dict[str, Any]) -> bytes:
+    """The event as one line of JSON in UTF-8.
+
+    Raises:
+        RequestRefused: the event is larger than `EVENT_MAX_BYTES`, or its text is no valid Unicode.
+    """
+    text = json.dumps(_without_nul(event), ensure_ascii=False, separators=(",", ":"))
+    try:
+        encoded = text.encode() + b"\n"
+    except UnicodeEncodeError:
+        raise RequestRefused(
+            Reason.TEXT_INVALID, "text holds half a surrogate pair, which is no Unicode"
+        ) from None
+    if len(encoded) > EVENT_MAX_BYTES:
+        raise RequestRefused(
+            Reason.EVENT_TOO_LARGE, f"{len(encoded)} bytes, at most {EVENT_MAX_BYTES} are taken"
+        )
+    return encoded

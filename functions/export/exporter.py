@@ -1,0 +1,115 @@
+"""Unload a snapshot of the training tables and describe it in a manifest."""
+
+import json
+import re
+from typing import Any
+
+from functions import warehouse
+from functions.log import bind, get_logger
+from functions.settings import WarehouseSettings
+
+log = get_logger(__name__)
+
+# A Step Functions execution name; it becomes part of a stage path, which cannot be a bound parameter.
+SNAPSHOT_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
+# Snowflake writes a NUMBER as a decimal unless it is cast to the integer type that parquet shall have.
+INTERACTION_COLUMNS = {
+    "SHOP_ID": "varchar",
+    "SESSION_KEY": "varchar",
+    "POSITION": "int",
+    "ITEM_ID": "varchar",
+    "EVENT_NAME": "varchar",
+    "EVENT_TIME_MS": "bigint",
+}
+ITEM_COLUMNS = {
+    "SHOP_ID": "varchar",
+    "ITEM_ID": "varchar",
+    "ITEM_NAME": "varchar",
+    "ITEM_CATEGORY": "varchar",
+    "ITEM_BRAND": "varchar",
+    "PRICE": "float",
+    "FIRST_SEEN_MS": "bigint",
+    "LAST_SEEN_MS": "bigint",
+    "INTERACTIONS": "int",
+    "PURCHASES": "int",
+}
+
+
+class EmptySnapshot(Exception):
+    """There is nothing to train on."""
+
+
+def run(event: dict[str, Any], settings: WarehouseSettings, connection: Any, s3: Any) -> dict[str, Any]:
+    """Write exports/<run_id>/{interactions,items}/ and manifest.json of one shop: a model serves one shop."""
+    run_id = event["run_id"]
+    if not SNAPSHOT_ID.fullmatch(run_id):
+        raise ValueError(f"run_id {run_id!r} cannot be part of a path: use letters, digits, - and _")
+    shop_id = event.get("shop_id") or settings.shop_id
+    bind(run_id=run_id)
+    sessions, last_event_time_ms = _sessions(connection, shop_id)
+    if not sessions:
+        raise EmptySnapshot(
+            f"TRAINING.TRAINING_INTERACTIONS holds no session of shop {shop_id}: send events with two items or more in a "
+            "session, then run the pipeline again"
+        )
+    prefix = f"exports/{run_id}/"
+    _empty(s3, settings.models_bucket, prefix)
+    interactions = _unload(connection, run_id, "interactions", INTERACTION_COLUMNS, shop_id)
+    items = _unload(connection, run_id, "items", ITEM_COLUMNS, shop_id)
+    base = f"s3://{settings.models_bucket}/{prefix}"
+    result = {
+        "run_id": run_id,
+        "snapshot_id": run_id,
+        "interactions_uri": f"{base}interactions/",
+        "items_uri": f"{base}items/",
+        "manifest_uri": f"{base}manifest.json",
+        "interactions": interactions,
+        "sessions": sessions,
+        "items": items,
+        "last_event_time_ms": last_event_time_ms,
+    }
+    manifest = {
+        **result,
+        "shop_id": shop_id,
+        "interaction_columns": INTERACTION_COLUMNS,
+        "item_columns": ITEM_COLUMNS,
+    }
+    s3.put_object(
+        Bucket=settings.models_bucket,
+        Key=f"{prefix}manifest.json",
+        Body=json.dumps(manifest, indent=2).encode(),
+        ContentType="application/json",
+    )
+    log.info("exported", interactions=interactions, sessions=sessions, items=items)
+    return result
+
+
+def _sessions(connection: Any, shop_id: str) -> tuple[int, int | None]:
+    sessions, last_event_time_ms = warehouse.one(
+        connection,
+        "select count(distinct SESSION_KEY), max(EVENT_TIME_MS)::bigint "
+        "from TRAINING.TRAINING_INTERACTIONS where SHOP_ID = %s",
+        (shop_id,),
+    )
+    return int(sessions), int(last_event_time_ms) if last_event_time_ms is not None else None
+
+
+def _unload(connection: Any, snapshot_id: str, table: str, columns: dict[str, str], shop_id: str) -> int:
+    selected = ", ".join(f"{name}::{kind} as {name}" for name, kind in columns.items())
+    order = "SESSION_KEY, POSITION" if table == "interactions" else "ITEM_ID"
+    unloaded = warehouse.one(
+        connection,
+        f"copy into @TRAINING.EXPORTS/{snapshot_id}/{table}/ "
+        f"from (select {selected} from TRAINING.TRAINING_{table.upper()} where SHOP_ID = %s order by {order}) "
+        "file_format = (type = parquet) header = true overwrite = true",
+        (shop_id,),
+    )
+    return int(unloaded[0])
+
+
+def _empty(s3: Any, bucket: str, prefix: str) -> None:
+    """A retry may write fewer files than the try before it; OVERWRITE leaves the others."""
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        keys = [{"Key": found["Key"]} for found in page.get("Contents", [])]
+        if keys:
+            s3.delete_objects(Bucket=bucket, Delete={"Objects": keys})

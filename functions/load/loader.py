@@ -1,0 +1,78 @@
+"""COPY the new files below raw/ into RAW.EVENTS and keep COPY's answer as the load log."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from functions import warehouse
+from functions.log import bind, get_logger
+from functions.settings import WarehouseSettings
+
+log = get_logger(__name__)
+
+# A file that cannot be read is left out whole and tried again by the next run, so repairing it on S3 is enough.
+# Snowflake itself remembers which files it has loaded: running twice loads nothing twice.
+COPY_EVENTS = """
+copy into RAW.EVENTS (PAYLOAD, FILENAME, ROW_NUMBER)
+from (select $1, metadata$filename, metadata$file_row_number from @RAW.EVENT_FILES)
+file_format = (format_name = 'RAW.EVENT_LINES')
+on_error = skip_file
+"""
+# Step Functions takes 256 KiB between steps; RAW.LOAD_LOG holds them all.
+REPORTED_FILES = 50
+LOG_FILES = """
+insert into RAW.LOAD_LOG (RUN_ID, FILE, STATUS, ROWS_PARSED, ROWS_LOADED, FIRST_ERROR)
+values (%s, %s, %s, %s, %s, %s)
+"""
+
+
+@dataclass(frozen=True)
+class CopiedFile:
+    """What COPY said of one file."""
+
+    file: str
+    status: str
+    rows_parsed: int
+    rows_loaded: int
+    first_error: str | None
+
+
+def run(event: dict[str, Any], settings: WarehouseSettings, connection: Any) -> dict[str, Any]:
+    """Load what is new. A file that cannot be read is reported and never blocks the others."""
+    run_id = event["run_id"]
+    bind(run_id=run_id)
+    files = _copy(connection)
+    _write_log(connection, run_id, files)
+    failed = [file for file in files if file.status == "LOAD_FAILED"]
+    for file in failed:
+        log.warning("file not loaded", file=file.file, error=file.first_error)
+    result = {
+        "run_id": run_id,
+        "files_loaded": sum(1 for file in files if file.status == "LOADED"),
+        "rows_loaded": sum(file.rows_loaded for file in files),
+        "files_skipped": sum(1 for file in files if file.status == "LOAD_SKIPPED"),
+        "files_failed": [
+            {"file": file.file, "error": (file.first_error or "unknown")[:500]}
+            for file in failed[:REPORTED_FILES]
+        ],
+    }
+    log.info("loaded", files=result["files_loaded"], rows=result["rows_loaded"], files_failed=len(failed))
+    return result
+
+
+def _copy(connection: Any) -> list[CopiedFile]:
+    rows = warehouse.rows(connection, COPY_EVENTS)
+    if rows and len(rows[0]) == 1:
+        return []  # "Copy executed with 0 files processed."
+    # file, status, rows_parsed, rows_loaded, error_limit, errors_seen, first_error, ...
+    return [CopiedFile(row[0], row[1], int(row[2] or 0), int(row[3] or 0), row[6]) for row in rows]
+
+
+def _write_log(connection: Any, run_id: str, files: list[CopiedFile]) -> None:
+    if not files:
+        return
+    written = [
+        (run_id, file.file, file.status, file.rows_parsed, file.rows_loaded, file.first_error)
+        for file in files
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(LOG_FILES, written)

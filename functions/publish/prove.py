@@ -1,0 +1,106 @@
+"""Prove: the endpoint answers the archive's golden sessions as it must; only then is the model the current one."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypedDict
+
+from functions.errors import GoldenMismatch
+from functions.log import get_logger
+from functions.publish.archive import read_archive
+from functions.publish.current import Current, Release, make_current, read_current
+from functions.settings import PublishSettings
+
+log = get_logger(__name__)
+
+# Floating point differs between processors, and with it the order of near ties, never whole lists.
+OVERLAP_MIN = 0.95
+
+
+class ProveEvent(TypedDict):
+    """The run, its snapshot and archive, and what publish made of them."""
+
+    run_id: str
+    snapshot_id: str
+    model_data_uri: str
+    endpoint_config_name: str
+    model_name: str
+
+
+class Proof(NamedTuple):
+    """How the endpoint answered, and what was cleaned away."""
+
+    model_version: str
+    golden_sessions: int
+    overlap: float
+    previous_endpoint_config: str | None
+    deleted: list[str]
+
+
+def prove(event: ProveEvent, settings: PublishSettings, sagemaker: Any, endpoint: Any, s3: Any) -> Proof:
+    """Asks the golden sessions, then records the release, its fallback and its archive as the champion.
+
+    Raises:
+        GoldenMismatch: the endpoint serves something else; nothing is recorded.
+    """
+    archive = read_archive(event["model_data_uri"], s3)
+    overlap = _golden_overlap(archive.golden, settings.endpoint, endpoint)
+    if overlap < OVERLAP_MIN:
+        raise GoldenMismatch(
+            f"endpoint {settings.endpoint} gives {overlap:.1%} of the golden items of {event['model_data_uri']}, "
+            f"at least {OVERLAP_MIN:.0%} must match; look at the endpoint's log group"
+        )
+    release = Release(
+        endpoint_config=event["endpoint_config_name"],
+        model_name=event["model_name"],
+        model_version=archive.model_version,
+        model_data_uri=event["model_data_uri"],
+        snapshot_id=event["snapshot_id"],
+        run_id=event["run_id"],
+        published_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    before = read_current(s3, settings.models_bucket)
+    is_repeat = before.release is not None and before.release.endpoint_config == release.endpoint_config
+    previous = before.previous if is_repeat else before.release
+    make_current(Current(release, previous), archive, s3, settings.models_bucket)
+    kept = {release.endpoint_config, *([previous.endpoint_config] if previous else [])}
+    deleted = delete_older(kept, settings, sagemaker)
+    log.info("model proved", model_version=archive.model_version, overlap=overlap, deleted=deleted)
+    return Proof(
+        archive.model_version,
+        len(archive.golden),
+        overlap,
+        previous.endpoint_config if previous else None,
+        deleted,
+    )
+
+
+def _golden_overlap(golden: list[dict[str, Any]], name: str, endpoint: Any) -> float:
+    """Mean share of the expected items that the endpoint returns."""
+    shares = []
+    for session in golden:
+        question = {"items": session["items"], "k": session["k"], "exclude": []}
+        answer = endpoint.invoke_endpoint(
+            EndpointName=name, ContentType="application/json", Body=json.dumps(question).encode()
+        )
+        got = {item["item_id"] for item in json.loads(answer["Body"].read())["items"]}
+        expected = session["expected"]
+        shares.append(sum(item in got for item in expected) / len(expected))
+    return sum(shares) / len(shares)
+
+
+def delete_older(kept: set[str], settings: PublishSettings, sagemaker: Any) -> list[str]:
+    """Deletes this endpoint's configurations and models outside `kept`, which names both; what was deleted."""
+    deleted = []
+    prefix = f"{settings.endpoint}-"
+    for page in sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=prefix):
+        for config in page["EndpointConfigs"]:
+            name = config["EndpointConfigName"]
+            if name.startswith(prefix) and name not in kept:
+                sagemaker.delete_endpoint_config(EndpointConfigName=name)
+                deleted.append(name)
+    for page in sagemaker.get_paginator("list_models").paginate(NameContains=prefix):
+        for model in page["Models"]:
+            name = model["ModelName"]
+            if name.startswith(prefix) and name not in kept:
+                sagemaker.delete_model(ModelName=name)
+    return deleted

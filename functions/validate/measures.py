@@ -1,0 +1,165 @@
+"""What is measured before the gate decides: a few aggregates of the warehouse and of S3.
+
+A day here is 24 hours that end at the newest event, not a calendar day: a replayed data set or a run at noon has no
+half day at its end that would look like a loss of traffic.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from functions import warehouse
+
+DAY_MS = 86_400_000
+CHARTED_DAYS = 30
+ITEM_EVENTS = "('view_item', 'select_item', 'add_to_cart', 'remove_from_cart', 'purchase')"
+# What the shop's visitors do by themselves. How often our own carousel is shown is not their behaviour.
+SHOPPING_EVENTS = frozenset(
+    (
+        "page_view",
+        "view_item",
+        "view_item_list",
+        "select_item",
+        "search",
+        "add_to_cart",
+        "remove_from_cart",
+        "begin_checkout",
+        "purchase",
+    )
+)
+
+
+@dataclass
+class ShopDays:
+    """A shop's last days; day 0 is the newest."""
+
+    shop_id: str
+    full_days: int
+    events: dict[int, int] = field(default_factory=dict)
+    sessions: dict[int, int] = field(default_factory=dict)
+    names: dict[int, dict[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Everything the checks look at."""
+
+    now: datetime
+    raw_rows: int
+    last_loaded_at: datetime | None
+    recent_raw_rows: int
+    recent_staged_rows: int
+    rejected_bytes: int
+    raw_bytes: int
+    shops: tuple[ShopDays, ...]
+    newest_day_events: int
+    missing: dict[str, tuple[int, int]]  # field -> (events without it, events that should have it)
+    daily_events: tuple[tuple[str, int], ...]  # (date, events), oldest first, for the chart
+
+
+def measure(
+    connection: Any, s3: Any, events_bucket: str, now: datetime, trailing_days: int, judged_days: int
+) -> Measures:
+    """Ask the warehouse and S3. `now` is UTC."""
+    raw_rows, last_loaded_at = warehouse.one(connection, "select count(*), max(LOADED_AT) from RAW.EVENTS")
+    since = (now - timedelta(days=judged_days)).replace(tzinfo=None)
+    recent_raw = warehouse.one(connection, "select count(*) from RAW.EVENTS where LOADED_AT > %s", (since,))[
+        0
+    ]
+    recent_staged = warehouse.one(
+        connection, "select count(*) from STAGING.STG_EVENTS where LOADED_AT > %s", (since,)
+    )[0]
+    newest_ms = _newest_event_ms(connection, now)
+    return Measures(
+        now=now,
+        raw_rows=int(raw_rows),
+        last_loaded_at=last_loaded_at.replace(tzinfo=UTC) if last_loaded_at else None,
+        recent_raw_rows=int(recent_raw),
+        recent_staged_rows=int(recent_staged),
+        rejected_bytes=_bytes_received(s3, events_bucket, "rejected", now),
+        raw_bytes=_bytes_received(s3, events_bucket, "raw", now),
+        shops=_shops(connection, newest_ms, trailing_days),
+        **_newest_day(connection, newest_ms),
+        daily_events=_daily_events(connection, newest_ms),
+    )
+
+
+def _newest_event_ms(connection: Any, now: datetime) -> int:
+    """The newest event that is not in the future: a wrong clock must not move the days."""
+    now_ms = int(now.timestamp() * 1000)
+    newest = warehouse.one(
+        connection,
+        "select max(EVENT_TIME_MS) from INTERMEDIATE.INT_SESSION_EVENTS where EVENT_TIME_MS <= %s",
+        (now_ms,),
+    )[0]
+    return int(newest) if newest is not None else now_ms
+
+
+def _shops(connection: Any, newest_ms: int, trailing_days: int) -> tuple[ShopDays, ...]:
+    shops: dict[str, ShopDays] = {}
+    for shop_id, first_ms in warehouse.rows(
+        connection, "select SHOP_ID, min(EVENT_TIME_MS) from INTERMEDIATE.INT_SESSION_EVENTS group by SHOP_ID"
+    ):
+        shops[shop_id] = ShopDays(shop_id, full_days=max(0, (newest_ms - int(first_ms)) // DAY_MS))
+    days = "floor((%s - EVENT_TIME_MS) / 86400000)::int"
+    window = (newest_ms, newest_ms, newest_ms - (trailing_days + 1) * DAY_MS)
+    of_window = "from INTERMEDIATE.INT_SESSION_EVENTS where EVENT_TIME_MS <= %s and EVENT_TIME_MS > %s"
+    for shop_id, day, name, events in warehouse.rows(
+        connection,
+        f"select SHOP_ID, {days} as DAY, EVENT_NAME, count(*) {of_window} group by 1, 2, 3",
+        window,
+    ):
+        shop = shops[shop_id]
+        shop.events[int(day)] = shop.events.get(int(day), 0) + int(events)
+        shop.names.setdefault(int(day), {})[name] = int(events)
+    for shop_id, day, sessions in warehouse.rows(
+        connection,
+        f"select SHOP_ID, {days} as DAY, count(distinct SESSION_KEY) {of_window} group by 1, 2",
+        window,
+    ):
+        shops[shop_id].sessions[int(day)] = int(sessions)
+    return tuple(shops[shop_id] for shop_id in sorted(shops))
+
+
+def _newest_day(connection: Any, newest_ms: int) -> dict[str, Any]:
+    events, without_session, without_device, item_events, without_items = warehouse.one(
+        connection,
+        f"""
+        select
+            count(*),
+            count_if(STOREFRONT_SESSION_ID is null),
+            count_if(DEVICE is null),
+            count_if(EVENT_NAME in {ITEM_EVENTS}),
+            count_if(EVENT_NAME in {ITEM_EVENTS} and coalesce(array_size(ITEMS), 0) = 0)
+        from STAGING.STG_EVENTS
+        where not IS_BOT and EVENT_TIME_MS <= %s and EVENT_TIME_MS > %s
+        """,
+        (newest_ms, newest_ms - DAY_MS),
+    )
+    missing = {
+        "items": (int(without_items), int(item_events)),
+        "storefront_session_id": (int(without_session), int(events)),
+        "device": (int(without_device), int(events)),
+    }
+    return {"newest_day_events": int(events), "missing": missing}
+
+
+def _daily_events(connection: Any, newest_ms: int) -> tuple[tuple[str, int], ...]:
+    rows = warehouse.rows(
+        connection,
+        "select EVENT_TIME::date as DAY, count(*) from INTERMEDIATE.INT_SESSION_EVENTS "
+        "where EVENT_TIME_MS <= %s and EVENT_TIME_MS > %s group by 1 order by 1",
+        (newest_ms, newest_ms - CHARTED_DAYS * DAY_MS),
+    )
+    return tuple((str(day), int(events)) for day, events in rows)
+
+
+def _bytes_received(s3: Any, bucket: str, kind: str, now: datetime) -> int:
+    """Compressed bytes that Firehose delivered yesterday and today."""
+    total = 0
+    for day in (now - timedelta(days=1), now):
+        for page in s3.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=f"{kind}/{day:%Y/%m/%d}/"
+        ):
+            total += sum(int(found["Size"]) for found in page.get("Contents", []))
+    return total

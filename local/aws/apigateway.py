@@ -1,0 +1,119 @@
+"""API Gateway's control plane: what `chalice deploy` sends must be accepted, and what it deployed must be findable.
+
+chalice 1.34.0 imports Swagger 2.0 without a description; moto 5.2.5 takes OpenAPI 3 with one, and fails on a MOCK integration
+without a uri (the CORS preflight). The parts of the two formats that are read are the same. The document as deployed is kept:
+the gateway routes by it, as API Gateway serves a deployment, not what was imported since.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from moto.apigateway import models
+
+from local.aws.settings import ACCOUNT_ID, REGION
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One API as deployed to a stage."""
+
+    api_id: str
+    api_name: str
+    stage: str
+    deployed_at: float
+    document: dict[str, Any]
+
+
+_deployments: dict[tuple[str, str], Deployment] = {}
+
+
+def newest_deployment(stage: str) -> Deployment | None:
+    """The API that was deployed last under this stage name, if it still exists."""
+    backend = models.apigateway_backends[ACCOUNT_ID][REGION]
+    found = [
+        deployment
+        for (api_id, name), deployment in list(_deployments.items())
+        if name == stage and api_id in backend.apis
+    ]
+    return max(found, key=lambda deployment: deployment.deployed_at, default=None)
+
+
+def install() -> None:
+    """Patches moto's API Gateway."""
+    put, import_api = models.APIGatewayBackend.put_rest_api, models.APIGatewayBackend.import_rest_api
+    deploy = models.APIGatewayBackend.create_deployment
+
+    def import_rest_api(
+        self: models.APIGatewayBackend, api_doc: dict[str, Any], fail_on_warnings: bool
+    ) -> models.RestAPI:
+        return import_api(self, _normalised(api_doc), fail_on_warnings)
+
+    def put_rest_api(
+        self: models.APIGatewayBackend,
+        function_id: str,
+        api_doc: dict[str, Any],
+        fail_on_warnings: bool,
+        mode: str = "merge",
+    ) -> models.RestAPI:
+        document = _normalised(api_doc)
+        api = put(self, function_id, copy.deepcopy(document), fail_on_warnings, mode)
+        api.document = document
+        return api
+
+    def create_deployment(
+        self: models.APIGatewayBackend, function_id: str, name: str, *args: Any, **kwargs: Any
+    ) -> Any:
+        deployment = deploy(self, function_id, name, *args, **kwargs)
+        api = self.get_rest_api(function_id)
+        document = getattr(api, "document", None)
+        if name and document is not None:
+            _deployments[api.id, name] = Deployment(api.id, api.name, name, time.time(), document)
+        return deployment
+
+    models.APIGatewayBackend.import_rest_api = import_rest_api
+    models.APIGatewayBackend.put_rest_api = put_rest_api
+    models.APIGatewayBackend.create_deployment = create_deployment
+    _create_from_template()
+
+
+def _create_from_template() -> None:
+    # moto 5.2.5 ignores the Body of AWS::ApiGateway::RestApi.
+    original = models.RestAPI.create_from_cloudformation_json.__func__
+
+    def create(
+        cls: type[models.RestAPI],
+        resource: str,
+        template: dict[str, Any],
+        account: str,
+        region: str,
+        **kwargs: Any,
+    ) -> models.RestAPI:
+        properties = template["Properties"]
+        body = properties.pop("Body", None)
+        if body:
+            properties.setdefault("Name", body["info"]["title"])
+        api = original(cls, resource, template, account, region, **kwargs)
+        if body:
+            models.apigateway_backends[account][region].put_rest_api(api.id, body, False)
+        return api
+
+    models.RestAPI.create_from_cloudformation_json = classmethod(create)
+
+
+def _normalised(document: dict[str, Any]) -> dict[str, Any]:
+    document = json.loads(json.dumps(document))
+    if document.pop("swagger", None):
+        document["openapi"] = "3.0.1"
+    document["info"].setdefault("description", "")
+    for methods in document["paths"].values():
+        for method in methods.values():
+            integration = isinstance(method, dict) and method.get("x-amazon-apigateway-integration")
+            if integration:
+                integration.setdefault("uri", "")
+                integration.setdefault("httpMethod", "POST")
+    return document

@@ -1,0 +1,145 @@
+"""EventBridge: Lambda, Step Functions and SNS targets, schedules that tick, targets called off the sender's thread.
+
+moto 5.2.5 raises NotImplementedError for those targets, ignores a rule's state, and lets a rule that has only a schedule match
+every event.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from moto.events import models
+from moto.utilities.arns import parse_arn
+
+from local.aws import asynchronous
+from local.aws.schedules import next_time
+
+log = logging.getLogger(__name__)
+
+_OURS = ("lambda", "states", "sns")
+
+
+def install() -> None:
+    """Patches moto's EventBridge and starts the clock of schedules."""
+    original = models.Rule.send_to_targets
+
+    def send_to_targets(self: models.Rule, original_event: Any, transform_input: bool = True) -> None:
+        if self.state != "ENABLED" or not self.event_pattern.get_pattern():
+            return
+        if not self.event_pattern.matches_event(original_event):
+            return
+        for target in self.targets:
+            if parse_arn(target["Arn"]).service in _OURS:
+                asynchronous.submit(deliver, target, _with_iso_time(original_event))
+        rest = copy.copy(self)
+        rest.targets = [t for t in self.targets if parse_arn(t["Arn"]).service not in _OURS]
+        if rest.targets:
+            original(rest, _with_unix_time(original_event), transform_input)
+
+    models.Rule.send_to_targets = send_to_targets
+    threading.Thread(target=_tick, daemon=True, name="schedules").start()
+
+
+def deliver(target: dict[str, Any], event: dict[str, Any]) -> None:
+    """Hands an event to a Lambda, a state machine or a topic."""
+    arn = parse_arn(target["Arn"])
+    payload = target_input(target, event)
+    if arn.service == "lambda":
+        asynchronous.invoke_lambda(target["Arn"], payload)
+    elif arn.service == "states":
+        from moto.stepfunctions.parser.models import stepfunctions_parser_backends
+
+        stepfunctions_parser_backends[arn.account][arn.region].start_execution(
+            target["Arn"], str(uuid.uuid4()), json.dumps(payload)
+        )
+    else:
+        from moto.sns.models import sns_backends
+
+        sns_backends[arn.account][arn.region].publish(
+            payload if isinstance(payload, str) else json.dumps(payload), arn=target["Arn"]
+        )
+
+
+def target_input(target: dict[str, Any], event: dict[str, Any]) -> Any:
+    """What the target gets: the event, a constant, a part, or a transformed text."""
+    if "Input" in target:
+        return json.loads(target["Input"])
+    if "InputPath" in target:
+        part: Any = event
+        for name in target["InputPath"].removeprefix("$").strip(".").split("."):
+            part = part[name] if name else part
+        return part
+    if "InputTransformer" in target:
+        transformer = target["InputTransformer"]
+        return models.EventTemplateParser.parse(
+            input_template=transformer["InputTemplate"],
+            input_paths_map=transformer.get("InputPathsMap", {}),
+            event=event,
+        )
+    return event
+
+
+def _tick() -> None:
+    due: dict[str, tuple[str, datetime]] = {}
+    while True:
+        now = datetime.now(UTC)
+        for rule in _scheduled_rules():
+            expression, time_due = due.get(rule.arn, ("", now))
+            try:
+                if expression != rule.scheduled_expression:  # a new or changed schedule starts now
+                    due[rule.arn] = (rule.scheduled_expression, next_time(rule.scheduled_expression, now))
+                elif time_due <= now:
+                    due[rule.arn] = (expression, next_time(expression, now))
+                    _fire(rule, now)
+            except ValueError as error:
+                due[rule.arn] = (rule.scheduled_expression, datetime.max.replace(tzinfo=UTC))
+                log.error("rule %s never runs: %s", rule.name, error)
+        time.sleep(1)
+
+
+def _scheduled_rules() -> Iterator[models.Rule]:
+    for account in list(models.events_backends.values()):
+        for backend in list(account.values()):
+            for bus in list(backend.event_buses.values()):
+                for rule in list(bus.rules.values()):
+                    if rule.scheduled_expression and rule.state == "ENABLED":
+                        yield rule
+
+
+def _fire(rule: models.Rule, now: datetime) -> None:
+    event = {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "account": rule.account_id,
+        "time": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": rule.region_name,
+        "resources": [rule.arn],
+        "detail": {},
+    }
+    for target in rule.targets:
+        asynchronous.submit(deliver, target, event)
+
+
+def _with_iso_time(event: dict[str, Any]) -> dict[str, Any]:
+    when = event.get("time")
+    if isinstance(when, int | float):
+        when = datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {**event, "time": when}
+
+
+def _with_unix_time(event: dict[str, Any]) -> dict[str, Any]:
+    """moto's own targets expect a number."""
+    when = event.get("time")
+    if isinstance(when, str) and "T" in when:
+        when = datetime.fromisoformat(when).timestamp()
+    return {**event, "time": when}

@@ -1,0 +1,237 @@
+"""Firehose that buffers: records are acknowledged when they are on disk and reach S3 by size or by age.
+
+moto 5.2.5 writes every request to S3 as an object of its own, uncompressed, and knows no limits. Patched: put_record_batch
+(limits, buffers), delete_delivery_stream (flushes first). Buffers of a process that died are flushed at the next start.
+As on AWS, records are concatenated as they are: who wants lines ends each record with a newline. ErrorOutputPrefix is ignored:
+nothing here can fail in transformation.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import re
+import threading
+import time
+import uuid
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from moto.firehose import models
+from moto.firehose.exceptions import InvalidArgumentException, ResourceNotFoundException, ValidationException
+
+from local.aws import firehose_buffer, s3
+from local.aws.firehose_buffer import Buffer
+from local.aws.settings import ACCOUNT_ID, REGION, Settings
+
+log = logging.getLogger(__name__)
+
+MAX_RECORDS = 500
+MAX_BATCH_BYTES = 4 * 1024 * 1024
+MAX_RECORD_BYTES = 1_000 * 1024
+_PATTERN = re.compile(r"!\{(?P<kind>timestamp|firehose):(?P<value>[^}]+)\}")
+_DATE_LETTERS = {"yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a stream's buffers go; written beside them, because moto forgets streams when it ends."""
+
+    stream: str
+    version: str
+    bucket: str
+    prefix: str
+    gzip: bool
+    delimiter: str
+    interval_s: float
+    size_bytes: int
+
+
+class Buffers:
+    """The open buffer of every stream."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._open: dict[str, tuple[Target, Buffer]] = {}
+        self._changed = threading.Condition()
+
+    def start(self) -> None:
+        """Flushes what an earlier process left, then keeps flushing."""
+        for path in sorted(self.root.glob("*/*.buffer")):
+            target = Target(**json.loads((path.parent / "stream.json").read_text()))
+            _flush_soon(target, path)
+        threading.Thread(target=self._run, daemon=True, name="firehose").start()
+
+    def append(self, target: Target, data: bytes) -> None:
+        with self._changed:
+            held = self._open.get(target.stream)
+            if held is not None and held[0] != target:
+                self._close(target.stream)
+                held = None
+            if held is None:
+                folder = self.root / target.stream
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / "stream.json").write_text(json.dumps(asdict(target)))
+                held = self._open[target.stream] = (target, Buffer(folder))
+                self._changed.notify()
+            held[1].append(data)
+            if held[1].size_bytes >= target.size_bytes:
+                self._close(target.stream)
+
+    def flush(self, stream: str) -> None:
+        """Writes the stream's open buffer to S3 now."""
+        with self._changed:
+            if stream in self._open:
+                self._close(stream)
+
+    def _close(self, stream: str) -> None:
+        target, buffer = self._open.pop(stream)
+        buffer.close()
+        _flush_soon(target, buffer.path)
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                now = time.time()
+                ages = {name: held[1].began + held[0].interval_s - now for name, held in self._open.items()}
+                for name, left_s in ages.items():
+                    if left_s <= 0:
+                        self._close(name)
+                left = [left_s for left_s in ages.values() if left_s > 0]
+                self._changed.wait(min(left) if left else None)
+
+
+def put(buffers: Buffers, name: str, data: list[bytes]) -> list[str]:
+    """Buffers records for S3; returns their ids. The records are on disk when it returns."""
+    stream = models.firehose_backends[ACCOUNT_ID][REGION].delivery_streams.get(name)
+    target = _target(stream) if stream is not None else None
+    if target is None:
+        raise ResourceNotFoundException(f"Firehose {name} under account {ACCOUNT_ID} not found.")
+    _refuse_over_limits(data)
+    end = target.delimiter.encode()
+    buffers.append(target, b"".join(record + end for record in data) if end else b"".join(data))
+    request_id = uuid.uuid4().hex
+    return [f"{request_id}{number:032x}" for number in range(len(data))]
+
+
+def install(settings: Settings) -> Buffers:
+    """Patches moto's Firehose and flushes what the last process left; S3 must be restored before."""
+    buffers = Buffers(settings.state / "firehose")
+    buffers.start()
+    delete = models.FirehoseBackend.delete_delivery_stream
+    other_destinations = models.FirehoseBackend.put_record_batch
+
+    def put_record_batch(
+        self: models.FirehoseBackend, delivery_stream_name: str, records: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        stream = self.delivery_streams.get(delivery_stream_name)
+        if stream is not None and _target(stream) is None:
+            answer: dict[str, Any] = other_destinations(self, delivery_stream_name, records)
+            return answer
+        ids = put(buffers, delivery_stream_name, [_bytes(record["Data"]) for record in records])
+        return {"FailedPutCount": 0, "Encrypted": False, "RequestResponses": [{"RecordId": i} for i in ids]}
+
+    def delete_delivery_stream(self: models.FirehoseBackend, delivery_stream_name: str) -> None:
+        delete(self, delivery_stream_name)
+        buffers.flush(delivery_stream_name)
+
+    models.FirehoseBackend.put_record_batch = put_record_batch
+    models.FirehoseBackend.delete_delivery_stream = delete_delivery_stream
+    return buffers
+
+
+def object_key(target: Target, arrived: datetime) -> str:
+    """Firehose's name for an object whose first record arrived at this time."""
+    compressed = ".gz" if target.gzip else ""
+    return (
+        f"{object_prefix(target.prefix, arrived)}{target.stream}-{target.version}-"
+        f"{arrived:%Y-%m-%d-%H-%M-%S}-{uuid.uuid4()}{compressed}"
+    )
+
+
+def object_prefix(prefix: str, arrived: datetime) -> str:
+    """The prefix with its expressions evaluated; without a timestamp expression, followed by the hour."""
+
+    def value(match: re.Match[str]) -> str:
+        if match["kind"] == "firehose":
+            return uuid.uuid4().hex[:11]
+        pattern = match["value"].replace("'", "")
+        for letters, directive in _DATE_LETTERS.items():
+            pattern = pattern.replace(letters, directive)
+        return arrived.strftime(pattern)
+
+    if _PATTERN.search(prefix):
+        return _PATTERN.sub(value, prefix)
+    return f"{prefix}{arrived:%Y/%m/%d/%H}/"
+
+
+def _flush_soon(target: Target, path: Path) -> None:
+    threading.Thread(target=_flush, args=(target, path), daemon=True, name="firehose-flush").start()
+
+
+def _flush(target: Target, path: Path) -> None:
+    """Writes a closed buffer to S3, again and again until S3 takes it, as Firehose does for 24 hours."""
+    arrived = datetime.fromtimestamp(firehose_buffer.began(path), UTC)
+    data = firehose_buffer.content(path, target.gzip)
+    delay_s = 0.5
+    while any(firehose_buffer.frames(path)):
+        try:
+            key = s3.backend().put_object(target.bucket, object_key(target, arrived), data)
+        except Exception:  # S3 may refuse in any way, a bucket that is not there yet among them
+            log.exception("%s could not write to %s; trying again", target.stream, target.bucket)
+            time.sleep(delay_s)
+            delay_s = min(delay_s * 2, 60)
+        else:
+            key.set_metadata({"Content-Type": "application/octet-stream"})
+            break
+    path.unlink()
+
+
+def _target(stream: models.DeliveryStream) -> Target | None:
+    destination = stream.destinations[0]
+    config = destination.get("ExtendedS3") or destination.get("S3")
+    if config is None:
+        return None
+    hints = config.get("BufferingHints") or {}
+    return Target(
+        stream=stream.delivery_stream_name,
+        version=stream.version_id,
+        bucket=config["BucketARN"].rpartition(":")[2],
+        prefix=config.get("Prefix") or "",
+        gzip=config.get("CompressionFormat") == "GZIP",
+        delimiter=_delimiter(config.get("ProcessingConfiguration") or {}),
+        interval_s=float(hints.get("IntervalInSeconds", 300)),
+        size_bytes=int(hints.get("SizeInMBs", 5)) * 1024 * 1024,
+    )
+
+
+def _delimiter(processing: dict[str, Any]) -> str:
+    for processor in processing.get("Processors") or []:
+        if processor["Type"] == "AppendDelimiterToRecord":
+            named = {
+                item["ParameterName"]: item["ParameterValue"] for item in processor.get("Parameters", [])
+            }
+            return str(named.get("Delimiter", "\\n")).replace("\\n", "\n")
+    return ""
+
+
+def _bytes(data: bytes | str) -> bytes:
+    return data if isinstance(data, bytes) else base64.b64decode(data)
+
+
+def _refuse_over_limits(data: list[bytes]) -> None:
+    if not 1 <= len(data) <= MAX_RECORDS:
+        raise ValidationException(
+            "1 validation error detected: Value at 'records' failed to satisfy constraint: "
+            f"Member must have length less than or equal to {MAX_RECORDS}"
+        )
+    if any(len(record) > MAX_RECORD_BYTES for record in data):
+        raise ValidationException(
+            "1 validation error detected: Value at 'record.data' failed to satisfy constraint: "
+            f"Member must have length less than or equal to {MAX_RECORD_BYTES}"
+        )
+    if sum(map(len, data)) > MAX_BATCH_BYTES:
+        raise InvalidArgumentException("Records size exceeds 4 MB limit")

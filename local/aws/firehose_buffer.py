@@ -1,0 +1,65 @@
+"""Firehose's buffers on disk: every acknowledged record survives kill -9.
+
+A buffer file is a row of frames (length, bytes), one a request; a frame cut short by a crash was never acknowledged and is
+dropped. The file's name says when its first record arrived: <milliseconds>-<random>.buffer
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import struct
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+_LENGTH = struct.Struct(">Q")
+
+
+class Buffer:
+    """One file that is being filled."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.began = time.time()
+        self.size_bytes = 0
+        self.path = folder / f"{int(self.began * 1000)}-{uuid.uuid4().hex[:8]}.buffer"
+        self._file = self.path.open("ab", buffering=0)
+
+    def append(self, data: bytes) -> None:
+        """Returns once the operating system has the bytes."""
+        frame = memoryview(_LENGTH.pack(len(data)) + data)
+        while frame:
+            frame = frame[self._file.write(frame) or 0 :]
+        self.size_bytes += len(data)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def began(path: Path) -> float:
+    """When the buffer's first record arrived, in seconds since the epoch."""
+    return int(path.name.partition("-")[0]) / 1000
+
+
+def frames(path: Path) -> Iterator[bytes]:
+    """What was appended, in order."""
+    with path.open("rb") as file:
+        while len(header := file.read(_LENGTH.size)) == _LENGTH.size:
+            (length,) = _LENGTH.unpack(header)
+            data = file.read(length)
+            if len(data) < length:
+                return
+            yield data
+
+
+def content(path: Path, compress: bool) -> bytes:
+    """The object that this buffer becomes."""
+    if not compress:
+        return b"".join(frames(path))
+    out = io.BytesIO()
+    with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=6, mtime=0) as archive:
+        for data in frames(path):
+            archive.write(data)
+    return out.getvalue()

@@ -1,0 +1,55 @@
+"""PutRecord and PutRecordBatch answered before moto sees them.
+
+moto 5.2.5 spends 36 ms of processor time on a batch of 500 records (it parses the body as a form and every field by the
+service's model); an event collector sends them all day. Everything else goes to moto.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from moto.core.exceptions import JsonRESTError, ServiceException
+
+from local.aws.firehose import Buffers, put
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+_ACTIONS = {"Firehose_20150804.PutRecord": "Record", "Firehose_20150804.PutRecordBatch": "Records"}
+
+
+def in_front_of(app: Application, buffers: Buffers) -> Application:
+    """The application with the two calls taken out."""
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        field = _ACTIONS.get(environ.get("HTTP_X_AMZ_TARGET", ""))
+        if field is None or not environ.get("CONTENT_TYPE", "").startswith("application/x-amz-json"):
+            return app(environ, start_response)
+        request = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+        records = request[field] if field == "Records" else [request[field]]
+        data = [base64.b64decode(record["Data"]) for record in records]
+        try:
+            ids = put(buffers, request["DeliveryStreamName"], data)
+        except (ServiceException, JsonRESTError) as error:
+            return _reply(start_response, "400 Bad Request", _error(error))
+        if field == "Record":
+            return _reply(start_response, "200 OK", {"RecordId": ids[0], "Encrypted": False})
+        responses = [{"RecordId": record_id} for record_id in ids]
+        body = {"FailedPutCount": 0, "Encrypted": False, "RequestResponses": responses}
+        return _reply(start_response, "200 OK", body)
+
+    return answer
+
+
+def _error(error: ServiceException | JsonRESTError) -> dict[str, Any]:
+    kind = getattr(error, "code", None) if isinstance(error, ServiceException) else error.error_type
+    return {"__type": kind, "message": str(error.message)}
+
+
+def _reply(start_response: Callable[..., Any], status: str, body: dict[str, Any]) -> list[bytes]:
+    content = json.dumps(body).encode()
+    headers = [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(content)))]
+    start_response(status, headers)
+    return [content]

@@ -1,0 +1,219 @@
+"""API Gateway's data plane: http://127.0.0.1:<gateway port>/<stage>/<path> runs the Lambda that Chalice deployed there."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TimedOut
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote
+
+from moto.awslambda.models import lambda_backends
+from moto.core.exceptions import JsonRESTError
+
+from local.aws import xray
+from local.aws.apigateway import Deployment, newest_deployment
+from local.aws.lambda_ import MAX_PAYLOAD_BYTES, run
+from local.aws.lambda_workers import Pool
+from local.aws.proxy_event import MalformedProxyResponse, Request, Response, build_event, build_response
+from local.aws.settings import HOST, Settings
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 10 * 1024 * 1024
+INTEGRATION_TIMEOUT_S = 29
+_FUNCTION = re.compile(r"functions/(?P<arn>arn:[^/]+)/invocations")
+# What a Lambda adds to the body: headers, request context, escapes.
+_HOP_BY_HOP = {"connection", "content-length", "keep-alive", "transfer-encoding"}
+
+
+def serve(settings: Settings, pool: Pool) -> ThreadingHTTPServer:
+    """Starts the gateway on its port, in threads of its own."""
+    integrations = ThreadPoolExecutor(64, thread_name_prefix="gateway")
+
+    class Handler(_Handler):
+        def answer(self, request: Request) -> Response:
+            return respond(settings, pool, integrations, request)
+
+    server = _Server((HOST, settings.gateway_port), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True, name="gateway").start()
+    return server
+
+
+def respond(settings: Settings, pool: Pool, integrations: ThreadPoolExecutor, request: Request) -> Response:
+    """One request, from URL to response."""
+    stage, _, rest = request.path.lstrip("/").partition("/")
+    deployment = newest_deployment(stage)
+    if deployment is None:
+        return _error(403, "Forbidden", "ForbiddenException")
+    path = "/" + rest
+    resource, parameters = match(tuple(deployment.document["paths"]), path)
+    methods = deployment.document["paths"].get(resource, {})
+    method = methods.get(request.method.lower()) or methods.get("x-amazon-apigateway-any-method")
+    if method is None:
+        return _error(403, "Missing Authentication Token", "MissingAuthenticationTokenException")
+    if len(request.body) > MAX_BODY_BYTES:
+        return _error(413, "Request Too Long", "RequestTooLongException")
+    integration = method["x-amazon-apigateway-integration"]
+    if integration["type"].lower() == "mock":
+        return _mock(integration)
+    return _invoke(
+        settings, pool, integrations, request, deployment, resource, path, parameters, integration["uri"]
+    )
+
+
+def match(resources: Sequence[str], path: str) -> tuple[str, dict[str, str]]:
+    """The resource for a path: fixed segments win over `{parameter}`, which wins over `{greedy+}`."""
+    wanted = [unquote(part) for part in path.strip("/").split("/")]
+    best: tuple[list[int], str, dict[str, str]] | None = None
+    for resource in resources:
+        found = _match_one(resource.strip("/").split("/"), wanted)
+        if found is not None and (best is None or found[0] < best[0]):
+            best = (found[0], resource, found[1])
+    return ("", {}) if best is None else (best[1], best[2])
+
+
+def _match_one(pattern: list[str], wanted: list[str]) -> tuple[list[int], dict[str, str]] | None:
+    ranks: list[int] = []
+    parameters: dict[str, str] = {}
+    for position, part in enumerate(pattern):
+        if part.startswith("{") and part.endswith("+}"):
+            if len(wanted) <= position:
+                return None
+            parameters[part[1:-2]] = "/".join(wanted[position:])
+            return [*ranks, 2], parameters
+        if position >= len(wanted):
+            return None
+        if part.startswith("{"):
+            if not wanted[position]:
+                return None
+            parameters[part[1:-1]] = wanted[position]
+            ranks.append(1)
+        elif part == wanted[position]:
+            ranks.append(0)
+        else:
+            return None
+    return (ranks, parameters) if len(pattern) == len(wanted) else None
+
+
+def _invoke(
+    settings: Settings,
+    pool: Pool,
+    integrations: ThreadPoolExecutor,
+    request: Request,
+    deployment: Deployment,
+    resource: str,
+    path: str,
+    parameters: dict[str, str],
+    uri: str,
+) -> Response:
+    arn = _FUNCTION.search(uri)
+    if arn is None:
+        log.error("%s has an integration that is no Lambda: %s", resource, uri)
+        return _error(500, "Internal server error", "InternalServerErrorException")
+    binary_types = deployment.document.get("x-amazon-apigateway-binary-media-types", [])
+    trace = request.header("X-Amzn-Trace-Id") or f"Root={xray.new_trace_id()}"
+    event = build_event(
+        request,
+        api_id=deployment.api_id,
+        stage=deployment.stage,
+        resource=resource,
+        path=path,
+        path_parameters=parameters,
+        binary_types=binary_types,
+        trace=trace,
+    )
+    payload = json.dumps(event, separators=(",", ":")).encode()
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        return _error(413, "Request Too Long", "RequestTooLongException")
+    parts = arn["arn"].split(":")
+    try:
+        function = lambda_backends[parts[4]][parts[3]].get_function(arn["arn"])
+        outcome = integrations.submit(run, settings, pool, function, payload, trace).result(
+            INTEGRATION_TIMEOUT_S
+        )
+    except TimedOut:
+        return _error(504, "Endpoint request timed out", "EndpointRequestTimedOutException")
+    except JsonRESTError as error:  # throttled, or the function is gone
+        log.error("%s could not be invoked: %s", arn["arn"], error)
+        return _error(500, "Internal server error", "InternalServerErrorException")
+    if outcome.failed:
+        return _error(502, "Internal server error", "InternalServerErrorException")
+    try:
+        response = build_response(outcome.payload, request.header("Accept"), binary_types)
+    except MalformedProxyResponse as error:
+        log.error("Malformed Lambda proxy response of %s: %s", arn["arn"], error)
+        return _error(502, "Internal server error", "InternalServerErrorException")
+    response.headers.append(("x-amz-apigw-id", deployment.api_id))
+    response.headers.append(("x-amzn-RequestId", event["requestContext"]["requestId"]))
+    return response
+
+
+def _mock(integration: dict[str, Any]) -> Response:
+    answer = integration.get("responses", {}).get("default", {})
+    headers = [
+        (name.removeprefix("method.response.header."), value.strip("'"))
+        for name, value in answer.get("responseParameters", {}).items()
+    ]
+    return Response(int(answer.get("statusCode", 200)), b"", [*headers, ("Content-Type", "application/json")])
+
+
+def _error(status: int, message: str, kind: str) -> Response:
+    body = json.dumps({"message": message}).encode()
+    return Response(status, body, [("Content-Type", "application/json"), ("x-amzn-ErrorType", kind)])
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def answer(self, request: Request) -> Response:
+        raise NotImplementedError
+
+    def log_message(self, *arguments: Any) -> None:
+        """Lambda's own log says what happened."""
+
+    def handle_any(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        if length > MAX_BODY_BYTES:
+            self._discard(length)
+            self.reply(_error(413, "Request Too Long", "RequestTooLongException"))
+            return
+        path, _, query = self.path.partition("?")
+        body = self.rfile.read(length) if length else b""
+        request = Request(self.command, path, query, self.headers.items(), body, self.client_address[0])
+        self.reply(self.answer(request))
+
+    def _discard(self, length: int) -> None:
+        """Reads a body that is refused: a client that is still sending would see a broken pipe, not the answer."""
+        while length > 0 and (chunk := self.rfile.read(min(length, 1 << 20))):
+            length -= len(chunk)
+
+    def reply(self, response: Response) -> None:
+        try:
+            self.send_response(response.status)
+            for name, value in response.headers:
+                if name.lower() not in _HOP_BY_HOP:
+                    self.send_header(name, value)
+            bodyless = response.status in (204, 304)
+            if not bodyless:
+                self.send_header("Content-Length", str(len(response.body)))
+            self.end_headers()
+            if self.command != "HEAD" and not bodyless:
+                self.wfile.write(response.body)
+            self.wfile.flush()
+        except (TimeoutError, BrokenPipeError, ConnectionResetError):
+            self.close_connection = True  # the client left
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_HEAD = handle_any

@@ -1,0 +1,156 @@
+"""Lambda functions that really run: the deployed zip and layers, under AWS's own runtime client, in warm processes.
+
+moto 5.2.5 runs functions in Docker, one container an invocation. Patched: LambdaFunction.invoke (workers, error types,
+asynchronous invocations, log groups, throttling) and what it forgets (dead-letter queues).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from typing import Any
+
+from moto.awslambda import models
+from moto.awslambda.exceptions import LambdaClientError
+
+from local.aws import asynchronous, xray
+from local.aws.lambda_workers import FunctionVersion, Outcome, Pool, TooManyRequests
+from local.aws.logs import append_events
+from local.aws.settings import Settings
+
+MAX_PAYLOAD_BYTES = 6 * 1024 * 1024
+_INVOCATION_TYPE = "x-amz-invocation-type"
+
+
+class TooManyRequestsException(LambdaClientError):
+    """What a throttled caller gets."""
+
+    def __init__(self) -> None:
+        super().__init__("TooManyRequestsException", "Rate Exceeded.")
+        self.code = 429
+
+
+class RequestTooLargeException(LambdaClientError):
+    """The event is larger than Lambda takes."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(
+            "RequestTooLargeException",
+            f"Request must be smaller than {MAX_PAYLOAD_BYTES} bytes for the InvokeFunction operation: {size}",
+        )
+        self.code = 413
+
+
+def install(settings: Settings, pool: Pool) -> None:
+    """Patches moto's Lambda."""
+    _run_in_workers(settings, pool)
+    _retire_deleted(pool)
+    _remember_dead_letters()
+
+
+def _run_in_workers(settings: Settings, pool: Pool) -> None:
+    def invoke(function: models.LambdaFunction, body: Any, request: Any, answer: Any) -> str | bytes:
+        raw = body if isinstance(body, bytes) else (body or "{}").encode()
+        if len(raw) > MAX_PAYLOAD_BYTES:
+            raise RequestTooLargeException(len(raw))
+        kind = request.get(_INVOCATION_TYPE) or request.get("X-Amz-Invocation-Type") or "RequestResponse"
+        if kind == "DryRun":
+            return b""
+        if kind == "Event":
+            asynchronous.invoke_lambda(function.function_arn, json.loads(raw))
+            return b""
+        outcome = run(settings, pool, function, raw, request.get("X-Amzn-Trace-Id"))
+        if outcome.failed:
+            answer["x-amz-function-error"] = "Unhandled"
+        answer["x-amz-log-result"] = base64.b64encode(outcome.log.encode()[-4096:]).decode()
+        answer["x-amz-executed-version"] = str(function.version)
+        return outcome.payload
+
+    models.LambdaFunction.invoke = invoke
+
+
+def run(
+    settings: Settings, pool: Pool, function: models.LambdaFunction, payload: bytes, trace_header: str | None
+) -> Outcome:
+    """One synchronous invocation, with its logs and its X-Ray segment."""
+    trace = xray.continue_trace(trace_header, function.tracing_config["Mode"] == "Active")
+    try:
+        outcome = pool.invoke(_version(function), payload, str(trace))
+    except TooManyRequests:
+        raise TooManyRequestsException() from None
+    _keep_log(settings, function, outcome)
+    if trace.sampled and function.tracing_config["Mode"] == "Active":
+        xray.put_lambda_segment(trace, function.function_name, function.function_arn, outcome)
+    return outcome
+
+
+def _version(function: models.LambdaFunction) -> FunctionVersion:
+    backend = models.lambda_backends[function.account_id][function.region]
+    layers = [backend.layers_versions_by_arn(layer["Arn"]).code_bytes for layer in function.layers]
+    reserved = function.reserved_concurrency
+    return FunctionVersion(
+        name=function.function_name,
+        arn=function.function_arn,
+        version=str(function.version),
+        handler=function.handler,
+        code=function.code_bytes,
+        layers=tuple(layers),
+        environment=tuple(sorted((name, str(value)) for name, value in function.environment_vars.items())),
+        memory_mb=int(function.memory_size),
+        timeout_s=int(function.timeout),
+        reserved_concurrency=None if reserved is None else int(reserved),
+    )
+
+
+_log_file_lock = threading.Lock()
+
+
+def _keep_log(settings: Settings, function: models.LambdaFunction, outcome: Outcome) -> None:
+    path = settings.logs / "lambda" / f"{function.function_name}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _log_file_lock, path.open("a") as file:
+        file.write(outcome.log)
+    append_events(
+        function.logs_group_name, outcome.log_stream, outcome.log.splitlines(), int(time.time() * 1000)
+    )
+
+
+def _retire_deleted(pool: Pool) -> None:
+    original = models.LambdaBackend.delete_function
+
+    def delete_function(self: models.LambdaBackend, function_name: str, qualifier: str | None = None) -> None:
+        original(self, function_name, qualifier)
+        if qualifier is None:
+            pool.retire(function_name.rpartition(":")[2])
+
+    models.LambdaBackend.delete_function = delete_function
+
+
+def _remember_dead_letters() -> None:
+    # moto 5.2.5 drops DeadLetterConfig, and TracingConfig when it is updated.
+    create, update = models.LambdaFunction.__init__, models.LambdaFunction.update_configuration
+    describe = models.LambdaFunction.get_configuration
+
+    def __init__(self: models.LambdaFunction, account_id: str, spec: Any, *args: Any, **kwargs: Any) -> None:
+        create(self, account_id, spec, *args, **kwargs)
+        self.dead_letter_config = spec.get("DeadLetterConfig")
+
+    def update_configuration(self: models.LambdaFunction, config_updates: dict[str, Any]) -> Any:
+        if "DeadLetterConfig" in config_updates:
+            self.dead_letter_config = config_updates["DeadLetterConfig"]
+        if "TracingConfig" in config_updates:
+            self.tracing_config = config_updates["TracingConfig"]
+        update(self, config_updates)
+        return self.get_configuration()
+
+    def get_configuration(self: models.LambdaFunction, on_create: bool = False) -> Any:
+        described = describe(self, on_create)
+        if self.dead_letter_config:
+            described["DeadLetterConfig"] = self.dead_letter_config
+        return described
+
+    models.LambdaFunction.__init__ = __init__
+    models.LambdaFunction.update_configuration = update_configuration
+    models.LambdaFunction.get_configuration = get_configuration

@@ -1,0 +1,281 @@
+"""Warm Lambda workers: started from a deployed zip and its layers, reused, capped, retired."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import threading
+import time
+import uuid
+import zipfile
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from local.aws.runtime_api import Invocation, WorkerProcess
+from local.aws.settings import Settings
+
+# Importing the handler does not count against the timeout, for as long as AWS gives it.
+INIT_S = 10
+IDLE_S = 600
+QUEUE_S = 60
+
+
+class TooManyRequests(RuntimeError):
+    """No execution environment is free."""
+
+
+@dataclass(frozen=True)
+class FunctionVersion:
+    """All that an execution environment depends on; another value is another environment."""
+
+    name: str
+    arn: str
+    version: str
+    handler: str
+    code: bytes = field(repr=False)
+    layers: tuple[bytes, ...] = field(repr=False)
+    environment: tuple[tuple[str, str], ...]
+    memory_mb: int
+    timeout_s: int
+    reserved_concurrency: int | None
+
+    @property
+    def identity(self) -> str:
+        digest = hashlib.sha256(
+            repr((self.handler, self.environment, self.memory_mb, self.timeout_s)).encode()
+        )
+        for archive in (self.code, *self.layers):
+            digest.update(_digest(archive).encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an invocation gave."""
+
+    request_id: str
+    payload: bytes
+    failed: bool
+    log: str
+    log_stream: str
+    began: float
+    ended: float
+
+
+class Worker:
+    """One execution environment of one function version."""
+
+    def __init__(self, function: FunctionVersion, settings: Settings, xray_address: str) -> None:
+        self.function = function
+        self.identity = function.identity
+        self.idle_since = time.monotonic()
+        name = uuid.uuid4().hex
+        self.log_stream = f"{datetime.now(UTC):%Y/%m/%d}/[{function.version}]{name}"
+        self._scratch = settings.state / "lambda" / "tmp" / name
+        self._scratch.mkdir(parents=True)
+        task_root = unpack(function.code, settings.state / "lambda" / "task")
+        layers = [unpack(layer, settings.state / "lambda" / "opt") for layer in function.layers]
+        self._cold = True
+        self._started = time.time()
+        self._process = WorkerProcess(
+            [str(settings.lambda_runtime / "bin" / "python"), "-m", "awslambdaric", function.handler],
+            _environment(function, settings, task_root, layers, self._scratch, self.log_stream, xray_address),
+            cwd=str(task_root),
+            log=settings.state / "lambda" / "workers" / f"{name}.log",
+            children=settings.children,
+            name=function.name,
+        )
+
+    @property
+    def alive(self) -> bool:
+        return self._process.alive
+
+    def invoke(self, payload: bytes, trace: str) -> Outcome:
+        """Runs one event; a timeout or a crash ends the worker, as on AWS."""
+        request_id = str(uuid.uuid4())
+        if self._cold:
+            self._process.wait_till_initialised(INIT_S)
+        began = time.time()
+        timeout_s = self.function.timeout_s
+        deadline_ms = int((began + timeout_s) * 1000)
+        answer = self._process.ask(
+            Invocation(request_id, payload, deadline_ms, self.function.arn, trace), timeout_s
+        )
+        ended = time.time()
+        log = self._process.take_log()
+        memory_mb = self._process.memory_mb()
+        if answer is None:
+            message = f"{request_id} Task timed out after {timeout_s:.2f} seconds"
+            error = {
+                "errorType": "Sandbox.Timedout",
+                "errorMessage": f"RequestId: {request_id} Error: Task timed out after {timeout_s:.2f} seconds",
+            }
+            answer_payload, failed = json.dumps(error).encode(), True
+            log += f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}Z {message}\n"
+        else:
+            answer_payload, failed = answer.payload, answer.kind != "response"
+        if answer is None or answer.kind in ("exit", "init_error"):
+            self.kill()
+        duration_ms = (ended - began) * 1000
+        report = (
+            f"REPORT RequestId: {request_id}\tDuration: {duration_ms:.2f} ms\t"
+            f"Billed Duration: {int(duration_ms) + 1} ms\tMemory Size: {self.function.memory_mb} MB\t"
+            f"Max Memory Used: {memory_mb} MB"
+        )
+        if self._cold:
+            report += f"\tInit Duration: {(began - self._started) * 1000:.2f} ms"
+            self._cold = False
+        text = (
+            f"START RequestId: {request_id} Version: {self.function.version}\n{log}"
+            f"{'' if not log or log.endswith(chr(10)) else chr(10)}END RequestId: {request_id}\n{report}\n"
+        )
+        return Outcome(request_id, answer_payload, failed, text, self.log_stream, began, ended)
+
+    def kill(self) -> None:
+        self._process.kill()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+class Pool:
+    """Warm workers by function name."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.xray_address = ""
+        self._idle: dict[str, list[Worker]] = {}
+        self._busy: dict[str, int] = {}
+        self._free = threading.Condition()
+        threading.Thread(target=self._retire_idle, daemon=True).start()
+
+    def invoke(self, function: FunctionVersion, payload: bytes, trace: str) -> Outcome:
+        worker = self._take(function)
+        try:
+            if worker is None:
+                worker = Worker(function, self.settings, self.xray_address)
+            return worker.invoke(payload, trace)
+        finally:
+            self._give_back(function.name, worker)
+
+    def retire(self, name: str) -> None:
+        """Ends the idle workers of a function that was deleted; busy ones end when they come back."""
+        with self._free:
+            workers = self._idle.pop(name, [])
+        for worker in workers:
+            worker.kill()
+
+    def close(self) -> None:
+        with self._free:
+            workers = [worker for idle in self._idle.values() for worker in idle]
+            self._idle.clear()
+        for worker in workers:
+            worker.kill()
+
+    def _take(self, function: FunctionVersion) -> Worker | None:
+        """A warm worker, or None with the right to start one."""
+        cap = function.reserved_concurrency
+        wait_s = 0 if cap is not None else QUEUE_S
+        cap = self.settings.lambda_concurrency if cap is None else cap
+        stale: list[Worker] = []
+        with self._free:
+            if not self._free.wait_for(lambda: self._busy.get(function.name, 0) < cap, wait_s):
+                raise TooManyRequests("Rate Exceeded.")
+            self._busy[function.name] = self._busy.get(function.name, 0) + 1
+            idle = self._idle.setdefault(function.name, [])
+            stale = [worker for worker in idle if worker.identity != function.identity or not worker.alive]
+            idle[:] = [worker for worker in idle if worker not in stale]
+            found = idle.pop() if idle else None
+        for worker in stale:
+            worker.kill()
+        return found
+
+    def _give_back(self, name: str, worker: Worker | None) -> None:
+        with self._free:
+            self._busy[name] -= 1
+            if worker is not None and worker.alive:
+                worker.idle_since = time.monotonic()
+                self._idle.setdefault(name, []).append(worker)
+            self._free.notify()
+
+    def _retire_idle(self) -> None:
+        while True:
+            time.sleep(30)
+            oldest = time.monotonic() - IDLE_S
+            with self._free:
+                workers = [w for idle in self._idle.values() for w in idle if w.idle_since < oldest]
+                for idle in self._idle.values():
+                    idle[:] = [worker for worker in idle if worker not in workers]
+            for worker in workers:
+                worker.kill()
+
+
+_digests: dict[int, tuple[bytes, str]] = {}
+
+
+def _digest(archive: bytes) -> str:
+    """SHA-256, remembered by object: hashing 50 MB at every invocation would cost more than the handler."""
+    known = _digests.get(id(archive))
+    if known is None or known[0] is not archive:
+        if len(_digests) > 64:
+            _digests.clear()
+        known = _digests[id(archive)] = (archive, hashlib.sha256(archive).hexdigest())
+    return known[1]
+
+
+def unpack(archive: bytes, folder: Path) -> Path:
+    """The contents of a zip, unpacked once for each digest."""
+    target = folder / _digest(archive)[:24]
+    if not target.is_dir():
+        part = folder / f"{target.name}.{uuid.uuid4().hex[:6]}"
+        with zipfile.ZipFile(io.BytesIO(archive)) as file:
+            for member in file.infolist():
+                path = Path(file.extract(member, part))
+                mode = member.external_attr >> 16 & 0o777
+                if mode and path.is_file():
+                    path.chmod(mode | 0o400)  # extract() drops modes; a layer's programs need theirs
+        try:
+            part.rename(target)
+        except OSError:  # another thread was faster
+            shutil.rmtree(part)
+    return target
+
+
+def _environment(
+    function: FunctionVersion,
+    settings: Settings,
+    task_root: Path,
+    layers: list[Path],
+    scratch: Path,
+    log_stream: str,
+    xray_address: str,
+) -> dict[str, str]:
+    opt = [str(layer / sub) for layer in layers for sub in ("python/lib/python3.11/site-packages", "python")]
+    programs = [str(layer / "bin") for layer in layers]
+    libraries = [str(task_root), str(task_root / "lib"), *(str(layer / "lib") for layer in layers)]
+    return {
+        "PATH": os.pathsep.join([*programs, "/usr/local/bin", "/usr/bin", "/bin"]),
+        "LD_LIBRARY_PATH": os.pathsep.join(libraries),
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        # On AWS /tmp belongs to one environment; here a folder stands for it.
+        "TMPDIR": str(scratch),
+        "PYTHONPATH": os.pathsep.join([str(task_root), *opt]),
+        "PYTHONUNBUFFERED": "1",
+        "LAMBDA_TASK_ROOT": str(task_root),
+        "LAMBDA_RUNTIME_DIR": str(settings.lambda_runtime),
+        "_HANDLER": function.handler,
+        "AWS_EXECUTION_ENV": "AWS_Lambda_python3.11",
+        "AWS_LAMBDA_FUNCTION_NAME": function.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": function.version,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
+        "AWS_XRAY_DAEMON_ADDRESS": xray_address,
+        "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+        **settings.role_environment(),
+        **dict(function.environment),
+    }

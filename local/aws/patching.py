@@ -1,0 +1,26 @@
+"""Replacing a function that other modules have imported by name."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import pkgutil
+import sys
+from typing import Any
+
+import moto.stepfunctions.parser.asl as asl
+
+_loaded = False
+
+
+def replace_everywhere(name: str, old: Any, new: Any) -> None:
+    """Puts `new` in the place of `old` in every module of moto's interpreter that holds it under this name."""
+    global _loaded
+    if not _loaded:  # a module that is imported later would get the old one
+        for module in pkgutil.walk_packages(asl.__path__, asl.__name__ + "."):
+            with contextlib.suppress(ImportError):  # one module of moto 5.2.5 needs what was left out of it
+                importlib.import_module(module.name)
+        _loaded = True
+    for module in list(sys.modules.values()):
+        if module is not None and vars(module).get(name) is old:
+            setattr(module, name, new)

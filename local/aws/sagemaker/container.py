@@ -1,0 +1,138 @@
+"""A container as a process: its files under a folder of its own instead of /opt/ml, its output in a log file and a log group."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from local import processes
+from local.aws import logs
+from local.aws.settings import Settings
+
+# SageMaker sends SIGTERM and kills two minutes later.
+STOP_GRACE_S = 120
+_LOOK_S = 1.0
+_OPT_ML = re.compile(r"(?<![\w.-])/opt/ml\b")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a container ended; status as Docker gives it (137 when killed)."""
+
+    status: int
+    stopped: bool
+    timed_out: bool
+    output: str
+
+
+class Container:
+    """One running process; `stop` may be called from any thread."""
+
+    def __init__(self, settings: Settings, kind: str, name: str) -> None:
+        self.settings = settings
+        self.kind = kind
+        self.name = name
+        self.root = settings.state / "sagemaker" / kind / name
+        self.log = settings.logs / "jobs" / f"{name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stop = threading.Event()
+        self._over = threading.Event()
+
+    def inside(self, text: str) -> str:
+        """Text with the container's paths as paths of this machine; doing it twice changes nothing."""
+        return _OPT_ML.sub(lambda _: str(self.root / "opt/ml"), text)
+
+    def path(self, path: str) -> Path:
+        return Path(self.inside(path))
+
+    def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
+        """The environment of the process; the image's `python` comes first on PATH."""
+        programs = str(Path(self.settings.container_python).parent)
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        return {
+            **inherited,
+            "PATH": os.pathsep.join([programs, os.environ.get("PATH", "/usr/bin:/bin")]),
+            "HOME": str(self.root),
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+            **self.settings.role_environment(),
+            **{name: self.inside(str(value)) for name, value in extra.items()},
+        }
+
+    def stop(self) -> None:
+        """Asks it to end (SIGTERM)."""
+        self._stop.set()
+        self._over.set()
+
+    def run(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        *,
+        log_group: str,
+        max_runtime_s: float,
+        while_running: Callable[[], None] = lambda: None,
+    ) -> Ending:
+        """Runs to the end, forwarding the log meanwhile."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        began_at = self.log.stat().st_size if self.log.exists() else 0
+        process = processes.spawn(list(command), log=self.log, env=env, cwd=cwd)
+        self._process = process
+        record = processes.record(self.settings.children, process.pid, kind=self.kind, name=self.name)
+        threading.Thread(target=self._wait, args=(process,), daemon=True).start()
+        forward = _Forwarder(self.log, began_at, log_group, f"{self.name}/algo-1-{int(time.time())}")
+        deadline = time.monotonic() + max_runtime_s
+        while not self._over.wait(min(_LOOK_S, max(0.0, deadline - time.monotonic()))):
+            forward.forward()
+            while_running()
+            if time.monotonic() >= deadline:
+                break
+        timed_out = process.poll() is None and not self._stop.is_set()
+        if process.poll() is None:
+            processes.stop(process.pid, processes.started_at(process.pid), STOP_GRACE_S)
+        status = process.wait()
+        processes.signal_session(process.pid, signal.SIGKILL)  # what the container started ends with it
+        record.unlink(missing_ok=True)
+        forward.forward()
+        return Ending(
+            status=status if status >= 0 else 128 - status,
+            stopped=self._stop.is_set(),
+            timed_out=timed_out,
+            output=forward.text(),
+        )
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
+        process.wait()
+        self._over.set()
+
+
+class _Forwarder:
+    """Copies new lines of a log file to a log group."""
+
+    def __init__(self, path: Path, offset: int, group: str, stream: str) -> None:
+        self.path, self.group, self.stream = path, group, stream
+        self._start = self._offset = offset
+
+    def forward(self) -> None:
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            new = file.read()
+        lines = new.decode(errors="replace").splitlines()
+        logs.append_events(self.group, self.stream, lines, int(time.time() * 1000))
+        self._offset += len(new)
+
+    def text(self) -> str:
+        with self.path.open("rb") as file:
+            file.seek(self._start)
+            return file.read().decode(errors="replace")
+
+
+_INHERITED = ("LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "TMPDIR")

@@ -1,0 +1,21 @@
+"""Patches moto's SageMaker, in the order that restoring needs."""
+
+from __future__ import annotations
+
+from local.aws.sagemaker import endpoints, invocations, processing, resources, training, tuning
+from local.aws.settings import Settings
+
+
+def install(settings: Settings) -> None:
+    """Patches moto and brings back models, endpoint configurations and endpoints; S3 must be restored before."""
+    journal = resources.install(settings)
+    training.install(settings)
+    processing.install(settings)
+    tuning.install()
+    servers = endpoints.install(settings, journal)
+    invocations.install(servers)
+
+
+def stop_all() -> None:
+    """Ends model servers; jobs end with the sweep of children."""
+    endpoints.stop_all()

@@ -1,0 +1,73 @@
+"""InvokeEndpoint, answered by the model server; moto 5.2.5 answers from a queue of canned results."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import unquote
+
+from moto.core.exceptions import JsonRESTError
+from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
+
+from local.aws.sagemaker.endpoints import Servers
+from local.aws.sagemaker.servers import Answer
+
+_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+MAX_BODY_BYTES = 6 * 1024 * 1024
+
+
+def install(servers: Servers) -> None:
+    """Patches moto's SageMaker Runtime."""
+
+    def invoke_endpoint(self: SageMakerRuntimeResponse) -> tuple[int, dict[str, Any], bytes | str]:
+        name = unquote(self.path.split("/")[2])
+        server = servers.get(name)
+        if server is None:
+            raise JsonRESTError(
+                "ValidationError", f"Endpoint {name} of account {self.current_account} not found."
+            )
+        body = self.body if isinstance(self.body, bytes) else (self.body or "").encode()
+        if len(body) > MAX_BODY_BYTES:
+            raise JsonRESTError("ValidationError", f"Body is larger than {MAX_BODY_BYTES} bytes.")
+        try:
+            answer = server.invoke(
+                body,
+                self.headers.get("Content-Type") or "application/octet-stream",
+                self.headers.get("Accept") or self.headers.get("X-Amzn-SageMaker-Accept") or "*/*",
+                self.headers.get(_ATTRIBUTES),
+            )
+        except TimeoutError:
+            return _model_error(name, Answer(0, b"Your invocation timed out", "text/plain"))
+        except OSError as error:
+            return _error(503, "ServiceUnavailable", f"The model server of {name} does not answer: {error}")
+        if answer.status >= 400:
+            return _model_error(name, answer)
+        headers = {
+            "Content-Type": answer.content_type,
+            "x-Amzn-Invoked-Production-Variant": server.spec.variant,
+        }
+        return 200, headers, answer.body
+
+    SageMakerRuntimeResponse.invoke_endpoint = invoke_endpoint
+
+
+def _model_error(endpoint: str, answer: Answer) -> tuple[int, dict[str, Any], str]:
+    message = answer.body.decode(errors="replace")
+    kind = "client" if 400 <= answer.status < 500 else "server"
+    body = {
+        "ErrorCode": "CLIENT_ERROR_FROM_MODEL" if kind == "client" else "INTERNAL_FAILURE_FROM_MODEL",
+        "Message": f'Received {kind} error ({answer.status}) from primary with message "{message}". '
+        f"See the log group /aws/sagemaker/Endpoints/{endpoint} in account for more information.",
+        "OriginalMessage": message,
+        "OriginalStatusCode": answer.status,
+        "LogStreamArn": "",
+    }
+    return 424, _headers(424, "ModelError"), json.dumps(body)
+
+
+def _error(status: int, kind: str, message: str) -> tuple[int, dict[str, Any], str]:
+    return status, _headers(status, kind), json.dumps({"Message": message})
+
+
+def _headers(status: int, kind: str) -> dict[str, Any]:
+    return {"status": status, "Content-Type": "application/json", "x-amzn-ErrorType": kind}

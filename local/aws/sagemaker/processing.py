@@ -1,0 +1,155 @@
+"""Processing jobs: any command with inputs from S3 and outputs to S3.
+
+moto 5.2.5's create_processing_job completes at once and drops Environment and ProcessingResources.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import threading
+from typing import Any
+
+from moto.core.responses import EmptyResult
+from moto.core.utils import utcnow
+from moto.sagemaker import models
+from moto.sagemaker.exceptions import AWSValidationException, ResourceInUseException
+from moto.sagemaker.responses import SageMakerResponse
+
+from local.aws.sagemaker import files, names
+from local.aws.sagemaker.container import Container
+from local.aws.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
+_running: dict[str, Container] = {}
+_request = threading.local()
+
+
+def install(settings: Settings) -> None:
+    """Patches moto's processing jobs."""
+    create = models.SageMakerModelBackend.create_processing_job
+    respond = SageMakerResponse.create_processing_job
+
+    def create_processing_job(self: models.SageMakerModelBackend, **given: Any) -> models.FakeProcessingJob:
+        name = given["processing_job_name"]
+        names.check("processingJobName", name)
+        if name in self.processing_jobs:
+            raise ResourceInUseException(
+                message="Processing job names must be unique within an AWS account and region, and a processing "
+                f"job with this name already exists ({self.processing_jobs[name].arn})"
+            )
+        job = create(self, **given)
+        about = getattr(_request, "about", {})
+        job.environment = about.get("Environment") or {}
+        job.processing_resources = about.get("ProcessingResources")
+        job.processing_job_status = "InProgress"
+        job.processing_end_time = None
+        container = _running[name] = Container(settings, "processing", name)
+        threading.Thread(target=_run, args=(job, container), daemon=True, name=name).start()
+        return job
+
+    def create_processing_job_response(self: SageMakerResponse) -> Any:
+        _request.about = {name: self._get_param(name) for name in ("Environment", "ProcessingResources")}
+        try:
+            return respond(self)
+        finally:
+            _request.about = {}
+
+    def stop_processing_job(self: SageMakerResponse) -> EmptyResult:
+        name = self._get_param("ProcessingJobName")
+        self.sagemaker_backend.describe_processing_job(name)  # raises when there is none
+        job, container = self.sagemaker_backend.processing_jobs[name], _running.get(name)
+        if container is None:
+            raise AWSValidationException(
+                f"The request was rejected because the processing job is in status {job.processing_job_status}."
+            )
+        job.processing_job_status = "Stopping"
+        container.stop()
+        return EmptyResult()
+
+    models.SageMakerModelBackend.create_processing_job = create_processing_job
+    SageMakerResponse.create_processing_job = create_processing_job_response
+    SageMakerResponse.stop_processing_job = stop_processing_job
+
+
+def _run(job: models.FakeProcessingJob, container: Container) -> None:
+    try:
+        _process(job, container)
+    except files.MissingObject as error:
+        _fail(job, f"ClientError: Data download failed: {error}")
+    except Exception as error:  # a defect here must end as a Failed job, not as one that runs for ever
+        log.exception("processing job %s", job.processing_job_name)
+        _fail(job, f"InternalServerError: {type(error).__name__}: {error}")
+    finally:
+        job.last_modified_time = job.processing_end_time = utcnow()
+        _running.pop(job.processing_job_name, None)
+
+
+def _process(job: models.FakeProcessingJob, container: Container) -> None:
+    shutil.rmtree(container.root, ignore_errors=True)
+    _prepare(job, container)
+    outputs = (job.processing_output_config or {}).get("Outputs") or []
+    for output in outputs:
+        container.path(output["S3Output"]["LocalPath"]).mkdir(parents=True, exist_ok=True)
+    application = job.app_specification
+    command = [
+        *(application.get("ContainerEntrypoint") or []),
+        *(application.get("ContainerArguments") or []),
+    ]
+    if not command:
+        _fail(job, "ClientError: an image's own entry point cannot run here: give ContainerEntrypoint.")
+        return
+    job.processing_start_time = utcnow()
+    ending = container.run(
+        _on_this_machine(command, container),
+        container.environment(
+            {
+                "PROCESSING_JOB_NAME": job.processing_job_name,
+                "PROCESSING_JOB_ARN": job.arn,
+                **job.environment,
+            }
+        ),
+        container.root,
+        log_group=LOG_GROUP,
+        max_runtime_s=float((job.stopping_condition or {}).get("MaxRuntimeInSeconds", 86_400)),
+    )
+    message = container.path("/opt/ml/output/message")
+    if message.is_file():
+        job.exit_message = message.read_text()[:1024]
+    if ending.status != 0 and not ending.stopped and not ending.timed_out:
+        last = "\n".join(ending.output.strip().splitlines()[-8:])
+        _fail(job, f"AlgorithmError: {last}, exit code: {ending.status}"[-1024:])
+        return
+    for output in outputs:
+        target = output["S3Output"]
+        files.upload(container.path(target["LocalPath"]), target["S3Uri"])
+    job.processing_job_status = "Stopped" if ending.stopped or ending.timed_out else "Completed"
+    shutil.rmtree(container.root, ignore_errors=True)
+
+
+def _prepare(job: models.FakeProcessingJob, container: Container) -> None:
+    for folder in ("processing/input", "processing/output", "config", "output"):
+        container.path(f"/opt/ml/{folder}").mkdir(parents=True, exist_ok=True)
+    for given in job.processing_inputs or []:
+        source = given["S3Input"]
+        # A prefix without objects gives an empty folder.
+        files.download(source["S3Uri"], container.path(source["LocalPath"]))
+    config = {"ProcessingJobName": job.processing_job_name, "AppSpecification": job.app_specification}
+    container.path("/opt/ml/config/processingjobconfig.json").write_text(json.dumps(config))
+    resources = {"current_host": "algo-1", "hosts": ["algo-1"]}
+    container.path("/opt/ml/config/resourceconfig.json").write_text(json.dumps(resources))
+
+
+def _on_this_machine(command: list[str], container: Container) -> list[str]:
+    first, *rest = [container.inside(part) for part in command]
+    if first in ("python", "python3", "python3.11", "/usr/bin/python3", "/opt/conda/bin/python"):
+        first = container.settings.container_python
+    return [first, *rest]
+
+
+def _fail(job: models.FakeProcessingJob, reason: str) -> None:
+    job.failure_reason = reason
+    job.processing_job_status = "Failed"

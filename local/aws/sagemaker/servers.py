@@ -1,0 +1,126 @@
+"""The process behind an endpoint."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from local import processes
+from local.aws.sagemaker import files
+from local.aws.sagemaker.container import Container
+from local.aws.settings import HOST, Settings
+
+STARTUP_TIMEOUT_S = 180
+INVOCATION_TIMEOUT_S = 60
+_SCRIPT = Path(__file__).with_name("model_server.py")
+
+
+class ServerFailed(RuntimeError):
+    """The model server did not come up; the message holds its last words."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What to serve, complete enough to start it again after a restart."""
+
+    endpoint: str
+    variant: str
+    model_data_url: str
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The model server's HTTP response."""
+
+    status: int
+    body: bytes
+    content_type: str
+
+
+class ModelServer:
+    """One running model."""
+
+    def __init__(self, settings: Settings, spec: ModelSpec) -> None:
+        self.spec = spec
+        self.log = settings.logs / "endpoint" / f"{spec.endpoint}.log"
+        container = Container(settings, "endpoint", f"{spec.endpoint}/{uuid.uuid4().hex[:8]}")
+        self._root = container.root
+        model_dir = container.path("/opt/ml/model")
+        files.unpack(files.read(spec.model_data_url), model_dir)
+        code_dir = self._code(container, model_dir)
+        self.port = _free_port()
+        env = {"SAGEMAKER_MODEL_SERVER_TIMEOUT": str(INVOCATION_TIMEOUT_S), **spec.environment}
+        self.process: subprocess.Popen[bytes] = processes.spawn(
+            [settings.container_python, str(_SCRIPT), str(model_dir), str(code_dir), str(self.port)],
+            log=self.log,
+            env=container.environment(env),
+            cwd=container.root,
+        )
+        self._record = processes.record(
+            settings.children, self.process.pid, kind="endpoint", name=spec.endpoint
+        )
+
+    def _code(self, container: Container, model_dir: Path) -> Path:
+        source = self.spec.environment.get("SAGEMAKER_SUBMIT_DIRECTORY", "")
+        if not source.startswith("s3://"):
+            return model_dir / "code"
+        code = container.path("/opt/ml/code")
+        files.unpack(files.read(source), code)
+        return code
+
+    def wait_till_healthy(self) -> None:
+        deadline = time.monotonic() + STARTUP_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                if self._request("GET", "/ping", b"", {}, timeout_s=2).status == 200:
+                    return
+            except OSError:
+                time.sleep(0.05)
+        words = self.log.read_text(errors="replace").strip().splitlines()[-6:]
+        raise ServerFailed(
+            "The primary container for production variant "
+            f"{self.spec.variant} did not pass the ping health check. Its last words: {' | '.join(words)}"[
+                -1000:
+            ]
+        )
+
+    def invoke(self, body: bytes, content_type: str, accept: str, attributes: str | None) -> Answer:
+        headers = {"Content-Type": content_type, "Accept": accept}
+        if attributes:
+            headers["X-Amzn-SageMaker-Custom-Attributes"] = attributes
+        return self._request("POST", "/invocations", body, headers, INVOCATION_TIMEOUT_S)
+
+    def stop(self) -> None:
+        processes.stop(self.process.pid, processes.started_at(self.process.pid), grace_s=5)
+        self.process.wait()
+        self._record.unlink(missing_ok=True)
+        shutil.rmtree(self._root, ignore_errors=True)
+
+    def _request(
+        self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float
+    ) -> Answer:
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=timeout_s)
+        try:
+            connection.request(method, path, body=body or None, headers=headers)
+            response = connection.getresponse()
+            kind = response.getheader("Content-Type") or "application/octet-stream"
+            return Answer(response.status, response.read(), kind)
+        finally:
+            connection.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port

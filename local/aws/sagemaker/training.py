@@ -1,0 +1,220 @@
+"""Training jobs: the contract of SageMaker's script-mode containers.
+
+moto 5.2.5's create_training_job completes at once and drops Environment; it has no stop_training_job.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import threading
+from typing import Any
+
+from moto.core.responses import EmptyResult
+from moto.core.utils import utcnow
+from moto.sagemaker import models
+from moto.sagemaker.exceptions import AWSValidationException, ResourceInUseException
+from moto.sagemaker.responses import SageMakerResponse
+
+from local.aws.sagemaker import files, names, script_mode
+from local.aws.sagemaker.container import Container, Ending
+from local.aws.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+_running: dict[str, Container] = {}
+_request = threading.local()
+_ended = threading.Condition()
+
+
+def install(settings: Settings) -> None:
+    """Patches moto's training jobs."""
+    create = models.SageMakerModelBackend.create_training_job
+    respond = SageMakerResponse.create_training_job
+
+    def create_training_job(self: models.SageMakerModelBackend, **given: Any) -> models.FakeTrainingJob:
+        name = given["training_job_name"]
+        names.check("trainingJobName", name)
+        if name in self.training_jobs:
+            raise ResourceInUseException(
+                message="Training job names must be unique within an AWS account and region, and a training job "
+                f"with this name already exists ({self.training_jobs[name].arn})"
+            )
+        metrics = list((given["algorithm_specification"] or {}).get("MetricDefinitions", []))
+        job = create(self, **given)
+        job.algorithm_specification["MetricDefinitions"] = metrics
+        job.environment = getattr(_request, "environment", None) or {}
+        job.training_job_status = "InProgress"
+        job.training_start_time = job.training_end_time = None
+        job.final_metric_data_list = []
+        _move_on(job, "Starting", "Preparing the instances for training")
+        container = _running[name] = Container(settings, "training", name)
+        threading.Thread(target=_run, args=(job, container), daemon=True, name=name).start()
+        return job
+
+    def create_training_job_response(self: SageMakerResponse) -> Any:
+        _request.environment = self._get_param("Environment")
+        try:
+            return respond(self)
+        finally:
+            _request.environment = None
+
+    def stop_training_job(self: SageMakerResponse) -> EmptyResult:
+        stop(self.sagemaker_backend, self._get_param("TrainingJobName"))
+        return EmptyResult()
+
+    models.SageMakerModelBackend.create_training_job = create_training_job
+    SageMakerResponse.create_training_job = create_training_job_response
+    SageMakerResponse.stop_training_job = stop_training_job
+
+
+def stop(backend: models.SageMakerModelBackend, name: str) -> None:
+    """StopTrainingJob."""
+    backend.describe_training_job(name)  # raises when there is none
+    job, container = backend.training_jobs[name], _running.get(name)
+    if container is None:
+        raise AWSValidationException(
+            f"The request was rejected because the training job is in status {job.training_job_status}."
+        )
+    job.training_job_status = "Stopping"
+    _move_on(job, "Stopping", "Stopping the training job")
+    container.stop()
+
+
+def wait_for(job: models.FakeTrainingJob) -> None:
+    """Returns when the job has ended."""
+    with _ended:
+        _ended.wait_for(lambda: job.training_job_name not in _running)
+
+
+def _run(job: models.FakeTrainingJob, container: Container) -> None:
+    try:
+        _train(job, container)
+    except files.MissingObject as error:
+        _fail(job, f"ClientError: Data download failed: {error}")
+    except Exception as error:  # a defect here must end as a Failed job, not as one that runs for ever
+        log.exception("training job %s", job.training_job_name)
+        _fail(job, f"InternalServerError: {type(error).__name__}: {error}")
+    finally:
+        job.training_end_time = utcnow()
+        began = job.training_start_time or job.training_end_time
+        job.training_time_in_seconds = job.billable_time_in_seconds = int(
+            (job.training_end_time - began).total_seconds()
+        )
+        with _ended:
+            _running.pop(job.training_job_name, None)
+            _ended.notify_all()
+
+
+def _train(job: models.FakeTrainingJob, container: Container) -> None:
+    shutil.rmtree(container.root, ignore_errors=True)
+    _move_on(job, "Downloading", "Downloading input data")
+    program = script_mode.prepare(job, container)
+    checkpoints = _Checkpoints(job, container)
+    checkpoints.download()
+    _move_on(job, "Training", "Training image download completed. Training in progress.")
+    job.training_start_time = utcnow()
+    ending = container.run(
+        program.command,
+        program.environment,
+        program.cwd,
+        log_group=LOG_GROUP,
+        max_runtime_s=float((job.stopping_condition or {}).get("MaxRuntimeInSeconds", 86_400)),
+        while_running=checkpoints.upload,
+    )
+    checkpoints.upload()
+    job.final_metric_data_list = metrics(ending.output, job.algorithm_specification["MetricDefinitions"])
+    _finish(job, container, ending)
+
+
+def _finish(job: models.FakeTrainingJob, container: Container, ending: Ending) -> None:
+    output = f"{job.output_data_config['S3OutputPath'].rstrip('/')}/{job.training_job_name}/output"
+    if any(container.path("/opt/ml/output/data").iterdir()):
+        files.write(f"{output}/output.tar.gz", files.pack(container.path("/opt/ml/output/data")))
+    if ending.status != 0 and not ending.stopped and not ending.timed_out:
+        failure = container.path("/opt/ml/output/failure")
+        reason = failure.read_text() if failure.is_file() else _last_words(ending)
+        _fail(job, f"AlgorithmError: {reason}"[:1024])
+        return
+    _move_on(job, "Uploading", "Uploading generated training model")
+    files.write(job.model_artifacts["S3ModelArtifacts"], files.pack(container.path("/opt/ml/model")))
+    if ending.timed_out:
+        _move_on(job, "MaxRuntimeExceeded", "Training job runtime exceeded MaxRuntimeInSeconds provided")
+        job.training_job_status = "Stopped"
+    elif ending.stopped:
+        _move_on(job, "Stopped", "Training job stopped")
+        job.training_job_status = "Stopped"
+    else:
+        _move_on(job, "Completed", "Training job completed")
+        job.training_job_status = "Completed"
+    shutil.rmtree(container.root, ignore_errors=True)
+
+
+def metrics(output: str, definitions: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """The last value of each metric that the log shows."""
+    found = []
+    for definition in definitions:
+        values = re.findall(definition["Regex"], output)
+        if values:
+            last = values[-1] if isinstance(values[-1], str) else values[-1][0]
+            found.append({"MetricName": definition["Name"], "Value": float(last), "Timestamp": utcnow()})
+    return found
+
+
+class _Checkpoints:
+    """CheckpointConfig: a folder that starts with what S3 holds, and whose changes go there."""
+
+    def __init__(self, job: models.FakeTrainingJob, container: Container) -> None:
+        config = job.checkpoint_config or {}
+        self._uri = config.get("S3Uri", "").rstrip("/")
+        self.folder = container.path(config.get("LocalPath", "/opt/ml/checkpoints"))
+        self._sent: dict[str, tuple[int, int]] = {}
+
+    def download(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self._uri:
+            files.download(self._uri + "/", self.folder)
+            self._sent = self._seen()
+
+    def upload(self) -> None:
+        if not self._uri:
+            return
+        seen = self._seen()
+        for name, state in seen.items():
+            if self._sent.get(name) != state:
+                files.write(f"{self._uri}/{name}", (self.folder / name).read_bytes())
+        self._sent = seen
+
+    def _seen(self) -> dict[str, tuple[int, int]]:
+        found = {}
+        for path in self.folder.rglob("*"):
+            if path.is_file():
+                about = path.stat()
+                found[path.relative_to(self.folder).as_posix()] = (about.st_mtime_ns, about.st_size)
+        return found
+
+
+def _last_words(ending: Ending) -> str:
+    lines = ending.output.strip().splitlines()[-12:]
+    return f'ExecuteUserScriptError:\nExitCode {ending.status}\nErrorMessage "{chr(10).join(lines)[-800:]}"'
+
+
+def _fail(job: models.FakeTrainingJob, reason: str) -> None:
+    job.failure_reason = reason
+    _move_on(job, "Failed", "Training job failed")
+    job.training_job_status = "Failed"
+
+
+def _move_on(job: models.FakeTrainingJob, status: str, message: str) -> None:
+    now = utcnow()
+    transitions = [dict(transition) for transition in job.secondary_status_transitions]
+    if status == "Starting":
+        transitions = []
+    elif transitions:
+        transitions[-1]["EndTime"] = now
+    transitions.append({"Status": status, "StartTime": now, "StatusMessage": message})
+    job.secondary_status_transitions = transitions
+    job.secondary_status = status
+    job.last_modified_time = now

@@ -1,0 +1,117 @@
+"""The AWS process: moto's server with every patch, the gateway, and an orderly end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from werkzeug.serving import make_server
+
+from local import processes
+from local.aws.settings import ACCOUNT_ID, HOST, REGION, Settings
+
+log = logging.getLogger(__name__)
+
+HEALTH_PATH = "/_local/health"
+
+
+def run(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT."""
+    _prepare_environment(settings)
+    stop_all, buffers = _install(settings)
+    from moto.moto_server.werkzeug_app import (
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
+
+    class Handler(MotoRequestHandler):
+        def log_request(self, *arguments: Any, **named: Any) -> None:
+            """A line for every call would hide the warnings."""
+
+    from local.aws import firehose_front
+
+    app = _with_health(firehose_front.in_front_of(DomainDispatcherApplication(create_backend_app), buffers))
+    server = make_server(HOST, settings.port, app, threaded=True, request_handler=Handler)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+    log.info("AWS on %s, API gateway on port %s", settings.url, settings.gateway_port)
+    try:
+        server.serve_forever()
+    finally:
+        stop_all()
+        processes.sweep(settings.children)
+        log.info("ended")
+        sys.stderr.flush()
+        os._exit(0)  # non-daemon threads of moto must not hold the end up
+
+
+def _install(settings: Settings) -> tuple[Callable[[], None], Any]:
+    """Applies the patches, in the order in which they need each other; returns what ends everything, and Firehose."""
+    swept = processes.sweep(settings.children)
+    if swept:
+        log.info("ended %s processes that an earlier run left behind", swept)
+    from local.aws import (
+        apigateway,
+        cloudformation,
+        events,
+        firehose,
+        gateway,
+        lambda_,
+        s3,
+        s3_notifications,
+        sagemaker,
+        sns,
+        stepfunctions,
+        xray,
+    )
+    from local.aws.lambda_workers import Pool
+
+    pool = Pool(settings)
+    pool.xray_address = xray.install(settings)
+    s3.install(settings)
+    s3_notifications.install()
+    buffers = firehose.install(settings)
+    lambda_.install(settings, pool)
+    apigateway.install()
+    cloudformation.install()
+    sns.install(settings)
+    sagemaker.install(settings)
+    stepfunctions.install(settings)
+    events.install()
+    front = gateway.serve(settings, pool)
+
+    def stop_all() -> None:
+        front.shutdown()
+        sagemaker.stop_all()
+        pool.close()
+
+    return stop_all, buffers
+
+
+def _prepare_environment(settings: Settings) -> None:
+    """What moto and the boto3 clients inside this process read."""
+    os.environ["MOTO_PORT"] = str(settings.port)
+    os.environ["MOTO_ACCOUNT_ID"] = ACCOUNT_ID
+    os.environ["AWS_DEFAULT_REGION"] = REGION
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
+        os.environ.pop(name, None)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("botocore").setLevel(logging.WARNING)
+
+
+def _with_health(app: Any) -> Any:
+    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+        if environ["PATH_INFO"] == HEALTH_PATH:
+            start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+            return [b"ok"]
+        return app(environ, start_response)
+
+    return answer

@@ -1,0 +1,115 @@
+"""X-Ray: the daemon that SDKs send segments to over UDP, and the segments that Lambda itself writes.
+
+Segments are appended to logs/xray.jsonl and put into moto's X-Ray. moto 5.2.5 refuses segments without an end (in_progress)
+and reports only traces with whole segments; those we keep in the file alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moto.xray.exceptions import BadSegmentException
+from moto.xray.models import xray_backends
+
+from local.aws.settings import ACCOUNT_ID, HOST, REGION, Settings
+
+if TYPE_CHECKING:
+    from local.aws.lambda_workers import Outcome
+
+log = logging.getLogger(__name__)
+_lock = threading.Lock()
+_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The trace header of one invocation: `Root=..;Parent=..;Sampled=..`."""
+
+    root: str
+    parent: str
+    inbound_parent: str | None
+    sampled: bool
+
+    def __str__(self) -> str:
+        return f"Root={self.root};Parent={self.parent};Sampled={int(self.sampled)}"
+
+
+def new_trace_id() -> str:
+    """A trace id as X-Ray's: version, time, 96 random bits."""
+    return f"1-{int(time.time()):08x}-{secrets.token_hex(12)}"
+
+
+def continue_trace(header: str | None, active: bool) -> Trace:
+    """The caller's trace with a segment id of our own, or a new trace, sampled when tracing is active."""
+    fields = dict(part.strip().split("=", 1) for part in (header or "").split(";") if "=" in part)
+    sampled = fields["Sampled"] == "1" if fields.get("Sampled") in ("0", "1") else active
+    return Trace(
+        root=fields.get("Root") or new_trace_id(),
+        parent=secrets.token_hex(8),
+        inbound_parent=fields.get("Parent"),
+        sampled=sampled,
+    )
+
+
+def install(settings: Settings) -> str:
+    """Starts the daemon; returns its address, for AWS_XRAY_DAEMON_ADDRESS."""
+    global _file
+    _file = settings.logs / "xray.jsonl"
+    _file.parent.mkdir(parents=True, exist_ok=True)
+    daemon = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    daemon.bind((HOST, 0))
+    threading.Thread(target=_listen, args=(daemon,), daemon=True).start()
+    return f"{HOST}:{daemon.getsockname()[1]}"
+
+
+def put_lambda_segment(trace: Trace, name: str, arn: str, outcome: Outcome) -> None:
+    """The segment that the Lambda service writes for an invocation."""
+    segment: dict[str, Any] = {
+        "name": name,
+        "id": trace.parent,
+        "trace_id": trace.root,
+        "start_time": outcome.began,
+        "end_time": outcome.ended,
+        "origin": "AWS::Lambda::Function",
+        "resource_arn": arn,
+        "aws": {"request_id": outcome.request_id, "function_arn": arn},
+    }
+    if trace.inbound_parent:
+        segment["parent_id"] = trace.inbound_parent
+    if outcome.failed:
+        segment["fault"] = True
+    put_segment(segment)
+
+
+def put_segment(segment: dict[str, Any]) -> None:
+    """Keeps one segment document."""
+    document = json.dumps(segment)
+    assert _file is not None, "install() first"
+    with _lock:
+        with _file.open("a") as file:
+            file.write(document + "\n")
+        if "end_time" in segment:
+            try:
+                xray_backends[ACCOUNT_ID][REGION].process_segment(document)
+            except BadSegmentException as error:
+                log.warning("X-Ray refused a segment: %s", error)
+
+
+def _listen(daemon: socket.socket) -> None:
+    while True:
+        packet = daemon.recv(65_536)
+        _header, _, document = packet.partition(b"\n")
+        try:
+            segment = json.loads(document)
+        except ValueError:
+            log.warning("X-Ray's daemon got a packet that is not a segment: %r", packet[:100])
+            continue
+        put_segment(segment)

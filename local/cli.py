@@ -1,0 +1,117 @@
+"""`python -m local`: start, stop and look at this machine's AWS and Snowflake."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from local import lambda_venv, processes, snowflake_login
+from local.environment import Stack, client_environment, default_stack
+from local.services import StackError, services, start, stop
+
+LOGS = ("aws", "warehouse", "lambda", "jobs", "endpoint")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    stack = default_stack()
+    try:
+        status: int = options.run(stack, options)
+    except StackError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+def up(stack: Stack, options: argparse.Namespace) -> int:
+    """Starts what is not running and waits till it answers."""
+    began = time.monotonic()
+    if lambda_venv.ensure(lambda_venv.location()):
+        print(f"made {lambda_venv.location()} (the interpreter of Lambda workers)")
+    start(services(stack), print)
+    snowflake_login.ensure(stack)
+    print(f"AWS          {stack.aws_url}")
+    print(f"API gateway  {stack.gateway_url}/<stage>/<path>")
+    print(f"Snowflake    {stack.warehouse_url}")
+    print(f"up in {time.monotonic() - began:.1f} s; logs in {stack.logs}")
+    return 0
+
+
+def down(stack: Stack, options: argparse.Namespace) -> int:
+    """Stops everything; data stays in the state folder."""
+    stop(services(stack), print)
+    return 0
+
+
+def status(stack: Stack, options: argparse.Namespace) -> int:
+    """Shows processes, addresses and memory; 1 when anything is down."""
+    all_up = True
+    for service in services(stack):
+        about = service.running()
+        healthy = about is not None and service.healthy()
+        all_up &= healthy
+        state = "up" if healthy else "does not answer" if about else "down"
+        detail = f"pid {about['pid']}, {processes.memory_mb(about['pid']):.0f} MB" if about else ""
+        print(f"{service.name:<10} {state:<15} {service.health_url:<42} {detail}".rstrip())
+    for path in sorted((stack.pids / "children").glob("*.json")):
+        child = processes.read_record(path)
+        if child:
+            memory = processes.memory_mb(child["pid"])
+            print(f"  {child['kind']:<12} {child['name']:<48} pid {child['pid']}, {memory:.0f} MB")
+    return 0 if all_up else 1
+
+
+def logs(stack: Stack, options: argparse.Namespace) -> int:
+    """Prints the end of the logs, or follows them."""
+    paths = _log_files(stack.logs, options.name)
+    if not paths:
+        print(f"no {options.name or ''} logs in {stack.logs} yet", file=sys.stderr)
+        return 1
+    command = ["tail", "-n", str(options.lines), *(["-F"] if options.follow else []), *map(str, paths)]
+    try:
+        return subprocess.run(command).returncode
+    except KeyboardInterrupt:
+        return 0
+
+
+def env(stack: Stack, options: argparse.Namespace) -> int:
+    """Prints shell lines that point boto3 and chalice at this stack."""
+    for name, value in client_environment(stack).items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def _log_files(folder: Path, name: str | None) -> list[Path]:
+    if name in ("aws", "warehouse"):
+        wanted = [folder / f"{name}.log"]
+    elif name:
+        wanted = sorted((folder / name).glob("*.log"))
+    else:
+        wanted = sorted(folder.rglob("*.log"))
+    return [path for path in wanted if path.is_file()]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def command(name: str, run: object, about: str, example: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=about, description=about, epilog=f"example: {example}")
+        sub.set_defaults(run=run)
+        return sub
+
+    command("up", up, "start AWS and Snowflake on this machine", "python -m local up")
+    command("down", down, "stop both and everything they started", "python -m local down")
+    command("status", status, "what runs, where, with how much memory", "python -m local status")
+    log = command("logs", logs, "show or follow logs", "python -m local logs lambda -f")
+    log.add_argument("name", nargs="?", choices=LOGS, help="which logs (default: all)")
+    log.add_argument("-f", "--follow", action="store_true", help="keep following")
+    log.add_argument("-n", "--lines", type=int, default=40, help="lines of each log (default: 40)")
+    command("env", env, "print environment variables for clients", 'eval "$(python -m local env)"')
+    return parser

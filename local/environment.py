@@ -1,0 +1,81 @@
+"""Where the local stack lives and the environment variables with which a client reaches it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+ACCOUNT_ID = "123456789012"
+REGION = "us-east-1"
+DEFAULT_PORT_BASE = 4566
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The addresses and folders of one local stack."""
+
+    port_base: int
+    state: Path
+
+    @property
+    def aws_port(self) -> int:
+        return self.port_base
+
+    @property
+    def gateway_port(self) -> int:
+        return self.port_base + 1
+
+    @property
+    def warehouse_port(self) -> int:
+        return self.port_base + 2
+
+    @property
+    def aws_url(self) -> str:
+        return f"http://{HOST}:{self.aws_port}"
+
+    @property
+    def gateway_url(self) -> str:
+        return f"http://{HOST}:{self.gateway_port}"
+
+    @property
+    def warehouse_url(self) -> str:
+        return f"http://{HOST}:{self.warehouse_port}"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    @property
+    def pids(self) -> Path:
+        return self.state / "pids"
+
+
+def default_stack() -> Stack:
+    """The stack that `python -m local` manages: `.local/`, ports from TUGBOAT_LOCAL_PORT_BASE."""
+    port_base = int(os.environ.get("TUGBOAT_LOCAL_PORT_BASE", DEFAULT_PORT_BASE))
+    state = Path(os.environ.get("TUGBOAT_LOCAL_STATE", REPOSITORY / ".local"))
+    return Stack(port_base=port_base, state=state.resolve())
+
+
+def client_environment(stack: Stack | None = None) -> dict[str, str]:
+    """What a client (boto3, chalice, the Snowflake connector's settings) needs to reach this stack."""
+    stack = stack or default_stack()
+    return {
+        "AWS_ENDPOINT_URL": stack.aws_url,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        # A profile or a metadata service of the developer's machine must never be asked.
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "TUGBOAT_LOCAL_PORT_BASE": str(stack.port_base),
+        "TUGBOAT_LOCAL_STATE": str(stack.state),
+        "TUGBOAT_API_URL": f"{stack.gateway_url}/api",
+        "TUGBOAT_LOCAL_GATEWAY_URL": stack.gateway_url,
+        "TUGBOAT_LOCAL_WAREHOUSE_URL": stack.warehouse_url,
+    }

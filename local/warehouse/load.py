@@ -1,0 +1,233 @@
+"""COPY INTO a table from JSON lines, as Snowflake loads them.
+
+fakesnow 0.12.1 knows neither METADATA$ columns, PATTERN, ON_ERROR nor a stage's own file format, takes
+`force = false` for true, and reports every file that was loaded before. Other formats than JSON go to
+fakesnow's own COPY.
+"""
+
+import datetime
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import fakesnow.copy_into
+import fakesnow.cursor
+import sqlglot
+from snowflake.connector.errors import ProgrammingError
+from sqlglot import exp
+
+from local.warehouse.stages import file_format_of_stage
+
+LARGEST_LINE_BYTES = 16 * 1024 * 1024
+RESULT_COLUMNS = (
+    "file", "status", "rows_parsed", "rows_loaded", "error_limit", "errors_seen",
+    "first_error", "first_error_line", "first_error_character", "first_error_column_name",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Options:
+    """Copy options that fakesnow does not know or gets wrong."""
+
+    on_error: str = "ABORT_STATEMENT"
+    pattern: str | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """One row of COPY's answer."""
+
+    url: str
+    status: str
+    rows: int = 0
+    error: str | None = None
+    error_line: int | None = None
+
+    def values(self) -> tuple[Any, ...]:
+        limit = None if self.status == "LOAD_SKIPPED" else 1
+        return (
+            self.url, self.status, self.rows, self.rows, limit, 1 if self.error else 0,
+            self.error, self.error_line, None, None,
+        )  # fmt: skip
+
+
+def install() -> None:
+    """Put this module's COPY in front of fakesnow's."""
+    original = fakesnow.copy_into.copy_into
+
+    def copy_into(
+        duck_conn: duckdb.DuckDBPyConnection,
+        database: str | None,
+        schema: str | None,
+        expr: exp.Copy,
+        table_stages: Any,
+        params: Any = None,
+    ) -> str:
+        options = _take_options(expr, duck_conn, database, schema)
+        known = fakesnow.copy_into._params(expr, params, duck_conn, database, schema)
+        if not isinstance(known.file_format, fakesnow.copy_into.ReadJSON):
+            return str(original(duck_conn, database, schema, expr, table_stages, params))
+        table = fakesnow.copy_into._extract_table(expr.this)
+        source = fakesnow.copy_into._from_source(expr)
+        if source.startswith("@"):
+            source = fakesnow.copy_into.stage_url_from_var(
+                source[1:], duck_conn, database, schema, table_stages, table
+            )
+        if known.files:
+            urls = fakesnow.copy_into._source_urls(source, known.files)
+        else:
+            urls = fakesnow.copy_into._source_glob(source, duck_conn)
+        if options.pattern:
+            urls = [url for url in urls if re.fullmatch(options.pattern, url.split("://", 1)[-1])]
+        target = (table.catalog or database or "", table.db or schema or "", table.name)
+        return _load(duck_conn, expr, urls, target, options, named=bool(known.files))
+
+    fakesnow.copy_into.copy_into = copy_into
+    fakesnow.cursor.copy_into = copy_into
+
+
+def forget(duck_conn: duckdb.DuckDBPyConnection, database: str, schema: str, table: str) -> None:
+    """Drop a table's load metadata, as TRUNCATE does: its files may be loaded again."""
+    history = f"{database}._fs_information_schema._fs_load_history"
+    duck_conn.execute(f"DELETE FROM {history} WHERE SCHEMA_NAME = ? AND TABLE_NAME = ?", [schema, table])
+
+
+def _take_options(
+    expr: exp.Copy, duck_conn: duckdb.DuckDBPyConnection, database: str | None, schema: str | None
+) -> Options:
+    """Remove from the statement what fakesnow cannot read, and give it the stage's file format."""
+    taken: dict[str, Any] = {}
+    kept = []
+    for param in expr.args.get("params", []):
+        match param.this.name.upper():
+            case "ON_ERROR":
+                taken["on_error"] = param.expression.name.upper()
+            case "PATTERN":
+                taken["pattern"] = param.expression.name
+            case "FORCE":
+                taken["force"] = param.expression.sql().upper() == "TRUE"
+                kept += [param] if taken["force"] else []
+            case _:
+                kept.append(param)
+    if taken.get("on_error", "ABORT_STATEMENT") not in ("ABORT_STATEMENT", "SKIP_FILE"):
+        raise NotImplementedError(f"ON_ERROR = {taken['on_error']} on this machine")
+    source = fakesnow.copy_into._from_source(expr)
+    if source.startswith("@") and not any(param.this.name.upper() == "FILE_FORMAT" for param in kept):
+        file_format = file_format_of_stage(duck_conn, source, database, schema)
+        if file_format:
+            written = ", ".join(f"{key} = {_literal(value)}" for key, value in file_format.items())
+            with_format = sqlglot.parse_one(
+                f"copy into t from @s file_format = ({written})", read="snowflake"
+            )
+            kept += with_format.args["params"]
+    expr.set("params", kept)
+    return Options(**taken)
+
+
+def _literal(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, (bool, int)) else f"'{value}'"
+
+
+def _load(
+    duck_conn: duckdb.DuckDBPyConnection,
+    expr: exp.Copy,
+    urls: list[str],
+    target: tuple[str, str, str],
+    options: Options,
+    named: bool,
+) -> str:
+    database, schema, table = target
+    history = f"{database}._fs_information_schema._fs_load_history"
+    loaded_before = {
+        row[0]
+        for row in duck_conn.execute(
+            f"SELECT FILE_NAME FROM {history} WHERE SCHEMA_NAME = ? AND TABLE_NAME = ? AND STATUS = 'LOADED'",
+            [schema, table],
+        ).fetchall()
+    }
+    results = []
+    # A connection of its own: a bad file must not abort the session's transaction. Unlike Snowflake's, a COPY
+    # inside an explicit transaction is therefore not undone with it.
+    with duck_conn.cursor() as connection:
+        connection.begin()
+        for url in urls:
+            if url in loaded_before and not options.force:
+                # Snowflake names a file it skips only when the statement named it.
+                results += [FileResult(url, "LOAD_SKIPPED", error="File was loaded before.")] if named else []
+                continue
+            results.append(_load_file(connection, expr, url, target))
+            if results[-1].status == "LOADED" and options.on_error == "ABORT_STATEMENT":
+                continue  # all files or none: committed below
+            if options.on_error == "ABORT_STATEMENT":
+                connection.rollback()
+                raise ProgrammingError(msg=str(results[-1].error), errno=100069, sqlstate="22P02")
+            connection.commit() if results[-1].status == "LOADED" else connection.rollback()
+            connection.begin()
+        connection.commit()
+    if not results:
+        return _answer(duck_conn, "SELECT 'Copy executed with 0 files processed.' AS status")
+    rows = exp.values([result.values() for result in results], alias="t", columns=RESULT_COLUMNS)
+    return _answer(duck_conn, exp.select("*").from_(rows).sql(dialect="duckdb"))
+
+
+def _load_file(
+    connection: duckdb.DuckDBPyConnection, expr: exp.Copy, url: str, target: tuple[str, str, str]
+) -> FileResult:
+    """Load one file and remember it."""
+    database, schema, table = target
+    try:
+        (rows,) = connection.execute(_insert(expr, url, target).sql(dialect="duckdb")).fetchall()[0]
+    except (duckdb.InvalidInputException, duckdb.IOException, duckdb.ConversionException) as error:
+        message, line = _as_snowflake(error, url)
+        return FileResult(url, "LOAD_FAILED", error=message, error_line=line)
+    loaded_at = datetime.datetime.now(datetime.UTC).isoformat()
+    connection.execute(
+        f"INSERT INTO {database}._fs_information_schema._fs_load_history "
+        "VALUES (?, ?, ?, ?, 'LOADED', ?, ?, NULL, NULL, NULL, NULL, 0, 1)",
+        [schema, url, table, loaded_at, rows, rows],
+    )
+    return FileResult(url, "LOADED", rows=rows)
+
+
+def _insert(expr: exp.Copy, url: str, target: tuple[str, str, str]) -> exp.Insert:
+    source = expr.args["files"][0]
+    line_itself = [exp.Parameter(this=exp.Literal.number(1))]
+    selected = source.this.expressions if isinstance(source, exp.Subquery) else line_itself
+    lines = sqlglot.parse_one(
+        f"SELECT json AS _line, row_number() OVER () AS _number FROM read_json_objects('{url}', "
+        "format = 'newline_delimited', hive_partitioning = false, "
+        f"maximum_object_size = {LARGEST_LINE_BYTES})",
+        read="duckdb",
+    ).subquery("_lines")
+
+    def metadata(node: exp.Expr) -> exp.Expr:
+        if isinstance(node, exp.Parameter) and node.name == "1":
+            return exp.column("_line")
+        if isinstance(node, exp.Column):
+            match node.name.upper():
+                case "METADATA$FILENAME":  # the path below the bucket
+                    return exp.Literal.string(url.split("://", 1)[-1].split("/", 1)[-1])
+                case "METADATA$FILE_ROW_NUMBER":
+                    return exp.column("_number")
+        return node
+
+    values = [each.copy().transform(metadata) for each in selected]
+    # The full name: the file is loaded over a connection without the session's current schema.
+    table = exp.table_(target[2], db=target[1], catalog=target[0], quoted=True)
+    columns = expr.this.expressions if isinstance(expr.this, exp.Schema) else []
+    into = exp.Schema(this=table, expressions=[column.copy() for column in columns]) if columns else table
+    return exp.Insert(this=into, expression=exp.Select(expressions=values).from_(lines))
+
+
+def _as_snowflake(error: duckdb.Error, url: str) -> tuple[str, int | None]:
+    text = str(error).split("\n")[0].removeprefix("Invalid Input Error: ")
+    line = re.search(r"in line (\d+)", text)
+    return f"Error parsing JSON: {text} (file {url})", int(line[1]) if line else None
+
+
+def _answer(duck_conn: duckdb.DuckDBPyConnection, sql: str) -> str:
+    duck_conn.execute(sql)
+    return sql

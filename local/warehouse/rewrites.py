@@ -1,0 +1,45 @@
+"""Statements changed before fakesnow 0.12.1 sees them: text in, text out."""
+
+import re
+
+import sqlglot
+from sqlglot import exp
+
+# A name with a schema in front of it, after `create [or replace] temporary table|view`.
+QUALIFIED_TEMPORARY = re.compile(
+    r"\b(create\s+(?:or\s+replace\s+)?)(?:local\s+|global\s+)?temp(?:orary)?\s+(table|view)"
+    r"(\s+(?:if\s+not\s+exists\s+)?\"?[\w$]+\"?\.)",
+    re.IGNORECASE,
+)
+
+
+def rewrite(command: str, keyword: str) -> str:
+    """The statement as fakesnow answers it rightly. `keyword` is its first word, in lower case."""
+    if keyword == "create":
+        command = qualified_temporary_as_permanent(command)
+    if keyword == "merge":
+        command = merge_values_from_source(command)
+    return command
+
+
+def qualified_temporary_as_permanent(command: str) -> str:
+    """`create temporary table db.schema.t`: DuckDB keeps temporary tables outside every schema, so the one
+    that dbt creates by its full name is not found by it. dbt drops what it creates, so a permanent one does."""
+    return QUALIFIED_TEMPORARY.sub(
+        lambda match: f"{match[1]}{'transient table' if match[2].lower() == 'table' else 'view'}{match[3]}",
+        command,
+    )
+
+
+def merge_values_from_source(command: str) -> str:
+    """dbt's merge writes `insert (a) values (a)`: in a NOT MATCHED branch an unqualified name is the
+    source's, and fakesnow calls it ambiguous."""
+    merge = sqlglot.parse_one(command, read="snowflake")
+    source = merge.args["using"].alias_or_name
+    for when in merge.args["whens"].expressions:
+        insert = when.args.get("then")
+        if isinstance(insert, exp.Insert) and isinstance(insert.expression, exp.Tuple):
+            for column in insert.expression.find_all(exp.Column):
+                if not column.table:
+                    column.set("table", exp.to_identifier(source))
+    return merge.sql("snowflake")

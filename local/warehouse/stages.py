@@ -1,0 +1,52 @@
+"""File formats of stages: fakesnow 0.12.1 drops `create stage ... file_format = (...)`."""
+
+import json
+from typing import Any
+
+import duckdb
+from fakesnow.transforms import stage
+from fakesnow.transforms.options import parse_options
+from sqlglot import exp
+
+FORMAT_OF_STAGE = """
+    SELECT file_format FROM _fs_global._fs_information_schema._fs_stages
+    WHERE database_name = ? AND schema_name = ? AND name = ?
+"""
+
+
+def remember_file_format(
+    duck_conn: duckdb.DuckDBPyConnection, create: exp.Create, database: str | None, schema: str | None
+) -> None:
+    """Keep the file format of a stage that was just created."""
+    options = _file_format_of(create)
+    table = create.find(exp.Table)
+    if not options or not table:
+        return
+    with duck_conn.cursor() as metadata:
+        metadata.execute(
+            "UPDATE _fs_global._fs_information_schema._fs_stages SET file_format = ? "
+            "WHERE database_name = ? AND schema_name = ? AND name = ?",
+            [
+                json.dumps(options),
+                (table.catalog or database or "").upper(),
+                (table.db or schema or "").upper(),
+                table.name.upper(),
+            ],
+        )
+
+
+def file_format_of_stage(
+    duck_conn: duckdb.DuckDBPyConnection, reference: str, database: str | None, schema: str | None
+) -> dict[str, Any]:
+    """The file format of the stage that `@stage/path` names; empty when it has none."""
+    parts = stage.parts_from_var(reference.removeprefix("@").partition("/")[0], database, schema)
+    found = duck_conn.execute(FORMAT_OF_STAGE, parts).fetchone()
+    return dict(json.loads(found[0])) if found and found[0] else {}
+
+
+def _file_format_of(create: exp.Create) -> dict[str, Any]:
+    properties = create.args.get("properties")
+    for each in properties.expressions if properties else []:
+        if isinstance(each, exp.FileFormatProperty):
+            return dict(parse_options(each.expressions))
+    return {}

@@ -1,0 +1,53 @@
+-- Insert-only like staging: the items of an event never change.
+{{ config(materialized='incremental', incremental_strategy='append', on_schema_change='fail') }}
+
+with events as (
+    select * from {{ ref('stg_events') }}
+    where
+        not is_bot
+        and event_name in (
+            'view_item', 'select_item', 'add_to_cart', 'remove_from_cart', 'purchase', 'refund'
+        )
+        {% if is_incremental() %}
+        and staged_at > (
+            select coalesce(max(done.staged_at), '1970-01-01'::timestamp_ntz) from {{ this }} as done
+        )
+        {% endif %}
+),
+
+items as (
+    select
+        events.event_key,
+        events.shop_id,
+        events.event_name,
+        events.event_time_ms,
+        events.transaction_id,
+        events.staged_at,
+        item.index::int as item_index,
+        item.value:item_id::varchar as item_id,
+        item.value:item_name::varchar as item_name,
+        item.value:item_category::varchar as item_category,
+        item.value:item_brand::varchar as item_brand,
+        item.value:price::float as price,
+        item.value:quantity::int as quantity
+    from events,
+        lateral flatten(input => events.items) as item
+)
+
+select
+    event_key || '-' || item_index::varchar as item_event_key,
+    event_key,
+    shop_id,
+    event_name,
+    event_time_ms,
+    transaction_id,
+    item_index,
+    item_id,
+    item_name,
+    item_category,
+    item_brand,
+    price,
+    quantity,
+    staged_at
+from items
+where item_id is not null

@@ -1,0 +1,105 @@
+-- Insert-only: an event once staged never changes, so a run only looks at newly loaded rows.
+{{ config(materialized='incremental', incremental_strategy='append', on_schema_change='fail') }}
+
+with raw_events as (
+    select
+        payload,
+        filename,
+        row_number as line_number,
+        loaded_at
+    from {{ source('raw', 'events') }}
+    {% if is_incremental() %}
+    -- LOADED_AT is a column of its own because filtering on a field of the payload parses all of RAW.
+    where
+        loaded_at > (
+            select
+                coalesce(
+                    dateadd('hour', -{{ var('load_overlap_hours') }}, max(done.loaded_at)),
+                    '1970-01-01'::timestamp_ntz
+                )
+            from {{ this }} as done
+        )
+    {% endif %}
+),
+
+typed as (
+    select
+        payload:shop_id::varchar as shop_id,
+        payload:event_id::varchar as event_id,
+        payload:event_name::varchar as event_name,
+        payload:client_id::varchar as client_id,
+        payload:session_id::varchar as storefront_session_id,
+        -- The client's clock, corrected by collect, so that a delayed event keeps its place in its session.
+        coalesce(
+            payload:server.event_time_ms::bigint, payload:server.received_at_ms::bigint
+        ) as event_time_ms,
+        payload:items as items,
+        payload:search_term::varchar as search_term,
+        payload:item_list_id::varchar as item_list_id,
+        payload:transaction_id::varchar as transaction_id,
+        payload:value::float as value,
+        payload:currency::varchar as currency,
+        payload:user_id::varchar as user_id,
+        payload:recommendation_id::varchar as recommendation_id,
+        payload:page_location::varchar as page_location,
+        payload:server.device::varchar as device,
+        coalesce(payload:server.is_bot::boolean, false) as is_bot,
+        filename,
+        line_number,
+        loaded_at
+    from raw_events
+),
+
+identified as (
+    select
+        *,
+        {{ key(['shop_id', 'event_id']) }} as event_key,
+        {{ key(['shop_id', 'client_id']) }} as client_key
+    from typed
+    where
+        shop_id is not null
+        and event_id is not null
+        and client_id is not null
+        and event_name is not null
+        and event_time_ms is not null
+),
+
+first_copies as (
+    select *
+    from identified
+    qualify row_number() over (partition by event_key order by loaded_at, filename, line_number) = 1
+),
+
+new_events as (
+    select first_copies.*
+    from first_copies
+    {% if is_incremental() %}
+    left join {{ this }} as staged on first_copies.event_key = staged.event_key
+    where staged.event_key is null
+    {% endif %}
+)
+
+select
+    event_key,
+    client_key,
+    shop_id,
+    event_id,
+    event_name,
+    client_id,
+    storefront_session_id,
+    event_time_ms,
+    to_timestamp_ntz(event_time_ms, 3) as event_time,
+    items,
+    search_term,
+    item_list_id,
+    transaction_id,
+    value,
+    currency,
+    user_id,
+    recommendation_id,
+    page_location,
+    device,
+    is_bot,
+    loaded_at,
+    sysdate() as staged_at
+from new_events

@@ -1,0 +1,41 @@
+-- Three roles, each with what its step needs, and one service role that holds them for the pipeline's user.
+-- Run as SECURITYADMIN. Safe to run again.
+
+create role if not exists {{ prefix }}_LOADER comment = 'Loads raw events';
+create role if not exists {{ prefix }}_TRANSFORMER comment = 'Builds, checks and exports tables';
+create role if not exists {{ prefix }}_READER comment = 'Reads the marts: analysts and dashboards';
+create role if not exists {{ role }} comment = 'The pipeline';
+
+grant usage on warehouse {{ warehouse }} to role {{ prefix }}_LOADER;
+grant usage on warehouse {{ warehouse }} to role {{ prefix }}_TRANSFORMER;
+grant usage on warehouse {{ warehouse }} to role {{ prefix }}_READER;
+grant usage on database {{ database }} to role {{ prefix }}_LOADER;
+grant usage on database {{ database }} to role {{ prefix }}_TRANSFORMER;
+grant usage on database {{ database }} to role {{ prefix }}_READER;
+
+-- Append-only is enforced here: nobody is granted update, delete or truncate on RAW.EVENTS.
+grant usage on schema {{ database }}.RAW to role {{ prefix }}_LOADER;
+grant select, insert on table {{ database }}.RAW.EVENTS to role {{ prefix }}_LOADER;
+grant select, insert on table {{ database }}.RAW.LOAD_LOG to role {{ prefix }}_LOADER;
+grant usage on stage {{ database }}.RAW.EVENT_FILES to role {{ prefix }}_LOADER;
+grant usage on file format {{ database }}.RAW.EVENT_LINES to role {{ prefix }}_LOADER;
+
+grant usage on schema {{ database }}.RAW to role {{ prefix }}_TRANSFORMER;
+grant select on all tables in schema {{ database }}.RAW to role {{ prefix }}_TRANSFORMER;
+grant usage, create table, create view on schema {{ database }}.STAGING to role {{ prefix }}_TRANSFORMER;
+grant usage, create table, create view on schema {{ database }}.INTERMEDIATE to role {{ prefix }}_TRANSFORMER;
+grant usage, create table, create view on schema {{ database }}.MARTS to role {{ prefix }}_TRANSFORMER;
+grant usage, create table, create view on schema {{ database }}.TRAINING to role {{ prefix }}_TRANSFORMER;
+grant usage on stage {{ database }}.TRAINING.EXPORTS to role {{ prefix }}_TRANSFORMER;
+grant usage on schema {{ database }}.QA to role {{ prefix }}_TRANSFORMER;
+grant select, insert on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_TRANSFORMER;
+
+grant usage on schema {{ database }}.MARTS to role {{ prefix }}_READER;
+grant select on all tables in schema {{ database }}.MARTS to role {{ prefix }}_READER;
+grant select on future tables in schema {{ database }}.MARTS to role {{ prefix }}_READER;
+grant usage on schema {{ database }}.QA to role {{ prefix }}_READER;
+grant select on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_READER;
+
+grant role {{ prefix }}_LOADER to role {{ role }};
+grant role {{ prefix }}_TRANSFORMER to role {{ role }};
+grant role {{ role }} to user {{ user }};

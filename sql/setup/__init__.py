@@ -1,0 +1,1 @@
+"""Sets up the Snowflake account that the pipeline works in."""

@@ -1,0 +1,69 @@
+"""Looks up AWS's PyTorch containers with the SageMaker SDK and records their addresses in images.json.
+
+Needs `pip install -c constraints.txt -e '.[deploy]'`; nothing else imports the SDK, so that deploying stays light.
+"""
+
+import argparse
+import json
+import sys
+
+from statemachine.stages import IMAGES_FILE
+
+# The framework as the SDK names it, and its version. Training has AWS's images on Amazon Linux 2023, which follow
+# PyTorch's releases; serving needs numpy only, and 2.6 is the last PyTorch that AWS builds a serving image for.
+TRAINING = ("pytorch-amzn2023", "2.13")
+INFERENCE = ("pytorch", "2.6.0", "py312")
+
+
+def look_up(region: str) -> dict[str, str]:
+    """The addresses of a region's containers."""
+    from sagemaker.core import image_uris
+
+    framework, version = TRAINING
+    return {
+        "training_cpu": image_uris.retrieve(
+            framework, region, version=version, instance_type="ml.m5.xlarge", image_scope="training"
+        ),
+        "training_gpu": image_uris.retrieve(
+            framework, region, version=version, instance_type="ml.g5.xlarge", image_scope="training"
+        ),
+        "inference_cpu": image_uris.retrieve(
+            INFERENCE[0],
+            region,
+            version=INFERENCE[1],
+            py_version=INFERENCE[2],
+            instance_type="ml.c6i.large",
+            image_scope="inference",
+        ),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m statemachine.images",
+        description=__doc__,
+        epilog="example: python -m statemachine.images --region eu-west-1",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--region", action="append", help="a region to look up; default: those in images.json"
+    )
+    args = parser.parse_args(arguments)
+    recorded: dict[str, dict[str, str]] = json.loads(IMAGES_FILE.read_text()) if IMAGES_FILE.exists() else {}
+    try:
+        for region in args.region or sorted(recorded):
+            recorded[region] = look_up(region)
+            for kind, address in recorded[region].items():
+                print(f"{region} {kind}: {address}")
+    except ModuleNotFoundError as error:
+        print(
+            f"{error}. Install the SDK first: pip install -c constraints.txt -e '.[deploy]'", file=sys.stderr
+        )
+        return 1
+    IMAGES_FILE.write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n")
+    print(f"wrote {IMAGES_FILE.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""AWS services that behave, as far as the functions under test use them."""
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+
+def client_error(code: str, message: str = "") -> ClientError:
+    """The error botocore raises for an answer with this code."""
+    return ClientError({"Error": {"Code": code, "Message": message or code}}, "operation")
+
+
+class FakeFirehose:
+    """Keeps records a stream; `refuse_next` records are refused one by one, `break_next` calls fail whole."""
+
+    def __init__(self, refuse_next: int = 0, break_next: int = 0) -> None:
+        self.streams: dict[str, list[bytes]] = {}
+        self.refuse_next = refuse_next
+        self.break_next = break_next
+
+    def put_record_batch(self, DeliveryStreamName: str, Records: list[dict[str, bytes]]) -> dict[str, Any]:
+        assert len(Records) <= 500
+        assert sum(len(record["Data"]) for record in Records) <= 4 * 1024 * 1024
+        if self.break_next:
+            self.break_next -= 1
+            raise client_error("ServiceUnavailableException")
+        results = []
+        for record in Records:
+            assert len(record["Data"]) <= 1000 * 1024
+            if self.refuse_next:
+                self.refuse_next -= 1
+                results.append({"ErrorCode": "ServiceUnavailableException", "ErrorMessage": "slow down"})
+            else:
+                self.streams.setdefault(DeliveryStreamName, []).append(record["Data"])
+                results.append({"RecordId": "r"})
+        failed = sum("ErrorCode" in result for result in results)
+        return {"FailedPutCount": failed, "RequestResponses": results}
+
+    def lines(self, stream: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for record in self.streams.get(stream, []) for line in record.splitlines()]
+
+
+class FakeS3:
+    """Objects by (bucket, key); `down` makes every call fail."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], bytes] = {}
+        self.down = False
+
+    def _check(self) -> None:
+        if self.down:
+            raise client_error("InternalError")
+
+    def put_object(self, Bucket: str, Key: str, Body: bytes, **_: Any) -> dict[str, Any]:
+        self._check()
+        self.objects[Bucket, Key] = Body
+        return {}
+
+    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+        self._check()
+        if (Bucket, Key) not in self.objects:
+            raise client_error("NoSuchKey")
+        return {"Body": io.BytesIO(self.objects[Bucket, Key])}
+
+    def copy_object(self, Bucket: str, Key: str, CopySource: dict[str, str]) -> dict[str, Any]:
+        self._check()
+        self.objects[Bucket, Key] = self.objects[CopySource["Bucket"], CopySource["Key"]]
+        return {}
+
+    def json(self, bucket: str, key: str) -> Any:
+        return json.loads(self.objects[bucket, key])
+
+
+class FakeEndpoint:
+    """A sagemaker-runtime client whose endpoint is `answer(question)`, or fails when that raises."""
+
+    def __init__(self, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        self.answer = answer
+        self.questions: list[dict[str, Any]] = []
+
+    def invoke_endpoint(self, EndpointName: str, Body: bytes, **_: Any) -> dict[str, Any]:
+        question = json.loads(Body)
+        self.questions.append(question)
+        return {"Body": io.BytesIO(json.dumps(self.answer(question)).encode())}
+
+
+class FakeSageMaker:
+    """Models, endpoint configurations and one endpoint, whose changes `finish` as SageMaker's do: later."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, dict[str, Any]] = {}
+        self.configs: dict[str, dict[str, Any]] = {}
+        self.endpoints: dict[str, dict[str, str]] = {}
+
+    def finish(self) -> None:
+        for endpoint in self.endpoints.values():
+            endpoint["EndpointStatus"] = "InService"
+
+    @staticmethod
+    def _find(of: dict[str, Any], name: str) -> Any:
+        if name not in of:
+            raise client_error("ValidationException", f'Could not find "{name}".')
+        return of[name]
+
+    def create_model(self, ModelName: str, **rest: Any) -> None:
+        assert ModelName not in self.models
+        self.models[ModelName] = rest
+
+    def describe_model(self, ModelName: str) -> Any:
+        return self._find(self.models, ModelName)
+
+    def delete_model(self, ModelName: str) -> None:
+        del self.models[ModelName]
+
+    def create_endpoint_config(
+        self, EndpointConfigName: str, ProductionVariants: list[dict[str, Any]]
+    ) -> None:
+        assert EndpointConfigName not in self.configs
+        assert ProductionVariants[0]["ModelName"] in self.models
+        self.configs[EndpointConfigName] = {"ProductionVariants": ProductionVariants}
+
+    def describe_endpoint_config(self, EndpointConfigName: str) -> Any:
+        return self._find(self.configs, EndpointConfigName)
+
+    def delete_endpoint_config(self, EndpointConfigName: str) -> None:
+        del self.configs[EndpointConfigName]
+
+    def create_endpoint(self, EndpointName: str, EndpointConfigName: str) -> None:
+        assert EndpointConfigName in self.configs
+        self.endpoints[EndpointName] = {
+            "EndpointConfigName": EndpointConfigName,
+            "EndpointStatus": "Creating",
+        }
+
+    def update_endpoint(self, EndpointName: str, EndpointConfigName: str) -> None:
+        if self.endpoints[EndpointName]["EndpointStatus"] != "InService":
+            raise client_error("ValidationException", "Cannot update in-progress endpoint")
+        assert EndpointConfigName in self.configs
+        self.endpoints[EndpointName] = {
+            "EndpointConfigName": EndpointConfigName,
+            "EndpointStatus": "Updating",
+        }
+
+    def describe_endpoint(self, EndpointName: str) -> Any:
+        return self._find(self.endpoints, EndpointName)
+
+    def delete_endpoint(self, EndpointName: str) -> None:
+        del self.endpoints[EndpointName]
+
+    def get_paginator(self, operation: str) -> Any:
+        of, names, name = {
+            "list_endpoint_configs": (self.configs, "EndpointConfigs", "EndpointConfigName"),
+            "list_models": (self.models, "Models", "ModelName"),
+        }[operation]
+
+        class Pages:
+            def paginate(self, NameContains: str) -> list[dict[str, Any]]:
+                return [{names: [{name: key} for key in of if NameContains in key]}]
+
+        return Pages()

@@ -1,0 +1,162 @@
+"""Raw events in, tables, verdict and parquet out: load, transform, validate and export on the local warehouse."""
+
+import csv
+import gzip
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as parquet
+import pytest
+
+from functions import export, load, transform, validate, warehouse
+from tests.integration.warehouse.conftest import Stack, connected
+from tests.integration.warehouse.events import DAY_MS, MIDNIGHT_MS, MINUTE_MS, deliver, raw_event
+
+GOLDEN = Path(__file__).parent / "golden"
+# Keys are replaced by what they stand for, so that a person can read the expected tables.
+TABLES = {
+    "sessions": """
+        select shop_id, client_id, started_at_ms, ended_at_ms, started_on, device, events, page_views, item_views,
+            searches, carts, purchases, revenue, recommendation_impressions, recommendation_clicks
+        from MARTS.SESSIONS order by shop_id, client_id, started_at_ms
+    """,
+    "training_interactions": """
+        select i.shop_id, s.client_id, s.started_at_ms, i.position, i.item_id, i.event_name, i.event_time_ms
+        from TRAINING.TRAINING_INTERACTIONS as i inner join MARTS.SESSIONS as s on i.session_key = s.session_key
+        order by i.shop_id, s.client_id, s.started_at_ms, i.position
+    """,
+    "training_items": "select * from TRAINING.TRAINING_ITEMS order by shop_id, item_id",
+    "daily_kpis": """
+        select shop_id, day, sessions, clients, events, item_views, carts, purchases, revenue, conversion_rate,
+            recommendation_impressions, recommendation_clicks, recommendation_click_rate
+        from MARTS.DAILY_KPIS order by shop_id, day
+    """,
+}
+
+
+def run_to_tables(stack: Stack, run_id: str, full_refresh: bool = False) -> dict[str, list[list[str]]]:
+    """Load and transform; the tables as text."""
+    with connected(stack) as connection:
+        load.run({"run_id": run_id}, stack.settings, connection)
+    transform.run({"run_id": run_id, "full_refresh": full_refresh}, stack.settings, stack.credentials)
+    with connected(stack) as connection:
+        return {
+            name: [
+                ["" if value is None else str(value) for value in row]
+                for row in warehouse.rows(connection, sql)
+            ]
+            for name, sql in TABLES.items()
+        }
+
+
+def golden_events(number: int) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (GOLDEN / f"{number}.jsonl").read_text().splitlines()]
+
+
+def golden_tables() -> dict[str, list[list[str]]]:
+    """The expected tables, each without its header."""
+    return {name: list(csv.reader((GOLDEN / f"{name}.csv").open()))[1:] for name in TABLES}
+
+
+@pytest.fixture(scope="module")
+def stack(new_stack: Any) -> Stack:
+    made: Stack = new_stack("golden")
+    return made
+
+
+def test_late_and_repeated_events_give_the_golden_tables_incrementally_and_from_scratch(stack: Stack) -> None:
+    bucket = stack.settings.events_bucket
+    deliver(stack.s3, bucket, "1", golden_events(1))
+    run_to_tables(stack, "g1")
+    deliver(stack.s3, bucket, "2", golden_events(2))
+    run_to_tables(stack, "g2")
+    deliver(stack.s3, bucket, "3", golden_events(3))
+    for number in (1, 2):  # everything so far once more, in other files
+        deliver(stack.s3, bucket, f"again-{number}", golden_events(number))
+    stack.s3.put_object(
+        Bucket=bucket, Key="raw/2026/01/02/00/corrupt.gz", Body=gzip.compress(b'{"a": 1}\n{oops\n')
+    )
+    assert run_to_tables(stack, "g3") == golden_tables()
+    assert run_to_tables(stack, "g4", full_refresh=True) == golden_tables()
+
+
+def test_a_corrupt_file_is_reported_in_every_run_and_the_good_ones_are_loaded_once(stack: Stack) -> None:
+    with connected(stack) as connection:
+        result = load.run({"run_id": "again"}, stack.settings, connection)
+        logged = warehouse.rows(
+            connection,
+            "select RUN_ID, STATUS, ROWS_LOADED from RAW.LOAD_LOG where FILE like '%corrupt.gz' order by 1",
+        )
+    assert result["rows_loaded"] == 0
+    assert result["files_loaded"] == 0
+    assert [failed["file"].rsplit("/")[-1] for failed in result["files_failed"]] == ["corrupt.gz"]
+    assert "JSON" in result["files_failed"][0]["error"]
+    assert ("again", "LOAD_FAILED", 0) in logged
+
+
+def test_a_small_good_history_passes_the_gate_and_is_exported(stack: Stack) -> None:
+    with connected(stack) as connection:
+        verdict = validate.run({"run_id": "v1"}, stack.settings, stack.credentials, connection, stack.s3)
+        snapshot = export.run({"run_id": "v1"}, stack.settings, connection, stack.s3)
+        kept = warehouse.one(connection, "select count(*) from QA.CHECK_RESULTS where RUN_ID = 'v1'")
+    assert verdict["failures"] == []
+    assert verdict["passed"] is True
+    assert kept == (verdict["checks"],)
+    assert "<svg" in read(stack, verdict["report_uri"]).decode()
+
+    interactions = [row for row in golden_tables()["training_interactions"] if row[0] == "demo"]
+    table = parquet.read_table(
+        io.BytesIO(read(stack, snapshot["interactions_uri"] + "data_0_0_0.snappy.parquet"))
+    )
+    assert table.column_names == [
+        "SHOP_ID",
+        "SESSION_KEY",
+        "POSITION",
+        "ITEM_ID",
+        "EVENT_NAME",
+        "EVENT_TIME_MS",
+    ]
+    assert table.num_rows == snapshot["interactions"] == len(interactions)
+    assert snapshot["last_event_time_ms"] == max(int(row[-1]) for row in interactions)
+    manifest = json.loads(read(stack, snapshot["manifest_uri"]))
+    assert manifest["items"] == sum(row[0] == "demo" for row in golden_tables()["training_items"])
+
+
+def test_a_bad_delivery_fails_the_gate_and_says_why(stack: Stack) -> None:
+    start = MIDNIGHT_MS + 9 * DAY_MS
+    usual = [
+        raw_event(
+            f"u{day}-{n}", client=f"u{day}-{n // 4}", at_ms=start + day * DAY_MS + n * MINUTE_MS, items=["A"]
+        )
+        for day in range(6)
+        for n in range(150)
+    ]
+    bad = [
+        raw_event(
+            f"b{n}", client=f"b{n}", at_ms=start + 6 * DAY_MS + n * MINUTE_MS, items=[], name="view_item"
+        )
+        for n in range(700)
+    ]
+    deliver(stack.s3, stack.settings.events_bucket, "bad", [*usual, *bad])
+    run_to_tables(stack, "v2")
+    with connected(stack) as connection:
+        verdict = validate.run({"run_id": "v2"}, stack.settings, stack.credentials, connection, stack.s3)
+    assert verdict["passed"] is False
+    assert any("have no items" in failure for failure in verdict["failures"])
+    assert any("Shop demo sent 700 events" in failure for failure in verdict["failures"])
+
+
+def test_a_shop_without_sessions_cannot_be_exported(stack: Stack) -> None:
+    with (
+        connected(stack) as connection,
+        pytest.raises(export.EmptySnapshot, match="no session of shop nobody"),
+    ):
+        export.run({"run_id": "v3", "shop_id": "nobody"}, stack.settings, connection, stack.s3)
+
+
+def read(stack: Stack, uri: str) -> bytes:
+    bucket, key = uri.removeprefix("s3://").split("/", 1)
+    body: bytes = stack.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    return body

@@ -1,0 +1,87 @@
+"""The SQL that draws sessions against ten lines of Python, on generated events."""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from functions import warehouse
+from tests.integration.warehouse.conftest import Stack
+
+SQL = Path(__file__).resolve().parents[3] / "sql"
+GAP_MS = 30 * 60_000
+# Around the boundary on purpose: a uniform draw would hardly ever hit exactly 30 minutes.
+GAPS = st.sampled_from([0, 1, 60_000, GAP_MS - 1, GAP_MS, GAP_MS + 1, 7_200_000])
+CLIENTS = st.sampled_from(["shop1-c1", "shop1-c2", "shop2-c1"])
+
+
+def reference(events: list[tuple[str, str, int]]) -> dict[str, tuple[str, int, int]]:
+    """event -> (client, start of its session, place in it)."""
+    drawn: dict[str, tuple[str, int, int]] = {}
+    last: dict[str, tuple[int, int, int]] = {}
+    for time_ms, event, client in sorted((time_ms, event, client) for event, client, time_ms in events):
+        previous, start, place = last.get(client, (-(10**15), 0, 0))
+        start, place = (time_ms, 1) if time_ms - previous > GAP_MS else (start, place + 1)
+        last[client] = (time_ms, start, place)
+        drawn[event] = (client, start, place)
+    return drawn
+
+
+def model_sql(source: str) -> str:
+    """The model as dbt would compile it for a first run on `source`."""
+    environment = jinja2.Environment()
+    macros: Any = environment.from_string((SQL / "macros" / "key.sql").read_text()).module
+    model = environment.from_string((SQL / "models" / "intermediate" / "int_session_events.sql").read_text())
+    return model.render(
+        config=lambda **_: "",
+        ref=lambda _: source,
+        is_incremental=lambda: False,
+        var=lambda _: 30,
+        key=macros.key,
+    )
+
+
+@pytest.fixture(scope="module")
+def connection(new_stack: Any) -> Any:
+    stack: Stack = new_stack("property")
+    with warehouse.connect(stack.credentials) as opened:
+        yield opened
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(st.tuples(CLIENTS, GAPS), min_size=1, max_size=25), order=st.randoms(use_true_random=False)
+)
+def test_sql_draws_the_sessions_that_ten_lines_of_python_draw(
+    connection: Any, steps: list[tuple[str, int]], order: Any
+) -> None:
+    clock: dict[str, int] = {}
+    events = []
+    for number, (client, gap_ms) in enumerate(steps):
+        clock[client] = clock.get(client, 1_767_312_000_000) + gap_ms
+        events.append((f"e{number:03}", client, clock[client]))
+    order.shuffle(events)
+    rows = " union all ".join(
+        f"select '{event}' as event_key, '{client}' as client_key, {time_ms} as event_time_ms"
+        for event, client, time_ms in events
+    )
+    names = "shop_id client_id event_name search_term item_list_id transaction_id user_id recommendation_id device"
+    empty = ", ".join(f"null::varchar as {name}" for name in names.split())
+    source = (
+        f"(select *, {empty}, null::float as value, null::timestamp_ntz as event_time, "
+        f"null::timestamp_ntz as staged_at, false as is_bot from ({rows}) as r)"
+    )
+    drawn = warehouse.rows(
+        connection, f"select event_key, session_key, event_number from ({model_sql(source)}) as m"
+    )
+    expected = reference(events)
+    sessions: dict[str, tuple[str, int]] = {}
+    for event, session_key, place in drawn:
+        client, start, expected_place = expected.pop(event)
+        assert place == expected_place
+        assert sessions.setdefault(session_key, (client, start)) == (client, start)
+    assert not expected
+    assert len(set(sessions.values())) == len(sessions)

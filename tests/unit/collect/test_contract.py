@@ -1,0 +1,56 @@
+"""The contract: its generated validator against the reference implementation of JSON Schema."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import functions.collect
+from functions.collect.generate_validator import VALIDATOR, validator_source
+from functions.collect.validator import validate
+from functions.collect.violation import SchemaViolation
+
+SCHEMA = json.loads((Path(functions.collect.__path__[0]) / "event.schema.json").read_text())
+REFERENCE = jsonschema.Draft7Validator(SCHEMA)
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=70),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+fields = st.sampled_from(sorted(SCHEMA["properties"]))
+good = {
+    "schema_version": 1,
+    "event_id": "e",
+    "event_name": "purchase",
+    "shop_id": "demo",
+    "client_id": "c",
+    "session_id": "s",
+    "client_time_ms": 1_592_337_718_000,
+}
+
+
+def test_the_generated_validator_is_up_to_date() -> None:
+    assert VALIDATOR.read_text() == validator_source()
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.dictionaries(fields, json_values, max_size=4), st.sets(st.sampled_from(sorted(good)), max_size=1))
+def test_the_generated_validator_decides_as_the_reference_does(
+    changes: dict[str, Any], removed: set[str]
+) -> None:
+    event = {name: value for name, value in {**good, **changes}.items() if name not in removed}
+    try:
+        validate(event)
+        accepted = True
+    except SchemaViolation:
+        accepted = False
+    assert accepted == REFERENCE.is_valid(event)
+
+
+def test_every_field_of_the_contract_is_described() -> None:
+    item = SCHEMA["properties"]["items"]["items"]["properties"]
+    assert all(field.get("description") for field in [*SCHEMA["properties"].values(), *item.values()])

@@ -1,0 +1,156 @@
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from demo.environment import Environment
+from demo.follow import View, explain, follow, line_of
+from demo.history import folded, key_figures, read_history, tell
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+WHERE = Environment("local", "http://x/api", "us-east-1", "/logs")
+ARN = "arn:aws:states:us-east-1:123456789012:execution:tugboat-local-pipeline:run-1"
+
+
+class Script:
+    """Writes a history: each event follows the last of its state."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.add("ExecutionStarted")
+
+    def add(self, kind: str, **details: Any) -> "Script":
+        number = len(self.events) + 1
+        event = {
+            "id": number,
+            "previousEventId": number - 1,
+            "type": kind,
+            "timestamp": BEGIN + timedelta(seconds=number),
+        }
+        if details:
+            event["anyEventDetails"] = details
+        self.events.append(event)
+        return self
+
+    def task(self, name: str, output: dict[str, Any] | None, failures: int = 0) -> "Script":
+        self.add("TaskStateEntered", name=name, input="{}")
+        for _ in range(failures):
+            self.add("TaskScheduled", resource="x")
+            cause = json.dumps({"errorMessage": "no answer", "errorType": "WarehouseUnavailable"})
+            self.add("TaskFailed", error="WarehouseUnavailable", cause=cause)
+        if output is not None:
+            self.add("TaskScheduled", resource="x").add("TaskSucceeded", output="{}")
+            self.add("TaskStateExited", name=name, output=json.dumps(output))
+        return self
+
+
+class Pages:
+    """A Step Functions client that knows one execution, gives its history in pages and grows it at each look."""
+
+    def __init__(self, script: Script, looks: int = 1, status: str = "SUCCEEDED") -> None:
+        self._events, self._looks, self._look, self._status = script.events, looks, 0, status
+
+    def describe_execution(self, executionArn: str) -> dict[str, Any]:
+        self._look += 1
+        return {"status": self._status if self._look >= self._looks else "RUNNING"}
+
+    def get_execution_history(self, nextToken: str = "0", **_: Any) -> dict[str, Any]:
+        known = self._events[: len(self._events) * self._look // self._looks] if self._look else self._events
+        start = int(nextToken)
+        page: dict[str, Any] = {"events": known[start : start + 3]}
+        if start + 3 < len(known):
+            page["nextToken"] = str(start + 3)
+        return page
+
+
+def test_the_history_is_read_over_all_its_pages() -> None:
+    script = Script().task("Load", {"rows_loaded": 5}).task("Transform", {})
+    assert read_history(Pages(script), ARN) == script.events
+
+
+def test_each_state_has_its_time_its_status_and_its_key_figures() -> None:
+    script = (
+        Script()
+        .task("Load", {"rows_loaded": 113601, "files_loaded": 3})
+        .add("ExecutionSucceeded", output="{}")
+    )
+    story = tell(script.events)
+    (load,) = story.states
+    assert (story.status, load.status, load.seconds(BEGIN)) == ("SUCCEEDED", "done", 3.0)
+    assert line_of(load, BEGIN).endswith("files_loaded=3, rows_loaded=113,601")
+
+
+def test_a_retried_state_shows_its_tries() -> None:
+    story = tell(Script().task("Load", {"rows_loaded": 1}, failures=2).events)
+    assert "try 3" in line_of(story.states[0], BEGIN)
+    assert story.states[0].failures == ["WarehouseUnavailable: no answer"] * 2
+
+
+def test_a_state_that_waits_for_its_next_try_is_shown_as_retrying() -> None:
+    assert tell(Script().task("Load", None, failures=1).events).states[0].status == "retrying"
+
+
+def test_a_caught_failure_ends_with_the_error_the_state_and_where_to_look() -> None:
+    script = Script().task("Train", {"Error": "AlgorithmError", "Cause": "exit 1"}, failures=2)
+    script.task("NotifyFailure", {"MessageId": "m"}).add("FailStateEntered", name="Failed", input="{}")
+    script.add("ExecutionFailed", error="AlgorithmError", cause="Train: exit 1")
+    story = tell(script.events)
+    assert [state.status for state in story.states] == ["caught", "done", "failed"]
+    text = explain(story, ARN, WHERE)
+    assert "error: AlgorithmError" in text
+    assert "state Train failed 2 times" in text
+    assert "/logs/" in text
+
+
+def test_a_state_polled_in_a_loop_is_one_line_and_choices_are_none() -> None:
+    script = Script()
+    for _ in range(3):
+        script.task("DescribeEndpoint", {"status": "Creating"})
+        script.add("ChoiceStateEntered", name="EndpointReady?", input="{}")
+        script.add("ChoiceStateExited", name="EndpointReady?", output="{}")
+    (state,) = folded(tell(script.events).states)
+    assert (state.name, state.visits) == ("DescribeEndpoint", 3)
+
+
+def test_the_execution_is_followed_to_its_end_and_each_change_is_told_once() -> None:
+    script = Script().task("Load", {"rows_loaded": 5}, failures=1).task("Transform", {"seconds": 3})
+    script.add("ExecutionSucceeded", output="{}")
+    out = io.StringIO()
+    assert follow(Pages(script, looks=6), ARN, out, poll_s=0.001).status == "SUCCEEDED"
+    lines = out.getvalue().splitlines()
+    assert sum("+ Load" in line for line in lines) == 1
+    assert any("Load, try 1: WarehouseUnavailable: no answer" in line for line in lines)
+
+
+def test_a_terminal_is_redrawn_in_place() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    out, story = Terminal(), tell(Script().task("Load", None).events)
+    view = View(out)
+    view.draw(story, BEGIN)
+    view.draw(story, BEGIN)
+    assert out.getvalue().count("\x1b[1A") == 1
+
+
+def test_an_execution_that_is_aborted_is_over() -> None:
+    story = follow(Pages(Script().task("Load", None), status="ABORTED"), ARN, io.StringIO(), poll_s=0.001)
+    assert story.status == "ABORTED"
+    assert "ABORTED" in explain(story, ARN, WHERE)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "figures"),
+    [
+        ({}, {"Payload": {"passed": True, "checks": 31}}, {"passed": "yes", "checks": "31"}),
+        ({"rows_loaded": 5}, {"rows_loaded": 5, "interactions": 9}, {"interactions": "9"}),
+        ({}, {"metrics": [{"MetricName": "valid_hr_at_20", "Value": 0.61234}]}, {"valid_hr_at_20": "0.6123"}),
+        ({}, {"failures": ["too few", "too old"]}, {"failures": "too few; too old"}),
+        ({}, {"nothing": "known"}, {}),
+    ],
+)
+def test_key_figures_are_what_a_state_added(before: Any, after: Any, figures: dict[str, str]) -> None:
+    assert key_figures(json.dumps(before), json.dumps(after)) == figures

@@ -1,0 +1,116 @@
+"""/recommend always answers, and says where its answer comes from."""
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ReadTimeoutError
+
+from functions.errors import Reason, RequestRefused
+from functions.names import FALLBACK_KEY
+from functions.recommend.fallback import FallbackCache
+from functions.recommend.recommender import recommend
+from functions.recommend.request import Question, from_body, from_query
+from functions.settings import RecommendSettings
+from tests.fakes import FakeEndpoint, FakeS3, client_error
+
+SETTINGS = RecommendSettings("tugboat-test", 300, "models")
+
+
+def published() -> FakeS3:
+    s3 = FakeS3()
+    popular = ", ".join(f'"p{n}"' for n in range(30))
+    s3.objects["models", FALLBACK_KEY] = (
+        f'{{"popular": [{popular}], "related": {{"a": ["r1", "b", "r2"]}}, "model_version": "m1"}}'.encode()
+    )
+    return s3
+
+
+def good_answer(question: dict[str, Any]) -> dict[str, Any]:
+    items = [{"item_id": f"m{n}", "score": 1.0 / (n + 1)} for n in range(question["k"])]
+    return {"items": items, "model_version": "m1", "source": "session", "reason": "3 items known"}
+
+
+def test_the_model_answers_with_its_version_and_reason() -> None:
+    found = recommend(
+        Question(["a", "b"], 3, ["x"]), SETTINGS, FakeEndpoint(good_answer), FakeS3(), FallbackCache()
+    )
+    assert [item["item_id"] for item in found.items] == ["m0", "m1", "m2"]
+    assert (found.source, found.reason, found.model_version) == ("model", "3 items known", "m1")
+
+
+def failing(error: Exception) -> FakeEndpoint:
+    def answer(question: dict[str, Any]) -> dict[str, Any]:
+        raise error
+
+    return FakeEndpoint(answer)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "why"),
+    [
+        (failing(ReadTimeoutError(endpoint_url="x")), "ReadTimeoutError"),
+        (failing(client_error("ModelError")), "ModelError"),
+        (failing(client_error("ValidationError", "Endpoint not found")), "ValidationError"),
+        (FakeEndpoint(lambda question: {"items": []}), "unreadable answer"),
+        (FakeEndpoint(lambda question: {"other": 1}), "unreadable answer"),
+    ],
+)
+def test_a_dead_slow_or_broken_endpoint_falls_back_and_says_why(endpoint: FakeEndpoint, why: str) -> None:
+    found = recommend(Question(["z", "a", "b"], 5, ["r2"]), SETTINGS, endpoint, published(), FallbackCache())
+    assert [item["item_id"] for item in found.items] == ["r1", "p0", "p1", "p2", "p3"]
+    assert found.source == "related"
+    assert why in found.reason
+
+
+def test_an_unknown_session_gets_what_is_popular_and_never_an_empty_answer() -> None:
+    found = recommend(
+        Question(["never seen"], 10, []),
+        SETTINGS,
+        failing(client_error("ModelError")),
+        published(),
+        FallbackCache(),
+    )
+    assert len(found.items) == 10
+    assert found.source == "popular"
+
+
+def test_the_fallback_survives_s3_being_away() -> None:
+    s3, cache = published(), FallbackCache()
+    assert cache.get(s3, "models") is not None
+    cache.read_at_s = float("-inf")
+    s3.down = True
+    assert cache.get(s3, "models") is not None
+
+
+def test_before_the_first_model_the_caller_is_told_what_to_do() -> None:
+    with pytest.raises(RequestRefused, match="make run") as caught:
+        recommend(
+            Question([], 5, []), SETTINGS, failing(client_error("ModelError")), FakeS3(), FallbackCache()
+        )
+    assert caught.value.reason == Reason.NO_MODEL_YET
+
+
+def test_a_query_is_read_with_its_defaults() -> None:
+    assert from_query({"items": "a,b,,c"}) == Question(["a", "b", "c"], 10, [])
+    assert from_query({}) == Question([], 10, [])
+    assert from_query({"items": "a", "k": "7", "exclude": "x,y"}) == Question(["a"], 7, ["x", "y"])
+
+
+def test_a_long_session_keeps_its_latest_items() -> None:
+    assert from_body(b'{"items": [%s]}' % b",".join(b'"i%d"' % n for n in range(80))).items[0] == "i30"
+
+
+@pytest.mark.parametrize(
+    "query", [{"k": "0"}, {"k": "101"}, {"k": "ten"}, {"items": "x" * 65}, {"exclude": ",".join("x" * 501)}]
+)
+def test_a_parameter_that_cannot_be_read_is_refused(query: dict[str, str]) -> None:
+    with pytest.raises(RequestRefused):
+        from_query(query)
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b'{"items": "a"}', b'{"items": [1]}', b'{"k": true}', b'{"k": 1.5}', b"[" * 70_000]
+)
+def test_a_body_that_cannot_be_read_is_refused(body: bytes) -> None:
+    with pytest.raises(RequestRefused):
+        from_body(body)

@@ -1,0 +1,120 @@
+"""The structure of the state machine, which moto accepts even where AWS would not."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonata
+import pytest
+
+ROOT = Path(__file__).parents[3]
+TEXT = (ROOT / "statemachine" / "pipeline.asl.json").read_text()
+PIPELINE: dict[str, Any] = json.loads(TEXT)
+STATES: dict[str, dict[str, Any]] = PIPELINE["States"]
+TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
+STEPS_IN_LAMBDA = {"Load", "Transform", "Validate", "Export", "Publish", "Prove", "Rollback"}
+
+
+def targets(state: dict[str, Any]) -> Iterator[str]:
+    if "Next" in state:
+        yield state["Next"]
+    if "Default" in state:
+        yield state["Default"]
+    for rule in [*state.get("Choices", []), *state.get("Catch", [])]:
+        yield rule["Next"]
+
+
+def expressions(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from expressions(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from expressions(inner)
+    elif isinstance(value, str) and value.startswith("{%"):
+        assert value.endswith("%}"), value
+        yield value[2:-2]
+
+
+def reachable(start: str) -> set[str]:
+    seen, waiting = set(), [start]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            waiting.extend(targets(STATES[name]))
+    return seen
+
+
+def test_every_transition_leads_to_a_state_and_every_state_is_reached() -> None:
+    assert reachable(PIPELINE["StartAt"]) == set(STATES)
+
+
+@pytest.mark.parametrize("name", sorted(STATES))
+def test_a_state_goes_on_or_ends_and_never_both(name: str) -> None:
+    state = STATES[name]
+    ends = state.get("End", False) or state["Type"] in ("Succeed", "Fail")
+    assert ends != bool("Next" in state or state["Type"] == "Choice")
+    if state["Type"] == "Choice":
+        assert "Default" in state
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_every_task_has_a_time_limit_and_retries_with_backoff_and_jitter(name: str) -> None:
+    task = TASKS[name]
+    assert task["TimeoutSeconds"] > 0
+    for rule in task["Retry"]:
+        assert rule["BackoffRate"] > 1
+        assert rule["JitterStrategy"] == "FULL"
+        assert rule["MaxDelaySeconds"] > rule["IntervalSeconds"]
+
+
+@pytest.mark.parametrize("name", sorted(TASKS.keys() - {"NotifySuccess"}))
+def test_every_task_catches_everything_and_ends_in_a_notification(name: str) -> None:
+    catch = TASKS[name]["Catch"][-1]
+    assert catch["ErrorEquals"] == ["States.ALL"]
+    assert "NotifyFailure" in reachable(catch["Next"]) or name == "NotifyFailure"
+
+
+def test_states_carry_the_names_of_the_folders() -> None:
+    folders = {path.name for path in (ROOT / "functions").iterdir() if path.is_dir()} - {"__pycache__"}
+    assert {name.lower() for name in STEPS_IN_LAMBDA} - {"prove", "rollback"} <= folders
+    for name in STEPS_IN_LAMBDA:
+        assert STATES[name]["Arguments"]["FunctionName"] == f"${{{name}Function}}"
+
+
+def test_nothing_is_trained_or_published_without_passing_its_gate() -> None:
+    def without(*gates: str) -> set[str]:
+        seen, waiting = set(), [PIPELINE["StartAt"]]
+        while waiting:
+            name = waiting.pop()
+            if name not in seen and name not in gates:
+                seen.add(name)
+                waiting.extend(targets(STATES[name]))
+        return seen
+
+    assert not without("Valid?") & {"Export", "Train", "Tune", "Publish"}
+    assert not without("Better?") & {"Publish", "Prove"}
+    assert "NotifySuccess" not in without("TrainingWanted?", "Prove")
+
+
+def test_every_expression_is_jsonata() -> None:
+    found = list(expressions(PIPELINE))
+    assert len(found) > 30
+    for expression in found:
+        jsonata.Jsonata(re.sub(r"\$\{\w+\}", "x", expression))
+
+
+def test_every_placeholder_is_filled_in_by_the_template() -> None:
+    template = (ROOT / "statemachine" / "resources.yaml").read_text()
+    deploy = (ROOT / "statemachine" / "deploy.py").read_text()
+    for placeholder in set(re.findall(r"\$\{(\w+)\}", TEXT)):
+        assert re.search(rf"\b{placeholder}\b", template + deploy), placeholder
+
+
+def test_the_tries_of_a_training_job_have_names_of_their_own_and_share_checkpoints() -> None:
+    train = STATES["Train"]["Arguments"]
+    assert "RetryCount" in train["TrainingJobName"]
+    assert "RetryCount" not in train["CheckpointConfig"]["S3Uri"]

@@ -1,0 +1,241 @@
+"""The CloudFormation template by its structure: what must hold of every resource of a kind."""
+
+import json
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from statemachine import chalice_config, template
+from statemachine.deploy import stack_parameters
+from statemachine.stages import read_stage
+
+TEMPLATE = template.load_resources()
+RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
+
+# Actions for which IAM knows no resource, by their documentation in the Service Authorization Reference.
+WITHOUT_RESOURCES = {
+    "cloudwatch:PutMetricData",
+    "ecr:GetAuthorizationToken",
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:UpdateLogDelivery",
+    "sagemaker:ListTags",
+    "xray:GetSamplingRules",
+    "xray:GetSamplingTargets",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+}
+
+
+def of_type(kind: str) -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (name, resource["Properties"]) for name, resource in RESOURCES.items() if resource["Type"] == kind
+    ]
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def role_statements() -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (role, statement)
+        for role, properties in of_type("AWS::IAM::Role")
+        for policy in properties["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+
+@pytest.mark.parametrize(("name", "bucket"), of_type("AWS::S3::Bucket"))
+def test_every_bucket_is_encrypted_versioned_private_and_outlives_the_stack(name: str, bucket: Any) -> None:
+    assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert all(bucket["PublicAccessBlockConfiguration"].values())
+    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+    assert bucket["NotificationConfiguration"]["EventBridgeConfiguration"] == {"EventBridgeEnabled": True}
+    assert RESOURCES[name]["DeletionPolicy"] == RESOURCES[name]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_every_bucket_refuses_requests_without_tls() -> None:
+    policies = {
+        properties["Bucket"]["Ref"]: properties["PolicyDocument"]["Statement"]
+        for _, properties in of_type("AWS::S3::BucketPolicy")
+    }
+    for name, _ in of_type("AWS::S3::Bucket"):
+        (deny,) = policies[name]
+        assert deny["Effect"] == "Deny"
+        assert deny["Principal"] == "*"
+        assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        assert len(deny["Resource"]) == 2
+
+
+def test_raw_events_never_expire() -> None:
+    rules = RESOURCES["EventsBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    deleting = [rule for rule in rules if {"ExpirationInDays", "NoncurrentVersionExpiration"} & rule.keys()]
+    assert [rule["Prefix"] for rule in deleting] == ["rejected/"]
+    assert all(rule.get("Prefix") for rule in deleting)
+
+
+@pytest.mark.parametrize(("name", "stream"), of_type("AWS::KinesisFirehose::DeliveryStream"))
+def test_every_stream_compresses_logs_and_keeps_keys_without_hive_folders(name: str, stream: Any) -> None:
+    destination = stream["ExtendedS3DestinationConfiguration"]
+    assert destination["CompressionFormat"] == "GZIP"
+    assert destination["CloudWatchLoggingOptions"]["Enabled"]
+    assert destination["Prefix"].endswith("/!{timestamp:yyyy/MM/dd/HH}/")
+    assert "=" not in destination["Prefix"]
+    assert destination["ErrorOutputPrefix"].startswith("errors/")
+    assert destination["BufferingHints"] == {
+        "IntervalInSeconds": {"Ref": "EventsBufferSeconds"},
+        "SizeInMBs": {"Ref": "EventsBufferMegabytes"},
+    }
+
+
+def test_streams_write_where_the_contract_says() -> None:
+    prefixes = {
+        stream["ExtendedS3DestinationConfiguration"]["Prefix"].split("/")[0]
+        for _, stream in of_type("AWS::KinesisFirehose::DeliveryStream")
+    }
+    assert prefixes == {"raw", "rejected"}
+
+
+@pytest.mark.parametrize(("role", "statement"), role_statements())
+def test_no_role_may_do_everything_of_a_service(role: str, statement: Any) -> None:
+    assert statement["Effect"] == "Allow"
+    assert not [action for action in listed(statement["Action"]) if "*" in action]
+
+
+@pytest.mark.parametrize(("role", "statement"), role_statements())
+def test_only_actions_without_resources_are_allowed_on_all_resources(role: str, statement: Any) -> None:
+    if "*" in listed(statement["Resource"]):
+        assert set(listed(statement["Action"])) <= WITHOUT_RESOURCES
+
+
+@pytest.mark.parametrize(("role", "statement"), role_statements())
+def test_roles_are_passed_to_one_service_only(role: str, statement: Any) -> None:
+    if "iam:PassRole" in listed(statement["Action"]):
+        assert statement["Resource"] == {"Fn::GetAtt": ["SageMakerRole", "Arn"]}
+        assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+
+
+@pytest.mark.parametrize(("name", "role"), of_type("AWS::IAM::Role"))
+def test_every_role_is_assumed_for_this_account_only(name: str, role: Any) -> None:
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    conditions = trust["Condition"]["StringEquals"]
+    assert conditions.keys() & {"aws:SourceAccount", "sts:ExternalId"}
+
+
+@pytest.mark.parametrize(("name", "group"), of_type("AWS::Logs::LogGroup"))
+def test_every_log_group_has_a_retention(name: str, group: Any) -> None:
+    assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+def test_every_lambda_has_its_log_group() -> None:
+    names = {group["LogGroupName"]["Fn::Sub"] for _, group in of_type("AWS::Logs::LogGroup")}
+    for function in chalice_config.FUNCTIONS:
+        assert f"/aws/lambda/tugboat-${{Stage}}-{function}" in names
+
+
+@pytest.mark.parametrize(("name", "alarm"), of_type("AWS::CloudWatch::Alarm"))
+def test_every_alarm_tells_somebody_and_says_what_to_do(name: str, alarm: Any) -> None:
+    assert alarm["AlarmActions"] == [{"Ref": "Notifications"}]
+    assert len(alarm["AlarmDescription"].split(". ")) >= 2
+    assert alarm["TreatMissingData"] in ("breaching", "notBreaching")
+
+
+def test_silence_of_the_shops_is_an_alarm_although_it_has_no_data() -> None:
+    assert RESOURCES["NoEvents"]["Properties"]["TreatMissingData"] == "breaching"
+
+
+def test_the_dashboard_is_json_and_shows_every_alarm() -> None:
+    body = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    widgets = json.loads(body)["widgets"]
+    shown = next(widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm")
+    names = {alarm["AlarmName"]["Fn::Sub"] for _, alarm in of_type("AWS::CloudWatch::Alarm")}
+    assert {arn.rpartition(":alarm:")[2] for arn in shown} == names
+
+
+def test_the_state_machine_is_traced_and_logged() -> None:
+    machine = RESOURCES["Pipeline"]["Properties"]
+    assert machine["TracingConfiguration"] == {"Enabled": True}
+    assert machine["LoggingConfiguration"]["Level"] == "ALL"
+
+
+def test_the_definition_is_given_what_it_asks_for_and_nothing_else() -> None:
+    wanted = template.substitution_keys(template.PIPELINE_FILE.read_text())
+    assert RESOURCES["Pipeline"]["Properties"]["DefinitionSubstitutions"].keys() == wanted
+
+
+def test_the_state_machine_may_invoke_exactly_the_lambdas_of_its_definition() -> None:
+    wanted = {
+        re.sub(r"Function$", "", key).lower()
+        for key in template.substitution_keys(template.PIPELINE_FILE.read_text())
+        if key.endswith("Function")
+    }
+    (allowed,) = (
+        statement["Resource"]
+        for role, statement in role_statements()
+        if role == "PipelineRole" and "lambda:InvokeFunction" in listed(statement["Action"])
+    )
+    assert {arn["Fn::Sub"].rpartition("-")[2] for arn in allowed} == wanted
+
+
+def test_a_missed_nightly_start_ends_in_the_dead_letters() -> None:
+    (target,) = RESOURCES["NightlyRule"]["Properties"]["Targets"]
+    assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["DeadLetters", "Arn"]}}
+    assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
+
+
+def test_deploy_gives_every_parameter_a_value_and_no_other() -> None:
+    given = stack_parameters(read_stage("dev"), "210987654321", "0" * 64).keys()
+    assert given == TEMPLATE["Parameters"].keys()
+
+
+def test_the_rendered_definition_is_the_file_without_its_comments() -> None:
+    join = json.loads(template.render())["Resources"]["Pipeline"]["Properties"]["DefinitionString"][
+        "Fn::Join"
+    ]
+    definition = json.loads("".join(part if isinstance(part, str) else "X" for part in join[1]))
+    states = json.loads(template.PIPELINE_FILE.read_text())["States"]
+    assert definition["States"].keys() == states.keys()
+    assert '"Comment"' not in json.dumps(definition)
+
+
+def test_a_definition_that_asks_for_an_unknown_value_is_refused(tmp_path: Any) -> None:
+    pipeline = tmp_path / "pipeline.asl.json"
+    pipeline.write_text(
+        '{"StartAt": "A", "States": {"A": {"Type": "Pass", "Result": "${Unknown}", "End": true}}}'
+    )
+    with pytest.raises(template.TemplateError, match="wants Unknown"):
+        template.render(pipeline=pipeline)
+
+
+def test_the_first_template_fits_into_a_request() -> None:
+    body = template.render_without_pipeline()
+    assert len(body.encode()) <= template.BODY_MAX_BYTES
+    assert "DefinitionSubstitutions" not in body
+
+
+def test_cfn_lint_has_no_complaints(tmp_path: Any) -> None:
+    rendered = tmp_path / "rendered.json"
+    rendered.write_text(template.render())
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from cfnlint.runner import main; main()",
+            str(template.RESOURCES_FILE),
+            str(rendered),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

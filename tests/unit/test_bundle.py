@@ -1,0 +1,125 @@
+"""What `chalice package` makes: the zip that all Lambdas share, and the handlers that must be in it."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from statemachine import chalice_config, layers
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+# All of this is heavy, and only layers and SageMaker's containers have it.
+HEAVY = {"agate", "awswrangler", "dbt", "duckdb", "moto", "numpy", "pandas", "pyarrow", "snowflake", "torch"}
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that Chalice packages the stage local into; no credentials, no endpoint."""
+    folder = tmp_path_factory.mktemp("package")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from chalice.cli import main; main()",
+            "package",
+            "--stage",
+            "local",
+            str(folder),
+        ],
+        cwd=REPOSITORY,
+        env={**environment, "AWS_DEFAULT_REGION": "us-east-1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(package: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(package / "deployment.zip")
+
+
+@pytest.fixture(scope="module")
+def lambdas(package: Path) -> dict[str, dict[str, Any]]:
+    resources = json.loads((package / "sam.json").read_text())["Resources"]
+    return {
+        name: resource["Properties"]
+        for name, resource in resources.items()
+        if resource["Type"] == "AWS::Serverless::Function"
+    }
+
+
+def test_every_handler_is_a_function_of_app_py_in_the_zip(
+    bundle: zipfile.ZipFile, lambdas: dict[str, Any]
+) -> None:
+    module = ast.parse(bundle.read("app.py"))
+    defined = {node.name for node in module.body if isinstance(node, ast.FunctionDef)} | {"app"}
+    assert len(lambdas) == len(chalice_config.FUNCTIONS)
+    for properties in lambdas.values():
+        file, _, name = properties["Handler"].partition(".")
+        assert file == "app"
+        assert name in defined
+
+
+def test_the_zip_holds_functions_and_sql_as_they_are(bundle: zipfile.ZipFile) -> None:
+    there = set(bundle.namelist())
+    for folder, pattern in (("functions", "*.py"), ("sql", "*.sql")):
+        for file in (REPOSITORY / folder).rglob(pattern):
+            name = file.relative_to(REPOSITORY).as_posix()
+            if not name.startswith(("sql/target/", "sql/dbt_packages/")):
+                assert name in there
+                assert bundle.read(name) == file.read_bytes()
+
+
+def test_nothing_heavy_is_in_the_zip(bundle: zipfile.ZipFile) -> None:
+    assert {name.split("/")[0] for name in bundle.namelist()} & HEAVY == set()
+
+
+def test_nothing_of_this_machine_or_of_training_is_in_the_zip(bundle: zipfile.ZipFile) -> None:
+    outside = {"local", "demo", "training_jobs", "tests", "statemachine", "benchmarks"}
+    assert {name.split("/")[0] for name in bundle.namelist()} & outside == set()
+    assert not [name for name in bundle.namelist() if name.endswith(".pyc") or name.startswith("sql/target/")]
+
+
+def test_the_zip_leaves_room_for_the_layers(bundle: zipfile.ZipFile, package: Path) -> None:
+    unzipped_bytes = sum(entry.file_size for entry in bundle.infolist())
+    assert unzipped_bytes < layers.FUNCTION_MAX_BYTES
+    assert (package / "deployment.zip").stat().st_size < layers.DIRECT_UPLOAD_MAX_BYTES
+
+
+def test_compiled_code_in_the_zip_is_for_lambda_s_platform(bundle: zipfile.ZipFile) -> None:
+    compiled = [name for name in bundle.namelist() if name.endswith(".so")]
+    assert all("cpython-311-x86_64-linux-gnu" in name for name in compiled)
+
+
+def test_every_lambda_is_traced_and_none_has_a_generated_policy(lambdas: dict[str, Any]) -> None:
+    assert {properties["Tracing"] for properties in lambdas.values()} == {"Active"}
+    config = json.loads((REPOSITORY / ".chalice" / "config.json").read_text())
+    assert config["autogen_policy"] is False
+    assert config["automatic_layer"] is False
+
+
+def test_the_handlers_import_nothing_heavy_at_the_start(bundle: zipfile.ZipFile, tmp_path: Path) -> None:
+    """In a bare interpreter with the zip alone, as a cold start of the edge functions is."""
+    bundle.extractall(tmp_path)
+    code = "import sys, json; import app; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = {name.split(".")[0] for name in json.loads(done.stdout)}
+    assert loaded & HEAVY == set()
+    assert "boto3" not in loaded

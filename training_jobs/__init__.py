@@ -1,0 +1,1 @@
+"""What SageMaker runs: training, the gate's evaluation, and inference. Never imported by functions/."""

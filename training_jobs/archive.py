@@ -1,0 +1,138 @@
+"""The files of a model: written by training, read by the endpoint and the gate. No torch, no pickle.
+
+    model.json      what this is: version, snapshot, settings, cut times, metrics
+    vocabulary.json item ids by row
+    encoder.npz     item vectors and the encoder's weights
+    knn.npz         the session-kNN index and popularity
+    holdout/        the same, learnt only from before the holdout: what the gate measures
+    golden.json     sessions and the answers this very model gave
+    fallback.json   answers for when no endpoint can be asked
+    code/           inference.py and what it needs
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training_jobs.encoder import load_weights, save_weights
+from training_jobs.knn import KnnIndex, KnnSettings
+from training_jobs.recommend import BlendSettings, Recommender
+
+FORMAT = 1
+GOLDEN_K = 20
+
+
+class ArchiveError(ValueError):
+    """A model archive cannot be read; the message names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """model.json. Times are milliseconds since 1970; `trained_until_ms` is the end of the newest session learnt."""
+
+    model_version: str
+    snapshot_id: str
+    settings: dict[str, Any]
+    trained_until_ms: int
+    holdout_start_ms: int
+    metrics: dict[str, float]
+    items: int
+    format: int = FORMAT
+
+
+def save_recommender(directory: Path, recommender: Recommender, card: ModelCard) -> None:
+    """Write one recommender's files into `directory`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    blend = asdict(recommender.settings)
+    card = ModelCard(**{**_shallow(card), "settings": {**card.settings, "blend": blend}})
+    write_json(directory / "model.json", _shallow(card))
+    write_json(directory / "vocabulary.json", recommender.vocabulary)
+    save_weights(directory / "encoder.npz", recommender.weights)
+    index = recommender.index
+    arrays: dict[str, Any] = {field.name: getattr(index, field.name) for field in fields(KnnIndex)}
+    np.savez(directory / "knn.npz", popularity=recommender.popularity, **arrays)
+
+
+def load_recommender(directory: Path) -> tuple[Recommender, ModelCard]:
+    """Read what `save_recommender` wrote."""
+    card = load_card(directory)
+    try:
+        vocabulary = json.loads((directory / "vocabulary.json").read_text("utf-8"))
+        weights = load_weights(directory / "encoder.npz")
+        with np.load(directory / "knn.npz", allow_pickle=False) as file:
+            index = KnnIndex(**{field.name: file[field.name] for field in fields(KnnIndex)})
+            popularity = file["popularity"]
+        blend = dict(card.settings["blend"])
+        settings = BlendSettings(
+            tuple(blend["knn_weight"]), float(blend["sharpness"]), KnnSettings(**blend["knn"])
+        )
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ArchiveError(f"{directory} does not hold a whole model ({error}): train it again") from error
+    sizes = {"vocabulary": len(vocabulary), "vectors": len(weights.vectors), "postings": index.items}
+    if len({card.items, *sizes.values()}) > 1:
+        raise ArchiveError(f"{directory} disagrees on how many items there are: {sizes}, model.json {card.items}")
+    return Recommender(vocabulary, weights, index, popularity, settings), card
+
+
+def load_card(directory: Path) -> ModelCard:
+    try:
+        raw = json.loads((directory / "model.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArchiveError(f"{directory} has no readable model.json: is this a model archive?") from error
+    if raw.get("format") != FORMAT:
+        raise ArchiveError(f"{directory} has format {raw.get('format')}, this code reads {FORMAT}")
+    return ModelCard(**{field.name: raw[field.name] for field in fields(ModelCard)})
+
+
+def unpack(path: Path, into: Path) -> Path | None:
+    """The model's directory: `path` itself if it holds a model.json, else its model.tar.gz unpacked; None if neither."""
+    if (path / "model.json").exists():
+        return path
+    packed = path / "model.tar.gz"
+    if not packed.exists():
+        return None
+    into.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(packed, "r:gz") as tar:
+        tar.extractall(into, filter="data")
+    return into
+
+
+def golden_sessions(recommender: Recommender, sessions: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """Sessions with the answers given now: whoever serves this model must give the same."""
+    return [
+        {"items": list(items), "k": GOLDEN_K, "expected": recommender.recommend(items, GOLDEN_K).items}
+        for items in sessions
+    ]
+
+
+def fallback_answers(recommender: Recommender, rows: Sequence[int], popular: int = 200) -> dict[str, Any]:
+    """What to show when the endpoint cannot answer: the most popular items, and 20 related to each of `rows`."""
+    best = np.argsort(-recommender.popularity, kind="stable")[:popular]
+    vocabulary = recommender.vocabulary
+    related: dict[str, list[str]] = {}
+    for begin in range(0, len(rows), 256):
+        part = np.asarray(rows[begin : begin + 256], np.int32)
+        scores = recommender.scores([np.array([row], np.int32) for row in part])
+        scores[np.arange(len(part)), part] = -np.inf
+        width = min(20, scores.shape[1] - 1)
+        found = np.argpartition(-scores, width - 1, axis=1)[:, :width]
+        order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")
+        for row, items in zip(part, np.take_along_axis(found, order, axis=1), strict=True):
+            related[vocabulary[row]] = [vocabulary[item] for item in items]
+    return {"popular": [vocabulary[row] for row in best], "related": related}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """JSON as this archive writes it: compact, UTF-8, the same bytes for the same value."""
+    path.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")), "utf-8")
+
+
+def _shallow(card: ModelCard) -> dict[str, Any]:
+    return {field.name: getattr(card, field.name) for field in fields(ModelCard)}

@@ -1,0 +1,6 @@
+"""SageMaker starts this with the unpacked source as its working directory."""
+
+from training_jobs.evaluate import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

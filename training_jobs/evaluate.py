@@ -1,0 +1,134 @@
+"""SageMaker processing job: may this candidate be published? Writes evaluation.json and evaluation.html.
+
+Exit code 0 means the measurement worked, whatever its verdict: the state machine reads `passed`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from training_jobs import checks as gate
+from training_jobs.archive import ArchiveError, ModelCard, load_card, load_recommender, unpack
+from training_jobs.data import DataError, read_dataset
+from training_jobs.measure import HeldOut, held_out, measure_baselines, measure_recommender
+from training_jobs.recommend import Recommender
+from training_jobs.report import render
+
+INPUT, OUTPUT = Path("/opt/ml/processing/input"), Path("/opt/ml/processing/output")
+THRESHOLDS = Path(__file__).with_name("thresholds.json")
+
+
+def evaluate(
+    candidate_dir: Path, champion_dir: Path | None, interactions: Path, items: Path | None, thresholds: Path,
+    override_reason: str = "",
+) -> dict[str, Any]:
+    """Measure on the held-out day and judge."""
+    limits = json.loads(thresholds.read_text("utf-8"))
+    card = load_card(candidate_dir)
+    served, _ = load_recommender(candidate_dir)
+    candidate, candidate_card = load_recommender(candidate_dir / "holdout")
+    data = read_dataset(interactions, items)
+    held = held_out(data, card.holdout_start_ms)
+
+    measured = measure_baselines(held) | {"candidate": measure_recommender("candidate", candidate, held)}
+    champion, note = comparable_champion(champion_dir, card.holdout_start_ms)
+    if champion is not None:
+        measured["champion"] = measure_recommender("champion", champion, held)
+
+    probes = gate.probe_sessions(held.cases, data.vocabulary, int(limits["probes"]))
+    golden = json.loads((candidate_dir / "golden.json").read_text("utf-8"))
+    found = gate.accuracy_checks(measured, held, limits)
+    if champion is None:
+        found += [gate.skipped(f"{metric} against champion", note) for metric in ("hr_at_20", "mrr_at_20")]
+    found += gate.slice_checks(measured, held, limits)
+    found += gate.spread_checks(measured, held, limits)
+    found += gate.behaviour_checks(served, probes, limits)
+    found += gate.artefact_checks(
+        served, golden, probes, _size_bytes(candidate_dir), held, candidate_card.trained_until_ms, limits
+    )
+    failures = [row.reason for row in found if row.verdict == "failed"]
+    return {
+        "passed": not failures or bool(override_reason),
+        "failures": failures,
+        "override_reason": override_reason or None,
+        "champion": note,
+        "metrics": {
+            name: model.figures(held.cases, held.popularity, len(data.vocabulary)) for name, model in measured.items()
+        },
+        "slices": _slices(measured, held),
+        "checks": [asdict(row) for row in found],
+        "cases": len(held.cases),
+        "holdout_start_ms": card.holdout_start_ms,
+        "snapshot_id": card.snapshot_id,
+        "model_version": card.model_version,
+    }
+
+
+def comparable_champion(directory: Path | None, holdout_start_ms: int) -> tuple[Recommender | None, str]:
+    """The champion in a variant that has not seen the held-out day, and a sentence on which one, or why none."""
+    if directory is None:
+        return None, "there is no champion yet"
+    try:
+        card = load_card(directory)
+        if card.trained_until_ms < holdout_start_ms:
+            return load_recommender(directory)[0], f"champion {card.model_version} as served"
+        earlier: ModelCard = load_card(directory / "holdout")
+        if earlier.trained_until_ms < holdout_start_ms:
+            return load_recommender(directory / "holdout")[0], f"champion {card.model_version}, its holdout variant"
+    except ArchiveError as error:
+        return None, f"the champion is not comparable: {error}"
+    return None, f"champion {card.model_version} is not comparable: it has learnt from the held-out day"
+
+
+def _slices(measured: dict[str, Any], held: HeldOut) -> dict[str, dict[str, float]]:
+    return {
+        name: {"n": int(inside.sum())}
+        | {model: round(float((m.rank[inside] <= 20).mean()), 5) if inside.any() else 0.0 for model, m in measured.items()}
+        for name, inside in gate.slices(held).items()
+    }
+
+
+def _size_bytes(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    add("--candidate", type=Path, default=INPUT / "candidate", help="holds the candidate's model.tar.gz")
+    add("--champion", type=Path, default=INPUT / "champion", help="holds the champion's; may be absent or empty")
+    add("--interactions", type=Path, default=INPUT / "interactions", help="parquet the candidate was trained on")
+    add("--items", type=Path, default=INPUT / "items", help="parquet of the catalogue; may be absent")
+    add("--output", type=Path, default=OUTPUT, help="where evaluation.json and evaluation.html go")
+    add("--thresholds", type=Path, default=THRESHOLDS, help="bounds of the checks")
+    add("--override-reason", default="", help="publish despite failures; the reason is recorded")
+    options = parser.parse_args(argv)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            candidate = unpack(options.candidate, Path(scratch) / "candidate")
+            if candidate is None:
+                raise ArchiveError(f"no model.tar.gz in {options.candidate}: did the training job finish?")
+            champion = unpack(options.champion, Path(scratch) / "champion") if options.champion.is_dir() else None
+            items = options.items if options.items.is_dir() else None
+            result = evaluate(
+                candidate, champion, options.interactions, items, options.thresholds, options.override_reason.strip()
+            )
+    except (ArchiveError, DataError) as error:
+        print(f"the evaluation could not be made: {error}", file=sys.stderr)
+        return 1
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "evaluation.json").write_text(json.dumps(result, indent=1, ensure_ascii=False), "utf-8")
+    (options.output / "evaluation.html").write_text(render(result), "utf-8")
+    print(json.dumps({"passed": result["passed"], "failures": result["failures"]}, ensure_ascii=False))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

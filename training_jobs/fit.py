@@ -1,0 +1,204 @@
+"""The training loop: one pass over packed sessions an epoch, resumable, deterministic on CPU for a seed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training_jobs.data import Float32, Int64, Sessions
+from training_jobs.model import Encoder, sampled_loss
+
+_WINDOW_BATCHES = 20
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    epochs: int = 3
+    batch_sessions: int = 256
+    learning_rate: float = 2e-3
+    final_learning_rate: float = 0.0
+    weight_decay: float = 0.0
+    negatives: int = 1024
+    recency_days: float = 0.0  # 0: all sessions count alike; else weight exp(-age / recency_days)
+    warmup_share: float = 0.08
+    max_gradient_norm: float = 5.0
+    exclude_current: bool = True  # the item being looked at is never recommended, so it is no competitor
+
+
+@dataclass(frozen=True)
+class Epoch:
+    epoch: int
+    epochs: int
+    loss: float
+    events: int
+    seconds: float
+
+
+def windows(sessions: Sessions, max_length: int) -> tuple[Int64, Int64, Int64]:
+    """Cut long sessions so that every event but a session's first is predicted exactly once.
+
+    Returns where each window starts, its length, and the session it is from.
+    """
+    lengths = sessions.lengths
+    pieces = np.maximum(1, -(-(lengths - 1) // max_length))
+    session = np.repeat(np.arange(len(sessions), dtype=np.int64), pieces)
+    piece = np.arange(len(session)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    begin = piece * max_length
+    length = np.minimum(lengths[session] - begin, max_length + 1)
+    return sessions.offsets[session] + begin, length, session
+
+
+def batches(length: Int64, batch_sessions: int, rng: np.random.Generator) -> Iterator[Int64]:
+    """Rows of windows in random batches of like length."""
+    order = rng.permutation(len(length))
+    cut: list[Int64] = []
+    for begin in range(0, len(order), batch_sessions * _WINDOW_BATCHES):
+        part = order[begin : begin + batch_sessions * _WINDOW_BATCHES]
+        part = part[np.argsort(length[part], kind="stable")]
+        cut += [part[at : at + batch_sessions] for at in range(0, len(part), batch_sessions)]
+    for at in rng.permutation(len(cut)):
+        yield cut[at]
+
+
+def fit(
+    encoder: Encoder,
+    sessions: Sessions,
+    settings: FitSettings,
+    seed: int,
+    stage: str,
+    *,
+    deadline_s: float = math.inf,
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> int:
+    """Train in place and return the number of epochs run. `stage` names this fit in its checkpoint and its seeds.
+
+    The epochs planned are cut after the first one to what `deadline_s` (seconds from now) allows, so that the
+    learning rate still comes down to its end.
+    """
+    device = encoder.item.weight.device
+    start, length, session = windows(sessions, encoder.settings.max_length)
+    usable = length >= 2
+    start, length, session = start[usable], length[usable], session[usable]
+    if len(start) == 0:
+        raise ValueError("no session with two items to learn from: check the date range of the export")
+    weights = _recency_weights(sessions, settings.recency_days)[session]
+    pool = torch.from_numpy(np.unique(sessions.items).astype(np.int64)).to(device)
+    optimiser = torch.optim.AdamW(
+        encoder.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98),
+        weight_decay=settings.weight_decay, fused=True,
+    )
+    steps_an_epoch = math.ceil(len(start) / settings.batch_sessions)
+    epoch, epochs, spent_s = _restore(checkpoint, stage, encoder, optimiser) or (0, settings.epochs, 0.0)
+    low_precision = device.type == "cuda"
+    while epoch < epochs:
+        began = clock()
+        torch.manual_seed(_seed(seed, stage, epoch))
+        rng = np.random.default_rng([seed, _number(stage), epoch])
+        draws = torch.Generator().manual_seed(_seed(seed, stage + "/negatives", epoch))
+        encoder.train()
+        total = torch.zeros((), device=device)
+        events = 0
+        for step, rows in enumerate(batches(length, settings.batch_sessions, rng)):
+            _set_rate(optimiser, settings, (epoch * steps_an_epoch + step + 1) / (epochs * steps_an_epoch))
+            inputs, target, weight = _batch(sessions, start[rows], length[rows], weights[rows], device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=low_precision):
+                hidden = encoder(inputs)
+            valid = target >= 0
+            loss = sampled_loss(
+                encoder, hidden[valid].float(), target[valid], weight[valid], settings.negatives, pool, draws,
+                low_precision, inputs[valid] if settings.exclude_current else None,
+            )
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(encoder.parameters(), settings.max_gradient_norm)
+            optimiser.step()
+            count = int(length[rows].sum()) - len(rows)
+            total += loss.detach() * count
+            events += count
+        epoch += 1
+        seconds = clock() - began
+        spent_s += seconds
+        if epoch == 1 and math.isfinite(deadline_s):
+            epochs = max(1, min(epochs, int(deadline_s / max(seconds, 1e-6))))
+        mean_loss = float(total) / max(events, 1)
+        if not math.isfinite(mean_loss):
+            raise ArithmeticError(f"the loss is {mean_loss} in epoch {epoch}: lower the learning rate")
+        _save(checkpoint, stage, encoder, optimiser, (epoch, epochs, spent_s))
+        on_epoch(Epoch(epoch, epochs, mean_loss, events, seconds))
+    encoder.eval()
+    return epochs
+
+
+def _batch(
+    sessions: Sessions, start: Int64, length: Int64, weight: Float32, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs, targets (-1 where there is none) and weights, padded at the end."""
+    at = np.arange(int(length.max()), dtype=np.int64)
+    there = at[None] < length[:, None]
+    rows = sessions.items[np.where(there, start[:, None] + at[None], start[:, None])]
+    inputs = torch.from_numpy(rows[:, :-1].astype(np.int64))
+    target = torch.from_numpy(np.where(there[:, 1:], rows[:, 1:], -1).astype(np.int64))
+    weights = torch.from_numpy(np.broadcast_to(weight[:, None], target.shape).copy())
+    return inputs.to(device), target.to(device), weights.to(device)
+
+
+def _recency_weights(sessions: Sessions, recency_days: float) -> Float32:
+    if recency_days <= 0:
+        return np.ones(len(sessions), np.float32)
+    ends = sessions.ends_ms
+    return np.exp(-(ends.max() - ends) / (recency_days * 86_400_000)).astype(np.float32)
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, settings: FitSettings, progress: float) -> None:
+    if progress < settings.warmup_share:
+        rate = settings.learning_rate * progress / settings.warmup_share
+    else:
+        done = (progress - settings.warmup_share) / (1 - settings.warmup_share)
+        low = settings.final_learning_rate
+        rate = low + (settings.learning_rate - low) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def _number(stage: str) -> int:
+    return int.from_bytes(stage.encode()[-6:], "big")
+
+
+def _seed(seed: int, stage: str, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, _number(stage), len(stage), epoch]).generate_state(1)[0])
+
+
+def _save(
+    checkpoint: Path | None, stage: str, encoder: Encoder, optimiser: torch.optim.Optimizer,
+    progress: tuple[int, int, float],
+) -> None:
+    if checkpoint is None:
+        return
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    state = {"encoder": encoder.state_dict(), "optimiser": optimiser.state_dict(), "progress": progress}
+    partial = checkpoint / f"{stage}.pt.partial"
+    torch.save(state, partial)
+    partial.replace(checkpoint / f"{stage}.pt")
+
+
+def _restore(
+    checkpoint: Path | None, stage: str, encoder: Encoder, optimiser: torch.optim.Optimizer
+) -> tuple[int, int, float] | None:
+    path = checkpoint / f"{stage}.pt" if checkpoint else None
+    if path is None or not path.exists():
+        return None
+    state: dict[str, Any] = torch.load(path, weights_only=True)
+    encoder.load_state_dict(state["encoder"])
+    optimiser.load_state_dict(state["optimiser"])
+    epoch, epochs, spent_s = state["progress"]
+    return int(epoch), int(epochs), float(spent_s)

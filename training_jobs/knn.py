@@ -1,0 +1,170 @@
+"""VMIS-kNN: the sessions most like this one vote for what comes next.
+
+The index keeps, for each item, the most recent sessions that hold it. A query adds up how much of itself each of
+those sessions shares (late clicks count more), keeps the `neighbours` most alike, and lets each vote for its items.
+Beyond VMIS-kNN as published: a neighbour's vote fades with the distance between the item and the place where the two
+sessions met (as in STAN), and with the neighbour's age. Numpy only: the endpoint runs this very code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from training_jobs.data import DAY_MS, Float32, Float64, Int32, Int64, Sessions, ragged_rows
+
+# Similarities are compared in millionths, so that a tie is a tie on every machine and recency breaks it.
+_QUANTUM = 1e6
+_MAX_NEIGHBOUR_LENGTH = 100
+
+
+@dataclass(frozen=True)
+class KnnSettings:
+    """`recent_sessions` is VMIS-kNN's m, `neighbours` its k, `last_items` how many last clicks make the query."""
+
+    recent_sessions: int = 1000
+    neighbours: int = 200
+    last_items: int = 9
+    position_decay: float = 0.1  # how fast a neighbour's vote falls with the age (in clicks) of the last match
+    query_decay: float = 0.0  # 0: a click's weight grows linearly with its position; else exp(-age / query_decay)
+    near_decay: float = 0.0  # 0: off; else votes are weighted exp(-distance from the match / near_decay)
+    backward_weight: float = 1.0  # a vote for an item the neighbour saw before the match, against one after it
+    age_decay_days: float = 0.0  # 0: off; else a neighbour's similarity is weighted exp(-age / age_decay_days)
+    idf_power: float = 1.0
+
+
+@dataclass(frozen=True)
+class KnnIndex:
+    """Postings per item (newest session first) and the sessions themselves, newest last."""
+
+    posting_sessions: Int32
+    posting_offsets: Int64
+    session_items: Int32
+    session_offsets: Int64
+    session_age_days: Float32
+    idf: Float32
+
+    @property
+    def sessions(self) -> int:
+        return len(self.session_offsets) - 1
+
+    @property
+    def items(self) -> int:
+        return len(self.posting_offsets) - 1
+
+
+def build_index(sessions: Sessions, items: int, recent_sessions: int = 5000) -> KnnIndex:
+    """Index sessions ordered by time. A session's items are kept once each, at their last place."""
+    if len(sessions) and int((sessions.lengths > _MAX_NEIGHBOUR_LENGTH).sum()):
+        sessions = _last_items_of(sessions, _MAX_NEIGHBOUR_LENGTH)
+    owner = np.repeat(np.arange(len(sessions), dtype=np.int64), sessions.lengths)
+    key = owner * items + sessions.items
+    # The last occurrence of each item in each session, found by looking at the array from its end.
+    _, from_end = np.unique(key[::-1], return_index=True)
+    keep = np.sort(len(key) - 1 - from_end)
+    owner, kept = owner[keep], sessions.items[keep]
+    session_offsets = np.zeros(len(sessions) + 1, np.int64)
+    np.cumsum(np.bincount(owner, minlength=len(sessions)), out=session_offsets[1:])
+
+    by_item = np.lexsort((-owner, kept))
+    frequency = np.bincount(kept, minlength=items)
+    first = np.cumsum(frequency) - frequency
+    rank = np.arange(len(by_item)) - np.repeat(first, frequency)
+    recent = rank < recent_sessions
+    posting_offsets = np.zeros(items + 1, np.int64)
+    np.cumsum(np.minimum(frequency, recent_sessions), out=posting_offsets[1:])
+    newest_ms = int(sessions.ends_ms.max()) if len(sessions) else 0
+    return KnnIndex(
+        owner[by_item][recent].astype(np.int32),
+        posting_offsets,
+        kept.astype(np.int32),
+        session_offsets,
+        ((newest_ms - sessions.ends_ms) / DAY_MS).astype(np.float32),
+        np.log(max(len(sessions), 1) / np.maximum(frequency, 1)).astype(np.float32),
+    )
+
+
+def _last_items_of(sessions: Sessions, limit: int) -> Sessions:
+    lengths = np.minimum(sessions.lengths, limit)
+    offsets = np.zeros(len(sessions) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    begin = sessions.offsets[1:] - lengths
+    flat = np.arange(offsets[-1], dtype=np.int64) + np.repeat(begin - offsets[:-1], lengths)
+    return Sessions(sessions.items[flat], offsets, sessions.times_ms[flat])
+
+
+class KnnScorer:
+    """Answers queries against an index. Holds scratch memory, so one scorer serves one thread."""
+
+    def __init__(self, index: KnnIndex, settings: KnnSettings) -> None:
+        self.index = index
+        self.settings = settings
+        self._similarity: Float64 = np.zeros(index.sessions, np.float64)
+        self._match: Int32 = np.zeros(index.sessions, np.int32)
+        self._matched_item: Int32 = np.zeros(index.sessions, np.int32)
+        self._idf: Float32 = (index.idf**settings.idf_power).astype(np.float32)
+        decay = settings.age_decay_days
+        self._freshness = (
+            np.exp(-index.session_age_days.astype(np.float64) / decay) if decay > 0 else None
+        )
+
+    def score(self, prefix: Int32) -> tuple[Int64, Float64]:
+        """Items with a vote, and their scores (summing to 1). Both empty where no neighbour was found."""
+        neighbours, similarity, match, matched_item, length = self._neighbours(prefix)
+        if len(neighbours) == 0:
+            return np.zeros(0, np.int64), np.zeros(0, np.float64)
+        settings, index = self.settings, self.index
+        steps_back = length - 1 - match
+        vote = similarity * np.maximum(1.0 - settings.position_decay * steps_back, 0.0)
+        flat, offsets = ragged_rows(index.session_offsets, neighbours)
+        items = index.session_items[flat]
+        sizes = np.diff(offsets)
+        weights = np.repeat(vote, sizes) * self._idf[items]
+        if settings.near_decay > 0 or settings.backward_weight != 1.0:
+            place = np.arange(len(items)) - np.repeat(offsets[:-1], sizes)
+            met = items == np.repeat(matched_item, sizes)
+            distance = place - np.repeat(place[met], sizes)
+            if settings.near_decay > 0:
+                weights = weights * np.exp(-np.abs(distance) / settings.near_decay)
+            weights = np.where(distance < 0, weights * settings.backward_weight, weights)
+        found, inverse = np.unique(items, return_inverse=True)
+        scores = np.bincount(inverse, weights=weights, minlength=len(found))
+        total = scores.sum()
+        return found.astype(np.int64), scores / total if total > 0 else scores
+
+    def _neighbours(self, prefix: Int32) -> tuple[Int64, Float64, Int64, Int64, int]:
+        settings, index = self.settings, self.index
+        query = prefix[-settings.last_items :]
+        length = len(query)
+        touched: list[Any] = []
+        similarity = self._similarity
+        last_place = {int(item): place for place, item in enumerate(query)}
+        for item, place in sorted(last_place.items(), key=lambda pair: pair[1]):
+            begin = int(index.posting_offsets[item])
+            end = min(int(index.posting_offsets[item + 1]), begin + settings.recent_sessions)
+            posting = index.posting_sessions[begin:end]
+            touched.append(posting[similarity[posting] == 0.0])
+            similarity[posting] += self._click_weight(place, length)
+            self._match[posting] = place
+            self._matched_item[posting] = item
+        if not touched:
+            return *(np.zeros(0, np.int64) for _ in range(4)), 0  # type: ignore[return-value]
+        candidates = np.concatenate(touched).astype(np.int64)
+        alike = similarity[candidates]
+        similarity[candidates] = 0.0
+        if self._freshness is not None:
+            alike = alike * self._freshness[candidates]
+        if len(candidates) > settings.neighbours:
+            # Later sessions have higher numbers, so among equals the most recent one wins.
+            order = np.rint(alike * _QUANTUM).astype(np.int64) * (index.sessions + 1) + candidates
+            best = np.argpartition(-order, settings.neighbours - 1)[: settings.neighbours]
+            candidates, alike = candidates[best], alike[best]
+        matched = self._matched_item[candidates].astype(np.int64)
+        return candidates, alike, self._match[candidates].astype(np.int64), matched, length
+
+    def _click_weight(self, place: int, length: int) -> float:
+        if self.settings.query_decay > 0:
+            return float(np.exp(-(length - 1 - place) / self.settings.query_decay))
+        return (place + 1) / length

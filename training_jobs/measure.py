@@ -1,0 +1,132 @@
+"""How candidate, champion and baselines rank the held-out day's next clicks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_jobs import baselines, metrics
+from training_jobs.data import Cases, Dataset, Float32, Float64, Int32, Int64, before, prefix_cases, within
+from training_jobs.knn import KnnScorer, KnnSettings, build_index
+from training_jobs.recommend import Recommender
+
+BASELINES = ("popularity", "item_to_item", "session_knn")
+_POPULARITY_HALF_LIFE_DAYS = 3.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Ranks of the targets, and the 20 items shown (rows of the snapshot's vocabulary, -1 where fewer)."""
+
+    name: str
+    rank: Int64
+    top: Int64
+
+    def figures(self, cases: Cases, popularity: Float64, items: int) -> dict[str, float | list[float]]:
+        hit, reciprocal = (self.rank <= 20).astype(np.float64), metrics.reciprocal_ranks(self.rank, 20)
+        interval_hr = metrics.bootstrap_interval(hit, cases.session)
+        interval_mrr = metrics.bootstrap_interval(reciprocal, cases.session)
+        return {
+            **metrics.summary(self.rank),
+            "hr_at_20_interval": [round(value, 5) for value in interval_hr],
+            "mrr_at_20_interval": [round(value, 5) for value in interval_mrr],
+            "coverage": round(metrics.coverage(self.top, items), 5),
+            "gini": round(metrics.gini(self.top, items), 5),
+            "popularity_ratio": round(metrics.popularity_ratio(self.top, cases.targets, popularity), 5),
+        }
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The cases of the held-out day, and what was known before it."""
+
+    data: Dataset
+    cases: Cases
+    popularity: Float64
+    active: NDArray[np.bool_]
+    trained_sessions_end_ms: int
+    holdout_start_ms: int
+
+
+def held_out(data: Dataset, holdout_start_ms: int, limit: int = 5000) -> HeldOut:
+    """Cut the snapshot as training did; at most `limit` cases, drawn evenly."""
+    past = before(data.sessions, holdout_start_ms)
+    cases = prefix_cases(within(data.sessions, holdout_start_ms))
+    if len(cases) > limit:
+        rows = np.random.default_rng(0).choice(len(cases), limit, replace=False)
+        cases = cases.take(np.sort(rows))
+    items = len(data.vocabulary)
+    return HeldOut(
+        data,
+        cases,
+        baselines.popularity(past, items, _POPULARITY_HALF_LIFE_DAYS),
+        np.bincount(past.items, minlength=items) > 0,
+        int(past.ends_ms.max()) if len(past) else 0,
+        holdout_start_ms,
+    )
+
+
+def measure_baselines(held: HeldOut) -> dict[str, Measured]:
+    """What the shop could run instead, given the same past as the candidate."""
+    past = before(held.data.sessions, held.holdout_start_ms)
+    share = held.popularity
+    knn = KnnScorer(build_index(past, len(share)), KnnSettings())
+    scorers = {
+        "popularity": baselines.popularity_scorer(share),
+        "item_to_item": baselines.item_to_item_scorer(past, share),
+        "session_knn": baselines.knn_scorer(knn, share),
+    }
+    return {name: _measure(name, score, held.cases) for name, score in scorers.items()}
+
+
+def measure_recommender(name: str, recommender: Recommender, held: HeldOut) -> Measured:
+    """Rank with a model whose vocabulary may differ from the snapshot's: what it does not know, it cannot hit."""
+    vocabulary = held.data.vocabulary
+    row_of = np.array([recommender.rows.get(item, -1) for item in vocabulary], np.int64)
+    back = np.full(len(recommender.vocabulary), -1, np.int64)
+    back[row_of[row_of >= 0]] = np.flatnonzero(row_of >= 0)
+
+    def score(prefixes: Sequence[Int32]) -> Float32:
+        known = []
+        for prefix in prefixes:
+            mapped = row_of[prefix]
+            known.append(mapped[mapped >= 0].astype(np.int32))
+        own = recommender.scores(known)
+        out = np.full((len(prefixes), len(vocabulary)), -np.inf, np.float32)
+        out[:, row_of >= 0] = own[:, row_of[row_of >= 0]]
+        return out
+
+    return _measure(name, score, held.cases)
+
+
+def _measure(name: str, score: baselines.Scorer, cases: Cases, batch: int = 128) -> Measured:
+    rank = np.empty(len(cases), np.int64)
+    shown = np.full((len(cases), 20), -1, np.int64)
+    for begin in range(0, len(cases), batch):
+        rows = range(begin, min(begin + batch, len(cases)))
+        prefixes = [cases.prefix(row) for row in rows]
+        scores = np.array(score(prefixes))
+        # No shop shows the item being looked at, so nobody is credited or blamed for it.
+        scores[np.arange(len(prefixes)), [prefix[-1] for prefix in prefixes]] = -np.inf
+        rank[begin : begin + len(prefixes)] = metrics.ranks(scores, cases.targets[begin : begin + batch])
+        width = min(20, scores.shape[1])
+        best = np.argpartition(-scores, width - 1, axis=1)[:, :width]
+        there = np.isfinite(np.take_along_axis(scores, best, axis=1))
+        shown[begin : begin + len(prefixes), :width] = np.where(there, best, -1)
+    return Measured(name, rank, shown)
+
+
+def latencies_ms(recommender: Recommender, sessions: Sequence[Sequence[str]]) -> Float64:
+    """Wall time of whole answers, one at a time."""
+    for items in sessions[:5]:
+        recommender.recommend(items, 20)
+    taken = []
+    for items in sessions:
+        began = time.perf_counter()
+        recommender.recommend(items, 20)
+        taken.append((time.perf_counter() - began) * 1e3)
+    return np.array(taken)

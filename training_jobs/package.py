@@ -1,0 +1,69 @@
+"""Pack this package for SageMaker: `python -m training_jobs.package OUT.tar.gz`, or the functions below.
+
+The bytes depend on the files' content alone, so the same code always has the same name on S3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import io
+import shutil
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+_ENTRY_SCRIPTS = ("train.py", "evaluate.py")
+_SUFFIXES = (".py", ".json")
+
+# What the endpoint needs, and no more: none of it imports torch or pyarrow.
+_SERVING = ("__init__.py", "archive.py", "data.py", "encoder.py", "inference.py", "knn.py", "recommend.py")
+
+
+def build_source_archive() -> tuple[bytes, str]:
+    """The source as a tar.gz (entry scripts at its root, the package beside them) and its SHA-256."""
+    files = [(f"training_jobs/{path.relative_to(_PACKAGE).as_posix()}", path) for path in _package_files()]
+    files += [(name, _PACKAGE / "entry_points" / name) for name in _ENTRY_SCRIPTS]
+    packed = _deterministic_tar_gz(sorted(files))
+    return packed, hashlib.sha256(packed).hexdigest()
+
+
+def copy_serving_code(directory: Path) -> None:
+    """Put inference.py and the modules it needs into a model's code/ directory."""
+    package = directory / "training_jobs"
+    package.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(_PACKAGE / "entry_points" / "inference.py", directory / "inference.py")
+    for name in _SERVING:
+        shutil.copyfile(_PACKAGE / name, package / name)
+
+
+def _package_files() -> list[Path]:
+    return [path for path in sorted(_PACKAGE.rglob("*")) if path.suffix in _SUFFIXES and path.is_file()]
+
+
+def _deterministic_tar_gz(files: Sequence[tuple[str, Path]]) -> bytes:
+    out = io.BytesIO()
+    with gzip.GzipFile(fileobj=out, mode="wb", mtime=0) as zipped:
+        with tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for name, path in files:
+                content = path.read_bytes()
+                entry = tarfile.TarInfo(name)
+                entry.size, entry.mode = len(content), 0o644
+                tar.addfile(entry, io.BytesIO(content))
+    return out.getvalue()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path, help="where to write the archive")
+    options = parser.parse_args(argv)
+    packed, digest = build_source_archive()
+    options.out.write_bytes(packed)
+    print(digest)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,209 @@
+"""From a snapshot to a model archive: learn, choose settings, learn again with the held-out day, write the files.
+
+Three encoders, each carried on from the one before, so that the whole costs little more than one:
+`learn` sees everything before the validation tail and is what settings are chosen with; `holdout` adds the tail and is
+what the gate measures on the held-out day; `served` adds that day and is what shoppers get.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from training_jobs import archive, baselines, metrics, tune
+from training_jobs.data import Cases, Dataset, Sessions, Split, before, choose_split, prefix_cases, within
+from training_jobs.encoder import EncoderWeights, probabilities
+from training_jobs.fit import Epoch, FitSettings, fit
+from training_jobs.knn import KnnSettings, build_index
+from training_jobs.model import Encoder, EncoderSettings
+from training_jobs.package import copy_serving_code
+from training_jobs.recommend import BlendSettings, Recommender
+from training_jobs.warm_start import place_new_items, warm_start
+
+POPULARITY_HALF_LIFE_DAYS = 3.0
+RELATED_ITEMS = 20_000
+GOLDEN_SESSIONS = 30
+_WATCHED_CASES = 500
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    fit: FitSettings = field(default_factory=FitSettings)
+    refit_epochs: int = 1
+    refit_learning_rate: float = 5e-4
+    holdout_hours: float = 24.0
+    seed: int = 0
+    max_train_seconds: float = math.inf
+    tune_seconds: float = 30.0
+
+
+Log = Callable[[dict[str, float | int | str]], None]
+
+
+def encoder_weights(encoder: Encoder, known: np.ndarray | None = None) -> EncoderWeights:
+    """The encoder for numpy. Items outside `known` that no content speaks for get a zero vector: never recommended."""
+    encoder.eval()
+    with torch.no_grad():
+        vectors = encoder.all_item_vectors().float().cpu().numpy().copy()
+        if known is not None:
+            sizes = encoder._content_sizes(torch.arange(len(vectors), device=encoder.item.weight.device))
+            vectors[~known & (sizes.cpu().numpy() == 0)] = 0
+        state = encoder.state_dict()
+        tensors = {
+            name: value.float().cpu().numpy()
+            for name, value in state.items()
+            if not name.startswith(("item.", "content."))
+        }
+    return EncoderWeights(vectors, tensors, encoder.settings.heads, encoder.settings.temperature)
+
+
+def run(
+    data: Dataset, settings: JobSettings, model_dir: Path, checkpoint: Path | None, *, version: str, snapshot: str,
+    log: Log,
+) -> archive.ModelCard:
+    """Train and write the archive. With a checkpoint directory a killed job carries on where it was."""
+    until = time.monotonic() + settings.max_train_seconds
+    items = len(data.vocabulary)
+    split = choose_split(data.sessions, settings.holdout_hours)
+    learn, measured = before(data.sessions, split.valid_start_ms), before(data.sessions, split.holdout_start_ms)
+    tail = tune.sample(
+        prefix_cases(within(data.sessions, split.valid_start_ms, split.holdout_start_ms)), items, settings.seed
+    )
+    torch.manual_seed(settings.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    encoder = Encoder(items, settings.encoder, data.content)
+    warm_start(encoder, learn, data.content, settings.seed)
+    encoder.to(device)
+
+    pace = _fit_stage(encoder, learn, settings.fit, settings, "learn", until, 0.45, checkpoint, tail, log)
+    weights = encoder_weights(encoder, _seen(learn, items))
+    chosen = _choose(weights, learn, tail, items, settings, checkpoint, log)
+
+    refit = replace(settings.fit, epochs=settings.refit_epochs, learning_rate=settings.refit_learning_rate)
+    known = learn
+    card: archive.ModelCard | None = None
+    for stage, sessions in (("holdout", measured), ("served", data.sessions)):
+        place_new_items(encoder, known, sessions, data.content, settings.seed)
+        # Writing the files takes about as long as half an epoch; without that much time left only kNN learns.
+        if settings.refit_epochs > 0 and until - time.monotonic() > pace * (2.5 if stage == "holdout" else 1.3):
+            _fit_stage(encoder, sessions, refit, settings, stage, until, 1.0, checkpoint, None, log)
+        else:
+            log({"stage": stage, "skipped": "no time left for the encoder"})
+        recommender = _assemble(data, sessions, encoder_weights(encoder, _seen(sessions, items)), chosen)
+        if stage == "holdout":
+            card = _card(data, split, sessions, recommender, settings, version, snapshot, log)
+            archive.save_recommender(model_dir / "holdout", recommender, card)
+        else:
+            assert card is not None
+            card = replace(card, trained_until_ms=int(sessions.ends_ms.max()))
+            archive.save_recommender(model_dir, recommender, card)
+            _write_answers(model_dir, recommender, sessions)
+        known = sessions
+    copy_serving_code(model_dir / "code")
+    assert card is not None
+    return card
+
+
+def _fit_stage(
+    encoder: Encoder, sessions: Sessions, fit_settings: FitSettings, settings: JobSettings, stage: str, until: float,
+    share: float, checkpoint: Path | None, watched: Cases | None, log: Log,
+) -> float:
+    """Train one stage and return seconds an epoch."""
+    sample = watched.take(np.arange(min(len(watched), _WATCHED_CASES))) if watched is not None else None
+    seconds: list[float] = []
+
+    def report(epoch: Epoch) -> None:
+        seconds.append(epoch.seconds)
+        line: dict[str, float | int | str] = {
+            "stage": stage, "epoch": epoch.epoch, "epochs": epoch.epochs, "loss": round(epoch.loss, 5),
+            "events_per_s": round(epoch.events / max(epoch.seconds, 1e-6)),
+        }
+        if sample is not None and len(sample):
+            weights = encoder_weights(encoder)
+            rank = tune.ranks_of(lambda prefixes: probabilities(weights, prefixes), sample)
+            line |= {"valid_hr_at_20": metrics.hit_rate(rank, 20), "valid_mrr_at_20": metrics.mrr(rank, 20)}
+        log(line)
+
+    left = max(1.0, (until - time.monotonic()) * share)
+    fit(
+        encoder, sessions, fit_settings, settings.seed, stage, deadline_s=left, checkpoint=checkpoint, on_epoch=report
+    )
+    return max(seconds, default=0.0)
+
+
+def _choose(
+    weights: EncoderWeights, learn: Sessions, tail: Cases, items: int, settings: JobSettings, checkpoint: Path | None,
+    log: Log,
+) -> BlendSettings:
+    """kNN and blend settings from the validation tail; remembered, so that a resumed job does not choose again."""
+    kept = checkpoint / "chosen.json" if checkpoint else None
+    if kept is not None and kept.exists():
+        raw = json.loads(kept.read_text("utf-8"))
+        return BlendSettings(tuple(raw["knn_weight"]), raw["sharpness"], KnnSettings(**raw["knn"]))
+    began = time.monotonic()
+    index = build_index(learn, items)
+    floor = baselines.popularity(learn, items, POPULARITY_HALF_LIFE_DAYS)
+    knn, _ = tune.tune_knn(index, tail, floor, deadline_s=settings.tune_seconds)
+    chosen, rank = tune.tune_blend(weights, index, knn, tail)
+    log(
+        {
+            "stage": "tune", "blend_valid_hr_at_20": metrics.hit_rate(rank, 20),
+            "blend_valid_mrr_at_20": metrics.mrr(rank, 20), "cases": len(tail),
+            "seconds": round(time.monotonic() - began, 1),
+        }
+    )
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        archive.write_json(kept, asdict(chosen))
+    return chosen
+
+
+def _assemble(data: Dataset, sessions: Sessions, weights: EncoderWeights, chosen: BlendSettings) -> Recommender:
+    items = len(data.vocabulary)
+    popularity = baselines.popularity(sessions, items, POPULARITY_HALF_LIFE_DAYS)
+    index = build_index(sessions, items, chosen.knn.recent_sessions)
+    return Recommender(data.vocabulary, weights, index, popularity, chosen)
+
+
+def _card(
+    data: Dataset, split: Split, sessions: Sessions, recommender: Recommender, settings: JobSettings, version: str,
+    snapshot: str, log: Log,
+) -> archive.ModelCard:
+    items = len(data.vocabulary)
+    cases = tune.sample(prefix_cases(within(data.sessions, split.holdout_start_ms)), items, settings.seed)
+    rank = tune.ranks_of(recommender.scores, cases)
+    figures = metrics.summary(rank) | {"cases": len(cases)}
+    log({"stage": "holdout"} | {f"holdout_{name}": value for name, value in figures.items()})
+    described: dict[str, Any] = {
+        "encoder": asdict(settings.encoder), "fit": asdict(settings.fit), "refit_epochs": settings.refit_epochs,
+        "refit_learning_rate": settings.refit_learning_rate, "holdout_hours": settings.holdout_hours,
+        "seed": settings.seed, "valid_start_ms": split.valid_start_ms,
+    }
+    return archive.ModelCard(
+        version, snapshot, described, int(sessions.ends_ms.max()), split.holdout_start_ms, figures, items
+    )
+
+
+def _write_answers(model_dir: Path, recommender: Recommender, sessions: Sessions) -> None:
+    """golden.json and fallback.json, from the very files just written."""
+    served, _ = archive.load_recommender(model_dir)
+    latest = [sessions.session(row) for row in range(max(0, len(sessions) - GOLDEN_SESSIONS), len(sessions))]
+    asked = [[served.vocabulary[item] for item in items[:-1]][-50:] for items in latest]
+    archive.write_json(model_dir / "golden.json", archive.golden_sessions(served, [a for a in asked if a]))
+    counts = np.bincount(sessions.items, minlength=len(served.vocabulary))
+    rows = np.argsort(-counts, kind="stable")[:RELATED_ITEMS]
+    answers = archive.fallback_answers(served, [int(row) for row in rows if counts[row] > 0])
+    archive.write_json(model_dir / "fallback.json", answers)
+
+
+def _seen(sessions: Sessions, items: int) -> np.ndarray:
+    return np.bincount(sessions.items, minlength=items) > 0

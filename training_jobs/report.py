@@ -1,0 +1,126 @@
+"""evaluation.html: one page that needs nothing else, for the person who decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from html import escape
+from typing import Any
+
+_LABELS = {
+    "candidate": "candidate",
+    "champion": "champion",
+    "session_knn": "session-kNN",
+    "item_to_item": "item-to-item",
+    "popularity": "popularity",
+}
+_STYLE = """
+:root{color-scheme:light dark;--ink:#1b2430;--dim:#66727f;--line:#dfe4ea;--paper:#fff;--card:#f6f8fa;--good:#1a7f4b;
+--bad:#c0392b;--skip:#9a6b00;--main:#1f6feb;--other:#a9b6c4}
+@media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--dim:#93a1b0;--line:#2c3641;--paper:#0f151b;--card:#171f27;
+--good:#4cc38a;--bad:#ff7b72;--skip:#e3b341;--main:#6cb0ff;--other:#51606f}}
+*{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
+main{max-width:960px;margin:0 auto;padding:32px 20px 64px}h1{font-size:24px;margin:0 0 4px}h2{font-size:17px;margin:36px 0 10px}
+.dim{color:var(--dim)}.verdict{display:inline-block;padding:3px 12px;border-radius:99px;font-weight:600;color:#fff}
+.verdict.passed{background:#1a7f4b}.verdict.failed{background:#c0392b}.fail{border-left:4px solid var(--bad);background:var(--card);
+padding:10px 16px;margin:16px 0}.fail ul{margin:4px 0 0;padding-left:18px}.plots{display:grid;gap:16px;
+grid-template-columns:repeat(auto-fit,minmax(300px,1fr))}.plot{background:var(--card);border-radius:8px;padding:12px 14px}
+.plot h3{margin:0 0 6px;font-size:14px}svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,sans-serif;fill:var(--ink)}
+svg .dim{fill:var(--dim)}table{border-collapse:collapse;width:100%;font-size:14px}th,td{padding:5px 8px;text-align:left;
+border-bottom:1px solid var(--line)}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}.passed{color:var(--good)}
+.failed{color:var(--bad);font-weight:600}.skipped{color:var(--skip)}.scroll{overflow-x:auto}
+"""
+
+
+def render(result: Mapping[str, Any]) -> str:
+    """The whole page."""
+    verdict = "passed" if result["passed"] else "failed"
+    since = datetime.fromtimestamp(result["holdout_start_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    metrics: Mapping[str, Mapping[str, Any]] = result["metrics"]
+    ordered = {name: metrics[name] for name in _LABELS if name in metrics}
+    plots = _bars("Hit rate at 20", ordered, "hr_at_20") + _bars("MRR at 20", ordered, "mrr_at_20")
+    plots += _grouped("Hit rate at 20 by slice", result["slices"], list(ordered))
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Evaluation of {escape(str(result["model_version"]))}</title><style>{_STYLE}</style></head><body><main>
+<h1>Evaluation of {escape(str(result["model_version"]))} <span class="verdict {verdict}">{verdict}</span></h1>
+<p class="dim">Snapshot {escape(str(result["snapshot_id"]))}. {result["cases"]:,} next clicks from {since} on, none of them
+seen in training. Champion: {escape(str(result["champion"]))}.</p>
+{_failures(result)}
+<div class="plots">{plots}</div>
+<h2>Models</h2><div class="scroll">{_models(ordered)}</div>
+<h2>Checks</h2><div class="scroll">{_checks(result["checks"])}</div>
+</main></body></html>
+"""
+
+
+def _failures(result: Mapping[str, Any]) -> str:
+    if not result["failures"]:
+        return ""
+    rows = "".join(f"<li>{escape(reason)}</li>" for reason in result["failures"])
+    override = result.get("override_reason")
+    note = f"<p>Published all the same: {escape(override)}</p>" if override else ""
+    return f'<div class="fail"><b>What failed</b><ul>{rows}</ul>{note}</div>'
+
+
+def _bars(title: str, models: Mapping[str, Mapping[str, Any]], metric: str) -> str:
+    """Horizontal bars with their 95 % interval as a whisker."""
+    widest = max((float(m[f"{metric}_interval"][1]) for m in models.values()), default=0.0) or 1.0
+    rows = []
+    for at, (name, figures) in enumerate(models.items()):
+        y, scale = 8 + at * 26, 200 / widest
+        value, (low, high) = float(figures[metric]), figures[f"{metric}_interval"]
+        colour = "var(--main)" if name == "candidate" else "var(--other)"
+        rows.append(
+            f'<text x="86" y="{y + 12}" text-anchor="end">{_LABELS[name]}</text>'
+            f'<rect x="92" y="{y}" width="{value * scale:.1f}" height="16" rx="3" fill="{colour}"/>'
+            f'<path d="M{92 + low * scale:.1f} {y + 8}H{92 + high * scale:.1f}" stroke="var(--ink)" stroke-width="1.5"/>'
+            f'<text x="{100 + high * scale:.1f}" y="{y + 12}">{value:.3f}</text>'
+        )
+    height = 14 + 26 * len(models)
+    return f'<div class="plot"><h3>{title}</h3><svg viewBox="0 0 340 {height}" role="img">{"".join(rows)}</svg></div>'
+
+
+def _grouped(title: str, slices: Mapping[str, Mapping[str, float]], models: Sequence[str]) -> str:
+    """A row of dots for each slice: the candidate filled, the others in outline."""
+    rows = []
+    for at, (name, values) in enumerate(slices.items()):
+        y = 16 + at * 24
+        dots = "".join(
+            f'<circle cx="{132 + 150 * float(values[model]):.1f}" cy="{y}" r="4.5" '
+            + ('fill="var(--main)"' if model == "candidate" else 'fill="none" stroke="var(--other)" stroke-width="2"')
+            + f"><title>{_LABELS[model]} {float(values[model]):.3f}</title></circle>"
+            for model in reversed(models)
+        )
+        rows.append(
+            f'<text x="122" y="{y + 4}" text-anchor="end">{escape(name)}</text>'
+            f'<path d="M132 {y}H282" stroke="var(--line)"/>{dots}'
+            f'<text class="dim" x="334" y="{y + 4}" text-anchor="end">n {int(values["n"]):,}</text>'
+        )
+    height = 14 + 24 * len(slices)
+    return f'<div class="plot"><h3>{title}</h3><svg viewBox="0 0 340 {height}" role="img">{"".join(rows)}</svg></div>'
+
+
+def _models(models: Mapping[str, Mapping[str, Any]]) -> str:
+    shown = ("hr_at_1", "hr_at_5", "hr_at_10", "hr_at_20", "mrr_at_20", "ndcg_at_20", "coverage", "gini", "popularity_ratio")
+    head = "".join(f'<th class="n">{name.replace("_at_", "@").replace("_", " ")}</th>' for name in shown)
+    body = "".join(
+        f"<tr><td>{_LABELS[name]}</td>" + "".join(f'<td class="n">{float(row[key]):.3f}</td>' for key in shown) + "</tr>"
+        for name, row in models.items()
+    )
+    return f"<table><tr><th>model</th>{head}</tr>{body}</table>"
+
+
+def _checks(checks: Sequence[Mapping[str, Any]]) -> str:
+    rows = []
+    for row in checks:
+        interval = row["interval"]
+        spread = f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else ""
+        bound = f"{row['comparator']} {row['bound']:.6g}" if row["comparator"] else ""
+        rows.append(
+            f'<tr><td class="{row["verdict"]}">{row["verdict"]}</td><td>{escape(row["name"])}</td>'
+            f'<td>{escape(row["slice"])}</td><td class="n">{row["n"]:,}</td><td class="n">{row["value"]:.6g}</td>'
+            f'<td>{escape(bound)}</td><td class="n">{spread}</td><td class="dim">{escape(row["reason"])}</td></tr>'
+        )
+    head = '<tr><th></th><th>check</th><th>slice</th><th class="n">n</th><th class="n">value</th><th>bound</th>'
+    return f'<table>{head}<th class="n">95 % interval</th><th>reason</th></tr>{"".join(rows)}</table>'

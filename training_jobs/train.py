@@ -1,0 +1,147 @@
+"""SageMaker training job: read the channels, train, leave the model archive in SM_MODEL_DIR.
+
+Also runs on a laptop: `python -m training_jobs.train --interactions DIR --items DIR --model-dir OUT`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from training_jobs.data import DataError, read_dataset
+from training_jobs.fit import FitSettings
+from training_jobs.model import EncoderSettings
+from training_jobs.pipeline import JobSettings, run
+
+# What SageMaker reads from the log: one regex for each metric printed below. The state machine's training job repeats
+# these (a test compares), and a tuning job picks its objective among them.
+METRIC_DEFINITIONS = [
+    {"Name": "epoch", "Regex": r"\bepoch=([0-9]+)"},
+    {"Name": "loss", "Regex": r"\bloss=([0-9.eE+-]+)"},
+    {"Name": "events_per_s", "Regex": r"\bevents_per_s=([0-9.eE+-]+)"},
+    {"Name": "valid_hr_at_20", "Regex": r"\svalid_hr_at_20=([0-9.eE+-]+)"},
+    {"Name": "valid_mrr_at_20", "Regex": r"\svalid_mrr_at_20=([0-9.eE+-]+)"},
+    {"Name": "blend_valid_hr_at_20", "Regex": r"\bblend_valid_hr_at_20=([0-9.eE+-]+)"},
+    {"Name": "blend_valid_mrr_at_20", "Regex": r"\bblend_valid_mrr_at_20=([0-9.eE+-]+)"},
+    {"Name": "holdout_hr_at_20", "Regex": r"\bholdout_hr_at_20=([0-9.eE+-]+)"},
+    {"Name": "holdout_mrr_at_20", "Regex": r"\bholdout_mrr_at_20=([0-9.eE+-]+)"},
+]
+
+FAILURE_FILE = Path("/opt/ml/output/failure")
+CHECKPOINT_DIR = Path("/opt/ml/checkpoints")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Hyperparameters (SageMaker passes each as --name value) and the container's paths."""
+    env = os.environ
+    fit, encoder, job = FitSettings(), EncoderSettings(), JobSettings()
+    parse = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    add = parse.add_argument
+    add("--epochs", type=int, default=fit.epochs, help="passes over the sessions before the validation tail")
+    add("--batch-sessions", type=int, default=fit.batch_sessions, help="sessions in a step")
+    add("--learning-rate", type=float, default=fit.learning_rate, help="peak learning rate")
+    add("--negatives", type=int, default=fit.negatives, help="items drawn for each step, besides its targets")
+    add("--weight-decay", type=float, default=fit.weight_decay, help="AdamW's weight decay")
+    add("--recency-days", type=float, default=fit.recency_days, help="0, or older sessions weigh exp(-age / this)")
+    add("--dim", type=int, default=encoder.dim, help="width of item vectors")
+    add("--layers", type=int, default=encoder.layers, help="attention layers")
+    add("--heads", type=int, default=encoder.heads, help="attention heads; divides --dim")
+    add("--max-length", type=int, default=encoder.max_length, help="clicks of a session the encoder looks at")
+    add("--dropout", type=float, default=encoder.dropout, help="dropout inside the layers")
+    add("--item-dropout", type=float, default=encoder.item_dropout, help="dropout on item vectors")
+    add("--temperature", type=float, default=encoder.temperature, help="divides cosines in the softmax")
+    add("--id-dropout", type=float, default=encoder.id_dropout, help="share of ids hidden so that content learns")
+    add("--refit-epochs", type=int, default=job.refit_epochs, help="passes to learn the tail, and the held-out day")
+    add("--refit-learning-rate", type=float, default=job.refit_learning_rate, help="peak rate of those passes")
+    add("--holdout-hours", type=float, default=job.holdout_hours, help="how much of the end is held out for the gate")
+    add("--seed", type=int, default=job.seed, help="the same seed on a CPU gives the same model")
+    add("--max-train-seconds", type=float, default=0.0, help="wall clock to stay within; 0 means no bound")
+    add("--tune-seconds", type=float, default=job.tune_seconds, help="at most this long on kNN settings")
+    add("--threads", type=int, default=0, help="torch threads; 0 leaves torch's choice")
+    add("--model-version", default=env.get("TRAINING_JOB_NAME") or "local", help="default: the job's name")
+    add("--snapshot-id", default="unknown", help="the export this is trained on")
+    add("--interactions", type=Path, default=_path("SM_CHANNEL_INTERACTIONS", "/opt/ml/input/data/interactions"))
+    add("--items", type=Path, default=_path("SM_CHANNEL_ITEMS", "/opt/ml/input/data/items"))
+    add("--model-dir", type=Path, default=_path("SM_MODEL_DIR", "/opt/ml/model"))
+    add("--checkpoint-dir", type=Path, default=_path("SM_CHECKPOINT_DIR", str(CHECKPOINT_DIR)))
+    add("--failure-file", type=Path, default=FAILURE_FILE, help="where SageMaker looks for why a job failed")
+    for action in list(parse._actions):
+        # SageMaker users write hyperparameters either way.
+        for name in [name for name in action.option_strings if "-" in name[2:]]:
+            parse._option_string_actions["--" + name[2:].replace("-", "_")] = action
+    return parse
+
+
+def settings_of(options: argparse.Namespace) -> JobSettings:
+    encoder = EncoderSettings(
+        options.dim, options.layers, options.heads, options.max_length, options.dropout, options.item_dropout,
+        options.temperature, options.id_dropout,
+    )
+    fit = FitSettings(
+        epochs=options.epochs, batch_sessions=options.batch_sessions, learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay, negatives=options.negatives, recency_days=options.recency_days,
+    )
+    return JobSettings(
+        encoder, fit, options.refit_epochs, options.refit_learning_rate, options.holdout_hours, options.seed,
+        options.max_train_seconds if options.max_train_seconds > 0 else math.inf, options.tune_seconds,
+    )
+
+
+def log_metrics(values: dict[str, float | int | str]) -> None:
+    """One line of name=value pairs, which METRIC_DEFINITIONS picks apart."""
+    shown = (f"{k}={round(v, 5) if isinstance(v, float) else v}" for k, v in values.items())
+    print(*shown, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(argv)
+    try:
+        if options.threads > 0:
+            torch.set_num_threads(options.threads)
+        items = options.items if options.items.is_dir() else None
+        data = read_dataset(options.interactions, items)
+        log_metrics({"stage": "data", "sessions": len(data.sessions), "items": len(data.vocabulary)})
+        run(
+            data, settings_of(options), options.model_dir, _writable(options.checkpoint_dir),
+            version=options.model_version, snapshot=options.snapshot_id, log=log_metrics,
+        )
+    except Exception as error:
+        # SageMaker shows this file as the job's FailureReason; anything not foreseen brings its traceback along.
+        foreseen = isinstance(error, DataError)
+        reason = str(error) if foreseen else f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+        _write_failure(options.failure_file, reason)
+        print(reason, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _path(variable: str, default: str) -> Path:
+    return Path(os.environ.get(variable) or default)
+
+
+def _writable(directory: Path) -> Path | None:
+    """The checkpoint directory where it exists or can be made; a laptop without /opt/ml trains without checkpoints."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return directory if os.access(directory, os.W_OK) else None
+
+
+def _write_failure(path: Path, reason: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(reason[:1024], "utf-8")
+    except OSError as error:
+        print(f"cannot write {path}: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,155 @@
+"""Choose kNN and blend settings on the validation tail: nothing is trained again, so the search takes seconds."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from training_jobs import metrics
+from training_jobs.data import Cases, Float32, Float64, Int64
+from training_jobs.encoder import EncoderWeights, probabilities
+from training_jobs.knn import KnnIndex, KnnScorer, KnnSettings
+from training_jobs.recommend import LENGTH_BUCKETS, BlendSettings
+
+WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
+_GRID: dict[str, tuple[float, ...]] = {
+    "near_decay": (2.0, 0.0, 1.0, 4.0),
+    "backward_weight": (1.0, 0.7, 0.4),
+    "last_items": (9, 3, 5, 20),
+    "position_decay": (0.1, 0.0, 0.3),
+    "query_decay": (0.0, 1.0, 2.0, 4.0),
+    "age_decay_days": (0.0, 5.0, 20.0),
+    "neighbours": (200, 100, 500),
+    "recent_sessions": (1000, 500, 5000),
+    "idf_power": (1.0, 0.0, 0.5),
+}
+_CELLS = 40_000_000  # cases x items held at once
+
+
+def objective(rank: Int64) -> float:
+    """Hits and how high they stand, weighed alike at the usual ratio of about two to one."""
+    return metrics.mrr(rank, 20) + 0.5 * metrics.hit_rate(rank, 20)
+
+
+def sample(cases: Cases, items: int, seed: int) -> Cases:
+    """As many cases as fit in memory, drawn evenly."""
+    limit = max(200, _CELLS // max(items, 1))
+    if len(cases) <= limit:
+        return cases
+    rows = np.random.default_rng(seed).choice(len(cases), limit, replace=False)
+    return cases.take(np.sort(rows))
+
+
+def tune_knn(
+    index: KnnIndex,
+    cases: Cases,
+    floor: Float64,
+    *,
+    grid: dict[str, tuple[float, ...]] = _GRID,
+    exclude_current: bool = True,
+    deadline_s: float = 30.0,
+) -> tuple[KnnSettings, Int64]:
+    """One setting at a time, each kept where it helps, until the time is spent. Returns the ranks reached, too."""
+    best, best_rank = KnnSettings(), knn_ranks(index, KnnSettings(), cases, floor, exclude_current)
+    until = time.monotonic() + deadline_s
+    for name, value in itertools.chain.from_iterable(((n, v) for v in values) for n, values in grid.items()):
+        if time.monotonic() > until:
+            break
+        if getattr(best, name) == value:
+            continue
+        kind = type(getattr(best, name))
+        tried = replace(best, **{name: kind(value)})
+        rank = knn_ranks(index, tried, cases, floor, exclude_current)
+        if objective(rank) > objective(best_rank) + 1e-4:
+            best, best_rank = tried, rank
+    return best, best_rank
+
+
+def knn_ranks(
+    index: KnnIndex, settings: KnnSettings, cases: Cases, floor: Float64, exclude_current: bool
+) -> Int64:
+    """Rank of each target by votes alone; below all votes items stand by popularity."""
+    scorer = KnnScorer(index, settings)
+    order = np.argsort(np.argsort(-floor, kind="stable"))
+    out = np.empty(len(cases), np.int64)
+    for row in range(len(cases)):
+        prefix, target = cases.prefix(row), int(cases.targets[row])
+        found, votes = scorer.score(prefix) if len(prefix) else (np.zeros(0, np.int64), np.zeros(0))
+        if exclude_current and len(prefix):
+            other = found != prefix[-1]
+            found, votes = found[other], votes[other]
+        own = votes[found == target]
+        if len(own) and own[0] > 0:
+            out[row] = int((votes >= own[0]).sum())
+        else:
+            out[row] = len(found) + 1 + (int(order[target]) if target >= 0 else index.items)
+    return out
+
+
+def tune_blend(
+    weights: EncoderWeights, index: KnnIndex, knn: KnnSettings, cases: Cases, *, exclude_current: bool = True
+) -> tuple[BlendSettings, Int64]:
+    """The best share of kNN for each bucket of session lengths, shrunk towards the best single share."""
+    scorer = KnnScorer(index, knn)
+    best: tuple[float, BlendSettings, Int64] | None = None
+    for sharpness in (1.0, 1.5):
+        rank = _blend_ranks(weights, scorer, cases, sharpness, exclude_current)
+        overall = [objective(row) for row in rank]
+        bucket = np.searchsorted(np.array(LENGTH_BUCKETS), cases.lengths, side="right") - 1
+        chosen = []
+        for at in range(len(LENGTH_BUCKETS)):
+            inside = bucket == at
+            n = int(inside.sum())
+            # A bucket with few cases says little: the whole tail counts as much as 300 cases of its own.
+            score = [(n * objective(row[inside]) if n else 0.0) + 300 * overall[i] for i, row in enumerate(rank)]
+            chosen.append(int(np.argmax(score)))
+        picked = np.array(chosen)[bucket]
+        reached = rank[picked, np.arange(len(cases))]
+        value = objective(reached)
+        if best is None or value > best[0]:
+            shares = tuple(WEIGHTS[i] for i in chosen)
+            best = (value, BlendSettings(shares, sharpness, knn), reached)
+    assert best is not None
+    return best[1], best[2]
+
+
+def _blend_ranks(
+    weights: EncoderWeights, scorer: KnnScorer, cases: Cases, sharpness: float, exclude_current: bool
+) -> Int64:
+    """Ranks for every share of WEIGHTS, one row each."""
+    out = np.empty((len(WEIGHTS), len(cases)), np.int64)
+    for begin in range(0, len(cases), 128):
+        rows = range(begin, min(begin + 128, len(cases)))
+        prefixes = [cases.prefix(row) for row in rows]
+        neural = probabilities(weights, prefixes, sharpness)
+        votes = np.zeros_like(neural)
+        for at, prefix in enumerate(prefixes):
+            found, vote = scorer.score(prefix)
+            votes[at, found] = vote
+        if exclude_current:
+            current = np.arange(len(prefixes)), np.array([prefix[-1] for prefix in prefixes])
+            neural[current], votes[current] = -1.0, -1.0
+        targets = cases.targets[begin : begin + 128]
+        for at, share in enumerate(WEIGHTS):
+            out[at, begin : begin + len(prefixes)] = metrics.ranks((1 - share) * neural + share * votes, targets)
+    return out
+
+
+def ranks_of(
+    score: Callable[[Sequence[np.ndarray]], Float32], cases: Cases, *, exclude_current: bool = True, batch: int = 128
+) -> Int64:
+    """Ranks of all targets under any scorer."""
+    out = np.empty(len(cases), np.int64)
+    for begin in range(0, len(cases), batch):
+        prefixes = [cases.prefix(row) for row in range(begin, min(begin + batch, len(cases)))]
+        scores = score(prefixes)
+        if exclude_current:
+            told = [(at, prefix[-1]) for at, prefix in enumerate(prefixes) if len(prefix)]
+            scores = scores.copy()
+            scores[[at for at, _ in told], [item for _, item in told]] = -np.inf
+        out[begin : begin + batch] = metrics.ranks(scores, cases.targets[begin : begin + batch])
+    return out
