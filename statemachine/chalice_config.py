@@ -65,6 +65,11 @@ def layer_arns(stage: Stage, account_id: str) -> dict[str, str]:
     return arns | ({"pandas": stage.pandas_layer_arn} if stage.pandas_layer_arn else {})
 
 
+def lambda_name(stage: Stage, function: str) -> str:
+    """The deployed name; Chalice gives the API's Lambda none of its own."""
+    return stage.prefix if function == "api_handler" else f"{stage.prefix}-{function}"
+
+
 def environment(stage: Stage, account_id: str, function: str) -> dict[str, str]:
     """The variables that functions/settings.py reads for this function."""
     events = {

@@ -1,13 +1,13 @@
 """The files of a model: written by training, read by the endpoint and the gate. No torch, no pickle.
 
-    model.json      what this is: version, snapshot, settings, cut times, metrics
-    vocabulary.json item ids by row
-    encoder.npz     item vectors and the encoder's weights
-    knn.npz         the session-kNN index and popularity
-    holdout/        the same, learnt only from before the holdout: what the gate measures
-    golden.json     sessions and the answers this very model gave
-    fallback.json   answers for when no endpoint can be asked
-    code/           inference.py and what it needs
+model.json      what this is: version, snapshot, settings, cut times, metrics
+vocabulary.json item ids by row
+encoder.npz     item vectors and the encoder's weights
+knn.npz         the session-kNN index and popularity
+holdout/        the same, learnt only from before the holdout: what the gate measures
+golden.json     sessions and the answers this very model gave
+fallback.json   answers for when no endpoint can be asked
+code/           inference.py and what it needs
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def load_recommender(directory: Path) -> tuple[Recommender, ModelCard]:
         raise ArchiveError(f"{directory} does not hold a whole model ({error}): train it again") from error
     sizes = {"vocabulary": len(vocabulary), "vectors": len(weights.vectors), "postings": index.items}
     if len({card.items, *sizes.values()}) > 1:
-        raise ArchiveError(f"{directory} disagrees on how many items there are: {sizes}, model.json {card.items}")
+        raise ArchiveError(
+            f"{directory} disagrees on how many items there are: {sizes}, model.json {card.items}"
+        )
     return Recommender(vocabulary, weights, index, popularity, settings), card
 
 

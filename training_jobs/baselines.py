@@ -19,7 +19,9 @@ def popularity(sessions: Sessions, items: int, half_life_days: float = 0.0) -> F
         counts = np.bincount(sessions.items, minlength=items).astype(np.float64)
     else:
         age_days = (sessions.times_ms.max() - sessions.times_ms) / DAY_MS
-        counts = np.bincount(sessions.items, weights=0.5 ** (age_days / half_life_days), minlength=items)
+        counts: np.ndarray = np.bincount(
+            sessions.items, weights=0.5 ** (age_days / half_life_days), minlength=items
+        )
     total = counts.sum()
     return counts / total if total > 0 else counts
 

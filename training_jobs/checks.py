@@ -41,13 +41,32 @@ class Check:
 
 
 def check(
-    name: str, value: float, comparator: str, bound: float, *, n: int, minimum_n: int = 1, over: str = "all",
-    interval: tuple[float, float] | None = None, required: bool = True,
+    name: str,
+    value: float,
+    comparator: str,
+    bound: float,
+    *,
+    n: int,
+    minimum_n: int = 1,
+    over: str = "all",
+    interval: tuple[float, float] | None = None,
+    required: bool = True,
 ) -> Check:
     """Compare. With fewer than `minimum_n` cases a required check fails and another is skipped."""
     if n < minimum_n:
         reason = f"{name} ({over}): {n} cases, at least {minimum_n} are needed to judge"
-        return Check(name, over, n, minimum_n, value, bound, comparator, interval, "failed" if required else "skipped", reason)
+        return Check(
+            name,
+            over,
+            n,
+            minimum_n,
+            value,
+            bound,
+            comparator,
+            interval,
+            "failed" if required else "skipped",
+            reason,
+        )
     if np.isfinite(value) and _COMPARE[comparator](value, bound):
         return Check(name, over, n, minimum_n, value, bound, comparator, interval, "passed", "")
     reason = f"{name} ({over}) is {value:.4g}, must be {comparator} {bound:.4g}"
@@ -68,16 +87,25 @@ def accuracy_checks(measured: Mapping[str, Measured], held: HeldOut, limits: Thr
             gain = values(candidate) - values(measured[name])
             found.append(
                 check(
-                    f"{metric} above {name}", float(gain.mean()) if len(gain) else 0.0, ">", 0.0, n=len(cases),
-                    minimum_n=least, interval=metrics.bootstrap_interval(gain, cases.session),
+                    f"{metric} above {name}",
+                    float(gain.mean()) if len(gain) else 0.0,
+                    ">",
+                    0.0,
+                    n=len(cases),
+                    minimum_n=least,
+                    interval=metrics.bootstrap_interval(gain, cases.session),
                 )
             )
         if "champion" in measured:
             gain = values(candidate) - values(measured["champion"])
             found.append(
                 check(
-                    f"{metric} against champion", float(gain.mean()) if len(gain) else 0.0, ">=",
-                    -float(limits["champion_tolerance"][metric]), n=len(cases), minimum_n=least,
+                    f"{metric} against champion",
+                    float(gain.mean()) if len(gain) else 0.0,
+                    ">=",
+                    -float(limits["champion_tolerance"][metric]),
+                    n=len(cases),
+                    minimum_n=least,
                     interval=metrics.bootstrap_interval(gain, cases.session),
                 )
             )
@@ -92,9 +120,15 @@ def slice_checks(measured: Mapping[str, Measured], held: HeldOut, limits: Thresh
         gain = (_hits(measured["candidate"]) - _hits(measured[other]))[inside]
         found.append(
             check(
-                f"hr_at_20 against {other}", float(gain.mean()) if len(gain) else 0.0, ">=",
-                -float(limits["slice_tolerance"]), n=int(inside.sum()), minimum_n=int(limits["minimum_slice_cases"]),
-                over=name, interval=metrics.bootstrap_interval(gain, held.cases.session[inside]), required=False,
+                f"hr_at_20 against {other}",
+                float(gain.mean()) if len(gain) else 0.0,
+                ">=",
+                -float(limits["slice_tolerance"]),
+                n=int(inside.sum()),
+                minimum_n=int(limits["minimum_slice_cases"]),
+                over=name,
+                interval=metrics.bootstrap_interval(gain, held.cases.session[inside]),
+                required=False,
             )
         )
     return found
@@ -106,7 +140,13 @@ def slices(held: HeldOut) -> dict[str, NDArray[np.bool_]]:
     ends = [*LENGTH_BUCKETS[1:], None]
     named = {}
     for begin, end in zip(LENGTH_BUCKETS, ends, strict=True):
-        label = f"length {begin}+" if end is None else f"length {begin}" if end - begin == 1 else f"length {begin}-{end - 1}"
+        label = (
+            f"length {begin}+"
+            if end is None
+            else f"length {begin}"
+            if end - begin == 1
+            else f"length {begin}-{end - 1}"
+        )
         named[label] = (lengths >= begin) & (lengths < end if end else True)
     target = np.where(held.cases.targets >= 0, held.popularity[held.cases.targets], 0.0)
     sold = np.sort(held.popularity[held.active])
@@ -128,13 +168,24 @@ def spread_checks(measured: Mapping[str, Measured], held: HeldOut, limits: Thres
     gini = metrics.gini(shown, len(held.active))
     least = int(limits["minimum_cases"])
     return [
-        check("coverage of active items", covered, ">=", float(limits["minimum_coverage_of_active_items"]), n=n, minimum_n=least),
-        check("popularity ratio", ratio, "<=", float(limits["maximum_popularity_ratio"]), n=n, minimum_n=least),
+        check(
+            "coverage of active items",
+            covered,
+            ">=",
+            float(limits["minimum_coverage_of_active_items"]),
+            n=n,
+            minimum_n=least,
+        ),
+        check(
+            "popularity ratio", ratio, "<=", float(limits["maximum_popularity_ratio"]), n=n, minimum_n=least
+        ),
         check("gini of recommendations", gini, "<=", float(limits["maximum_gini"]), n=n, minimum_n=least),
     ]
 
 
-def behaviour_checks(recommender: Recommender, sessions: Sequence[Sequence[str]], limits: Thresholds) -> list[Check]:
+def behaviour_checks(
+    recommender: Recommender, sessions: Sequence[Sequence[str]], limits: Thresholds
+) -> list[Check]:
     """What must hold for any answer, asked through the very code the endpoint runs."""
     n, k = len(sessions), min(20, max(1, len(recommender.vocabulary) - 2))
     answers = [recommender.recommend(items, k) for items in sessions]
@@ -162,36 +213,62 @@ def behaviour_checks(recommender: Recommender, sessions: Sequence[Sequence[str]]
         check("excluded items shown", barred, "==", 0, n=n),
         check("answers unmoved by an unknown id", same / max(n, 1), "==", 1.0, n=n),
         check(
-            "overlap after a duplicate event", float(np.mean(repeated)) if repeated else 0.0, ">=",
-            float(limits["minimum_duplicate_overlap"]), n=n,
+            "overlap after a duplicate event",
+            float(np.mean(repeated)) if repeated else 0.0,
+            ">=",
+            float(limits["minimum_duplicate_overlap"]),
+            n=n,
         ),
         check(
-            "overlap after swapping the two oldest clicks", float(np.mean(swapped)) if swapped else 0.0, ">=",
-            float(limits["minimum_swap_overlap"]), n=len(swapped), minimum_n=20, required=False,
+            "overlap after swapping the two oldest clicks",
+            float(np.mean(swapped)) if swapped else 0.0,
+            ">=",
+            float(limits["minimum_swap_overlap"]),
+            n=len(swapped),
+            minimum_n=20,
+            required=False,
         ),
         check(
-            "cold sessions answered by popularity", sum(set(a.items) == popular for a in cold), "==", len(cold),
+            "cold sessions answered by popularity",
+            sum(set(a.items) == popular for a in cold),
+            "==",
+            len(cold),
             n=len(cold),
         ),
     ]
 
 
 def artefact_checks(
-    served: Recommender, golden: Sequence[Mapping[str, Any]], sessions: Sequence[Sequence[str]], archive_bytes: int,
-    held: HeldOut, trained_until_ms: int, limits: Thresholds,
+    served: Recommender,
+    golden: Sequence[Mapping[str, Any]],
+    sessions: Sequence[Sequence[str]],
+    archive_bytes: int,
+    held: HeldOut,
+    trained_until_ms: int,
+    limits: Thresholds,
 ) -> list[Check]:
     """Leakage, parity of the served files with what training saw, speed and size."""
-    overlap = [_overlap(served.recommend(row["items"], int(row["k"])).items, row["expected"]) for row in golden]
+    overlap = [
+        _overlap(served.recommend(row["items"], int(row["k"])).items, row["expected"]) for row in golden
+    ]
     taken = latencies_ms(served, sessions)
     p50, p99 = (float(np.quantile(taken, q)) if len(taken) else float("inf") for q in (0.5, 0.99))
     size_limit = int(limits["maximum_archive_bytes"])
     return [
         check(
-            "training ends before the held-out day (ms)", trained_until_ms - held.holdout_start_ms, "<=", -1, n=1
+            "training ends before the held-out day (ms)",
+            trained_until_ms - held.holdout_start_ms,
+            "<=",
+            -1,
+            n=1,
         ),
         check(
-            "golden sessions answered alike", float(np.mean(overlap)) if overlap else 0.0, ">=",
-            float(limits["minimum_golden_overlap"]), n=len(golden), minimum_n=20,
+            "golden sessions answered alike",
+            float(np.mean(overlap)) if overlap else 0.0,
+            ">=",
+            float(limits["minimum_golden_overlap"]),
+            n=len(golden),
+            minimum_n=20,
         ),
         check("latency p50 (ms)", p50, "<=", float(limits["latency_p50_ms"]), n=len(taken), minimum_n=5),
         check("latency p99 (ms)", p99, "<=", float(limits["latency_p99_ms"]), n=len(taken), minimum_n=5),

@@ -97,7 +97,9 @@ def ragged_rows(offsets: Int64, rows: Int64) -> tuple[Int64, Int64]:
     return flat, out
 
 
-def pack(session_codes: NDArray[Any], items: NDArray[Any], times_ms: Int64, position: NDArray[Any]) -> Sessions:
+def pack(
+    session_codes: NDArray[Any], items: NDArray[Any], times_ms: Int64, position: NDArray[Any]
+) -> Sessions:
     """Group events by session, order them by `position`, and order sessions by their last event."""
     order = np.lexsort((position, session_codes))
     codes, items, times_ms = session_codes[order], items[order], times_ms[order]
@@ -149,7 +151,9 @@ def no_content(items: int) -> ItemContent:
 
 def read_dataset(interactions_dir: Path, items_dir: Path | None) -> Dataset:
     """Read the two channels. Items of the catalogue nobody has touched yet are in the vocabulary too."""
-    columns = _read_columns(interactions_dir, ("SHOP_ID", "SESSION_KEY", "POSITION", "ITEM_ID", "EVENT_TIME_MS"))
+    columns = _read_columns(
+        interactions_dir, ("SHOP_ID", "SESSION_KEY", "POSITION", "ITEM_ID", "EVENT_TIME_MS")
+    )
     if len(columns["ITEM_ID"]) == 0:
         raise DataError(
             f"no interactions in {interactions_dir}: look at training.training_interactions and the export"
@@ -203,7 +207,9 @@ def content_tokens(
     A token that only one item has says nothing about any other, so it is dropped.
     """
     known = np.isfinite(prices) & (prices > 0)
-    edges = np.quantile(np.log(prices[known]), np.linspace(0, 1, price_bands + 1)[1:-1]) if known.any() else []
+    edges: Any = (
+        np.quantile(np.log(prices[known]), np.linspace(0, 1, price_bands + 1)[1:-1]) if known.any() else []
+    )
     of_item: list[set[str]] = [set() for _ in range(items)]
     for at, row in enumerate(rows):
         if row < 0:

@@ -39,13 +39,19 @@ class EncoderWeights:
 
 
 def save_weights(path: Path, weights: EncoderWeights) -> None:
-    scalars: dict[str, Any] = {"heads": np.int64(weights.heads), "temperature": np.float64(weights.temperature)}
-    np.savez(path, vectors=weights.vectors, **scalars, **{f"tensor/{k}": v for k, v in weights.tensors.items()})
+    scalars: dict[str, Any] = {
+        "heads": np.int64(weights.heads),
+        "temperature": np.float64(weights.temperature),
+    }
+    arrays: dict[str, Any] = {f"tensor/{k}": v for k, v in weights.tensors.items()}
+    np.savez(path, vectors=weights.vectors, **scalars, **arrays)
 
 
 def load_weights(path: Path) -> EncoderWeights:
     with np.load(path, allow_pickle=False) as file:
-        tensors = {name.removeprefix("tensor/"): file[name] for name in file.files if name.startswith("tensor/")}
+        tensors = {
+            name.removeprefix("tensor/"): file[name] for name in file.files if name.startswith("tensor/")
+        }
         return EncoderWeights(file["vectors"], tensors, int(file["heads"]), float(file["temperature"]))
 
 

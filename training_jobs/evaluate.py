@@ -26,7 +26,11 @@ THRESHOLDS = Path(__file__).with_name("thresholds.json")
 
 
 def evaluate(
-    candidate_dir: Path, champion_dir: Path | None, interactions: Path, items: Path | None, thresholds: Path,
+    candidate_dir: Path,
+    champion_dir: Path | None,
+    interactions: Path,
+    items: Path | None,
+    thresholds: Path,
     override_reason: str = "",
 ) -> dict[str, Any]:
     """Measure on the held-out day and judge."""
@@ -60,7 +64,8 @@ def evaluate(
         "override_reason": override_reason or None,
         "champion": note,
         "metrics": {
-            name: model.figures(held.cases, held.popularity, len(data.vocabulary)) for name, model in measured.items()
+            name: model.figures(held.cases, held.popularity, len(data.vocabulary))
+            for name, model in measured.items()
         },
         "slices": _slices(measured, held),
         "checks": [asdict(row) for row in found],
@@ -81,7 +86,9 @@ def comparable_champion(directory: Path | None, holdout_start_ms: int) -> tuple[
             return load_recommender(directory)[0], f"champion {card.model_version} as served"
         earlier: ModelCard = load_card(directory / "holdout")
         if earlier.trained_until_ms < holdout_start_ms:
-            return load_recommender(directory / "holdout")[0], f"champion {card.model_version}, its holdout variant"
+            return load_recommender(directory / "holdout")[
+                0
+            ], f"champion {card.model_version}, its holdout variant"
     except ArchiveError as error:
         return None, f"the champion is not comparable: {error}"
     return None, f"champion {card.model_version} is not comparable: it has learnt from the held-out day"
@@ -90,7 +97,10 @@ def comparable_champion(directory: Path | None, holdout_start_ms: int) -> tuple[
 def _slices(measured: dict[str, Any], held: HeldOut) -> dict[str, dict[str, float]]:
     return {
         name: {"n": int(inside.sum())}
-        | {model: round(float((m.rank[inside] <= 20).mean()), 5) if inside.any() else 0.0 for model, m in measured.items()}
+        | {
+            model: round(float((m.rank[inside] <= 20).mean()), 5) if inside.any() else 0.0
+            for model, m in measured.items()
+        }
         for name, inside in gate.slices(held).items()
     }
 
@@ -103,8 +113,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--candidate", type=Path, default=INPUT / "candidate", help="holds the candidate's model.tar.gz")
-    add("--champion", type=Path, default=INPUT / "champion", help="holds the champion's; may be absent or empty")
-    add("--interactions", type=Path, default=INPUT / "interactions", help="parquet the candidate was trained on")
+    add(
+        "--champion",
+        type=Path,
+        default=INPUT / "champion",
+        help="holds the champion's; may be absent or empty",
+    )
+    add(
+        "--interactions",
+        type=Path,
+        default=INPUT / "interactions",
+        help="parquet the candidate was trained on",
+    )
     add("--items", type=Path, default=INPUT / "items", help="parquet of the catalogue; may be absent")
     add("--output", type=Path, default=OUTPUT, help="where evaluation.json and evaluation.html go")
     add("--thresholds", type=Path, default=THRESHOLDS, help="bounds of the checks")
@@ -115,10 +135,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             candidate = unpack(options.candidate, Path(scratch) / "candidate")
             if candidate is None:
                 raise ArchiveError(f"no model.tar.gz in {options.candidate}: did the training job finish?")
-            champion = unpack(options.champion, Path(scratch) / "champion") if options.champion.is_dir() else None
+            champion = (
+                unpack(options.champion, Path(scratch) / "champion") if options.champion.is_dir() else None
+            )
             items = options.items if options.items.is_dir() else None
             result = evaluate(
-                candidate, champion, options.interactions, items, options.thresholds, options.override_reason.strip()
+                candidate,
+                champion,
+                options.interactions,
+                items,
+                options.thresholds,
+                options.override_reason.strip(),
             )
     except (ArchiveError, DataError) as error:
         print(f"the evaluation could not be made: {error}", file=sys.stderr)

@@ -94,8 +94,11 @@ def fit(
     weights = _recency_weights(sessions, settings.recency_days)[session]
     pool = torch.from_numpy(np.unique(sessions.items).astype(np.int64)).to(device)
     optimiser = torch.optim.AdamW(
-        encoder.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98),
-        weight_decay=settings.weight_decay, fused=True,
+        encoder.parameters(),
+        lr=settings.learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=settings.weight_decay,
+        fused=True,
     )
     steps_an_epoch = math.ceil(len(start) / settings.batch_sessions)
     epoch, epochs, spent_s = _restore(checkpoint, stage, encoder, optimiser) or (0, settings.epochs, 0.0)
@@ -115,8 +118,15 @@ def fit(
                 hidden = encoder(inputs)
             valid = target >= 0
             loss = sampled_loss(
-                encoder, hidden[valid].float(), target[valid], weight[valid], settings.negatives, pool, draws,
-                low_precision, inputs[valid] if settings.exclude_current else None,
+                encoder,
+                hidden[valid].float(),
+                target[valid],
+                weight[valid],
+                settings.negatives,
+                pool,
+                draws,
+                low_precision,
+                inputs[valid] if settings.exclude_current else None,
             )
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -156,7 +166,8 @@ def _recency_weights(sessions: Sessions, recency_days: float) -> Float32:
     if recency_days <= 0:
         return np.ones(len(sessions), np.float32)
     ends = sessions.ends_ms
-    return np.exp(-(ends.max() - ends) / (recency_days * 86_400_000)).astype(np.float32)
+    weights: np.ndarray = np.exp(-(ends.max() - ends) / (recency_days * 86_400_000)).astype(np.float32)
+    return weights
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, settings: FitSettings, progress: float) -> None:
@@ -179,7 +190,10 @@ def _seed(seed: int, stage: str, epoch: int) -> int:
 
 
 def _save(
-    checkpoint: Path | None, stage: str, encoder: Encoder, optimiser: torch.optim.Optimizer,
+    checkpoint: Path | None,
+    stage: str,
+    encoder: Encoder,
+    optimiser: torch.optim.Optimizer,
     progress: tuple[int, int, float],
 ) -> None:
     if checkpoint is None:

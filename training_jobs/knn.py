@@ -27,11 +27,19 @@ class KnnSettings:
     recent_sessions: int = 1000
     neighbours: int = 200
     last_items: int = 9
-    position_decay: float = 0.1  # how fast a neighbour's vote falls with the age (in clicks) of the last match
-    query_decay: float = 0.0  # 0: a click's weight grows linearly with its position; else exp(-age / query_decay)
+    position_decay: float = (
+        0.1  # how fast a neighbour's vote falls with the age (in clicks) of the last match
+    )
+    query_decay: float = (
+        0.0  # 0: a click's weight grows linearly with its position; else exp(-age / query_decay)
+    )
     near_decay: float = 0.0  # 0: off; else votes are weighted exp(-distance from the match / near_decay)
-    backward_weight: float = 1.0  # a vote for an item the neighbour saw before the match, against one after it
-    age_decay_days: float = 0.0  # 0: off; else a neighbour's similarity is weighted exp(-age / age_decay_days)
+    backward_weight: float = (
+        1.0  # a vote for an item the neighbour saw before the match, against one after it
+    )
+    age_decay_days: float = (
+        0.0  # 0: off; else a neighbour's similarity is weighted exp(-age / age_decay_days)
+    )
     idf_power: float = 1.0
 
 
@@ -106,9 +114,7 @@ class KnnScorer:
         self._matched_item: Int32 = np.zeros(index.sessions, np.int32)
         self._idf: Float32 = (index.idf**settings.idf_power).astype(np.float32)
         decay = settings.age_decay_days
-        self._freshness = (
-            np.exp(-index.session_age_days.astype(np.float64) / decay) if decay > 0 else None
-        )
+        self._freshness = np.exp(-index.session_age_days.astype(np.float64) / decay) if decay > 0 else None
 
     def score(self, prefix: Int32) -> tuple[Int64, Float64]:
         """Items with a vote, and their scores (summing to 1). Both empty where no neighbour was found."""
@@ -132,7 +138,7 @@ class KnnScorer:
         found, inverse = np.unique(items, return_inverse=True)
         scores = np.bincount(inverse, weights=weights, minlength=len(found))
         total = scores.sum()
-        return found.astype(np.int64), scores / total if total > 0 else scores
+        return found.astype(np.int64), np.asarray(scores / total if total > 0 else scores, np.float64)
 
     def _neighbours(self, prefix: Int32) -> tuple[Int64, Float64, Int64, Int64, int]:
         settings, index = self.settings, self.index

@@ -17,7 +17,8 @@ def ranks(scores: NDArray[Any], targets: Int64) -> Int64:
     own = np.where(known, scores[rows, np.where(known, targets, 0)], -np.inf)
     own = np.where(np.isnan(own), -np.inf, own)
     above = (scores >= own[:, None]).sum(axis=1) - known
-    return np.where(np.isfinite(own), above + 1, scores.shape[1] + 1).astype(np.int64)
+    ranked: np.ndarray = np.where(np.isfinite(own), above + 1, scores.shape[1] + 1).astype(np.int64)
+    return ranked
 
 
 def hit_rate(rank: Int64, k: int) -> float:

@@ -60,7 +60,8 @@ class Layer(nn.Module):
         normed = self.norm_feed(x)
         up, gate = self.feed_in(normed).chunk(2, -1)
         fed = self.dropout(self.feed_out(up * F.silu(gate)))
-        return x + fed * torch.sigmoid(self.gate_feed(normed))
+        mixed: Tensor = x + fed * torch.sigmoid(self.gate_feed(normed))
+        return mixed
 
 
 class Encoder(nn.Module):
@@ -75,9 +76,13 @@ class Encoder(nn.Module):
         self.content = nn.EmbeddingBag(max(content.size, 1), dim, mode="mean")
         nn.init.normal_(self.content.weight, std=0.5 / math.sqrt(dim))
         self.has_content = content.size > 0
-        self.register_buffer("content_tokens", torch.from_numpy(content.tokens.astype("int64")), persistent=False)
+        self.register_buffer(
+            "content_tokens", torch.from_numpy(content.tokens.astype("int64")), persistent=False
+        )
         self.register_buffer("content_offsets", torch.from_numpy(content.offsets), persistent=False)
-        self.layers = nn.ModuleList(Layer(dim, settings.heads, settings.dropout) for _ in range(settings.layers))
+        self.layers = nn.ModuleList(
+            Layer(dim, settings.heads, settings.dropout) for _ in range(settings.layers)
+        )
         self.norm = nn.RMSNorm(dim)
         self.pool_query = nn.Linear(dim, dim)
         self.pool_key = nn.Linear(dim, dim)
@@ -103,7 +108,12 @@ class Encoder(nn.Module):
 
     def all_item_vectors(self) -> Tensor:
         device = self.item.weight.device
-        return torch.cat([self.item_vectors(rows) for rows in torch.arange(self.item.num_embeddings, device=device).split(65536)])
+        return torch.cat(
+            [
+                self.item_vectors(rows)
+                for rows in torch.arange(self.item.num_embeddings, device=device).split(65536)  # type: ignore[no-untyped-call]
+            ]
+        )
 
     def _content_sizes(self, rows: Tensor) -> Tensor:
         offsets = cast(Tensor, self.content_offsets)
@@ -144,8 +154,14 @@ class SampledSoftmax(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, candidates: Tensor, target: Tensor, offset: Tensor, weight: Tensor,
-        hidden_candidate: Tensor, low_precision: bool,
+        ctx: Any,
+        hidden: Tensor,
+        candidates: Tensor,
+        target: Tensor,
+        offset: Tensor,
+        weight: Tensor,
+        hidden_candidate: Tensor,
+        low_precision: bool,
     ) -> Tensor:
         kind = torch.bfloat16 if low_precision else hidden.dtype
         wide, tall = candidates.to(kind), hidden.to(kind)
@@ -174,14 +190,21 @@ class SampledSoftmax(torch.autograd.Function):
         return loss
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         grad_hidden, grad_candidates = ctx.saved_tensors
         return grad_hidden * grad, grad_candidates * grad, None, None, None, None, None
 
 
 def sampled_loss(
-    encoder: Encoder, hidden: Tensor, target: Tensor, weight: Tensor, negatives: int, pool: Tensor,
-    generator: torch.Generator, low_precision: bool, current: Tensor | None = None,
+    encoder: Encoder,
+    hidden: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    negatives: int,
+    pool: Tensor,
+    generator: torch.Generator,
+    low_precision: bool,
+    current: Tensor | None = None,
 ) -> Tensor:
     """Loss of `hidden` against its targets, the batch's other targets and `negatives` items drawn from `pool`.
 

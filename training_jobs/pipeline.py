@@ -67,16 +67,27 @@ def encoder_weights(encoder: Encoder, known: np.ndarray | None = None) -> Encode
 
 
 def run(
-    data: Dataset, settings: JobSettings, model_dir: Path, checkpoint: Path | None, *, version: str, snapshot: str,
+    data: Dataset,
+    settings: JobSettings,
+    model_dir: Path,
+    checkpoint: Path | None,
+    *,
+    version: str,
+    snapshot: str,
     log: Log,
 ) -> archive.ModelCard:
     """Train and write the archive. With a checkpoint directory a killed job carries on where it was."""
     until = time.monotonic() + settings.max_train_seconds
     items = len(data.vocabulary)
     split = choose_split(data.sessions, settings.holdout_hours)
-    learn, measured = before(data.sessions, split.valid_start_ms), before(data.sessions, split.holdout_start_ms)
+    learn, measured = (
+        before(data.sessions, split.valid_start_ms),
+        before(data.sessions, split.holdout_start_ms),
+    )
     tail = tune.sample(
-        prefix_cases(within(data.sessions, split.valid_start_ms, split.holdout_start_ms)), items, settings.seed
+        prefix_cases(within(data.sessions, split.valid_start_ms, split.holdout_start_ms)),
+        items,
+        settings.seed,
     )
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -94,7 +105,9 @@ def run(
     for stage, sessions in (("holdout", measured), ("served", data.sessions)):
         place_new_items(encoder, known, sessions, data.content, settings.seed)
         # Writing the files takes about as long as half an epoch; without that much time left only kNN learns.
-        if settings.refit_epochs > 0 and until - time.monotonic() > pace * (2.5 if stage == "holdout" else 1.3):
+        if settings.refit_epochs > 0 and until - time.monotonic() > pace * (
+            2.5 if stage == "holdout" else 1.3
+        ):
             _fit_stage(encoder, sessions, refit, settings, stage, until, 1.0, checkpoint, None, log)
         else:
             log({"stage": stage, "skipped": "no time left for the encoder"})
@@ -114,8 +127,16 @@ def run(
 
 
 def _fit_stage(
-    encoder: Encoder, sessions: Sessions, fit_settings: FitSettings, settings: JobSettings, stage: str, until: float,
-    share: float, checkpoint: Path | None, watched: Cases | None, log: Log,
+    encoder: Encoder,
+    sessions: Sessions,
+    fit_settings: FitSettings,
+    settings: JobSettings,
+    stage: str,
+    until: float,
+    share: float,
+    checkpoint: Path | None,
+    watched: Cases | None,
+    log: Log,
 ) -> float:
     """Train one stage and return seconds an epoch."""
     sample = watched.take(np.arange(min(len(watched), _WATCHED_CASES))) if watched is not None else None
@@ -124,7 +145,10 @@ def _fit_stage(
     def report(epoch: Epoch) -> None:
         seconds.append(epoch.seconds)
         line: dict[str, float | int | str] = {
-            "stage": stage, "epoch": epoch.epoch, "epochs": epoch.epochs, "loss": round(epoch.loss, 5),
+            "stage": stage,
+            "epoch": epoch.epoch,
+            "epochs": epoch.epochs,
+            "loss": round(epoch.loss, 5),
             "events_per_s": round(epoch.events / max(epoch.seconds, 1e-6)),
         }
         if sample is not None and len(sample):
@@ -135,13 +159,25 @@ def _fit_stage(
 
     left = max(1.0, (until - time.monotonic()) * share)
     fit(
-        encoder, sessions, fit_settings, settings.seed, stage, deadline_s=left, checkpoint=checkpoint, on_epoch=report
+        encoder,
+        sessions,
+        fit_settings,
+        settings.seed,
+        stage,
+        deadline_s=left,
+        checkpoint=checkpoint,
+        on_epoch=report,
     )
     return max(seconds, default=0.0)
 
 
 def _choose(
-    weights: EncoderWeights, learn: Sessions, tail: Cases, items: int, settings: JobSettings, checkpoint: Path | None,
+    weights: EncoderWeights,
+    learn: Sessions,
+    tail: Cases,
+    items: int,
+    settings: JobSettings,
+    checkpoint: Path | None,
     log: Log,
 ) -> BlendSettings:
     """kNN and blend settings from the validation tail; remembered, so that a resumed job does not choose again."""
@@ -156,8 +192,10 @@ def _choose(
     chosen, rank = tune.tune_blend(weights, index, knn, tail)
     log(
         {
-            "stage": "tune", "blend_valid_hr_at_20": metrics.hit_rate(rank, 20),
-            "blend_valid_mrr_at_20": metrics.mrr(rank, 20), "cases": len(tail),
+            "stage": "tune",
+            "blend_valid_hr_at_20": metrics.hit_rate(rank, 20),
+            "blend_valid_mrr_at_20": metrics.mrr(rank, 20),
+            "cases": len(tail),
             "seconds": round(time.monotonic() - began, 1),
         }
     )
@@ -167,7 +205,9 @@ def _choose(
     return chosen
 
 
-def _assemble(data: Dataset, sessions: Sessions, weights: EncoderWeights, chosen: BlendSettings) -> Recommender:
+def _assemble(
+    data: Dataset, sessions: Sessions, weights: EncoderWeights, chosen: BlendSettings
+) -> Recommender:
     items = len(data.vocabulary)
     popularity = baselines.popularity(sessions, items, POPULARITY_HALF_LIFE_DAYS)
     index = build_index(sessions, items, chosen.knn.recent_sessions)
@@ -175,8 +215,14 @@ def _assemble(data: Dataset, sessions: Sessions, weights: EncoderWeights, chosen
 
 
 def _card(
-    data: Dataset, split: Split, sessions: Sessions, recommender: Recommender, settings: JobSettings, version: str,
-    snapshot: str, log: Log,
+    data: Dataset,
+    split: Split,
+    sessions: Sessions,
+    recommender: Recommender,
+    settings: JobSettings,
+    version: str,
+    snapshot: str,
+    log: Log,
 ) -> archive.ModelCard:
     items = len(data.vocabulary)
     cases = tune.sample(prefix_cases(within(data.sessions, split.holdout_start_ms)), items, settings.seed)
@@ -184,9 +230,13 @@ def _card(
     figures = metrics.summary(rank) | {"cases": len(cases)}
     log({"stage": "holdout"} | {f"holdout_{name}": value for name, value in figures.items()})
     described: dict[str, Any] = {
-        "encoder": asdict(settings.encoder), "fit": asdict(settings.fit), "refit_epochs": settings.refit_epochs,
-        "refit_learning_rate": settings.refit_learning_rate, "holdout_hours": settings.holdout_hours,
-        "seed": settings.seed, "valid_start_ms": split.valid_start_ms,
+        "encoder": asdict(settings.encoder),
+        "fit": asdict(settings.fit),
+        "refit_epochs": settings.refit_epochs,
+        "refit_learning_rate": settings.refit_learning_rate,
+        "holdout_hours": settings.holdout_hours,
+        "seed": settings.seed,
+        "valid_start_ms": split.valid_start_ms,
     }
     return archive.ModelCard(
         version, snapshot, described, int(sessions.ends_ms.max()), split.holdout_start_ms, figures, items

@@ -87,7 +87,9 @@ class Recommender:
             source = "popularity"
         else:
             source, reason = "session", f"{len(known)} of {len(items)} items of the session are known"
-        return Recommendation([self.vocabulary[row] for row in best], [float(scores[row]) for row in best], source, reason)
+        return Recommendation(
+            [self.vocabulary[row] for row in best], [float(scores[row]) for row in best], source, reason
+        )
 
 
 def length_buckets(prefixes: Sequence[Int32]) -> list[int]:

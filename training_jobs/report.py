@@ -22,10 +22,12 @@ _STYLE = """
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
 main{max-width:960px;margin:0 auto;padding:32px 20px 64px}h1{font-size:24px;margin:0 0 4px}h2{font-size:17px;margin:36px 0 10px}
 .dim{color:var(--dim)}.verdict{display:inline-block;padding:3px 12px;border-radius:99px;font-weight:600;color:#fff}
-.verdict.passed{background:#1a7f4b}.verdict.failed{background:#c0392b}.fail{border-left:4px solid var(--bad);background:var(--card);
+.verdict.passed{background:#1a7f4b}.verdict.failed{background:#c0392b}.fail{border-left:4px solid var(--bad);
+background:var(--card);
 padding:10px 16px;margin:16px 0}.fail ul{margin:4px 0 0;padding-left:18px}.plots{display:grid;gap:16px;
 grid-template-columns:repeat(auto-fit,minmax(300px,1fr))}.plot{background:var(--card);border-radius:8px;padding:12px 14px}
-.plot h3{margin:0 0 6px;font-size:14px}svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,sans-serif;fill:var(--ink)}
+.plot h3{margin:0 0 6px;font-size:14px}svg{width:100%;height:auto;display:block}
+svg text{font:11px system-ui,sans-serif;fill:var(--ink)}
 svg .dim{fill:var(--dim)}table{border-collapse:collapse;width:100%;font-size:14px}th,td{padding:5px 8px;text-align:left;
 border-bottom:1px solid var(--line)}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}.passed{color:var(--good)}
 .failed{color:var(--bad);font-weight:600}.skipped{color:var(--skip)}.scroll{overflow-x:auto}
@@ -88,7 +90,11 @@ def _grouped(title: str, slices: Mapping[str, Mapping[str, float]], models: Sequ
         y = 16 + at * 24
         dots = "".join(
             f'<circle cx="{132 + 150 * float(values[model]):.1f}" cy="{y}" r="4.5" '
-            + ('fill="var(--main)"' if model == "candidate" else 'fill="none" stroke="var(--other)" stroke-width="2"')
+            + (
+                'fill="var(--main)"'
+                if model == "candidate"
+                else 'fill="none" stroke="var(--other)" stroke-width="2"'
+            )
             + f"><title>{_LABELS[model]} {float(values[model]):.3f}</title></circle>"
             for model in reversed(models)
         )
@@ -102,10 +108,22 @@ def _grouped(title: str, slices: Mapping[str, Mapping[str, float]], models: Sequ
 
 
 def _models(models: Mapping[str, Mapping[str, Any]]) -> str:
-    shown = ("hr_at_1", "hr_at_5", "hr_at_10", "hr_at_20", "mrr_at_20", "ndcg_at_20", "coverage", "gini", "popularity_ratio")
+    shown = (
+        "hr_at_1",
+        "hr_at_5",
+        "hr_at_10",
+        "hr_at_20",
+        "mrr_at_20",
+        "ndcg_at_20",
+        "coverage",
+        "gini",
+        "popularity_ratio",
+    )
     head = "".join(f'<th class="n">{name.replace("_at_", "@").replace("_", " ")}</th>' for name in shown)
     body = "".join(
-        f"<tr><td>{_LABELS[name]}</td>" + "".join(f'<td class="n">{float(row[key]):.3f}</td>' for key in shown) + "</tr>"
+        f"<tr><td>{_LABELS[name]}</td>"
+        + "".join(f'<td class="n">{float(row[key]):.3f}</td>' for key in shown)
+        + "</tr>"
         for name, row in models.items()
     )
     return f"<table><tr><th>model</th>{head}</tr>{body}</table>"
@@ -122,5 +140,7 @@ def _checks(checks: Sequence[Mapping[str, Any]]) -> str:
             f'<td>{escape(row["slice"])}</td><td class="n">{row["n"]:,}</td><td class="n">{row["value"]:.6g}</td>'
             f'<td>{escape(bound)}</td><td class="n">{spread}</td><td class="dim">{escape(row["reason"])}</td></tr>'
         )
-    head = '<tr><th></th><th>check</th><th>slice</th><th class="n">n</th><th class="n">value</th><th>bound</th>'
+    head = (
+        '<tr><th></th><th>check</th><th>slice</th><th class="n">n</th><th class="n">value</th><th>bound</th>'
+    )
     return f'<table>{head}<th class="n">95 % interval</th><th>reason</th></tr>{"".join(rows)}</table>'

@@ -49,7 +49,12 @@ def parser() -> argparse.ArgumentParser:
     add("--learning-rate", type=float, default=fit.learning_rate, help="peak learning rate")
     add("--negatives", type=int, default=fit.negatives, help="items drawn for each step, besides its targets")
     add("--weight-decay", type=float, default=fit.weight_decay, help="AdamW's weight decay")
-    add("--recency-days", type=float, default=fit.recency_days, help="0, or older sessions weigh exp(-age / this)")
+    add(
+        "--recency-days",
+        type=float,
+        default=fit.recency_days,
+        help="0, or older sessions weigh exp(-age / this)",
+    )
     add("--dim", type=int, default=encoder.dim, help="width of item vectors")
     add("--layers", type=int, default=encoder.layers, help="attention layers")
     add("--heads", type=int, default=encoder.heads, help="attention heads; divides --dim")
@@ -57,17 +62,38 @@ def parser() -> argparse.ArgumentParser:
     add("--dropout", type=float, default=encoder.dropout, help="dropout inside the layers")
     add("--item-dropout", type=float, default=encoder.item_dropout, help="dropout on item vectors")
     add("--temperature", type=float, default=encoder.temperature, help="divides cosines in the softmax")
-    add("--id-dropout", type=float, default=encoder.id_dropout, help="share of ids hidden so that content learns")
-    add("--refit-epochs", type=int, default=job.refit_epochs, help="passes to learn the tail, and the held-out day")
-    add("--refit-learning-rate", type=float, default=job.refit_learning_rate, help="peak rate of those passes")
-    add("--holdout-hours", type=float, default=job.holdout_hours, help="how much of the end is held out for the gate")
+    add(
+        "--id-dropout",
+        type=float,
+        default=encoder.id_dropout,
+        help="share of ids hidden so that content learns",
+    )
+    add(
+        "--refit-epochs",
+        type=int,
+        default=job.refit_epochs,
+        help="passes to learn the tail, and the held-out day",
+    )
+    add(
+        "--refit-learning-rate", type=float, default=job.refit_learning_rate, help="peak rate of those passes"
+    )
+    add(
+        "--holdout-hours",
+        type=float,
+        default=job.holdout_hours,
+        help="how much of the end is held out for the gate",
+    )
     add("--seed", type=int, default=job.seed, help="the same seed on a CPU gives the same model")
     add("--max-train-seconds", type=float, default=0.0, help="wall clock to stay within; 0 means no bound")
     add("--tune-seconds", type=float, default=job.tune_seconds, help="at most this long on kNN settings")
     add("--threads", type=int, default=0, help="torch threads; 0 leaves torch's choice")
     add("--model-version", default=env.get("TRAINING_JOB_NAME") or "local", help="default: the job's name")
     add("--snapshot-id", default="unknown", help="the export this is trained on")
-    add("--interactions", type=Path, default=_path("SM_CHANNEL_INTERACTIONS", "/opt/ml/input/data/interactions"))
+    add(
+        "--interactions",
+        type=Path,
+        default=_path("SM_CHANNEL_INTERACTIONS", "/opt/ml/input/data/interactions"),
+    )
     add("--items", type=Path, default=_path("SM_CHANNEL_ITEMS", "/opt/ml/input/data/items"))
     add("--model-dir", type=Path, default=_path("SM_MODEL_DIR", "/opt/ml/model"))
     add("--checkpoint-dir", type=Path, default=_path("SM_CHECKPOINT_DIR", str(CHECKPOINT_DIR)))
@@ -81,16 +107,32 @@ def parser() -> argparse.ArgumentParser:
 
 def settings_of(options: argparse.Namespace) -> JobSettings:
     encoder = EncoderSettings(
-        options.dim, options.layers, options.heads, options.max_length, options.dropout, options.item_dropout,
-        options.temperature, options.id_dropout,
+        options.dim,
+        options.layers,
+        options.heads,
+        options.max_length,
+        options.dropout,
+        options.item_dropout,
+        options.temperature,
+        options.id_dropout,
     )
     fit = FitSettings(
-        epochs=options.epochs, batch_sessions=options.batch_sessions, learning_rate=options.learning_rate,
-        weight_decay=options.weight_decay, negatives=options.negatives, recency_days=options.recency_days,
+        epochs=options.epochs,
+        batch_sessions=options.batch_sessions,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        negatives=options.negatives,
+        recency_days=options.recency_days,
     )
     return JobSettings(
-        encoder, fit, options.refit_epochs, options.refit_learning_rate, options.holdout_hours, options.seed,
-        options.max_train_seconds if options.max_train_seconds > 0 else math.inf, options.tune_seconds,
+        encoder,
+        fit,
+        options.refit_epochs,
+        options.refit_learning_rate,
+        options.holdout_hours,
+        options.seed,
+        options.max_train_seconds if options.max_train_seconds > 0 else math.inf,
+        options.tune_seconds,
     )
 
 
@@ -109,8 +151,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         data = read_dataset(options.interactions, items)
         log_metrics({"stage": "data", "sessions": len(data.sessions), "items": len(data.vocabulary)})
         run(
-            data, settings_of(options), options.model_dir, _writable(options.checkpoint_dir),
-            version=options.model_version, snapshot=options.snapshot_id, log=log_metrics,
+            data,
+            settings_of(options),
+            options.model_dir,
+            _writable(options.checkpoint_dir),
+            version=options.model_version,
+            snapshot=options.snapshot_id,
+            log=log_metrics,
         )
     except Exception as error:
         # SageMaker shows this file as the job's FailureReason; anything not foreseen brings its traceback along.

@@ -105,7 +105,9 @@ def tune_blend(
             inside = bucket == at
             n = int(inside.sum())
             # A bucket with few cases says little: the whole tail counts as much as 300 cases of its own.
-            score = [(n * objective(row[inside]) if n else 0.0) + 300 * overall[i] for i, row in enumerate(rank)]
+            score = [
+                (n * objective(row[inside]) if n else 0.0) + 300 * overall[i] for i, row in enumerate(rank)
+            ]
             chosen.append(int(np.argmax(score)))
         picked = np.array(chosen)[bucket]
         reached = rank[picked, np.arange(len(cases))]
@@ -135,12 +137,18 @@ def _blend_ranks(
             neural[current], votes[current] = -1.0, -1.0
         targets = cases.targets[begin : begin + 128]
         for at, share in enumerate(WEIGHTS):
-            out[at, begin : begin + len(prefixes)] = metrics.ranks((1 - share) * neural + share * votes, targets)
+            out[at, begin : begin + len(prefixes)] = metrics.ranks(
+                (1 - share) * neural + share * votes, targets
+            )
     return out
 
 
 def ranks_of(
-    score: Callable[[Sequence[np.ndarray]], Float32], cases: Cases, *, exclude_current: bool = True, batch: int = 128
+    score: Callable[[Sequence[np.ndarray]], Float32],
+    cases: Cases,
+    *,
+    exclude_current: bool = True,
+    batch: int = 128,
 ) -> Int64:
     """Ranks of all targets under any scorer."""
     out = np.empty(len(cases), np.int64)

@@ -28,7 +28,9 @@ def warm_start(encoder: Encoder, sessions: Sessions, content: ItemContent, seed:
     _place(encoder, vectors, seen, seen, content, seed)
 
 
-def place_new_items(encoder: Encoder, known: Sessions, sessions: Sessions, content: ItemContent, seed: int) -> None:
+def place_new_items(
+    encoder: Encoder, known: Sessions, sessions: Sessions, content: ItemContent, seed: int
+) -> None:
     """Give items that `known` had none of, and `sessions` has, the mean vector of the items viewed beside them."""
     items = encoder.item.num_embeddings
     was, now = np.zeros(items, bool), np.zeros(items, bool)
@@ -75,7 +77,9 @@ def _place(
             token = torch.from_numpy(content.tokens.astype(np.int64))
             item = torch.from_numpy(np.repeat(np.arange(len(content.offsets) - 1), np.diff(content.offsets)))
             known = seen[item]
-            total = torch.zeros(content.size, vectors.shape[1]).index_add_(0, token[known], vectors[item[known]])
+            total = torch.zeros(content.size, vectors.shape[1]).index_add_(
+                0, token[known], vectors[item[known]]
+            )
             count = torch.bincount(token[known], minlength=content.size).clamp(min=1)
             encoder.content.weight.copy_((total / count[:, None]).to(encoder.content.weight.device))
         every = torch.arange(len(vectors), device=encoder.item.weight.device)
@@ -95,7 +99,10 @@ def _matrix(sessions: Sessions, items: int) -> Tensor:
     value = weight / np.sqrt(total[left] * total[right])
     pointer = torch.from_numpy(np.searchsorted(left, np.arange(items + 1)).astype(np.int64))
     return torch.sparse_csr_tensor(
-        pointer, torch.from_numpy(right), torch.from_numpy(value.astype(np.float32)), (items, items),
+        pointer,
+        torch.from_numpy(right),
+        torch.from_numpy(value.astype(np.float32)),
+        (items, items),
         check_invariants=False,
     )
 
@@ -113,4 +120,4 @@ def co_occurrence(sessions: Sessions, items: int) -> tuple[Int64, Int64, Float64
         weights.append(np.full(2 * len(a), 1.0 / shift))
     code, inverse = np.unique(np.concatenate(codes), return_inverse=True)
     weight = np.bincount(inverse, weights=np.concatenate(weights), minlength=len(code))
-    return code // items, code % items, weight
+    return code // items, code % items, np.asarray(weight, np.float64)

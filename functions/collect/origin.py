@@ -45,6 +45,6 @@ def _is_bot(user_agent: str) -> bool:
     # The list names crawlers and tools alike, curl and HTTP libraries too: a shop's own back end says who it is.
     if not user_agent or user_agent.startswith("tugboat-"):
         return False
-    from crawleruseragents import is_crawler
+    from crawleruseragents import is_crawler  # type: ignore[import-untyped]
 
     return bool(is_crawler(user_agent[:500]))

@@ -122,7 +122,7 @@ def test_a_policy_names_its_actions_and_resources(function: str) -> None:
 def test_a_lambda_writes_to_its_own_log_group_only(function: str) -> None:
     (own,) = (statement for statement in statements(function) if "logs:PutLogEvents" in statement["Action"])
     assert own["Resource"] == [
-        f"arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/tugboat-local-{function}:*"
+        f"arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/{chalice_config.lambda_name(read_stage('local'), function)}:*"
     ]
 
 

@@ -140,7 +140,8 @@ def test_every_log_group_has_a_retention(name: str, group: Any) -> None:
 def test_every_lambda_has_its_log_group() -> None:
     names = {group["LogGroupName"]["Fn::Sub"] for _, group in of_type("AWS::Logs::LogGroup")}
     for function in chalice_config.FUNCTIONS:
-        assert f"/aws/lambda/tugboat-${{Stage}}-{function}" in names
+        deployed = chalice_config.lambda_name(read_stage("local"), function)
+        assert f"/aws/lambda/{deployed.replace('local', '${Stage}')}" in names
 
 
 @pytest.mark.parametrize(("name", "alarm"), of_type("AWS::CloudWatch::Alarm"))
