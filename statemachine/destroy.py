@@ -4,8 +4,9 @@ Events and models lie in two buckets, which are kept, and which a later deployme
 """
 
 import argparse
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
@@ -73,54 +74,45 @@ def empty_and_delete_bucket(bucket: str, s3: Any) -> int | None:
 
 
 def leftovers(stage: Stage, account_id: str, session: Any, delete_data: bool) -> list[str]:
-    """What of the stage is still in the account, as far as it can be listed by name."""
-    own = f"{stage.prefix}-"
-    found: list[str] = []
-    for page in session.client("lambda").get_paginator("list_functions").paginate():
-        found += [
-            f"Lambda {item['FunctionName']}"
-            for item in page["Functions"]
-            if item["FunctionName"].startswith(own)
-        ]
-    for page in session.client("lambda").get_paginator("list_layers").paginate():
-        found += [
-            f"layer {item['LayerName']}" for item in page["Layers"] if item["LayerName"].startswith(own)
-        ]
-    for page in session.client("iam").get_paginator("list_roles").paginate():
-        found += [f"role {item['RoleName']}" for item in page["Roles"] if item["RoleName"].startswith(own)]
-    for page in session.client("stepfunctions").get_paginator("list_state_machines").paginate():
-        found += [
-            f"state machine {item['name']}" for item in page["stateMachines"] if item["name"].startswith(own)
-        ]
-    sagemaker = session.client("sagemaker")
-    for page in sagemaker.get_paginator("list_endpoints").paginate(NameContains=stage.prefix):
-        found += [
-            f"endpoint {item['EndpointName']}"
-            for item in page["Endpoints"]
-            if item["EndpointName"] == stage.prefix
-        ]
-    streams = session.client("firehose").list_delivery_streams()["DeliveryStreamNames"]
-    found += [f"stream {name}" for name in streams if name.startswith(own)]
-    for page in session.client("sns").get_paginator("list_topics").paginate():
-        found += [f"topic {item['TopicArn']}" for item in page["Topics"] if f":{own}" in item["TopicArn"]]
-    queues = session.client("sqs").list_queues(QueueNamePrefix=own).get("QueueUrls", [])
-    found += [f"queue {url}" for url in queues]
-    for page in (
-        session.client("logs")
-        .get_paginator("describe_log_groups")
-        .paginate(logGroupNamePrefix=f"/aws/lambda/{own}")
-    ):
-        found += [f"log group {item['logGroupName']}" for item in page["logGroups"]]
-    rules = session.client("events").list_rules(NamePrefix=own)["Rules"]
-    found += [f"rule {rule['Name']}" for rule in rules]
-    if delete_data:
-        mine = {stage.events_bucket(account_id), stage.models_bucket(account_id)}
-        found += [
-            f"bucket {item['Name']}"
-            for item in session.client("s3").list_buckets()["Buckets"]
-            if item["Name"] in mine
-        ]
-    return found
+    """What of the stage is still in the account, as far as its name tells."""
+
+    def names(service: str, operation: str, items: str, key: str, **arguments: str) -> Iterator[str]:
+        client = session.client(service)
+        pages = (
+            client.get_paginator(operation).paginate(**arguments)
+            if client.can_paginate(operation)
+            else [getattr(client, operation)(**arguments)]
+        )
+        for page in pages:
+            for item in page.get(items, []):
+                yield str(item[key] if key else item)
+
+    everything = {
+        "Lambda": names("lambda", "list_functions", "Functions", "FunctionName"),
+        "layer": names("lambda", "list_layers", "Layers", "LayerName"),
+        "role": names("iam", "list_roles", "Roles", "RoleName"),
+        "state machine": names("stepfunctions", "list_state_machines", "stateMachines", "name"),
+        "endpoint": names("sagemaker", "list_endpoints", "Endpoints", "EndpointName"),
+        "endpoint configuration": names(
+            "sagemaker", "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"
+        ),
+        "model": names("sagemaker", "list_models", "Models", "ModelName"),
+        "stream": names("firehose", "list_delivery_streams", "DeliveryStreamNames", ""),
+        "topic": names("sns", "list_topics", "Topics", "TopicArn"),
+        "queue": names("sqs", "list_queues", "QueueUrls", ""),
+        "log group": names("logs", "describe_log_groups", "logGroups", "logGroupName"),
+        "rule": names("events", "list_rules", "Rules", "Name"),
+        "alarm": names("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
+        "dashboard": names("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
+        "bucket": names("s3", "list_buckets", "Buckets", "Name") if delete_data else (),
+    }
+    return [f"{kind} {name}" for kind, found in everything.items() for name in found if belongs(stage, name)]
+
+
+def belongs(stage: Stage, name: str) -> bool:
+    """Whether a name, ARN or address is this stage's: its last part is `tugboat-<stage>` or begins with it and a hyphen."""
+    last = re.split("[/:]", name)[-1]
+    return last == stage.prefix or last.startswith(f"{stage.prefix}-")
 
 
 def destroy(stage: Stage, session: Any, say: Callable[[str], None], delete_data: bool = False) -> list[str]:
@@ -145,9 +137,9 @@ def destroy(stage: Stage, session: Any, say: Callable[[str], None], delete_data:
     # A Lambda that was still answering may have made its log group again after the stack removed it.
     logs = session.client("logs")
     for page in logs.get_paginator("describe_log_groups").paginate(
-        logGroupNamePrefix=f"/aws/lambda/{stage.prefix}-"
+        logGroupNamePrefix=f"/aws/lambda/{stage.prefix}"
     ):
-        for group in page["logGroups"]:
+        for group in filter(lambda group: belongs(stage, group["logGroupName"]), page["logGroups"]):
             logs.delete_log_group(logGroupName=group["logGroupName"])
     for bucket in (stage.events_bucket(account_id), stage.models_bucket(account_id)):
         if delete_data:

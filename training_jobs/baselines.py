@@ -15,13 +15,10 @@ Scorer = Callable[[Sequence[Int32]], Float32]
 
 def popularity(sessions: Sessions, items: int, half_life_days: float = 0.0) -> Float64:
     """Share of interactions of each item; with a half-life, recent ones count for more."""
-    if half_life_days <= 0 or len(sessions) == 0:
-        counts = np.bincount(sessions.items, minlength=items).astype(np.float64)
-    else:
-        age_days = (sessions.times_ms.max() - sessions.times_ms) / DAY_MS
-        counts: np.ndarray = np.bincount(
-            sessions.items, weights=0.5 ** (age_days / half_life_days), minlength=items
-        )
+    weights = np.ones(len(sessions.items))
+    if half_life_days > 0 and len(sessions):
+        weights = 0.5 ** ((sessions.times_ms.max() - sessions.times_ms) / DAY_MS / half_life_days)
+    counts = np.bincount(sessions.items, weights=weights, minlength=items)
     total = counts.sum()
     return counts / total if total > 0 else counts
 

@@ -10,6 +10,8 @@ from typing import Any
 from moto.cloudformation import parsing
 from moto.core.common_models import CloudFormationModel
 from moto.firehose.models import firehose_backends
+from moto.stepfunctions import models as stepfunctions_models
+from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
 
 class DeliveryStream(CloudFormationModel):
@@ -98,6 +100,11 @@ def _typed(value: Any) -> Any:
 
 
 def install() -> None:
-    """Makes the parser know the type; moto finds its own types as subclasses, once, and keeps the list."""
+    """Makes the parser know the type, and puts state machines where the API looks for them.
+
+    moto 5.2.5 finds its types as subclasses, once, and keeps the list; and it creates state machines of a stack in the
+    backend that only records, while the API uses the one that executes.
+    """
+    stepfunctions_models.stepfunctions_backends = stepfunctions_parser_backends
     parsing.get_model_list.cache_clear()
     parsing.get_model_map.cache_clear()
