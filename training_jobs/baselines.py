@@ -18,7 +18,7 @@ def popularity(sessions: Sessions, items: int, half_life_days: float = 0.0) -> F
     weights = np.ones(len(sessions.items))
     if half_life_days > 0 and len(sessions):
         weights = 0.5 ** ((sessions.times_ms.max() - sessions.times_ms) / DAY_MS / half_life_days)
-    counts = np.bincount(sessions.items, weights=weights, minlength=items)
+    counts = np.bincount(sessions.items, weights=weights, minlength=items).astype(np.float64)
     total = counts.sum()
     return counts / total if total > 0 else counts
 
