@@ -18,7 +18,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from statemachine import chalice_config, layers, stack, template
+from statemachine import chalice_config, layer_versions, layers, stack, template, warehouse
 from statemachine.stages import Stage, StageError, read_stage, training_image
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -27,6 +27,17 @@ DEPLOYED = REPOSITORY / ".chalice" / "deployed"
 
 class DeployError(Exception):
     """A prerequisite is missing or a step failed; the message ends with the next step to take."""
+
+
+# What is told as it is; anything else is a bug and shows its traceback.
+FAILURES = (
+    DeployError,
+    StageError,
+    layers.LayerError,
+    stack.StackError,
+    template.TemplateError,
+    warehouse.SetUpError,
+)
 
 
 class Progress:
@@ -136,48 +147,6 @@ def _exists(s3: Any, bucket: str, key: str) -> bool:
     return True
 
 
-def publish_layer(
-    name: str, stage: Stage, bucket: str, lambda_: Any, s3: Any, say: Callable[[str], None]
-) -> str:
-    """The address of the layer's published version, which is built and published when there is none."""
-    layer_name = chalice_config.layer_name(stage, name)
-    versions = lambda_.list_layer_versions(LayerName=layer_name).get("LayerVersions", [])
-    if versions:
-        return str(versions[0]["LayerVersionArn"])
-    layer = layers.built(name)
-    if layer is None:
-        say(f"building layer {name}, about a minute")
-        layer = layers.build(name)
-    key = f"layers/{layer_name}.zip"
-    if layer.zipped_bytes > layers.DIRECT_UPLOAD_MAX_BYTES:
-        s3.upload_file(str(layer.zip_file), bucket, key)
-        content: dict[str, str | bytes] = {"S3Bucket": bucket, "S3Key": key}
-    else:
-        content = {"ZipFile": layer.zip_file.read_bytes()}
-    published = lambda_.publish_layer_version(
-        LayerName=layer_name,
-        Description=f"Tugboat: layers/{name}.txt",
-        Content=content,
-        CompatibleRuntimes=["python3.11"],
-        CompatibleArchitectures=["x86_64"],
-    )
-    say(f"published layer {layers.describe(layer)}")
-    return str(published["LayerVersionArn"])
-
-
-def remove_layers(stage: Stage, lambda_: Any, keep: set[str]) -> list[str]:
-    """Deletes this stage's layers but those to keep; their names. Functions that have one go on having it."""
-    removed = []
-    for page in lambda_.get_paginator("list_layers").paginate():
-        for layer in page["Layers"]:
-            name = layer["LayerName"]
-            if name.startswith(tuple(f"{stage.prefix}-{own}-" for own in layers.NAMES)) and name not in keep:
-                for version in lambda_.list_layer_versions(LayerName=name)["LayerVersions"]:
-                    lambda_.delete_layer_version(LayerName=name, VersionNumber=version["Version"])
-                removed.append(name)
-    return removed
-
-
 def run_chalice(arguments: list[str], stage: Stage, say: Callable[[str], None]) -> str:
     """Runs Chalice's command line with this interpreter and shows its lines.
 
@@ -240,6 +209,9 @@ def deploy(stage: Stage, session: Any, say: Callable[[str], None], dry_run: bool
             say("nothing was changed; after these would come the pipeline, the layers, and chalice deploy")
             return
         say("created the buckets, streams, roles and alarms")
+    if not dry_run:
+        warehouse.set_up(stage, account_id, session.client("secretsmanager"), say)
+    parameters |= warehouse.trust_parameters(stage, session, say)
     template_key = f"code/template-{_digest(body)}.json"
     if not _exists(s3, bucket, template_key):
         s3.put_object(Bucket=bucket, Key=template_key, Body=body.encode())
@@ -256,11 +228,11 @@ def deploy(stage: Stage, session: Any, say: Callable[[str], None], dry_run: bool
     arns = chalice_config.layer_arns(stage, account_id)
     for name in layers.NAMES:
         if arns[name] != stage.pandas_layer_arn:
-            arns[name] = publish_layer(name, stage, bucket, lambda_, s3, say)
+            arns[name] = layer_versions.publish(name, stage, bucket, lambda_, s3, say)
     for path in chalice_config.write(stage, account_id, arns):
         say(f"wrote {path.relative_to(REPOSITORY)}: commit it")
     run_chalice(["deploy"], stage, say)
-    for name in remove_layers(
+    for name in layer_versions.remove(
         stage, lambda_, keep={chalice_config.layer_name(stage, name) for name in layers.NAMES}
     ):
         say(f"removed layer {name}, which nothing uses any more")
@@ -288,7 +260,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         stage = read_stage(args.stage)
         deploy(stage, boto3.Session(region_name=stage.region), say, args.dry_run)
-    except (DeployError, StageError, stack.StackError, template.TemplateError, layers.LayerError) as error:
+    except FAILURES as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except (BotoCoreError, ClientError) as error:

@@ -12,8 +12,8 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from statemachine import stack
-from statemachine.deploy import DEPLOYED, DeployError, Progress, account_of, remove_layers, run_chalice
+from statemachine import layer_versions, stack
+from statemachine.deploy import DEPLOYED, DeployError, Progress, account_of, run_chalice
 from statemachine.stages import Stage, StageError, read_stage
 
 
@@ -130,15 +130,14 @@ def destroy(stage: Stage, session: Any, say: Callable[[str], None], delete_data:
         record.unlink(missing_ok=True)
     for removed in remove_endpoint(stage, session.client("sagemaker")):
         say(f"deleted {removed}")
-    for name in remove_layers(stage, session.client("lambda"), keep=set()):
+    for name in layer_versions.remove(stage, session.client("lambda"), keep=set()):
         say(f"deleted layer {name}")
     if stack.delete(cloudformation, stage.prefix):
         say(f"deleted stack {stage.prefix}")
     # A Lambda that was still answering may have made its log group again after the stack removed it.
     logs = session.client("logs")
-    for page in logs.get_paginator("describe_log_groups").paginate(
-        logGroupNamePrefix=f"/aws/lambda/{stage.prefix}"
-    ):
+    # Nobody but SageMaker made the endpoint's.
+    for page in logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix="/aws/"):
         for group in filter(lambda group: belongs(stage, group["logGroupName"]), page["logGroups"]):
             logs.delete_log_group(logGroupName=group["logGroupName"])
     for bucket in (stage.events_bucket(account_id), stage.models_bucket(account_id)):

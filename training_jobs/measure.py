@@ -80,7 +80,7 @@ def measure_baselines(held: HeldOut) -> dict[str, Measured]:
         "item_to_item": baselines.item_to_item_scorer(past, share),
         "session_knn": baselines.knn_scorer(knn, share),
     }
-    return {name: _measure(name, score, held.cases) for name, score in scorers.items()}
+    return {name: measure(name, score, held.cases) for name, score in scorers.items()}
 
 
 def measure_recommender(name: str, recommender: Recommender, held: HeldOut) -> Measured:
@@ -100,18 +100,21 @@ def measure_recommender(name: str, recommender: Recommender, held: HeldOut) -> M
         out[:, row_of >= 0] = own[:, row_of[row_of >= 0]]
         return out
 
-    return _measure(name, score, held.cases)
+    return measure(name, score, held.cases)
 
 
-def _measure(name: str, score: baselines.Scorer, cases: Cases, batch: int = 128) -> Measured:
+def measure(
+    name: str, score: baselines.Scorer, cases: Cases, *, exclude_current: bool = True, batch: int = 128
+) -> Measured:
+    """Rank every case under any scorer. No shop shows the item being looked at, so by default it does not compete."""
     rank = np.empty(len(cases), np.int64)
     shown = np.full((len(cases), 20), -1, np.int64)
     for begin in range(0, len(cases), batch):
-        rows = range(begin, min(begin + batch, len(cases)))
-        prefixes = [cases.prefix(row) for row in rows]
+        prefixes = [cases.prefix(row) for row in range(begin, min(begin + batch, len(cases)))]
         scores = np.array(score(prefixes))
-        # No shop shows the item being looked at, so nobody is credited or blamed for it.
-        scores[np.arange(len(prefixes)), [prefix[-1] for prefix in prefixes]] = -np.inf
+        if exclude_current:
+            told = [(at, prefix[-1]) for at, prefix in enumerate(prefixes) if len(prefix)]
+            scores[[at for at, _ in told], [item for _, item in told]] = -np.inf
         rank[begin : begin + len(prefixes)] = metrics.ranks(scores, cases.targets[begin : begin + batch])
         width = min(20, scores.shape[1])
         best = np.argpartition(-scores, width - 1, axis=1)[:, :width]

@@ -23,6 +23,7 @@ from training_jobs.data import Cases, Dataset, Sessions, Split, before, choose_s
 from training_jobs.encoder import EncoderWeights, probabilities
 from training_jobs.fit import Epoch, FitSettings, fit
 from training_jobs.knn import KnnSettings, build_index
+from training_jobs.measure import measure
 from training_jobs.model import Encoder, EncoderSettings
 from training_jobs.package import copy_serving_code
 from training_jobs.recommend import BlendSettings, Recommender
@@ -153,7 +154,7 @@ def _fit_stage(
         }
         if sample is not None and len(sample):
             weights = encoder_weights(encoder)
-            rank = tune.ranks_of(lambda prefixes: probabilities(weights, prefixes), sample)
+            rank = measure("encoder", lambda prefixes: probabilities(weights, prefixes), sample).rank
             line |= {"valid_hr_at_20": metrics.hit_rate(rank, 20), "valid_mrr_at_20": metrics.mrr(rank, 20)}
         log(line)
 
@@ -226,7 +227,7 @@ def _card(
 ) -> archive.ModelCard:
     items = len(data.vocabulary)
     cases = tune.sample(prefix_cases(within(data.sessions, split.holdout_start_ms)), items, settings.seed)
-    rank = tune.ranks_of(recommender.scores, cases)
+    rank = measure("blend", recommender.scores, cases).rank
     figures = metrics.summary(rank) | {"cases": len(cases)}
     log({"stage": "holdout"} | {f"holdout_{name}": value for name, value in figures.items()})
     described: dict[str, Any] = {

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from training_jobs import metrics
-from training_jobs.data import Cases, Float32, Float64, Int64
+from training_jobs.data import Cases, Float64, Int64
 from training_jobs.encoder import EncoderWeights, probabilities
 from training_jobs.knn import KnnIndex, KnnScorer, KnnSettings
 from training_jobs.recommend import LENGTH_BUCKETS, BlendSettings
@@ -140,24 +139,4 @@ def _blend_ranks(
             out[at, begin : begin + len(prefixes)] = metrics.ranks(
                 (1 - share) * neural + share * votes, targets
             )
-    return out
-
-
-def ranks_of(
-    score: Callable[[Sequence[np.ndarray]], Float32],
-    cases: Cases,
-    *,
-    exclude_current: bool = True,
-    batch: int = 128,
-) -> Int64:
-    """Ranks of all targets under any scorer."""
-    out = np.empty(len(cases), np.int64)
-    for begin in range(0, len(cases), batch):
-        prefixes = [cases.prefix(row) for row in range(begin, min(begin + batch, len(cases)))]
-        scores = score(prefixes)
-        if exclude_current:
-            told = [(at, prefix[-1]) for at, prefix in enumerate(prefixes) if len(prefix)]
-            scores = scores.copy()
-            scores[[at for at, _ in told], [item for _, item in told]] = -np.inf
-        out[begin : begin + batch] = metrics.ranks(scores, cases.targets[begin : begin + batch])
     return out

@@ -177,11 +177,31 @@ def _give_json_of_the_sdk() -> None:
     # moto 5.2.5 leaves botocore's streams and dates in the result of aws-sdk tasks, which then cannot be copied.
     original = StateTaskServiceAwsSdk._eval_service_task
 
-    def eval_service_task(self: StateTaskServiceAwsSdk, env: Any, *args: Any, **kwargs: Any) -> None:
-        original(self, env, *args, **kwargs)
-        env.stack[-1] = _json(env.stack[-1])
+    def eval_service_task(
+        self: StateTaskServiceAwsSdk,
+        env: Any,
+        resource_runtime_part: Any,
+        normalised_parameters: dict[str, Any],
+        state_credentials: Any,
+    ) -> None:
+        # ASL writes every service's parameters in PascalCase; of the services used here, Step Functions' own API does not.
+        is_own = self._get_boto_service_name() == "stepfunctions"
+        parameters = (
+            {key[:1].lower() + key[1:]: value for key, value in normalised_parameters.items()}
+            if is_own
+            else normalised_parameters
+        )
+        original(self, env, resource_runtime_part, parameters, state_credentials)
+        result = _json(env.stack[-1])
+        env.stack[-1] = _pascal_case(result) if is_own else result
 
     StateTaskServiceAwsSdk._eval_service_task = eval_service_task
+
+
+def _pascal_case(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key[:1].upper() + key[1:]: _pascal_case(item) for key, item in value.items()}
+    return [_pascal_case(item) for item in value] if isinstance(value, list) else value
 
 
 def _json(value: Any) -> Any:

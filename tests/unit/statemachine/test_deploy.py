@@ -12,7 +12,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from statemachine import chalice_config, deploy, destroy, layers, stack, stages, template
+from statemachine import chalice_config, deploy, destroy, layer_versions, layers, stack, stages, template
 from statemachine.stages import read_stage
 
 LOCAL = read_stage("local")
@@ -162,7 +162,7 @@ def built_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> layers.Layer
     zip_file = tmp_path / "warehouse.zip"
     zip_file.write_bytes(b"PK\x05\x06" + b"\0" * 18)
     layer = layers.Layer("warehouse", layers.digest("warehouse"), zip_file, zip_file.stat().st_size, 0)
-    monkeypatch.setattr(deploy.layers, "built", lambda name: layer)
+    monkeypatch.setattr(layers, "built", lambda name: layer)
     return layer
 
 
@@ -170,11 +170,11 @@ def built_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> layers.Layer
 def test_a_layer_is_published_once_directly_or_through_s3(
     built_layer: layers.Layer, monkeypatch: pytest.MonkeyPatch, direct_max_bytes: int
 ) -> None:
-    monkeypatch.setattr(deploy.layers, "DIRECT_UPLOAD_MAX_BYTES", direct_max_bytes)
+    monkeypatch.setattr(layers, "DIRECT_UPLOAD_MAX_BYTES", direct_max_bytes)
     s3, lambda_ = boto3.client("s3"), boto3.client("lambda")
     s3.create_bucket(Bucket=MODELS)
-    first = deploy.publish_layer("warehouse", LOCAL, MODELS, lambda_, s3, silent)
-    second = deploy.publish_layer("warehouse", LOCAL, MODELS, lambda_, s3, silent)
+    first = layer_versions.publish("warehouse", LOCAL, MODELS, lambda_, s3, silent)
+    second = layer_versions.publish("warehouse", LOCAL, MODELS, lambda_, s3, silent)
     assert first == second == chalice_config.layer_arns(LOCAL, ACCOUNT)["warehouse"]
 
 
@@ -184,9 +184,9 @@ def test_layers_of_other_content_go_and_those_of_others_stay(built_layer: layers
     for name in ("tugboat-local-warehouse-0ld", "tugboat-prod-warehouse-0ld", "somebody-elses"):
         content = {"ZipFile": built_layer.zip_file.read_bytes()}
         lambda_.publish_layer_version(LayerName=name, Content=content)
-    deploy.publish_layer("warehouse", LOCAL, MODELS, lambda_, s3, silent)
+    layer_versions.publish("warehouse", LOCAL, MODELS, lambda_, s3, silent)
     kept = chalice_config.layer_name(LOCAL, "warehouse")
-    assert deploy.remove_layers(LOCAL, lambda_, keep={kept}) == ["tugboat-local-warehouse-0ld"]
+    assert layer_versions.remove(LOCAL, lambda_, keep={kept}) == ["tugboat-local-warehouse-0ld"]
     left = {layer["LayerName"] for layer in lambda_.list_layers()["Layers"]}
     assert left == {kept, "tugboat-prod-warehouse-0ld", "somebody-elses"}
 
