@@ -33,7 +33,9 @@ from training_jobs.warm_start import place_new_items, warm_start
 
 # VMIS-kNN as published has these to choose; ours has more (tune.py).
 VMIS_GRID: dict[str, tuple[float, ...]] = {
-    "last_items": (9, 2, 3, 5), "neighbours": (200, 100, 500, 1500), "recent_sessions": (1000, 500, 5000),
+    "last_items": (9, 2, 3, 5),
+    "neighbours": (200, 100, 500, 1500),
+    "recent_sessions": (1000, 500, 5000),
 }
 _REPEATS = 0.01  # with fewer consecutive repeats than this, the item being looked at is not a candidate
 
@@ -46,7 +48,9 @@ def excludes_current(sessions: Sessions) -> bool:
     return float(again[inner[1:]].mean()) < _REPEATS if inner.any() else True
 
 
-def train_encoder(bench: Bench, options: argparse.Namespace, exclude: bool) -> tuple[EncoderWeights, EncoderWeights]:
+def train_encoder(
+    bench: Bench, options: argparse.Namespace, exclude: bool
+) -> tuple[EncoderWeights, EncoderWeights]:
     """The encoder as settings are chosen with it, and carried on over the validation tail."""
     torch.manual_seed(options.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -55,8 +59,11 @@ def train_encoder(bench: Bench, options: argparse.Namespace, exclude: bool) -> t
     warm_start(encoder, bench.learn, content, options.seed)
     encoder.to(device)
     plan = FitSettings(
-        epochs=options.epochs, batch_sessions=options.batch_sessions, learning_rate=options.learning_rate,
-        negatives=options.negatives, exclude_current=exclude,
+        epochs=options.epochs,
+        batch_sessions=options.batch_sessions,
+        learning_rate=options.learning_rate,
+        negatives=options.negatives,
+        exclude_current=exclude,
     )
     fit(encoder, bench.learn, plan, options.seed, "learn", deadline_s=options.budget_s * 0.6, on_epoch=_say)
     chosen_with = encoder_weights(encoder)
@@ -72,7 +79,8 @@ def _say(epoch: Epoch) -> None:
     rate = epoch.events / max(epoch.seconds, 1e-9)
     print(
         f"epoch={epoch.epoch}/{epoch.epochs} loss={epoch.loss:.4f} seconds={epoch.seconds:.1f} events_per_s={rate:.0f}",
-        file=sys.stderr, flush=True,
+        file=sys.stderr,
+        flush=True,
     )
 
 
@@ -90,8 +98,10 @@ def run(bench: Bench, options: argparse.Namespace) -> list[dict[str, Any]]:
         rows.append(
             describe(bench, result, share, options.bootstrap)
             | {
-                "train_seconds": round(seconds, 1), "test_seconds": round(time.perf_counter() - began, 1),
-                "seed": options.seed, "settings": settings,
+                "train_seconds": round(seconds, 1),
+                "test_seconds": round(time.perf_counter() - began, 1),
+                "seed": options.seed,
+                "settings": settings,
             }
         )
         print(json.dumps(rows[-1]), flush=True)
@@ -102,7 +112,12 @@ def run(bench: Bench, options: argparse.Namespace) -> list[dict[str, Any]]:
         "item_to_item": baselines.item_to_item_scorer(bench.train, share),
     }
     for name, score in plain.items():
-        row(name, 0.0, lambda name=name, score=score: measure(name, score, bench.test, exclude_current=False), {})  # type: ignore[misc]
+        row(
+            name,
+            0.0,
+            lambda name=name, score=score: measure(name, score, bench.test, exclude_current=False),
+            {},
+        )  # type: ignore[misc]
 
     began = time.perf_counter()
     index = build_index(bench.learn, bench.items)
@@ -114,29 +129,39 @@ def run(bench: Bench, options: argparse.Namespace) -> list[dict[str, Any]]:
     began = time.perf_counter()
     knn, _ = tune.tune_knn(index, valid, learnt, exclude_current=exclude, deadline_s=options.tune_seconds)
     knn_seconds = time.perf_counter() - began
-    row("session_knn", knn_seconds, lambda: _knn(full, knn, share, bench, "session_knn", exclude), asdict(knn))
+    row(
+        "session_knn", knn_seconds, lambda: _knn(full, knn, share, bench, "session_knn", exclude), asdict(knn)
+    )
 
     began = time.perf_counter()
     first, last = train_encoder(bench, options, exclude)
     fit_seconds = time.perf_counter() - began
-    described = {name: getattr(options, name) for name in ("epochs", "learning_rate", "negatives", "batch_sessions")}
+    described = {
+        name: getattr(options, name) for name in ("epochs", "learning_rate", "negatives", "batch_sessions")
+    }
     described["exclude_current"] = exclude
     row(
-        "neural", fit_seconds,
-        lambda: measure("neural", lambda p: probabilities(last, p), bench.test, exclude_current=exclude), described,
+        "neural",
+        fit_seconds,
+        lambda: measure("neural", lambda p: probabilities(last, p), bench.test, exclude_current=exclude),
+        described,
     )
     began = time.perf_counter()
     blend, _ = tune.tune_blend(first, index, knn, valid, exclude_current=exclude)
     blend_seconds = fit_seconds + knn_seconds + time.perf_counter() - began
     recommender = _recommender(bench, last, full, share, blend)
     row(
-        "blend", blend_seconds, lambda: measure("blend", recommender.scores, bench.test, exclude_current=exclude),
+        "blend",
+        blend_seconds,
+        lambda: measure("blend", recommender.scores, bench.test, exclude_current=exclude),
         described | asdict(blend),
     )
     return rows
 
 
-def _knn(index: KnnIndex, settings: KnnSettings, share: Float64, bench: Bench, name: str, exclude: bool) -> Measured:
+def _knn(
+    index: KnnIndex, settings: KnnSettings, share: Float64, bench: Bench, name: str, exclude: bool
+) -> Measured:
     scorer = baselines.knn_scorer(KnnScorer(index, settings), share)
     return measure(name, scorer, bench.test, exclude_current=exclude)
 
@@ -153,10 +178,15 @@ def describe(bench: Bench, measured: Measured, popularity: Float64, draws: int) 
     hit = (rank <= 20).astype(np.float64)
     reciprocal = metrics.reciprocal_ranks(rank, 20)
     return {
-        "data": bench.name, "layout": bench.layout, "model": measured.name, "cases": len(cases),
+        "data": bench.name,
+        "layout": bench.layout,
+        "model": measured.name,
+        "cases": len(cases),
         **metrics.summary(rank),
         "hr_at_20_interval": [round(v, 4) for v in metrics.bootstrap_interval(hit, cases.session, draws)],
-        "mrr_at_20_interval": [round(v, 4) for v in metrics.bootstrap_interval(reciprocal, cases.session, draws)],
+        "mrr_at_20_interval": [
+            round(v, 4) for v in metrics.bootstrap_interval(reciprocal, cases.session, draws)
+        ],
         "coverage": round(metrics.coverage(measured.top, bench.items), 4),
         "popularity_ratio": round(metrics.popularity_ratio(measured.top, cases.targets, popularity), 3),
         "slices": _slices(bench, rank, popularity),
@@ -171,12 +201,14 @@ def _slices(bench: Bench, rank: np.ndarray, popularity: Float64) -> dict[str, di
         for begin, end in zip(LENGTH_BUCKETS, [*LENGTH_BUCKETS[1:], math.inf], strict=True)
     }
     masks |= {
-        "target_head_tenth": target >= head, "target_middle": (target < head) & (target >= middle),
+        "target_head_tenth": target >= head,
+        "target_middle": (target < head) & (target >= middle),
         "target_tail_half": target < middle,
     }
     return {
         name: {
-            "cases": int(mask.sum()), "hr_at_20": round(metrics.hit_rate(rank[mask], 20), 4),
+            "cases": int(mask.sum()),
+            "hr_at_20": round(metrics.hit_rate(rank[mask], 20), 4),
             "mrr_at_20": round(metrics.mrr(rank[mask], 20), 4),
         }
         for name, mask in masks.items()
@@ -184,11 +216,18 @@ def _slices(bench: Bench, rank: np.ndarray, popularity: Float64) -> dict[str, di
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add, default = parser.add_argument, FitSettings()
     add("--data", type=Path, required=True, help="a directory in one of the layouts of next_item_layouts.py")
     add("--seed", type=int, default=0)
-    add("--budget-s", type=float, default=math.inf, help="wall clock for choosing and training; epochs are cut to fit")
+    add(
+        "--budget-s",
+        type=float,
+        default=math.inf,
+        help="wall clock for choosing and training; epochs are cut to fit",
+    )
     add("--tune-seconds", type=float, default=60.0, help="at most this long on kNN settings")
     add("--epochs", type=int, default=default.epochs)
     add("--batch-sessions", type=int, default=default.batch_sessions)

@@ -1,0 +1,122 @@
+"""The commands that deploy and destroy a stage, against a local AWS and Snowflake of the test's own.
+
+They run in a copy of the repository: Chalice records what it deployed under .chalice/deployed, and the record of
+whoever works here must stay theirs.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+from local import snowflake_login
+from local.environment import Stack
+from local.testing import running_stack
+from statemachine.stages import read_stage
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+COPIED = (".chalice", "functions", "layers", "sql", "statemachine", "training_jobs")
+LOCAL = read_stage("local")
+BUCKETS = {LOCAL.events_bucket(LOCAL.account_id), LOCAL.models_bucket(LOCAL.account_id)}
+
+pytestmark = pytest.mark.local_stack
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("repository")
+    for name in COPIED:
+        ignored = shutil.ignore_patterns("deployed", "__pycache__", "target", "logs")
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
+    for name in ("app.py", "requirements.txt"):
+        shutil.copy(REPOSITORY / name, folder / name)
+    shutil.copytree(REPOSITORY / "vendor", folder / "vendor", symlinks=True)
+    # Built layers are known by their content's hash, so they can be shared; without them the test takes a minute more.
+    (folder / "build").mkdir()
+    (REPOSITORY / "build" / "layers").mkdir(parents=True, exist_ok=True)
+    (folder / "build" / "layers").symlink_to(REPOSITORY / "build" / "layers")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    state = tmp_path_factory.mktemp("state")
+    with running_stack(state) as environment:
+        port_base = int(environment["TUGBOAT_LOCAL_PORT_BASE"])
+        snowflake_login.ensure(Stack(port_base=port_base, state=state.resolve()))
+        yield environment
+
+
+def run(command: str, copy: Path, environment: dict[str, str], *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", f"statemachine.{command}", "--stage", "local", *arguments],
+        cwd=copy,
+        env={**os.environ, **environment, "PYTHONPATH": str(copy)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def client(service: str, environment: dict[str, str]) -> object:
+    return boto3.client(
+        service,
+        endpoint_url=environment["AWS_ENDPOINT_URL"],
+        region_name=environment["AWS_REGION"],
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+
+
+def test_a_stage_is_deployed_repeated_destroyed_and_its_data_deleted_last(
+    copy: Path, environment: dict[str, str]
+) -> None:
+    s3 = client("s3", environment)
+    config = (copy / ".chalice" / "config.json").read_text()
+
+    dry = run("deploy", copy, environment, "--dry-run")
+    assert "nothing was changed" in dry
+    assert s3.list_buckets()["Buckets"] == []
+
+    first = run("deploy", copy, environment)
+    assert "training code" in first
+    assert "execute-api" in first
+    functions = client("lambda", environment).list_functions()["Functions"]
+    assert len(functions) == 9
+    assert {function["Runtime"] for function in functions} == {"python3.11"}
+    machine = f"arn:aws:states:us-east-1:{LOCAL.account_id}:stateMachine:{LOCAL.prefix}-pipeline"
+    definition = client("stepfunctions", environment).describe_state_machine(stateMachineArn=machine)[
+        "definition"
+    ]
+    assert f"function:{LOCAL.prefix}-load" in definition
+    assert "${" not in definition
+    streams = client("firehose", environment).list_delivery_streams()["DeliveryStreamNames"]
+    assert set(streams) == {f"{LOCAL.prefix}-events", f"{LOCAL.prefix}-rejected"}
+    assert (copy / ".chalice" / "config.json").read_text() == config, "the clone must stay clean"
+
+    second = run("deploy", copy, environment)
+    assert "unchanged" in second
+    assert "there already" in second
+    assert "published" not in second
+
+    s3.put_object(Bucket=LOCAL.events_bucket(LOCAL.account_id), Key="raw/2026/01/01/00/a.gz", Body=b"kept")
+    destroyed = run("destroy", copy, environment)
+    assert "nothing else is left" in destroyed
+    assert {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]} == BUCKETS
+    assert list((copy / ".chalice" / "deployed").glob("local.json")) == []
+
+    run("deploy", copy, environment)  # takes the buckets up again
+    body = s3.get_object(Bucket=LOCAL.events_bucket(LOCAL.account_id), Key="raw/2026/01/01/00/a.gz")[
+        "Body"
+    ].read()
+    assert body == b"kept"
+    run("destroy", copy, environment, "--delete-data")
+    assert s3.list_buckets()["Buckets"] == []
