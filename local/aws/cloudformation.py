@@ -10,6 +10,7 @@ from typing import Any
 from moto.cloudformation import parsing
 from moto.core.common_models import CloudFormationModel
 from moto.firehose.models import firehose_backends
+from moto.s3.models import FakeBucket, s3_backends
 from moto.stepfunctions import models as stepfunctions_models
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
@@ -100,7 +101,7 @@ def _typed(value: Any) -> Any:
 
 
 def install() -> None:
-    """Makes the parser know the type, and puts state machines where the API looks for them.
+    """Makes the parser know the type, puts state machines where the API looks for them, and lets stacks import buckets.
 
     moto 5.2.5 finds its types as subclasses, once, and keeps the list; and it creates state machines of a stack in the
     backend that only records, while the API uses the one that executes.
@@ -108,3 +109,28 @@ def install() -> None:
     stepfunctions_models.stepfunctions_backends = stepfunctions_parser_backends
     parsing.get_model_list.cache_clear()
     parsing.get_model_map.cache_clear()
+    _import_existing_buckets()
+
+
+def _import_existing_buckets() -> None:
+    """moto 5.2.5 ignores ImportExistingResources, with which a stack takes up a bucket that an earlier one retained.
+
+    The service's emulation restarts with its buckets and without its stacks, so that a deployment after a restart needs
+    the same.
+    """
+    original = FakeBucket.create_from_cloudformation_json.__func__
+
+    def create(
+        cls: type[FakeBucket],
+        resource_name: str,
+        cloudformation_json: Any,
+        account_id: str,
+        region_name: str,
+        **kwargs: Any,
+    ) -> FakeBucket:
+        existing = s3_backends[account_id]["aws"].buckets.get(resource_name)
+        if existing is not None:
+            return existing
+        return original(cls, resource_name, cloudformation_json, account_id, region_name, **kwargs)
+
+    FakeBucket.create_from_cloudformation_json = classmethod(create)

@@ -113,11 +113,6 @@ def _keep_buckets(store: ObjectStore) -> None:
     def create_bucket(
         self: models.S3Backend, bucket_name: str, region_name: str, *args: Any, **kwargs: Any
     ) -> models.FakeBucket:
-        restored = self.buckets.get(bucket_name)
-        if restored is not None and getattr(restored, "restored", False):
-            # The deployment that owns the bucket runs again after a restart: it finds its objects.
-            restored.restored = False
-            return restored
         bucket = create(self, bucket_name, region_name, *args, **kwargs)
         store.add_bucket(bucket_name, {"region": region_name})
         return bucket
@@ -136,7 +131,6 @@ def _restore(store: ObjectStore) -> None:
     s3 = backend()
     for name, about in store.buckets():
         bucket = s3.create_bucket(name, about["region"])
-        bucket.restored = True
         for description in store.objects(name):
             bucket.keys.setlist(description["key"], [_key(store, name, description)])
 

@@ -10,12 +10,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 
-from local import snowflake_login
-from local.environment import Stack
 from local.testing import running_stack
 from statemachine.stages import read_stage
 
@@ -45,10 +44,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    state = tmp_path_factory.mktemp("state")
-    with running_stack(state) as environment:
-        port_base = int(environment["TUGBOAT_LOCAL_PORT_BASE"])
-        snowflake_login.ensure(Stack(port_base=port_base, state=state.resolve()))
+    with running_stack(tmp_path_factory.mktemp("state")) as environment:
         yield environment
 
 
@@ -66,7 +62,7 @@ def run(command: str, copy: Path, environment: dict[str, str], *arguments: str) 
     return done.stdout
 
 
-def client(service: str, environment: dict[str, str]) -> object:
+def client(service: str, environment: dict[str, str]) -> Any:
     return boto3.client(
         service,
         endpoint_url=environment["AWS_ENDPOINT_URL"],
@@ -76,7 +72,7 @@ def client(service: str, environment: dict[str, str]) -> object:
     )
 
 
-def test_a_stage_is_deployed_repeated_destroyed_and_its_data_deleted_last(
+def test_a_stage_is_deployed_twice_and_destroyed_with_its_data_kept(
     copy: Path, environment: dict[str, str]
 ) -> None:
     s3 = client("s3", environment)
@@ -113,10 +109,16 @@ def test_a_stage_is_deployed_repeated_destroyed_and_its_data_deleted_last(
     assert {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]} == BUCKETS
     assert list((copy / ".chalice" / "deployed").glob("local.json")) == []
 
-    run("deploy", copy, environment)  # takes the buckets up again
-    body = s3.get_object(Bucket=LOCAL.events_bucket(LOCAL.account_id), Key="raw/2026/01/01/00/a.gz")[
-        "Body"
-    ].read()
-    assert body == b"kept"
+
+def test_a_later_deployment_takes_the_kept_buckets_up_again_until_data_is_to_go(
+    copy: Path, environment: dict[str, str]
+) -> None:
+    s3 = client("s3", environment)
+    run("deploy", copy, environment)
+    s3.put_object(Bucket=LOCAL.events_bucket(LOCAL.account_id), Key="raw/2026/01/01/00/b.gz", Body=b"kept")
+    run("destroy", copy, environment)
+    run("deploy", copy, environment)
+    found = s3.get_object(Bucket=LOCAL.events_bucket(LOCAL.account_id), Key="raw/2026/01/01/00/b.gz")
+    assert found["Body"].read() == b"kept"
     run("destroy", copy, environment, "--delete-data")
     assert s3.list_buckets()["Buckets"] == []
