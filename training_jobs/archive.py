@@ -93,6 +93,15 @@ def load_card(directory: Path) -> ModelCard:
     return ModelCard(**{field.name: raw[field.name] for field in fields(ModelCard)})
 
 
+def load_golden(directory: Path) -> list[dict[str, Any]]:
+    """Sessions with the answers this model gave when it was written."""
+    try:
+        golden: list[dict[str, Any]] = json.loads((directory / "golden.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArchiveError(f"{directory} has no readable golden.json: train the model again") from error
+    return golden
+
+
 def unpack(path: Path, into: Path) -> Path | None:
     """The model's directory: `path` itself if it holds a model.json, else its model.tar.gz unpacked; None if neither."""
     if (path / "model.json").exists():

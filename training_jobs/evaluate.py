@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from training_jobs import checks as gate
-from training_jobs.archive import ArchiveError, ModelCard, load_card, load_recommender, unpack
+from training_jobs.archive import ArchiveError, ModelCard, load_card, load_golden, load_recommender, unpack
 from training_jobs.data import DataError, read_dataset
 from training_jobs.measure import HeldOut, held_out, measure_baselines, measure_recommender
 from training_jobs.recommend import Recommender
@@ -31,11 +31,18 @@ def evaluate(
     interactions: Path,
     items: Path | None,
     thresholds: Path,
+    *,
+    snapshot_id: str = "",
     override_reason: str = "",
 ) -> dict[str, Any]:
-    """Measure on the held-out day and judge."""
+    """Measure on the held-out day and judge. `snapshot_id`, where given, must be what the candidate learnt from."""
     limits = json.loads(thresholds.read_text("utf-8"))
     card = load_card(candidate_dir)
+    if snapshot_id and card.snapshot_id != snapshot_id:
+        raise ArchiveError(
+            f"the candidate was trained on snapshot {card.snapshot_id}, not {snapshot_id}: "
+            "pass the export that it was trained on"
+        )
     served, _ = load_recommender(candidate_dir)
     candidate, candidate_card = load_recommender(candidate_dir / "holdout")
     data = read_dataset(interactions, items)
@@ -47,7 +54,7 @@ def evaluate(
         measured["champion"] = measure_recommender("champion", champion, held)
 
     probes = gate.probe_sessions(held.cases, data.vocabulary, int(limits["probes"]))
-    golden = json.loads((candidate_dir / "golden.json").read_text("utf-8"))
+    golden = load_golden(candidate_dir)
     found = gate.accuracy_checks(measured, held, limits)
     if champion is None:
         found += [gate.skipped(f"{metric} against champion", note) for metric in ("hr_at_20", "mrr_at_20")]
@@ -86,9 +93,8 @@ def comparable_champion(directory: Path | None, holdout_start_ms: int) -> tuple[
             return load_recommender(directory)[0], f"champion {card.model_version} as served"
         earlier: ModelCard = load_card(directory / "holdout")
         if earlier.trained_until_ms < holdout_start_ms:
-            return load_recommender(directory / "holdout")[
-                0
-            ], f"champion {card.model_version}, its holdout variant"
+            variant = load_recommender(directory / "holdout")[0]
+            return variant, f"champion {card.model_version}, its holdout variant"
     except ArchiveError as error:
         return None, f"the champion is not comparable: {error}"
     return None, f"champion {card.model_version} is not comparable: it has learnt from the held-out day"
@@ -128,6 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--items", type=Path, default=INPUT / "items", help="parquet of the catalogue; may be absent")
     add("--output", type=Path, default=OUTPUT, help="where evaluation.json and evaluation.html go")
     add("--thresholds", type=Path, default=THRESHOLDS, help="bounds of the checks")
+    add("--snapshot-id", default="", help="the export the candidate must have been trained on")
     add("--override-reason", default="", help="publish despite failures; the reason is recorded")
     options = parser.parse_args(argv)
     try:
@@ -145,7 +152,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 options.interactions,
                 items,
                 options.thresholds,
-                options.override_reason.strip(),
+                snapshot_id=options.snapshot_id,
+                override_reason=options.override_reason.strip(),
             )
     except (ArchiveError, DataError) as error:
         print(f"the evaluation could not be made: {error}", file=sys.stderr)

@@ -28,7 +28,7 @@ class EncoderSettings:
     heads: int = 2
     max_length: int = 50
     dropout: float = 0.2
-    item_dropout: float = 0.3
+    embedding_dropout: float = 0.3
     temperature: float = 0.07
     id_dropout: float = 0.1  # share of item ids hidden in training where content can stand in for them
 
@@ -89,7 +89,7 @@ class Encoder(nn.Module):
         self.residual_gate = nn.Parameter(torch.full((dim,), 0.1))
         self.relative = nn.Parameter(torch.zeros(settings.heads, settings.max_length))
         self.position = nn.Parameter(torch.randn(settings.max_length, dim) * 0.02)
-        self.item_dropout = nn.Dropout(settings.item_dropout)
+        self.embedding_dropout = nn.Dropout(settings.embedding_dropout)
         at = torch.arange(settings.max_length)
         self.register_buffer("distance", (at[:, None] - at[None]).clamp(min=0), persistent=False)
         future = torch.where(at[:, None] >= at[None], 0.0, float("-inf"))
@@ -131,7 +131,7 @@ class Encoder(nn.Module):
         batch, length = rows.shape
         unique, inverse = torch.unique(rows, return_inverse=True)
         raw = self.item_vectors(unique)[inverse.view(-1)].view(batch, length, -1)
-        raw = self.item_dropout(raw * (math.sqrt(self.settings.dim) * INPUT_SCALE))
+        raw = self.embedding_dropout(raw * (math.sqrt(self.settings.dim) * INPUT_SCALE))
         x = raw + self.position[:length]
         causal = cast(Tensor, self.causal)[:length, :length]
         relative = self.relative[:, cast(Tensor, self.distance)[:length, :length]]

@@ -7,6 +7,7 @@ what the gate measures on the held-out day; `served` adds that day and is what s
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -67,6 +68,16 @@ def encoder_weights(encoder: Encoder, known: np.ndarray | None = None) -> Encode
     return EncoderWeights(vectors, tensors, encoder.settings.heads, encoder.settings.temperature)
 
 
+def job_digest(data: Dataset, settings: JobSettings, snapshot: str) -> str:
+    """Names a job's checkpoints. The jobs of a tuning job share one directory, and none may take up another's."""
+    digest = hashlib.sha256(json.dumps([asdict(settings), snapshot], sort_keys=True).encode())
+    digest.update("\n".join(data.vocabulary).encode())
+    sessions, content = data.sessions, data.content
+    for array in (sessions.items, sessions.offsets, sessions.times_ms, content.tokens, content.offsets):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
+
+
 def run(
     data: Dataset,
     settings: JobSettings,
@@ -78,6 +89,7 @@ def run(
     log: Log,
 ) -> archive.ModelCard:
     """Train and write the archive. With a checkpoint directory a killed job carries on where it was."""
+    checkpoint = checkpoint / job_digest(data, settings, snapshot) if checkpoint else None
     until = time.monotonic() + settings.max_train_seconds
     items = len(data.vocabulary)
     split = choose_split(data.sessions, settings.holdout_hours)
@@ -194,15 +206,17 @@ def _choose(
     log(
         {
             "stage": "tune",
-            "blend_valid_hr_at_20": metrics.hit_rate(rank, 20),
-            "blend_valid_mrr_at_20": metrics.mrr(rank, 20),
+            "valid_hr_at_20": metrics.hit_rate(rank, 20),
+            "valid_mrr_at_20": metrics.mrr(rank, 20),
             "cases": len(tail),
             "seconds": round(time.monotonic() - began, 1),
         }
     )
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        archive.write_json(kept, asdict(chosen))
+        partial = kept.with_suffix(".partial")
+        archive.write_json(partial, asdict(chosen))
+        partial.replace(kept)
     return chosen
 
 

@@ -20,21 +20,22 @@ from training_jobs.fit import FitSettings
 from training_jobs.model import EncoderSettings
 from training_jobs.pipeline import JobSettings, run
 
-# What SageMaker reads from the log: one regex for each metric printed below. The state machine's training job repeats
-# these (a test compares), and a tuning job picks its objective among them.
+# What SageMaker reads from the log: one regex for each metric printed below. The state machine names the same metrics (a
+# test compares), and a tuning job picks its objective among them. Epochs print the encoder's valid_* figures; the last
+# ones printed are the blend's, once its settings are chosen, so those are a job's final values.
 METRIC_DEFINITIONS = [
-    {"Name": "epoch", "Regex": r"\bepoch=([0-9]+)"},
-    {"Name": "loss", "Regex": r"\bloss=([0-9.eE+-]+)"},
-    {"Name": "events_per_s", "Regex": r"\bevents_per_s=([0-9.eE+-]+)"},
-    {"Name": "valid_hr_at_20", "Regex": r"\svalid_hr_at_20=([0-9.eE+-]+)"},
-    {"Name": "valid_mrr_at_20", "Regex": r"\svalid_mrr_at_20=([0-9.eE+-]+)"},
-    {"Name": "blend_valid_hr_at_20", "Regex": r"\bblend_valid_hr_at_20=([0-9.eE+-]+)"},
-    {"Name": "blend_valid_mrr_at_20", "Regex": r"\bblend_valid_mrr_at_20=([0-9.eE+-]+)"},
-    {"Name": "holdout_hr_at_20", "Regex": r"\bholdout_hr_at_20=([0-9.eE+-]+)"},
-    {"Name": "holdout_mrr_at_20", "Regex": r"\bholdout_mrr_at_20=([0-9.eE+-]+)"},
+    {"Name": name, "Regex": rf"\b{name}=([0-9.eE+-]+)"}
+    for name in (
+        "epoch",
+        "loss",
+        "events_per_s",
+        "valid_hr_at_20",
+        "valid_mrr_at_20",
+        "holdout_hr_at_20",
+        "holdout_mrr_at_20",
+    )
 ]
 
-FAILURE_FILE = Path("/opt/ml/output/failure")
 CHECKPOINT_DIR = Path("/opt/ml/checkpoints")
 
 
@@ -60,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     add("--heads", type=int, default=encoder.heads, help="attention heads; divides --dim")
     add("--max-length", type=int, default=encoder.max_length, help="clicks of a session the encoder looks at")
     add("--dropout", type=float, default=encoder.dropout, help="dropout inside the layers")
-    add("--item-dropout", type=float, default=encoder.item_dropout, help="dropout on item vectors")
+    add("--embedding-dropout", type=float, default=encoder.embedding_dropout, help="dropout on item vectors")
     add("--temperature", type=float, default=encoder.temperature, help="divides cosines in the softmax")
     add(
         "--id-dropout",
@@ -97,7 +98,12 @@ def parser() -> argparse.ArgumentParser:
     add("--items", type=Path, default=_path("SM_CHANNEL_ITEMS", "/opt/ml/input/data/items"))
     add("--model-dir", type=Path, default=_path("SM_MODEL_DIR", "/opt/ml/model"))
     add("--checkpoint-dir", type=Path, default=_path("SM_CHECKPOINT_DIR", str(CHECKPOINT_DIR)))
-    add("--failure-file", type=Path, default=FAILURE_FILE, help="where SageMaker looks for why a job failed")
+    add(
+        "--failure-file",
+        type=Path,
+        default=_failure_file(),
+        help="where SageMaker looks for why a job failed",
+    )
     for action in list(parse._actions):
         # SageMaker users write hyperparameters either way.
         for name in [name for name in action.option_strings if "-" in name[2:]]:
@@ -112,7 +118,7 @@ def settings_of(options: argparse.Namespace) -> JobSettings:
         options.heads,
         options.max_length,
         options.dropout,
-        options.item_dropout,
+        options.embedding_dropout,
         options.temperature,
         options.id_dropout,
     )
@@ -167,6 +173,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(reason, file=sys.stderr)
         return 1
     return 0
+
+
+def _failure_file() -> Path:
+    return _path("SM_OUTPUT_DIR", "/opt/ml/output") / "failure"
 
 
 def _path(variable: str, default: str) -> Path:
