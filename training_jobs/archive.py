@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import json
 import tarfile
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -73,7 +75,7 @@ def load_recommender(directory: Path) -> tuple[Recommender, ModelCard]:
         settings = BlendSettings(
             tuple(blend["knn_weight"]), float(blend["sharpness"]), KnnSettings(**blend["knn"])
         )
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ArchiveError(f"{directory} does not hold a whole model ({error}): train it again") from error
     sizes = {"vocabulary": len(vocabulary), "vectors": len(weights.vectors), "postings": index.items}
     if len({card.items, *sizes.values()}) > 1:
@@ -88,8 +90,12 @@ def load_card(directory: Path) -> ModelCard:
         raw = json.loads((directory / "model.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ArchiveError(f"{directory} has no readable model.json: is this a model archive?") from error
-    if raw.get("format") != FORMAT:
-        raise ArchiveError(f"{directory} has format {raw.get('format')}, this code reads {FORMAT}")
+    found = raw.get("format") if isinstance(raw, dict) else None
+    if found != FORMAT:
+        raise ArchiveError(f"{directory} has format {found}, this code reads {FORMAT}: train it again")
+    missing = [field.name for field in fields(ModelCard) if field.name not in raw]
+    if missing:
+        raise ArchiveError(f"{directory}/model.json has no {', '.join(missing)}: train the model again")
     return ModelCard(**{field.name: raw[field.name] for field in fields(ModelCard)})
 
 
@@ -110,8 +116,11 @@ def unpack(path: Path, into: Path) -> Path | None:
     if not packed.exists():
         return None
     into.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(packed, "r:gz") as tar:
-        tar.extractall(into, filter="data")
+    try:
+        with tarfile.open(packed, "r:gz") as tar:
+            tar.extractall(into, filter="data")
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        raise ArchiveError(f"{packed} cannot be unpacked ({error}): was it copied whole?") from error
     return into
 
 

@@ -21,6 +21,7 @@ Float64 = NDArray[np.float64]
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+_YEAR_1973_MS = 10**11
 
 
 class DataError(ValueError):
@@ -98,11 +99,33 @@ def ragged_rows(offsets: Int64, rows: Int64) -> tuple[Int64, Int64]:
 
 
 def pack(
-    session_codes: NDArray[Any], items: NDArray[Any], times_ms: Int64, position: NDArray[Any]
+    session_codes: NDArray[Any],
+    items: NDArray[Any],
+    times_ms: Int64,
+    position: NDArray[Any],
+    *,
+    strict: bool = False,
 ) -> Sessions:
-    """Group events by session, order them by `position`, and order sessions by their last event."""
+    """Group events by session, order them by `position`, and order sessions by their last event.
+
+    `strict` raises a DataError where a session has a position twice, or where time runs backwards in it.
+    """
     order = np.lexsort((position, session_codes))
     codes, items, times_ms = session_codes[order], items[order], times_ms[order]
+    if strict:
+        same, places = codes[1:] == codes[:-1], position[order]
+        twice = int((same & (places[1:] == places[:-1])).sum())
+        if twice:
+            raise DataError(
+                f"{twice} interactions stand at a POSITION that their session has already: "
+                "two exports under one prefix? Export again under a new one"
+            )
+        back = int((same & (times_ms[1:] < times_ms[:-1])).sum())
+        if back:
+            raise DataError(
+                f"{back} interactions are earlier than the one before them in their session, so that no cut in time "
+                "holds: POSITION must follow EVENT_TIME_MS, look at training.training_interactions"
+            )
     starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.zeros(0, np.int64)
     offsets = np.r_[starts, len(codes)].astype(np.int64)
     packed = Sessions(items.astype(np.int32), offsets, times_ms.astype(np.int64))
@@ -137,12 +160,21 @@ class ItemContent:
 
 
 @dataclass(frozen=True)
+class Catalogue:
+    """Price (NaN where unknown) and code of the category (-1 where unknown) of each row of the vocabulary."""
+
+    prices: Float64
+    categories: Int64
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A snapshot as training sees it. `vocabulary[row]` is the shop's item id."""
 
     sessions: Sessions
     vocabulary: list[str]
     content: ItemContent
+    catalogue: Catalogue | None = None
 
 
 def no_content(items: int) -> ItemContent:
@@ -158,39 +190,50 @@ def read_dataset(interactions_dir: Path, items_dir: Path | None) -> Dataset:
         raise DataError(
             f"no interactions in {interactions_dir}: look at training.training_interactions and the export"
         )
-    item_codes, vocabulary = _encode(columns["ITEM_ID"])
-    session_codes, _ = _encode(columns["SESSION_KEY"])
-    shop_codes, shops = _encode(columns["SHOP_ID"])
+    item_codes, vocabulary = _encode(columns["ITEM_ID"], "ITEM_ID")
+    session_codes, _ = _encode(columns["SESSION_KEY"], "SESSION_KEY")
+    shop_codes, shops = _encode(columns["SHOP_ID"], "SHOP_ID")
     sessions = pack(
         session_codes.astype(np.int64) * len(shops) + shop_codes,
         item_codes,
-        _integers(columns["EVENT_TIME_MS"]),
-        _integers(columns["POSITION"]),
+        _times_ms(columns["EVENT_TIME_MS"]),
+        _integers(columns["POSITION"], "POSITION"),
+        strict=True,
     )
     if items_dir is None or not any(items_dir.rglob("*.parquet")):
         return Dataset(sessions, vocabulary, no_content(len(vocabulary)))
-    vocabulary, content = _read_catalogue(items_dir, vocabulary)
-    return Dataset(sessions, vocabulary, content)
+    vocabulary, content, catalogue = _read_catalogue(items_dir, vocabulary)
+    return Dataset(sessions, vocabulary, content, catalogue)
 
 
-def _read_catalogue(items_dir: Path, vocabulary: list[str]) -> tuple[list[str], ItemContent]:
+def _read_catalogue(items_dir: Path, vocabulary: list[str]) -> tuple[list[str], ItemContent, Catalogue]:
     columns = _read_columns(items_dir, ("ITEM_ID", "ITEM_NAME", "ITEM_CATEGORY", "ITEM_BRAND", "PRICE"))
+    for name in ("ITEM_ID", "ITEM_NAME", "ITEM_CATEGORY", "ITEM_BRAND"):
+        columns[name] = _text(columns[name], name)
     known = {item: row for row, item in enumerate(vocabulary)}
     listed = columns["ITEM_ID"].to_pylist()
     new = sorted({item for item in listed if item is not None and item not in known})
     vocabulary = vocabulary + new
     known.update({item: row for row, item in enumerate(vocabulary)})
     rows = [known[item] if item is not None else -1 for item in listed]
-    prices = np.array([np.nan if p is None else float(p) for p in columns["PRICE"].to_pylist()], np.float64)
+    prices = _floats(columns["PRICE"], "PRICE")
+    categories = columns["ITEM_CATEGORY"].to_pylist()
     content = content_tokens(
         rows,
         columns["ITEM_NAME"].to_pylist(),
-        columns["ITEM_CATEGORY"].to_pylist(),
+        categories,
         columns["ITEM_BRAND"].to_pylist(),
         prices,
         len(vocabulary),
     )
-    return vocabulary, content
+    price_of, category_of = np.full(len(vocabulary), np.nan), np.full(len(vocabulary), -1, np.int64)
+    codes: dict[str, int] = {}
+    for at, row in enumerate(rows):
+        if row >= 0:
+            price_of[row] = prices[at]
+            if categories[at]:
+                category_of[row] = codes.setdefault(categories[at], len(codes))
+    return vocabulary, content, Catalogue(price_of, category_of)
 
 
 def content_tokens(
@@ -248,9 +291,10 @@ def choose_split(sessions: Sessions, holdout_hours: float, minimum_share: float 
 
     Where so short a time holds fewer than `minimum_share` of all sessions, the cut moves back until it does.
     """
-    if len(sessions) < 20:
+    usable = int((sessions.lengths >= 2).sum())
+    if usable < 20:
         raise DataError(
-            f"only {len(sessions)} sessions with two or more items: at least 20 are needed; export more days"
+            f"only {usable} sessions with two or more items: at least 20 are needed; export more days"
         )
     ends, starts = sessions.ends_ms, np.sort(sessions.starts_ms)
     last_ms = int(ends.max()) + 1
@@ -291,41 +335,91 @@ def _read_columns(directory: Path, wanted: Sequence[str]) -> dict[str, Any]:
         raise DataError(f"no parquet file under {directory}: is the channel's S3 prefix the export's?")
     chunks: dict[str, list[Any]] = {name: [] for name in wanted}
     for file in files:
-        table = pq.read_table(file)
-        by_name = {name.upper(): name for name in table.column_names}
+        try:
+            parquet = pq.ParquetFile(file)
+            by_name = {name.upper(): name for name in parquet.schema_arrow.names}
+            absent = [name for name in wanted if name not in by_name]
+            if absent:
+                raise DataError(
+                    f"{file.name} has no column {', '.join(absent)}, only {', '.join(sorted(by_name))}: "
+                    "export the tables of sql/models/training as they are"
+                )
+            table = parquet.read(columns=[by_name[name] for name in wanted])
+        except pa.ArrowException as error:
+            raise DataError(f"{file} cannot be read as parquet ({error}): export again") from error
         for name in wanted:
-            if name not in by_name:
-                raise DataError(f"{file.name} has no column {name}, only {', '.join(sorted(by_name))}")
             chunks[name].extend(table.column(by_name[name]).chunks)
-    return {name: _join(pa, parts) for name, parts in chunks.items()}
+    return {name: _join(pa, parts, name) for name, parts in chunks.items()}
 
 
-def _join(pa: Any, parts: list[Any]) -> Any:
+def _join(pa: Any, parts: list[Any], name: str) -> Any:
     if not parts:
         return pa.chunked_array([], type=pa.string())
     kind = next((part.type for part in parts if not pa.types.is_null(part.type)), parts[0].type)
-    return pa.chunked_array([part.cast(kind) for part in parts], type=kind)
+    return pa.chunked_array([_cast(part, kind, name) for part in parts], type=kind)
 
 
-def _encode(column: Any) -> tuple[Int32, list[str]]:
+def _cast(column: Any, kind: Any, name: str) -> Any:
+    import pyarrow as pa
+
+    try:
+        return column.cast(kind)
+    except pa.ArrowException as error:
+        raise DataError(
+            f"column {name} is {column.type} where {kind} is needed ({error}): "
+            "look at the column types of functions/export"
+        ) from error
+
+
+def _text(column: Any, name: str) -> Any:
+    import pyarrow as pa
+
+    return _cast(column, pa.string(), name)
+
+
+def _encode(column: Any, name: str) -> tuple[Int32, list[str]]:
     """Codes and sorted names of a text column: sorted, so that the same data gives the same rows in any file order."""
     import pyarrow as pa
 
-    encoded = column.cast(pa.string()).combine_chunks().dictionary_encode()
+    encoded = _text(column, name).combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
     names = encoded.dictionary.to_pylist()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     if (codes < 0).any():
-        raise DataError("an id is null in the training data: look at the not_null tests of training/")
+        raise DataError(f"{name} is null in the training data: look at the not_null tests of training/")
     order = np.argsort(np.array(names, dtype=object), kind="stable")
     rank = np.empty(len(names), np.int32)
     rank[order] = np.arange(len(names), dtype=np.int32)
     return rank[codes], [str(names[at]) for at in order]
 
 
-def _integers(column: Any) -> Int64:
+def _integers(column: Any, name: str) -> Int64:
     import pyarrow as pa
 
-    values = column.cast(pa.int64()).combine_chunks().to_numpy(zero_copy_only=False)
+    kind = column.type
+    if not (pa.types.is_integer(kind) or pa.types.is_decimal(kind) or pa.types.is_floating(kind)):
+        raise DataError(
+            f"column {name} is {kind}, must be a whole number: look at the column types of functions/export"
+        )
+    if column.null_count:
+        raise DataError(f"{name} is null in the training data: look at the not_null tests of training/")
+    values = _cast(column, pa.int64(), name).combine_chunks().to_numpy(zero_copy_only=False)
     return np.asarray(values, dtype=np.int64)
+
+
+def _floats(column: Any, name: str) -> Float64:
+    import pyarrow as pa
+
+    values = _cast(column, pa.float64(), name).combine_chunks().to_numpy(zero_copy_only=False)
+    return np.array(values, dtype=np.float64)
+
+
+def _times_ms(column: Any) -> Int64:
+    times = _integers(column, "EVENT_TIME_MS")
+    if len(times) and not _YEAR_1973_MS <= int(times.min()) <= int(times.max()) <= 1000 * _YEAR_1973_MS:
+        raise DataError(
+            f"EVENT_TIME_MS goes from {times.min()} to {times.max()}: it must be in milliseconds since 1970, "
+            "not in seconds or microseconds"
+        )
+    return times

@@ -49,7 +49,8 @@ def evaluate(
     held = held_out(data, card.holdout_start_ms)
 
     measured = measure_baselines(held) | {"candidate": measure_recommender("candidate", candidate, held)}
-    champion, note = comparable_champion(champion_dir, card.holdout_start_ms)
+    with tempfile.TemporaryDirectory() as scratch:
+        champion, note = comparable_champion(champion_dir, Path(scratch), card.holdout_start_ms)
     if champion is not None:
         measured["champion"] = measure_recommender("champion", champion, held)
 
@@ -83,11 +84,14 @@ def evaluate(
     }
 
 
-def comparable_champion(directory: Path | None, holdout_start_ms: int) -> tuple[Recommender | None, str]:
+def comparable_champion(
+    directory: Path | None, scratch: Path, holdout_start_ms: int
+) -> tuple[Recommender | None, str]:
     """The champion in a variant that has not seen the held-out day, and a sentence on which one, or why none."""
-    if directory is None:
-        return None, "there is no champion yet"
     try:
+        directory = unpack(directory, scratch / "champion") if directory else None
+        if directory is None:
+            return None, "there is no champion yet"
         card = load_card(directory)
         if card.trained_until_ms < holdout_start_ms:
             return load_recommender(directory)[0], f"champion {card.model_version} as served"
@@ -142,13 +146,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             candidate = unpack(options.candidate, Path(scratch) / "candidate")
             if candidate is None:
                 raise ArchiveError(f"no model.tar.gz in {options.candidate}: did the training job finish?")
-            champion = (
-                unpack(options.champion, Path(scratch) / "champion") if options.champion.is_dir() else None
-            )
             items = options.items if options.items.is_dir() else None
             result = evaluate(
                 candidate,
-                champion,
+                options.champion if options.champion.is_dir() else None,
                 options.interactions,
                 items,
                 options.thresholds,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import pickle
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training_jobs.data import Float32, Int64, Sessions
+from training_jobs.data import DataError, Float32, Int64, Sessions
 from training_jobs.model import Encoder, sampled_loss
 
 _WINDOW_BATCHES = 20
@@ -82,15 +84,15 @@ def fit(
 ) -> int:
     """Train in place and return the number of epochs run. `stage` names this fit in its checkpoint and its seeds.
 
-    The epochs planned are cut after the first one to what `deadline_s` (seconds from now) allows, so that the
-    learning rate still comes down to its end.
+    After each epoch those planned are cut to what `deadline_s` (seconds from now) still allows at the pace so far; the
+    learning rate comes down to its end all the same. One epoch is always run.
     """
     device = encoder.item.weight.device
     start, length, session = windows(sessions, encoder.settings.max_length)
     usable = length >= 2
     start, length, session = start[usable], length[usable], session[usable]
     if len(start) == 0:
-        raise ValueError("no session with two items to learn from: check the date range of the export")
+        raise DataError("no session with two items to learn from: check the date range of the export")
     weights = _recency_weights(sessions, settings.recency_days)[session]
     pool = torch.from_numpy(np.unique(sessions.items).astype(np.int64)).to(device)
     optimiser = torch.optim.AdamW(
@@ -101,7 +103,8 @@ def fit(
         fused=True,
     )
     steps_an_epoch = math.ceil(len(start) / settings.batch_sessions)
-    epoch, epochs, spent_s = _restore(checkpoint, stage, encoder, optimiser) or (0, settings.epochs, 0.0)
+    epoch, epochs = _restore(checkpoint, stage, encoder, optimiser) or (0, settings.epochs)
+    started, already = clock(), epoch
     low_precision = device.type == "cuda"
     while epoch < epochs:
         began = clock()
@@ -137,13 +140,14 @@ def fit(
             events += count
         epoch += 1
         seconds = clock() - began
-        spent_s += seconds
-        if epoch == 1 and math.isfinite(deadline_s):
-            epochs = max(1, min(epochs, int(deadline_s / max(seconds, 1e-6))))
+        if math.isfinite(deadline_s):
+            spent_s = clock() - started
+            pace_s = max(spent_s / (epoch - already), 1e-6)
+            epochs = min(epochs, epoch + max(0, int((deadline_s - spent_s) / pace_s)))
         mean_loss = float(total) / max(events, 1)
         if not math.isfinite(mean_loss):
             raise ArithmeticError(f"the loss is {mean_loss} in epoch {epoch}: lower the learning rate")
-        _save(checkpoint, stage, encoder, optimiser, (epoch, epochs, spent_s))
+        _save(checkpoint, stage, encoder, optimiser, (epoch, epochs))
         on_epoch(Epoch(epoch, epochs, mean_loss, events, seconds))
     encoder.eval()
     return epochs
@@ -194,7 +198,7 @@ def _save(
     stage: str,
     encoder: Encoder,
     optimiser: torch.optim.Optimizer,
-    progress: tuple[int, int, float],
+    progress: tuple[int, int],
 ) -> None:
     if checkpoint is None:
         return
@@ -207,12 +211,17 @@ def _save(
 
 def _restore(
     checkpoint: Path | None, stage: str, encoder: Encoder, optimiser: torch.optim.Optimizer
-) -> tuple[int, int, float] | None:
+) -> tuple[int, int] | None:
+    """Epochs done and planned as of the checkpoint. One that cannot be read (a copy cut short) counts as none."""
     path = checkpoint / f"{stage}.pt" if checkpoint else None
     if path is None or not path.exists():
         return None
-    state: dict[str, Any] = torch.load(path, weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+        epoch, epochs = state["progress"]
+    except (OSError, EOFError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        print(f"{path} cannot be read, starting {stage} anew: {error}", file=sys.stderr)
+        return None
     encoder.load_state_dict(state["encoder"])
     optimiser.load_state_dict(state["optimiser"])
-    epoch, epochs, spent_s = state["progress"]
-    return int(epoch), int(epochs), float(spent_s)
+    return int(epoch), int(epochs)

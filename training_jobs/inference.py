@@ -42,19 +42,19 @@ def model_fn(model_dir: str) -> Model:
     return Model(recommender, card.model_version, threading.Lock())
 
 
-def input_fn(body: str | bytes, content_type: str = "application/json") -> Query:
+def input_fn(body: str | bytes, content_type: str | None = "application/json") -> Query:
     """Read and check a request."""
-    if content_type.split(";")[0].strip().lower() not in ("application/json", ""):
+    if (content_type or "").split(";")[0].strip().lower() not in ("application/json", ""):
         raise ValueError(f"content type {content_type!r} is not supported: send application/json")
     try:
         raw = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"the body is not JSON: {error}") from error
     if not isinstance(raw, dict):
         raise ValueError('the body must be an object such as {"items": ["a", "b"], "k": 20}')
     k = raw.get("k", DEFAULT_K)
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_K:
-        raise ValueError(f"k must be a whole number from 1 to {MAX_K}, not {k!r}")
+        raise ValueError(f"k must be a whole number from 1 to {MAX_K}, not {repr(k)[:40]}")
     return Query(_ids(raw, "items", MAX_ITEMS), k, _ids(raw, "exclude", MAX_EXCLUDE))
 
 

@@ -87,8 +87,6 @@ def measure_recommender(name: str, recommender: Recommender, held: HeldOut) -> M
     """Rank with a model whose vocabulary may differ from the snapshot's: what it does not know, it cannot hit."""
     vocabulary = held.data.vocabulary
     row_of = np.array([recommender.rows.get(item, -1) for item in vocabulary], np.int64)
-    back = np.full(len(recommender.vocabulary), -1, np.int64)
-    back[row_of[row_of >= 0]] = np.flatnonzero(row_of >= 0)
 
     def score(prefixes: Sequence[Int32]) -> Float32:
         known = []

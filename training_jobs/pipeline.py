@@ -52,7 +52,7 @@ Log = Callable[[dict[str, float | int | str]], None]
 
 
 def encoder_weights(encoder: Encoder, known: np.ndarray | None = None) -> EncoderWeights:
-    """The encoder for numpy. Items outside `known` that no content speaks for get a zero vector: never recommended."""
+    """The encoder for numpy. Items outside `known` that no content speaks for get a zero vector: they come last."""
     encoder.eval()
     with torch.no_grad():
         vectors = encoder.all_item_vectors().float().cpu().numpy().copy()
@@ -110,7 +110,8 @@ def run(
 
     pace = _fit_stage(encoder, learn, settings.fit, settings, "learn", until, 0.45, checkpoint, tail, log)
     weights = encoder_weights(encoder, _seen(learn, items))
-    chosen = _choose(weights, learn, tail, items, settings, checkpoint, log)
+    tune_s = max(1.0, min(settings.tune_seconds, 0.3 * (until - time.monotonic())))
+    chosen = _choose(weights, learn, tail, items, tune_s, checkpoint, log)
 
     refit = replace(settings.fit, epochs=settings.refit_epochs, learning_rate=settings.refit_learning_rate)
     known = learn
@@ -189,7 +190,7 @@ def _choose(
     learn: Sessions,
     tail: Cases,
     items: int,
-    settings: JobSettings,
+    tune_s: float,
     checkpoint: Path | None,
     log: Log,
 ) -> BlendSettings:
@@ -201,7 +202,7 @@ def _choose(
     began = time.monotonic()
     index = build_index(learn, items)
     floor = baselines.popularity(learn, items, POPULARITY_HALF_LIFE_DAYS)
-    knn, _ = tune.tune_knn(index, tail, floor, deadline_s=settings.tune_seconds)
+    knn, _ = tune.tune_knn(index, tail, floor, deadline_s=tune_s)
     chosen, rank = tune.tune_blend(weights, index, knn, tail)
     log(
         {

@@ -54,6 +54,7 @@ class Recommender:
         self._knn = KnnScorer(index, settings.knn)
         self._popular: Float32 = popularity.astype(np.float32)
         self._floor: Float32 = (popularity * _FLOOR).astype(np.float32)
+        self._silent = ~weights.vectors.any(axis=1)  # neither clicks nor content say where these items stand
 
     def scores(self, prefixes: Sequence[Int32]) -> Float32:
         """Scores of all items, one row for each prefix of known rows; an empty prefix is given popularity."""
@@ -65,6 +66,7 @@ class Recommender:
         blended = probabilities(self.weights, asked, self.settings.sharpness)
         share = np.array([self.settings.knn_weight[bucket] for bucket in length_buckets(asked)], np.float32)
         blended *= (1.0 - share)[:, None]
+        blended[:, self._silent] = 0.0
         blended += self._floor
         for row, prefix in enumerate(asked):
             if share[row] > 0:

@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
@@ -39,11 +40,22 @@ METRIC_DEFINITIONS = [
 CHECKPOINT_DIR = Path("/opt/ml/checkpoints")
 
 
+class SettingsError(ValueError):
+    """A hyperparameter cannot be used; the message names it."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises instead of leaving the process, so that SageMaker is told the reason in the failure file."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(f"{message} (see python -m training_jobs.train --help)")
+
+
 def parser() -> argparse.ArgumentParser:
     """Hyperparameters (SageMaker passes each as --name value) and the container's paths."""
     env = os.environ
     fit, encoder, job = FitSettings(), EncoderSettings(), JobSettings()
-    parse = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parse = _Parser(prog="training_jobs.train", description=__doc__, allow_abbrev=False)
     add = parse.add_argument
     add("--epochs", type=int, default=fit.epochs, help="passes over the sessions before the validation tail")
     add("--batch-sessions", type=int, default=fit.batch_sessions, help="sessions in a step")
@@ -111,7 +123,38 @@ def parser() -> argparse.ArgumentParser:
     return parse
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Refuse in a sentence what would otherwise fail deep inside, or silently train nothing."""
+    for name, low, high in (
+        ("epochs", 1, 10_000),
+        ("batch_sessions", 1, 2**20),
+        ("learning_rate", 1e-8, 10.0),
+        ("negatives", 1, 2**24),
+        ("weight_decay", 0.0, 10.0),
+        ("recency_days", 0.0, 1e6),
+        ("dim", 2, 8192),
+        ("layers", 0, 64),
+        ("heads", 1, 64),
+        ("max_length", 1, 4096),
+        ("dropout", 0.0, 0.95),
+        ("embedding_dropout", 0.0, 0.95),
+        ("temperature", 1e-3, 100.0),
+        ("id_dropout", 0.0, 0.95),
+        ("refit_epochs", 0, 10_000),
+        ("refit_learning_rate", 1e-8, 10.0),
+        ("holdout_hours", 0.01, 1e5),
+        ("seed", 0, 2**32 - 1),
+        ("tune_seconds", 0.0, 1e6),
+    ):
+        value = getattr(options, name)
+        if not low <= value <= high:  # NaN, too
+            raise SettingsError(f"{name} is {value}, must be from {low:g} to {high:g}")
+    if options.dim % options.heads:
+        raise SettingsError(f"dim {options.dim} is no multiple of heads {options.heads}: change one of them")
+
+
 def settings_of(options: argparse.Namespace) -> JobSettings:
+    _check(options)
     encoder = EncoderSettings(
         options.dim,
         options.layers,
@@ -149,8 +192,11 @@ def log_metrics(values: dict[str, float | int | str]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    options = parser().parse_args(argv)
+    failure_file = _failure_file()
     try:
+        options = parser().parse_args(argv)
+        failure_file = options.failure_file
+        settings = settings_of(options)
         if options.threads > 0:
             torch.set_num_threads(options.threads)
         items = options.items if options.items.is_dir() else None
@@ -158,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         log_metrics({"stage": "data", "sessions": len(data.sessions), "items": len(data.vocabulary)})
         run(
             data,
-            settings_of(options),
+            settings,
             options.model_dir,
             _writable(options.checkpoint_dir),
             version=options.model_version,
@@ -167,9 +213,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except Exception as error:
         # SageMaker shows this file as the job's FailureReason; anything not foreseen brings its traceback along.
-        foreseen = isinstance(error, DataError)
+        foreseen = isinstance(error, DataError | SettingsError)
         reason = str(error) if foreseen else f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
-        _write_failure(options.failure_file, reason)
+        _write_failure(failure_file, reason)
         print(reason, file=sys.stderr)
         return 1
     return 0

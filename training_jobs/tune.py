@@ -93,6 +93,8 @@ def tune_blend(
     weights: EncoderWeights, index: KnnIndex, knn: KnnSettings, cases: Cases, *, exclude_current: bool = True
 ) -> tuple[BlendSettings, Int64]:
     """The best share of kNN for each bucket of session lengths, shrunk towards the best single share."""
+    if len(cases) == 0:
+        return BlendSettings(knn=knn), np.zeros(0, np.int64)
     scorer = KnnScorer(index, knn)
     best: tuple[float, BlendSettings, Int64] | None = None
     for sharpness in (1.0, 1.5):

@@ -1,0 +1,47 @@
+"""One small shop and one model trained on it, shared by the tests of the archive, the gate and the endpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.unit.training_jobs import shop
+from training_jobs.data import Dataset, read_dataset
+from training_jobs.fit import FitSettings
+from training_jobs.model import EncoderSettings
+from training_jobs.pipeline import JobSettings, run
+
+SMALL = JobSettings(
+    EncoderSettings(dim=24, layers=1, heads=2, max_length=10, dropout=0.1, embedding_dropout=0.1),
+    FitSettings(epochs=4, batch_sessions=32, learning_rate=4e-3),
+    tune_seconds=2.0,
+)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A snapshot's channels, what is in them, the model learnt from them, and what the job printed."""
+
+    interactions: Path
+    items: Path
+    data: Dataset
+    model_dir: Path
+    log: list[dict[str, float | int | str]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    root = tmp_path_factory.mktemp("shop")
+    interactions, items = shop.write_shop(root)
+    data = read_dataset(interactions, items)
+    log: list[dict[str, float | int | str]] = []
+    run(data, SMALL, root / "model", None, version="m1", snapshot="snap-1", log=log.append)
+    return Trained(interactions, items, data, root / "model", log)
