@@ -289,7 +289,8 @@ class Split:
 def choose_split(sessions: Sessions, holdout_hours: float, minimum_share: float = 0.02) -> Split:
     """The last `holdout_hours` are held out, and as much again before them is the validation tail.
 
-    Where so short a time holds fewer than `minimum_share` of all sessions, the cut moves back until it does.
+    Where so short a time holds fewer than `minimum_share` of all sessions, the cut moves back until it does. Where it
+    leaves less than a third of them to learn from, the last fifth is held out instead.
     """
     usable = int((sessions.lengths >= 2).sum())
     if usable < 20:
@@ -301,8 +302,8 @@ def choose_split(sessions: Sessions, holdout_hours: float, minimum_share: float 
     wanted = max(5, int(np.ceil(minimum_share * len(sessions))))
     holdout_ms = min(last_ms - int(holdout_hours * HOUR_MS), int(starts[-wanted]))
     earlier = np.sort(sessions.starts_ms[ends < holdout_ms])
-    if len(earlier) < 2 * wanted:
-        holdout_ms = int(starts[-max(1, len(starts) // 10)])
+    if len(earlier) < max(2 * wanted, len(sessions) // 3):
+        holdout_ms = int(starts[-max(1, len(starts) // 5)])
         earlier = np.sort(sessions.starts_ms[ends < holdout_ms])
         wanted = max(1, len(earlier) // 10)
     if len(earlier) < 10:
