@@ -75,7 +75,8 @@ def collect_batch(
     except RequestRefused as refusal:
         text = body[:REFUSED_PAYLOAD_MAX_CHARACTERS].decode("utf-8", "replace")
         whole = Refusal(None, None, refusal.reason.value, refusal.message)
-        _keep_refused([(whole, text)], "events", request_id, received_at_ms, settings, storage)
+        timing = Timing(received_at_ms)
+        _keep_refused([(whole, text)], timing, "events", origin, request_id, settings, storage)
         raise
     timing = Timing(received_at_ms, batch.sent_at_ms)
     return _collect(batch.events, timing, "events", origin, request_id, settings, storage)
@@ -131,16 +132,17 @@ def _collect(
             lines, settings.events_stream, RAW_PREFIX, settings.events_bucket, storage.firehose, storage.s3
         )
     if refused:
-        _keep_refused(refused, source, request_id, timing.received_at_ms, settings, storage)
+        _keep_refused(refused, timing, source, origin, request_id, settings, storage)
     log.info("events collected", source=source, accepted=len(lines), refused=len(refused))
     return Collected(len(lines), [refusal for refusal, _ in refused])
 
 
 def _keep_refused(
     refused: list[tuple[Refusal, Any]],
+    timing: Timing,
     source: str,
+    origin: Origin,
     request_id: str,
-    received_at_ms: int,
     settings: CollectSettings,
     storage: Storage,
 ) -> None:
@@ -151,7 +153,10 @@ def _keep_refused(
             "payload": json.dumps(payload)[:REFUSED_PAYLOAD_MAX_CHARACTERS],
             "source": source,
             "request_id": request_id,
-            "received_at_ms": received_at_ms,
+            # With these a replay makes the event what it would have been.
+            "received_at_ms": timing.received_at_ms,
+            "sent_at_ms": timing.sent_at_ms,
+            **origin._asdict(),
         }
         lines.append(json.dumps(record, separators=(",", ":")).encode() + b"\n")
     deliver(

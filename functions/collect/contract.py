@@ -98,9 +98,12 @@ def line(event: dict[str, Any]) -> bytes:
     """The event as one line of JSON in UTF-8.
 
     Raises:
-        RequestRefused: the event is larger than `EVENT_MAX_BYTES`, or its text is no valid Unicode.
+        RequestRefused: the event is larger than `EVENT_MAX_BYTES`, or its text is no valid Unicode, or a number is none.
     """
-    text = json.dumps(_without_nul(event), ensure_ascii=False, separators=(",", ":"))
+    try:
+        text = json.dumps(_without_nul(event), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        raise RequestRefused(Reason.FIELD_INVALID, "a number is NaN or infinite, which is no JSON") from None
     try:
         encoded = text.encode() + b"\n"
     except UnicodeEncodeError:

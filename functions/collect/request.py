@@ -1,6 +1,7 @@
 """What a request carries: a batch of events in a body, or one event in the pixel's query string."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
@@ -8,6 +9,8 @@ from functions.errors import Reason, RequestRefused
 
 BODY_MAX_BYTES = 1_048_576
 EVENTS_MAX = 500
+# A batch of the contract has four levels; a definite limit, where the parser's own depends on who calls it.
+DEPTH_MAX = 32
 PIXEL_NUMBERS: dict[str, type] = {"client_time_ms": int, "schema_version": int, "value": float}
 PIXEL_ITEM_NUMBERS: dict[str, type] = {"price": float, "quantity": int}
 PIXEL_ITEM_FIELDS = ("item_id", "item_name", "item_category", "item_brand", "price", "quantity")
@@ -41,6 +44,8 @@ def parse_batch(body: bytes) -> Batch:
         parsed = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise RequestRefused(Reason.BODY_NOT_JSON, f"the body is not JSON: {str(error)[:200]}") from None
+    if _is_deeper_than(DEPTH_MAX, parsed):
+        raise RequestRefused(Reason.BODY_NOT_JSON, f"the body is nested deeper than {DEPTH_MAX} levels")
     sent_at_ms: Any = None
     if isinstance(parsed, dict) and "events" in parsed:
         events, sent_at_ms = parsed["events"], parsed.get("sent_at_ms")
@@ -64,12 +69,29 @@ def parse_batch(body: bytes) -> Batch:
     return Batch(events, sent_at_ms)
 
 
+def _is_deeper_than(levels: int, value: Any) -> bool:
+    """Whether objects and arrays lie in each other more than `levels` deep."""
+    containers = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels):
+        containers = [
+            inner
+            for container in containers
+            for inner in (container.values() if isinstance(container, dict) else container)
+            if isinstance(inner, dict | list)
+        ]
+        if not containers:
+            return False
+    return True
+
+
 def _number(text: str, kind: type) -> Any:
     """`text` as a number; as it is when it is none, so that the contract names the field in its refusal."""
     try:
-        return kind(text)
+        number = kind(text)
     except ValueError:
         return text
+    # Python reads "nan" and "inf" as floats, JSON has no such numbers.
+    return text if isinstance(number, float) and not math.isfinite(number) else number
 
 
 def parse_pixel(query: Mapping[str, str], request_id: str, received_at_ms: int) -> dict[str, Any]:

@@ -98,6 +98,7 @@ def test_a_bad_event_is_refused_with_its_reason(changes: dict[str, Any], reason:
         (b"\xff\xfe\x00", Reason.BODY_NOT_JSON),
         (b'{"events": NaN}', Reason.BODY_NOT_JSON),
         (b"[" * 100_000, Reason.BODY_NOT_JSON),
+        (b"[" * 33 + b"]" * 33, Reason.BODY_NOT_JSON),
         (b'{"events": []}', Reason.BODY_NOT_A_BATCH),
         (b"3", Reason.BODY_NOT_A_BATCH),
         (b'{"events": [{}], "sent_at_ms": "soon"}', Reason.BODY_NOT_A_BATCH),
@@ -206,3 +207,20 @@ def test_a_pixel_with_a_bad_number_is_refused_and_kept() -> None:
 def test_the_gif_is_a_gif_and_plain_ascii() -> None:
     assert GIF.startswith("GIF89a")
     assert GIF.isascii()
+
+
+@pytest.mark.parametrize("price", ["nan", "NaN", "inf", "-inf", "1e999"])
+def test_a_number_that_json_does_not_have_never_reaches_a_raw_file(price: str) -> None:
+    firehose = FakeFirehose()
+    query = {"shop_id": "demo", "client_id": "c1", "event_name": "view_item", "item_id": "i9", "price": price}
+    collected = collect_pixel(query, ORIGIN, "request-2", SETTINGS, Storage(firehose, FakeS3()), NOW_MS)
+    assert [refusal.reason for refusal in collected.refused] == ["field_invalid"]
+    assert firehose.lines("events") == []
+
+
+def test_a_refused_event_keeps_what_a_replay_must_know_of_its_request() -> None:
+    firehose = FakeFirehose()
+    send([event(event_name="dance")], firehose, sent_at_ms=NOW_MS - 50)
+    [kept] = firehose.lines("rejected")
+    assert (kept["received_at_ms"], kept["sent_at_ms"]) == (NOW_MS, NOW_MS - 50)
+    assert (kept["ip_prefix"], kept["device"], kept["is_bot"]) == ORIGIN
