@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -219,7 +218,7 @@ def _restore(
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True)
         epoch, epochs = state["progress"]
-    except (OSError, EOFError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # torch raises nearly anything here
         print(f"{path} cannot be read, starting {stage} anew: {error}", file=sys.stderr)
         return None
     encoder.load_state_dict(state["encoder"])

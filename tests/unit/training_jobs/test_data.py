@@ -119,7 +119,7 @@ def test_an_empty_channel_says_which_export_to_look_at(tmp_path: Path) -> None:
         read_dataset(tmp_path / "nothing", None)
     table = pa.Table.from_pylist(GOOD).slice(0, 0)
     pq.write_table(table, tmp_path / "nothing" / "x.parquet")
-    with pytest.raises(DataError, match="no interactions in .*training_interactions"):
+    with pytest.raises(DataError, match=r"no interactions in .*training_interactions"):
         read_dataset(tmp_path / "nothing", None)
 
 
@@ -203,7 +203,7 @@ def test_the_last_day_is_held_out_where_it_is_long_enough() -> None:
 
 
 def test_too_few_sessions_say_how_many_are_needed() -> None:
-    with pytest.raises(DataError, match="only 19 sessions .* at least 20"):
+    with pytest.raises(DataError, match=r"only 19 sessions .* at least 20"):
         choose_split(shop.packed([[1, 2]] * 19 + [[3]] * 50), 24.0)
 
 

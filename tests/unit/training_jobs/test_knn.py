@@ -26,10 +26,9 @@ def slow_vmis_knn(
     for place, item in enumerate(query):
         if item in query[place + 1 :]:
             continue
+        weight = (place + 1) / length
         if settings.query_decay > 0:
             weight = np.exp(-(length - 1 - place) / settings.query_decay)
-        else:
-            weight = (place + 1) / length
         holding = [row for row in reversed(range(len(past))) if item in past[row]]
         for row in holding[: settings.recent_sessions]:
             alike[row] = alike.get(row, 0.0) + weight

@@ -1,0 +1,117 @@
+"""A model's files: what is written is what is read, and what is broken says so."""
+
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.unit.training_jobs.conftest import SMALL, Trained
+from training_jobs import archive
+from training_jobs.archive import ArchiveError
+
+
+@pytest.fixture
+def copy(trained: Trained, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained.model_dir, tmp_path / "model"))
+
+
+def test_a_model_comes_back_as_it_was_written(trained: Trained, tmp_path: Path) -> None:
+    served, card = archive.load_recommender(trained.model_dir)
+    archive.save_recommender(tmp_path, served, card)
+    again, same_card = archive.load_recommender(tmp_path)
+    assert same_card == card
+    assert again.settings == served.settings
+    prefixes = [trained.data.sessions.session(row) for row in range(20)]
+    assert np.array_equal(again.scores(prefixes), served.scores(prefixes))
+    for name in ("model.json", "vocabulary.json", "encoder.npz", "knn.npz"):
+        assert (tmp_path / name).read_bytes() == (trained.model_dir / name).read_bytes()
+
+
+def test_the_card_says_what_the_model_is(trained: Trained) -> None:
+    card = archive.load_card(trained.model_dir)
+    earlier = archive.load_card(trained.model_dir / "holdout")
+    assert (card.model_version, card.snapshot_id, card.items) == ("m1", "snap-1", 81)
+    assert card.settings["encoder"]["dim"] == SMALL.encoder.dim
+    assert card.trained_until_ms == trained.data.sessions.ends_ms.max()
+    assert earlier.trained_until_ms < earlier.holdout_start_ms == card.holdout_start_ms
+    assert card.metrics["hr_at_20"] > 0.5
+
+
+def test_the_served_model_gives_its_golden_answers(trained: Trained) -> None:
+    served, _ = archive.load_recommender(trained.model_dir)
+    golden = archive.load_golden(trained.model_dir)
+    assert len(golden) >= 20
+    for session in golden:
+        assert session["items"]
+        assert served.recommend(session["items"], session["k"]).items == session["expected"]
+
+
+def test_the_fallback_has_popular_items_and_related_ones_for_every_item_sold(trained: Trained) -> None:
+    fallback = json.loads((trained.model_dir / "fallback.json").read_text())
+    served, _ = archive.load_recommender(trained.model_dir)
+    assert fallback["popular"][0] == served.recommend([], 1).items[0]
+    sold = {trained.data.vocabulary[row] for row in np.unique(trained.data.sessions.items)}
+    assert set(fallback["related"]) == sold
+    for item, related in fallback["related"].items():
+        assert related[:5] == served.recommend([item], 5).items
+        assert item not in related
+        assert len(set(related)) == len(related) == 20
+
+
+def test_a_packed_model_is_unpacked_and_an_unpacked_one_taken_as_it_is(
+    trained: Trained, tmp_path: Path
+) -> None:
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tar:
+        tar.add(trained.model_dir, ".")
+    unpacked = archive.unpack(tmp_path, tmp_path / "out")
+    assert unpacked is not None
+    assert archive.load_card(unpacked) == archive.load_card(trained.model_dir)
+    assert archive.unpack(trained.model_dir, tmp_path / "unused") == trained.model_dir
+    assert archive.unpack(tmp_path / "out" / "code", tmp_path / "unused") is None
+
+
+def test_a_tar_that_was_not_copied_whole_is_refused(trained: Trained, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tar:
+        tar.add(trained.model_dir, ".")
+    whole = (tmp_path / "model.tar.gz").read_bytes()
+    for broken in (whole[: len(whole) // 2], b"not a tar", b""):
+        (tmp_path / "model.tar.gz").write_bytes(broken)
+        with pytest.raises(ArchiveError, match="cannot be unpacked"):
+            archive.unpack(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["vocabulary.json", "encoder.npz", "knn.npz"])
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 broken"])
+def test_a_model_with_a_file_missing_or_broken_is_refused(
+    copy: Path, name: str, content: bytes | None
+) -> None:
+    (copy / name).unlink()
+    if content is not None:
+        (copy / name).write_bytes(content)
+    with pytest.raises(ArchiveError, match="does not hold a whole model"):
+        archive.load_recommender(copy)
+
+
+def test_files_of_two_models_do_not_pass_for_one(copy: Path) -> None:
+    vocabulary = json.loads((copy / "vocabulary.json").read_text())
+    (copy / "vocabulary.json").write_text(json.dumps(vocabulary[:-1]))
+    with pytest.raises(ArchiveError, match="disagrees on how many items"):
+        archive.load_recommender(copy)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no readable model.json"),
+        ("[]", "format None"),
+        ('{"format": 99}', "format 99"),
+        ('{"format": 1}', "no "),
+    ],
+)
+def test_a_card_that_cannot_be_read_is_refused(copy: Path, text: str, says: str) -> None:
+    (copy / "model.json").write_text(text)
+    with pytest.raises(ArchiveError, match=says):
+        archive.load_card(copy)

@@ -1,0 +1,172 @@
+"""The training loop: deterministic, resumable, within its time."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.unit.training_jobs import shop
+from training_jobs.data import DataError, Sessions, no_content
+from training_jobs.fit import Epoch, FitSettings, batches, fit, windows
+from training_jobs.model import Encoder, EncoderSettings
+
+PLAN = FitSettings(epochs=4, batch_sessions=32, negatives=20, learning_rate=1e-2)
+
+
+class Killed(Exception):
+    pass
+
+
+def new_encoder(seed: int = 0) -> Encoder:
+    torch.manual_seed(seed)
+    return Encoder(
+        shop.ITEMS, EncoderSettings(dim=8, layers=1, heads=2, max_length=5), no_content(shop.ITEMS)
+    )
+
+
+def weights_after(encoder: Encoder) -> list[bytes]:
+    return [value.numpy().tobytes() for value in encoder.state_dict().values()]
+
+
+def trained(seed: int = 0, plan: FitSettings = PLAN) -> list[bytes]:
+    encoder = new_encoder()
+    fit(encoder, shop.walks(), plan, seed, "learn")
+    return weights_after(encoder)
+
+
+def test_the_same_seed_gives_the_same_model_and_another_gives_another() -> None:
+    assert trained(0) == trained(0)
+    assert trained(0) != trained(1)
+
+
+def test_the_loss_comes_down() -> None:
+    losses: list[float] = []
+    fit(new_encoder(), shop.walks(), PLAN, 0, "learn", on_epoch=lambda epoch: losses.append(epoch.loss))
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("last_epoch", [1, 2, 3, 4])
+def test_a_job_killed_after_any_epoch_ends_bit_for_bit_as_one_that_was_not(
+    tmp_path: Path, last_epoch: int
+) -> None:
+    def kill(epoch: Epoch) -> None:
+        if epoch.epoch == last_epoch:
+            raise Killed
+
+    with pytest.raises(Killed):
+        fit(new_encoder(), shop.walks(), PLAN, 0, "learn", checkpoint=tmp_path, on_epoch=kill)
+    resumed, seen = new_encoder(seed=99), list[int]()
+    fit(resumed, shop.walks(), PLAN, 0, "learn", checkpoint=tmp_path, on_epoch=lambda e: seen.append(e.epoch))
+    assert seen == list(range(last_epoch + 1, PLAN.epochs + 1))
+    assert weights_after(resumed) == trained()
+
+
+def test_a_job_killed_within_an_epoch_does_that_epoch_again(tmp_path: Path) -> None:
+    ticks = iter(range(6))
+
+    def clock() -> float:
+        try:
+            return float(next(ticks))
+        except StopIteration:
+            raise Killed from None
+
+    with pytest.raises(Killed):
+        fit(new_encoder(), shop.walks(), PLAN, 0, "learn", checkpoint=tmp_path, clock=clock)
+    assert (tmp_path / "learn.pt").exists()
+    resumed = new_encoder(seed=99)
+    fit(resumed, shop.walks(), PLAN, 0, "learn", checkpoint=tmp_path)
+    assert weights_after(resumed) == trained()
+
+
+def test_a_checkpoint_that_was_not_copied_whole_counts_as_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(new_encoder(), shop.walks(), PLAN, 0, "learn", checkpoint=tmp_path)
+    whole = (tmp_path / "learn.pt").read_bytes()
+    for broken in (whole[: len(whole) // 2], b"", b"something else"):
+        (tmp_path / "learn.pt").write_bytes(broken)
+        encoder = new_encoder()
+        fit(encoder, shop.walks(), PLAN, 0, "learn", checkpoint=tmp_path)
+        assert weights_after(encoder) == trained()
+        assert "cannot be read, starting learn anew" in capsys.readouterr().err
+
+
+class Clock:
+    """Each look at it takes longer than the one before."""
+
+    def __init__(self, tick_s: float, growth: float = 1.0) -> None:
+        self.now_s, self.tick_s, self.growth = 0.0, tick_s, growth
+
+    def __call__(self) -> float:
+        self.now_s += self.tick_s
+        self.tick_s *= self.growth
+        return self.now_s
+
+
+def test_a_deadline_is_kept_with_as_many_epochs_as_fit() -> None:
+    clock, seen = Clock(1.0), list[Epoch]()
+    many = FitSettings(epochs=1000, batch_sessions=64, negatives=20)
+    ran = fit(
+        new_encoder(), shop.walks(50), many, 0, "learn", deadline_s=30.0, clock=clock, on_epoch=seen.append
+    )
+    assert ran == len(seen) == seen[-1].epochs
+    assert 20.0 < clock.now_s <= 31.0
+
+
+def test_a_deadline_is_kept_where_epochs_become_slower() -> None:
+    clock, seen = Clock(1.0, growth=1.05), list[Epoch]()
+    many = FitSettings(epochs=1000, batch_sessions=64, negatives=20)
+    fit(new_encoder(), shop.walks(50), many, 0, "learn", deadline_s=60.0, clock=clock, on_epoch=seen.append)
+    assert len(seen) >= 3
+    assert clock.now_s <= 60.0 + 2 * max(epoch.seconds for epoch in seen)
+
+
+def test_one_epoch_is_run_however_little_time_there_is() -> None:
+    assert fit(new_encoder(), shop.walks(50), PLAN, 0, "learn", deadline_s=1e-9) == 1
+
+
+def test_a_loss_that_is_not_finite_stops_the_job() -> None:
+    wild = FitSettings(epochs=3, learning_rate=1e30, max_gradient_norm=1e30)
+    with pytest.raises(ArithmeticError, match="lower the learning rate"):
+        fit(new_encoder(), shop.walks(), wild, 0, "learn")
+
+
+def test_sessions_of_one_item_teach_nothing() -> None:
+    with pytest.raises(DataError, match="two items"):
+        fit(new_encoder(), shop.packed([[1], [2]]), PLAN, 0, "learn")
+
+
+def test_old_sessions_weigh_less_with_recency() -> None:
+    # Yesterday 0 led to 1; a month ago it led to 2, three times as often.
+    month_ms = 30 * 86_400_000
+    new, old = shop.packed([[0, 1]] * 30), shop.packed([[0, 2]] * 90)
+    both = Sessions(
+        np.r_[old.items, new.items],
+        np.r_[old.offsets, old.offsets[-1] + new.offsets[1:]],
+        np.r_[old.times_ms, new.times_ms + month_ms],
+    )
+
+    def preferred(recency_days: float) -> int:
+        encoder = new_encoder()
+        plan = FitSettings(epochs=10, learning_rate=1e-2, recency_days=recency_days, batch_sessions=16)
+        fit(encoder, both, plan, 0, "learn")
+        with torch.no_grad():
+            return int((encoder(torch.tensor([[0]]))[0, 0] @ encoder.all_item_vectors().T)[1:3].argmax()) + 1
+
+    assert (preferred(0.0), preferred(3.0)) == (2, 1)
+
+
+def test_every_click_but_a_first_is_predicted_exactly_once() -> None:
+    sessions = shop.packed([list(range(length)) for length in (1, 2, 5, 6, 7, 11, 12, 30)])
+    start, length, _ = windows(sessions, 5)
+    predicted = [at for s, n in zip(start, length, strict=True) for at in range(s + 1, s + n)]
+    firsts = set(sessions.offsets[:-1].tolist())
+    assert sorted(predicted) == [at for at in range(len(sessions.items)) if at not in firsts]
+    assert length.max() <= 6
+
+
+def test_every_window_is_in_exactly_one_batch() -> None:
+    length = np.random.default_rng(0).integers(2, 9, 500)
+    found = np.concatenate(list(batches(length, 32, np.random.default_rng(1))))
+    assert sorted(found.tolist()) == list(range(500))

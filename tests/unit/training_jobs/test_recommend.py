@@ -1,0 +1,77 @@
+"""What is shown after a session of item ids."""
+
+from collections.abc import Collection
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.training_jobs.conftest import Trained
+from training_jobs.archive import load_recommender
+from training_jobs.recommend import Recommender, top
+
+
+@pytest.fixture(scope="module")
+def served(trained: Trained) -> Recommender:
+    return load_recommender(trained.model_dir)[0]
+
+
+def test_the_next_items_of_the_ring_are_shown_first(served: Recommender) -> None:
+    found = served.recommend(["sku-020", "sku-021"], 5)
+    assert {"sku-022", "sku-023"} <= set(found.items)
+    assert found.source == "session"
+    assert found.reason == "2 of 2 items of the session are known"
+
+
+IDS = st.sampled_from([*(f"sku-{at:03}" for at in range(0, 80, 7)), "unknown", "sku-cold"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(IDS, max_size=15), st.integers(1, 100), st.sets(IDS))
+def test_whatever_is_asked_items_are_distinct_allowed_and_in_order_of_their_scores(
+    served: Recommender, items: list[str], k: int, exclude: Collection[str]
+) -> None:
+    found = served.recommend(items, k, exclude)
+    barred = {item for item in {*exclude, *items[-1:]} if item in served.rows}
+    assert len(set(found.items)) == len(found.items) == min(k, len(served.vocabulary) - len(barred))
+    assert not set(found.items) & barred
+    assert np.isfinite(found.scores).all()
+    assert found.scores == sorted(found.scores, reverse=True)
+
+
+def test_a_session_that_says_nothing_is_answered_by_popularity(served: Recommender) -> None:
+    best = [served.vocabulary[row] for row in np.argsort(-served.popularity, kind="stable")[:5]]
+    assert served.recommend([], 5).items == best
+    found = served.recommend(["unknown"], 5)
+    assert (found.items, found.source) == (best, "popularity")
+
+
+def test_unknown_ids_change_nothing(served: Recommender) -> None:
+    known = served.recommend(["sku-020", "sku-021"], 20)
+    assert served.recommend(["x", "sku-020", "y", "sku-021"], 20).items == known.items
+
+
+def test_a_batch_is_answered_as_one_by_one(served: Recommender) -> None:
+    prefixes = [np.array(rows, np.int32) for rows in ([], [3], [5, 6, 7], [], [9] * 12)]
+    together = served.scores(prefixes)
+    for row, prefix in enumerate(prefixes):
+        assert np.allclose(together[row], served.scores([prefix])[0], atol=1e-6)
+
+
+def test_items_nothing_is_known_of_come_after_all_others(served: Recommender) -> None:
+    vectors = served.weights.vectors.copy()
+    vectors[[10, 11]] = 0.0
+    popularity = served.popularity.copy()
+    popularity[[10, 11]] = 0.0
+    weights = type(served.weights)(vectors, served.weights.tensors, served.weights.heads, 0.07)
+    mute = type(served.settings)((0.0, 0.0, 0.0, 0.0), 1.0, served.settings.knn)
+    found = Recommender(served.vocabulary, weights, served.index, popularity, mute).recommend(["sku-008"], 80)
+    assert set(found.items[-2:]) == {served.vocabulary[10], served.vocabulary[11]}
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.0, -np.inf]), min_size=1, max_size=12), st.integers(1, 12))
+def test_top_is_a_stable_sort_of_the_finite(scores: list[float], k: int) -> None:
+    order = sorted((at for at in range(len(scores)) if np.isfinite(scores[at])), key=lambda at: -scores[at])
+    assert top(np.array(scores, np.float32), k).tolist() == order[:k]

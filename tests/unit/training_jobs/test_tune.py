@@ -1,0 +1,75 @@
+"""Settings are chosen on the validation tail, within their time."""
+
+import time
+
+import numpy as np
+import pytest
+
+from tests.unit.training_jobs import shop
+from training_jobs import baselines, metrics, tune
+from training_jobs.data import no_content, prefix_cases
+from training_jobs.encoder import EncoderWeights
+from training_jobs.knn import KnnScorer, KnnSettings, build_index
+from training_jobs.measure import measure
+from training_jobs.model import Encoder, EncoderSettings
+from training_jobs.pipeline import encoder_weights
+from training_jobs.recommend import LENGTH_BUCKETS, BlendSettings
+
+LEARN, TAIL = shop.walks(300, seed=1), prefix_cases(shop.walks(60, seed=2))
+INDEX = build_index(LEARN, shop.ITEMS)
+SHARE = baselines.popularity(LEARN, shop.ITEMS)
+
+
+def deaf_weights() -> EncoderWeights:
+    """An encoder that has learnt nothing."""
+    encoder = Encoder(shop.ITEMS, EncoderSettings(dim=8, layers=1, heads=2), no_content(shop.ITEMS))
+    return encoder_weights(encoder)
+
+
+def test_ranks_by_votes_are_those_of_the_scorer_that_shops_would_run() -> None:
+    found = tune.knn_ranks(INDEX, KnnSettings(), TAIL, SHARE, True)
+    expected = measure("knn", baselines.knn_scorer(KnnScorer(INDEX, KnnSettings()), SHARE), TAIL).rank
+    voted = expected <= 20
+    assert (found[voted] == expected[voted]).mean() > 0.99
+    assert metrics.hit_rate(found, 20) == pytest.approx(metrics.hit_rate(expected, 20), abs=0.01)
+
+
+def test_tuned_knn_is_no_worse_than_where_it_started() -> None:
+    chosen, rank = tune.tune_knn(INDEX, TAIL, SHARE, deadline_s=5.0)
+    before = tune.knn_ranks(INDEX, KnnSettings(), TAIL, SHARE, True)
+    assert tune.objective(rank) > tune.objective(before)
+    assert np.array_equal(rank, tune.knn_ranks(INDEX, chosen, TAIL, SHARE, True))
+
+
+def test_no_time_leaves_the_defaults() -> None:
+    began = time.monotonic()
+    chosen, _ = tune.tune_knn(INDEX, TAIL, SHARE, deadline_s=0.0)
+    assert chosen == KnnSettings()
+    assert time.monotonic() - began < 2.0
+
+
+def test_an_encoder_that_knows_nothing_gets_no_weight() -> None:
+    chosen, rank = tune.tune_blend(deaf_weights(), INDEX, KnnSettings(), TAIL)
+    assert len(chosen.knn_weight) == len(LENGTH_BUCKETS)
+    assert min(chosen.knn_weight) >= 0.7
+    knn = tune.knn_ranks(INDEX, KnnSettings(), TAIL, SHARE, True)
+    assert tune.objective(rank) > 0.95 * tune.objective(knn)
+
+
+def test_votes_that_know_nothing_get_no_weight() -> None:
+    silent = build_index(LEARN.take(np.zeros(len(LEARN), bool)), shop.ITEMS)
+    assert max(tune.tune_blend(deaf_weights(), silent, KnnSettings(), TAIL)[0].knn_weight) < 1.0
+
+
+def test_without_cases_the_blend_keeps_its_defaults() -> None:
+    nothing = TAIL.take(np.zeros(len(TAIL), bool))
+    chosen, rank = tune.tune_blend(deaf_weights(), INDEX, KnnSettings(neighbours=7), nothing)
+    assert chosen == BlendSettings(knn=KnnSettings(neighbours=7))
+    assert len(rank) == 0
+
+
+def test_a_sample_is_bounded_even_and_repeatable() -> None:
+    few = tune.sample(TAIL, 10**7, seed=1)
+    assert len(few) == min(len(TAIL), 200)
+    assert np.array_equal(few.targets, tune.sample(TAIL, 10**7, seed=1).targets)
+    assert tune.sample(TAIL, 10, seed=1) is TAIL
