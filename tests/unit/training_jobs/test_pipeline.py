@@ -52,9 +52,14 @@ def test_the_job_logs_the_figures_that_a_tuning_job_chooses_by(trained: Trained)
     assert any("holdout_hr_at_20" in line for line in trained.log)
 
 
-def test_the_same_seed_gives_the_same_archive(tmp_path: Path) -> None:
-    assert job(tmp_path / "a", None) == job(tmp_path / "b", None)
-    assert job(tmp_path / "c", None, replace(FAST, seed=1)) != job(tmp_path / "a", None)
+def test_the_same_seed_gives_the_same_archive(tmp_path: Path, whole: bytes) -> None:
+    assert job(tmp_path / "a", None) == whole
+    assert job(tmp_path / "b", None, replace(FAST, seed=1)) != whole
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return job(tmp_path_factory.mktemp("whole"), None)
 
 
 def killer(stage: str, epoch: int | None) -> Callable[[dict[str, float | int | str]], None]:
@@ -70,7 +75,7 @@ def killer(stage: str, epoch: int | None) -> Callable[[dict[str, float | int | s
     [("learn", 1), ("learn", 2), ("tune", None), ("holdout", 1), ("holdout", None), ("served", 1)],
 )
 def test_a_job_killed_anywhere_ends_as_one_that_was_not(
-    tmp_path: Path, stage: str, epoch: int | None
+    tmp_path: Path, whole: bytes, stage: str, epoch: int | None
 ) -> None:
     with pytest.raises(Killed):
         job(tmp_path / "killed", tmp_path / "checkpoints", log=killer(stage, epoch))
@@ -80,7 +85,7 @@ def test_a_job_killed_anywhere_ends_as_one_that_was_not(
         tmp_path / "checkpoints",
         log=lambda line: again.append(f"{line['stage']}{line.get('epoch')}"),
     )
-    assert found == job(tmp_path / "whole", None)
+    assert found == whole
     assert f"{stage}{epoch}" not in again or epoch is None
 
 

@@ -1,0 +1,154 @@
+"""train.py as SageMaker runs it: a process, hyperparameters as arguments, paths in the environment."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.training_jobs import shop
+from tests.unit.training_jobs.conftest import Trained
+from training_jobs import train
+from training_jobs.archive import load_card, load_recommender
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+# SageMaker passes names as they are written in the state machine, with underscores.
+FAST = {
+    "epochs": 2,
+    "dim": 16,
+    "layers": 1,
+    "batch_sessions": 64,
+    "learning_rate": 0.004,
+    "embedding_dropout": 0.1,
+    "tune_seconds": 0.2,
+    "threads": 1,
+    "snapshot_id": "snap-7",
+}
+
+
+def container(root: Path, trained: Trained, **hyperparameters: object) -> subprocess.CompletedProcess[str]:
+    arguments = [
+        text
+        for name, value in sorted({**FAST, "checkpoint_dir": root / "checkpoints", **hyperparameters}.items())
+        for text in (f"--{name}", str(value))
+    ]
+    return subprocess.run(
+        [sys.executable, "-m", "training_jobs.train", *arguments],
+        cwd=REPOSITORY,
+        env={
+            "PATH": os.environ["PATH"],
+            "TRAINING_JOB_NAME": "tugboat-test-1",
+            "SM_MODEL_DIR": str(root / "model"),
+            "SM_OUTPUT_DIR": str(root / "output"),
+            "SM_CHANNEL_INTERACTIONS": str(trained.interactions),
+            "SM_CHANNEL_ITEMS": str(trained.items),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_job_leaves_its_model_and_prints_every_metric(trained: Trained, tmp_path: Path) -> None:
+    ran = container(tmp_path, trained)
+    assert ran.returncode == 0, ran.stderr
+    card = load_card(tmp_path / "model")
+    assert (card.model_version, card.snapshot_id) == ("tugboat-test-1", "snap-7")
+    assert card.settings["fit"]["learning_rate"] == 0.004
+    assert load_recommender(tmp_path / "model")[0].recommend(["sku-020", "sku-021"], 5).items
+    found = {m["Name"]: re.findall(m["Regex"], ran.stdout) for m in train.METRIC_DEFINITIONS}
+    assert all(found.values()), found
+    assert all(math.isfinite(float(value)) for values in found.values() for value in values)
+    assert found["epoch"] == ["1", "2", "1", "1"]
+    assert float(found["holdout_mrr_at_20"][-1]) == card.metrics["mrr_at_20"]
+    tuned = next(line for line in ran.stdout.splitlines() if line.startswith("stage=tune"))
+    assert f"valid_mrr_at_20={found['valid_mrr_at_20'][-1]} " in tuned
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+    assert not (tmp_path / "output" / "failure").exists()
+
+
+def test_bad_data_fails_the_job_with_its_reason_in_the_failure_file(trained: Trained, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    ran = container(tmp_path, trained, interactions=empty)
+    assert ran.returncode != 0
+    reason = (tmp_path / "output" / "failure").read_text()
+    assert reason == f"no parquet file under {empty}: is the channel's S3 prefix the export's?"
+    assert reason in ran.stderr
+    assert not (tmp_path / "model" / "model.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--epochs", "many"], "argument --epochs: invalid int value: 'many'"),
+        (["--item_dropout", "0.3"], "unrecognized arguments: --item_dropout"),
+        (["--epochs", "0"], "epochs is 0, must be from 1"),
+        (["--learning_rate", "nan"], "learning_rate is nan"),
+        (["--dim", "30", "--heads", "4"], "dim 30 is no multiple of heads 4"),
+        (["--embedding-dropout", "1.5"], "embedding_dropout is 1.5"),
+    ],
+)
+def test_a_hyperparameter_that_cannot_be_used_is_named_in_the_failure_file(
+    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SM_OUTPUT_DIR", str(tmp_path))
+    assert train.main(arguments) != 0
+    assert says in (tmp_path / "failure").read_text()
+
+
+def test_a_defect_of_ours_leaves_its_traceback(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("oops")
+
+    monkeypatch.setattr(train, "read_dataset", broken)
+    arguments = ["--failure-file", str(tmp_path / "why"), "--interactions", str(trained.interactions)]
+    assert train.main(arguments) != 0
+    reason = (tmp_path / "why").read_text()
+    assert reason.startswith("KeyError: 'oops'\nTraceback")
+    assert len(reason) <= 1024
+
+
+def test_too_few_sessions_fail_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SM_OUTPUT_DIR", str(tmp_path / "output"))
+    interactions = shop.write(tmp_path / "interactions", shop.interactions(10))
+    arguments = ["--interactions", str(interactions), "--items", str(tmp_path / "none")]
+    assert train.main([*arguments, "--checkpoint-dir", str(tmp_path / "c")]) != 0
+    assert "only 10 sessions" in (tmp_path / "output" / "failure").read_text()
+
+
+def test_names_are_taken_with_dashes_and_with_underscores() -> None:
+    dashes = train.parser().parse_args(["--learning-rate", "0.5", "--checkpoint-dir", "/x"])
+    underscores = train.parser().parse_args(["--learning_rate", "0.5", "--checkpoint_dir", "/x"])
+    assert vars(dashes) == vars(underscores)
+    assert dashes.learning_rate == 0.5
+
+
+def test_every_setting_of_the_job_can_be_given(tmp_path: Path) -> None:
+    changed = {
+        "epochs": 7, "batch_sessions": 9, "learning_rate": 0.5, "negatives": 11, "weight_decay": 0.25,
+        "recency_days": 3.0, "dim": 12, "layers": 3, "heads": 4, "max_length": 13, "dropout": 0.15,
+        "embedding_dropout": 0.35, "temperature": 0.4, "id_dropout": 0.45, "refit_epochs": 5,
+        "refit_learning_rate": 0.05, "holdout_hours": 6.0, "seed": 8, "max_train_seconds": 99.0,
+        "tune_seconds": 12.0,
+    }  # fmt: skip
+    arguments = [text for name, value in changed.items() for text in (f"--{name}", str(value))]
+    settings = train.settings_of(train.parser().parse_args(arguments))
+    flat = {**vars(settings), **vars(settings.encoder), **vars(settings.fit)}
+    # The job's own refit rate and epochs have names of their own, so nothing hides another.
+    assert {name: flat[name] for name in changed} == changed
+
+
+def test_the_state_machine_watches_the_metrics_that_are_printed() -> None:
+    text = (REPOSITORY / "statemachine" / "pipeline.asl.json").read_text()
+    states = json.loads(text)["States"]
+    watched = states["Train"]["Arguments"]["AlgorithmSpecification"]["MetricDefinitions"]
+    assert watched == train.METRIC_DEFINITIONS
+    tuned = states["Tune"]["Arguments"]["TrainingJobDefinition"]["AlgorithmSpecification"]
+    assert tuned["MetricDefinitions"] == train.METRIC_DEFINITIONS
