@@ -77,6 +77,7 @@ check: setup ## format, lint, types, templates, SQL: what CI checks
 	@$(VENV)/bin/cfn-lint statemachine/resources.yaml
 	@$(VENV)/bin/sqlfluff lint sql --config sql/.sqlfluff --disable-progress-bar
 	@$(PY) -m functions.collect.generate_validator --check
+	@$(PY) -m storefront.sdk.build --check
 
 format: setup ## rewrite what check would complain of
 	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .

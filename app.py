@@ -12,7 +12,9 @@ from functions.settings import collect_settings, publish_settings, recommend_set
 app = Chalice(app_name="tugboat")
 # Every body is text, the pixel too: docs/decisions/0006-pixel-as-text.md.
 app.api.binary_types = []
-cors = CORSConfig(allow_origin="*", allow_headers=["Content-Type"], max_age=86_400)
+cors = CORSConfig(
+    allow_origin="*", allow_headers=["Content-Type"], expose_headers=["Retry-After"], max_age=86_400
+)
 
 # What the state machine passes and gets: JSON objects, typed by the functions that read them.
 Event = Any
@@ -33,6 +35,22 @@ def events() -> Response:
     from functions.collect.handlers import take_batch
 
     return take_batch(identify(app.current_request), collect_settings(), client("firehose"), client("s3"))
+
+
+@app.route("/tugboat.js", methods=["GET"])
+def sdk() -> Response:
+    """The JavaScript SDK of a storefront."""
+    from functions.storefront import serve_script
+
+    return serve_script("tugboat.js", app.current_request.headers.get("if-none-match"))
+
+
+@app.route("/tugboat-carousel.js", methods=["GET"])
+def carousel() -> Response:
+    """The carousel of a storefront, for pages that show one."""
+    from functions.storefront import serve_script
+
+    return serve_script("tugboat-carousel.js", app.current_request.headers.get("if-none-match"))
 
 
 @app.route("/recommend", methods=["GET"], cors=cors)

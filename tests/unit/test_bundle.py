@@ -70,9 +70,11 @@ def test_every_handler_is_a_function_of_app_py_in_the_zip(
         assert name in defined
 
 
-def test_the_zip_holds_functions_and_sql_as_they_are(bundle: zipfile.ZipFile) -> None:
+def test_the_zip_holds_functions_sql_and_the_storefront_s_scripts_as_they_are(
+    bundle: zipfile.ZipFile,
+) -> None:
     there = set(bundle.namelist())
-    for folder, pattern in (("functions", "*.py"), ("sql", "*.sql")):
+    for folder, pattern in (("functions", "*.py"), ("sql", "*.sql"), ("storefront/dist", "*.js")):
         for file in (REPOSITORY / folder).rglob(pattern):
             name = file.relative_to(REPOSITORY).as_posix()
             if not name.startswith(("sql/target/", "sql/dbt_packages/")):
@@ -87,6 +89,8 @@ def test_nothing_heavy_is_in_the_zip(bundle: zipfile.ZipFile) -> None:
 def test_nothing_of_this_machine_or_of_training_is_in_the_zip(bundle: zipfile.ZipFile) -> None:
     outside = {"local", "demo", "training_jobs", "tests", "statemachine", "benchmarks"}
     assert {name.split("/")[0] for name in bundle.namelist()} & outside == set()
+    storefront = {name for name in bundle.namelist() if name.startswith("storefront/") and name[-1] != "/"}
+    assert storefront == {"storefront/dist/tugboat.js", "storefront/dist/tugboat-carousel.js"}
     assert not [name for name in bundle.namelist() if name.endswith(".pyc") or name.startswith("sql/target/")]
 
 

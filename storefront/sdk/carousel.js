@@ -1,0 +1,237 @@
+// <tugboat-carousel heading="You may also like" cards="/cards.json?ids={ids}"></tugboat-carousel>
+//
+// Asks /recommend with the session's last items and shows a card for each answer. Shows nothing rather than an error,
+// and keeps its place meanwhile. Reports what was half visible for a second, and what was clicked.
+
+const STYLE = new CSSStyleSheet();
+// A sheet made by script is no inline style: it works under style-src 'self'.
+STYLE.replaceSync(CAROUSEL_CSS);
+
+const SEEN_AFTER_MS = 1_000;
+const SEEN_SHARE = 0.5;
+// Impressions a moment apart travel in one event.
+const REPORT_AFTER_MS = 300;
+// Clicks a moment apart ask once.
+const ASK_AFTER_MS = 60;
+const GIVE_UP_AFTER_MS = 8_000;
+const COUNT = 10;
+
+function element(name, properties, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+function named(part, made) {
+  made.part.add(part);
+  made.classList.add(part);
+  return made;
+}
+
+/** Any API of the SDK, once it has loaded. */
+function whenLoaded(act) {
+  if (window.tugboat?.track) act();
+  else document.addEventListener("tugboat", act, { once: true });
+}
+
+class TugboatCarousel extends HTMLElement {
+  static observedAttributes = ["heading", "items", "exclude", "k"];
+
+  /** What shows an item: async (ids) => ({ id: { title, url, image, price } }). Items that it does not know are left out. */
+  lookup = async (ids) => {
+    const address = this.getAttribute("cards");
+    if (!address) return {};
+    const response = await fetch(address.replace("{ids}", ids.map(encodeURIComponent).join(",")));
+    return response.ok ? response.json() : {};
+  };
+
+  #list = named("list", element("ul", { id: "list", role: "list" }));
+  #heading = named("heading", element("h2", { id: "heading" }));
+  #back = this.#button("back", "‹", "Back", -1);
+  #forth = this.#button("forth", "›", "Forward", 1);
+  #watch = new IntersectionObserver((entries) => entries.forEach((entry) => this.#look(entry)), { threshold: SEEN_SHARE });
+  #timers = new Map();
+  #seen = [];
+  #answer = null;
+  #asked = 0;
+  #askTimer;
+  #lastItems;
+
+  constructor() {
+    super();
+    const root = this.attachShadow({ mode: "open" });
+    root.adoptedStyleSheets = [STYLE];
+    const section = named("section", element("section", {}, element("header", {}, this.#heading, this.#back, this.#forth), this.#list));
+    section.setAttribute("aria-labelledby", "heading");
+    root.append(section);
+    this.#list.addEventListener("scroll", () => this.#enable(), { passive: true });
+    this.#list.addEventListener("click", (event) => this.#click(event));
+    // The middle button opens a card in a new tab.
+    this.#list.addEventListener("auxclick", (event) => event.button === 1 && this.#click(event));
+  }
+
+  connectedCallback() {
+    this.#heading.textContent = this.getAttribute("heading") || "You may also like";
+    if (!this.#answer) this.#wait();
+    document.addEventListener("tugboat", this.#notice);
+    document.addEventListener("visibilitychange", this.#visibility);
+    this.#watchCards();
+    whenLoaded(() => this.refresh());
+    // Where the SDK is blocked, no skeleton stays for ever.
+    setTimeout(() => this.getAttribute("state") === "loading" && this.#showNothing(), GIVE_UP_AFTER_MS);
+  }
+
+  disconnectedCallback() {
+    document.removeEventListener("tugboat", this.#notice);
+    document.removeEventListener("visibilitychange", this.#visibility);
+    this.#unwatch();
+  }
+
+  attributeChangedCallback(name, before, now) {
+    if (!this.isConnected || before === now) return;
+    if (name === "heading") this.#heading.textContent = now;
+    else this.refresh();
+  }
+
+  /** Asks again: after a change of the session, the element does so by itself. */
+  refresh() {
+    clearTimeout(this.#askTimer);
+    this.#askTimer = setTimeout(() => this.#ask().catch(() => this.#showNothing()), ASK_AFTER_MS);
+  }
+
+  #notice = (event) => {
+    if (event.detail.type === "items" && !this.hasAttribute("items")) this.refresh();
+  };
+
+  #visibility = () => {
+    // Nobody sees a page in the background: the seconds begin anew.
+    if (document.hidden) this.#unwatch();
+    else this.#watchCards();
+  };
+
+  #ids(attribute) {
+    return (this.getAttribute(attribute) || "").split(/[\s,]+/).filter(Boolean);
+  }
+
+  async #ask() {
+    const tugboat = window.tugboat;
+    const items = this.hasAttribute("items") ? this.#ids("items") : tugboat.visitor().items;
+    const k = Number(this.getAttribute("k")) || COUNT;
+    const exclude = this.#ids("exclude");
+    const question = JSON.stringify([items, k, exclude]);
+    if (question === this.#lastItems) return;
+    this.#lastItems = question;
+    const asked = ++this.#asked;
+    const answer = await tugboat.recommend({ items, k, exclude });
+    const ids = answer?.items.map((item) => item.item_id) || [];
+    const cards = ids.length ? await this.lookup(ids) : {};
+    // A later question has been asked meanwhile.
+    if (asked !== this.#asked) return;
+    const known = ids.filter((id) => cards?.[id]);
+    if (known.length) this.#show(answer, known.map((id) => [id, cards[id]]));
+    else this.#showNothing();
+  }
+
+  #wait() {
+    this.setAttribute("state", "loading");
+    this.#list.setAttribute("aria-busy", "true");
+    this.#list.replaceChildren(
+      ...Array.from({ length: 6 }, () => element("li", { ariaHidden: "true" }, element("div", { className: "skeleton" }))),
+    );
+    this.#enable();
+  }
+
+  #showNothing() {
+    if (this.#answer) return;
+    this.#list.replaceChildren();
+    this.#list.removeAttribute("aria-busy");
+    this.setAttribute("state", "empty");
+    // Its place is given up where nobody can see the page move.
+    if (this.getBoundingClientRect().top > innerHeight) this.hidden = true;
+  }
+
+  #show(answer, cards) {
+    this.#unwatch();
+    this.#report();
+    this.#answer = answer;
+    this.hidden = false;
+    this.setAttribute("state", "shown");
+    this.#list.removeAttribute("aria-busy");
+    this.#list.replaceChildren(...cards.map(([id, card]) => this.#card(id, card)));
+    this.#list.scrollTo({ left: 0, behavior: "instant" });
+    this.#enable();
+    this.#watchCards();
+    this.dispatchEvent(new CustomEvent("tugboat-shown", { bubbles: true, detail: { answer } }));
+  }
+
+  #card(id, card) {
+    const text = element("span", { className: "text" }, named("title", element("span", { textContent: card.title })));
+    if (card.price) text.append(named("price", element("span", { textContent: card.price })));
+    // The title beside it says what the picture shows.
+    const image = named("image", element("img", { alt: "", decoding: "async", width: 300, height: 300, src: card.image || "data:," }));
+    const link = named("card", element("a", { href: /^javascript:/i.test(card.url) ? "#" : card.url }, image, text));
+    link.dataset.id = id;
+    return element("li", {}, link);
+  }
+
+  #button(part, text, label, direction) {
+    const button = named(part, element("button", { type: "button", textContent: text, ariaLabel: label }));
+    button.part.add("button");
+    button.setAttribute("aria-controls", "list");
+    button.addEventListener("click", () => this.#list.scrollBy({ left: direction * this.#list.clientWidth * 0.9 }));
+    return button;
+  }
+
+  #enable() {
+    const { scrollLeft, clientWidth, scrollWidth } = this.#list;
+    this.#back.disabled = scrollLeft <= 4;
+    this.#forth.disabled = scrollLeft + clientWidth >= scrollWidth - 4;
+  }
+
+  #watchCards() {
+    for (const link of this.#list.querySelectorAll("a:not([data-seen])")) this.#watch.observe(link);
+  }
+
+  #unwatch() {
+    this.#watch.disconnect();
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#timers.clear();
+  }
+
+  #look({ target, isIntersecting, intersectionRatio }) {
+    clearTimeout(this.#timers.get(target));
+    this.#timers.delete(target);
+    if (!isIntersecting || intersectionRatio < SEEN_SHARE || document.hidden) return;
+    const seen = () => {
+      this.#watch.unobserve(target);
+      this.#timers.delete(target);
+      target.dataset.seen = "";
+      if (!this.#seen.length) setTimeout(() => this.#report(), REPORT_AFTER_MS);
+      this.#seen.push(target.dataset.id);
+    };
+    this.#timers.set(target, setTimeout(seen, SEEN_AFTER_MS));
+  }
+
+  #report() {
+    if (this.#seen.length) this.#track("recommendation_impression", this.#seen.splice(0));
+  }
+
+  #click(event) {
+    const link = event.target.closest("a");
+    if (!link) return;
+    this.#report();
+    this.#track("recommendation_click", [link.dataset.id]);
+  }
+
+  #track(name, ids) {
+    window.tugboat.track(name, {
+      // The receipt counts as soon as the contract names it; until then the SDK leaves it out.
+      recommendation_id: this.#answer.request_id,
+      receipt: this.#answer.receipt,
+      item_list_id: this.id || "tugboat-carousel",
+      items: ids.map((id) => ({ item_id: id })),
+    });
+  }
+}
+
+if (!customElements.get("tugboat-carousel")) customElements.define("tugboat-carousel", TugboatCarousel);

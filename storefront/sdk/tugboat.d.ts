@@ -1,0 +1,153 @@
+// Generated from functions/collect/event.schema.json by `python -m storefront.sdk.build`: change the schema, not this file.
+
+/** What can happen in a shop, in Google Analytics 4's names. */
+export type TugboatEventName =
+  | "page_view"
+  | "view_item"
+  | "view_item_list"
+  | "select_item"
+  | "search"
+  | "add_to_cart"
+  | "remove_from_cart"
+  | "begin_checkout"
+  | "purchase"
+  | "refund"
+  | "recommendation_impression"
+  | "recommendation_click";
+
+/** A product that an event is about. */
+export interface TugboatItem {
+  /** The product's id in the shop's catalogue. */
+  item_id: string;
+  /** The product's name. */
+  item_name?: string;
+  /** Category path, levels separated by '/'. */
+  item_category?: string;
+  /** The product's brand. */
+  item_brand?: string;
+  /** Price of one unit, in `currency`. */
+  price?: number;
+  /** Number of units. */
+  quantity?: number;
+}
+
+/** What a shop may say of an event. The SDK adds ids, times and the page's address by itself. */
+export interface TugboatFields {
+  /** Unique within the shop; a repeat of it is counted once. A UUID, or any stable id of the shop's own. */
+  event_id?: string;
+  /** The products it happened to, at most 200. */
+  items?: TugboatItem[];
+  /** Address of the page; its query and fragment are dropped on receipt. */
+  page_location?: string;
+  /** Address of the page before; its query and fragment are dropped on receipt. */
+  page_referrer?: string;
+  /** What was searched for. */
+  search_term?: string;
+  /** The list or carousel the items were shown in. */
+  item_list_id?: string;
+  /** The order. */
+  transaction_id?: string;
+  /** Total of the event, in `currency`. */
+  value?: number;
+  /** ISO 4217 code. */
+  currency?: string;
+  /** The shop's pseudonymous id of a signed-in customer. */
+  user_id?: string;
+  /** The answer of /recommend that an impression or a click belongs to. */
+  recommendation_id?: string;
+}
+
+export type TugboatConsent = "granted" | "denied" | "wait";
+
+/** Ids that the shop supplies instead of the SDK's own; null gives one back. */
+export interface TugboatIds {
+  client_id?: string | null;
+  session_id?: string | null;
+  user_id?: string | null;
+}
+
+export interface TugboatQuestion {
+  /** How many items, 1 to 100; 10 if not said. */
+  k?: number;
+  /** The items to go by, oldest first; the session's last ones if not said. */
+  items?: string[];
+  /** What must not come back, such as the cart. */
+  exclude?: string[];
+}
+
+export interface TugboatAnswer {
+  items: { item_id: string; score: number }[];
+  source: "model" | "related" | "popular" | string;
+  reason: string;
+  model_version: string;
+  /** The recommendation_id of its impressions and clicks. */
+  request_id: string;
+}
+
+export interface TugboatVisitor {
+  consent: TugboatConsent;
+  client_id: string | null;
+  session_id: string | null;
+  /** The session's last items, oldest first. */
+  items: string[];
+  /** How many events have not left yet. */
+  waiting: number;
+}
+
+export type TugboatCommand =
+  | ["track", TugboatEventName, TugboatFields?]
+  | ["consent", TugboatConsent]
+  | ["identify", TugboatIds];
+
+export interface Tugboat {
+  track(name: TugboatEventName, fields?: TugboatFields): void;
+  /** The visitor's decision. Denied: nothing leaves, what was kept is deleted, and later pages obey too. */
+  consent(decision: TugboatConsent): void;
+  identify(ids: TugboatIds): void;
+  /** Sends now what would leave within a second. */
+  flush(): Promise<void>;
+  /** Items that go with the session; null when there is no answer. Never rejects. */
+  recommend(question?: TugboatQuestion): Promise<TugboatAnswer | null>;
+  visitor(): TugboatVisitor;
+  push(...commands: TugboatCommand[]): void;
+}
+
+/** `document.addEventListener("tugboat", (event) => event.detail)`: what becomes of events, as it happens. */
+export type TugboatNotice =
+  | { type: "ready" }
+  | { type: "consent"; consent: TugboatConsent }
+  | { type: "items"; items: string[] }
+  | { type: "queued"; events: TugboatEvent[] }
+  | { type: "sent"; events: TugboatEvent[]; refused: TugboatRefusal[]; via?: "beacon" | "pixel" }
+  | { type: "retry"; events: TugboatEvent[]; status?: number; pause_ms: number }
+  | { type: "dropped"; events: TugboatEvent[]; reason: string }
+  | { type: "recommended"; asked: string[]; answer: TugboatAnswer };
+
+export interface TugboatRefusal {
+  index: number;
+  reason: string;
+  message: string;
+}
+
+/** An event as it leaves. */
+export interface TugboatEvent extends TugboatFields {
+  /** Version of this contract. */
+  schema_version: number;
+  /** What happened. */
+  event_name: TugboatEventName;
+  /** The shop, as agreed with the operator. */
+  shop_id: string;
+  /** First-party pseudonymous id of the browser. Not a name, not a mail address. */
+  client_id: string;
+  /** The storefront's own session id. Kept; the warehouse draws sessions itself (30 minutes of silence). */
+  session_id: string;
+  /** When it happened by the client's clock, in milliseconds since 1970-01-01 UTC. */
+  client_time_ms: number;
+}
+
+declare global {
+  interface Window {
+    /** An array of commands until the SDK has loaded. */
+    tugboat: Tugboat | TugboatCommand[];
+  }
+}

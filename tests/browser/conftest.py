@@ -1,0 +1,126 @@
+"""One Chromium for all browser tests; each test has a fresh profile, API and site of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.world import SETTINGS, Api, Site, serving
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+# What Chromium itself says of a request that did not get through; no script can keep it from that.
+NETWORK_MESSAGES = ("Failed to load resource", "blocked by CORS policy")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            if not CHROMIUM.exists():
+                item.add_marker(pytest.mark.skip(reason=f"{CHROMIUM} is missing: apt-get install chromium"))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    """app.py with services that behave."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    import app
+    from functions import settings
+
+    for read_once in (settings.collect_settings, settings.recommend_settings):
+        read_once.cache_clear()
+    made = Api()
+    monkeypatch.setattr(app, "client", made.client)
+    monkeypatch.setattr(app, "time_boxed_client", made.client)
+    yield made
+    for read_once in (settings.collect_settings, settings.recommend_settings):
+        read_once.cache_clear()
+
+
+@dataclass
+class Visit:
+    """A browser on the shop's pages, with a look at everything that went wrong in them."""
+
+    context: Any
+    api: Api
+    site: Site
+    api_url: str
+    site_url: str
+    troubles: list[str] = field(default_factory=list)
+
+    def script(self, attributes: str = "") -> str:
+        return f'<script async src="{self.api_url}/api/tugboat.js" data-shop="demo" {attributes}></script>'
+
+    def write(self, path: str = "/", body: str = "", attributes: str = "", head: str = "") -> str:
+        """Put a page on the site; answers its address."""
+        self.site.pages[path] = (
+            f'<!doctype html><html lang="en"><title>Shop</title><link rel="icon" href="data:,">{head}'
+            f"{self.script(attributes)}<body>{body}</body></html>"
+        )
+        return self.site_url + path
+
+    def page(self) -> Any:
+        page = self.context.new_page()
+        page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        page.on(
+            "console",
+            lambda message: (
+                self.troubles.append(message.text)
+                if message.type in ("error", "warning")
+                and not any(known in message.text for known in NETWORK_MESSAGES)
+                else None
+            ),
+        )
+        return page
+
+    def open(self, url: str | None = None) -> Any:
+        """A page with the SDK ready."""
+        page = self.page()
+        page.goto(url or self.site_url + "/")
+        page.wait_for_function("!!window.tugboat?.track")
+        return page
+
+
+@pytest.fixture
+def visits(chromium: Any, api: Api) -> Iterator[Callable[..., Visit]]:
+    """Makes visits, and ends each without an error in any page."""
+    site = Site()
+    contexts = []
+    made: list[Visit] = []
+    with serving(api.answer) as api_url, serving(site.answer) as site_url:
+
+        def visit(**options: Any) -> Visit:
+            context = chromium.new_context(**options)
+            context.set_default_timeout(8_000)
+            contexts.append(context)
+            made.append(Visit(context, api, site, api_url, site_url))
+            return made[-1]
+
+        yield visit
+        for context in contexts:
+            context.close()
+    assert [trouble for visit in made for trouble in visit.troubles] == []
+
+
+@pytest.fixture
+def visit(visits: Callable[..., Visit]) -> Visit:
+    return visits()

@@ -1,0 +1,187 @@
+"""Two small servers for a browser: the API, which is app.py's own code, and the pages of a shop."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs
+
+from functions.names import FALLBACK_KEY
+from local.aws.proxy_event import Request, Response, build_event, build_response
+from tests.fakes import FakeEndpoint, FakeFirehose, FakeS3
+
+EVENTS_STREAM, REJECTED_STREAM = "events", "rejected"
+SETTINGS = {
+    "TUGBOAT_STAGE": "local",
+    "TUGBOAT_SHOPS": "demo",
+    "TUGBOAT_EVENTS_STREAM": EVENTS_STREAM,
+    "TUGBOAT_REJECTED_STREAM": REJECTED_STREAM,
+    "TUGBOAT_EVENTS_BUCKET": "events-bucket",
+    "TUGBOAT_MODELS_BUCKET": "models-bucket",
+    "TUGBOAT_ENDPOINT": "tugboat-test",
+    "TUGBOAT_ENDPOINT_TIMEOUT_MS": "500",
+}
+Answer = Callable[[Request], Response | None]
+
+
+def related(question: dict[str, Any]) -> dict[str, Any]:
+    """A model of no learning: the items numbered after the session's last one."""
+    last = question["items"][-1] if question["items"] else "sku-00000"
+    number = int(last.rsplit("-", 1)[1])
+    items = [{"item_id": f"sku-{number + n:05d}", "score": 1 / n} for n in range(1, question["k"] + 1)]
+    return {"items": items, "model_version": "model-7", "source": "session", "reason": f"after {last}"}
+
+
+@dataclass
+class Api:
+    """app.py behind an API Gateway of a few lines; `troubles` are answered first, and `broken` as long as it is set."""
+
+    firehose: FakeFirehose = field(default_factory=FakeFirehose)
+    s3: FakeS3 = field(default_factory=FakeS3)
+    endpoint: FakeEndpoint = field(default_factory=lambda: FakeEndpoint(related))
+    troubles: deque[Response] = field(default_factory=deque)
+    broken: bool = False
+    requests: list[Request] = field(default_factory=list)
+    lock: Any = field(default_factory=threading.Lock)
+
+    def client(self, service: str, *_: Any) -> Any:
+        return {"firehose": self.firehose, "s3": self.s3, "sagemaker-runtime": self.endpoint}[service]
+
+    def events(self, name: str | None = None) -> list[dict[str, Any]]:
+        """What has reached Firehose."""
+        with self.lock:
+            lines = self.firehose.lines(EVENTS_STREAM)
+        return [line for line in lines if name in (None, line["event_name"])]
+
+    def refused(self) -> list[dict[str, Any]]:
+        with self.lock:
+            return self.firehose.lines(REJECTED_STREAM)
+
+    def wait_for(self, count: int, name: str | None = None, seconds: float = 8.0) -> list[dict[str, Any]]:
+        """The events, once there are so many.
+
+        Raises:
+            AssertionError: they did not come in time.
+        """
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if len(found := self.events(name)) >= count:
+                return found
+            time.sleep(0.02)
+        raise AssertionError(f"{len(self.events(name))} of {count} events: {self.events()}")
+
+    def answer(self, request: Request) -> Response:
+        """What API Gateway and the Lambda behind it answer."""
+        from app import app, cors
+
+        path = request.path.removeprefix("/api")
+        preflight = {**cors.get_access_control_headers(), "Access-Control-Allow-Methods": "GET,POST,OPTIONS"}
+        with self.lock:
+            self.requests.append(request)
+            if request.method == "OPTIONS":
+                return Response(200, b"", list(preflight.items()))
+            if self.broken:
+                return Response(0)
+            if self.troubles and path == "/events":
+                return self.troubles.popleft()
+            event = build_event(
+                request,
+                api_id="test",
+                stage="api",
+                resource=path,
+                path=path,
+                path_parameters={},
+                binary_types=app.api.binary_types,
+                trace="Root=1-0-0",
+            )
+            payload = json.dumps(app(event, None)).encode()
+            return build_response(payload, request.header("Accept"), app.api.binary_types)
+
+
+@dataclass
+class Site:
+    """Pages by path, with headers of their own."""
+
+    pages: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def answer(self, request: Request) -> Response:
+        if request.path == "/cards.json":
+            ids = parse_qs(request.query).get("ids", [""])[0].split(",")
+            cards = {
+                id_: {
+                    "title": f"Product {id_}",
+                    "url": f"/p/{id_}",
+                    "image": "/picture.svg",
+                    "price": "$ 9.95",
+                }
+                for id_ in ids
+            }
+            return Response(200, json.dumps(cards).encode(), [("Content-Type", "application/json")])
+        if request.path == "/picture.svg":
+            svg = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><rect width="9" height="9" fill="teal"/></svg>'
+            return Response(200, svg, [("Content-Type", "image/svg+xml")])
+        page = self.pages.get(request.path)
+        if page is None:
+            return Response(404, b"", [])
+        kind = "text/javascript" if request.path.endswith(".js") else "text/html; charset=utf-8"
+        return Response(200, page.encode(), [("Content-Type", kind), *self.headers.items()])
+
+
+@contextmanager
+def serving(answer: Answer) -> Iterator[str]:
+    """The address of a server on a free port that answers so; status 0 hangs up."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_any(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            path, _, query = self.path.partition("?")
+            body = self.rfile.read(length) if length else b""
+            response = answer(
+                Request(self.command, path, query, self.headers.items(), body, self.client_address[0])
+            )
+            if response is None or response.status == 0:
+                self.close_connection = True
+                return
+            self.send_response(response.status)
+            for name, value in response.headers:
+                self.send_header(name, value)
+            if response.status != 304:
+                self.send_header("Content-Length", str(len(response.body)))
+            self.end_headers()
+            self.wfile.write(response.body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        do_GET = do_POST = do_OPTIONS = handle_any
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_: Any) -> None:
+            """A browser that hangs up is no news."""
+
+    server = Server(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def published(s3: FakeS3) -> None:
+    """A fallback, as `prove` writes it."""
+    fallback = {"popular": ["sku-00001", "sku-00002"], "related": {}, "model_version": "model-7"}
+    s3.objects["models-bucket", FALLBACK_KEY] = json.dumps(fallback).encode()
