@@ -161,10 +161,11 @@ class ItemContent:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Price (NaN where unknown) and code of the category (-1 where unknown) of each row of the vocabulary."""
+    """Price (NaN where unknown) and category (a place in `names`, -1 where unknown) of each row of the vocabulary."""
 
     prices: Float64
     categories: Int64
+    names: list[str]
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,7 @@ def _read_catalogue(items_dir: Path, vocabulary: list[str]) -> tuple[list[str], 
             price_of[row] = prices[at]
             if categories[at]:
                 category_of[row] = codes.setdefault(categories[at], len(codes))
-    return vocabulary, content, Catalogue(price_of, category_of)
+    return vocabulary, content, Catalogue(price_of, category_of, list(codes))
 
 
 def content_tokens(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -14,8 +15,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from training_jobs import checks as gate
+from training_jobs import metrics
 from training_jobs.archive import ArchiveError, ModelCard, load_card, load_golden, load_recommender, unpack
+from training_jobs.checks import Check, failures
+from training_jobs.checks_measured import leakage_checks, measured_checks, served_check, slices
+from training_jobs.checks_served import (
+    budget_checks,
+    constraint_checks,
+    parity_checks,
+    perturbation_checks,
+    probe_sessions,
+)
 from training_jobs.data import DataError, read_dataset
 from training_jobs.measure import HeldOut, held_out, measure_baselines, measure_recommender
 from training_jobs.recommend import Recommender
@@ -54,27 +64,37 @@ def evaluate(
     if champion is not None:
         measured["champion"] = measure_recommender("champion", champion, held)
 
-    probes = gate.probe_sessions(held.cases, data.vocabulary, int(limits["probes"]))
+    resampler = metrics.Resampler(held.cases.session)
+    probes = probe_sessions(held.cases, data.vocabulary, int(limits["probes"]))
     golden = load_golden(candidate_dir)
-    found = gate.accuracy_checks(measured, held, limits)
-    if champion is None:
-        found += [gate.skipped(f"{metric} against champion", note) for metric in ("hr_at_20", "mrr_at_20")]
-    found += gate.slice_checks(measured, held, limits)
-    found += gate.spread_checks(measured, held, limits)
-    found += gate.behaviour_checks(served, probes, limits)
-    found += gate.artefact_checks(
-        served, golden, probes, _size_bytes(candidate_dir), held, candidate_card.trained_until_ms, limits
-    )
-    failures = [row.reason for row in found if row.verdict == "failed"]
+    own = measured["candidate"]
+    found: list[Check] = [
+        *measured_checks(measured, held, resampler, limits, note),
+        *leakage_checks(candidate, candidate_card, card, own, held, limits),
+        served_check(measure_recommender("served", served, held), own, held, resampler, limits),
+        *constraint_checks(served, probes, limits),
+        *perturbation_checks(served, probes, limits),
+        *parity_checks(candidate_dir, served, candidate, golden, probes, limits),
+        *budget_checks(served, probes, _size_bytes(candidate_dir), limits),
+    ]
+    failed = list(failures(found))
     return {
-        "passed": not failures or bool(override_reason),
-        "failures": failures,
+        "passed": not failed or bool(override_reason),
+        "failures": failed,
         "override_reason": override_reason or None,
         "champion": note,
         "metrics": {
-            name: model.figures(held.cases, held.popularity, len(data.vocabulary))
+            name: model.figures(held.cases, held.popularity, len(data.vocabulary), resampler)
             for name, model in measured.items()
         },
+        "hit_rates": {
+            name: [round(metrics.hit_rate(model.rank, k), 5) for k in range(1, 21)]
+            for name, model in measured.items()
+        },
+        "reliability": [
+            [round(said, 5), round(came, 5), n]
+            for said, came, n in metrics.reliability(own.confidence, own.hits)
+        ],
         "slices": _slices(measured, held),
         "checks": [asdict(row) for row in found],
         "cases": len(held.cases),
@@ -111,8 +131,17 @@ def _slices(measured: dict[str, Any], held: HeldOut) -> dict[str, dict[str, floa
             model: round(float((m.rank[inside] <= 20).mean()), 5) if inside.any() else 0.0
             for model, m in measured.items()
         }
-        for name, inside in gate.slices(held).items()
+        for name, inside in slices(held).items()
     }
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity, and Step Functions reads nothing that holds them."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _size_bytes(directory: Path) -> int:
@@ -160,7 +189,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"the evaluation could not be made: {error}", file=sys.stderr)
         return 1
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "evaluation.json").write_text(json.dumps(result, indent=1, ensure_ascii=False), "utf-8")
+    text = json.dumps(_finite(result), indent=1, ensure_ascii=False, allow_nan=False)
+    (options.output / "evaluation.json").write_text(text, "utf-8")
     (options.output / "evaluation.html").write_text(render(result), "utf-8")
     print(json.dumps({"passed": result["passed"], "failures": result["failures"]}, ensure_ascii=False))
     return 0

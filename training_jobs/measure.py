@@ -20,16 +20,28 @@ _POPULARITY_HALF_LIFE_DAYS = 3.0
 
 @dataclass(frozen=True)
 class Measured:
-    """Ranks of the targets, and the 20 items shown (rows of the snapshot's vocabulary, -1 where fewer)."""
+    """Ranks of the targets, and the 20 items shown (rows of the snapshot's vocabulary, -1 where fewer).
+
+    `confidence` is the sum of the scores of those shown: where scores are probabilities, the chance of a hit.
+    """
 
     name: str
     rank: Int64
     top: Int64
+    confidence: Float64
 
-    def figures(self, cases: Cases, popularity: Float64, items: int) -> dict[str, float | list[float]]:
-        hit, reciprocal = (self.rank <= 20).astype(np.float64), metrics.reciprocal_ranks(self.rank, 20)
-        interval_hr = metrics.bootstrap_interval(hit, cases.session)
-        interval_mrr = metrics.bootstrap_interval(reciprocal, cases.session)
+    @property
+    def hits(self) -> Float64:
+        return (self.rank <= 20).astype(np.float64)
+
+    @property
+    def reciprocals(self) -> Float64:
+        return metrics.reciprocal_ranks(self.rank, 20)
+
+    def figures(
+        self, cases: Cases, popularity: Float64, items: int, resampler: metrics.Resampler
+    ) -> dict[str, float | list[float]]:
+        interval_hr, interval_mrr = resampler.interval(self.hits), resampler.interval(self.reciprocals)
         return {
             **metrics.summary(self.rank),
             "hr_at_20_interval": [round(value, 5) for value in interval_hr],
@@ -48,7 +60,7 @@ class HeldOut:
     cases: Cases
     popularity: Float64
     active: NDArray[np.bool_]
-    trained_sessions_end_ms: int
+    past: int  # sessions before the cut
     holdout_start_ms: int
 
 
@@ -65,7 +77,7 @@ def held_out(data: Dataset, holdout_start_ms: int, limit: int = 5000) -> HeldOut
         cases,
         baselines.popularity(past, items, _POPULARITY_HALF_LIFE_DAYS),
         np.bincount(past.items, minlength=items) > 0,
-        int(past.ends_ms.max()) if len(past) else 0,
+        len(past),
         holdout_start_ms,
     )
 
@@ -107,6 +119,7 @@ def measure(
     """Rank every case under any scorer. No shop shows the item being looked at, so by default it does not compete."""
     rank = np.empty(len(cases), np.int64)
     shown = np.full((len(cases), 20), -1, np.int64)
+    confidence = np.zeros(len(cases))
     for begin in range(0, len(cases), batch):
         prefixes = [cases.prefix(row) for row in range(begin, min(begin + batch, len(cases)))]
         scores = np.array(score(prefixes))
@@ -116,9 +129,11 @@ def measure(
         rank[begin : begin + len(prefixes)] = metrics.ranks(scores, cases.targets[begin : begin + batch])
         width = min(20, scores.shape[1])
         best = np.argpartition(-scores, width - 1, axis=1)[:, :width]
-        there = np.isfinite(np.take_along_axis(scores, best, axis=1))
+        reached = np.take_along_axis(scores, best, axis=1)
+        there = np.isfinite(reached)
         shown[begin : begin + len(prefixes), :width] = np.where(there, best, -1)
-    return Measured(name, rank, shown)
+        confidence[begin : begin + len(prefixes)] = np.where(there, reached, 0.0).sum(axis=1)
+    return Measured(name, rank, shown, confidence)
 
 
 def latencies_ms(recommender: Recommender, sessions: Sequence[Sequence[str]]) -> Float64:

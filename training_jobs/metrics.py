@@ -60,23 +60,65 @@ def popularity_ratio(top: NDArray[Any], targets: Int64, popularity: NDArray[Any]
     return float(shown.mean() / wanted.mean()) if len(shown) and len(wanted) and wanted.mean() > 0 else 0.0
 
 
-def bootstrap_interval(
-    values: NDArray[Any], groups: Int64, draws: int = 1000, seed: int = 0, level: float = 0.95
-) -> tuple[float, float]:
-    """Percentile interval of the mean, resampling whole sessions: cases of one session are not independent."""
-    if len(values) == 0:
-        return (0.0, 0.0)
-    _, inverse = np.unique(groups, return_inverse=True)
-    sums = np.bincount(inverse, weights=values.astype(np.float64))
-    counts = np.bincount(inverse).astype(np.float64)
-    rng = np.random.default_rng(seed)
-    means = np.empty(draws)
-    for draw in range(draws):
-        picked = np.bincount(rng.integers(0, len(sums), len(sums)), minlength=len(sums))
-        means[draw] = picked.dot(sums) / picked.dot(counts)
-    tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
+class Resampler:
+    """Percentile intervals of means by the bootstrap, drawing whole sessions: cases of one are not independent.
+
+    The draws are made once, so that many figures of the same cases cost a matrix product each.
+    """
+
+    def __init__(self, groups: Int64, draws: int = 1000, seed: int = 0, level: float = 0.95) -> None:
+        _, self._group = np.unique(groups, return_inverse=True)
+        self._sessions = int(self._group.max()) + 1 if len(groups) else 0
+        self._tails = [(1 - level) / 2, (1 + level) / 2]
+        rng = np.random.default_rng(seed)
+        self._drawn = np.empty((draws, self._sessions), np.float32)
+        for draw in range(draws if self._sessions else 0):
+            picked = rng.integers(0, self._sessions, self._sessions)
+            self._drawn[draw] = np.bincount(picked, minlength=self._sessions)
+
+    def interval(self, values: NDArray[Any], inside: NDArray[np.bool_] | None = None) -> tuple[float, float]:
+        """Interval of the mean of `values`, one a case, over the cases `inside`."""
+        group = self._group if inside is None else self._group[inside]
+        values = values if inside is None else values[inside]
+        if len(values) == 0:
+            return (0.0, 0.0)
+        sums = np.bincount(group, weights=values.astype(np.float64), minlength=self._sessions)
+        counts = np.bincount(group, minlength=self._sessions)
+        total = self._drawn @ counts.astype(np.float32)
+        means = (self._drawn @ sums.astype(np.float32))[total > 0] / total[total > 0]
+        low, high = np.quantile(means, self._tails)
+        return float(low), float(high)
+
+
+def bootstrap_interval(values: NDArray[Any], groups: Int64) -> tuple[float, float]:
+    """Interval of one mean; see Resampler."""
+    return Resampler(groups).interval(values)
+
+
+def wilson_interval(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Interval of a share of independent cases, sound for few cases and for shares near 0 or 1."""
+    if n == 0:
+        return (0.0, 1.0)
+    share, denominator = hits / n, 1 + z * z / n
+    centre = (share + z * z / (2 * n)) / denominator
+    half = z * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / denominator
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def reliability(predicted: Float64, hit: Float64, bins: int = 10) -> list[tuple[float, float, int]]:
+    """Mean predicted chance, share of hits and cases of each bin; bins hold equally many cases."""
+    order = np.argsort(predicted, kind="stable")
+    return [
+        (float(predicted[part].mean()), float(hit[part].mean()), len(part))
+        for part in np.array_split(order, min(bins, len(order)) or 1)
+        if len(part)
+    ]
+
+
+def calibration_error(predicted: Float64, hit: Float64) -> float:
+    """Expected calibration error: how far predicted chances are from shares of hits, on average over the cases."""
+    rows = reliability(predicted, hit)
+    return sum(n * abs(said - came) for said, came, n in rows) / max(len(hit), 1)
 
 
 def summary(rank: Int64, cutoffs: tuple[int, ...] = (1, 5, 10, 20)) -> dict[str, float]:

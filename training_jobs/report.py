@@ -41,6 +41,9 @@ def render(result: Mapping[str, Any]) -> str:
     metrics: Mapping[str, Mapping[str, Any]] = result["metrics"]
     ordered = {name: metrics[name] for name in _LABELS if name in metrics}
     plots = _bars("Hit rate at 20", ordered, "hr_at_20") + _bars("MRR at 20", ordered, "mrr_at_20")
+    plots += _curves("Hit rate by length of the list", result["hit_rates"])
+    plots += _gains("Gain over the others, with 95 % interval", result["checks"])
+    plots += _reliability("Chance of a hit: said and come true", result["reliability"])
     plots += _grouped("Hit rate at 20 by slice", result["slices"], list(ordered))
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -51,7 +54,8 @@ seen in training. Champion: {escape(str(result["champion"]))}.</p>
 {_failures(result)}
 <div class="plots">{plots}</div>
 <h2>Models</h2><div class="scroll">{_models(ordered)}</div>
-<h2>Checks</h2><div class="scroll">{_checks(result["checks"])}</div>
+<h2>Checks</h2><p class="dim">{_tally(result["checks"])}</p>
+<div class="scroll">{_checks(result["checks"])}</div>
 </main></body></html>
 """
 
@@ -80,7 +84,7 @@ def _bars(title: str, models: Mapping[str, Mapping[str, Any]], metric: str) -> s
             f'<text x="{100 + high * scale:.1f}" y="{y + 12}">{value:.3f}</text>'
         )
     height = 14 + 26 * len(models)
-    return f'<div class="plot"><h3>{title}</h3><svg viewBox="0 0 340 {height}" role="img">{"".join(rows)}</svg></div>'
+    return _plot(title, height, "".join(rows))
 
 
 def _grouped(title: str, slices: Mapping[str, Mapping[str, float]], models: Sequence[str]) -> str:
@@ -104,7 +108,86 @@ def _grouped(title: str, slices: Mapping[str, Mapping[str, float]], models: Sequ
             f'<text class="dim" x="334" y="{y + 4}" text-anchor="end">n {int(values["n"]):,}</text>'
         )
     height = 14 + 24 * len(slices)
-    return f'<div class="plot"><h3>{title}</h3><svg viewBox="0 0 340 {height}" role="img">{"".join(rows)}</svg></div>'
+    return _plot(title, height, "".join(rows))
+
+
+def _curves(title: str, hit_rates: Mapping[str, Sequence[float]]) -> str:
+    """A line for each model: hit rate at 1, 2, ... 20."""
+    ordered = [name for name in _LABELS if name in hit_rates]
+    highest = max((max(hit_rates[name]) for name in ordered), default=0.0) or 1.0
+    lines = []
+    for at, name in enumerate(reversed(ordered)):
+        points = [
+            (34 + k * 10.5, 150 - 135 * value / highest) for k, value in enumerate(hit_rates[name], start=1)
+        ]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        colour, dash = _line_of(name)
+        lines.append(
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>'
+            f'<text x="250" y="{150 - 14 * at}">{_LABELS[name]}</text>'
+            f'<path d="M336 {146 - 14 * at}h-18" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>'
+        )
+    axis = (
+        '<path d="M34 12V150H246" fill="none" stroke="var(--line)"/>'
+        f'<text class="dim" x="30" y="18" text-anchor="end">{highest:.2f}</text>'
+        '<text class="dim" x="30" y="154" text-anchor="end">0</text>'
+        '<text class="dim" x="44" y="165" text-anchor="middle">1</text>'
+        '<text class="dim" x="244" y="165" text-anchor="middle">20</text>'
+    )
+    return _plot(title, 170, axis + "".join(lines))
+
+
+def _line_of(name: str) -> tuple[str, str]:
+    colour = "var(--main)" if name == "candidate" else "var(--ink)" if name == "champion" else "var(--other)"
+    return colour, {"item_to_item": "6 3", "popularity": "2 3"}.get(name, "none")
+
+
+def _gains(title: str, checks: Sequence[Mapping[str, Any]]) -> str:
+    """Differences over all cases from each other model, as points with whiskers round zero."""
+    shown = [row for row in checks if row["against"] in _LABELS and row["slice"] == "all" and row["interval"]]
+    widest = max((abs(end) for row in shown for end in row["interval"]), default=0.0) or 1.0
+    rows = []
+    for at, row in enumerate(shown):
+        y, (low, high) = 16 + at * 20, row["interval"]
+        x, left, right = (240 + 90 * value / widest for value in (row["value"], low, high))
+        colour = "var(--bad)" if row["verdict"] == "failed" else "var(--main)"
+        rows.append(
+            f'<text x="142" y="{y + 4}" text-anchor="end">{escape(row["name"][:27])}</text>'
+            f'<path d="M{left:.1f} {y}H{right:.1f}" stroke="{colour}" stroke-width="1.5"/>'
+            f'<circle cx="{x:.1f}" cy="{y}" r="4" fill="{colour}"><title>{row["value"]:.4f}</title></circle>'
+        )
+    height = 14 + 20 * len(shown)
+    return _plot(title, height, f'<path d="M240 4V{height}" stroke="var(--line)"/>' + "".join(rows))
+
+
+def _reliability(title: str, bins: Sequence[Sequence[float]]) -> str:
+    """On the diagonal, what the model says of its chances is what happens."""
+    dots = "".join(
+        f'<circle cx="{34 + 135 * min(said, 1.0):.1f}" cy="{150 - 135 * came:.1f}" r="4" fill="var(--main)">'
+        f"<title>said {said:.2f}, came true {came:.2f}, n {int(n)}</title></circle>"
+        for said, came, n in bins
+    )
+    axis = (
+        '<path d="M34 15V150H169" fill="none" stroke="var(--line)"/><path d="M34 150L169 15" stroke="var(--other)"/>'
+        '<text class="dim" x="30" y="20" text-anchor="end">1</text><text class="dim" x="30" y="154" text-anchor="end">0</text>'
+        '<text class="dim" x="169" y="165" text-anchor="middle">1</text><text x="180" y="84">across: said</text>'
+        '<text x="180" y="100">upwards: hits</text>'
+    )
+    return _plot(title, 170, axis + dots)
+
+
+def _plot(title: str, height: int, inside: str) -> str:
+    return (
+        f'<div class="plot"><h3>{title}</h3><svg viewBox="0 0 340 {height}" role="img">{inside}</svg></div>'
+    )
+
+
+def _tally(checks: Sequence[Mapping[str, Any]]) -> str:
+    counts = {
+        verdict: sum(row["verdict"] == verdict for row in checks)
+        for verdict in ("passed", "failed", "skipped")
+    }
+    return f"{len(checks)} checks: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
 
 
 def _models(models: Mapping[str, Mapping[str, Any]]) -> str:
@@ -137,10 +220,12 @@ def _checks(checks: Sequence[Mapping[str, Any]]) -> str:
         bound = f"{row['comparator']} {row['bound']:.6g}" if row["comparator"] else ""
         rows.append(
             f'<tr><td class="{row["verdict"]}">{row["verdict"]}</td><td>{escape(row["name"])}</td>'
-            f'<td>{escape(row["slice"])}</td><td class="n">{row["n"]:,}</td><td class="n">{row["value"]:.6g}</td>'
+            f"<td>{escape(row['slice'])}</td><td>{escape(row['against'])}</td>"
+            f'<td class="n">{row["n"]:,} of {row["minimum_n"]:,}</td><td class="n">{row["value"]:.6g}</td>'
             f'<td>{escape(bound)}</td><td class="n">{spread}</td><td class="dim">{escape(row["reason"])}</td></tr>'
         )
     head = (
-        '<tr><th></th><th>check</th><th>slice</th><th class="n">n</th><th class="n">value</th><th>bound</th>'
+        '<tr><th></th><th>check</th><th>slice</th><th>against</th><th class="n">n, least</th>'
+        '<th class="n">value</th><th>bound</th>'
     )
     return f'<table>{head}<th class="n">95 % interval</th><th>reason</th></tr>{"".join(rows)}</table>'

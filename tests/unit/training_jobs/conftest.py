@@ -16,8 +16,8 @@ from training_jobs.pipeline import JobSettings, run
 
 SMALL = JobSettings(
     EncoderSettings(dim=24, layers=1, heads=2, max_length=10, dropout=0.1, embedding_dropout=0.1),
-    FitSettings(epochs=4, batch_sessions=32, learning_rate=4e-3),
-    tune_seconds=0.5,
+    FitSettings(epochs=8, batch_sessions=32, learning_rate=4e-3),
+    tune_seconds=20.0,
 )
 
 
