@@ -16,6 +16,15 @@ cors = CORSConfig(
     allow_origin="*", allow_headers=["Content-Type"], expose_headers=["Retry-After"], max_age=86_400
 )
 
+
+@app.middleware("pure_lambda")
+def log_with_ids(event: Any, get_response: Any) -> Any:
+    """Every line of a step's log names the invocation, and the execution it is part of."""
+    run_id = event.event.get("run_id")
+    bind(request_id=event.context.aws_request_id, **({"run_id": run_id} if run_id else {}))
+    return get_response(event)
+
+
 # What the state machine passes and gets: JSON objects, typed by the functions that read them.
 Event = Any
 
@@ -124,7 +133,6 @@ def publish(event: Event, context: Any) -> Event:
     """A model that passed its gate, behind the endpoint."""
     from functions.publish.publish import publish as start
 
-    bind(run_id=event["run_id"])
     return start(event, publish_settings(), client("sagemaker"))._asdict()
 
 
@@ -133,7 +141,6 @@ def prove(event: Event, context: Any) -> Event:
     """The endpoint against the archive's golden sessions, then the release on record."""
     from functions.publish.prove import prove as ask
 
-    bind(run_id=event["run_id"])
     endpoint = client("sagemaker-runtime")
     return ask(event, publish_settings(), client("sagemaker"), endpoint, client("s3"))._asdict()
 

@@ -42,20 +42,36 @@ def running_stack(
         stop(wanted, lambda _: None)
 
 
-def kill_aws(stack: Stack) -> None:
-    """kill -9 of the AWS process, as a power cut would."""
-    service = aws_service(stack)
+def kill(service: Service) -> None:
+    """kill -9, as a power cut would."""
     about = service.running()
     if about is None:
-        raise StackError("The AWS process is not running. Start it first.")
+        raise StackError(f"The {service.name} process is not running. Start it first.")
     os.kill(about["pid"], signal.SIGKILL)
     os.waitpid(about["pid"], 0)
     service.pid_file.unlink()
 
 
+def kill_aws(stack: Stack) -> None:
+    """kill -9 of the AWS process."""
+    kill(aws_service(stack))
+
+
 def start_aws(stack: Stack) -> None:
     """Starts the AWS process of this stack, on the state that it left."""
     start([aws_service(stack)], lambda _: None)
+
+
+def kill_stack(stack: Stack) -> None:
+    """kill -9 of AWS and Snowflake."""
+    for service in services(stack):
+        kill(service)
+
+
+def start_stack(stack: Stack) -> None:
+    """Starts AWS and Snowflake on the state that they left."""
+    start(services(stack), lambda _: None)
+    snowflake_login.ensure(stack)
 
 
 def aws_service(stack: Stack) -> Service:

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from functions import warehouse
-from functions.log import bind, get_logger
+from functions.log import get_logger
 from functions.settings import WarehouseSettings
 
 log = get_logger(__name__)
@@ -45,7 +45,6 @@ def run(event: dict[str, Any], settings: WarehouseSettings, connection: Any, s3:
     if not SNAPSHOT_ID.fullmatch(run_id):
         raise ValueError(f"run_id {run_id!r} cannot be part of a path: use letters, digits, - and _")
     shop_id = event.get("shop_id") or settings.shop_id
-    bind(run_id=run_id)
     sessions, last_event_time_ms = _sessions(connection, shop_id)
     if not sessions:
         raise EmptySnapshot(

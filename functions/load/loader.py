@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from functions import warehouse
-from functions.log import bind, get_logger
+from functions.log import get_logger
 from functions.settings import WarehouseSettings
 
 log = get_logger(__name__)
@@ -39,7 +39,6 @@ class CopiedFile:
 def run(event: dict[str, Any], settings: WarehouseSettings, connection: Any) -> dict[str, Any]:
     """Load what is new. A file that cannot be read is reported and never blocks the others."""
     run_id = event["run_id"]
-    bind(run_id=run_id)
     files = _copy(connection)
     _write_log(connection, run_id, files)
     failed = [file for file in files if file.status == "LOAD_FAILED"]

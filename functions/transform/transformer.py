@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from functions import warehouse
-from functions.log import bind, get_logger
+from functions.log import get_logger
 from functions.settings import WarehouseSettings
 from functions.transform.dbt import DbtFailed, NodeResult, run_dbt
 from functions.warehouse import Credentials
@@ -15,7 +15,6 @@ log = get_logger(__name__)
 def run(event: dict[str, Any], settings: WarehouseSettings, credentials: Credentials) -> dict[str, Any]:
     """Run every model, incrementally unless `full_refresh` is asked for."""
     run_id = event["run_id"]
-    bind(run_id=run_id)
     started = time.monotonic()
     full_refresh = ["--full-refresh"] if event.get("full_refresh") else []
     results = run_dbt(["run", *full_refresh], credentials)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from functions.log import bind, get_logger
+from functions.log import get_logger
 from functions.settings import WarehouseSettings
 from functions.transform.dbt import run_dbt
 from functions.validate.checks import Check, data_checks, dbt_check, thresholds
@@ -24,7 +24,6 @@ def run(
 ) -> dict[str, Any]:
     """Check the tables. A failed check is an answer (`passed` false), not an error."""
     run_id = event["run_id"]
-    bind(run_id=run_id)
     limits = thresholds()
     now = datetime.now(UTC)
     measures = measure(

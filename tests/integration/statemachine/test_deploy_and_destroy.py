@@ -1,13 +1,5 @@
-"""The commands that deploy and destroy a stage, against a local AWS and Snowflake of the test's own.
+"""The commands that deploy and destroy a stage, against a local AWS and Snowflake of the test's own."""
 
-They run in a copy of the repository: Chalice records what it deployed under .chalice/deployed, and the record of
-whoever works here must stay theirs.
-"""
-
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +9,8 @@ import pytest
 
 from local.testing import running_stack
 from statemachine.stages import read_stage
+from tests.deployment import copy_repository, run
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-COPIED = (".chalice", "functions", "layers", "sql", "statemachine", "training_jobs")
 LOCAL = read_stage("local")
 BUCKETS = {LOCAL.events_bucket(LOCAL.account_id), LOCAL.models_bucket(LOCAL.account_id)}
 
@@ -28,38 +19,13 @@ pytestmark = pytest.mark.local_stack
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("repository")
-    for name in COPIED:
-        ignored = shutil.ignore_patterns("deployed", "__pycache__", "target", "logs")
-        shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
-    for name in ("app.py", "requirements.txt"):
-        shutil.copy(REPOSITORY / name, folder / name)
-    shutil.copytree(REPOSITORY / "vendor", folder / "vendor", symlinks=True)
-    # Built layers are known by their content's hash, so they can be shared; without them the test takes a minute more.
-    (folder / "build").mkdir()
-    (REPOSITORY / "build" / "layers").mkdir(parents=True, exist_ok=True)
-    (folder / "build" / "layers").symlink_to(REPOSITORY / "build" / "layers")
-    return folder
+    return copy_repository(tmp_path_factory.mktemp("repository"))
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     with running_stack(tmp_path_factory.mktemp("state")) as environment:
         yield environment
-
-
-def run(command: str, copy: Path, environment: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", f"statemachine.{command}", "--stage", "local", *arguments],
-        cwd=copy,
-        env={**os.environ, **environment, "PYTHONPATH": str(copy)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def client(service: str, environment: dict[str, str]) -> Any:

@@ -1,0 +1,78 @@
+"""A shop made so that everybody knows what the tables and the recommendations must be.
+
+Every aisle has shelves of four styles and one stand in the middle. Shoppers keep to the style they came for and go along
+its shelf, past the stand now and then: what follows the stand only the session tells.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+AISLES, STYLES, PLACES = 2, 4, 25
+DAY_MS = 86_400_000
+MINUTE_MS = 60_000
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One session: what a client saw, a minute apart."""
+
+    client_id: str
+    starts_ms: int
+    items: tuple[str, ...]
+
+
+def visits(count: int = 1500, days: int = 10, seed: int = 3) -> list[Visit]:
+    """Every shopper comes once, in the days before today."""
+    rng = random.Random(seed)
+    midnight_ms = int(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
+    first_ms = midnight_ms - days * DAY_MS
+    starts = sorted(first_ms + rng.randrange((days * 24 - 1) * DAY_MS // 24) for _ in range(count))
+    return [Visit(f"client-{seed}-{number:05}", start, _walk(rng)) for number, start in enumerate(starts)]
+
+
+def shelved(aisle: int, style: int, place: int) -> str:
+    """An item on a shelf."""
+    return f"aisle{aisle}-style{style}-{place % PLACES}"
+
+
+def stand(aisle: int) -> str:
+    """The item in the middle of an aisle."""
+    return f"aisle{aisle}-stand"
+
+
+def _walk(rng: random.Random) -> tuple[str, ...]:
+    aisle = min(int(rng.expovariate(1)), AISLES - 1)
+    style, place = rng.randrange(STYLES), rng.randrange(PLACES)
+    seen = [shelved(aisle, style, place)]
+    for _ in range(rng.randint(2, 4)):
+        if rng.random() < 0.5:
+            seen.append(stand(aisle))
+        place += 1 if rng.random() < 0.8 else rng.randrange(2, PLACES - 1)
+        seen.append(shelved(aisle, style, place))
+    return tuple(seen)
+
+
+def events(of: list[Visit]) -> Iterator[dict[str, Any]]:
+    """As the storefront sends them."""
+    for visit in of:
+        for number, item_id in enumerate(visit.items):
+            yield {
+                "schema_version": 1,
+                "event_id": f"{visit.client_id}-{number}",
+                "event_name": "view_item",
+                "shop_id": "demo",
+                "client_id": visit.client_id,
+                "session_id": f"{visit.client_id}-s",
+                "client_time_ms": visit.starts_ms + number * MINUTE_MS,
+                "items": [
+                    {
+                        "item_id": item_id,
+                        "item_name": f"Item {item_id}",
+                        "item_category": item_id[:6],
+                        "price": 10.0,
+                    }
+                ],
+            }
