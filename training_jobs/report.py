@@ -22,14 +22,15 @@ _STYLE = """
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
 main{max-width:960px;margin:0 auto;padding:32px 20px 64px}h1{font-size:24px;margin:0 0 4px}h2{font-size:17px;margin:36px 0 10px}
 .dim{color:var(--dim)}.verdict{display:inline-block;padding:3px 12px;border-radius:99px;font-weight:600;color:#fff}
-.verdict.passed{background:#1a7f4b}.verdict.failed{background:#c0392b}.fail{border-left:4px solid var(--bad);
-background:var(--card);
+.verdict.passed{background:#1a7f4b;color:#fff}.verdict.failed{background:#c0392b;color:#fff}
+.fail{border-left:4px solid var(--bad);background:var(--card);
 padding:10px 16px;margin:16px 0}.fail ul{margin:4px 0 0;padding-left:18px}.plots{display:grid;gap:16px;
 grid-template-columns:repeat(auto-fit,minmax(300px,1fr))}.plot{background:var(--card);border-radius:8px;padding:12px 14px}
 .plot h3{margin:0 0 6px;font-size:14px}svg{width:100%;height:auto;display:block}
 svg text{font:11px system-ui,sans-serif;fill:var(--ink)}
 svg .dim{fill:var(--dim)}table{border-collapse:collapse;width:100%;font-size:14px}th,td{padding:5px 8px;text-align:left;
-border-bottom:1px solid var(--line)}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}.passed{color:var(--good)}
+border-bottom:1px solid var(--line)}td.n,th.n{text-align:right;white-space:nowrap;
+font-variant-numeric:tabular-nums}.passed{color:var(--good)}
 .failed{color:var(--bad);font-weight:600}.skipped{color:var(--skip)}.scroll{overflow-x:auto}
 """
 
@@ -93,7 +94,7 @@ def _grouped(title: str, slices: Mapping[str, Mapping[str, float]], models: Sequ
     for at, (name, values) in enumerate(slices.items()):
         y = 16 + at * 24
         dots = "".join(
-            f'<circle cx="{132 + 150 * float(values[model]):.1f}" cy="{y}" r="4.5" '
+            f'<circle cx="{162 + 120 * float(values[model]):.1f}" cy="{y}" r="4.5" '
             + (
                 'fill="var(--main)"'
                 if model == "candidate"
@@ -103,8 +104,8 @@ def _grouped(title: str, slices: Mapping[str, Mapping[str, float]], models: Sequ
             for model in reversed(models)
         )
         rows.append(
-            f'<text x="122" y="{y + 4}" text-anchor="end">{escape(name)}</text>'
-            f'<path d="M132 {y}H282" stroke="var(--line)"/>{dots}'
+            f'<text x="152" y="{y + 4}" text-anchor="end">{escape(name[-26:])}</text>'
+            f'<path d="M162 {y}H282" stroke="var(--line)"/>{dots if values["n"] else ""}'
             f'<text class="dim" x="334" y="{y + 4}" text-anchor="end">n {int(values["n"]):,}</text>'
         )
     height = 14 + 24 * len(slices)
@@ -152,12 +153,17 @@ def _gains(title: str, checks: Sequence[Mapping[str, Any]]) -> str:
         x, left, right = (240 + 90 * value / widest for value in (row["value"], low, high))
         colour = "var(--bad)" if row["verdict"] == "failed" else "var(--main)"
         rows.append(
-            f'<text x="142" y="{y + 4}" text-anchor="end">{escape(row["name"][:27])}</text>'
+            f'<text x="142" y="{y + 4}" text-anchor="end">{escape(_short(row))}</text>'
             f'<path d="M{left:.1f} {y}H{right:.1f}" stroke="{colour}" stroke-width="1.5"/>'
             f'<circle cx="{x:.1f}" cy="{y}" r="4" fill="{colour}"><title>{row["value"]:.4f}</title></circle>'
         )
     height = 14 + 20 * len(shown)
     return _plot(title, height, f'<path d="M240 4V{height}" stroke="var(--line)"/>' + "".join(rows))
+
+
+def _short(row: Mapping[str, Any]) -> str:
+    metric = str(row["name"]).split(" ")[0].replace("_at_", "@")
+    return f"{metric}, {'served' if row['against'] == 'candidate' else _LABELS[row['against']]}"
 
 
 def _reliability(title: str, bins: Sequence[Sequence[float]]) -> str:

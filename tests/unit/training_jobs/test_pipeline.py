@@ -24,7 +24,7 @@ class Killed(Exception):
 
 
 def little() -> Dataset:
-    sessions = shop.walks(120)
+    sessions = shop.walks(80)
     return Dataset(sessions, [f"sku-{at:03}" for at in range(shop.ITEMS)], no_content(shop.ITEMS))
 
 
@@ -72,7 +72,7 @@ def killer(stage: str, epoch: int | None) -> Callable[[dict[str, float | int | s
 
 @pytest.mark.parametrize(
     ("stage", "epoch"),
-    [("learn", 1), ("learn", 2), ("tune", None), ("holdout", 1), ("holdout", None), ("served", 1)],
+    [("learn", 1), ("tune", None), ("holdout", 1), ("served", 1)],
 )
 def test_a_job_killed_anywhere_ends_as_one_that_was_not(
     tmp_path: Path, whole: bytes, stage: str, epoch: int | None
@@ -126,7 +126,7 @@ def test_what_was_chosen_is_not_chosen_again(tmp_path: Path) -> None:
 
 def test_a_bound_on_training_time_is_kept(tmp_path: Path) -> None:
     stages: list[str] = []
-    endless = replace(FAST, fit=replace(FAST.fit, epochs=100_000), max_train_seconds=3.0, tune_seconds=60.0)
+    endless = replace(FAST, fit=replace(FAST.fit, epochs=100_000), max_train_seconds=2.0, tune_seconds=60.0)
     began = time.monotonic()
     job(tmp_path / "a", None, endless, log=lambda line: stages.append(str(line["stage"])))
     assert time.monotonic() - began < 8.0

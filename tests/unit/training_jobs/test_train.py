@@ -54,7 +54,8 @@ def container(root: Path, trained: Trained, **hyperparameters: object) -> subpro
 
 
 def test_a_job_leaves_its_model_and_prints_every_metric(trained: Trained, tmp_path: Path) -> None:
-    ran = container(tmp_path, trained)
+    few = shop.write(tmp_path / "few", shop.interactions(200))
+    ran = container(tmp_path, trained, interactions=few)
     assert ran.returncode == 0, ran.stderr
     card = load_card(tmp_path / "model")
     assert (card.model_version, card.snapshot_id) == ("tugboat-test-1", "snap-7")
