@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from training_jobs.data import Float32, Int32
+from training_jobs.data import Float32, Int32, Int64
 
 INPUT_SCALE = 0.3
 _EPSILON = np.float32(np.finfo(np.float32).eps)
@@ -56,8 +56,17 @@ def load_weights(path: Path) -> EncoderWeights:
 
 
 def encode(weights: EncoderWeights, prefixes: Sequence[Int32]) -> Float32:
-    """One unit vector for each prefix (none may be empty)."""
+    """One unit vector for each prefix (none may be empty). Prefixes of like length are padded together."""
     length = np.array([min(len(prefix), weights.max_length) for prefix in prefixes])
+    size = np.ceil(np.log2(length))
+    out = np.empty((len(prefixes), weights.dim), np.float32)
+    for one in np.unique(size):
+        rows = np.flatnonzero(size == one)
+        out[rows] = _encode(weights, [prefixes[row] for row in rows], length[rows])
+    return out
+
+
+def _encode(weights: EncoderWeights, prefixes: Sequence[Int32], length: Int64) -> Float32:
     rows = np.zeros((len(prefixes), int(length.max())), np.int64)
     for row, prefix in enumerate(prefixes):
         rows[row, : length[row]] = prefix[-weights.max_length :]
@@ -104,7 +113,8 @@ def _layer(x: Float32, bias: Float32, t: Mapping[str, Float32], at: str, heads: 
 
 
 def _linear(x: Float32, t: Mapping[str, Float32], name: str) -> Float32:
-    return np.asarray(x @ t[name + ".weight"].T + t[name + ".bias"])
+    flat = x.reshape(-1, x.shape[-1]) @ t[name + ".weight"].T + t[name + ".bias"]
+    return np.asarray(flat.reshape(*x.shape[:-1], -1))
 
 
 def _rms_norm(x: Float32, scale: Float32) -> Float32:
