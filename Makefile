@@ -11,7 +11,7 @@ export TUGBOAT_STAGE := $(STAGE)
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up deploy destroy demo replay run recommend rollback status logs down docs layers check format test test-unit clean
+.PHONY: help setup up deploy destroy demo replay run recommend rollback shop status logs down docs layers check format test test-unit clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ run: setup ## start one execution of the state machine and follow it (ARGS=--ful
 
 recommend: setup ## ask /recommend for ITEMS=a,b
 	@$(IN_STAGE) $(PY) -m demo.recommend --items "$(ITEMS)" $(ARGS)
+
+shop: setup ## the demo shop on http://127.0.0.1:8095, against STAGE's API (ARGS=--help for more)
+	@$(IN_STAGE) $(PY) -m storefront.shop.server $(ARGS)
 
 rollback: setup ## the endpoint back onto the release before
 	@$(IN_STAGE) $(PY) -m statemachine.rollback --stage $(STAGE)

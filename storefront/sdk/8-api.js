@@ -59,7 +59,11 @@ function start() {
   window.tugboat = api;
   if (privacyControl) forget();
   safe(readAlong)();
-  if (Array.isArray(early)) api.push(...early);
+  if (Array.isArray(early)) {
+    api.push(...early);
+    // For who has kept the array under a name of their own.
+    early.push = api.push;
+  }
   if (document.readyState === "loading") addEventListener("DOMContentLoaded", safe(viewPage));
   else viewPage();
   addEventListener("pagehide", safe(leave));

@@ -65,6 +65,7 @@ class TugboatCarousel extends HTMLElement {
     section.setAttribute("aria-labelledby", "heading");
     root.append(section);
     this.#list.addEventListener("scroll", () => this.#enable(), { passive: true });
+    new ResizeObserver(() => this.#enable()).observe(this.#list);
     this.#list.addEventListener("click", (event) => this.#click(event));
     // The middle button opens a card in a new tab.
     this.#list.addEventListener("auxclick", (event) => event.button === 1 && this.#click(event));
@@ -76,7 +77,7 @@ class TugboatCarousel extends HTMLElement {
     document.addEventListener("tugboat", this.#notice);
     document.addEventListener("visibilitychange", this.#visibility);
     this.#watchCards();
-    whenLoaded(() => this.refresh());
+    this.refresh();
     // Where the SDK is blocked, no skeleton stays for ever.
     setTimeout(() => this.getAttribute("state") === "loading" && this.#showNothing(), GIVE_UP_AFTER_MS);
   }
@@ -96,7 +97,8 @@ class TugboatCarousel extends HTMLElement {
   /** Asks again: after a change of the session, the element does so by itself. */
   refresh() {
     clearTimeout(this.#askTimer);
-    this.#askTimer = setTimeout(() => this.#ask().catch(() => this.#showNothing()), ASK_AFTER_MS);
+    const ask = () => this.#ask().catch(() => this.#showNothing());
+    this.#askTimer = setTimeout(() => whenLoaded(ask), ASK_AFTER_MS);
   }
 
   #notice = (event) => {
@@ -147,14 +149,14 @@ class TugboatCarousel extends HTMLElement {
     this.#list.removeAttribute("aria-busy");
     this.setAttribute("state", "empty");
     // Its place is given up where nobody can see the page move.
-    if (this.getBoundingClientRect().top > innerHeight) this.hidden = true;
+    if (this.getBoundingClientRect().top > innerHeight) this.style.display = "none";
   }
 
   #show(answer, cards) {
     this.#unwatch();
     this.#report();
     this.#answer = answer;
-    this.hidden = false;
+    this.style.display = "";
     this.setAttribute("state", "shown");
     this.#list.removeAttribute("aria-busy");
     this.#list.replaceChildren(...cards.map(([id, card]) => this.#card(id, card)));

@@ -46,10 +46,9 @@ def no_event_twice(api: Api) -> bool:
 
 def kill(page: Any) -> None:
     """What a phone does to a tab it needs the memory of: no pagehide, no farewell."""
-    with page.expect_event("crash"):
-        # Playwright says that the page crashed, which is the point.
-        with suppress(Exception):
-            page.goto("chrome://crash", timeout=2_000)
+    # Playwright says that the page crashed, which is the point.
+    with page.expect_event("crash"), suppress(Exception):
+        page.goto("chrome://crash", timeout=2_000)
 
 
 def test_what_happens_in_the_shop_arrives_once_with_one_client_and_one_session(visit: Visit) -> None:
@@ -415,10 +414,7 @@ def test_a_collector_that_cannot_store_is_asked_again_when_it_said(visit: Visit)
     visit.write(head=f"<script>{KEEP_NOTICES}</script>")
     visit.api.firehose.break_next = 3
     visit.api.s3.down = True
-    page = visit.page()
-    page.clock.install()
-    page.goto(visit.site_url + "/")
-    page.wait_for_function("!!window.tugboat?.track")
+    page = visit.open(clock=True)
     flushed(page)
     page.wait_for_function("notices.some((notice) => notice.type === 'retry')")
     notice = page.evaluate("notices.find((notice) => notice.type === 'retry')")
@@ -454,8 +450,12 @@ def test_events_outlive_a_bad_moment_of_the_server(visit: Visit, trouble: Respon
 def test_an_endpoint_that_a_blocker_blocks_makes_no_noise_and_the_pixel_is_tried(visit: Visit) -> None:
     visit.write(head=f"<script>{KEEP_NOTICES}</script>")
     visit.context.route("**/api/events", lambda route: route.abort("blockedbyclient"))
-    page = visit.open()
+    page = visit.open(clock=True)
     page.evaluate(VIEW)
+    for failures in range(1, 3):
+        page.clock.fast_forward(2_000)
+        page.wait_for_function(f"notices.filter((notice) => notice.type === 'retry').length === {failures}")
+    page.clock.fast_forward(2_000)
     page.wait_for_function("notices.some((notice) => notice.via === 'pixel')")
     views = visit.api.wait_for(1, "view_item")
     assert views[0]["server"]["source"] == "pixel"
@@ -496,9 +496,10 @@ def test_a_browser_without_storage_fetch_or_beacon_still_tells_what_it_can(visit
         """
     )
     visit.write()
-    page = visit.page()
-    page.goto(visit.site_url + "/")
+    page = visit.open(clock=True)
     page.evaluate(VIEW)
+    for _ in range(3):
+        page.clock.run_for(2_000)
     assert {event["server"]["source"] for event in visit.api.wait_for(2)} == {"pixel"}
 
 

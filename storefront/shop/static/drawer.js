@@ -1,0 +1,178 @@
+// Behind the scenes: the events as they leave, what became of them, and why something is recommended.
+// It only listens to the "tugboat" events that the SDK announces; a shop could do the same.
+
+const LOG_MAX = 80;
+const log = readLog();
+
+function readLog() {
+  try {
+    return JSON.parse(sessionStorage.getItem("shop.log")) || { events: [], answers: [], open: null };
+  } catch {
+    return { events: [], answers: [], open: null };
+  }
+}
+
+function writeLog() {
+  log.events = log.events.slice(0, LOG_MAX);
+  log.answers = log.answers.slice(0, 8);
+  sessionStorage.setItem("shop.log", JSON.stringify(log));
+}
+
+function make(name, properties, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children.filter((child) => child !== null));
+  return made;
+}
+
+function fate(event, text, kind) {
+  const known = log.events.find((entry) => entry.event.event_id === event.event_id);
+  if (known) Object.assign(known, { fate: text, kind });
+}
+
+const VIA = { beacon: "left as a beacon", pixel: "accepted by the pixel" };
+
+function note(detail) {
+  switch (detail.type) {
+    case "queued":
+      for (const event of detail.events) log.events.unshift({ event, fate: "waiting", kind: "waiting" });
+      break;
+    case "sent": {
+      const refused = new Map(detail.refused.map((refusal) => [refusal.index, refusal.reason]));
+      detail.events.forEach((event, index) =>
+        refused.has(index)
+          ? fate(event, `refused: ${refused.get(index)}`, "refused")
+          : fate(event, VIA[detail.via] || "accepted", detail.via === "beacon" ? "left" : "accepted"),
+      );
+      break;
+    }
+    case "retry":
+      for (const event of detail.events) {
+        fate(event, `${detail.status || "no answer"}: again in ${Math.ceil(detail.pause_ms / 1000)} s`, "retry");
+      }
+      break;
+    case "dropped":
+      for (const event of detail.events) fate(event, `given up: ${detail.reason}`, "refused");
+      break;
+    case "recommended":
+      log.answers.unshift({ asked: detail.asked, answer: detail.answer, at: Date.now() });
+      break;
+  }
+}
+
+// The drawer itself.
+const toggle = make("button", { type: "button", className: "drawer-toggle", ariaExpanded: "false" });
+const panel = make("aside", { className: "drawer", id: "drawer", ariaLabel: "Behind the scenes" });
+toggle.setAttribute("aria-controls", "drawer");
+const who = make("dl", { className: "who" });
+const allow = make("button", { type: "button", textContent: "Allow" });
+const refuse = make("button", { type: "button", textContent: "Refuse" });
+const answers = make("ol", { className: "answers" });
+const list = make("ol", { className: "events" });
+const close = make("button", { type: "button", className: "drawer-close", textContent: "×", ariaLabel: "Close" });
+const clear = make("button", { type: "button", className: "quiet", textContent: "Clear" });
+panel.append(
+  make("header", {}, make("h2", { textContent: "Behind the scenes" }), close),
+  make("section", {}, make("h3", { textContent: "Visitor" }), who, make("div", { className: "consent" }, allow, refuse)),
+  make("section", {}, make("h3", { textContent: "Why these recommendations" }), answers),
+  make("section", {}, make("h3", {}, "Events ", clear), list),
+);
+document.body.append(panel, toggle);
+
+allow.addEventListener("click", () => window.tugboat.consent?.("granted"));
+refuse.addEventListener("click", () => window.tugboat.consent?.("denied"));
+clear.addEventListener("click", () => {
+  Object.assign(log, { events: [], answers: [] });
+  writeLog();
+  show();
+});
+toggle.addEventListener("click", () => setOpen(true));
+close.addEventListener("click", () => setOpen(false));
+document.addEventListener("keydown", (event) => event.key === "Escape" && log.open && setOpen(false));
+
+function setOpen(open) {
+  log.open = open;
+  writeLog();
+  document.documentElement.classList.toggle("drawer-open", open);
+  panel.inert = !open;
+  toggle.ariaExpanded = String(open);
+  show();
+  if (open) close.focus();
+  else toggle.focus();
+}
+
+function shortId(id) {
+  return id ? `${id.slice(0, 8)}…` : "none kept";
+}
+
+function subject(event) {
+  if (event.search_term) return `“${event.search_term}”`;
+  const ids = (event.items || []).map((item) => item.item_id);
+  const more = ids.length > 2 ? ` +${ids.length - 2}` : "";
+  return ids.slice(0, 2).join(", ") + more || event.page_location?.replace(location.origin, "") || "";
+}
+
+function show() {
+  const waiting = log.events.filter((entry) => entry.kind === "waiting" || entry.kind === "retry").length;
+  toggle.replaceChildren("Behind the scenes ", make("b", { textContent: waiting ? `${log.events.length} · ${waiting} waiting` : log.events.length }));
+  if (!log.open) return;
+  const visitor = window.tugboat.visitor?.();
+  if (visitor) {
+    const facts = {
+      Consent: navigator.globalPrivacyControl ? `${visitor.consent} (Global Privacy Control)` : visitor.consent,
+      Client: shortId(visitor.client_id),
+      Session: shortId(visitor.session_id),
+      "Last items": visitor.items.slice(-3).join(", ") || "none yet",
+    };
+    who.replaceChildren(...Object.entries(facts).flatMap(([name, value]) => [make("dt", { textContent: name }), make("dd", { textContent: value })]));
+    allow.ariaPressed = String(visitor.consent === "granted");
+    refuse.ariaPressed = String(visitor.consent === "denied");
+  }
+  answers.replaceChildren(
+    ...(log.answers.length ? log.answers.map(answerRow) : [make("li", { className: "muted", textContent: "Nothing asked yet: open a product." })]),
+  );
+  // A row that somebody has opened stays open.
+  const opened = new Set([...list.querySelectorAll("details[open]")].map((row) => row.dataset.id));
+  list.replaceChildren(...log.events.map((entry) => eventRow(entry, opened)));
+}
+
+function answerRow({ asked, answer, at }) {
+  const ids = answer.items.map((item) => item.item_id);
+  return make(
+    "li",
+    {},
+    make("p", {}, make("b", { className: `source ${answer.source}`, textContent: answer.source }), ` ${answer.reason}`),
+    make("p", { className: "muted", textContent: `model ${answer.model_version} · ${new Date(at).toLocaleTimeString()}` }),
+    make("p", { className: "ids" }, `${asked.slice(-4).join(" → ") || "a new session"} ⇒ ${ids.slice(0, 4).join(", ")}${ids.length > 4 ? ` +${ids.length - 4}` : ""}`),
+  );
+}
+
+function eventRow({ event, fate: text, kind }, opened) {
+  const row = make(
+    "details",
+    { open: opened.has(event.event_id) },
+    make(
+      "summary",
+      {},
+      make("b", { textContent: event.event_name }),
+      make("span", { className: `fate ${kind}`, textContent: text }),
+      make("span", { className: "subject", textContent: subject(event) }),
+    ),
+    make("pre", { textContent: JSON.stringify(event, null, 1) }),
+  );
+  row.dataset.id = event.event_id;
+  return make("li", {}, row);
+}
+
+// early.js has decided, before anything was painted, whether it is open.
+for (const detail of window.notices) note(detail);
+window.notices = null;
+writeLog();
+document.addEventListener("tugboat", ({ detail }) => {
+  note(detail);
+  writeLog();
+  show();
+});
+log.open = document.documentElement.classList.contains("drawer-open");
+toggle.ariaExpanded = String(log.open);
+panel.inert = !log.open;
+show();

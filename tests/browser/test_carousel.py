@@ -1,0 +1,179 @@
+"""<tugboat-carousel> in Chromium: it keeps its place, shows cards or nothing, and reports what was seen and clicked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import Visit
+from tests.browser.world import published
+
+SHIFTS = """<script>
+  window.shift = 0;
+  new PerformanceObserver((list) => list.getEntries().forEach((entry) => { window.shift += entry.value; }))
+    .observe({type: "layout-shift", buffered: true});
+</script>"""
+CAROUSEL = '<tugboat-carousel id="slot" heading="More of these" k="6" cards="/cards.json?ids={ids}"></tugboat-carousel>'
+STYLE = "<style>body{margin:0} tugboat-carousel{display:block;height:25rem} p{height:200px;margin:0}</style>"
+VIEW = "tugboat.track('view_item', {items: [{item_id: 'sku-00010'}]})"
+TITLES = "[...document.querySelector('tugboat-carousel').shadowRoot.querySelectorAll('.title')].map((t) => t.textContent)"
+
+
+def show(visit: Visit, before: str = "", head: str = "", attributes: str = "", clock: bool = False) -> Any:
+    """A page with a carousel, after a look at sku-00010."""
+    script = f'<script async src="{visit.api_url}/api/tugboat-carousel.js"></script>'
+    early = "<script>window.tugboat = [['track', 'view_item', {items: [{item_id: 'sku-00010'}]}]]</script>"
+    visit.write(
+        head=STYLE + SHIFTS + early + script + head,
+        body=before + CAROUSEL + "<p>below</p>",
+        attributes=attributes,
+    )
+    visit.write("/p/sku-00011", body="a product")
+    return visit.open(clock=clock)
+
+
+def state(page: Any, wanted: str) -> None:
+    page.wait_for_selector(f"tugboat-carousel[state={wanted}]", state="attached")
+
+
+def test_it_shows_the_model_s_items_for_the_session_and_the_page_does_not_move(visit: Visit) -> None:
+    page = show(visit)
+    state(page, "shown")
+    assert page.evaluate(TITLES) == [f"Product sku-{n:05d}" for n in range(11, 17)]
+    assert visit.api.endpoint.questions == [{"items": ["sku-00010"], "k": 6, "exclude": []}]
+    page.wait_for_timeout(200)
+    assert page.evaluate("shift") == 0
+
+
+def test_a_click_in_the_shop_changes_it_at_once(visit: Visit) -> None:
+    page = show(visit)
+    state(page, "shown")
+    page.evaluate("tugboat.track('view_item', {items: [{item_id: 'sku-00100'}]})")
+    page.wait_for_function(f"{TITLES}[0] === 'Product sku-00101'")
+    assert page.evaluate("shift") == 0
+    assert visit.api.endpoint.questions[-1]["items"] == ["sku-00010", "sku-00100"]
+
+
+def test_it_is_a_labelled_list_of_links_that_a_keyboard_reaches(visit: Visit) -> None:
+    page = show(visit)
+    page.set_viewport_size({"width": 600, "height": 800})
+    state(page, "shown")
+    region = page.get_by_role("region", name="More of these")
+    assert region.get_by_role("listitem").count() == 6
+    assert region.get_by_role("link").first.inner_text().startswith("Product sku-00011")
+    assert region.get_by_role("button", name="Forward").is_enabled()
+    assert region.get_by_role("button", name="Back").is_disabled()
+    for _ in range(2):
+        page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.shadowRoot.activeElement.dataset.id") == "sku-00011"
+    region.get_by_role("button", name="Forward").click()
+    page.wait_for_function(
+        "document.querySelector('tugboat-carousel').shadowRoot.querySelector('.back').disabled === false"
+    )
+
+
+@pytest.mark.parametrize("trouble", ["no model yet", "no answer", "no cards", "an empty answer"])
+def test_it_shows_nothing_rather_than_an_error_and_keeps_its_place(visit: Visit, trouble: str) -> None:
+    if trouble == "no cards":
+        visit.context.route("**/cards.json*", lambda route: route.fulfill(status=500, body="broken"))
+    elif trouble == "no answer":
+        visit.context.route("**/recommend*", lambda route: route.abort())
+    elif trouble == "an empty answer":
+        visit.context.route("**/recommend*", lambda route: route.fulfill(status=200, body='{"items": []}'))
+    else:
+        visit.api.endpoint.answer = lambda question: {"items": []}
+    page = show(visit)
+    state(page, "empty")
+    assert page.evaluate(TITLES) == []
+    assert page.evaluate("document.querySelector('p').getBoundingClientRect().top") == 400
+    assert page.evaluate("shift") == 0
+    assert page.locator("tugboat-carousel").is_visible() is False
+
+
+def test_below_the_fold_an_empty_one_gives_its_place_back_unseen(visit: Visit) -> None:
+    visit.api.endpoint.answer = lambda question: {"items": []}
+    page = show(visit, before="<div style='height: 2000px'></div>")
+    state(page, "empty")
+    assert page.evaluate("document.querySelector('p').getBoundingClientRect().top") == 2000
+    assert page.evaluate("shift") == 0
+
+
+def test_the_fallback_s_items_are_shown_when_the_model_is_away(visit: Visit) -> None:
+    published(visit.api.s3)
+    visit.api.endpoint.answer = lambda question: {"items": []}
+    page = show(visit)
+    state(page, "shown")
+    assert page.evaluate(TITLES)[:2] == ["Product sku-00001", "Product sku-00002"]
+
+
+def test_what_was_half_visible_for_a_second_is_reported_once(visit: Visit) -> None:
+    page = show(visit, before="<div style='height: 1500px'></div>", clock=True)
+    state(page, "shown")
+
+    def look(at: int, for_ms: int) -> None:
+        # The observer looks in real time, the second passes faster.
+        page.evaluate(f"scrollTo(0, {at})")
+        page.wait_for_timeout(150)
+        page.clock.run_for(for_ms)
+        page.evaluate("tugboat.flush()")
+
+    look(1500, 500)
+    look(0, 2_000)
+    assert visit.api.events("recommendation_impression") == []
+    look(1500, 1_500)
+    [seen] = visit.api.wait_for(1, "recommendation_impression")
+    # 1280 pixels hold six cards of 192 and their gaps.
+    assert [item["item_id"] for item in seen["items"]] == [f"sku-{n:05d}" for n in range(11, 17)]
+    assert seen["item_list_id"] == "slot"
+    look(0, 500)
+    look(1500, 1_500)
+    assert len(visit.api.events("recommendation_impression")) == 1
+
+
+def test_a_click_is_reported_with_the_recommendation_it_belongs_to_although_the_page_goes(
+    visit: Visit,
+) -> None:
+    page = show(visit)
+    state(page, "shown")
+    page.get_by_role("link").first.click()
+    page.wait_for_url("**/p/sku-00011")
+    [click] = visit.api.wait_for(1, "recommendation_click")
+    assert click["items"] == [{"item_id": "sku-00011"}]
+    assert len(click["recommendation_id"]) == 36
+    assert visit.api.refused() == []
+
+
+def test_a_denied_visitor_sees_it_and_leaves_nothing(visit: Visit) -> None:
+    page = show(visit, attributes='data-consent="denied"', clock=True)
+    state(page, "shown")
+    assert page.evaluate(TITLES)[0] == "Product sku-00011"
+    page.wait_for_timeout(150)
+    page.clock.run_for(2_000)
+    assert visit.api.events() == []
+    assert page.evaluate("localStorage.length") == 0
+
+
+def test_a_shop_themes_it_by_custom_properties_and_parts(visit: Visit) -> None:
+    theme = """<style>tugboat-carousel{--tugboat-card-width: 9rem; --tugboat-card-background: rgb(1, 2, 3)}
+      tugboat-carousel::part(title){color: rgb(4, 5, 6)}</style>"""
+    page = show(visit, head=theme)
+    state(page, "shown")
+    card = page.evaluate(
+        """(() => { const card = document.querySelector("tugboat-carousel").shadowRoot.querySelector("a");
+        const title = getComputedStyle(card.querySelector(".title"));
+        return [card.offsetWidth, getComputedStyle(card).backgroundColor, title.color]; })()"""
+    )
+    assert card == [144, "rgb(1, 2, 3)", "rgb(4, 5, 6)"]
+
+
+def test_where_the_sdk_is_blocked_no_skeleton_stays(visit: Visit) -> None:
+    visit.context.route("**/tugboat.js", lambda route: route.abort())
+    script = f'<script async src="{visit.api_url}/api/tugboat-carousel.js"></script>'
+    visit.write(head=script, body=CAROUSEL)
+    page = visit.page()
+    page.clock.install()
+    page.goto(visit.site_url + "/")
+    state(page, "loading")
+    page.clock.fast_forward(9_000)
+    state(page, "empty")

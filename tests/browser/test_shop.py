@@ -1,0 +1,156 @@
+"""The demo shop, walked through in Chromium: pages, events, the drawer, on a phone and a desktop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from demo import generator
+from storefront.shop.pages import Api, Shelf
+from storefront.shop.server import Shop, make_server
+from tests.browser.conftest import Visit
+from tests.browser.test_carousel import SHIFTS
+
+SIZES = {"phone": (390, 844), "desktop": (1280, 800)}
+OBSERVE = SHIFTS.removeprefix("<script>").removesuffix("</script>")
+LAYOUT_SHIFT_MAX = 0.01
+SCRIPTS_MAX_BYTES = 40_000
+
+
+@pytest.fixture(scope="module")
+def shelf() -> Shelf:
+    return Shelf.of(generator.catalogue_of(generator.History()))
+
+
+@pytest.fixture
+def shop_url(visit: Visit, shelf: Shelf) -> Iterator[str]:
+    server = make_server(Shop(shelf, Api(visit.api_url + "/api")), 0)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def ready(page: Any) -> None:
+    page.wait_for_function("!!window.tugboat?.track")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_whole_walk_from_the_first_page_to_the_order(visit: Visit, shop_url: str, size: str) -> None:
+    page = visit.page()
+    page.set_viewport_size(dict(zip(("width", "height"), SIZES[size], strict=True)))
+    page.add_init_script(OBSERVE)
+    # A shop has no drawer: with it open, its own lists would count as movement.
+    page.add_init_script(
+        "sessionStorage['shop.log'] ??= JSON.stringify({events: [], answers: [], open: false})"
+    )
+    shifts = []
+
+    def arrived(pattern: str) -> None:
+        page.wait_for_url(pattern)
+        ready(page)
+        page.wait_for_timeout(60)
+        shifts.append(page.evaluate("shift"))
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    page.goto(shop_url)
+    arrived("**/")
+    page.get_by_role("searchbox").fill("tent")
+    page.keyboard.press("Enter")
+    arrived("**/search*")
+    page.get_by_role("link", name="Outdoor").first.click()
+    arrived("**/c/outdoor/*")
+    page.locator(".grid a").first.click()
+    arrived("**/p/*")
+    first = page.url.rsplit("/", 1)[1]
+    page.wait_for_selector("tugboat-carousel[state=shown]")
+    page.locator("tugboat-carousel").get_by_role("link").first.click()
+    arrived(f"**/p/sku-{int(first[4:]) + 1:05d}")
+    page.wait_for_selector("tugboat-carousel[state=shown]")
+    page.get_by_role("button", name="Add to cart").click()
+    page.get_by_role("link", name="See it").click()
+    arrived("**/cart")
+    page.get_by_role("button", name="Place the order").click()
+    arrived("**/done")
+    page.evaluate("tugboat.flush()")
+    [purchase] = visit.api.wait_for(1, "purchase")
+    assert max(shifts) <= LAYOUT_SHIFT_MAX
+    seen = [event["event_name"] for event in visit.api.events()]
+    for name in (
+        "page_view",
+        "search",
+        "view_item_list",
+        "select_item",
+        "view_item",
+        "recommendation_click",
+        "add_to_cart",
+        "begin_checkout",
+    ):
+        assert name in seen
+    assert seen.count("page_view") == 7
+    assert purchase["event_id"] == f"purchase-{purchase['transaction_id']}"
+    assert purchase["value"] == purchase["items"][0]["price"]
+    assert len({event["session_id"] for event in visit.api.events()}) == 1
+    assert len({event["event_id"] for event in visit.api.events()}) == len(seen)
+    assert visit.api.refused() == []
+    # What the model was asked last goes by both products.
+    assert visit.api.endpoint.questions[-1]["items"][-2:] == [first, f"sku-{int(first[4:]) + 1:05d}"]
+
+
+def test_the_drawer_shows_events_their_fate_and_the_reason_of_a_recommendation(
+    visit: Visit, shop_url: str
+) -> None:
+    page = visit.page()
+    page.goto(f"{shop_url}/p/sku-00123")
+    ready(page)
+    drawer = page.get_by_role("complementary", name="Behind the scenes")
+    drawer.get_by_text("after sku-00123").wait_for()
+    assert drawer.locator(".source").first.inner_text() == "model"
+    assert "model model-7" in drawer.locator(".answers").inner_text()
+    drawer.locator(".fate.accepted").first.wait_for()
+    assert drawer.locator(".events summary b").all_inner_texts()[-2:] == ["view_item", "page_view"]
+    visit.api.firehose.break_next = 3
+    visit.api.s3.down = True
+    page.get_by_role("button", name="Add to cart").click()
+    drawer.get_by_text("503: again in 5 s").wait_for()
+    visit.api.s3.down = False
+    page.goto(f"{shop_url}/cart")
+    assert drawer.locator(".events summary b").all_inner_texts().count("view_item") == 1
+
+
+def test_refusing_in_the_drawer_stops_the_events(visit: Visit, shop_url: str) -> None:
+    page = visit.page()
+    page.goto(f"{shop_url}/p/sku-00123")
+    ready(page)
+    page.get_by_role("button", name="Refuse").click()
+    page.get_by_text("denied").wait_for()
+    page.get_by_role("button", name="Add to cart").click()
+    page.evaluate("tugboat.flush()")
+    page.wait_for_timeout(200)
+    assert visit.api.events("add_to_cart") == []
+    assert page.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('tugboat.'))") == [
+        "tugboat.consent"
+    ]
+
+
+def test_scripts_and_main_thread_stay_within_their_budgets(visit: Visit, shop_url: str) -> None:
+    page = visit.page()
+    page.goto(f"{shop_url}/p/sku-00123")
+    page.wait_for_selector("tugboat-carousel[state=shown]")
+    sizes = page.evaluate(
+        "performance.getEntriesByType('resource').filter((r) => r.initiatorType === 'script').map((r) => r.decodedBodySize)"
+    )
+    assert sum(sizes) <= SCRIPTS_MAX_BYTES
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+    page.reload()
+    page.wait_for_selector("tugboat-carousel[state=shown]")
+    metrics = {
+        metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]
+    }
+    # Seconds of the whole page, shop and drawer included, on a busy machine of two cores.
+    assert metrics["ScriptDuration"] < 0.5
