@@ -50,7 +50,7 @@ def as_job(trained: Trained, candidate: Path, output: Path, *more: str) -> Verdi
     ran = subprocess.run(
         [sys.executable, "-m", "training_jobs.evaluate", *arguments(trained, candidate, output, *more)],
         cwd=REPOSITORY,
-        env={"PATH": os.environ["PATH"]},
+        env={"PATH": os.environ["PATH"], "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,

@@ -41,6 +41,7 @@ def container(root: Path, trained: Trained, **hyperparameters: object) -> subpro
         cwd=REPOSITORY,
         env={
             "PATH": os.environ["PATH"],
+            "OPENBLAS_NUM_THREADS": "1",
             "TRAINING_JOB_NAME": "tugboat-test-1",
             "SM_MODEL_DIR": str(root / "model"),
             "SM_OUTPUT_DIR": str(root / "output"),
