@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from botocore.exceptions import BotoCoreError, ClientError
 
 from demo import environment, follow, replay, report, source
+from demo.generator import History
 from demo.history import folded
 from demo.http import Http
 from demo.journey import JourneyFailed, Timings, land, send_events
@@ -23,7 +24,7 @@ NEXT_STEPS = """
 What to try next:
   make recommend ITEMS={items}
       ask for a carousel yourself
-  make run
+  make run{run_arguments}
       a second run: it ships a second model and keeps the first for `make rollback`
   make demo EVENTS=your.csv
       your own events; docs/datasets.md names the columns
@@ -111,7 +112,8 @@ def journey(options: argparse.Namespace) -> int:
     print(f"  {duration(timings.total_s)} in all")
     if judged is None or judged.failures:
         return 1
-    print(NEXT_STEPS.format(items=",".join(test[0][:2])))
+    run_arguments = "" if dataset.shop_id == History.shop_id else f" ARGS='--shop {dataset.shop_id}'"
+    print(NEXT_STEPS.format(items=",".join(test[0][:2]), run_arguments=run_arguments))
     if options.json:
         stages = {name.strip(): round(seconds, 2) for name, seconds in timings.stages}
         print(

@@ -31,6 +31,10 @@ def execution_input(options: argparse.Namespace) -> dict[str, Any]:
         "skip_training": options.skip_training,
         "tune": options.tune,
     }
+    if options.shop:
+        wanted["shop_id"] = options.shop
+    if options.override_reason:
+        wanted["override_reason"] = options.override_reason
     if options.hyperparameter:
         wanted["hyperparameters"] = dict(pair.split("=", 1) for pair in options.hyperparameter)
     return wanted
@@ -150,6 +154,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-training", action="store_true", help="stop after validation")
     parser.add_argument("--tune", action="store_true", help="search for settings instead of one training job")
     parser.add_argument(
+        "--override-reason", metavar="WHY", help="publish although the gate says no; the reason is recorded"
+    )
+    parser.add_argument(
         "--hyperparameter",
         action="append",
         type=_pair,
@@ -166,6 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
         epilog="example: python -m demo.follow --full-refresh",
     )
     add_arguments(parser)
+    parser.add_argument("--shop", metavar="ID", help="train for this shop; default: the stage's first")
     parser.add_argument("--execution", metavar="ARN", help="follow this execution instead of starting one")
     parser.add_argument("--latest", action="store_true", help="follow the execution started last")
     options = parser.parse_args(arguments)

@@ -18,6 +18,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from functions.names import CHAMPION_PREFIX
 from statemachine import chalice_config, layer_versions, layers, stack, template, warehouse
 from statemachine.stages import Stage, StageError, read_stage, training_image
 
@@ -137,6 +138,12 @@ def upload_code(archive: bytes, digest: str, bucket: str, s3: Any) -> bool:
     return True
 
 
+def keep_place_of_champion(bucket: str, s3: Any) -> None:
+    """Puts a file where the champion's archive will be: SageMaker refuses a job whose input is an empty prefix."""
+    note = "The archive of the model that serves is kept here, for the next one to be compared with.\n"
+    s3.put_object(Bucket=bucket, Key=f"{CHAMPION_PREFIX}README.txt", Body=note.encode())
+
+
 def _exists(s3: Any, bucket: str, key: str) -> bool:
     try:
         s3.head_object(Bucket=bucket, Key=key)
@@ -222,6 +229,7 @@ def deploy(stage: Stage, session: Any, say: Callable[[str], None], dry_run: bool
     )
     if dry_run:
         return
+    keep_place_of_champion(bucket, s3)
     uploaded = upload_code(archive, code_digest, bucket, s3)
     say(f"training code {code_digest[:12]}: {'uploaded' if uploaded else 'there already'}")
 

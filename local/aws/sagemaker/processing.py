@@ -135,8 +135,10 @@ def _prepare(job: models.FakeProcessingJob, container: Container) -> None:
         container.path(f"/opt/ml/{folder}").mkdir(parents=True, exist_ok=True)
     for given in job.processing_inputs or []:
         source = given["S3Input"]
-        # A prefix without objects gives an empty folder.
-        files.download(source["S3Uri"], container.path(source["LocalPath"]))
+        if not files.download(source["S3Uri"], container.path(source["LocalPath"])):
+            raise files.MissingObject(
+                f"No S3 objects found under S3 URL {source['S3Uri']} given in input data source of {given['InputName']}"
+            )
     config = {"ProcessingJobName": job.processing_job_name, "AppSpecification": job.app_specification}
     container.path("/opt/ml/config/processingjobconfig.json").write_text(json.dumps(config))
     resources = {"current_host": "algo-1", "hosts": ["algo-1"]}

@@ -107,7 +107,7 @@ def test_a_processing_job_gets_its_inputs_and_its_outputs_reach_s3(aws: Aws, buc
         "json.dump([found, os.environ['OUT'] == base + '/output'], open(os.environ['OUT'] + '/e.json', 'w'))\n"
     )
     s3.put_object(Bucket=bucket, Key="evaluation/evaluate.py", Body=code.encode())
-    inputs = {"code": "evaluation/evaluate.py", "data": "data/", "champion": "nothing-here/"}
+    inputs = {"code": "evaluation/evaluate.py", "data": "data/", "champion": "data/sub/"}
     aws.client("sagemaker").create_processing_job(
         **_processing(
             name,
@@ -143,7 +143,21 @@ def test_a_processing_job_gets_its_inputs_and_its_outputs_reach_s3(aws: Aws, buc
     job = _ended_processing(aws, name)
     assert job["ProcessingJobStatus"] == "Completed", job.get("FailureReason")
     written = json.loads(s3.get_object(Bucket=bucket, Key="evaluated/e.json")["Body"].read())
-    assert written == [{"data": ["a.csv", "sub"], "champion": []}, True]
+    assert written == [{"data": ["a.csv", "sub"], "champion": ["b.csv"]}, True]
+
+
+def test_a_processing_job_whose_input_is_empty_fails_as_on_aws(aws: Aws, bucket: str) -> None:
+    name = unique("empty")
+    place = {"S3Uri": f"s3://{bucket}/nothing-here/", "LocalPath": "/opt/ml/processing/input/champion"}
+    aws.client("sagemaker").create_processing_job(
+        **_processing(name, ["python3", "-V"]),
+        ProcessingInputs=[
+            {"InputName": "champion", "S3Input": {**place, "S3DataType": "S3Prefix", "S3InputMode": "File"}}
+        ],
+    )
+    job = _ended_processing(aws, name)
+    assert job["ProcessingJobStatus"] == "Failed"
+    assert "No S3 objects found under S3 URL" in job["FailureReason"]
 
 
 def test_a_failing_processing_job_says_why(aws: Aws) -> None:

@@ -157,6 +157,13 @@ def test_the_training_code_is_uploaded_once_as_archive_and_as_files() -> None:
     assert PARAMETERS["CodePrefix"] == f"s3://{MODELS}/code/{'0' * 64}/"
 
 
+def test_the_first_evaluation_finds_an_input_where_the_champion_will_be() -> None:
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=MODELS)
+    deploy.keep_place_of_champion(MODELS, s3)
+    assert s3.list_objects_v2(Bucket=MODELS, Prefix="serving/champion/")["KeyCount"] == 1
+
+
 @pytest.fixture
 def built_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> layers.Layer:
     zip_file = tmp_path / "warehouse.zip"
