@@ -58,8 +58,8 @@ shop: setup ## the demo shop on http://127.0.0.1:8095, against STAGE's API (ARGS
 rollback: setup ## the endpoint back onto the release before
 	@$(IN_STAGE) $(PY) -m statemachine.rollback --stage $(STAGE)
 
-status: setup ## what runs, what is deployed, what serves
-	@$(PY) -m local status
+status: setup ## what runs, what is deployed, what serves; of another STAGE: its last execution
+	@$(if $(filter local,$(STAGE)),$(PY) -m local status,$(PY) -m demo.follow --latest)
 
 logs: setup ## logs of the local stack (ARGS="aws -f", "lambda", "jobs", "warehouse")
 	@$(PY) -m local logs $(ARGS)
