@@ -62,7 +62,7 @@ def encode(weights: EncoderWeights, prefixes: Sequence[Int32]) -> Float32:
     out = np.empty((len(prefixes), weights.dim), np.float32)
     for one in np.unique(size):
         rows = np.flatnonzero(size == one)
-        out[rows] = _encode(weights, [prefixes[row] for row in rows], length[rows])
+        out[rows] = _encode(weights, [prefixes[row] for row in rows.tolist()], length[rows])
     return out
 
 
