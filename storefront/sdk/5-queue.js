@@ -10,14 +10,10 @@ function waiting(name = MINE) {
 
 /** Keeps the newest of the events that the caps allow. `at` 0 leaves the queue to whoever comes first. */
 function keep(events, at = Date.now()) {
-  let from = events.length;
-  let characters = 0;
   const oldest = Date.now() - QUEUE_MAX_AGE_MS;
-  while (from > 0 && events.length - from < QUEUE_MAX_EVENTS && events[from - 1].client_time_ms > oldest) {
-    characters += JSON.stringify(events[from - 1]).length;
-    if (characters > QUEUE_MAX_CHARACTERS) break;
-    from -= 1;
-  }
+  let from = Math.max(0, events.length - QUEUE_MAX_EVENTS);
+  while (from < events.length && events[from].client_time_ms < oldest) from += 1;
+  while (JSON.stringify(events.slice(from)).length > QUEUE_MAX_CHARACTERS) from += 10;
   if (from) announce("dropped", { events: events.slice(0, from), reason: "queue_full_or_old" });
   write(MINE, from < events.length ? { at, events: events.slice(from) } : null);
 }

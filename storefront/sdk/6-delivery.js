@@ -5,6 +5,8 @@ let timerAt = Infinity;
 let sending = [];
 let failures = 0;
 let backoffUntil = 0;
+// Whether the page has been left: its requests go on without it, and fail for it alone.
+let gone = false;
 
 /** Sends in so many milliseconds, or earlier if that is planned already. */
 function later(ms) {
@@ -69,6 +71,7 @@ async function send(events) {
   } catch {
     // No network, a blocker, a page in between that is not ours: all the same.
   }
+  if (gone) return false;
   failures += 1;
   if (!response && failures >= PIXEL_AFTER_FAILURES && (await sendPictures(events))) return true;
   if (!maySend()) return false;
@@ -110,14 +113,19 @@ async function sendPictures(events) {
 
 /** The page goes, perhaps for good: no answer will be seen any more, and what cannot leave waits for the next page. */
 function leave() {
-  settle(sending);
+  gone = true;
+  if (sending.length) left(sending);
   for (let batch; maySend() && pauseMs() <= 0 && (batch = nextBatch(waiting())).length; ) {
     if (!navigator.sendBeacon?.(ENDPOINT + "events", body(batch))) {
       post(batch).catch(() => {});
       break;
     }
-    settle(batch);
-    announce("sent", { events: batch, refused: [], via: "beacon" });
+    left(batch);
   }
   keep(waiting(), 0);
+}
+
+function left(events) {
+  settle(events);
+  announce("sent", { events, refused: [], via: "beacon" });
 }

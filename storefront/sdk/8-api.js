@@ -67,7 +67,10 @@ function start() {
   if (document.readyState === "loading") addEventListener("DOMContentLoaded", safe(viewPage));
   else viewPage();
   addEventListener("pagehide", safe(leave));
-  addEventListener("pageshow", (event) => event.persisted && later(0));
+  addEventListener("pageshow", () => {
+    if (gone) later(0);
+    gone = false;
+  });
   document.addEventListener("visibilitychange", () => document.hidden && later(0));
   addEventListener("online", () => {
     // Still alive: nobody takes this queue over.

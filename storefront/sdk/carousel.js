@@ -28,10 +28,15 @@ function named(part, made) {
   return made;
 }
 
-/** Any API of the SDK, once it has loaded. */
+/** Acts once the SDK has loaded, and has carried out what the page told it before. */
 function whenLoaded(act) {
-  if (window.tugboat?.track) act();
-  else document.addEventListener("tugboat", act, { once: true });
+  if (window.tugboat?.track) return act();
+  const listen = ({ detail }) => {
+    if (detail.type !== "ready") return;
+    document.removeEventListener("tugboat", listen);
+    act();
+  };
+  document.addEventListener("tugboat", listen);
 }
 
 class TugboatCarousel extends HTMLElement {
@@ -61,7 +66,7 @@ class TugboatCarousel extends HTMLElement {
     super();
     const root = this.attachShadow({ mode: "open" });
     root.adoptedStyleSheets = [STYLE];
-    const section = named("section", element("section", {}, element("header", {}, this.#heading, this.#back, this.#forth), this.#list));
+    const section = element("section", {}, element("header", {}, this.#heading, this.#back, this.#forth), this.#list);
     section.setAttribute("aria-labelledby", "heading");
     root.append(section);
     this.#list.addEventListener("scroll", () => this.#enable(), { passive: true });

@@ -41,13 +41,14 @@ def related(question: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class Api:
-    """app.py behind an API Gateway of a few lines; `troubles` are answered first, and `broken` as long as it is set."""
+    """app.py behind an API Gateway of a few lines; `troubles` are answered first; `broken` and `delay_s` last."""
 
     firehose: FakeFirehose = field(default_factory=FakeFirehose)
     s3: FakeS3 = field(default_factory=FakeS3)
     endpoint: FakeEndpoint = field(default_factory=lambda: FakeEndpoint(related))
     troubles: deque[Response] = field(default_factory=deque)
     broken: bool = False
+    delay_s: float = 0.0
     requests: list[Request] = field(default_factory=list)
     lock: Any = field(default_factory=threading.Lock)
 
@@ -82,6 +83,8 @@ class Api:
         from app import app, cors
 
         path = request.path.removeprefix("/api")
+        if path == "/events":
+            time.sleep(self.delay_s)
         preflight = {**cors.get_access_control_headers(), "Access-Control-Allow-Methods": "GET,POST,OPTIONS"}
         with self.lock:
             self.requests.append(request)

@@ -112,8 +112,8 @@ function subject(event) {
 }
 
 function show() {
-  const waiting = log.events.filter((entry) => entry.kind === "waiting" || entry.kind === "retry").length;
-  toggle.replaceChildren("Behind the scenes ", make("b", { textContent: waiting ? `${log.events.length} · ${waiting} waiting` : log.events.length }));
+  toggle.replaceChildren("Behind the scenes ", make("b", { textContent: log.events.length }));
+  toggle.classList.toggle("waiting", log.events.some((entry) => ["waiting", "retry"].includes(entry.kind)));
   if (!log.open) return;
   const visitor = window.tugboat.visitor?.();
   if (visitor) {
