@@ -1,4 +1,4 @@
-"""What SageMaker runs: training, evaluation and the model server."""
+"""What SageMaker runs: training, the gate's evaluation, and inference. Never imported by functions/."""
 
 import os
 
