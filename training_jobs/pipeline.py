@@ -110,7 +110,7 @@ def run(
 
     pace = _fit_stage(encoder, learn, settings.fit, settings, "learn", until, 0.45, checkpoint, tail, log)
     weights = encoder_weights(encoder, _seen(learn, items))
-    tune_s = max(1.0, min(settings.tune_seconds, 0.3 * (until - time.monotonic())))
+    tune_s = max(0.0, min(settings.tune_seconds, 0.3 * (until - time.monotonic())))
     chosen = _choose(weights, learn, tail, items, tune_s, checkpoint, log)
 
     refit = replace(settings.fit, epochs=settings.refit_epochs, learning_rate=settings.refit_learning_rate)
