@@ -30,6 +30,7 @@ function setConsent(next, byDefault) {
 }
 
 function forget() {
+  fresh = [];
   for (const name of ["client", "session", "retry", MINE, ...queueNames()]) write(name, null);
 }
 

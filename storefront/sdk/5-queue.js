@@ -2,14 +2,17 @@
 // the truth is in the store, so that a page that is killed loses nothing: another one takes its queue over.
 
 const MINE = "queue." + newId();
+// What happened in the task that runs now; at its end it is written, all of it at once.
+let fresh = [];
 
 function waiting(name = MINE) {
   const events = read(name)?.events;
-  return Array.isArray(events) ? events : [];
+  return [...(Array.isArray(events) ? events : []), ...(name === MINE ? fresh : [])];
 }
 
 /** Keeps the newest of the events that the caps allow. `at` 0 leaves the queue to whoever comes first. */
 function keep(events, at = Date.now()) {
+  fresh = [];
   const oldest = Date.now() - QUEUE_MAX_AGE_MS;
   let from = Math.max(0, events.length - QUEUE_MAX_EVENTS);
   while (from < events.length && events[from].client_time_ms < oldest) from += 1;
@@ -19,10 +22,14 @@ function keep(events, at = Date.now()) {
 }
 
 function enqueue(event) {
-  const events = [...waiting(), event];
-  keep(events);
+  if (fresh.push(event) === 1) queueMicrotask(safe(keepFresh));
   announce("queued", { events: [event] });
-  later(events.length < BATCH_MAX_EVENTS ? BATCH_WAIT_MS : 0);
+}
+
+function keepFresh() {
+  const events = waiting();
+  keep(events);
+  if (events.length) later(events.length < BATCH_MAX_EVENTS ? BATCH_WAIT_MS : 0);
 }
 
 /** Takes over what pages left behind that were closed or killed. */

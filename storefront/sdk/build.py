@@ -35,18 +35,15 @@ def minified(source: str) -> str:
 
 
 def shortened(script: str) -> str:
-    """The script with names of ours made short: UPPER_CASE and camelCase ones, which here are never properties.
-
-    Raises:
-        ValueError: such a name is a property after all, and renaming it would change what the script does.
-    """
-    declared = re.findall(r"\b(?:const|let|function) ([A-Za-z]\w*[A-Z]\w*)", script)
-    names = sorted(set(declared), key=lambda name: (-script.count(name), name))
-    for name in names:
-        if re.search(rf"(?<!\.\.)[.\"'`]{name}\b|[{{,]{name}:", script):
-            raise ValueError(
-                f"{name} is both a name and a property or a text in storefront/sdk: call one otherwise"
-            )
+    """The script with the names that it declares made short, but for those that are a property or in a text as well."""
+    texts = set(re.findall(r"\w+", " ".join(re.findall(r'"[^"]*"|\'[^\']*\'|`[^`]*`', script))))
+    declared = re.findall(r"\b(?:const|let|function) ([A-Za-z]\w{2,})", script)
+    names = [
+        name
+        for name in sorted(set(declared), key=lambda name: (-script.count(name), name))
+        # .name (but not ...name), {name: and {name} say what something is called for others, not only for us.
+        if name not in texts and not re.search(rf"(?<!\.\.)\.{name}\b|[{{,]{name}[:,}}]", script)
+    ]
     taken = set(re.findall(r"\w+", script))
     free = (f"{letter}{more}" for more in ["", *"0123456789"] for letter in string.ascii_letters)
     short = {name: next(one for one in free if one not in taken) for name in names}
