@@ -158,4 +158,5 @@ def replay(event: Event, context: Any) -> Event:
     """A period of raw/ or rejected/ through today's contract."""
     from functions.replay.replay import replay as send_again
 
-    return send_again(event, collect_settings(), client("firehose"), client("s3"))._asdict()
+    remaining_ms = context.get_remaining_time_in_millis
+    return send_again(event, collect_settings(), client("firehose"), client("s3"), remaining_ms)._asdict()

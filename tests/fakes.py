@@ -2,7 +2,8 @@
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -44,11 +45,21 @@ class FakeFirehose:
 
 
 class FakeS3:
-    """Objects by (bucket, key); `down` makes every call fail."""
+    """Objects by (bucket, key); `down` makes every call fail; lists give `page_size` keys a page, in their order."""
 
-    def __init__(self) -> None:
+    class exceptions:
+        class NoSuchKey(ClientError):
+            pass
+
+        class NoSuchBucket(ClientError):
+            pass
+
+    def __init__(self, page_size: int = 1000) -> None:
         self.objects: dict[tuple[str, str], bytes] = {}
+        self.stored_at: dict[tuple[str, str], datetime] = {}
         self.down = False
+        self.page_size = page_size
+        self.pages_listed = 0
 
     def _check(self) -> None:
         if self.down:
@@ -59,19 +70,61 @@ class FakeS3:
         self.objects[Bucket, Key] = Body
         return {}
 
-    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+    def get_object(self, Bucket: str, Key: str, Range: str | None = None, **_: Any) -> dict[str, Any]:
         self._check()
         if (Bucket, Key) not in self.objects:
             raise client_error("NoSuchKey")
-        return {"Body": io.BytesIO(self.objects[Bucket, Key])}
+        body = self.objects[Bucket, Key]
+        if Range:
+            first, _, last = Range.removeprefix("bytes=").partition("-")
+            body = body[int(first) : int(last) + 1]
+        return {"Body": io.BytesIO(body)}
+
+    def head_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+        self._check()
+        if (Bucket, Key) not in self.objects:
+            raise client_error("404")
+        return {"ContentLength": len(self.objects[Bucket, Key])}
 
     def copy_object(self, Bucket: str, Key: str, CopySource: dict[str, str]) -> dict[str, Any]:
         self._check()
         self.objects[Bucket, Key] = self.objects[CopySource["Bucket"], CopySource["Key"]]
         return {}
 
+    def get_paginator(self, operation: str) -> "FakeS3":
+        assert operation == "list_objects_v2"
+        return self
+
+    def paginate(self, Bucket: str, Prefix: str, **_: Any) -> Iterator[dict[str, Any]]:
+        self._check()
+        found = sorted(key for bucket, key in self.objects if bucket == Bucket and key.startswith(Prefix))
+        for start in range(0, max(len(found), 1), self.page_size):
+            self.pages_listed += 1
+            yield {
+                "Contents": [
+                    {
+                        "Key": key,
+                        "Size": len(self.objects[Bucket, key]),
+                        "LastModified": self.stored_at.get((Bucket, key), datetime(2020, 1, 1, tzinfo=UTC)),
+                    }
+                    for key in found[start : start + self.page_size]
+                ]
+            }
+
     def json(self, bucket: str, key: str) -> Any:
         return json.loads(self.objects[bucket, key])
+
+
+class FakeSession:
+    """A boto3 session whose S3 client is a FakeS3, for libraries that make their clients themselves."""
+
+    def __init__(self, s3: FakeS3) -> None:
+        self.s3 = s3
+        self.region_name = "us-east-1"
+
+    def client(self, service_name: str, **_: Any) -> FakeS3:
+        assert service_name == "s3"
+        return self.s3
 
 
 class FakeEndpoint:

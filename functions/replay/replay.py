@@ -3,107 +3,138 @@
 Events keep their ids and times, so the warehouse, which keeps the first of an event_id, counts nothing twice.
 """
 
-import gzip
-import io
-import json
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, NamedTuple, TypedDict
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 from functions.collect.collector import RAW_PREFIX
-from functions.collect.contract import Timing, accept, line
+from functions.collect.contract import accept, line
 from functions.collect.delivery import deliver
 from functions.errors import RequestRefused
 from functions.log import get_logger
+from functions.replay.archive import Archived, Unreadable, archived_events, keys, lines
+from functions.replay.period import parse_period
 from functions.settings import CollectSettings
 
 log = get_logger(__name__)
 
-HOUR_FORMAT = "%Y-%m-%dT%H"
 LINES_PER_DELIVERY = 2_000
-
-
-class ReplayEvent(TypedDict):
-    """Archive and period: hours of receipt in UTC such as `2026-01-31T07`, the last one included."""
-
-    archive: Literal["raw", "rejected"]
-    from_hour: str
-    to_hour: str
+UNREADABLE_REPORTED = 50
+# A file of 128 MB, the most that Firehose buffers, must be through before Lambda's time is up.
+STOP_BEFORE_END_MS = 240_000
 
 
 class Replayed(NamedTuple):
-    """How many archived lines were read, sent again, and refused again by reason."""
+    """What became of a period.
+
+    `unreadable` counts lines, and files from some line on, that are not what the collector wrote; the first are in
+    `unreadable_at` as key, line and reason. `continue_with` is the event to call again with when the time did not suffice.
+    """
 
     files: int
     read: int
     sent: int
     refused: dict[str, int]
+    unreadable: int
+    unreadable_at: list[str]
+    continue_with: dict[str, str] | None
 
 
-def replay(event: ReplayEvent, settings: CollectSettings, firehose: Any, s3: Any) -> Replayed:
-    """Sends a period's events again.
+class _Replay:
+    """One call's counts, and the lines that wait for their delivery."""
+
+    def __init__(self, archive: str, settings: CollectSettings, firehose: Any, s3: Any) -> None:
+        self.archive, self.settings, self.firehose, self.s3 = archive, settings, firehose, s3
+        self.files = self.read = self.sent = self.unreadable = 0
+        self.refused: dict[str, int] = {}
+        self.unreadable_at: list[str] = []
+        self.waiting: list[bytes] = []
+
+    def take_file(self, key: str) -> None:
+        """Sends a file's events; a bad line, or a bad end, stops none of the others."""
+        self.files += 1
+        number = 0
+        try:
+            for number, text in enumerate(lines(self.settings.events_bucket, key), start=1):
+                self._take_line(text, f"{key} line {number}")
+        except Unreadable as unreadable:
+            self._report(f"{key} line {number + 1}: {unreadable}")
+
+    def _take_line(self, text: bytes, place: str) -> None:
+        self.read += 1
+        try:
+            archived = archived_events(text, self.archive)
+        except Unreadable as unreadable:
+            self._report(f"{place}: {unreadable}")
+            return
+        except RequestRefused as refusal:
+            self._refuse(refusal)
+            return
+        for one in archived:
+            try:
+                self.waiting.append(_again(one, self.settings.shops))
+            except RequestRefused as refusal:
+                self._refuse(refusal)
+        if len(self.waiting) >= LINES_PER_DELIVERY:
+            self.deliver()
+
+    def _refuse(self, refusal: RequestRefused) -> None:
+        reason = refusal.reason.value
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+
+    def _report(self, place: str) -> None:
+        self.unreadable += 1
+        if len(self.unreadable_at) < UNREADABLE_REPORTED:
+            self.unreadable_at.append(place)
+            log.warning("archived line not read", place=place)
+
+    def deliver(self) -> None:
+        """Sends what waits."""
+        if not self.waiting:
+            return
+        of = self.settings
+        deliver(self.waiting, of.events_stream, RAW_PREFIX, of.events_bucket, self.firehose, self.s3)
+        self.sent += len(self.waiting)
+        self.waiting = []
+
+
+def replay(
+    event: Any,
+    settings: CollectSettings,
+    firehose: Any,
+    s3: Any,
+    remaining_ms: Callable[[], int] = lambda: sys.maxsize,
+) -> Replayed:
+    """Sends a period's events again, as many files as the remaining time allows, one at least.
+
+    Args:
+        event: `{"archive": "raw" or "rejected", "from_hour": "2026-01-31T07", "to_hour": ...}`, hours of receipt in UTC,
+            the last one included; or `continue_with` of the call before.
 
     Raises:
-        ValueError: the archive or an hour cannot be read.
+        ValueError: the event cannot be read.
         StorageUnavailable: stopped half-way; run it again, what was sent twice is counted once.
     """
-    if event["archive"] not in ("raw", "rejected"):
-        raise ValueError(f"archive is raw or rejected, not {event['archive']!r}")
-    files = read = sent = 0
-    refused: dict[str, int] = {}
-    lines: list[bytes] = []
-    for body in _files(event, settings.events_bucket):
-        files += 1
-        for text in gzip.decompress(body).splitlines():
-            read += 1
-            try:
-                lines.append(_again(json.loads(text), event["archive"], settings))
-                sent += 1
-            except RequestRefused as refusal:
-                refused[refusal.reason.value] = refused.get(refusal.reason.value, 0) + 1
-        if len(lines) >= LINES_PER_DELIVERY:
-            deliver(lines, settings.events_stream, RAW_PREFIX, settings.events_bucket, firehose, s3)
-            lines = []
-    if lines:
-        deliver(lines, settings.events_stream, RAW_PREFIX, settings.events_bucket, firehose, s3)
-    log.info("archive replayed", archive=event["archive"], files=files, read=read, sent=sent, refused=refused)
-    return Replayed(files, read, sent, refused)
+    period = parse_period(event, datetime.now(UTC))
+    run = _Replay(period.archive, settings, firehose, s3)
+    done, continue_with = "", None
+    for key in keys(period, settings.events_bucket):
+        if done and remaining_ms() < STOP_BEFORE_END_MS:
+            continue_with = period.rest_after(done)
+            break
+        run.take_file(key)
+        done = key
+    run.deliver()
+    replayed = Replayed(
+        run.files, run.read, run.sent, run.refused, run.unreadable, run.unreadable_at, continue_with
+    )
+    log.info("archive replayed", archive=period.archive, **replayed._asdict())
+    return replayed
 
 
-def _files(event: ReplayEvent, bucket: str) -> Iterator[bytes]:
-    """Contents of the archive's files of the period, hour by hour."""
-    import awswrangler
-
-    hour = datetime.strptime(event["from_hour"], HOUR_FORMAT).replace(tzinfo=UTC)
-    last = datetime.strptime(event["to_hour"], HOUR_FORMAT).replace(tzinfo=UTC)
-    while hour <= last:
-        for path in awswrangler.s3.list_objects(f"s3://{bucket}/{event['archive']}/{hour:%Y/%m/%d/%H}/"):
-            content = io.BytesIO()
-            awswrangler.s3.download(path=path, local_file=content)
-            yield content.getvalue()
-        hour += timedelta(hours=1)
-
-
-def _again(archived: Any, archive: str, settings: CollectSettings) -> bytes:
-    """The line to send for an archived one."""
-    if archive == "raw":
-        server = archived.pop("server")
-        kept = accept(archived, settings.shops, Timing(server["received_at_ms"]))
-        kept.pop("event_time_ms")
-        return line({**kept, "server": server})
-    try:
-        payload = json.loads(archived["payload"])
-    except ValueError:
-        payload = None
-    kept = accept(payload, settings.shops, Timing(archived["received_at_ms"]))
-    event_time_ms = kept.pop("event_time_ms")
-    server = {
-        "received_at_ms": archived["received_at_ms"],
-        "event_time_ms": event_time_ms,
-        "source": archived["source"],
-        "ip_prefix": None,
-        "device": "other",
-        "is_bot": False,
-        "request_id": archived["request_id"],
-    }
+def _again(archived: Archived, shops: frozenset[str]) -> bytes:
+    """The line to send for an archived event, through today's contract."""
+    kept = accept(archived.event, shops, archived.timing)
+    server = {**archived.server, "event_time_ms": kept.pop("event_time_ms")}
     return line({**kept, "server": server})
