@@ -20,7 +20,7 @@ cors = CORSConfig(
 @app.middleware("pure_lambda")
 def log_with_ids(event: Any, get_response: Any) -> Any:
     """Every line of a step's log names the invocation, and the execution it is part of."""
-    run_id = event.event.get("run_id")
+    run_id = event.event.get("run_id") if isinstance(event.event, dict) else None
     bind(request_id=event.context.aws_request_id, **({"run_id": run_id} if run_id else {}))
     return get_response(event)
 

@@ -53,7 +53,7 @@ class JsonFormatter(logging.Formatter):
 def get_logger(name: str) -> Logger:
     """The JSON-lines logger of a module below `functions`."""
     root = logging.getLogger("functions")
-    if not root.handlers:
+    if not any(isinstance(handler.formatter, JsonFormatter) for handler in root.handlers):
         handler = logging.StreamHandler(sys.stdout)
         handler.setFormatter(JsonFormatter())
         root.addHandler(handler)
