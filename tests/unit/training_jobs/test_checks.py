@@ -9,9 +9,9 @@ import pytest
 from tests.unit.training_jobs import shop
 from tests.unit.training_jobs.conftest import Trained
 from training_jobs import metrics
-from training_jobs.archive import load_recommender
+from training_jobs.archive import load_card, load_recommender
 from training_jobs.checks import check, skipped
-from training_jobs.checks_measured import price_distance, same_category, slices
+from training_jobs.checks_measured import leakage_checks, price_distance, same_category, slices
 from training_jobs.checks_served import probe_sessions
 from training_jobs.data import Catalogue, Dataset, no_content, read_dataset
 from training_jobs.knn import build_index
@@ -159,6 +159,23 @@ def test_a_model_with_another_vocabulary_is_measured_by_names(trained: Trained) 
     )
     found = measure_recommender("other", other, held)
     assert (found.rank == expected.rank).mean() > 0.99
+
+
+def test_a_click_of_the_held_out_day_in_the_measured_model_is_found(trained: Trained) -> None:
+    good, card = load_recommender(trained.model_dir / "holdout")
+    held = held_out(trained.data, card.holdout_start_ms)
+    measured = measure_recommender("candidate", good, held)
+    limits = {"reproduction_tolerance": 0.05, "minimum_cases": 100}
+
+    def failed(popularity: np.ndarray) -> list[str]:
+        model = Recommender(good.vocabulary, good.weights, good.index, popularity, good.settings)
+        rows = leakage_checks(model, card, load_card(trained.model_dir), measured, held, limits)
+        return [row.name for row in rows if row.verdict == "failed"]
+
+    assert failed(good.popularity) == []
+    leaked = good.popularity.copy()
+    leaked[good.rows[shop.COLD_ITEM]] = 0.01
+    assert failed(leaked) == ["items of the held-out day known from clicks"]
 
 
 def test_probes_are_real_sessions_spread_over_the_cases() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.unit.training_jobs.conftest import Trained
 from training_jobs.archive import load_recommender
+from training_jobs.encoder import encode
 from training_jobs.recommend import Recommender, top
 
 
@@ -62,6 +63,8 @@ def test_a_batch_is_answered_as_one_by_one(served: Recommender) -> None:
 def test_items_nothing_is_known_of_come_after_all_others(served: Recommender) -> None:
     vectors = served.weights.vectors.copy()
     vectors[[10, 11]] = 0.0
+    # Item 50 is as far from the session as can be, and still one that something is known of.
+    vectors[50] = -encode(served.weights, [np.array([8], np.int32)])[0]
     popularity = served.popularity.copy()
     popularity[[10, 11]] = 0.0
     weights = type(served.weights)(vectors, served.weights.tensors, served.weights.heads, 0.07)
