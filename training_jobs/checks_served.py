@@ -223,8 +223,12 @@ def budget_checks(
     taken = latencies_ms(served, sessions)
     p50, p99 = (float(np.quantile(taken, q)) if len(taken) else float("inf") for q in (0.5, 0.99))
     return [
-        check("latency p50 (CPU ms)", p50, "<=", float(limits["latency_p50_cpu_ms"]), n=len(taken), minimum_n=5),
-        check("latency p99 (CPU ms)", p99, "<=", float(limits["latency_p99_cpu_ms"]), n=len(taken), minimum_n=5),
+        check(
+            "latency p50 (CPU ms)", p50, "<=", float(limits["latency_p50_cpu_ms"]), n=len(taken), minimum_n=5
+        ),
+        check(
+            "latency p99 (CPU ms)", p99, "<=", float(limits["latency_p99_cpu_ms"]), n=len(taken), minimum_n=5
+        ),
         check("archive size (bytes)", archive_bytes, "<=", int(limits["maximum_archive_bytes"]), n=1),
         check(
             "items without a finite vector",
