@@ -37,7 +37,8 @@ def thresholds() -> Thresholds:
 
 def data_checks(measures: Measures, limits: Thresholds) -> list[Check]:
     """Every check of ours, in the order of an event's journey."""
-    checks = [_freshness(measures, limits), _rejected(measures, limits), _dropped(measures, limits)]
+    checks = [_freshness(measures, limits), _rejected(measures, limits)]
+    checks += [_unusable(measures, limits), _repeated(measures, limits)]
     checks += _missing(measures, limits)
     for shop in measures.shops:
         checks += _shop(shop, limits)
@@ -96,16 +97,30 @@ def _rejected(measures: Measures, limits: Thresholds) -> Check:
     return _at_most(name, subject, share, of["largest_share"], threshold, sentence)
 
 
-def _dropped(measures: Measures, limits: Thresholds) -> Check:
-    of = limits["dropped"]
-    name, subject = "duplicate or unusable rows", "STAGING.STG_EVENTS"
-    threshold = f"at most {of['largest_share']:.0%}"
+def _unusable(measures: Measures, limits: Thresholds) -> Check:
+    of = limits["unusable"]
+    name, subject, threshold = "unusable rows", "RAW.EVENTS", f"at most {of['largest_share']:.0%}"
     if measures.recent_raw_rows < of["fewest_rows"]:
         return _skipped(name, subject, threshold, f"fewer than {of['fewest_rows']} rows were loaded lately")
-    share = max(0.0, 1 - measures.recent_staged_rows / measures.recent_raw_rows)
+    share = measures.recent_unusable_rows / measures.recent_raw_rows
     sentence = (
-        f"{share:.1%} of the {measures.recent_raw_rows} rows loaded in {of['judged_days']} days were copies of an "
-        f"event or lacked its id, time or shop; {of['largest_share']:.0%} is allowed."
+        f"{share:.1%} of the {measures.recent_raw_rows} rows loaded in {limits['history']['judged_days']} days lack "
+        f"their id, name, time, client or shop; {of['largest_share']:.0%} is allowed."
+    )
+    return _at_most(name, subject, share, of["largest_share"], threshold, sentence)
+
+
+def _repeated(measures: Measures, limits: Thresholds) -> Check:
+    """Copies change no table, and a replayed period is all copies; nearly nothing else means a sender in a loop."""
+    of = limits["repeated"]
+    name, subject, threshold = "repeated rows", "RAW.EVENTS", f"at most {of['largest_share']:.0%}"
+    usable = measures.recent_raw_rows - measures.recent_unusable_rows
+    if usable < of["fewest_rows"]:
+        return _skipped(name, subject, threshold, f"fewer than {of['fewest_rows']} rows were loaded lately")
+    share = max(0.0, 1 - measures.recent_staged_rows / usable)
+    sentence = (
+        f"{share:.1%} of the {usable} rows loaded in {limits['history']['judged_days']} days were copies of an event; "
+        f"{of['largest_share']:.0%} is allowed."
     )
     return _at_most(name, subject, share, of["largest_share"], threshold, sentence)
 

@@ -48,6 +48,7 @@ class Measures:
     raw_rows: int
     last_loaded_at: datetime | None
     recent_raw_rows: int
+    recent_unusable_rows: int
     recent_staged_rows: int
     rejected_bytes: int
     raw_bytes: int
@@ -57,15 +58,27 @@ class Measures:
     daily_events: tuple[tuple[str, int], ...]  # (date, events), oldest first, for the chart
 
 
+# The fields without which staging drops a row.
+RECENT_ROWS = """
+    select
+        count(*),
+        count_if(
+            payload:shop_id::varchar is null or payload:event_id::varchar is null
+            or payload:client_id::varchar is null or payload:event_name::varchar is null
+            or coalesce(payload:server.event_time_ms::bigint, payload:server.received_at_ms::bigint) is null
+        )
+    from RAW.EVENTS
+    where LOADED_AT > %s
+"""
+
+
 def measure(
     connection: Any, s3: Any, events_bucket: str, now: datetime, trailing_days: int, judged_days: int
 ) -> Measures:
     """Ask the warehouse and S3. `now` is UTC."""
     raw_rows, last_loaded_at = warehouse.one(connection, "select count(*), max(LOADED_AT) from RAW.EVENTS")
     since = (now - timedelta(days=judged_days)).replace(tzinfo=None)
-    recent_raw = warehouse.one(connection, "select count(*) from RAW.EVENTS where LOADED_AT > %s", (since,))[
-        0
-    ]
+    recent_raw, recent_unusable = warehouse.one(connection, RECENT_ROWS, (since,))
     recent_staged = warehouse.one(
         connection, "select count(*) from STAGING.STG_EVENTS where LOADED_AT > %s", (since,)
     )[0]
@@ -75,6 +88,7 @@ def measure(
         raw_rows=int(raw_rows),
         last_loaded_at=last_loaded_at.replace(tzinfo=UTC) if last_loaded_at else None,
         recent_raw_rows=int(recent_raw),
+        recent_unusable_rows=int(recent_unusable),
         recent_staged_rows=int(recent_staged),
         rejected_bytes=_bytes_received(s3, events_bucket, "rejected", now),
         raw_bytes=_bytes_received(s3, events_bucket, "raw", now),

@@ -32,7 +32,7 @@ def run(
         settings.events_bucket,
         now,
         trailing_days=limits["history"]["trailing_days"],
-        judged_days=limits["dropped"]["judged_days"],
+        judged_days=limits["history"]["judged_days"],
     )
     checks = data_checks(measures, limits)
     checks += [

@@ -139,11 +139,13 @@ def test_a_bad_delivery_fails_the_gate_and_says_why(stack: Stack) -> None:
         )
         for n in range(700)
     ]
-    deliver(stack.s3, stack.settings.events_bucket, "bad", [*usual, *bad])
+    nameless = [{key: value for key, value in event.items() if key != "client_id"} for event in bad[:200]]
+    deliver(stack.s3, stack.settings.events_bucket, "bad", [*usual, *bad, *nameless])
     run_to_tables(stack, "v2")
     with connected(stack) as connection:
         verdict = validate.run({"run_id": "v2"}, stack.settings, stack.credentials, connection, stack.s3)
     assert verdict["passed"] is False
+    assert any("lack their id, name, time, client or shop" in failure for failure in verdict["failures"])
     assert any("have no items" in failure for failure in verdict["failures"])
     assert any("Shop demo sent 700 events" in failure for failure in verdict["failures"])
 

@@ -29,6 +29,7 @@ GOOD = Measures(
     raw_rows=9000,
     last_loaded_at=NOW - timedelta(hours=1),
     recent_raw_rows=9000,
+    recent_unusable_rows=20,
     recent_staged_rows=8950,
     rejected_bytes=100,
     raw_bytes=1_000_000,
@@ -57,7 +58,8 @@ def test_a_usual_day_passes_every_check() -> None:
         (replace(GOOD, last_loaded_at=NOW - timedelta(hours=49)), "freshness"),
         (replace(GOOD, last_loaded_at=None, raw_rows=0), "freshness"),
         (replace(GOOD, rejected_bytes=500_000), "rejected events"),
-        (replace(GOOD, recent_staged_rows=4000), "duplicate or unusable rows"),
+        (replace(GOOD, recent_unusable_rows=1000), "unusable rows"),
+        (replace(GOOD, recent_staged_rows=100), "repeated rows"),
         (replace(GOOD, missing=GOOD.missing | {"items": (60, 600)}), "missing items"),
         (replace(GOOD, shops=(shop(newest={"view_item": 100}, sessions_now=20),)), "volume"),
         (replace(GOOD, shops=(shop(newest={name: 4 * n for name, n in MIX.items()}),)), "volume"),
@@ -115,7 +117,7 @@ def test_the_page_escapes_what_it_shows_and_needs_nothing_from_elsewhere() -> No
 
 def test_an_empty_warehouse_is_measured_without_error() -> None:
     connection = FakeConnection(
-        ("from RAW.EVENTS where", [(0,)]),
+        ("where LOADED_AT > %s\n", [(0, 0)]),
         ("max(LOADED_AT) from RAW.EVENTS", [(0, None)]),
         ("from STAGING.STG_EVENTS where LOADED_AT", [(0,)]),
         ("max(EVENT_TIME_MS)", [(None,)]),
