@@ -1,0 +1,47 @@
+"""docs/architecture.md and its picture: they name what is there."""
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TEXT = (REPOSITORY / "docs" / "architecture.md").read_text()
+OURS = ("functions", "training_jobs", "statemachine", "sql", "local", "storefront", ".chalice")
+
+
+def test_every_file_and_folder_of_ours_that_is_named_exists() -> None:
+    named = {
+        name for name in re.findall(r"`([\w./*-]+)`", TEXT) if name.split("/")[0] in OURS and "/" in name
+    }
+    assert len(named) > 20
+    assert [name for name in sorted(named) if not list(REPOSITORY.glob(name.rstrip("/")))] == []
+
+
+def test_every_link_leads_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)", TEXT)
+    assert [link for link in links if not (REPOSITORY / "docs" / link).exists()] == []
+
+
+def test_every_step_of_the_pipeline_is_named_in_the_text_and_in_the_picture() -> None:
+    states = json.loads((REPOSITORY / "statemachine" / "pipeline.asl.json").read_text())["States"]
+    picture = (REPOSITORY / "docs" / "architecture.svg").read_text()
+    helpers = {
+        "FindRunning",
+        "ReadEvaluation",
+        "DescribeEndpoint",
+        "Rollback",
+        "NotifySuccess",
+        "NotifyFailure",
+    }
+    steps = {name for name, state in states.items() if state["Type"] == "Task"} - helpers
+    assert {step for step in steps if step not in TEXT or step not in picture} == set()
+    assert {
+        name for name, state in states.items() if state["Type"] == "Choice" and f"`{name}`" not in TEXT
+    } == {"OnlyRun?"}
+
+
+def test_the_picture_is_well_formed_and_says_what_it_shows() -> None:
+    root = ElementTree.parse(REPOSITORY / "docs" / "architecture.svg").getroot()
+    assert root.find("{*}title") is not None
+    assert root.find("{*}desc") is not None
