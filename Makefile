@@ -87,7 +87,7 @@ format: setup ## rewrite what check would complain of
 	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
 
 test: setup ## every test (ARGS="-k name" for some)
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-unit: setup ## the tests that take seconds
 	@$(PY) -m pytest tests/unit $(ARGS)
