@@ -133,7 +133,7 @@ def publish(event: Event, context: Any) -> Event:
     """A model that passed its gate, behind the endpoint."""
     from functions.publish.publish import publish as start
 
-    return start(event, publish_settings(), client("sagemaker"))._asdict()
+    return start(event, publish_settings(), client("sagemaker"), client("s3"))._asdict()
 
 
 @app.lambda_function(name="prove")

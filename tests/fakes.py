@@ -91,6 +91,11 @@ class FakeS3:
         self.objects[Bucket, Key] = self.objects[CopySource["Bucket"], CopySource["Key"]]
         return {}
 
+    def delete_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+        self._check()
+        self.objects.pop((Bucket, Key), None)
+        return {}
+
     def get_paginator(self, operation: str) -> "FakeS3":
         assert operation == "list_objects_v2"
         return self

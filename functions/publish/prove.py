@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypedDict
 
 from functions.errors import GoldenMismatch
 from functions.log import get_logger
+from functions.names import release_key
 from functions.publish.archive import read_archive
 from functions.publish.current import Current, Release, make_current, read_current
 from functions.settings import PublishSettings
@@ -63,7 +64,7 @@ def prove(event: ProveEvent, settings: PublishSettings, sagemaker: Any, endpoint
     previous = before.previous if is_repeat else before.release
     make_current(Current(release, previous), archive, s3, settings.models_bucket)
     kept = {release.endpoint_config, *([previous.endpoint_config] if previous else [])}
-    deleted = delete_older(kept, settings, sagemaker)
+    deleted = delete_older(kept, settings, sagemaker, s3)
     log.info("model proved", model_version=archive.model_version, overlap=overlap, deleted=deleted)
     return Proof(
         archive.model_version,
@@ -88,8 +89,8 @@ def _golden_overlap(golden: list[dict[str, Any]], name: str, endpoint: Any) -> f
     return sum(shares) / len(shares)
 
 
-def delete_older(kept: set[str], settings: PublishSettings, sagemaker: Any) -> list[str]:
-    """Deletes this endpoint's configurations and models outside `kept`, which names both; what was deleted."""
+def delete_older(kept: set[str], settings: PublishSettings, sagemaker: Any, s3: Any) -> list[str]:
+    """Deletes this endpoint's configurations, models and archives outside `kept`, which names all; what was deleted."""
     deleted = []
     prefix = f"{settings.endpoint}-"
     for page in sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=prefix):
@@ -103,4 +104,5 @@ def delete_older(kept: set[str], settings: PublishSettings, sagemaker: Any) -> l
             name = model["ModelName"]
             if name.startswith(prefix) and name not in kept:
                 sagemaker.delete_model(ModelName=name)
+                s3.delete_object(Bucket=settings.models_bucket, Key=release_key(name))
     return deleted

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypedDict
 
 from functions.errors import EndpointBusy
 from functions.log import get_logger
+from functions.names import release_key, split_s3_uri
 from functions.settings import PublishSettings
 
 log = get_logger(__name__)
@@ -23,11 +24,12 @@ class PublishEvent(TypedDict):
 
 
 class Published(NamedTuple):
-    """Names of what serves the model; `endpoint_status` as SageMaker gives it."""
+    """Names of what serves the model, and its archive; `endpoint_status` as SageMaker gives it."""
 
     endpoint_name: str
     endpoint_config_name: str
     model_name: str
+    model_data_uri: str
     endpoint_status: str
 
 
@@ -37,18 +39,28 @@ def resource_name(settings: PublishSettings, run_id: str) -> str:
     return f"{settings.endpoint}-{cleaned}"[:NAME_MAX_CHARACTERS].rstrip("-")
 
 
-def publish(event: PublishEvent, settings: PublishSettings, sagemaker: Any) -> Published:
-    """Starts serving the archive; the state machine waits until the endpoint is in service.
+def publish(event: PublishEvent, settings: PublishSettings, sagemaker: Any, s3: Any) -> Published:
+    """Starts serving a copy of the archive; the state machine waits until the endpoint is in service.
 
     Raises:
         EndpointBusy: somebody else is changing the endpoint.
     """
     name = resource_name(settings, event["run_id"])
-    _create_model(name, event["model_data_uri"], settings, sagemaker)
+    kept_uri = _keep_archive(name, event["model_data_uri"], settings, s3)
+    _create_model(name, kept_uri, settings, sagemaker)
     _create_config(name, settings, sagemaker)
     status = move_endpoint(name, settings, sagemaker)
     log.info("endpoint moves to a new configuration", endpoint=settings.endpoint, config=name, status=status)
-    return Published(settings.endpoint, name, name, status)
+    return Published(settings.endpoint, name, name, kept_uri, status)
+
+
+def _keep_archive(name: str, model_data_uri: str, settings: PublishSettings, s3: Any) -> str:
+    """Copies the archive to where it stays while its release is kept: instances start from it at any time."""
+    bucket, key = split_s3_uri(model_data_uri)
+    s3.copy_object(
+        Bucket=settings.models_bucket, Key=release_key(name), CopySource={"Bucket": bucket, "Key": key}
+    )
+    return f"s3://{settings.models_bucket}/{release_key(name)}"
 
 
 def _create_model(name: str, model_data_uri: str, settings: PublishSettings, sagemaker: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from functions.errors import EndpointBusy, GoldenMismatch, NothingToRollBackTo
-from functions.names import CHAMPION_KEY, CURRENT_KEY, FALLBACK_KEY
+from functions.names import CHAMPION_KEY, CURRENT_KEY, FALLBACK_KEY, release_key
 from functions.publish.prove import Proof, prove
 from functions.publish.publish import publish, resource_name
 from functions.publish.rollback import rollback
@@ -58,13 +58,13 @@ class Shop:
     def release(self, run_id: str) -> Proof:
         uri = f"s3://models/training/{run_id}/output/model.tar.gz"
         self.s3.objects["models", f"training/{run_id}/output/model.tar.gz"] = archive(run_id)
-        published = publish({"run_id": run_id, "model_data_uri": uri}, SETTINGS, self.sagemaker)
+        published = publish({"run_id": run_id, "model_data_uri": uri}, SETTINGS, self.sagemaker, self.s3)
         self.sagemaker.finish()
         return prove(
             {
                 "run_id": run_id,
                 "snapshot_id": run_id,
-                "model_data_uri": uri,
+                "model_data_uri": published.model_data_uri,
                 "endpoint_config_name": published.endpoint_config_name,
                 "model_name": published.model_name,
             },
@@ -97,6 +97,20 @@ def test_the_third_run_removes_the_first() -> None:
         proof = shop.release(run_id)
     assert proof.deleted == ["tugboat-test-r1"]
     assert set(shop.sagemaker.configs) == set(shop.sagemaker.models) == {"tugboat-test-r2", "tugboat-test-r3"}
+
+
+def test_kept_releases_have_archives_that_do_not_expire_and_older_ones_have_none() -> None:
+    shop = Shop()
+    for run_id in ("r1", "r2", "r3"):
+        shop.release(run_id)
+    expired = [key for key in shop.s3.objects if key[1].startswith("training/")]
+    for key in expired:
+        del shop.s3.objects[key]
+    served = {model["PrimaryContainer"]["ModelDataUrl"] for model in shop.sagemaker.models.values()}
+    assert served == {f"s3://models/{release_key(f'tugboat-test-{run}')}" for run in ("r2", "r3")}
+    kept = {key for _, key in shop.s3.objects if key.startswith("serving/releases/")}
+    assert kept == {release_key("tugboat-test-r2"), release_key("tugboat-test-r3")}
+    assert rollback({"to": "previous"}, SETTINGS, shop.sagemaker, shop.s3).model_version == "r2"
 
 
 def test_a_release_repeated_after_a_crash_changes_nothing_more() -> None:
@@ -150,8 +164,9 @@ def test_an_endpoint_in_motion_is_left_alone() -> None:
     shop = Shop()
     shop.release("r1")
     shop.sagemaker.endpoints["tugboat-test"]["EndpointStatus"] = "Updating"
+    uri = "s3://models/training/r1/output/model.tar.gz"
     with pytest.raises(EndpointBusy):
-        publish({"run_id": "r2", "model_data_uri": "s3://models/x"}, SETTINGS, shop.sagemaker)
+        publish({"run_id": "r2", "model_data_uri": uri}, SETTINGS, shop.sagemaker, shop.s3)
 
 
 def test_names_fit_sagemaker() -> None:

@@ -17,6 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 NOT_BY_METHOD = {
     "s3:ListBucket": r"list_objects|read_current",  # also: a missing key is then NoSuchKey, not AccessDenied
     "s3:DeleteObject": r"delete_objects?",
+    "s3:PutObject": r"put_object|copy_object",
     "s3:GetObject": r"get_object|copy_object|s3\.download",
     "iam:PassRole": r"ExecutionRoleArn",
     "sagemaker:DescribeModel": r"describe_model",
