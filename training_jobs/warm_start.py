@@ -6,6 +6,8 @@ get. Content tokens start as the mean of their items' vectors, so a new item sta
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -98,13 +100,15 @@ def _matrix(sessions: Sessions, items: int) -> Tensor:
     total = np.bincount(left, weights=weight, minlength=items) + _DAMPING
     value = weight / np.sqrt(total[left] * total[right])
     pointer = torch.from_numpy(np.searchsorted(left, np.arange(items + 1)).astype(np.int64))
-    return torch.sparse_csr_tensor(
-        pointer,
-        torch.from_numpy(right),
-        torch.from_numpy(value.astype(np.float32)),
-        (items, items),
-        check_invariants=False,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(
+            pointer,
+            torch.from_numpy(right),
+            torch.from_numpy(value.astype(np.float32)),
+            (items, items),
+            check_invariants=False,
+        )
 
 
 def co_occurrence(sessions: Sessions, items: int) -> tuple[Int64, Int64, Float64]:
