@@ -1,6 +1,7 @@
 """The generated shop's catalogue: departments, categories, lines, names and prices."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -87,6 +88,12 @@ class Catalogue:
     def leaves(self) -> int:
         """Number of categories at the bottom of the tree."""
         return (len(self.cell_starts) - 1) // len(LINES)
+
+    def event_items(self) -> list[dict[str, Any]]:
+        """Each item as the events of the contract show it."""
+        columns = zip(self.item_ids, self.names, self.categories, self.brands, self.prices, strict=True)
+        names = ("item_id", "item_name", "item_category", "item_brand", "price")
+        return [dict(zip(names, row, strict=True)) for row in columns]
 
 
 def make_catalogue(items: int, seed: int) -> Catalogue:

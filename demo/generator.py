@@ -109,23 +109,7 @@ def generate(history: History) -> Iterator[Event]:
 
 def _events(day: Day, catalogue: Catalogue, prefix: str, shop_id: str) -> Iterator[Event]:
     """Turn rows of arrays into contract events."""
-    item_blocks = [
-        {
-            "item_id": item_id,
-            "item_name": name,
-            "item_category": category,
-            "item_brand": brand,
-            "price": price,
-        }
-        for item_id, name, category, brand, price in zip(
-            catalogue.item_ids,
-            catalogue.names,
-            catalogue.categories,
-            catalogue.brands,
-            catalogue.prices,
-            strict=True,
-        )
-    ]
+    item_blocks = catalogue.event_items()
     columns = (day.time_ms, day.kind, day.client, day.session, day.item, day.number, day.bot)
     carts: dict[int, list[int]] = {}
     for time_ms, kind, client, session, item, number, bot in zip(*(c.tolist() for c in columns), strict=True):

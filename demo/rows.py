@@ -1,32 +1,22 @@
 """One row of a file of events to one contract event."""
 
 import hashlib
+import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 Event = dict[str, Any]
 
 EARLIEST_MS, LATEST_MS = 946_684_800_000, 4_102_444_800_000  # 2000 to 2100, as in the event contract
+_CONTRACT = json.loads(
+    (Path(__file__).parent.parent / "functions" / "collect" / "event.schema.json").read_text("utf-8")
+)
 MAX_ID_LENGTH = 64
 MAX_TEXT_LENGTH = 500
-EVENT_NAMES = frozenset(
-    {
-        "page_view",
-        "view_item",
-        "view_item_list",
-        "select_item",
-        "search",
-        "add_to_cart",
-        "remove_from_cart",
-        "begin_checkout",
-        "purchase",
-        "refund",
-        "recommendation_impression",
-        "recommendation_click",
-    }
-)
+EVENT_NAMES = frozenset(_CONTRACT["properties"]["event_name"]["enum"])
 ALIASES = {"view": "view_item", "click": "view_item", "cart": "add_to_cart", "transaction": "purchase"}
 OWN_COLUMNS = ("event_time", "event_name", "item_id", "client_id")
 OPTIONAL_COLUMNS = (

@@ -31,23 +31,7 @@ class Shelf:
 
     @classmethod
     def of(cls, catalogue: Catalogue) -> "Shelf":
-        items: dict[str, Item] = {
-            item_id: {
-                "item_id": item_id,
-                "item_name": name,
-                "item_category": category,
-                "item_brand": brand,
-                "price": price,
-            }
-            for item_id, name, category, brand, price in zip(
-                catalogue.item_ids,
-                catalogue.names,
-                catalogue.categories,
-                catalogue.brands,
-                catalogue.prices,
-                strict=True,
-            )
-        }
+        items: dict[str, Item] = {item["item_id"]: item for item in catalogue.event_items()}
         wanted = [catalogue.item_ids[at] for at in catalogue.popularity.argsort()[::-1]]
         shelf = cls(items, {}, wanted)
         for item_id in wanted:
