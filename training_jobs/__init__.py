@@ -2,6 +2,7 @@
 
 import os
 
-# OpenMP's threads wait for each other spinning: where other processes want the same cores, training then runs at a
-# twentieth of its speed. It reads this once, when torch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# OpenMP's threads wait for each other spinning, by default so long that training runs at a tenth of its speed where
+# other processes want the same cores. This many rounds (some microseconds) cost idle cores next to nothing. libgomp
+# reads it once, when torch is loaded: https://gcc.gnu.org/onlinedocs/libgomp/GOMP_005fSPINCOUNT.html
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
