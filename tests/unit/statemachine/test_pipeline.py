@@ -9,6 +9,8 @@ from typing import Any
 import jsonata
 import pytest
 
+from training_jobs.train import METRIC_DEFINITIONS, parser
+
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "statemachine" / "pipeline.asl.json").read_text()
 PIPELINE: dict[str, Any] = json.loads(TEXT)
@@ -118,3 +120,23 @@ def test_the_tries_of_a_training_job_have_names_of_their_own_and_share_checkpoin
     train = STATES["Train"]["Arguments"]
     assert "RetryCount" in train["TrainingJobName"]
     assert "RetryCount" not in train["CheckpointConfig"]["S3Uri"]
+
+
+def test_jobs_are_told_of_the_metrics_and_hyperparameters_that_training_has() -> None:
+    tuning = STATES["Tune"]["Arguments"]
+    told = [STATES["Train"]["Arguments"], tuning["TrainingJobDefinition"]]
+    assert [job["AlgorithmSpecification"]["MetricDefinitions"] for job in told] == [METRIC_DEFINITIONS] * 2
+    config = tuning["HyperParameterTuningJobConfig"]
+    objective = config["HyperParameterTuningJobObjective"]["MetricName"]
+    assert objective in {metric["Name"] for metric in METRIC_DEFINITIONS}
+    searched = [one for ranges in config["ParameterRanges"].values() for one in ranges]
+    for bound in ("MinValue", "MaxValue"):
+        # Every end of every range is a value that the program takes.
+        parser().parse_args([text for one in searched for text in (f"--{one['Name']}", one[bound])])
+
+
+def test_a_job_that_was_stopped_is_no_success() -> None:
+    (choice,) = STATES["Trained?"]["Choices"]
+    assert choice["Next"] == "Evaluate"
+    assert "'Completed'" in choice["Condition"]
+    assert "NotifyFailure" in reachable(STATES["Trained?"]["Default"])
