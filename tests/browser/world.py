@@ -14,7 +14,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from functions.names import FALLBACK_KEY
-from local.aws.proxy_event import Request, Response, build_event, build_response
+from local.aws.proxy_event import Request, Response, build_response
+from tests.api import invoke
 from tests.fakes import FakeEndpoint, FakeFirehose, FakeS3
 
 EVENTS_STREAM, REJECTED_STREAM = "events", "rejected"
@@ -94,17 +95,7 @@ class Api:
                 return Response(0)
             if self.troubles and path == "/events":
                 return self.troubles.popleft()
-            event = build_event(
-                request,
-                api_id="test",
-                stage="api",
-                resource=path,
-                path=path,
-                path_parameters={},
-                binary_types=app.api.binary_types,
-                trace="Root=1-0-0",
-            )
-            payload = json.dumps(app(event, None)).encode()
+            payload = invoke(request, path)
             return build_response(payload, request.header("Accept"), app.api.binary_types)
 
 

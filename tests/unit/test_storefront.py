@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from app import app
 from functions import storefront
-from local.aws.proxy_event import Request, build_event
+from local.aws.proxy_event import Request
+from tests.api import invoke
 
 
 def ask(path: str, **headers: str) -> dict[str, Any]:
@@ -19,17 +19,7 @@ def ask(path: str, **headers: str) -> dict[str, Any]:
         b"",
         "203.0.113.9",
     )
-    event = build_event(
-        request,
-        api_id="test",
-        stage="api",
-        resource=path,
-        path=path,
-        path_parameters={},
-        binary_types=app.api.binary_types,
-        trace="Root=1-0-0",
-    )
-    answer: dict[str, Any] = json.loads(json.dumps(app(event, None)))
+    answer: dict[str, Any] = json.loads(invoke(request, path))
     return answer
 
 

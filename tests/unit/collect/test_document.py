@@ -17,7 +17,8 @@ from functions.collect.handlers import REFUSED_HEADER
 from functions.errors import Reason, RequestRefused, http_status
 from functions.http import RETRY_AFTER_S
 from functions.settings import CollectSettings
-from local.aws.proxy_event import Request, build_event, build_response
+from local.aws.proxy_event import Request, build_response
+from tests.api import invoke
 from tests.fakes import FakeFirehose, FakeS3
 from tests.unit.collect.test_collector import NOW_MS, ORIGIN, SETTINGS, event
 
@@ -95,17 +96,7 @@ class Shop:
         """The way through API Gateway into the Lambda, and back."""
         resource, _, query = path.partition("?")
         request = Request(method, resource, query, list(headers.items()), body, peer="203.0.113.77")
-        proxied = build_event(
-            request,
-            api_id="a",
-            stage="api",
-            resource=resource,
-            path=resource,
-            path_parameters={},
-            binary_types=[],
-            trace="Root=1-5e272390-8c398be037738dc042009320",
-        )
-        answer = build_response(json.dumps(app.app(proxied, None)).encode(), None, [])
+        answer = build_response(invoke(request, resource), None, [])
         return HttpAnswer(answer.status, answer.body, dict(answer.headers))
 
 
