@@ -26,7 +26,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "installing into $(VENV) (two to three minutes the first time)"
 	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt 'torch==2.13.0'
 	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation setuptools wheel
-	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[warehouse,train,local,dev]'
+	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[warehouse,train,serve,local,dev]'
 	@touch $@
 
 up: setup ## start this machine's AWS and Snowflake, and deploy to them

@@ -19,7 +19,17 @@ _ENTRY_SCRIPTS = ("train.py", "evaluate.py")
 _SUFFIXES = (".py", ".json")
 
 # What the endpoint needs, and no more: none of it imports torch or pyarrow.
-_SERVING = ("__init__.py", "archive.py", "data.py", "encoder.py", "inference.py", "knn.py", "recommend.py")
+_SERVING = (
+    "__init__.py",
+    "archive.py",
+    "data.py",
+    "encoder.py",
+    "http_connection.py",
+    "inference.py",
+    "knn.py",
+    "recommend.py",
+    "server.py",
+)
 
 
 def build_source_archive() -> tuple[bytes, str]:
