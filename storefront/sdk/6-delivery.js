@@ -65,7 +65,7 @@ async function send(events) {
       const refused = final ? events.map((_, index) => ({ index, ...answer.error })) : answer.refused;
       failures = 0;
       settle(events);
-      announce("sent", { events, refused });
+      announce("sent", { events, refused, request_id: answer.request_id });
       return true;
     }
   } catch {

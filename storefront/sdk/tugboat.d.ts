@@ -118,7 +118,7 @@ export type TugboatNotice =
   | { type: "consent"; consent: TugboatConsent }
   | { type: "items"; items: string[] }
   | { type: "queued"; events: TugboatEvent[] }
-  | { type: "sent"; events: TugboatEvent[]; refused: TugboatRefusal[]; via?: "beacon" | "pixel" }
+  | { type: "sent"; events: TugboatEvent[]; refused: TugboatRefusal[]; via?: "beacon" | "pixel"; request_id?: string }
   | { type: "retry"; events: TugboatEvent[]; status?: number; pause_ms: number }
   | { type: "dropped"; events: TugboatEvent[]; reason: string }
   | { type: "recommended"; asked: string[]; answer: TugboatAnswer };

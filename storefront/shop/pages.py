@@ -110,6 +110,8 @@ def results(shelf: Shelf, api: Api, term: str) -> str:
         else '<p class="nothing">Nothing by that name. Try “tent” or “wool sock”.</p>'
     )
     count = f"{len(ids)} product{'' if len(ids) == 1 else 's'}"
+    if len(ids) > PAGE_SIZE:
+        count += f", the {PAGE_SIZE} most wanted"
     body = f'<h1>“{escape(term)}”</h1><p class="muted">{count}</p>{found}'
     return page(
         shelf, api, f"Search: {term}", body, {"search": term, "list": "search", "items": ids[:PAGE_SIZE]}
@@ -207,8 +209,8 @@ def page(shelf: Shelf, api: Api, title: str, body: str, about: dict[str, Any]) -
 <script src="/early.js"></script>
 <script async src="{escape(api.url)}/tugboat.js" data-shop="{escape(api.shop_id)}"></script>
 <script async src="{escape(api.url)}/tugboat-carousel.js"></script>
-<script defer src="/shop.js"></script>
-<script defer src="/drawer.js"></script>
+<script type="module" src="/shop.js"></script>
+<script type="module" src="/drawer.js"></script>
 </head>
 <body data-about="{escape(json.dumps(about))}">
 <a class="skip" href="#main">To the content</a>

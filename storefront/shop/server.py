@@ -13,12 +13,19 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from demo import environment, generator
 from storefront.shop import pages, pictures
+from storefront.shop.landing import Landing
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8095
 STATIC = Path(__file__).parent / "static"
+SCRIPTS_AND_STYLES = ("shop.css", "dom.js", "shop.js", "walk.js", "drawer.js", "early.js")
+# What the drawer's walk links to.
+DOCS = Path(__file__).parents[2] / "docs"
+DOCS_SHOWN = ("architecture.md", "events.md", "storefront.md")
 TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -39,9 +46,10 @@ class Answer(NamedTuple):
 class Shop:
     """Every page of the shop, made when it is asked for."""
 
-    def __init__(self, shelf: pages.Shelf, api: pages.Api) -> None:
+    def __init__(self, shelf: pages.Shelf, api: pages.Api, landing: Landing | None = None) -> None:
         self.shelf = shelf
         self.api = api
+        self.landing = landing
 
     def headers(self) -> dict[str, str]:
         """A policy as strict as a careful shop's: what the SDK needs is one host in three places."""
@@ -81,12 +89,24 @@ class Shop:
                 wanted = asked.get("ids", "").split(",")[:CARDS_MAX]
                 cards = {id_: self.shelf.card(id_) for id_ in wanted if id_ in self.shelf.items}
                 return Answer(200, "application/json", json.dumps(cards))
+            case "landed.json" if self.landing:
+                return self._landed(self.landing, asked.get("event_id", ""))
+            case "docs" if rest in DOCS_SHOWN:
+                return Answer(200, "text/plain; charset=utf-8", (DOCS / rest).read_text())
             case "hero.svg" | "icon.svg":
                 return Answer(200, TYPES[".svg"], (STATIC / head).read_text(), 86_400)
-            case "shop.css" | "shop.js" | "drawer.js" | "early.js":
+            case _ if head in SCRIPTS_AND_STYLES:
                 return Answer(200, TYPES[Path(head).suffix], (STATIC / head).read_text())
             case _:
                 return Answer(404, "text/html; charset=utf-8", pages.missing(self.shelf, self.api))
+
+    @staticmethod
+    def _landed(landing: Landing, event_id: str) -> Answer:
+        try:
+            found = landing.find(event_id)
+        except (BotoCoreError, ClientError) as failed:
+            return Answer(503, "application/json", json.dumps({"error": str(failed)}))
+        return Answer(200, "application/json", json.dumps(found._asdict() if found else {"key": None}))
 
     @staticmethod
     def _page(text: str) -> Answer:
@@ -138,15 +158,19 @@ def main(arguments: list[str] | None = None, say: Callable[[str], None] = print)
     )
     generator.add_arguments(parser)
     options = parser.parse_args(arguments)
+    landing = None
     try:
-        api = (options.api or environment.from_variables().api_url).rstrip("/")
+        if not options.api:
+            stage = environment.from_variables()
+            landing = Landing(stage.client("s3"), stage.events_bucket())
+        api = (options.api or stage.api_url).rstrip("/")
     except environment.NotDeployed as failed:
         print(f"shop: {failed}", file=sys.stderr)
         return 1
     history = generator.from_options(options)
     shelf = pages.Shelf.of(generator.catalogue_of(history))
     try:
-        server = make_server(Shop(shelf, pages.Api(api, history.shop_id)), options.port)
+        server = make_server(Shop(shelf, pages.Api(api, history.shop_id), landing), options.port)
     except OSError as error:
         print(f"shop: port {options.port} is taken ({error}): give --port another", file=sys.stderr)
         return 1

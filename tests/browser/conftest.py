@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from demo import generator
+from storefront.shop import pages
+from storefront.shop.landing import Landing
+from storefront.shop.server import Shop, make_server
 from tests.browser.world import SETTINGS, Api, Site, serving
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -98,8 +104,13 @@ class Visit:
         if clock:
             page.clock.install()
         page.goto(url or self.site_url + "/")
-        page.wait_for_function("!!window.tugboat?.track")
+        ready(page)
         return page
+
+
+def ready(page: Any) -> None:
+    """Waits until the SDK has loaded."""
+    page.wait_for_function("!!window.tugboat?.track")
 
 
 @pytest.fixture
@@ -126,3 +137,28 @@ def visits(chromium: Any, api: Api) -> Iterator[Callable[..., Visit]]:
 @pytest.fixture
 def visit(visits: Callable[..., Visit]) -> Visit:
     return visits()
+
+
+@pytest.fixture(scope="session")
+def shelf() -> pages.Shelf:
+    return pages.Shelf.of(generator.catalogue_of(generator.History()))
+
+
+@contextmanager
+def serving_shop(visit: Visit, shelf: pages.Shelf, landing: Landing | None) -> Iterator[str]:
+    """The demo shop's address, on the visit's API."""
+    server = make_server(Shop(shelf, pages.Api(visit.api_url + "/api"), landing), 0)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def shop_url(visit: Visit, shelf: pages.Shelf) -> Iterator[str]:
+    """The demo shop, with a view of the bucket."""
+    with serving_shop(visit, shelf, Landing(visit.api.s3, SETTINGS["TUGBOAT_EVENTS_BUCKET"])) as url:
+        yield url

@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 
-from demo import generator
-from storefront.shop.pages import Api, Shelf
-from storefront.shop.server import Shop, make_server
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, ready
 from tests.browser.test_carousel import SHIFTS
 
 SIZES = {"phone": (390, 844), "desktop": (1280, 800)}
 OBSERVE = SHIFTS.removeprefix("<script>").removesuffix("</script>")
 LAYOUT_SHIFT_MAX = 0.01
 SCRIPTS_MAX_BYTES = 40_000
-
-
-@pytest.fixture(scope="module")
-def shelf() -> Shelf:
-    return Shelf.of(generator.catalogue_of(generator.History()))
-
-
-@pytest.fixture
-def shop_url(visit: Visit, shelf: Shelf) -> Iterator[str]:
-    server = make_server(Shop(shelf, Api(visit.api_url + "/api")), 0)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-def ready(page: Any) -> None:
-    page.wait_for_function("!!window.tugboat?.track")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -108,7 +82,7 @@ def test_the_drawer_shows_events_their_fate_and_the_reason_of_a_recommendation(
     page.goto(f"{shop_url}/p/sku-00123")
     ready(page)
     drawer = page.get_by_role("complementary", name="Behind the scenes")
-    drawer.get_by_text("after sku-00123").wait_for()
+    drawer.locator(".answers").get_by_text("after sku-00123").wait_for()
     assert drawer.locator(".source").first.inner_text() == "model"
     assert "model model-7" in drawer.locator(".answers").inner_text()
     drawer.locator(".fate.accepted").first.wait_for()
@@ -116,7 +90,7 @@ def test_the_drawer_shows_events_their_fate_and_the_reason_of_a_recommendation(
     visit.api.firehose.break_next = 3
     visit.api.s3.down = True
     page.get_by_role("button", name="Add to cart").click()
-    drawer.get_by_text("503: again in 5 s").wait_for()
+    drawer.locator(".events").get_by_text("503: again in 5 s").wait_for()
     visit.api.s3.down = False
     page.goto(f"{shop_url}/cart")
     assert drawer.locator(".events summary b").all_inner_texts().count("view_item") == 1
@@ -127,7 +101,7 @@ def test_refusing_in_the_drawer_stops_the_events(visit: Visit, shop_url: str) ->
     page.goto(f"{shop_url}/p/sku-00123")
     ready(page)
     page.get_by_role("button", name="Refuse").click()
-    page.get_by_text("denied").wait_for()
+    page.locator(".who").get_by_text("denied").wait_for()
     page.get_by_role("button", name="Add to cart").click()
     page.evaluate("tugboat.flush()")
     page.wait_for_timeout(200)

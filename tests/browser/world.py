@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 import time
@@ -9,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
@@ -78,6 +80,16 @@ class Api:
                 return found
             time.sleep(0.02)
         raise AssertionError(f"{len(self.events(name))} of {count} events: {self.events()}")
+
+    def land(self) -> str:
+        """Does what Firehose does after its buffering time; answers the key of the object that holds all events so far."""
+        now = datetime.now(UTC)
+        with self.lock:
+            data = gzip.compress(b"".join(self.firehose.streams[EVENTS_STREAM]))
+            place = (SETTINGS["TUGBOAT_EVENTS_BUCKET"], f"raw/{now:%Y/%m/%d/%H}/events-{now.timestamp()}.gz")
+            self.s3.objects[place] = data
+            self.s3.stored_at[place] = now
+        return place[1]
 
     def answer(self, request: Request) -> Response:
         """What API Gateway and the Lambda behind it answer."""

@@ -1,8 +1,14 @@
 // Behind the scenes: the events as they leave, what became of them, and why something is recommended.
 // It only listens to the "tugboat" events that the SDK announces; a shop could do the same.
+import { make } from "/dom.js";
+import { followed, makeWalk } from "/walk.js";
 
 const LOG_MAX = 80;
+const LOOK_AGAIN_MS = 2_000;
+const LOOKS_MAX = 60;
 const log = readLog();
+// Another server may have a view of the bucket.
+delete log.blind;
 
 function readLog() {
   try {
@@ -18,15 +24,9 @@ function writeLog() {
   sessionStorage.setItem("shop.log", JSON.stringify(log));
 }
 
-function make(name, properties, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children.filter((child) => child !== null));
-  return made;
-}
-
-function fate(event, text, kind) {
+function fate(event, text, kind, request_id) {
   const known = log.events.find((entry) => entry.event.event_id === event.event_id);
-  if (known) Object.assign(known, { fate: text, kind });
+  if (known) Object.assign(known, { fate: text, kind, request_id });
 }
 
 const VIA = { beacon: "left as a beacon", pixel: "accepted by the pixel" };
@@ -40,8 +40,8 @@ function note(detail) {
       const refused = new Map(detail.refused.map((refusal) => [refusal.index, refusal.reason]));
       detail.events.forEach((event, index) =>
         refused.has(index)
-          ? fate(event, `refused: ${refused.get(index)}`, "refused")
-          : fate(event, VIA[detail.via] || "accepted", detail.via === "beacon" ? "left" : "accepted"),
+          ? fate(event, `refused: ${refused.get(index)}`, "refused", detail.request_id)
+          : fate(event, VIA[detail.via] || "accepted", detail.via === "beacon" ? "left" : "accepted", detail.request_id),
       );
       break;
     }
@@ -68,11 +68,13 @@ const allow = make("button", { type: "button", textContent: "Allow" });
 const refuse = make("button", { type: "button", textContent: "Refuse" });
 const answers = make("ol", { className: "answers" });
 const list = make("ol", { className: "events" });
+const walk = makeWalk();
 const close = make("button", { type: "button", className: "drawer-close", textContent: "×", ariaLabel: "Close" });
 const clear = make("button", { type: "button", className: "quiet", textContent: "Clear" });
 panel.append(
   make("header", {}, make("h2", { textContent: "Behind the scenes" }), close),
   make("section", {}, make("h3", { textContent: "Visitor" }), who, make("div", { className: "consent" }, allow, refuse)),
+  make("section", {}, make("h3", {}, "One click, six steps ", walk.count), walk.list),
   make("section", {}, make("h3", { textContent: "Why these recommendations" }), answers),
   make("section", {}, make("h3", {}, "Events ", clear), list),
 );
@@ -127,12 +129,47 @@ function show() {
     allow.ariaPressed = String(visitor.consent === "granted");
     refuse.ariaPressed = String(visitor.consent === "denied");
   }
+  walk.update(log, visitor);
+  look();
   answers.replaceChildren(
     ...(log.answers.length ? log.answers.map(answerRow) : [make("li", { className: "muted", textContent: "Nothing asked yet: open a product." })]),
   );
-  // A row that somebody has opened stays open.
-  const opened = new Set([...list.querySelectorAll("details[open]")].map((row) => row.dataset.id));
-  list.replaceChildren(...log.events.map((entry) => eventRow(entry, opened)));
+  showEvents();
+}
+
+const rows = new Map();
+
+/** New rows on top; those that are there stay where they are, and open, and focused. */
+function showEvents() {
+  const wanted = new Set(log.events.map(({ event }) => event.event_id));
+  for (const [id, { row }] of rows) if (!wanted.has(id) && rows.delete(id)) row.remove();
+  log.events.forEach((entry, at) => {
+    if (!rows.has(entry.event.event_id)) rows.set(entry.event.event_id, eventRow(entry.event));
+    const { row, badge } = rows.get(entry.event.event_id);
+    if (list.children[at] !== row) list.insertBefore(row, list.children[at] || null);
+    badge.className = `fate ${entry.kind}`;
+    badge.textContent = entry.fate;
+  });
+}
+
+let looking;
+
+/** Asks the shop's own server, a while long, whether the event that the walk follows lies in the bucket. */
+function look(tries = 0) {
+  const entry = followed(log);
+  if (tries === 0 && looking === entry?.event.event_id) return;
+  if (!log.open || log.blind || !entry || entry.landed || !["accepted", "left"].includes(entry.kind)) return;
+  looking = entry.event.event_id;
+  fetch(`/landed.json?event_id=${encodeURIComponent(looking)}`)
+    .then((response) => (response.ok ? response.json() : { blind: response.status === 404 }))
+    .then((found) => {
+      if (found.blind) log.blind = true;
+      else if (found.key) entry.landed = found;
+      else if (tries < LOOKS_MAX && looking === entry.event.event_id) return setTimeout(() => look(tries + 1), LOOK_AGAIN_MS);
+      writeLog();
+      show();
+    })
+    .catch(() => (looking = null));
 }
 
 function answerRow({ asked, answer, at }) {
@@ -146,21 +183,10 @@ function answerRow({ asked, answer, at }) {
   );
 }
 
-function eventRow({ event, fate: text, kind }, opened) {
-  const row = make(
-    "details",
-    { open: opened.has(event.event_id) },
-    make(
-      "summary",
-      {},
-      make("b", { textContent: event.event_name }),
-      make("span", { className: `fate ${kind}`, textContent: text }),
-      make("span", { className: "subject", textContent: subject(event) }),
-    ),
-    make("pre", { textContent: JSON.stringify(event, null, 1) }),
-  );
-  row.dataset.id = event.event_id;
-  return make("li", {}, row);
+function eventRow(event) {
+  const badge = make("span");
+  const summary = make("summary", {}, make("b", { textContent: event.event_name }), badge, make("span", { className: "subject", textContent: subject(event) }));
+  return { badge, row: make("li", {}, make("details", {}, summary, make("pre", { tabIndex: 0, textContent: JSON.stringify(event, null, 1) }))) };
 }
 
 // early.js has decided, before anything was painted, whether it is open.

@@ -1,5 +1,7 @@
 // What a shop writes to use Tugboat: commands, which the SDK takes whether it has loaded or not.
 
+import { make } from "/dom.js";
+
 window.tugboat ??= [];
 const about = JSON.parse(document.body.dataset.about);
 const CURRENCY = "USD";
@@ -33,12 +35,6 @@ function money(amount) {
   return amount.toLocaleString("en-US", { style: "currency", currency: CURRENCY });
 }
 
-function element(name, properties, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
-}
-
 // Lists, and the choice of something in one of them.
 if (about.search !== undefined) track("search", { search_term: about.search });
 if (about.list) {
@@ -62,7 +58,7 @@ if (about.item) {
     const added = { ...about.item, quantity: 1 };
     track("add_to_cart", { items: [added], value: added.price, currency: CURRENCY });
     const note = document.getElementById("added");
-    note.replaceChildren("In your cart. ", element("a", { href: "/cart", textContent: "See it" }));
+    note.replaceChildren("In your cart. ", make("a", { href: "/cart", textContent: "See it" }));
   });
 }
 
@@ -71,11 +67,11 @@ function showCart() {
   const lines = Object.values(readCart());
   const place = document.getElementById("cart");
   if (!lines.length) {
-    place.replaceChildren(element("p", { className: "nothing", textContent: "Still empty. The tents are good." }));
+    place.replaceChildren(make("p", { className: "nothing", textContent: "Still empty. The tents are good." }));
     return;
   }
   const rows = lines.map((line) => {
-    const remove = element("button", { type: "button", className: "quiet", textContent: "Remove", ariaLabel: `Remove ${line.item_name}` });
+    const remove = make("button", { type: "button", className: "quiet", textContent: "Remove", ariaLabel: `Remove ${line.item_name}` });
     remove.addEventListener("click", () => {
       const cart = readCart();
       delete cart[line.item_id];
@@ -83,16 +79,16 @@ function showCart() {
       track("remove_from_cart", { items: [line], value: line.price * line.quantity, currency: CURRENCY });
       showCart();
     });
-    return element(
+    return make(
       "li",
       {},
-      element("img", { src: `/pictures/${line.item_id}.svg`, alt: "", width: 96, height: 96 }),
-      element("a", { href: `/p/${line.item_id}`, textContent: line.item_name }),
-      element("span", { className: "muted", textContent: `${line.quantity} × ${money(line.price)}` }),
+      make("img", { src: `/pictures/${line.item_id}.svg`, alt: "", width: 96, height: 96 }),
+      make("a", { href: `/p/${line.item_id}`, textContent: line.item_name }),
+      make("span", { className: "muted", textContent: `${line.quantity} × ${money(line.price)}` }),
       remove,
     );
   });
-  const order = element("button", { type: "button", id: "order-now", className: "button", textContent: "Place the order" });
+  const order = make("button", { type: "button", id: "order-now", className: "button", textContent: "Place the order" });
   order.addEventListener("click", () => {
     const number = `T-${Date.now().toString(36).toUpperCase()}`;
     const fields = { items: lines, value: total(lines), currency: CURRENCY };
@@ -100,8 +96,8 @@ function showCart() {
     sessionStorage.setItem("shop.order", JSON.stringify({ transaction_id: number, ...fields }));
     location.href = "/done";
   });
-  const sum = element("p", { className: "total" }, "Total ", element("b", { textContent: money(total(lines)) }));
-  place.replaceChildren(element("ul", {}, ...rows), element("div", { className: "pay" }, sum, order));
+  const sum = make("p", { className: "total" }, "Total ", make("b", { textContent: money(total(lines)) }));
+  place.replaceChildren(make("ul", {}, ...rows), make("div", { className: "pay" }, sum, order));
 }
 
 if (about.cart) showCart();

@@ -9,7 +9,9 @@ import pytest
 from demo import generator
 from demo.catalogue import DEPARTMENTS
 from storefront.shop import pictures, server
+from storefront.shop.landing import Landing
 from storefront.shop.pages import Api, Shelf
+from tests.fakes import FakeS3
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,22 @@ def test_a_search_finds_what_holds_every_word(shop: server.Shop) -> None:
     assert found
     assert all("Tidewater" in shop.shelf.items[item_id]["item_name"] for item_id in found)
     assert shop.shelf.search("  ") == []
+
+
+@pytest.mark.parametrize("path", ["/docs/../app.py", "/docs/operations.md", "/landed.json"])
+def test_of_the_repository_only_the_pages_that_the_walk_links_to_are_shown(
+    shop: server.Shop, path: str
+) -> None:
+    assert shop.answer("/docs/events.md", "").body.startswith("# ")
+    assert shop.answer(path, "event_id=e").status == 404
+
+
+def test_a_bucket_that_does_not_answer_is_an_error_that_the_drawer_understands(shop: server.Shop) -> None:
+    s3 = FakeS3()
+    watching = server.Shop(shop.shelf, shop.api, Landing(s3, "events"))
+    assert watching.answer("/landed.json", "event_id=e") == (200, "application/json", '{"key": null}', 0)
+    s3.down = True
+    assert watching.answer("/landed.json", "event_id=e").status == 503
 
 
 def test_cards_are_answered_for_known_items_only(shop: server.Shop) -> None:
