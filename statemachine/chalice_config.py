@@ -139,6 +139,8 @@ def render_config(stage: Stage, account_id: str, arns: dict[str, str], current: 
         "autogen_policy": False,
         "automatic_layer": False,
         "xray": True,
+        # API Gateway then gzips the SDK's scripts and long answers; it decompresses requests by itself.
+        "minimum_compression_size": 1024,
         "stages": {**current.get("stages", {}), stage.name: stage_config(stage, account_id, arns)},
     }
     return json.dumps(config, indent=2) + "\n"

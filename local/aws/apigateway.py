@@ -43,6 +43,12 @@ def newest_deployment(stage: str) -> Deployment | None:
     return max(found, key=lambda deployment: deployment.deployed_at, default=None)
 
 
+def minimum_compression_bytes(api_id: str) -> int | None:
+    """From which size on the API compresses its responses; None where it does not."""
+    size = models.apigateway_backends[ACCOUNT_ID][REGION].apis[api_id].minimum_compression_size
+    return None if size in (None, "") else int(size)
+
+
 def install() -> None:
     """Patches moto's API Gateway."""
     put, import_api = models.APIGatewayBackend.put_rest_api, models.APIGatewayBackend.import_rest_api
@@ -78,7 +84,21 @@ def install() -> None:
     models.APIGatewayBackend.import_rest_api = import_rest_api
     models.APIGatewayBackend.put_rest_api = put_rest_api
     models.APIGatewayBackend.create_deployment = create_deployment
+    _patch_compression_size()
     _create_from_template()
+
+
+def _patch_compression_size() -> None:
+    # chalice 1.34.0 sets it by a patch operation, which moto 5.2.5 ignores.
+    original = models.RestAPI.apply_patch_operations
+
+    def apply_patch_operations(self: models.RestAPI, patch_operations: list[dict[str, Any]]) -> None:
+        original(self, patch_operations)
+        for operation in patch_operations:
+            if operation["path"] == "/minimumCompressionSize" and operation["op"] == "replace":
+                self.minimum_compression_size = operation.get("value")
+
+    models.RestAPI.apply_patch_operations = apply_patch_operations
 
 
 def _create_from_template() -> None:

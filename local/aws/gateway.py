@@ -16,8 +16,8 @@ from urllib.parse import unquote
 from moto.awslambda.models import lambda_backends
 from moto.core.exceptions import JsonRESTError
 
-from local.aws import xray
-from local.aws.apigateway import Deployment, newest_deployment
+from local.aws import compression, xray
+from local.aws.apigateway import Deployment, minimum_compression_bytes, newest_deployment
 from local.aws.lambda_ import MAX_PAYLOAD_BYTES, run
 from local.aws.lambda_workers import Pool
 from local.aws.proxy_event import MalformedProxyResponse, Request, Response, build_event, build_response
@@ -62,8 +62,17 @@ def respond(settings: Settings, pool: Pool, integrations: ThreadPoolExecutor, re
     integration = method["x-amazon-apigateway-integration"]
     if integration["type"].lower() == "mock":
         return _mock(integration)
-    return _invoke(
-        settings, pool, integrations, request, deployment, resource, path, parameters, integration["uri"]
+    try:
+        plain = compression.decompress(request, MAX_BODY_BYTES)
+    except compression.UnsupportedCoding:
+        return _error(415, "Unsupported Media Type", "UnsupportedMediaTypeException")
+    except compression.TooLarge:
+        return _error(413, "Request Too Long", "RequestTooLongException")
+    response = _invoke(
+        settings, pool, integrations, plain, deployment, resource, path, parameters, integration["uri"]
+    )
+    return compression.compress(
+        response, request.header("Accept-Encoding"), minimum_compression_bytes(deployment.api_id)
     )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import http.client
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,6 +95,7 @@ def gateway(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate
     config = {
         "version": "2.0",
         "app_name": "contract",
+        "minimum_compression_size": 1024,
         "stages": {"local": {"api_gateway_stage": "api", "environment_variables": {"WORD": "first"}}},
     }
     (project / ".chalice" / "config.json").write_text(json.dumps(config))
@@ -177,3 +180,38 @@ def test_a_connection_carries_many_requests(gateway: Gateway) -> None:
         connection.request("GET", "/api/items/fixed")
         assert json.loads(connection.getresponse().read()) == {"fixed": True}
     connection.close()
+
+
+@pytest.mark.parametrize(("coding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_a_compressed_body_reaches_the_lambda_as_it_was(
+    gateway: Gateway, coding: str, compress: Callable[[bytes], bytes]
+) -> None:
+    body = json.dumps({"events": ["ä" * 100] * 30}, ensure_ascii=False).encode()
+    headers = {"Content-Type": "text/plain", "Content-Encoding": coding}
+    reply = gateway.ask("POST", "/api/events", compress(body), headers)
+    assert (reply.status, reply.json()) == (200, {"count": 30})
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "status"),
+    [
+        ("br", b"whatever", 415),
+        ("gzip", b"{}", 415),
+        ("gzip", gzip.compress(b"{}" * 1000)[:-9], 415),
+        ("gzip", gzip.compress(b" " * (10 * 1024 * 1024 + 1)), 413),
+    ],
+)
+def test_a_body_that_cannot_be_decompressed_is_refused_before_the_lambda(
+    gateway: Gateway, coding: str, body: bytes, status: int
+) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+    assert gateway.ask("POST", "/api/events", body, headers).status == status
+
+
+def test_long_answers_are_compressed_for_who_accepts_it(gateway: Gateway) -> None:
+    long, short = "/api/items/a?q=" + "x" * 2000, "/api/items/fixed"
+    plain = gateway.ask("GET", long)
+    zipped = gateway.ask("GET", long, headers={"Accept-Encoding": "br;q=1, gzip;q=0.8"})
+    assert zipped.headers["content-encoding"] == "gzip"
+    assert json.loads(gzip.decompress(zipped.body))["many"] == plain.json()["many"]
+    assert "content-encoding" not in gateway.ask("GET", short, headers={"Accept-Encoding": "gzip"}).headers
