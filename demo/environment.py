@@ -2,12 +2,15 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
+
+from statemachine.stages import StageError, read_stage
 
 LOCAL_ACCOUNT = "123456789012"
 
@@ -18,12 +21,13 @@ class NotDeployed(Exception):
 
 @dataclass(frozen=True)
 class Environment:
-    """One deployed stage, as seen from a command line."""
+    """One deployed stage, as seen from a command line; `shop_keys` has the key that each shop sends with."""
 
     stage: str
     api_url: str
     region: str
     logs_dir: str | None
+    shop_keys: Mapping[str, str]
 
     @property
     def is_local(self) -> bool:
@@ -54,19 +58,24 @@ def from_variables() -> Environment:
     """Read TUGBOAT_STAGE, TUGBOAT_API_URL, TUGBOAT_LOGS_DIR, and AWS's own variables.
 
     Raises:
-        NotDeployed: a stage other than local whose API's address is not known.
+        NotDeployed: a stage that stages.toml does not know, or other than local and its API's address is not known.
     """
     stage = os.environ.get("TUGBOAT_STAGE", "local")
     if stage == "local":
         os.environ.setdefault("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
         os.environ.setdefault("AWS_ACCESS_KEY_ID", "local")
         os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "local")
+    try:
+        shops = read_stage(stage).shops
+    except StageError as error:
+        raise NotDeployed(str(error)) from error
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     return Environment(
         stage=stage,
         api_url=(os.environ.get("TUGBOAT_API_URL") or _api_url(stage)).rstrip("/"),
         region=region,
         logs_dir=os.environ.get("TUGBOAT_LOGS_DIR") or _local_logs(),
+        shop_keys={shop: keys[0] for shop, keys in shops.items() if keys},
     )
 
 

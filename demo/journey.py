@@ -51,6 +51,7 @@ def send_events(
         sent = send(
             split.training_events(rejects),
             where.api_url,
+            where.shop_keys,
             user_agent_of=split.dataset.user_agent_of,
             connections=connections,
             expected=split.dataset.expected,

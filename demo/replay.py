@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -65,39 +65,43 @@ class Replayed:
         ]
         lines += [f"  refused, {reason}: {count:,}" for reason, count in self.reasons.most_common()]
         lines += [f"    {example}" for example in self.examples]
-        if "unknown_shop" in self.reasons:
-            lines.append(
-                "  add the shop to `shops` in statemachine/stages.toml and deploy, or send as another: --shop"
-            )
         return "\n".join(lines)
 
 
 def batches(
     events: Iterable[Event], user_agent_of: Callable[[str], str] | None, size: int = BATCH_MAX
 ) -> Iterator[tuple[str, list[Event]]]:
-    """Batches in order of arrival, each from one kind of browser."""
-    open_batches: dict[str, list[Event]] = {}
+    """Batches in order of arrival, each from one kind of browser and one shop."""
+    open_batches: dict[tuple[str, str], list[Event]] = {}
     for event in events:
         agent = user_agent_of(event["client_id"]) if user_agent_of else DEFAULT_USER_AGENT
-        batch = open_batches.setdefault(agent, [])
+        kind = agent, event["shop_id"]
+        batch = open_batches.setdefault(kind, [])
         batch.append(event)
         if len(batch) >= size:
-            yield agent, open_batches.pop(agent)
-    yield from ((agent, batch) for agent, batch in open_batches.items() if batch)
+            yield agent, open_batches.pop(kind)
+    yield from ((agent, batch) for (agent, _), batch in open_batches.items() if batch)
 
 
 class _Sender:
     """Posts batches from several threads and adds up the answers."""
 
-    def __init__(self, url: str, http: Http) -> None:
+    def __init__(self, url: str, keys: Mapping[str, str], http: Http) -> None:
         self.result = Replayed()
-        self._url, self._http = url, http
+        self._url, self._keys, self._http = url, keys, http
         self._lock = threading.Lock()
 
     def post(self, agent: str, batch: list[Event]) -> None:
+        shop = batch[0]["shop_id"]
+        if shop not in self._keys:
+            raise ReplayFailed(
+                f"shop {shop!r} has no key in statemachine/stages.toml: give it one there and deploy,"
+                f" or send as another: --shop {next(iter(self._keys), 'ID')}"
+            )
         body = json.dumps({"events": batch}, separators=(",", ":"), ensure_ascii=False).encode()
+        url = f"{self._url}?key={self._keys[shop]}"
         try:
-            answer = self._http.post(self._url, body, {"User-Agent": agent}).body
+            answer = self._http.post(url, body, {"User-Agent": agent}).body
         except RequestFailed as failed:
             if failed.status != 413 or len(batch) == 1:
                 raise
@@ -130,19 +134,21 @@ class _Sender:
 def send(
     events: Iterable[Event],
     api_url: str,
+    keys: Mapping[str, str],
     *,
     user_agent_of: Callable[[str], str] | None = None,
     connections: int = CONNECTIONS,
     expected: int | None = None,
     http: Http | None = None,
 ) -> Replayed:
-    """Send all events.
+    """Send all events, those of each shop with its key.
 
     Raises:
-        ReplayFailed: the collector cannot be reached, refuses a batch whole, or does not account for every event.
+        ReplayFailed: a shop has no key, or the collector cannot be reached, refuses a batch whole, or does not account
+            for every event.
     """
     http = http or Http(connections)
-    sender = _Sender(f"{api_url}/events", http)
+    sender = _Sender(f"{api_url}/events", keys, http)
     progress = Progress("sending", expected)
     started_s = time.monotonic()
     repeats = _Repeats()
@@ -218,6 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
             result = send(
                 split.training_events(rejects),
                 where.api_url,
+                where.shop_keys,
                 user_agent_of=dataset.user_agent_of,
                 connections=options.connections,
                 expected=dataset.expected,

@@ -40,6 +40,7 @@ class RequestRefused(Exception):
 class Reason(StrEnum):
     """Machine-readable reasons of a refusal; docs/events.md lists them for shops."""
 
+    WRONG_KEY = "wrong_key"
     BODY_EMPTY = "body_empty"
     BODY_TOO_LARGE = "body_too_large"
     BODY_NOT_JSON = "body_not_json"
@@ -62,6 +63,8 @@ class Reason(StrEnum):
 def http_status(reason: Reason) -> HTTPStatus:
     """The status of a response whose whole request was refused for this reason."""
     match reason:
+        case Reason.WRONG_KEY:
+            return HTTPStatus.FORBIDDEN
         case Reason.BODY_TOO_LARGE:
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         case Reason.STORAGE_UNAVAILABLE | Reason.NO_MODEL_YET:

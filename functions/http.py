@@ -9,6 +9,8 @@ from functions.errors import Reason, RequestRefused, http_status
 from functions.log import bind
 
 RETRY_AFTER_S = 5
+# A key is mended by people: whoever sends with a wrong one keeps its events and asks rarely.
+WRONG_KEY_RETRY_AFTER_S = 600
 NO_STORE: dict[str, str | list[str]] = {"Cache-Control": "no-store"}
 
 
@@ -45,7 +47,11 @@ def answer(body: dict[str, Any]) -> Response:
 def refusal(refused: RequestRefused, request_id: str) -> Response:
     """The refusal's status, its machine-readable reason and a sentence; when to come back where that may help."""
     status = http_status(refused.reason)
-    headers = {**NO_STORE, "Retry-After": str(RETRY_AFTER_S)} if status >= 500 else NO_STORE
+    headers = dict(NO_STORE)
+    if refused.reason is Reason.WRONG_KEY:
+        headers["Retry-After"] = str(WRONG_KEY_RETRY_AFTER_S)
+    elif status >= 500:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
     error = {"reason": refused.reason.value, "message": refused.message}
     return Response(body={"error": error, "request_id": request_id}, status_code=status, headers=headers)
 

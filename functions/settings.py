@@ -36,19 +36,37 @@ def _whole_number(env: Mapping[str, str], name: str, lowest: int, highest: int) 
     return value
 
 
+def _keys(text: str) -> dict[str, str]:
+    """`shop=key,shop=key` as key -> shop; a shop may have several keys."""
+    keys: dict[str, str] = {}
+    for pair in text.split(","):
+        shop, _, key = pair.partition("=")
+        if not shop or not key or key in keys:
+            raise SettingsError(f"TUGBOAT_SHOP_KEYS has {pair!r}, not shop=key with a key of its own")
+        keys[key] = shop
+    return keys
+
+
 @dataclass(frozen=True)
 class CollectSettings:
-    """What the collector needs: who may send, and where accepted and refused events go."""
+    """What the collector needs: who may send, and where accepted and refused events go.
 
-    shops: frozenset[str]
+    `keys` names the shop of each key; a key stands in the shop's pages, so it is no secret.
+    """
+
+    keys: Mapping[str, str]
     events_stream: str
     rejected_stream: str
     events_bucket: str
 
+    @property
+    def shops(self) -> frozenset[str]:
+        return frozenset(self.keys.values())
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "CollectSettings":
         return cls(
-            shops=frozenset(shop.strip() for shop in _text(env, "TUGBOAT_SHOPS").split(",") if shop.strip()),
+            keys=_keys(_text(env, "TUGBOAT_SHOP_KEYS")),
             events_stream=_text(env, "TUGBOAT_EVENTS_STREAM"),
             rejected_stream=_text(env, "TUGBOAT_REJECTED_STREAM"),
             events_bucket=_text(env, "TUGBOAT_EVENTS_BUCKET"),
@@ -89,7 +107,7 @@ class WarehouseSettings:
             events_bucket=_text(env, "TUGBOAT_EVENTS_BUCKET"),
             models_bucket=_text(env, "TUGBOAT_MODELS_BUCKET"),
             snowflake_secret=_text(env, "TUGBOAT_SNOWFLAKE_SECRET"),
-            shop_id=_text(env, "TUGBOAT_SHOPS").split(",")[0].strip(),
+            shop_id=_text(env, "TUGBOAT_SHOP"),
         )
 
 

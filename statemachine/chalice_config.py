@@ -72,10 +72,8 @@ def lambda_name(stage: Stage, function: str) -> str:
 
 def environment(stage: Stage, account_id: str, function: str) -> dict[str, str]:
     """The variables that functions/settings.py reads for this function."""
-    events = {
-        "TUGBOAT_EVENTS_BUCKET": stage.events_bucket(account_id),
-        "TUGBOAT_SHOPS": ",".join(stage.shops),
-    }
+    events = {"TUGBOAT_EVENTS_BUCKET": stage.events_bucket(account_id)}
+    keys = {"TUGBOAT_SHOP_KEYS": ",".join(f"{shop}={key}" for shop, of in stage.shops.items() for key in of)}
     models = {"TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id)}
     streams = {
         "TUGBOAT_EVENTS_STREAM": f"{stage.prefix}-events",
@@ -87,9 +85,9 @@ def environment(stage: Stage, account_id: str, function: str) -> dict[str, str]:
                 "TUGBOAT_ENDPOINT": stage.prefix,
                 "TUGBOAT_ENDPOINT_TIMEOUT_MS": str(stage.endpoint_timeout_ms),
             }
-            return {**events, **models, **recommend, **streams}
+            return {**events, **keys, **models, **recommend, **streams}
         case "replay":
-            return {**events, **streams}
+            return {**events, **keys, **streams}
         case "publish" | "prove" | "rollback":
             return {
                 **models,
@@ -102,7 +100,8 @@ def environment(stage: Stage, account_id: str, function: str) -> dict[str, str]:
                 "TUGBOAT_SAGEMAKER_ROLE_ARN": f"arn:aws:iam::{account_id}:role/{stage.prefix}-sagemaker",
             }
         case _:
-            return {**events, **models, "TUGBOAT_SNOWFLAKE_SECRET": stage.secret_name}
+            shop = next(iter(stage.shops))
+            return {**events, **models, "TUGBOAT_SHOP": shop, "TUGBOAT_SNOWFLAKE_SECRET": stage.secret_name}
 
 
 def policy_file(stage: Stage, function: str) -> str:

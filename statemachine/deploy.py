@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.names import CHAMPION_PREFIX
 from statemachine import chalice_config, layer_versions, layers, stack, template, warehouse
-from statemachine.stages import Stage, StageError, read_stage, training_image
+from statemachine.stages import Stage, StageError, read_stage, require_keys, training_image
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEPLOYED = REPOSITORY / ".chalice" / "deployed"
@@ -267,6 +267,7 @@ def main(arguments: list[str] | None = None) -> int:
     say = Progress()
     try:
         stage = read_stage(args.stage)
+        require_keys(stage)
         deploy(stage, boto3.Session(region_name=stage.region), say, args.dry_run)
     except FAILURES as error:
         print(f"\n{error}", file=sys.stderr)

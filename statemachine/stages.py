@@ -1,6 +1,8 @@
 """stages.toml and images.json as one typed object a stage."""
 
 import json
+import re
+import secrets
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -9,6 +11,8 @@ from typing import Any, Literal
 FOLDER = Path(__file__).parent
 STAGES_FILE = FOLDER / "stages.toml"
 IMAGES_FILE = FOLDER / "images.json"
+_SHOP_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_KEY = re.compile(r"[\w-]{8,64}", re.ASCII)
 
 
 class StageError(Exception):
@@ -23,7 +27,7 @@ class Stage:
     region: str
     account_id: str
     api_stage: str
-    shops: list[str]
+    shops: dict[str, list[str]]
     notification_email: str
     snowflake_user_arn: str
     snowflake_external_id: str
@@ -83,14 +87,45 @@ def read_stage(name: str, stages_file: Path = STAGES_FILE) -> Stage:
         problem = f"unknown: {sorted(unknown)}" if unknown else f"missing: {sorted(missing)}"
         raise StageError(f"[{name}] in {stages_file.name} has {problem}")
     for key, value in values.items():
-        kind: Any = (
-            expected[key] if expected[key] in (bool, int) else list if expected[key] == list[str] else str
-        )
+        kind: Any = expected[key] if expected[key] in (bool, int) else dict if key == "shops" else str
         if type(value) is not kind:
             raise StageError(f"{key} of [{name}] in {stages_file.name} is {value!r}, not a {kind.__name__}")
-    if not values["shops"]:
-        raise StageError(f"shops of [{name}] in {stages_file.name} is empty: name at least one shop id")
+    _check_shops(values["shops"], f"[{name}.shops] in {stages_file.name}")
     return Stage(**values)
+
+
+def _check_shops(shops: dict[str, Any], place: str) -> None:
+    if not shops:
+        raise StageError(f"{place} is empty: name at least one shop")
+    for shop, keys in shops.items():
+        if not _SHOP_ID.fullmatch(shop):
+            raise StageError(
+                f"{place} has the shop id {shop!r}: use 1 to 64 letters, digits, '-', '_' and '.'"
+            )
+        if not isinstance(keys, list):
+            raise StageError(f"{place} gives {shop!r} no list of keys but {keys!r}")
+        for key in keys:
+            if not isinstance(key, str) or not _KEY.fullmatch(key):
+                raise StageError(
+                    f"{place} gives {shop!r} the key {key!r}: use 8 to 64 letters, digits, '-', '_'"
+                )
+    every = [key for keys in shops.values() for key in keys]
+    if len(set(every)) < len(every):
+        raise StageError(f"{place} has a key twice: a key tells which shop is sending")
+
+
+def require_keys(stage: Stage) -> None:
+    """Nobody could send for a shop without a key.
+
+    Raises:
+        StageError: with a key made for it.
+    """
+    for shop, keys in stage.shops.items():
+        if not keys:
+            raise StageError(
+                f"shop {shop!r} has no key: write into {STAGES_FILE.name}\n\n"
+                f'    [{stage.name}.shops]\n    {shop} = ["{secrets.token_urlsafe(18)}"]\n'
+            )
 
 
 def image(

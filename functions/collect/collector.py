@@ -11,7 +11,7 @@ from functions.collect.contract import Timing, accept, line
 from functions.collect.delivery import deliver
 from functions.collect.origin import Origin
 from functions.collect.request import parse_batch, parse_pixel
-from functions.errors import RequestRefused
+from functions.errors import Reason, RequestRefused
 from functions.log import get_logger
 from functions.settings import CollectSettings
 
@@ -57,6 +57,7 @@ class Storage(NamedTuple):
 
 def collect_batch(
     body: bytes,
+    key: str | None,
     origin: Origin,
     request_id: str,
     settings: CollectSettings,
@@ -65,10 +66,14 @@ def collect_batch(
 ) -> Collected:
     """Takes the events of a POST /events body.
 
+    Args:
+        key: the sender's; a body that comes without a right one is not even read, and not kept.
+
     Raises:
-        RequestRefused: nothing of the body could be read; it is kept in `rejected/`.
+        RequestRefused: the key is wrong, or nothing of the body could be read; then it is kept in `rejected/`.
         StorageUnavailable: the events are not stored, the client must send them again.
     """
+    shop = _shop_of(key, settings)
     received_at_ms = now_ms or _now_ms()
     try:
         batch = parse_batch(body)
@@ -76,10 +81,10 @@ def collect_batch(
         text = body[:REFUSED_PAYLOAD_MAX_CHARACTERS].decode("utf-8", "replace")
         whole = Refusal(None, None, refusal.reason.value, refusal.message)
         timing = Timing(received_at_ms)
-        _keep_refused([(whole, text)], timing, "events", origin, request_id, settings, storage)
+        _keep_refused([(whole, text)], shop, timing, "events", origin, request_id, settings, storage)
         raise
     timing = Timing(received_at_ms, batch.sent_at_ms)
-    return _collect(batch.events, timing, "events", origin, request_id, settings, storage)
+    return _collect(batch.events, shop, timing, "events", origin, request_id, settings, storage)
 
 
 def collect_pixel(
@@ -90,18 +95,32 @@ def collect_pixel(
     storage: Storage,
     now_ms: int | None = None,
 ) -> Collected:
-    """Takes the one event of a GET /pixel.gif query string.
+    """Takes the one event of a GET /pixel.gif query string, where `key` stands beside it.
 
     Raises:
+        RequestRefused: the key is wrong.
         StorageUnavailable: the event is not stored.
     """
+    shop = _shop_of(query.get("key"), settings)
     received_at_ms = now_ms or _now_ms()
     event = parse_pixel(query, request_id, received_at_ms)
-    return _collect([event], Timing(received_at_ms), "pixel", origin, request_id, settings, storage)
+    return _collect([event], shop, Timing(received_at_ms), "pixel", origin, request_id, settings, storage)
+
+
+def _shop_of(key: str | None, settings: CollectSettings) -> str:
+    """The shop that a request speaks for."""
+    shop = settings.keys.get(key or "")
+    if shop is None:
+        told = "is not known here" if key else "is missing"
+        raise RequestRefused(
+            Reason.WRONG_KEY, f"the shop's key {told}: send ?key=... as the operator gave it"
+        )
+    return shop
 
 
 def _collect(
     events: list[Any],
+    shop: str,
     timing: Timing,
     source: str,
     origin: Origin,
@@ -111,9 +130,10 @@ def _collect(
 ) -> Collected:
     lines: list[bytes] = []
     refused: list[tuple[Refusal, Any]] = []
+    shops = frozenset({shop})
     for index, event in enumerate(events):
         try:
-            kept = accept(event, settings.shops, timing)
+            kept = accept(event, shops, timing)
             event_time_ms = kept.pop("event_time_ms")
             kept["server"] = {
                 "received_at_ms": timing.received_at_ms,
@@ -132,13 +152,14 @@ def _collect(
             lines, settings.events_stream, RAW_PREFIX, settings.events_bucket, storage.firehose, storage.s3
         )
     if refused:
-        _keep_refused(refused, timing, source, origin, request_id, settings, storage)
+        _keep_refused(refused, shop, timing, source, origin, request_id, settings, storage)
     log.info("events collected", source=source, accepted=len(lines), refused=len(refused))
     return Collected(len(lines), [refusal for refusal, _ in refused])
 
 
 def _keep_refused(
     refused: list[tuple[Refusal, Any]],
+    shop: str,
     timing: Timing,
     source: str,
     origin: Origin,
@@ -151,6 +172,7 @@ def _keep_refused(
         record = {
             **refusal.as_json(),
             "payload": json.dumps(payload)[:REFUSED_PAYLOAD_MAX_CHARACTERS],
+            "sender": shop,
             "source": source,
             "request_id": request_id,
             # With these a replay makes the event what it would have been.

@@ -41,6 +41,9 @@ def _kept_fields() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
 def accept(event: Any, shops: frozenset[str], timing: Timing) -> dict[str, Any]:
     """The event as it is stored: fields of the contract only, addresses without query, times on the server's clock.
 
+    Args:
+        shops: those that the sender may speak for.
+
     Raises:
         RequestRefused: with the reason and a sentence that names the field.
     """
@@ -61,7 +64,7 @@ def accept(event: Any, shops: frozenset[str], timing: Timing) -> dict[str, Any]:
         raise RequestRefused(violation.reason, str(violation)[:300]) from None
     if event["shop_id"] not in shops:
         raise RequestRefused(
-            Reason.UNKNOWN_SHOP, f"shop_id {event['shop_id']!r} is not a shop of this collector"
+            Reason.UNKNOWN_SHOP, f"shop_id {event['shop_id']!r} is not the shop that the key belongs to"
         )
     client_time_ms = int(event["client_time_ms"])
     event_time_ms = timing.event_time_ms(client_time_ms)

@@ -17,8 +17,11 @@ REFUSED_HEADER = "X-Tugboat-Refused"
 
 def take_batch(call: Call, settings: CollectSettings, firehose: Any, s3: Any) -> Response:
     """200 with what was accepted and refused; 4xx when nothing could be read; 503 when nothing was stored."""
+    storage = Storage(firehose, s3)
     try:
-        collected = collect_batch(call.body, call.origin, call.request_id, settings, Storage(firehose, s3))
+        collected = collect_batch(
+            call.body, call.query.get("key"), call.origin, call.request_id, settings, storage
+        )
     except RequestRefused as refused:
         return refusal(refused, call.request_id)
     except StorageUnavailable:
@@ -34,6 +37,8 @@ def take_pixel(call: Call, settings: CollectSettings, firehose: Any, s3: Any) ->
         collected = collect_pixel(call.query, call.origin, call.request_id, settings, Storage(firehose, s3))
         if collected.refused:
             headers[REFUSED_HEADER] = collected.refused[0].reason
+    except RequestRefused as refused:
+        headers[REFUSED_HEADER] = refused.reason.value
     except StorageUnavailable:
         log.exception("pixel event not stored")
         headers[REFUSED_HEADER] = Reason.STORAGE_UNAVAILABLE.value

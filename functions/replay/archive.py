@@ -18,11 +18,15 @@ class Unreadable(Exception):
 
 
 class Archived(NamedTuple):
-    """An event as it was sent, when that was, and what the server knew of it but the event's time."""
+    """An event as it was sent, when that was, what the server knew of it but the event's time, and who sent it.
+
+    `sender` is the shop whose key came with a refused event; an accepted one was its own shop's.
+    """
 
     event: Any
     timing: Timing
     server: dict[str, Any]
+    sender: str
 
 
 def keys(period: Period, bucket: str) -> Iterator[str]:
@@ -92,7 +96,7 @@ def _of_raw(record: dict[str, Any]) -> Archived:
     received_at_ms, event_time_ms = int(server["received_at_ms"]), int(server.pop("event_time_ms"))
     # The time of sending that makes the event's time come out as it did.
     sent_at_ms = int(record["client_time_ms"]) + received_at_ms - event_time_ms
-    return Archived(record, Timing(received_at_ms, sent_at_ms), server)
+    return Archived(record, Timing(received_at_ms, sent_at_ms), server, record["shop_id"])
 
 
 def _of_rejected(record: dict[str, Any]) -> list[Archived]:
@@ -115,4 +119,4 @@ def _of_rejected(record: dict[str, Any]) -> list[Archived]:
         "request_id": record["request_id"],
     }
     timing = Timing(record["received_at_ms"], sent_at_ms)
-    return [Archived(event, timing, server) for event in events]
+    return [Archived(event, timing, server, record["sender"]) for event in events]

@@ -135,6 +135,6 @@ def replay(
 
 def _again(archived: Archived, shops: frozenset[str]) -> bytes:
     """The line to send for an archived event, through today's contract."""
-    kept = accept(archived.event, shops, archived.timing)
+    kept = accept(archived.event, shops & {archived.sender}, archived.timing)
     server = {**archived.server, "event_time_ms": kept.pop("event_time_ms")}
     return line({**kept, "server": server})

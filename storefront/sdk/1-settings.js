@@ -1,11 +1,13 @@
 // What the page says of itself: the attributes of the script element that loads this file.
 //
-//   <script async src="https://api.example/api/tugboat.js" data-shop="demo"></script>
+//   <script async src="https://api.example/api/tugboat.js" data-shop="demo" data-key="..."></script>
 
 const script = document.currentScript || document.querySelector("script[data-shop]");
 const settings = script ? script.dataset : {};
 // Next to this file, unless the page says otherwise.
 const ENDPOINT = new URL(settings.endpoint ? settings.endpoint.replace(/\/*$/, "/") : ".", script?.src || location.href).href;
+// In the address, not in a header: a beacon has none to give, and any would cost a preflight.
+const KEY = "?key=" + encodeURIComponent(settings.key || "");
 
 const BATCH_WAIT_MS = 1_000;
 const BATCH_MAX_EVENTS = 50;

@@ -51,7 +51,7 @@ function body(events) {
 function post(events) {
   const signal = AbortSignal.timeout?.(REQUEST_TIMEOUT_MS);
   const options = { method: "POST", body: body(events), keepalive: true, credentials: "omit", signal };
-  return fetch(ENDPOINT + "events", options);
+  return fetch(ENDPOINT + "events" + KEY, options);
 }
 
 /** Whether a batch needs no sending any more; after a failure the next attempt is planned. */
@@ -101,7 +101,7 @@ async function sendPictures(events) {
     flat.map((event) => {
       const { items, ...fields } = JSON.parse(JSON.stringify(event));
       const image = new Image();
-      image.src = ENDPOINT + "pixel.gif?" + new URLSearchParams({ ...fields, ...items?.[0] });
+      image.src = ENDPOINT + "pixel.gif" + KEY + "&" + new URLSearchParams({ ...fields, ...items?.[0] });
       return image.decode().then(() => true, () => false);
     }),
   );
@@ -116,7 +116,7 @@ function leave() {
   gone = true;
   if (sending.length) left(sending);
   for (let batch; maySend() && pauseMs() <= 0 && (batch = nextBatch(waiting())).length; ) {
-    if (!navigator.sendBeacon?.(ENDPOINT + "events", body(batch))) {
+    if (!navigator.sendBeacon?.(ENDPOINT + "events" + KEY, body(batch))) {
       post(batch).catch(() => {});
       break;
     }

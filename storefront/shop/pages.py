@@ -14,10 +14,11 @@ Item = dict[str, Any]
 
 
 class Api(NamedTuple):
-    """Where the events go, and whose they are."""
+    """Where the events go, whose they are, and the key that says so."""
 
     url: str
-    shop_id: str = "demo"
+    shop_id: str
+    key: str
 
 
 @dataclass
@@ -207,7 +208,7 @@ def page(shelf: Shelf, api: Api, title: str, body: str, about: dict[str, Any]) -
 <link rel="icon" href="/icon.svg">
 <link rel="stylesheet" href="/shop.css">
 <script src="/early.js"></script>
-<script async src="{escape(api.url)}/tugboat.js" data-shop="{escape(api.shop_id)}"></script>
+<script async src="{escape(api.url)}/tugboat.js" data-shop="{escape(api.shop_id)}" data-key="{escape(api.key)}"></script>
 <script async src="{escape(api.url)}/tugboat-carousel.js"></script>
 <script type="module" src="/shop.js"></script>
 <script type="module" src="/drawer.js"></script>

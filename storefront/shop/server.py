@@ -158,19 +158,24 @@ def main(arguments: list[str] | None = None, say: Callable[[str], None] = print)
     )
     generator.add_arguments(parser)
     options = parser.parse_args(arguments)
-    landing = None
+    history = generator.from_options(options)
     try:
-        if not options.api:
-            stage = environment.from_variables()
-            landing = Landing(stage.client("s3"), stage.events_bucket())
-        api = (options.api or stage.api_url).rstrip("/")
+        where = environment.from_variables()
     except environment.NotDeployed as failed:
         print(f"shop: {failed}", file=sys.stderr)
         return 1
-    history = generator.from_options(options)
+    api = (options.api or where.api_url).rstrip("/")
+    # What lies under raw/ can be told of the stage's own API only.
+    landing = None if options.api else Landing(where.client("s3"), where.events_bucket())
+    key = where.shop_keys.get(history.shop_id)
+    if key is None:
+        print(
+            f"shop: {history.shop_id!r} has no key in statemachine/stages.toml: give it one", file=sys.stderr
+        )
+        return 1
     shelf = pages.Shelf.of(generator.catalogue_of(history))
     try:
-        server = make_server(Shop(shelf, pages.Api(api, history.shop_id), landing), options.port)
+        server = make_server(Shop(shelf, pages.Api(api, history.shop_id, key), landing), options.port)
     except OSError as error:
         print(f"shop: port {options.port} is taken ({error}): give --port another", file=sys.stderr)
         return 1

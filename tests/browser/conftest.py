@@ -16,7 +16,7 @@ from demo import generator
 from storefront.shop import pages
 from storefront.shop.landing import Landing
 from storefront.shop.server import Shop, make_server
-from tests.browser.world import SETTINGS, Api, Site, serving
+from tests.browser.world import KEY, SETTINGS, Api, Site, serving
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -74,7 +74,7 @@ class Visit:
     troubles: list[str] = field(default_factory=list)
 
     def script(self, attributes: str = "") -> str:
-        return f'<script async src="{self.api_url}/api/tugboat.js" data-shop="demo" {attributes}></script>'
+        return f'<script async src="{self.api_url}/api/tugboat.js" data-shop="demo" data-key="{KEY}" {attributes}></script>'
 
     def write(self, path: str = "/", body: str = "", attributes: str = "", head: str = "") -> str:
         """Put a page on the site; answers its address."""
@@ -147,7 +147,7 @@ def shelf() -> pages.Shelf:
 @contextmanager
 def serving_shop(visit: Visit, shelf: pages.Shelf, landing: Landing | None) -> Iterator[str]:
     """The demo shop's address, on the visit's API."""
-    server = make_server(Shop(shelf, pages.Api(visit.api_url + "/api"), landing), 0)
+    server = make_server(Shop(shelf, pages.Api(visit.api_url + "/api", "demo", KEY), landing), 0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from functions.settings import collect_settings
 from local.aws.proxy_event import Response
 from tests.browser.conftest import Visit
-from tests.browser.world import Api
+from tests.browser.world import KEY, Api
 
 CROSS_ORIGIN = [("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", "Retry-After")]
 KEEP_NOTICES = """
@@ -445,6 +446,24 @@ def test_a_collector_that_cannot_store_is_asked_again_when_it_said(visit: Visit)
     assert len(visit.api.wait_for(1)) == 1
 
 
+def test_events_with_a_wrong_key_are_kept_and_leave_when_it_is_mended(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visit.write(head=f"<script>{KEEP_NOTICES}</script>")
+    monkeypatch.setenv("TUGBOAT_SHOP_KEYS", "demo=another-key")
+    collect_settings.cache_clear()
+    page = visit.open(clock=True)
+    flushed(page)
+    page.wait_for_function("notices.some((notice) => notice.type === 'retry')")
+    notice = page.evaluate("notices.find((notice) => notice.type === 'retry')")
+    assert notice["status"] == 403
+    assert 590_000 < notice["pause_ms"] <= 600_000
+    monkeypatch.setenv("TUGBOAT_SHOP_KEYS", f"demo={KEY}")
+    collect_settings.cache_clear()
+    page.clock.fast_forward(600_000)
+    assert len(visit.api.wait_for(1)) == 1
+
+
 @pytest.mark.parametrize(
     "trouble",
     [
@@ -466,7 +485,7 @@ def test_events_outlive_a_bad_moment_of_the_server(visit: Visit, trouble: Respon
 
 def test_an_endpoint_that_a_blocker_blocks_makes_no_noise_and_the_pixel_is_tried(visit: Visit) -> None:
     visit.write(head=f"<script>{KEEP_NOTICES}</script>")
-    visit.context.route("**/api/events", lambda route: route.abort("blockedbyclient"))
+    visit.context.route("**/api/events?*", lambda route: route.abort("blockedbyclient"))
     page = visit.open(clock=True)
     page.evaluate(VIEW)
     for failures in range(1, 3):

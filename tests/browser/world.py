@@ -20,10 +20,11 @@ from local.aws.proxy_event import Request, Response, build_response
 from tests.api import invoke
 from tests.fakes import FakeEndpoint, FakeFirehose, FakeS3
 
+KEY = "key-of-demo"
 EVENTS_STREAM, REJECTED_STREAM = "events", "rejected"
 SETTINGS = {
     "TUGBOAT_STAGE": "local",
-    "TUGBOAT_SHOPS": "demo",
+    "TUGBOAT_SHOP_KEYS": f"demo={KEY}",
     "TUGBOAT_EVENTS_STREAM": EVENTS_STREAM,
     "TUGBOAT_REJECTED_STREAM": REJECTED_STREAM,
     "TUGBOAT_EVENTS_BUCKET": "events-bucket",

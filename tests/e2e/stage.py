@@ -20,6 +20,7 @@ from statemachine.stages import read_stage
 from tests import deployment
 
 LOCAL = read_stage("local")
+KEYS = {shop: keys[0] for shop, keys in LOCAL.shops.items()}
 EVENTS_BUCKET = LOCAL.events_bucket(LOCAL.account_id)
 MODELS_BUCKET = LOCAL.models_bucket(LOCAL.account_id)
 MACHINE = f"arn:aws:states:us-east-1:{LOCAL.account_id}:stateMachine:{LOCAL.prefix}-pipeline"
@@ -74,7 +75,7 @@ class Stage:
     def send(self, events: Iterable[dict[str, Any]]) -> Replayed:
         """Sends events to the collector and waits until those accepted lie under raw/."""
         watch = LandingWatch(self.client("s3"), EVENTS_BUCKET)
-        sent = send(events, self.api_url, connections=2, http=Http(2))
+        sent = send(events, self.api_url, KEYS, connections=2, http=Http(2))
         sent.landed = watch.wait_for(sent.accepted, 60)
         return sent
 

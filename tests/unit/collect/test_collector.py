@@ -13,7 +13,8 @@ from functions.settings import CollectSettings
 from tests.fakes import FakeFirehose, FakeS3
 
 NOW_MS = 1_700_000_000_000
-SETTINGS = CollectSettings(frozenset({"demo"}), "events", "rejected", "bucket")
+KEY = "key-of-demo"
+SETTINGS = CollectSettings({KEY: "demo", "key-of-other": "other"}, "events", "rejected", "bucket")
 ORIGIN = Origin("203.0.113.0/24", "mobile", False)
 
 
@@ -33,7 +34,7 @@ def event(**changes: Any) -> dict[str, Any]:
 
 def send(events: Any, firehose: FakeFirehose, s3: FakeS3 | None = None, **envelope: Any) -> Any:
     body = json.dumps({"events": events, **envelope}).encode()
-    return collect_batch(body, ORIGIN, "request-1", SETTINGS, Storage(firehose, s3 or FakeS3()), NOW_MS)
+    return collect_batch(body, KEY, ORIGIN, "request-1", SETTINGS, Storage(firehose, s3 or FakeS3()), NOW_MS)
 
 
 def test_an_accepted_event_is_stored_with_what_the_server_knows() -> None:
@@ -109,7 +110,7 @@ def test_a_bad_event_is_refused_with_its_reason(changes: dict[str, Any], reason:
 def test_a_body_that_cannot_be_read_is_refused_whole_and_kept(body: bytes, reason: Reason) -> None:
     firehose = FakeFirehose()
     with pytest.raises(RequestRefused) as caught:
-        collect_batch(body, ORIGIN, "request-1", SETTINGS, Storage(firehose, FakeS3()), NOW_MS)
+        collect_batch(body, KEY, ORIGIN, "request-1", SETTINGS, Storage(firehose, FakeS3()), NOW_MS)
     assert caught.value.reason == reason
     assert [line["reason"] for line in firehose.lines("rejected")] == [reason.value]
 
@@ -182,7 +183,9 @@ def test_five_hundred_events_travel_in_few_records() -> None:
 def test_a_pixel_needs_no_more_than_a_shop_a_client_and_a_name() -> None:
     firehose = FakeFirehose()
     query = {"shop_id": "demo", "client_id": "c1", "event_name": "view_item", "item_id": "i9", "price": "9.5"}
-    collected = collect_pixel(query, ORIGIN, "request-2", SETTINGS, Storage(firehose, FakeS3()), NOW_MS)
+    collected = collect_pixel(
+        {**query, "key": KEY}, ORIGIN, "request-2", SETTINGS, Storage(firehose, FakeS3()), NOW_MS
+    )
     assert collected.accepted == 1
     [stored] = firehose.lines("events")
     assert stored["event_id"] == "request-2"
@@ -199,7 +202,9 @@ def test_a_pixel_with_a_bad_number_is_refused_and_kept() -> None:
         "item_id": "i9",
         "price": "cheap",
     }
-    collected = collect_pixel(query, ORIGIN, "request-2", SETTINGS, Storage(firehose, FakeS3()), NOW_MS)
+    collected = collect_pixel(
+        {**query, "key": KEY}, ORIGIN, "request-2", SETTINGS, Storage(firehose, FakeS3()), NOW_MS
+    )
     assert [refusal.reason for refusal in collected.refused] == ["field_invalid"]
     assert len(firehose.lines("rejected")) == 1
 
@@ -213,7 +218,9 @@ def test_the_gif_is_a_gif_and_plain_ascii() -> None:
 def test_a_number_that_json_does_not_have_never_reaches_a_raw_file(price: str) -> None:
     firehose = FakeFirehose()
     query = {"shop_id": "demo", "client_id": "c1", "event_name": "view_item", "item_id": "i9", "price": price}
-    collected = collect_pixel(query, ORIGIN, "request-2", SETTINGS, Storage(firehose, FakeS3()), NOW_MS)
+    collected = collect_pixel(
+        {**query, "key": KEY}, ORIGIN, "request-2", SETTINGS, Storage(firehose, FakeS3()), NOW_MS
+    )
     assert [refusal.reason for refusal in collected.refused] == ["field_invalid"]
     assert firehose.lines("events") == []
 
@@ -224,3 +231,26 @@ def test_a_refused_event_keeps_what_a_replay_must_know_of_its_request() -> None:
     [kept] = firehose.lines("rejected")
     assert (kept["received_at_ms"], kept["sent_at_ms"]) == (NOW_MS, NOW_MS - 50)
     assert (kept["ip_prefix"], kept["device"], kept["is_bot"]) == ORIGIN
+
+
+@pytest.mark.parametrize("key", [None, "", "key-of-demo ", "unknown"])
+def test_without_a_shops_key_nothing_is_read_and_nothing_kept(key: str | None) -> None:
+    firehose, s3 = FakeFirehose(), FakeS3()
+    query = {"key": key} if key is not None else {}
+    for collect in (
+        lambda: collect_batch(
+            b"\xff not even read", key, ORIGIN, "r", SETTINGS, Storage(firehose, s3), NOW_MS
+        ),
+        lambda: collect_pixel(query, ORIGIN, "r", SETTINGS, Storage(firehose, s3), NOW_MS),
+    ):
+        with pytest.raises(RequestRefused) as refused:
+            collect()
+        assert refused.value.reason is Reason.WRONG_KEY
+    assert (firehose.streams, s3.objects) == ({}, {})
+
+
+def test_a_key_speaks_for_its_own_shop_only() -> None:
+    firehose = FakeFirehose()
+    collected = send([event(), event(event_id="e2", shop_id="other")], firehose)
+    assert [refusal.reason for refusal in collected.refused] == ["unknown_shop"]
+    assert [json.loads(record)["event_id"] for record in firehose.streams["rejected"]] == ["e2"]

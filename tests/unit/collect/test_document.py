@@ -15,7 +15,7 @@ from functions.collect.collector import GIF, Storage, collect_batch
 from functions.collect.document import DOCUMENT, SCHEMA, documented, limits, main
 from functions.collect.handlers import REFUSED_HEADER
 from functions.errors import Reason, RequestRefused, http_status
-from functions.http import RETRY_AFTER_S
+from functions.http import RETRY_AFTER_S, WRONG_KEY_RETRY_AFTER_S
 from functions.settings import CollectSettings
 from local.aws.proxy_event import Request, build_response
 from tests.api import invoke
@@ -42,6 +42,9 @@ def examples() -> list[Example]:
     ]
 
 
+KEY = "key-of-demo"
+
+
 class HttpAnswer(NamedTuple):
     """What curl prints."""
 
@@ -62,7 +65,7 @@ class Shop:
 
     def curl(self, command: str) -> HttpAnswer:
         """Does what the command says, as curl does."""
-        program, *words = shlex.split(command.replace("$API", ""))
+        program, *words = shlex.split(command.replace("$API", "").replace("$KEY", KEY))
         assert program == "curl"
         headers = {"content-type": "application/x-www-form-urlencoded"}
         data: list[str] = []
@@ -103,7 +106,7 @@ class Shop:
 @pytest.fixture
 def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
     made = Shop()
-    settings = CollectSettings(frozenset({"demo"}), "events", "rejected", "bucket")
+    settings = CollectSettings({KEY: "demo"}, "events", "rejected", "bucket")
     monkeypatch.setattr(app, "collect_settings", lambda: settings)
     monkeypatch.setattr(app, "client", {"firehose": made.firehose, "s3": made.s3}.__getitem__)
     return made
@@ -160,12 +163,12 @@ def test_an_example_gives_the_answer_that_the_document_shows(example: Example, s
 
 
 def test_a_type_that_is_not_json_and_not_a_beacon_s_is_answered_with_415(shop: Shop) -> None:
-    answer = shop.curl("""curl "$API/events" -d '{"events": []}'""")
+    answer = shop.curl("""curl "$API/events?key=$KEY" -d '{"events": []}'""")
     assert answer.status == 415
 
 
 def test_the_pixel_fills_in_what_the_document_says(shop: Shop) -> None:
-    shop.curl('curl -G "$API/pixel.gif" -d shop_id=demo -d client_id=c -d event_name=page_view')
+    shop.curl('curl -G "$API/pixel.gif" -d key=$KEY -d shop_id=demo -d client_id=c -d event_name=page_view')
     [stored] = shop.firehose.lines("events")
     assert stored["schema_version"] == 1
     assert stored["session_id"] == "c"
@@ -214,7 +217,9 @@ def collect(body: bytes) -> str | None:
     """Reason of the first refusal; None when everything was taken."""
     firehose = FakeFirehose()
     try:
-        collected = collect_batch(body, ORIGIN, "request-1", SETTINGS, Storage(firehose, FakeS3()), NOW_MS)
+        collected = collect_batch(
+            body, KEY, ORIGIN, "request-1", SETTINGS, Storage(firehose, FakeS3()), NOW_MS
+        )
     except RequestRefused as refused:
         return refused.reason.value
     return collected.refused[0].reason if collected.refused else None
@@ -246,7 +251,7 @@ def stored_bytes(size: int) -> bytes:
     firehose = FakeFirehose()
     items = [{"item_id": "i", "item_name": "é" * 500} for _ in range(15)]
     body = one(items=items, search_term="")
-    collect_batch(body, ORIGIN, "request-1", SETTINGS, Storage(firehose, FakeS3()), NOW_MS)
+    collect_batch(body, KEY, ORIGIN, "request-1", SETTINGS, Storage(firehose, FakeS3()), NOW_MS)
     left = size - len(firehose.streams["events"][0])
     return one(items=items, search_term="é" * (left // 2) + "e" * (left % 2))
 
@@ -332,6 +337,15 @@ def test_of_a_refused_event_and_of_a_refused_body_the_beginning_is_kept() -> Non
     for body in (one(search_term="x" * 70_000), b"x" * 70_000):
         firehose = FakeFirehose()
         with contextlib.suppress(RequestRefused):
-            collect_batch(body, ORIGIN, "request-1", SETTINGS, Storage(firehose, FakeS3()), NOW_MS)
+            collect_batch(body, KEY, ORIGIN, "request-1", SETTINGS, Storage(firehose, FakeS3()), NOW_MS)
         [kept] = firehose.lines("rejected")
         assert len(kept["payload"]) == 65_536
+
+
+def test_a_wrong_key_is_told_when_to_come_back_and_gets_its_picture_all_the_same(shop: Shop) -> None:
+    answer = shop.curl(examples()[0].command.replace("$KEY", "stolen"))
+    assert (answer.status, answer.json["error"]["reason"]) == (403, "wrong_key")
+    assert answer.headers["Retry-After"] == str(WRONG_KEY_RETRY_AFTER_S)
+    picture = shop.curl('curl -G "$API/pixel.gif" -d shop_id=demo -d client_id=c -d event_name=page_view')
+    assert (picture.status, picture.headers[REFUSED_HEADER]) == (200, "wrong_key")
+    assert (shop.firehose.streams, shop.s3.objects) == ({}, {})

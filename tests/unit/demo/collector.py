@@ -40,6 +40,8 @@ def running(collector: Collector) -> Iterator[Collector]:
                 trouble = collector.troubles.popleft() if collector.troubles else None
             if trouble is not None:
                 self.misbehave(*trouble)
+            elif parse_qs(urlsplit(self.path).query).get("key") != ["key-of-demo"]:
+                self.answer(403, {"error": {"reason": "wrong_key", "message": "no"}})
             elif len(body) > collector.largest_bytes:
                 self.answer(413, {"message": "too large"})
             else:

@@ -10,7 +10,7 @@ from demo.follow import View, explain, follow, line_of
 from demo.history import folded, key_figures, read_history, tell
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-WHERE = Environment("local", "http://x/api", "us-east-1", "/logs")
+WHERE = Environment("local", "http://x/api", "us-east-1", "/logs", {})
 ARN = "arn:aws:states:us-east-1:123456789012:execution:tugboat-local-pipeline:run-1"
 
 

@@ -9,6 +9,8 @@ from demo.http import Answer, Http, retry_after_s
 from demo.replay import ReplayFailed, batches, send
 from tests.unit.demo.collector import Collector, running
 
+KEYS = {"demo": "key-of-demo"}
+
 
 def events(count: int) -> list[dict[str, Any]]:
     return [
@@ -31,7 +33,7 @@ class Waits(list[float]):
 
 
 def test_every_event_arrives_once_in_batches_of_at_most_500(collector: Collector) -> None:
-    result = send(events(1234), collector.url)
+    result = send(events(1234), collector.url, KEYS)
     assert (result.sent, result.accepted, result.refused, result.batches) == (1234, 1234, 0, 3)
     assert sorted(e["event_id"] for e in collector.events) == sorted(e["event_id"] for e in events(1234))
     assert max(size for _, size in collector.batches) == 500
@@ -40,7 +42,7 @@ def test_every_event_arrives_once_in_batches_of_at_most_500(collector: Collector
 def test_a_busy_collector_is_asked_again_after_the_time_it_names(collector: Collector) -> None:
     collector.troubles.append((429, {"Retry-After": "7"}))
     waits = Waits()
-    result = send(events(10), collector.url, http=Http(1, sleep=waits), connections=1)
+    result = send(events(10), collector.url, KEYS, http=Http(1, sleep=waits), connections=1)
     assert result.accepted == 10
     assert result.retries == 1
     assert waits == [7.0]
@@ -49,7 +51,7 @@ def test_a_busy_collector_is_asked_again_after_the_time_it_names(collector: Coll
 def test_a_server_error_and_a_reset_connection_are_retried_with_growing_pauses(collector: Collector) -> None:
     collector.troubles.extend([(503, {}), (0, {}), (500, {})])
     waits = Waits()
-    result = send(events(10), collector.url, http=Http(1, sleep=waits), connections=1)
+    result = send(events(10), collector.url, KEYS, http=Http(1, sleep=waits), connections=1)
     assert (result.accepted, result.retries) == (10, 3)
     assert 0.1 <= waits[0] <= 0.2 <= waits[1] <= 0.4 <= waits[2] <= 0.8
 
@@ -57,27 +59,34 @@ def test_a_server_error_and_a_reset_connection_are_retried_with_growing_pauses(c
 def test_a_collector_that_stays_down_ends_the_replay_with_what_to_do(collector: Collector) -> None:
     collector.troubles.extend([(503, {})] * 3)
     with pytest.raises(ReplayFailed, match=r"make status.*sending all again is safe"):
-        send(events(10), collector.url, http=Http(1, max_attempts=3, sleep=Waits()), connections=1)
+        send(events(10), collector.url, KEYS, http=Http(1, max_attempts=3, sleep=Waits()), connections=1)
 
 
 def test_a_request_that_is_wrong_is_not_sent_again(collector: Collector) -> None:
     collector.troubles.append((400, {}))
     waits = Waits()
     with pytest.raises(ReplayFailed, match="status 400"):
-        send(events(10), collector.url, http=Http(1, sleep=waits), connections=1)
+        send(events(10), collector.url, KEYS, http=Http(1, sleep=waits), connections=1)
     assert waits == []
 
 
 def test_refused_events_are_counted_by_their_reason(collector: Collector) -> None:
-    collector.refuse = lambda event: "unknown_shop" if event["event_id"] in ("e3", "e5") else None
-    result = send(events(10), collector.url)
-    assert (result.accepted, result.refused, dict(result.reasons)) == (8, 2, {"unknown_shop": 2})
-    assert "stages.toml" in result.summary()
+    collector.refuse = lambda event: "field_invalid" if event["event_id"] in ("e3", "e5") else None
+    result = send(events(10), collector.url, KEYS)
+    assert (result.accepted, result.refused, dict(result.reasons)) == (8, 2, {"field_invalid": 2})
+    assert "refused, field_invalid: 2" in result.summary()
+
+
+def test_a_shop_without_a_key_is_said_with_where_to_give_it_one(collector: Collector) -> None:
+    foreign = [{**event, "shop_id": "nobody"} for event in events(2)]
+    with pytest.raises(ReplayFailed, match=r"'nobody' has no key in statemachine/stages.toml"):
+        send(foreign, collector.url, KEYS)
+    assert collector.events == []
 
 
 def test_an_answer_that_does_not_account_for_every_event_ends_the_replay() -> None:
     with pytest.raises(ReplayFailed, match="accounts for accepted=1"):
-        send(events(2), "http://nowhere", http=cast(Http, _Lying()))
+        send(events(2), "http://nowhere", KEYS, http=cast(Http, _Lying()))
 
 
 class _Lying:
@@ -91,13 +100,13 @@ class _Lying:
 
 def test_a_batch_of_too_many_bytes_is_sent_in_halves(collector: Collector) -> None:
     collector.largest_bytes = 10_000
-    result = send(events(500), collector.url)
+    result = send(events(500), collector.url, KEYS)
     assert result.accepted == 500
     assert len(collector.batches) > 2
 
 
 def test_repeats_in_the_source_are_sent_and_counted(collector: Collector) -> None:
-    result = send([*events(5), *events(2)], collector.url)
+    result = send([*events(5), *events(2)], collector.url, KEYS)
     assert (result.sent, result.repeated) == (7, 2)
 
 

@@ -18,7 +18,7 @@ from functions.replay import replay as replay_module
 from functions.replay.replay import STOP_BEFORE_END_MS, Replayed, replay
 from functions.settings import CollectSettings
 from tests.fakes import FakeFirehose, FakeS3, FakeSession
-from tests.unit.collect.test_collector import NOW_MS, SETTINGS, event
+from tests.unit.collect.test_collector import KEY, NOW_MS, SETTINGS, event
 
 BUCKET = SETTINGS.events_bucket
 HOUR = "2023/11/14/22"  # of NOW_MS
@@ -33,15 +33,15 @@ class Lake:
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", FakeSession(self.s3))
 
     def collect(
-        self, body: Any, hour: str = HOUR, file: str = "a", shops: str = "demo", origin: Origin = BOT
+        self, body: Any, hour: str = HOUR, file: str = "a", shop: str = "demo", origin: Origin = BOT
     ) -> None:
         """A request's events into files of their own, as Firehose would deliver them."""
         firehose = FakeFirehose()
-        settings = CollectSettings(frozenset({shops}), "raw", "rejected", BUCKET)
+        settings = CollectSettings({KEY: shop}, "raw", "rejected", BUCKET)
         storage = Storage(firehose, self.s3)
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
         with contextlib.suppress(RequestRefused):
-            collect_batch(sent, origin, "r-1", settings, storage, NOW_MS)
+            collect_batch(sent, KEY, origin, "r-1", settings, storage, NOW_MS)
         for archive, records in firehose.streams.items():
             self.put(f"{archive}/{hour}/{file}.gz", gzip.compress(b"".join(records)))
 
@@ -99,9 +99,13 @@ def test_an_event_whose_clock_was_corrected_keeps_its_corrected_time(lake: Lake)
     assert lake.sent[0]["client_time_ms"] == NOW_MS + ahead_ms
 
 
-def test_a_refusal_that_was_ours_to_mend_becomes_the_event_it_would_have_been(lake: Lake) -> None:
+def test_a_refusal_that_was_ours_to_mend_becomes_the_event_it_would_have_been(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     body = {"events": [event(client_time_ms=NOW_MS + 7_200_000)], "sent_at_ms": NOW_MS + 7_200_300}
-    lake.collect(body, shops="forgotten")
+    with monkeypatch.context() as mistake:
+        mistake.setattr("functions.collect.contract.EVENT_MAX_BYTES", 10)
+        lake.collect(body)
     assert lake.replay("rejected").sent == 1
     replayed = lake.sent
     lake.collect(body, file="b")
@@ -115,6 +119,12 @@ def test_what_is_still_wrong_is_counted_by_its_reason_and_not_sent(lake: Lake) -
     assert (replayed.read, replayed.sent) == (4, 0)
     assert replayed.refused == {"unknown_event_name": 1, "unknown_shop": 2, "event_not_an_object": 1}
     assert lake.sent == []
+
+
+def test_an_event_sent_with_another_shops_key_stays_refused(lake: Lake) -> None:
+    lake.collect({"events": [event(shop_id="other")]})
+    assert "other" in SETTINGS.shops
+    assert lake.replay("rejected").refused == {"unknown_shop": 1}
 
 
 def test_a_body_that_was_refused_whole_is_taken_apart(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,7 +237,11 @@ def test_an_unknown_stage_is_refused_with_the_known_ones() -> None:
     [
         ("endpoint_memory_mb = '3072'", "endpoint_memory_mb of .* not a int"),
         ("endpoint_memory = 1", "unknown: .*endpoint_memory"),
-        ("shops = []", "name at least one shop"),
+        ("shops = {}", "name at least one shop"),
+        ("shops = { demo = 'key' }", "'demo' no list of keys"),
+        ("shops = { demo = ['short'] }", "8 to 64 letters"),
+        ("shops = { 'a,b' = ['long-enough'] }", "shop id 'a,b'"),
+        ("shops = { a = ['long-enough'], b = ['long-enough'] }", "a key twice"),
     ],
 )
 def test_a_wrong_value_in_stages_toml_is_refused(tmp_path: Path, line: str, message: str) -> None:
@@ -254,6 +258,12 @@ def test_every_stage_has_images_for_its_region(name: str) -> None:
     assert (
         "cu" in stages.training_image(stage).rpartition(":")[2]
     ) == stage.training_instance_type.startswith("ml.g")
+
+
+def test_a_shop_without_a_key_stops_a_deployment_and_is_offered_one() -> None:
+    with pytest.raises(stages.StageError, match=r'\[dev\.shops\]\n    demo = \["[\w-]{24}"\]'):
+        stages.require_keys(read_stage("dev"))
+    stages.require_keys(LOCAL)
 
 
 def test_a_region_that_was_not_looked_up_is_refused_with_the_command(tmp_path: Path) -> None:

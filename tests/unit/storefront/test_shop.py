@@ -17,7 +17,9 @@ from tests.fakes import FakeS3
 @pytest.fixture(scope="module")
 def shop() -> server.Shop:
     history = generator.History()
-    return server.Shop(Shelf.of(generator.catalogue_of(history)), Api("https://api.example/api"))
+    return server.Shop(
+        Shelf.of(generator.catalogue_of(history)), Api("https://api.example/api", "demo", "key-of-demo")
+    )
 
 
 @pytest.mark.parametrize(
