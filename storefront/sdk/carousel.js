@@ -164,7 +164,10 @@ class TugboatCarousel extends HTMLElement {
     this.style.display = "";
     this.setAttribute("state", "shown");
     this.#list.removeAttribute("aria-busy");
+    const focused = this.#list.contains(this.shadowRoot.activeElement);
     this.#list.replaceChildren(...cards.map(([id, card]) => this.#card(id, card)));
+    // Whoever is in the list with the keyboard stays in it.
+    if (focused) this.#list.querySelector("a").focus({ preventScroll: true });
     this.#list.scrollTo({ left: 0, behavior: "instant" });
     this.#enable();
     this.#watchCards();
@@ -191,8 +194,9 @@ class TugboatCarousel extends HTMLElement {
 
   #enable() {
     const { scrollLeft, clientWidth, scrollWidth } = this.#list;
-    this.#back.disabled = scrollLeft <= 4;
-    this.#forth.disabled = scrollLeft + clientWidth >= scrollWidth - 4;
+    // Not `disabled`, which would take the focus from who has just pressed it.
+    this.#back.ariaDisabled = scrollLeft <= 4;
+    this.#forth.ariaDisabled = scrollLeft + clientWidth >= scrollWidth - 4;
   }
 
   #watchCards() {

@@ -58,6 +58,8 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     monkeypatch.setattr(app, "client", made.client)
     monkeypatch.setattr(app, "time_boxed_client", made.client)
     yield made
+    with made.lock:
+        made.over = True
     for read_once in (settings.collect_settings, settings.recommend_settings):
         read_once.cache_clear()
 

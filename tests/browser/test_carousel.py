@@ -64,12 +64,12 @@ def test_it_is_a_labelled_list_of_links_that_a_keyboard_reaches(visit: Visit) ->
     assert region.get_by_role("link").first.inner_text().startswith("Product sku-00011")
     assert region.get_by_role("button", name="Forward").is_enabled()
     assert region.get_by_role("button", name="Back").is_disabled()
-    for _ in range(2):
+    for _ in range(3):
         page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.shadowRoot.activeElement.dataset.id") == "sku-00011"
     region.get_by_role("button", name="Forward").click()
     page.wait_for_function(
-        "document.querySelector('tugboat-carousel').shadowRoot.querySelector('.back').disabled === false"
+        "document.querySelector('tugboat-carousel').shadowRoot.querySelector('.back').ariaDisabled === 'false'"
     )
 
 

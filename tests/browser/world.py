@@ -53,6 +53,7 @@ class Api:
     troubles: deque[Response] = field(default_factory=deque)
     broken: bool = False
     delay_s: float = 0.0
+    over: bool = False
     requests: list[Request] = field(default_factory=list)
     lock: Any = field(default_factory=threading.Lock)
 
@@ -104,7 +105,8 @@ class Api:
             self.requests.append(request)
             if request.method == "OPTIONS":
                 return Response(200, b"", list(preflight.items()))
-            if self.broken:
+            # A browser's last words must not end up with the next test.
+            if self.broken or self.over:
                 return Response(0)
             if self.troubles and path == "/events":
                 return self.troubles.popleft()
