@@ -98,11 +98,6 @@ def _run(job: models.FakeTrainingJob, container: Container) -> None:
         log.exception("training job %s", job.training_job_name)
         _fail(job, f"InternalServerError: {type(error).__name__}: {error}")
     finally:
-        job.training_end_time = utcnow()
-        began = job.training_start_time or job.training_end_time
-        job.training_time_in_seconds = job.billable_time_in_seconds = int(
-            (job.training_end_time - began).total_seconds()
-        )
         with _ended:
             _running.pop(job.training_job_name, None)
             _ended.notify_all()
@@ -141,14 +136,12 @@ def _finish(job: models.FakeTrainingJob, container: Container, ending: Ending) -
     _move_on(job, "Uploading", "Uploading generated training model")
     files.write(job.model_artifacts["S3ModelArtifacts"], files.pack(container.path("/opt/ml/model")))
     if ending.timed_out:
-        _move_on(job, "MaxRuntimeExceeded", "Training job runtime exceeded MaxRuntimeInSeconds provided")
-        job.training_job_status = "Stopped"
+        message = "Training job runtime exceeded MaxRuntimeInSeconds provided"
+        _end(job, "Stopped", "MaxRuntimeExceeded", message)
     elif ending.stopped:
-        _move_on(job, "Stopped", "Training job stopped")
-        job.training_job_status = "Stopped"
+        _end(job, "Stopped", "Stopped", "Training job stopped")
     else:
-        _move_on(job, "Completed", "Training job completed")
-        job.training_job_status = "Completed"
+        _end(job, "Completed", "Completed", "Training job completed")
     shutil.rmtree(container.root, ignore_errors=True)
 
 
@@ -203,8 +196,18 @@ def _last_words(ending: Ending) -> str:
 
 def _fail(job: models.FakeTrainingJob, reason: str) -> None:
     job.failure_reason = reason
-    _move_on(job, "Failed", "Training job failed")
-    job.training_job_status = "Failed"
+    _end(job, "Failed", "Failed", "Training job failed")
+
+
+def _end(job: models.FakeTrainingJob, status: str, secondary_status: str, message: str) -> None:
+    """The status comes last: who sees it reads the times at once."""
+    _move_on(job, secondary_status, message)
+    job.training_end_time = utcnow()
+    began = job.training_start_time or job.training_end_time
+    job.training_time_in_seconds = job.billable_time_in_seconds = int(
+        (job.training_end_time - began).total_seconds()
+    )
+    job.training_job_status = status
 
 
 def _move_on(job: models.FakeTrainingJob, status: str, message: str) -> None:
