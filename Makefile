@@ -33,7 +33,7 @@ up: setup ## start this machine's AWS and Snowflake, and deploy to them
 	@$(PY) -m local up
 	@$(MAKE) --no-print-directory deploy
 
-deploy: setup ## deploy STAGE: CloudFormation, warehouse set-up, layers, chalice deploy
+deploy: setup ## deploy STAGE: CloudFormation, warehouse set-up, the endpoint's container, layers, chalice deploy
 	@$(IN_STAGE) $(PY) -m statemachine.deploy --stage $(STAGE)
 
 destroy: setup ## remove what deploy made in STAGE (ARGS=--delete-data for the buckets too)

@@ -14,7 +14,7 @@ from local import lambda_venv, processes, snowflake_login
 from local.environment import Stack, client_environment, default_stack
 from local.services import StackError, services, start, stop
 
-LOGS = ("aws", "warehouse", "lambda", "jobs", "endpoint")
+LOGS = ("aws", "warehouse", "lambda", "jobs", "builds", "endpoint")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from statemachine import layers
-from statemachine.stages import Stage, image
+from statemachine import layers, serving_image
+from statemachine.stages import Stage
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDER = REPOSITORY / ".chalice"
@@ -96,7 +96,7 @@ def environment(stage: Stage, account_id: str, function: str) -> dict[str, str]:
                 "TUGBOAT_ENDPOINT_KIND": stage.endpoint_kind,
                 "TUGBOAT_ENDPOINT_MAX_CONCURRENCY": str(stage.endpoint_max_concurrency),
                 "TUGBOAT_ENDPOINT_MEMORY_MB": str(stage.endpoint_memory_mb),
-                "TUGBOAT_INFERENCE_IMAGE": image("inference_cpu", stage.region),
+                "TUGBOAT_INFERENCE_IMAGE": serving_image.address(stage, account_id),
                 "TUGBOAT_SAGEMAKER_ROLE_ARN": f"arn:aws:iam::{account_id}:role/{stage.prefix}-sagemaker",
             }
         case _:

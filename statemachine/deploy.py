@@ -1,4 +1,4 @@
-"""Deploys a stage: the CloudFormation stack, the training code, the layers, then Chalice's Lambdas and API.
+"""Deploys a stage: the CloudFormation stack, the training code, the serving image, the layers, then Chalice's Lambdas and API.
 
 Everything can be repeated: what is there already is left as it is.
 """
@@ -19,7 +19,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.names import CHAMPION_PREFIX
-from statemachine import chalice_config, layer_versions, layers, stack, template, warehouse
+from statemachine import chalice_config, layer_versions, layers, serving_image, stack, template, warehouse
 from statemachine.stages import Stage, StageError, read_stage, require_keys, training_image
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -35,6 +35,7 @@ FAILURES = (
     DeployError,
     StageError,
     layers.LayerError,
+    serving_image.ImageError,
     stack.StackError,
     template.TemplateError,
     warehouse.SetUpError,
@@ -114,6 +115,8 @@ def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[st
         "UseSpot": str(stage.use_spot).lower(),
         "CodeUri": f"{code}.tar.gz",
         "CodePrefix": f"{code}/",
+        "ServingImage": serving_image.address(stage, account_id),
+        "ServingImageSource": f"{stage.models_bucket(account_id)}/{serving_image.source_key()}",
         "ApiStage": stage.api_stage,
         "NoEventsHours": str(stage.no_events_hours),
         "ApiLatencyMs": str(stage.api_latency_ms),
@@ -213,7 +216,9 @@ def deploy(stage: Stage, session: Any, say: Callable[[str], None], dry_run: bool
         first = stack.Template(body=template.render_without_pipeline())
         stack.apply(cloudformation, stage.prefix, first, parameters, say, dry_run)
         if dry_run:
-            say("nothing was changed; after these would come the pipeline, the layers, and chalice deploy")
+            say(
+                "nothing was changed; after these would come the pipeline, the serving image, the layers, and chalice deploy"
+            )
             return
         say("created the buckets, streams, roles and alarms")
     if not dry_run:
@@ -232,6 +237,8 @@ def deploy(stage: Stage, session: Any, say: Callable[[str], None], dry_run: bool
     keep_place_of_champion(bucket, s3)
     uploaded = upload_code(archive, code_digest, bucket, s3)
     say(f"training code {code_digest[:12]}: {'uploaded' if uploaded else 'there already'}")
+    built = serving_image.ensure(stage, bucket, session, say)
+    say(f"serving image {serving_image.tag()}: {'built' if built else 'there already'}")
 
     arns = chalice_config.layer_arns(stage, account_id)
     for name in layers.NAMES:

@@ -97,6 +97,8 @@ def leftovers(stage: Stage, account_id: str, session: Any, delete_data: bool) ->
             "sagemaker", "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"
         ),
         "model": names("sagemaker", "list_models", "Models", "ModelName"),
+        "image repository": names("ecr", "describe_repositories", "repositories", "repositoryName"),
+        "image build": names("codebuild", "list_projects", "projects", ""),
         "stream": names("firehose", "list_delivery_streams", "DeliveryStreamNames", ""),
         "topic": names("sns", "list_topics", "Topics", "TopicArn"),
         "queue": names("sqs", "list_queues", "QueueUrls", ""),

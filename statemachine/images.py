@@ -1,4 +1,4 @@
-"""Looks up AWS's PyTorch containers with the SageMaker SDK and records their addresses in images.json.
+"""Looks up AWS's PyTorch containers for training with the SageMaker SDK and records their addresses in images.json.
 
 Needs `pip install -c constraints.txt -e '.[deploy]'`; nothing else imports the SDK, so that deploying stays light.
 """
@@ -9,10 +9,8 @@ import sys
 
 from statemachine.stages import IMAGES_FILE
 
-# The framework as the SDK names it, and its version. Training has AWS's images on Amazon Linux 2023, which follow
-# PyTorch's releases; serving needs numpy only, and 2.6 is the last PyTorch that AWS builds a serving image for.
+# The framework as the SDK names it, and its version: AWS's images on Amazon Linux 2023 follow PyTorch's releases.
 TRAINING = ("pytorch-amzn2023", "2.13")
-INFERENCE = ("pytorch", "2.6.0", "py312")
 
 
 def look_up(region: str) -> dict[str, str]:
@@ -26,14 +24,6 @@ def look_up(region: str) -> dict[str, str]:
         ),
         "training_gpu": image_uris.retrieve(
             framework, region, version=version, instance_type="ml.g5.xlarge", image_scope="training"
-        ),
-        "inference_cpu": image_uris.retrieve(
-            INFERENCE[0],
-            region,
-            version=INFERENCE[1],
-            py_version=INFERENCE[2],
-            instance_type="ml.c6i.large",
-            image_scope="inference",
         ),
     }
 

@@ -128,26 +128,18 @@ def require_keys(stage: Stage) -> None:
             )
 
 
-def image(
-    kind: Literal["training_cpu", "training_gpu", "inference_cpu"],
-    region: str,
-    images_file: Path = IMAGES_FILE,
-) -> str:
-    """Address of AWS's PyTorch container in a region.
+def training_image(stage: Stage, images_file: Path = IMAGES_FILE) -> str:
+    """AWS's PyTorch container for this stage's training and evaluation jobs.
 
     Raises:
-        StageError: the region has not been looked up.
+        StageError: the stage's region has not been looked up.
     """
     images = json.loads(images_file.read_text())
-    if region not in images:
+    if stage.region not in images:
         raise StageError(
-            f"{images_file.name} has no images of {region}: python -m statemachine.images --region {region}"
+            f"{images_file.name} has no images of {stage.region}: "
+            f"python -m statemachine.images --region {stage.region}"
         )
-    return str(images[region][kind])
-
-
-def training_image(stage: Stage) -> str:
-    """The container of this stage's training and evaluation jobs."""
     # SageMaker's instance types with NVIDIA GPUs are ml.g* and ml.p*.
     gpu = stage.training_instance_type.startswith(("ml.g", "ml.p"))
-    return image("training_gpu" if gpu else "training_cpu", stage.region)
+    return str(images[stage.region]["training_gpu" if gpu else "training_cpu"])

@@ -7,7 +7,7 @@ knn.npz         the session-kNN index and popularity
 holdout/        the same, learnt only from before the holdout: what the gate measures
 golden.json     sessions and the answers this very model gave
 fallback.json   answers for when no endpoint can be asked
-code/           inference.py and what it needs
+code/           the server and what it needs
 """
 
 from __future__ import annotations

@@ -207,7 +207,7 @@ def parity_checks(
             "files of the endpoint's code",
             sum(
                 (directory / "code" / name).is_file()
-                for name in ("inference.py", "training_jobs/inference.py")
+                for name in ("training_jobs/inference.py", "training_jobs/server.py")
             ),
             "==",
             2,

@@ -41,10 +41,9 @@ def build_source_archive() -> tuple[bytes, str]:
 
 
 def copy_serving_code(directory: Path) -> None:
-    """Put inference.py and the modules it needs into a model's code/ directory."""
+    """Put the server and what it needs into a model's code/ directory."""
     package = directory / "training_jobs"
     package.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(_PACKAGE / "entry_points" / "inference.py", directory / "inference.py")
     for name in _SERVING:
         shutil.copyfile(_PACKAGE / name, package / name)
 

@@ -69,16 +69,7 @@ def _create_model(name: str, model_data_uri: str, settings: PublishSettings, sag
     sagemaker.create_model(
         ModelName=name,
         ExecutionRoleArn=settings.sagemaker_role_arn,
-        PrimaryContainer={
-            "Image": settings.inference_image,
-            "ModelDataUrl": model_data_uri,
-            "Environment": {
-                "SAGEMAKER_PROGRAM": "inference.py",
-                "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
-                # One worker: a serverless endpoint scales by copies of the container, not inside it.
-                "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
-            },
-        },
+        PrimaryContainer={"Image": settings.inference_image, "ModelDataUrl": model_data_uri},
     )
 
 

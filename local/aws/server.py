@@ -59,6 +59,8 @@ def _install(settings: Settings) -> tuple[Callable[[], None], Any]:
     from local.aws import (
         apigateway,
         cloudformation,
+        codebuild,
+        ecr,
         events,
         firehose,
         gateway,
@@ -81,7 +83,9 @@ def _install(settings: Settings) -> tuple[Callable[[], None], Any]:
     apigateway.install()
     cloudformation.install()
     sns.install(settings)
-    sagemaker.install(settings)
+    registry = ecr.install(settings)
+    codebuild.install(settings, registry)
+    sagemaker.install(settings, registry)
     stepfunctions.install(settings)
     events.install()
     front = gateway.serve(settings, pool)

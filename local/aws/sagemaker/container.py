@@ -52,13 +52,13 @@ class Container:
     def path(self, path: str) -> Path:
         return Path(self.inside(path))
 
-    def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
-        """The environment of the process; the image's `python` comes first on PATH."""
-        programs = str(Path(self.settings.container_python).parent)
+    def environment(self, extra: Mapping[str, str], programs: Path | None = None) -> dict[str, str]:
+        """The environment of the process; the image's programs (by default this machine's `python`) come first on PATH."""
+        programs = programs or Path(self.settings.container_python).parent
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         return {
             **inherited,
-            "PATH": os.pathsep.join([programs, os.environ.get("PATH", "/usr/bin:/bin")]),
+            "PATH": os.pathsep.join([str(programs), os.environ.get("PATH", "/usr/bin:/bin")]),
             "HOME": str(self.root),
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import asdict
 from typing import Any
 
 from moto.core.responses import ActionResult
@@ -18,9 +17,11 @@ from moto.sagemaker import models
 from moto.sagemaker.exceptions import AWSValidationException
 from moto.sagemaker.responses import SageMakerResponse
 
+from local.aws.ecr import Registry
+from local.aws.journal import Journal
 from local.aws.sagemaker import names
 from local.aws.sagemaker.files import MissingObject
-from local.aws.sagemaker.resources import Journal, backend
+from local.aws.sagemaker.resources import backend
 from local.aws.sagemaker.servers import ModelServer, ModelSpec, ServerFailed
 from local.aws.settings import Settings
 
@@ -34,8 +35,9 @@ _RESTART_DELAY_S = 1.0
 class Servers:
     """The model server of every endpoint."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, registry: Registry) -> None:
         self.settings = settings
+        self.registry = registry
         self._serving: dict[str, ModelServer] = {}
         self._changed = threading.Condition()
         self._stopping = False
@@ -45,7 +47,7 @@ class Servers:
             return self._serving.get(endpoint)
 
     def start(self, spec: ModelSpec) -> ModelServer:
-        server = ModelServer(self.settings, spec)
+        server = ModelServer(self.settings, self.registry, spec)
         try:
             server.wait_till_healthy()
         except ServerFailed:
@@ -100,10 +102,10 @@ def stop_all() -> None:
         _servers.stop_all()
 
 
-def install(settings: Settings, journal: Journal) -> Servers:
+def install(settings: Settings, registry: Registry, journal: Journal) -> Servers:
     """Patches moto's endpoints and starts those that existed."""
     global _servers
-    servers = _servers = Servers(settings)
+    servers = _servers = Servers(settings, registry)
     create = models.SageMakerModelBackend.create_endpoint
     delete = models.SageMakerModelBackend.delete_endpoint
 
@@ -169,7 +171,7 @@ def _create(servers: Servers, journal: Journal, endpoint: models.FakeEndpoint, s
     except (ServerFailed, MissingObject) as error:
         _become(endpoint, "Failed", str(error))
     else:
-        _keep(journal, endpoint, spec)
+        _keep(journal, endpoint)
         _become(endpoint, "InService")
 
 
@@ -186,7 +188,7 @@ def _replace(
     endpoint.production_variants = endpoint._process_production_variants(variants)
     endpoint.endpoint_config_name = config
     servers.serve(server)
-    _keep(journal, endpoint, spec)
+    _keep(journal, endpoint)
     _become(endpoint, "InService")
 
 
@@ -200,7 +202,7 @@ def _restore(create: Any, servers: Servers, name: str, about: dict[str, Any]) ->
 
     def start() -> None:
         try:
-            servers.serve(servers.start(ModelSpec(**about["spec"])))
+            servers.serve(servers.start(_spec(name, config)))
         except (ServerFailed, MissingObject) as error:
             _become(endpoint, "Failed", str(error))
         else:
@@ -219,17 +221,15 @@ def _spec(endpoint: str, config_name: str) -> ModelSpec:
     return ModelSpec(
         endpoint=endpoint,
         variant=variant["VariantName"],
+        image=container["Image"],
         model_data_url=container.get("ModelDataUrl") or source["S3Uri"],
         environment=container.get("Environment") or {},
+        memory_mb=(variant.get("ServerlessConfig") or {}).get("MemorySizeInMB"),
     )
 
 
-def _keep(journal: Journal, endpoint: models.FakeEndpoint, spec: ModelSpec) -> None:
-    about = {
-        "endpoint_config_name": endpoint.endpoint_config_name,
-        "tags": endpoint.tags,
-        "spec": asdict(spec),
-    }
+def _keep(journal: Journal, endpoint: models.FakeEndpoint) -> None:
+    about = {"endpoint_config_name": endpoint.endpoint_config_name, "tags": endpoint.tags}
     journal.put("endpoints", endpoint.endpoint_name, about)
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from local.aws.ecr import Registry
 from local.aws.sagemaker import endpoints, invocations, processing, resources, training, tuning
 from local.aws.settings import Settings
 
 
-def install(settings: Settings) -> None:
-    """Patches moto and brings back models, endpoint configurations and endpoints; S3 must be restored before."""
+def install(settings: Settings, registry: Registry) -> None:
+    """Patches moto and brings back models, endpoint configurations and endpoints; S3 and ECR must be restored before."""
     journal = resources.install(settings)
     training.install(settings)
     processing.install(settings)
     tuning.install()
-    servers = endpoints.install(settings, journal)
+    servers = endpoints.install(settings, registry, journal)
     invocations.install(servers)
 
 

@@ -6,44 +6,14 @@ moto 5.2.5 overwrites an existing name silently (AWS refuses), knows an old list
 from __future__ import annotations
 
 import contextlib
-import json
-import threading
-from pathlib import Path
 from typing import Any
 
 from moto.sagemaker import models
 from moto.sagemaker.exceptions import AWSValidationException, ValidationError
 
+from local.aws.journal import Journal
 from local.aws.sagemaker import names
 from local.aws.settings import ACCOUNT_ID, REGION, Settings
-
-
-class Journal:
-    """One JSON file of what exists, replaced atomically at every change."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = threading.Lock()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._state: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
-
-    def all(self, kind: str) -> dict[str, Any]:
-        return dict(self._state.get(kind, {}))
-
-    def put(self, kind: str, name: str, about: Any) -> None:
-        with self._lock:
-            self._state.setdefault(kind, {})[name] = about
-            self._write()
-
-    def remove(self, kind: str, name: str) -> None:
-        with self._lock:
-            self._state.get(kind, {}).pop(name, None)
-            self._write()
-
-    def _write(self) -> None:
-        part = self.path.with_suffix(".part")
-        part.write_text(json.dumps(self._state, indent=1))
-        part.replace(self.path)
 
 
 def backend() -> models.SageMakerModelBackend:

@@ -1,8 +1,9 @@
-"""The process behind an endpoint."""
+"""The container behind an endpoint: the model's image and archive, and `serve` as SageMaker runs it."""
 
 from __future__ import annotations
 
 import http.client
+import resource
 import shutil
 import socket
 import subprocess
@@ -10,16 +11,15 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from local import processes
+from local.aws.ecr import Registry
 from local.aws.sagemaker import files
 from local.aws.sagemaker.container import Container
 from local.aws.settings import HOST, Settings
 
 STARTUP_TIMEOUT_S = 180
 INVOCATION_TIMEOUT_S = 60
-_SCRIPT = Path(__file__).with_name("model_server.py")
 
 
 class ServerFailed(RuntimeError):
@@ -28,12 +28,14 @@ class ServerFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What to serve, complete enough to start it again after a restart."""
+    """What to serve."""
 
     endpoint: str
     variant: str
+    image: str
     model_data_url: str
     environment: Mapping[str, str]
+    memory_mb: int | None
 
 
 @dataclass(frozen=True)
@@ -48,33 +50,26 @@ class Answer:
 class ModelServer:
     """One running model."""
 
-    def __init__(self, settings: Settings, spec: ModelSpec) -> None:
+    def __init__(self, settings: Settings, registry: Registry, spec: ModelSpec) -> None:
+        image = registry.find(spec.image)
+        if image is None:
+            raise ServerFailed(f"Requested image {spec.image} not found.")
         self.spec = spec
         self.log = settings.logs / "endpoint" / f"{spec.endpoint}.log"
         container = Container(settings, "endpoint", f"{spec.endpoint}/{uuid.uuid4().hex[:8]}")
         self._root = container.root
-        model_dir = container.path("/opt/ml/model")
-        files.unpack(files.read(spec.model_data_url), model_dir)
-        code_dir = self._code(container, model_dir)
+        files.unpack(files.read(spec.model_data_url), container.path("/opt/ml/model"))
         self.port = _free_port()
-        env = {"SAGEMAKER_MODEL_SERVER_TIMEOUT": str(INVOCATION_TIMEOUT_S), **spec.environment}
+        # Docker would publish the port on one address; a process must be told to listen nowhere else.
+        network = {"SAGEMAKER_BIND_TO_PORT": str(self.port), "BIND_HOST": HOST}
+        env = {**image.environment, **spec.environment, **network}
         self.process: subprocess.Popen[bytes] = processes.spawn(
-            [settings.container_python, str(_SCRIPT), str(model_dir), str(code_dir), str(self.port)],
-            log=self.log,
-            env=container.environment(env),
-            cwd=container.root,
+            ["serve"], log=self.log, env=container.environment(env, image.programs), cwd=container.root
         )
+        _limit_memory(self.process.pid, spec.memory_mb)
         self._record = processes.record(
             settings.children, self.process.pid, kind="endpoint", name=spec.endpoint
         )
-
-    def _code(self, container: Container, model_dir: Path) -> Path:
-        source = self.spec.environment.get("SAGEMAKER_SUBMIT_DIRECTORY", "")
-        if not source.startswith("s3://"):
-            return model_dir / "code"
-        code = container.path("/opt/ml/code")
-        files.unpack(files.read(source), code)
-        return code
 
     def wait_till_healthy(self) -> None:
         deadline = time.monotonic() + STARTUP_TIMEOUT_S
@@ -117,6 +112,12 @@ class ModelServer:
             return Answer(response.status, response.read(), kind)
         finally:
             connection.close()
+
+
+def _limit_memory(pid: int, memory_mb: int | None) -> None:
+    """What does not fit a serverless endpoint fails here too: by MemoryError, where AWS kills the container."""
+    if memory_mb is not None and hasattr(resource, "prlimit"):  # macOS has none
+        resource.prlimit(pid, resource.RLIMIT_DATA, (memory_mb * 1024**2, memory_mb * 1024**2))
 
 
 def _free_port() -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import uuid
 from typing import Any
 
-from local_aws import ROLE, Aws, wait_for
+from local_aws import ROLE, Aws, make_zip, wait_for
 
 TRAIN = """
 import argparse, json, os, signal, sys, time
@@ -39,23 +40,51 @@ json.dump({"rows": rows, "seen": seen, "given": config["learning-rate"], "stage"
            "hps": json.loads(os.environ["SM_HPS"])}, open(model + "/model.json", "w"))
 """
 
-INFERENCE = """
-import json, os
-def model_fn(model_dir):
-    model = json.load(open(os.path.join(model_dir, "model.json")))
-    if model.get("broken"):
-        raise RuntimeError("weights do not fit")
-    return model
-def input_fn(body, content_type):
-    request = json.loads(body)
-    if not isinstance(request.get("k"), int):
-        raise ValueError("k must be a number")
-    return request
-def predict_fn(request, model):
-    return {"items": list(range(request["k"])), "version": model["version"], "word": os.environ.get("WORD"),
-            "bug": 1 / request["k"]}
-def output_fn(prediction, accept):
-    return json.dumps(prediction), "application/json"
+REGISTRY = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+
+DOCKERFILE = """
+FROM public.ecr.aws/docker/library/python:3.11-slim
+LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true
+COPY --chmod=755 serve /usr/local/bin/serve
+# Words may be quoted, and lines go on.
+ENV PYTHONPATH=/opt/ml/model/code \\
+    # after a comment too
+    GREETING="good day"
+"""
+SERVE = """#!/bin/sh
+exec python -m server "$SAGEMAKER_BIND_TO_PORT"
+"""
+BUILDSPEC = "version: 0.2\nphases: {build: {commands: [docker build ., docker push $IMAGE]}}\n"
+
+# What a model's archive brings: a server of /ping and /invocations.
+SERVER = """
+import json, os, sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+model = json.load(open(os.path.join(os.path.dirname(__file__), "..", "model.json")))
+if model.get("broken"):
+    raise RuntimeError("weights do not fit")
+weights = bytearray(model.get("megabytes", 0) * 1024 ** 2)
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer(200 if self.path == "/ping" else 404, {})
+    def do_POST(self):
+        k = json.loads(self.rfile.read(int(self.headers["Content-Length"]))).get("k")
+        if not isinstance(k, int):
+            return self.answer(400, {"error": "k must be a number"})
+        if k == 0:
+            return self.answer(500, {"error": "bug"})
+        self.answer(200, {"items": list(range(k)), "version": model["version"], "word": os.environ.get("WORD"),
+                          "greeting": os.environ.get("GREETING"), "python": sys.prefix})
+    def answer(self, status, body):
+        body = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *arguments):
+        pass
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
 
@@ -125,19 +154,63 @@ def ended_training(aws: Aws, name: str) -> dict[str, Any]:
     return job
 
 
-def make_model(aws: Aws, bucket: str, name: str, **about: Any) -> None:
-    """A model archive on S3, its model and its endpoint configuration, all of this name."""
-    archive = make_archive(
-        {"model.json": json.dumps({"version": name, **about}), "code/inference.py": INFERENCE}
+def make_repository(aws: Aws, name: str = "test-serving") -> str:
+    """A repository for images whose tags cannot change; its address."""
+    made = aws.client("ecr").create_repository(repositoryName=name, imageTagMutability="IMMUTABLE")
+    return str(made["repository"]["repositoryUri"])
+
+
+def build_image(aws: Aws, bucket: str, address: str, **files: str) -> dict[str, Any]:
+    """Builds an image with CodeBuild; the build, once it is over."""
+    source = {"Dockerfile": DOCKERFILE, "serve": SERVE, "buildspec.yml": BUILDSPEC, **files}
+    project = f"build-{uuid.uuid4().hex[:8]}"
+    aws.client("s3").put_object(Bucket=bucket, Key=f"{project}.zip", Body=make_zip(source))
+    codebuild = aws.client("codebuild")
+    codebuild.create_project(
+        name=project,
+        source={"type": "S3", "location": f"{bucket}/{project}.zip"},
+        artifacts={"type": "NO_ARTIFACTS"},
+        environment={
+            "type": "LINUX_CONTAINER",
+            "image": "aws/codebuild/amazonlinux-x86_64-standard:5.0",
+            "computeType": "BUILD_GENERAL1_SMALL",
+            "environmentVariables": [{"name": "IMAGE", "value": address, "type": "PLAINTEXT"}],
+        },
+        serviceRole=ROLE,
     )
+    started = codebuild.start_build(projectName=project)["build"]
+    assert started["buildStatus"] == "IN_PROGRESS"
+
+    def ended() -> dict[str, Any] | None:
+        build: dict[str, Any] = codebuild.batch_get_builds(ids=[started["id"]])["builds"][0]
+        return build if build["buildComplete"] else None
+
+    build: dict[str, Any] = wait_for(ended, timeout_s=60)
+    return build
+
+
+def serving_image(aws: Aws, bucket: str) -> str:
+    """The image of the models below, built the first time; its address."""
+    names = [found["repositoryName"] for found in aws.client("ecr").describe_repositories()["repositories"]]
+    if "test-serving" in names:
+        return f"{REGISTRY}/test-serving:1"
+    address = f"{make_repository(aws)}:1"
+    build = build_image(aws, bucket, address)
+    assert build["buildStatus"] == "SUCCEEDED", build["phases"]
+    return address
+
+
+def make_model(aws: Aws, bucket: str, name: str, image: str | None = None, **about: Any) -> None:
+    """A model archive on S3, its model and its endpoint configuration, all of this name."""
+    archive = make_archive({"model.json": json.dumps({"version": name, **about}), "code/server.py": SERVER})
     aws.client("s3").put_object(Bucket=bucket, Key=f"{name}.tar.gz", Body=archive)
     sagemaker = aws.client("sagemaker")
-    container = {"Image": "pytorch-inference", "ModelDataUrl": f"s3://{bucket}/{name}.tar.gz"}
-    sagemaker.create_model(
-        ModelName=name,
-        ExecutionRoleArn=ROLE,
-        PrimaryContainer={**container, "Environment": {"WORD": "set", "SAGEMAKER_PROGRAM": "inference.py"}},
-    )
+    container = {
+        "Image": image or serving_image(aws, bucket),
+        "ModelDataUrl": f"s3://{bucket}/{name}.tar.gz",
+        "Environment": {"WORD": "set"},
+    }
+    sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
     serverless = {"MemorySizeInMB": 2048, "MaxConcurrency": 5}
     sagemaker.create_endpoint_config(
         EndpointConfigName=name,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from local_aws import ROLE, Aws, wait_for
-from sagemaker_helpers import invoke, make_model, settled_endpoint
+from sagemaker_helpers import invoke, make_model, make_repository, settled_endpoint
 
 from local import processes
 from local.environment import Stack
@@ -112,6 +112,13 @@ def test_the_endpoint_serves_again(before: tuple[Aws, dict[str, Any]]) -> None:
     endpoint = settled_endpoint(aws, "shop")
     assert (endpoint["EndpointStatus"], endpoint["EndpointConfigName"]) == ("InService", "model")
     assert invoke(aws, "shop", {"k": 1})["version"] == "model"
+
+
+def test_a_repository_that_is_made_again_has_its_images(before: tuple[Aws, dict[str, Any]]) -> None:
+    aws, _ = before
+    make_repository(aws)
+    (image,) = aws.client("ecr").describe_images(repositoryName="test-serving")["imageDetails"]
+    assert image["imageTags"] == ["1"]
 
 
 def test_workers_and_model_servers_of_the_killed_process_are_gone(before: tuple[Aws, dict[str, Any]]) -> None:

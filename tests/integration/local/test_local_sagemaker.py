@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 from typing import Any
 
@@ -238,7 +239,10 @@ def test_an_endpoint_serves_is_updated_keeps_serving_through_a_failed_update_and
     make_model(aws, bucket, broken, broken=True)
     client.create_endpoint(EndpointName=name, EndpointConfigName=first)
     assert settled_endpoint(aws, name)["EndpointStatus"] == "InService"
-    assert invoke(aws, name, {"k": 2}) == {"items": [0, 1], "version": first, "word": "set", "bug": 0.5}
+    answer = invoke(aws, name, {"k": 2})
+    python = answer.pop("python")
+    assert answer == {"items": [0, 1], "version": first, "word": "set", "greeting": "good day"}
+    assert python != sys.prefix, "it must run in its image, not in this environment"
 
     client.update_endpoint(EndpointName=name, EndpointConfigName=second)
     assert invoke(aws, name, {"k": 1})["version"] in (first, second)
@@ -273,3 +277,19 @@ def test_an_endpoint_of_a_broken_or_missing_model_fails(aws: Aws, bucket: str) -
     assert "did not pass the ping health check" in endpoint["FailureReason"]
     with pytest.raises(ClientError, match="already existing"):
         make_model(aws, bucket, name)
+
+
+def test_an_endpoint_whose_image_is_not_in_the_registry_fails(aws: Aws, bucket: str) -> None:
+    name = unique("imageless")
+    make_model(aws, bucket, name, image="123456789012.dkr.ecr.us-east-1.amazonaws.com/nowhere:1")
+    aws.client("sagemaker").create_endpoint(EndpointName=name, EndpointConfigName=name)
+    endpoint = settled_endpoint(aws, name)
+    assert endpoint["EndpointStatus"] == "Failed"
+    assert "nowhere:1 not found" in endpoint["FailureReason"]
+
+
+def test_a_model_that_does_not_fit_the_endpoint_s_memory_fails(aws: Aws, bucket: str) -> None:
+    name = unique("large")
+    make_model(aws, bucket, name, megabytes=2_500)
+    aws.client("sagemaker").create_endpoint(EndpointName=name, EndpointConfigName=name)
+    assert "MemoryError" in settled_endpoint(aws, name)["FailureReason"]

@@ -62,17 +62,27 @@ def test_a_stage_is_deployed_twice_and_destroyed_with_its_data_kept(
     assert "${" not in definition
     streams = client("firehose", environment).list_delivery_streams()["DeliveryStreamNames"]
     assert set(streams) == {f"{LOCAL.prefix}-events", f"{LOCAL.prefix}-rejected"}
+    publish = next(one for one in functions if one["FunctionName"] == f"{LOCAL.prefix}-publish")
+    image = publish["Environment"]["Variables"]["TUGBOAT_INFERENCE_IMAGE"]
+    repository, _, tag = image.partition("/")[2].partition(":")
+    ecr = client("ecr", environment)
+    (found,) = ecr.describe_images(repositoryName=repository, imageIds=[{"imageTag": tag}])["imageDetails"]
+    assert found["imageTags"] == [tag]
+    assert f"serving image {tag}: built" in first
     assert (copy / ".chalice" / "config.json").read_text() == config, "the clone must stay clean"
 
     second = run("deploy", copy, environment)
     assert "unchanged" in second
     assert "there already" in second
     assert "published" not in second
+    assert f"serving image {tag}: there already" in second
 
     s3.put_object(Bucket=LOCAL.events_bucket(LOCAL.account_id), Key="raw/2026/01/01/00/a.gz", Body=b"kept")
     destroyed = run("destroy", copy, environment)
     assert "nothing else is left" in destroyed
     assert {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]} == BUCKETS
+    assert ecr.describe_repositories()["repositories"] == []
+    assert client("codebuild", environment).list_projects()["projects"] == []
     assert list((copy / ".chalice" / "deployed").glob("local.json")) == []
 
 

@@ -269,5 +269,6 @@ def test_a_shop_without_a_key_stops_a_deployment_and_is_offered_one() -> None:
 def test_a_region_that_was_not_looked_up_is_refused_with_the_command(tmp_path: Path) -> None:
     images = tmp_path / "images.json"
     images.write_text(json.dumps({}))
+    stage = dataclasses.replace(LOCAL, region="eu-west-1")
     with pytest.raises(stages.StageError, match=r"python -m statemachine\.images --region eu-west-1"):
-        stages.image("inference_cpu", "eu-west-1", images)
+        stages.training_image(stage, images)

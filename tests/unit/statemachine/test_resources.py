@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
@@ -161,6 +162,49 @@ def test_the_dashboard_is_json_and_shows_every_alarm() -> None:
     shown = next(widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm")
     names = {alarm["AlarmName"]["Fn::Sub"] for _, alarm in of_type("AWS::CloudWatch::Alarm")}
     assert {arn.rpartition(":alarm:")[2] for arn in shown} == names
+
+
+def allowed(role: str, action: str) -> list[Any]:
+    """The resources on which a role may do something."""
+    return [
+        resource
+        for name, statement in role_statements()
+        if name == role and action in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    ]
+
+
+def test_images_cannot_be_replaced_are_scanned_and_go_with_the_stack() -> None:
+    ((_, repository),) = of_type("AWS::ECR::Repository")
+    assert repository["ImageTagMutability"] == "IMMUTABLE"
+    assert repository["ImageScanningConfiguration"] == {"ScanOnPush": True}
+    assert repository["EmptyOnDelete"] is True
+    (rule,) = json.loads(repository["LifecyclePolicy"]["LifecyclePolicyText"])["rules"]
+    assert rule["selection"]["countType"] == "imageCountMoreThan"
+    assert rule["action"] == {"type": "expire"}
+
+
+def test_the_image_is_built_with_docker_from_the_uploaded_source_and_pushed_to_its_repository_only() -> None:
+    ((_, project),) = of_type("AWS::CodeBuild::Project")
+    assert project["Source"] == {"Type": "S3", "Location": {"Ref": "ServingImageSource"}}
+    assert project["Environment"]["PrivilegedMode"] is True
+    assert project["Environment"]["EnvironmentVariables"] == [
+        {"Name": "IMAGE", "Value": {"Ref": "ServingImage"}}
+    ]
+    assert allowed("ServingImageBuildRole", "ecr:PutImage") == [{"Fn::GetAtt": ["ServingImages", "Arn"]}]
+    (source,) = allowed("ServingImageBuildRole", "s3:GetObject")
+    bucket, _, key = stack_parameters(read_stage("dev"), "210987654321", "0")["ServingImageSource"].partition(
+        "/"
+    )
+    assert bucket == read_stage("dev").models_bucket("210987654321")
+    assert fnmatch(f"ModelsBucket/{key}", source["Fn::Sub"].replace("${ModelsBucket.Arn}", "ModelsBucket"))
+
+
+def test_sagemaker_may_pull_the_image_and_not_push_it() -> None:
+    for action in ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"):
+        assert {"Fn::GetAtt": ["ServingImages", "Arn"]} in allowed("SageMakerRole", action)
+    assert allowed("SageMakerRole", "ecr:GetAuthorizationToken") == ["*"]
+    assert allowed("SageMakerRole", "ecr:PutImage") == []
 
 
 def test_the_state_machine_is_traced_and_logged() -> None:

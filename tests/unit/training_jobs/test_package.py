@@ -83,7 +83,7 @@ def test_the_endpoint_s_code_answers_without_torch_and_without_this_repository(t
     ran = python(
         "import sys, json\n"
         "sys.modules.update({name: None for name in ('torch', 'pyarrow', 'pandas')})\n"
-        "import inference\n"
+        "from training_jobs import inference, server\n"
         f"model = inference.model_fn({str(trained.model_dir)!r})\n"
         f"question = inference.input_fn({json.dumps(session)!r}, 'application/json')\n"
         "print(inference.output_fn(inference.predict_fn(question, model))[0])\n"

@@ -1,0 +1,187 @@
+"""CodeBuild that builds: the project's source from S3 becomes an image of local/aws/images.py in ECR, under $IMAGE.
+
+moto 5.2.5 only records builds and calls every one a success when it is asked; and it knows no project of CloudFormation.
+The commands of buildspec.yml need Docker and are not run here: their outcome, an image built and pushed, is.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import threading
+import time
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+from moto.codebuild import models
+from moto.core.common_models import CloudFormationModel
+from moto.core.utils import iso_8601_datetime_with_milliseconds
+from moto.ecr.exceptions import ImageAlreadyExistsException
+
+from local.aws import images, logs, s3
+from local.aws.ecr import Registry
+from local.aws.settings import ACCOUNT_ID, REGION, Settings
+
+# A build is changed by its thread while requests read it.
+_lock = threading.Lock()
+
+
+class Project(CloudFormationModel):
+    """AWS::CodeBuild::Project, as far as builds here need it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def physical_resource_id(self) -> str:
+        return self.name
+
+    @staticmethod
+    def cloudformation_name_type() -> str:
+        return "Name"
+
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::CodeBuild::Project"
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, *_: Any, **__: Any
+    ) -> Project:
+        properties = cloudformation_json["Properties"]
+        backend().create_project(
+            project_name=resource_name,
+            description=properties.get("Description"),
+            project_source=_as_api(properties["Source"]),
+            artifacts=_as_api(properties["Artifacts"]),
+            environment=_as_api(properties["Environment"]),
+            service_role=properties["ServiceRole"],
+            tags=None,
+            cache=None,
+            timeout=properties.get("TimeoutInMinutes"),
+            queued_timeout=properties.get("QueuedTimeoutInMinutes"),
+            source_version=None,
+            logs_config=_as_api(properties.get("LogsConfig", {})),
+            vpc_config=None,
+        )
+        return cls(resource_name)
+
+    @classmethod
+    def update_from_cloudformation_json(
+        cls, original_resource: Any, new_resource_name: str, cloudformation_json: Any, **_: Any
+    ) -> Project:
+        backend().delete_project(original_resource.name)
+        return cls.create_from_cloudformation_json(new_resource_name, cloudformation_json)
+
+    @classmethod
+    def delete_from_cloudformation_json(cls, resource_name: str, *_: Any, **__: Any) -> None:
+        backend().delete_project(resource_name)
+
+
+def backend() -> models.CodeBuildBackend:
+    """CodeBuild itself."""
+    return models.codebuild_backends[ACCOUNT_ID][REGION]
+
+
+def install(settings: Settings, registry: Registry) -> None:
+    """Patches moto's builds."""
+    start = models.CodeBuildBackend.start_build
+
+    def start_build(self: models.CodeBuildBackend, project_name: str, *given: Any) -> dict[str, Any]:
+        build = start(self, project_name, *given)
+        project = self.codebuild_projects[project_name].project_metadata
+        group, stream = f"/aws/codebuild/{project_name}", build["id"].partition(":")[2]
+        log = settings.logs / "builds" / f"{project_name}.log"
+        build |= {
+            "source": project["source"],
+            "environment": project["environment"],
+            "logs": {"groupName": group, "streamName": stream, "deepLink": str(log)},
+        }
+        log.parent.mkdir(parents=True, exist_ok=True)
+
+        def say(line: str) -> None:
+            logs.append_events(group, stream, [line], int(time.time() * 1000))
+            with log.open("a") as file:
+                file.write(line + "\n")
+
+        started = copy.deepcopy(build)
+        threading.Thread(target=_build, args=(build, registry, say), daemon=True).start()
+        return started
+
+    def batch_get_builds(self: models.CodeBuildBackend, ids: list[str]) -> list[dict[str, Any]]:
+        with _lock:
+            builds = [build for builds in self.build_metadata_history.values() for build in builds]
+            return copy.deepcopy([build for build in builds if build["id"] in ids])
+
+    models.CodeBuildBackend.start_build = start_build
+    models.CodeBuildBackend.batch_get_builds = batch_get_builds
+
+
+def _build(build: dict[str, Any], registry: Registry, say: images.Say) -> None:
+    status, contexts = "FAILED", []
+    try:
+        _next_phase(build, "DOWNLOAD_SOURCE")
+        files = _source(build["source"]["location"])
+        _next_phase(build, "BUILD")
+        given = {one["name"]: one["value"] for one in build["environment"]["environmentVariables"]}
+        image = images.build(files, say)
+        registry.push(given["IMAGE"], image)
+        say(f"pushed {given['IMAGE']}")
+        status = "SUCCEEDED"
+    except (
+        images.BuildFailed,
+        ImageAlreadyExistsException,
+        LookupError,
+        OSError,
+        zipfile.BadZipFile,
+    ) as error:
+        say(f"error: {error}")
+        contexts = [{"statusCode": "COMMAND_EXECUTION_ERROR", "message": str(error)}]
+    finally:
+        _next_phase(build, "COMPLETED", status, contexts)
+        with _lock:
+            build |= {
+                "endTime": build["phases"][-1]["startTime"],
+                "buildComplete": True,
+                "buildStatus": status,
+            }
+
+
+def _next_phase(
+    build: dict[str, Any], phase: str, status: str = "SUCCEEDED", contexts: Sequence[dict[str, str]] = ()
+) -> None:
+    """Ends the build's phase with this status and begins the next."""
+    now = iso_8601_datetime_with_milliseconds()
+    with _lock:
+        build["phases"][-1] |= {"phaseStatus": status, "endTime": now, "contexts": list(contexts)}
+        build["phases"].append({"phaseType": phase, "startTime": now})
+        build["currentPhase"] = phase
+
+
+def _source(location: str) -> dict[str, bytes]:
+    """The files of the source's zip.
+
+    Raises:
+        BuildFailed: it is not in S3, or holds no buildspec with commands.
+    """
+    bucket, _, key = location.partition("/")
+    found = s3.backend().get_object(bucket, key)
+    if found is None:
+        raise images.BuildFailed(f"NoSuchKey: there is no {key} in {bucket}")
+    with zipfile.ZipFile(io.BytesIO(found.value)) as archive:
+        files = {entry.filename: archive.read(entry) for entry in archive.infolist() if not entry.is_dir()}
+    spec = yaml.safe_load(files.get("buildspec.yml", b""))
+    if not isinstance(spec, dict) or not spec.get("phases"):
+        raise images.BuildFailed("YAML_FILE_ERROR: buildspec.yml is missing or has no phases")
+    return files
+
+
+def _as_api(value: Any) -> Any:
+    """CloudFormation's names and texts as the API's: `PrivilegedMode: "true"` is `privilegedMode: True`."""
+    if isinstance(value, dict):
+        return {key[0].lower() + key[1:]: _as_api(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_as_api(inner) for inner in value]
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
