@@ -49,9 +49,10 @@ def excludes_current(sessions: Sessions) -> bool:
 
 
 def train_encoder(
-    bench: Bench, options: argparse.Namespace, exclude: bool
+    bench: Bench, options: argparse.Namespace, exclude: bool, on_epoch: Callable[[Epoch], None] | None = None
 ) -> tuple[EncoderWeights, EncoderWeights]:
     """The encoder as settings are chosen with it, and carried on over the validation tail."""
+    on_epoch = on_epoch or _say
     torch.manual_seed(options.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     content = no_content(bench.items)
@@ -65,13 +66,21 @@ def train_encoder(
         negatives=options.negatives,
         exclude_current=exclude,
     )
-    fit(encoder, bench.learn, plan, options.seed, "learn", deadline_s=options.budget_s * 0.6, on_epoch=_say)
+    fit(
+        encoder,
+        bench.learn,
+        plan,
+        options.seed,
+        "learn",
+        deadline_s=options.budget_s * 0.6,
+        on_epoch=on_epoch,
+    )
     chosen_with = encoder_weights(encoder)
     if bench.train is bench.learn:
         return chosen_with, chosen_with
     place_new_items(encoder, bench.learn, bench.train, content, options.seed)
     refit = replace(plan, epochs=1, learning_rate=options.learning_rate / 4)
-    fit(encoder, bench.train, refit, options.seed, "refit", on_epoch=_say)
+    fit(encoder, bench.train, refit, options.seed, "refit", on_epoch=on_epoch)
     return chosen_with, encoder_weights(encoder)
 
 
@@ -175,18 +184,15 @@ def _recommender(
 def describe(bench: Bench, measured: Measured, popularity: Float64, draws: int) -> dict[str, Any]:
     """Metrics, intervals and slices of one model."""
     cases, rank = bench.test, measured.rank
-    hit = (rank <= 20).astype(np.float64)
-    reciprocal = metrics.reciprocal_ranks(rank, 20)
+    resampler = metrics.Resampler(cases.session, draws)
     return {
         "data": bench.name,
         "layout": bench.layout,
         "model": measured.name,
         "cases": len(cases),
         **metrics.summary(rank),
-        "hr_at_20_interval": [round(v, 4) for v in metrics.bootstrap_interval(hit, cases.session, draws)],
-        "mrr_at_20_interval": [
-            round(v, 4) for v in metrics.bootstrap_interval(reciprocal, cases.session, draws)
-        ],
+        "hr_at_20_interval": [round(v, 4) for v in resampler.interval(measured.hits)],
+        "mrr_at_20_interval": [round(v, 4) for v in resampler.interval(measured.reciprocals)],
         "coverage": round(metrics.coverage(measured.top, bench.items), 4),
         "popularity_ratio": round(metrics.popularity_ratio(measured.top, cases.targets, popularity), 3),
         "slices": _slices(bench, rank, popularity),
@@ -215,7 +221,8 @@ def _slices(bench: Bench, rank: np.ndarray, popularity: Float64) -> dict[str, di
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def arguments() -> argparse.ArgumentParser:
+    """The command line; its defaults are the settings of a run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -235,7 +242,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--negatives", type=int, default=default.negatives)
     add("--threads", type=int, default=0, help="torch threads; 0 leaves torch's choice")
     add("--bootstrap", type=int, default=500, help="draws for the intervals")
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = arguments().parse_args(argv)
     if options.threads:
         torch.set_num_threads(options.threads)
     try:
