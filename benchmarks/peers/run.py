@@ -1,0 +1,151 @@
+"""One run: our neural model, then each peer, on the same data, cores and threads; a row of JSON each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import next_item
+from benchmarks.next_item_layouts import Bench, load
+from benchmarks.peers.environment import REPOSITORY, run_worker
+from benchmarks.peers.exchange import Plan, Task, predicted_positions, scorer_of_file, write_task
+from benchmarks.peers.settings import published
+from training_jobs import baselines, tune
+from training_jobs.encoder import probabilities
+from training_jobs.fit import Epoch
+from training_jobs.measure import Measured, measure
+
+
+def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Rows as they come. Each peer's has the ratios of ours to it, from this run."""
+    bench = load(options.data)
+    exclude = next_item.excludes_current(bench.learn)
+    torch.set_num_threads(options.threads)
+    about = {"threads": options.threads, "seed": options.seed, "budget_s": options.budget_s} | circumstances()
+    ours = about | neural(bench, options, exclude)
+    yield ours
+    for name in options.models:
+        row = about | peer(bench, name, options, exclude)
+        row["ours_over_this"] = {
+            figure: round(ours[figure] / row[figure], 3) if ours[figure] and row[figure] else None
+            for figure in ("events_per_s", "events_per_cpu_s", "mrr_at_20", "hr_at_20")
+        }
+        yield row
+
+
+def neural(bench: Bench, options: argparse.Namespace, exclude: bool) -> dict[str, Any]:
+    """Ours, trained by `benchmarks.next_item`'s code with its default settings."""
+    epochs: list[Epoch] = []
+    cpu_s: list[float] = []
+
+    def on_epoch(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        cpu_s.append(time.process_time())
+        print(
+            f"neural epoch={epoch.epoch}/{epoch.epochs} seconds={epoch.seconds:.1f}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    given = ["--data", str(options.data), "--seed", str(options.seed), "--budget-s", str(options.budget_s)]
+    chosen = next_item.arguments().parse_args(given)
+    began = time.perf_counter()
+    _, weights = next_item.train_encoder(bench, chosen, exclude, on_epoch)
+    seconds = time.perf_counter() - began
+    learnt = epochs if bench.train is bench.learn else epochs[:-1]
+    events = predicted_positions(bench.learn)
+    per_epoch = sum(epoch.seconds for epoch in learnt) / len(learnt)
+    # Of the epochs after the first: nothing but training lies between the ends of two.
+    cpu_per_epoch = (cpu_s[len(learnt) - 1] - cpu_s[0]) / (len(learnt) - 1) if len(learnt) > 1 else 0.0
+    measured = measure(
+        "neural", lambda prefixes: probabilities(weights, prefixes), bench.test, exclude_current=exclude
+    )
+    return row(bench, measured) | {
+        "library": "tugboat",
+        "version": version("tugboat"),
+        "versions": {"torch": torch.__version__},
+        "settings": {
+            name: getattr(chosen, name) for name in ("epochs", "batch_sessions", "learning_rate", "negatives")
+        },
+        "source_of_settings": "the defaults of benchmarks.next_item",
+        "epochs": len(learnt),
+        "converged": len(learnt) == chosen.epochs,
+        "refit": len(learnt) < len(epochs),
+        "seconds_per_epoch": round(per_epoch, 2),
+        "events_per_s": round(events / per_epoch, 1),
+        "cpu_seconds_per_epoch": round(cpu_per_epoch, 2),
+        "events_per_cpu_s": round(events / cpu_per_epoch, 1) if cpu_per_epoch else None,
+        "train_seconds": round(seconds, 1),
+    }
+
+
+def peer(bench: Bench, name: str, options: argparse.Namespace, exclude: bool) -> dict[str, Any]:
+    """A peer, trained and scoring in its own environment, ranked in ours."""
+    chosen = published(name, bench.layout)
+    plan = Plan(
+        chosen.library,
+        chosen.algorithm,
+        chosen.settings,
+        chosen.patience,
+        options.seed,
+        options.threads,
+        options.budget_s,
+        exclude,
+    )
+    valid = tune.sample(bench.valid, bench.items, options.seed)
+    with tempfile.TemporaryDirectory(dir=REPOSITORY / "build", prefix="peers-run-") as place:
+        directory = Path(place).resolve()
+        write_task(directory, Task(plan, bench.items, bench.learn, bench.train, valid, bench.test))
+        print(f"{name}: {chosen.library} {chosen.algorithm}", file=sys.stderr, flush=True)
+        run_worker(directory, options.threads)
+        report = json.loads((directory / "report.json").read_text())
+        scorer = scorer_of_file(directory / "scores.npy")
+        measured = measure(name, scorer, bench.test, exclude_current=exclude)
+    report["train_seconds"] = report.pop("seconds")
+    return (
+        row(bench, measured)
+        | {
+            "library": chosen.library,
+            "version": report["versions"][chosen.library],
+            "settings": {"algorithm": chosen.algorithm, "patience": chosen.patience} | chosen.settings,
+            "source_of_settings": chosen.source,
+            "events_per_cpu_s": round(predicted_positions(bench.learn) / report["cpu_seconds_per_epoch"], 1),
+        }
+        | report
+    )
+
+
+def row(bench: Bench, measured: Measured) -> dict[str, Any]:
+    share = baselines.popularity(bench.train, bench.items)
+    return next_item.describe(bench, measured, share, draws=500)
+
+
+def circumstances() -> dict[str, Any]:
+    """The command, when, and on what."""
+    models = [
+        line.split(":", 1)[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "command": "python -m benchmarks.peers " + " ".join(sys.argv[1:]),
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": {
+            "cores": len(os.sched_getaffinity(0)),
+            "cpu": models[0] if models else "unknown",
+            "memory_gib": round(memory / 2**30),
+            "load_1min": round(os.getloadavg()[0], 1),
+        },
+    }

@@ -1,0 +1,91 @@
+"""The markdown table of result files: ours beside the peers, with the ratios of the run they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+_HEAD = """# Peers
+
+Written by `python -m benchmarks.peers table`; what the columns mean, and how the peers are run, is in
+`benchmarks/peers/README.md`. A ratio is ours over that peer, from the same run on the same cores. An epoch count with
+a `+` was cut by the budget before validation stopped getting better.
+"""
+_COLUMNS = (
+    "model",
+    "library",
+    "P@20",
+    "MRR@20",
+    "MRR@20, 95 %",
+    "epochs",
+    "train s",
+    "s/epoch",
+    "events/s",
+    "events/CPU s",
+    "events/s ratio",
+    "events/CPU s ratio",
+    "MRR@20 ratio",
+)
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """A section for each data set and number of threads."""
+    text = [_HEAD]
+    sections = {
+        (row["data"], row["threads"], row["machine"]["cpu"], row["machine"]["cores"]): None for row in rows
+    }
+    for key in sections:
+        inside = [
+            row
+            for row in rows
+            if (row["data"], row["threads"], row["machine"]["cpu"], row["machine"]["cores"]) == key
+        ]
+        data, threads, cpu, cores = key
+        text.append(
+            f"\n## {data}\n\n{inside[0]['cases']:,} test cases, {threads} thread(s) on {cores} core(s) of {cpu}, "
+            f"{inside[0]['machine']['memory_gib']} GiB, "
+            f"{' to '.join(sorted({inside[0]['date'], inside[-1]['date']}))}, load average at the start "
+            f"{min(row['machine']['load_1min'] for row in inside)} to {max(row['machine']['load_1min'] for row in inside)}.\n"
+        )
+        text.append("| " + " | ".join(_COLUMNS) + " |")
+        text.append("|" + "---|" * len(_COLUMNS))
+        ours = [row for row in inside if row["library"] == "tugboat"]
+        if ours:
+            text.append(_line(middle(ours)))
+        text += [_line(row) for row in inside if row["library"] != "tugboat"]
+        text.append("\nCommands:\n")
+        text += [f"* `{command}`" for command in dict.fromkeys(row["command"] for row in inside)]
+    return "\n".join(text) + "\n"
+
+
+def middle(ours: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Ours is trained in every run: the first one's row, with the median of what the machine's load moves."""
+    moved = ("train_seconds", "seconds_per_epoch", "events_per_s", "events_per_cpu_s")
+    figures = {name: [row[name] for row in ours if row[name]] for name in moved}
+    return ours[0] | {name: median(values) if values else None for name, values in figures.items()}
+
+
+def _line(row: dict[str, Any]) -> str:
+    ratio = row.get("ours_over_this", {})
+    low, high = row["mrr_at_20_interval"]
+    cells = [
+        row["model"],
+        f"{row['library']} {row['version']}",
+        f"{row['hr_at_20']:.4f}",
+        f"{row['mrr_at_20']:.4f}",
+        f"{low:.4f} to {high:.4f}",
+        f"{row['epochs']:.3g}" + ("" if row["converged"] else "+"),
+        f"{row['train_seconds']:.0f}",
+        f"{row['seconds_per_epoch']:.1f}",
+        f"{row['events_per_s']:,.0f}",
+        f"{row['events_per_cpu_s']:,.0f}" if row["events_per_cpu_s"] else "",
+        _times(ratio.get("events_per_s")),
+        _times(ratio.get("events_per_cpu_s")),
+        f"{ratio['mrr_at_20']:.2f}" if ratio.get("mrr_at_20") else "",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _times(ratio: float | None) -> str:
+    return f"{ratio:.1f}x" if ratio else ""
