@@ -10,7 +10,8 @@ _HEAD = """# Peers
 
 Written by `python -m benchmarks.peers table`; what the columns mean, and how the peers are run, is in
 `benchmarks/peers/README.md`. A ratio is ours over that peer, from the same run on the same cores. An epoch count with
-a `+` was cut by the budget before validation stopped getting better.
+a `+` was cut by the budget before validation stopped getting better: what it scores says how far it got in that
+time, not how good it gets, and no ratio is shown for it.
 """
 _COLUMNS = (
     "model",
@@ -82,7 +83,7 @@ def _line(row: dict[str, Any]) -> str:
         f"{row['events_per_cpu_s']:,.0f}" if row["events_per_cpu_s"] else "",
         _times(ratio.get("events_per_s")),
         _times(ratio.get("events_per_cpu_s")),
-        f"{ratio['mrr_at_20']:.2f}" if ratio.get("mrr_at_20") else "",
+        f"{ratio['mrr_at_20']:.2f}" if row["converged"] and ratio.get("mrr_at_20") else "",
     ]
     return "| " + " | ".join(cells) + " |"
 

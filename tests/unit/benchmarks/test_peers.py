@@ -219,3 +219,5 @@ def test_the_table_marks_what_the_budget_cut_and_shows_ours_once() -> None:
     assert "2,000" in ours[0]
     assert "0.5+" in theirs[0]
     assert "12.5x" in theirs[0]
+    assert "1.10" not in theirs[0]
+    assert "1.10" in markdown([row, peer | {"converged": True}])
