@@ -1,4 +1,4 @@
-"""Pictures of products that do not exist: one drawing a category, in the colours of the brand's line, varied by the item."""
+"""Pictures of products that do not exist: a drawing of the thing, or else of its category, in its brand's colours."""
 
 import hashlib
 from functools import lru_cache
@@ -7,6 +7,13 @@ from typing import NamedTuple
 
 # A drawing fills 200 by 200. {a} is the main colour, {b} the second, {d} a dark of the same hue, {l} a light one.
 DRAWINGS = Path(__file__).parent / "drawings"
+# Things that look like another category's.
+ALIKE = {
+    "approach-shoe": "running",
+    "spray-top": "jackets",
+    "neoprene-glove": "gloves",
+    "splitboard": "snowboard",
+}
 # A hue for each of the brands' lines; who invents another brand gets one by its name.
 HUES = {"Fjordsen": 208, "Quillpeak": 28, "Bramwell": 352, "Tidewater": 174, "Ohmroad": 262}
 
@@ -22,11 +29,11 @@ class Palette(NamedTuple):
     shade: str
 
 
-def picture(item_id: str, category: str, brand: str) -> str:
+def picture(item_id: str, name: str, category: str, brand: str) -> str:
     """An SVG of the item; the same item always looks the same."""
     draw = hashlib.sha256(f"{item_id}/{category}".encode()).digest()
     colours = _palette(brand, draw)
-    drawing = _drawing(category.rsplit("/", 1)[-1]).format(**colours._asdict())
+    drawing = _drawing(name, category.rsplit("/", 1)[-1]).format(**colours._asdict())
     tilt = draw[3] % 13 - 6
     mirror = " translate(200 0) scale(-1 1)" if draw[4] % 2 else ""
     circle = f'<circle cx="{60 + draw[5] % 80}" cy="{60 + draw[6] % 70}" r="{62 + draw[7] % 26}" fill="{colours.shade}"/>'
@@ -38,10 +45,14 @@ def picture(item_id: str, category: str, brand: str) -> str:
     )
 
 
-@lru_cache(maxsize=64)
-def _drawing(leaf: str) -> str:
+@lru_cache(maxsize=1024)
+def _drawing(name: str, leaf: str) -> str:
+    """The drawing of the thing that a name ends with (“... Summit Mug 2”), else of the category."""
     known = {path.stem: path for path in DRAWINGS.glob("*.svg")}
-    return known.get(leaf, known["other"]).read_text()
+    words = [word for word in name.lower().split() if not word.isdigit()]
+    things = ["-".join(words[start:]) for start in range(len(words))]
+    stem = next((ALIKE.get(thing, thing) for thing in things if thing in ALIKE or thing in known), leaf)
+    return known.get(stem, known["other"]).read_text()
 
 
 def _palette(brand: str, draw: bytes) -> Palette:

@@ -83,7 +83,9 @@ class Shop:
                 return self._page(pages.done(self.shelf, self.api))
             case "pictures" if rest.removesuffix(".svg") in self.shelf.items:
                 item = self.shelf.items[rest.removesuffix(".svg")]
-                drawn = pictures.picture(item["item_id"], item["item_category"], item["item_brand"])
+                drawn = pictures.picture(
+                    item["item_id"], item["item_name"], item["item_category"], item["item_brand"]
+                )
                 return Answer(200, TYPES[".svg"], drawn, 86_400)
             case "cards.json":
                 wanted = asked.get("ids", "").split(",")[:CARDS_MAX]

@@ -91,14 +91,40 @@ def test_cards_are_answered_for_known_items_only(shop: server.Shop) -> None:
 def test_pictures_are_well_formed_the_same_each_time_and_different_for_each_item() -> None:
     leaves = [leaf for leaf_of in DEPARTMENTS.values() for leaf in leaf_of]
     drawn = [
-        pictures.picture(f"sku-{n}", f"x/{leaf}", "Bramwell")
+        pictures.picture(f"sku-{n}", "Nothing known 1", f"x/{leaf}", "Bramwell")
         for n, leaf in enumerate([*leaves, "unheard of"])
     ]
     for svg in drawn:
         ElementTree.fromstring(svg)
     assert len(set(drawn)) == len(drawn)
-    assert pictures.picture("sku-0", f"x/{leaves[0]}", "Bramwell") == drawn[0]
-    assert {path.stem for path in pictures.DRAWINGS.glob("*.svg")} == {*leaves, "other"}
+    assert pictures.picture("sku-0", "Nothing known 1", f"x/{leaves[0]}", "Bramwell") == drawn[0]
+
+
+def test_every_drawing_is_of_a_category_or_of_something_in_one() -> None:
+    leaves = {leaf for leaf_of in DEPARTMENTS.values() for leaf in leaf_of}
+    nouns = {
+        noun.lower().replace(" ", "-")
+        for leaf_of in DEPARTMENTS.values()
+        for _, nouns in leaf_of.values()
+        for noun in nouns
+    }
+    stems = {path.stem for path in pictures.DRAWINGS.glob("*.svg")}
+    assert leaves | {"other"} <= stems <= leaves | nouns | {"other"}
+    assert pictures.ALIKE.keys() <= nouns
+    assert set(pictures.ALIKE.values()) <= stems
+
+
+def test_a_mug_is_no_pot_and_a_splitboard_is_a_snowboard() -> None:
+    def shapes(name: str, leaf: str) -> str:
+        return re.sub(r"hsl\([^)]*\)", "", pictures._drawing(name, leaf))
+
+    assert shapes("Bramwell Heritage Summit Mug 2", "cooking") != shapes(
+        "Bramwell Heritage Swift Pot Set 1", "cooking"
+    )
+    assert shapes("Fjordsen Alpine Easy Splitboard 1", "skis") == shapes(
+        "Fjordsen Alpine Easy Snowboard 1", "skis"
+    )
+    assert shapes("Fjordsen Alpine Storm Phone Case 3", "drybags") == shapes("Phone Case", "other")
 
 
 def test_the_policy_allows_one_host_beside_the_shop_s_own(shop: server.Shop) -> None:
