@@ -21,7 +21,8 @@ from local import processes
 from local.environment import Stack
 from local.testing import kill_stack, running_stack, start_stack
 from tests import deployment
-from tests.e2e import aisles
+from tests.browser.conftest import CHROMIUM
+from tests.e2e import aisles, shopper
 from tests.e2e.stage import EVENTS_BUCKET, LOCAL, MODELS_BUCKET, Run, Stage, wait_for
 
 pytestmark = [pytest.mark.local_stack, pytest.mark.timeout(600)]
@@ -286,6 +287,43 @@ def test_a_kill_in_the_middle_of_a_run_loses_nothing_and_the_next_run_refuses_a_
 def test_a_rollback_serves_the_first_model_again(stage: Stage, first_run: Run, second_run: Run) -> None:
     deployment.run("rollback", stage.copy, stage.environment)
     assert stage.recommend(ITEM)["model_version"] == f"{LOCAL.prefix}-{first_run.name}-0"
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is missing: apt-get install chromium")
+def test_a_shopper_s_clicks_change_the_carousel_at_once_and_are_found_under_raw(
+    stage: Stage, first_run: Run
+) -> None:
+    with shopper.visiting(stage) as visit:
+        before = visit.open(f"/p/{aisles.shelved(0, 1, 3)}")
+        assert aisles.shelved(0, 1, 4) in before
+        assert {item_id.rsplit("-", 1)[0] for item_id in before[:3]} == {"aisle0-style1"}
+        after = visit.choose(aisles.shelved(0, 1, 4))
+        assert after != before
+        assert aisles.shelved(0, 1, 5) in after
+        visit.page.get_by_role("button", name="Add to cart").click()
+        visit.open("/cart")
+        visit.page.get_by_role("button", name="Place the order").click()
+        visit.page.wait_for_url("**/done")
+        visit.page.evaluate("tugboat.flush()")
+        log = visit.log()
+        assert {one["answer"]["source"] for one in log["answers"]} == {"model"}
+        sent = {one["event"]["event_id"]: one["event"] for one in log["events"]}
+        landed = {
+            event_id: wait_for(lambda event_id=event_id: visit.landing.find(event_id), 30)
+            for event_id in sent
+        }
+        visit.page.locator(".walk > li[data-state=seen]").nth(5).wait_for()
+        assert visit.troubles == []
+    for event_id, event in sent.items():
+        assert landed[event_id].key.startswith("raw/")
+        assert event.items() <= landed[event_id].event.items()
+        assert landed[event_id].event["server"]["source"] == "events"
+    names = [event["event_name"] for event in sent.values()]
+    assert {"view_item", "recommendation_click", "add_to_cart", "begin_checkout", "purchase"} <= set(names)
+    assert names.count("page_view") == 4
+    (click,) = (event for event in sent.values() if event["event_name"] == "recommendation_click")
+    assert click["recommendation_id"] in {one["answer"]["request_id"] for one in log["answers"]}
+    assert len({event["session_id"] for event in sent.values()}) == 1
 
 
 def test_every_line_of_the_lambdas_logs_is_json_and_carries_an_id(stage: Stage, second_run: Run) -> None:

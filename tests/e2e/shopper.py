@@ -1,0 +1,97 @@
+"""A shopper in a real browser, in the demo shop, on the deployed stage."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from storefront.shop.landing import Landing
+from storefront.shop.pages import Api, Shelf
+from storefront.shop.server import Shop, make_server
+from tests.browser.conftest import ARGUMENTS, CHROMIUM
+from tests.e2e import aisles
+from tests.e2e.stage import EVENTS_BUCKET, KEYS, Stage
+
+SHOWN = "() => [...document.querySelector('tugboat-carousel').shadowRoot.querySelectorAll('a')].map((card) => card.dataset.id)"
+
+
+def shelf() -> Shelf:
+    """The shop that the stage's model was trained for, as the demo shop needs it."""
+    ids = [
+        aisles.shelved(aisle, style, place)
+        for aisle in range(aisles.AISLES)
+        for style in range(aisles.STYLES)
+        for place in range(aisles.PLACES)
+    ]
+    items = {
+        item_id: {
+            "item_id": item_id,
+            "item_name": f"Item {item_id}",
+            "item_category": item_id.rsplit("-", 1)[0].replace("-", "/"),
+            "item_brand": "Aisle",
+            "price": 10.0,
+        }
+        for item_id in ids
+    }
+    made = Shelf(items, {}, ids)
+    for item_id, item in items.items():
+        made.by_category.setdefault(str(item["item_category"]), []).append(item_id)
+    for category in made.by_category:
+        department, _, leaf = category.partition("/")
+        made.departments.setdefault(department, []).append(leaf)
+    return made
+
+
+class Shopper:
+    """A browser's page in the shop, and what went wrong in it."""
+
+    def __init__(self, page: Any, url: str, landing: Landing) -> None:
+        self.page, self.url, self.landing = page, url, landing
+        self.troubles: list[str] = []
+        page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        page.on(
+            "console",
+            lambda said: self.troubles.append(said.text) if said.type in ("error", "warning") else None,
+        )
+
+    def open(self, path: str) -> list[str]:
+        """Goes to a page; the ids in its carousel."""
+        self.page.goto(self.url + path)
+        return self.carousel()
+
+    def carousel(self) -> list[str]:
+        """The ids that the carousel shows, once it does."""
+        self.page.wait_for_selector("tugboat-carousel[state=shown]")
+        found: list[str] = self.page.evaluate(SHOWN)
+        return found
+
+    def choose(self, item_id: str) -> list[str]:
+        """Clicks a card; the ids in the carousel of the page that it leads to."""
+        self.page.locator(f"tugboat-carousel a[data-id='{item_id}']").click()
+        self.page.wait_for_url(f"**/p/{item_id}")
+        return self.carousel()
+
+    def log(self) -> dict[str, Any]:
+        """What the drawer knows: events with their fates, and answers with what they answered."""
+        found: dict[str, Any] = json.loads(self.page.evaluate("sessionStorage['shop.log']"))
+        return found
+
+
+@contextmanager
+def visiting(stage: Stage) -> Iterator[Shopper]:
+    """A shopper at the shop's door; Chromium and the shop go when the visit ends."""
+    from playwright.sync_api import sync_playwright
+
+    landing = Landing(stage.client("s3"), EVENTS_BUCKET)
+    server = make_server(Shop(shelf(), Api(stage.api_url, "demo", KEYS["demo"]), landing), 0)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+            page = browser.new_page(viewport={"width": 1280, "height": 800})
+            yield Shopper(page, f"http://127.0.0.1:{server.server_port}", landing)
+            browser.close()
+    finally:
+        server.shutdown()
+        server.server_close()
