@@ -131,16 +131,14 @@ def _collect(
     lines: list[bytes] = []
     refused: list[tuple[Refusal, Any]] = []
     shops = frozenset({shop})
+    request = {"source": source, **origin._asdict(), "request_id": request_id}
     for index, event in enumerate(events):
         try:
             kept = accept(event, shops, timing)
-            event_time_ms = kept.pop("event_time_ms")
             kept["server"] = {
                 "received_at_ms": timing.received_at_ms,
-                "event_time_ms": event_time_ms,
-                "source": source,
-                **origin._asdict(),
-                "request_id": request_id,
+                "event_time_ms": kept.pop("event_time_ms"),
+                **request,
             }
             lines.append(line(kept))
         except RequestRefused as refusal:

@@ -5,6 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from functions.collect.validator import validate
+from functions.collect.violation import SchemaViolation
 from functions.errors import Reason, RequestRefused
 
 EVENT_MAX_BYTES = 16_384
@@ -47,20 +49,17 @@ def accept(event: Any, shops: frozenset[str], timing: Timing) -> dict[str, Any]:
     Raises:
         RequestRefused: with the reason and a sentence that names the field.
     """
-    from functions.collect.validator import validate
-    from functions.collect.violation import SchemaViolation
-
     if not isinstance(event, dict):
         raise RequestRefused(
             Reason.EVENT_NOT_AN_OBJECT, f"an event is a JSON object, this is {type(event).__name__}"
         )
     event_fields, item_fields, required = _kept_fields()
-    missing = sorted(required - event.keys())
-    if missing:
-        raise RequestRefused(Reason.FIELD_MISSING, f"missing: {', '.join(missing)}")
     try:
         validate(event)  # type: ignore[no-untyped-call]
     except SchemaViolation as violation:
+        missing = sorted(required - event.keys())
+        if missing:
+            raise RequestRefused(Reason.FIELD_MISSING, f"missing: {', '.join(missing)}") from None
         raise RequestRefused(violation.reason, str(violation)[:300]) from None
     if event["shop_id"] not in shops:
         raise RequestRefused(
@@ -86,6 +85,9 @@ def accept(event: Any, shops: frozenset[str], timing: Timing) -> dict[str, Any]:
     return kept
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def _without_nul(value: Any) -> Any:
     """`value` without the character NUL, which JSON allows and warehouses refuse."""
     if isinstance(value, str):
@@ -104,7 +106,9 @@ def line(event: dict[str, Any]) -> bytes:
         RequestRefused: the event is larger than `EVENT_MAX_BYTES`, or its text is no valid Unicode, or a number is none.
     """
     try:
-        text = json.dumps(_without_nul(event), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = _ENCODER.encode(event)
+        if "\\u0000" in text:  # NUL, or a backslash followed by u0000
+            text = _ENCODER.encode(_without_nul(event))
     except ValueError:
         raise RequestRefused(Reason.FIELD_INVALID, "a number is NaN or infinite, which is no JSON") from None
     try:

@@ -21,136 +21,113 @@ def validate_https___tugboat_example_schemas_event_1(data, custom_formats={}, na
         data__missing_keys = set(['schema_version', 'event_id', 'event_name', 'shop_id', 'client_id', 'session_id', 'client_time_ms']) - data.keys()
         if data__missing_keys:
             raise SchemaViolation("" + (name_prefix or "data") + " must contain ")
-        data_keys = set(data.keys())
+        data_keys = data.keys()
         if "schema_version" in data_keys:
-            data_keys.remove("schema_version")
             data__schemaversion = data["schema_version"]
             if not isinstance(data__schemaversion, (int)) and not (isinstance(data__schemaversion, float) and data__schemaversion.is_integer()) or isinstance(data__schemaversion, bool):
-                raise SchemaViolation("" + (name_prefix or "data") + ".schema_version must be integer")
+                raise SchemaViolation("" + "data.schema_version must be integer")
             if not (isinstance(data__schemaversion, (int, float)) and not isinstance(data__schemaversion, bool) and data__schemaversion == 1):
-                raise SchemaViolation("" + (name_prefix or "data") + ".schema_version must be one of [1]")
+                raise SchemaViolation("" + "data.schema_version must be one of [1]")
         if "event_id" in data_keys:
-            data_keys.remove("event_id")
             data__eventid = data["event_id"]
-            validate_https___tugboat_example_schemas_event_1__definitions_id(data__eventid, custom_formats, (name_prefix or "data") + ".event_id")
+            validate_https___tugboat_example_schemas_event_1__definitions_id(data__eventid, custom_formats, "data.event_id")
         if "event_name" in data_keys:
-            data_keys.remove("event_name")
             data__eventname = data["event_name"]
             if not isinstance(data__eventname, (str)):
-                raise SchemaViolation("" + (name_prefix or "data") + ".event_name must be string")
+                raise SchemaViolation("" + "data.event_name must be string")
             if not (isinstance(data__eventname, str) and data__eventname == 'page_view' or isinstance(data__eventname, str) and data__eventname == 'view_item' or isinstance(data__eventname, str) and data__eventname == 'view_item_list' or isinstance(data__eventname, str) and data__eventname == 'select_item' or isinstance(data__eventname, str) and data__eventname == 'search' or isinstance(data__eventname, str) and data__eventname == 'add_to_cart' or isinstance(data__eventname, str) and data__eventname == 'remove_from_cart' or isinstance(data__eventname, str) and data__eventname == 'begin_checkout' or isinstance(data__eventname, str) and data__eventname == 'purchase' or isinstance(data__eventname, str) and data__eventname == 'refund' or isinstance(data__eventname, str) and data__eventname == 'recommendation_impression' or isinstance(data__eventname, str) and data__eventname == 'recommendation_click'):
-                raise SchemaViolation("" + (name_prefix or "data") + ".event_name must be one of ['page_view', 'view_item', 'view_item_list', 'select_item', 'search', 'add_to_cart', 'remove_from_cart', 'begin_checkout', 'purchase', 'refund', 'recommendation_impression', 'recommendation_click']")
+                raise SchemaViolation("" + "data.event_name must be one of ['page_view', 'view_item', 'view_item_list', 'select_item', 'search', 'add_to_cart', 'remove_from_cart', 'begin_checkout', 'purchase', 'refund', 'recommendation_impression', 'recommendation_click']")
         if "shop_id" in data_keys:
-            data_keys.remove("shop_id")
             data__shopid = data["shop_id"]
-            validate_https___tugboat_example_schemas_event_1__definitions_id(data__shopid, custom_formats, (name_prefix or "data") + ".shop_id")
+            validate_https___tugboat_example_schemas_event_1__definitions_id(data__shopid, custom_formats, "data.shop_id")
         if "client_id" in data_keys:
-            data_keys.remove("client_id")
             data__clientid = data["client_id"]
-            validate_https___tugboat_example_schemas_event_1__definitions_id(data__clientid, custom_formats, (name_prefix or "data") + ".client_id")
+            validate_https___tugboat_example_schemas_event_1__definitions_id(data__clientid, custom_formats, "data.client_id")
         if "session_id" in data_keys:
-            data_keys.remove("session_id")
             data__sessionid = data["session_id"]
-            validate_https___tugboat_example_schemas_event_1__definitions_id(data__sessionid, custom_formats, (name_prefix or "data") + ".session_id")
+            validate_https___tugboat_example_schemas_event_1__definitions_id(data__sessionid, custom_formats, "data.session_id")
         if "client_time_ms" in data_keys:
-            data_keys.remove("client_time_ms")
             data__clienttimems = data["client_time_ms"]
             if not isinstance(data__clienttimems, (int)) and not (isinstance(data__clienttimems, float) and data__clienttimems.is_integer()) or isinstance(data__clienttimems, bool):
-                raise SchemaViolation("" + (name_prefix or "data") + ".client_time_ms must be integer")
+                raise SchemaViolation("" + "data.client_time_ms must be integer")
             if isinstance(data__clienttimems, (int, float)) and not isinstance(data__clienttimems, bool):
                 if data__clienttimems < 946684800000:
-                    raise SchemaViolation("" + (name_prefix or "data") + ".client_time_ms must be bigger than or equal to 946684800000")
+                    raise SchemaViolation("" + "data.client_time_ms must be bigger than or equal to 946684800000")
                 if data__clienttimems > 4102444800000:
-                    raise SchemaViolation("" + (name_prefix or "data") + ".client_time_ms must be smaller than or equal to 4102444800000")
+                    raise SchemaViolation("" + "data.client_time_ms must be smaller than or equal to 4102444800000")
         if "items" in data_keys:
-            data_keys.remove("items")
             data__items = data["items"]
             if not isinstance(data__items, (list, tuple)):
-                raise SchemaViolation("" + (name_prefix or "data") + ".items must be array")
+                raise SchemaViolation("" + "data.items must be array")
             data__items_is_list = isinstance(data__items, (list, tuple))
             if data__items_is_list:
                 data__items_len = len(data__items)
                 if data__items_len > 200:
-                    raise SchemaViolation("" + (name_prefix or "data") + ".items must contain less than or equal to 200 items")
+                    raise SchemaViolation("" + "data.items must contain less than or equal to 200 items")
                 for data__items_x, data__items_item in enumerate(data__items):
                     if not isinstance(data__items_item, (dict)):
-                        raise SchemaViolation("" + (name_prefix or "data") + ".items[{data__items_x}]".format(**locals()) + " must be object")
+                        raise SchemaViolation("" + f"data.items[{data__items_x}]" + " must be object")
                     data__items_item_is_dict = isinstance(data__items_item, dict)
                     if data__items_item_is_dict:
                         data__items_item__missing_keys = set(['item_id']) - data__items_item.keys()
                         if data__items_item__missing_keys:
-                            raise SchemaViolation("" + (name_prefix or "data") + ".items[{data__items_x}]".format(**locals()) + " must contain ")
-                        data__items_item_keys = set(data__items_item.keys())
+                            raise SchemaViolation("" + f"data.items[{data__items_x}]" + " must contain ")
+                        data__items_item_keys = data__items_item.keys()
                         if "item_id" in data__items_item_keys:
-                            data__items_item_keys.remove("item_id")
                             data__items_item__itemid = data__items_item["item_id"]
-                            validate_https___tugboat_example_schemas_event_1__definitions_id(data__items_item__itemid, custom_formats, (name_prefix or "data") + ".items[{data__items_x}].item_id".format(**locals()))
+                            validate_https___tugboat_example_schemas_event_1__definitions_id(data__items_item__itemid, custom_formats, f"data.items[{data__items_x}].item_id")
                         if "item_name" in data__items_item_keys:
-                            data__items_item_keys.remove("item_name")
                             data__items_item__itemname = data__items_item["item_name"]
-                            validate_https___tugboat_example_schemas_event_1__definitions_text(data__items_item__itemname, custom_formats, (name_prefix or "data") + ".items[{data__items_x}].item_name".format(**locals()))
+                            validate_https___tugboat_example_schemas_event_1__definitions_text(data__items_item__itemname, custom_formats, f"data.items[{data__items_x}].item_name")
                         if "item_category" in data__items_item_keys:
-                            data__items_item_keys.remove("item_category")
                             data__items_item__itemcategory = data__items_item["item_category"]
-                            validate_https___tugboat_example_schemas_event_1__definitions_text(data__items_item__itemcategory, custom_formats, (name_prefix or "data") + ".items[{data__items_x}].item_category".format(**locals()))
+                            validate_https___tugboat_example_schemas_event_1__definitions_text(data__items_item__itemcategory, custom_formats, f"data.items[{data__items_x}].item_category")
                         if "item_brand" in data__items_item_keys:
-                            data__items_item_keys.remove("item_brand")
                             data__items_item__itembrand = data__items_item["item_brand"]
-                            validate_https___tugboat_example_schemas_event_1__definitions_text(data__items_item__itembrand, custom_formats, (name_prefix or "data") + ".items[{data__items_x}].item_brand".format(**locals()))
+                            validate_https___tugboat_example_schemas_event_1__definitions_text(data__items_item__itembrand, custom_formats, f"data.items[{data__items_x}].item_brand")
                         if "price" in data__items_item_keys:
-                            data__items_item_keys.remove("price")
                             data__items_item__price = data__items_item["price"]
-                            validate_https___tugboat_example_schemas_event_1__definitions_amount(data__items_item__price, custom_formats, (name_prefix or "data") + ".items[{data__items_x}].price".format(**locals()))
+                            validate_https___tugboat_example_schemas_event_1__definitions_amount(data__items_item__price, custom_formats, f"data.items[{data__items_x}].price")
                         if "quantity" in data__items_item_keys:
-                            data__items_item_keys.remove("quantity")
                             data__items_item__quantity = data__items_item["quantity"]
                             if not isinstance(data__items_item__quantity, (int)) and not (isinstance(data__items_item__quantity, float) and data__items_item__quantity.is_integer()) or isinstance(data__items_item__quantity, bool):
-                                raise SchemaViolation("" + (name_prefix or "data") + ".items[{data__items_x}].quantity".format(**locals()) + " must be integer")
+                                raise SchemaViolation("" + f"data.items[{data__items_x}].quantity" + " must be integer")
                             if isinstance(data__items_item__quantity, (int, float)) and not isinstance(data__items_item__quantity, bool):
                                 if data__items_item__quantity < 0:
-                                    raise SchemaViolation("" + (name_prefix or "data") + ".items[{data__items_x}].quantity".format(**locals()) + " must be bigger than or equal to 0")
+                                    raise SchemaViolation("" + f"data.items[{data__items_x}].quantity" + " must be bigger than or equal to 0")
                                 if data__items_item__quantity > 1000000:
-                                    raise SchemaViolation("" + (name_prefix or "data") + ".items[{data__items_x}].quantity".format(**locals()) + " must be smaller than or equal to 1000000")
+                                    raise SchemaViolation("" + f"data.items[{data__items_x}].quantity" + " must be smaller than or equal to 1000000")
         if "page_location" in data_keys:
-            data_keys.remove("page_location")
             data__pagelocation = data["page_location"]
-            validate_https___tugboat_example_schemas_event_1__definitions_address(data__pagelocation, custom_formats, (name_prefix or "data") + ".page_location")
+            validate_https___tugboat_example_schemas_event_1__definitions_address(data__pagelocation, custom_formats, "data.page_location")
         if "page_referrer" in data_keys:
-            data_keys.remove("page_referrer")
             data__pagereferrer = data["page_referrer"]
-            validate_https___tugboat_example_schemas_event_1__definitions_address(data__pagereferrer, custom_formats, (name_prefix or "data") + ".page_referrer")
+            validate_https___tugboat_example_schemas_event_1__definitions_address(data__pagereferrer, custom_formats, "data.page_referrer")
         if "search_term" in data_keys:
-            data_keys.remove("search_term")
             data__searchterm = data["search_term"]
-            validate_https___tugboat_example_schemas_event_1__definitions_text(data__searchterm, custom_formats, (name_prefix or "data") + ".search_term")
+            validate_https___tugboat_example_schemas_event_1__definitions_text(data__searchterm, custom_formats, "data.search_term")
         if "item_list_id" in data_keys:
-            data_keys.remove("item_list_id")
             data__itemlistid = data["item_list_id"]
-            validate_https___tugboat_example_schemas_event_1__definitions_id(data__itemlistid, custom_formats, (name_prefix or "data") + ".item_list_id")
+            validate_https___tugboat_example_schemas_event_1__definitions_id(data__itemlistid, custom_formats, "data.item_list_id")
         if "transaction_id" in data_keys:
-            data_keys.remove("transaction_id")
             data__transactionid = data["transaction_id"]
-            validate_https___tugboat_example_schemas_event_1__definitions_id(data__transactionid, custom_formats, (name_prefix or "data") + ".transaction_id")
+            validate_https___tugboat_example_schemas_event_1__definitions_id(data__transactionid, custom_formats, "data.transaction_id")
         if "value" in data_keys:
-            data_keys.remove("value")
             data__value = data["value"]
-            validate_https___tugboat_example_schemas_event_1__definitions_amount(data__value, custom_formats, (name_prefix or "data") + ".value")
+            validate_https___tugboat_example_schemas_event_1__definitions_amount(data__value, custom_formats, "data.value")
         if "currency" in data_keys:
-            data_keys.remove("currency")
             data__currency = data["currency"]
             if not isinstance(data__currency, (str)):
-                raise SchemaViolation("" + (name_prefix or "data") + ".currency must be string")
+                raise SchemaViolation("" + "data.currency must be string")
             if isinstance(data__currency, str):
                 if not REGEX_PATTERNS['^[A-Z]{3}$'].search(data__currency):
-                    raise SchemaViolation("" + (name_prefix or "data") + ".currency must match pattern ^[A-Z]{3}$")
+                    raise SchemaViolation("" + "data.currency must match pattern ^[A-Z]{3}$")
         if "user_id" in data_keys:
-            data_keys.remove("user_id")
             data__userid = data["user_id"]
-            validate_https___tugboat_example_schemas_event_1__definitions_id(data__userid, custom_formats, (name_prefix or "data") + ".user_id")
+            validate_https___tugboat_example_schemas_event_1__definitions_id(data__userid, custom_formats, "data.user_id")
         if "recommendation_id" in data_keys:
-            data_keys.remove("recommendation_id")
             data__recommendationid = data["recommendation_id"]
-            validate_https___tugboat_example_schemas_event_1__definitions_id(data__recommendationid, custom_formats, (name_prefix or "data") + ".recommendation_id")
+            validate_https___tugboat_example_schemas_event_1__definitions_id(data__recommendationid, custom_formats, "data.recommendation_id")
     return data
 
 def validate_https___tugboat_example_schemas_event_1__definitions_address(data, custom_formats={}, name_prefix=None):

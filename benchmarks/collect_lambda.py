@@ -1,0 +1,81 @@
+"""Inside the Lambda-like process of benchmarks.collect: `collect_lambda.py cold|warm HANDLER`.
+
+Runs under the bare Lambda runtime with the deployed bundle as its only code, so it imports nothing of this repository.
+Reads proxy events as JSON from stdin and prints one JSON object.
+"""
+
+import io
+import json
+import sys
+import time
+from contextlib import redirect_stdout
+from statistics import median
+
+from awslambdaric import bootstrap
+
+REPEATS = {"gif": 300, "1": 300, "25": 200, "500": 60}
+
+
+class Context:
+    """What handlers read of an invocation."""
+
+    aws_request_id = "00000000-0000-0000-0000-000000000000"
+
+
+class TakesAll:
+    """Firehose without its network: acknowledges every record."""
+
+    def put_record_batch(self, DeliveryStreamName, Records):
+        return {"FailedPutCount": 0, "RequestResponses": [{"RecordId": "r"} for _ in Records]}
+
+
+def cold(handler_name, event):
+    """Milliseconds of importing the handler, then of its first event through the real clients."""
+    started_s, started_cpu_s = time.perf_counter(), time.process_time()
+    handler = bootstrap._get_handler(handler_name)
+    imported_s, imported_cpu_s = time.perf_counter(), time.process_time()
+    modules = len(sys.modules)
+    with redirect_stdout(io.StringIO()):
+        answer = handler(event, Context()) if event else {"statusCode": 200}
+    ended_s, ended_cpu_s = time.perf_counter(), time.process_time()
+    assert answer["statusCode"] == 200, answer
+    return {
+        "import_ms": (imported_s - started_s) * 1000,
+        "import_cpu_ms": (imported_cpu_s - started_cpu_s) * 1000,
+        "first_event_ms": (ended_s - imported_s) * 1000,
+        "first_event_cpu_ms": (ended_cpu_s - imported_cpu_s) * 1000,
+        "modules": modules,
+    }
+
+
+def warm(handler_name, events):
+    """Median milliseconds of processor time of each event, without what Firehose would take."""
+    handler = bootstrap._get_handler(handler_name)
+    import app
+
+    app.client = lambda service: TakesAll()
+    figures = {}
+    with redirect_stdout(io.StringIO()):
+        for name, event in events.items():
+            times_ms = []
+            for _ in range(REPEATS[name]):
+                started_s = time.process_time()
+                answer = handler(event, Context())
+                times_ms.append((time.process_time() - started_s) * 1000)
+                assert answer["statusCode"] == 200, answer
+            figures[name] = median(times_ms)
+    batch = json.loads(events["500"]["body"])
+    times_ms = []
+    for _ in range(REPEATS["500"]):
+        started_s = time.process_time()
+        for event in json.loads(events["500"]["body"])["events"]:
+            json.dumps(event)
+        times_ms.append((time.process_time() - started_s) * 1000)
+    figures["json_us_per_event"] = median(times_ms) * 1000 / len(batch["events"])
+    return figures
+
+
+if __name__ == "__main__":
+    _, kind, name = sys.argv
+    given = json.load(sys.stdin)
+    print(json.dumps(cold(name, given) if kind == "cold" else warm(name, given)))

@@ -1,0 +1,94 @@
+"""What a cold start of the API's Lambda imports: counts, where benchmarks.collect measures time."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.aws.proxy_event import Request, build_event
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CODE = """
+import json, sys
+before = set(sys.modules)
+import app
+imported = set(sys.modules) - before
+
+class TakesAll:
+    def put_record_batch(self, DeliveryStreamName, Records):
+        return {"FailedPutCount": 0}
+
+app.client = lambda service: TakesAll()
+answer = app.app(json.loads(sys.argv[1]), None)
+print(json.dumps([sorted(imported), sorted(set(sys.modules) - before), answer["body"]]))
+"""
+# Each is for other Lambdas, for training, or for a later moment.
+NEVER = {
+    "agate",
+    "awswrangler",
+    "dbt",
+    "fastjsonschema",
+    "jsonschema",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "snowflake",
+    "torch",
+}
+NOT_WITH_THE_HANDLER = {"aws_xray_sdk", "boto3", "botocore", "crawleruseragents", "urllib3"}
+
+
+@pytest.fixture(scope="module")
+def modules() -> tuple[set[str], set[str]]:
+    """Modules that importing app.py loads, and those loaded after its first batch of events."""
+    body = json.dumps({"shop_id": "demo"}).encode()
+    request = Request("POST", "/events", "", [("Content-Type", "application/json")], body, "203.0.113.9")
+    event = build_event(
+        request,
+        api_id="test",
+        stage="api",
+        resource="/events",
+        path="/events",
+        path_parameters={},
+        binary_types=[],
+        trace="Root=1",
+    )
+    config = json.loads((REPOSITORY / ".chalice" / "config.json").read_text())["stages"]["local"]
+    settings: dict[str, Any] = config["lambda_functions"]["api_handler"]["environment_variables"]
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, json.dumps(event)],
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"], **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    imported, used, answer = json.loads(done.stdout.splitlines()[-1])
+    assert json.loads(answer)["accepted"] == 0
+    return set(imported), set(used)
+
+
+def packages(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
+
+
+def test_importing_the_handler_loads_our_routes_and_chalice_and_nothing_else(
+    modules: tuple[set[str], set[str]],
+) -> None:
+    imported, _ = modules
+    assert packages(imported) & (NEVER | NOT_WITH_THE_HANDLER) == set()
+    # Steps are imported by the request that needs them; origin is what every route tells of a caller.
+    steps = {name for name in imported if name.startswith("functions.") and name.count(".") > 1}
+    assert steps == {"functions.collect.origin"}
+
+
+def test_taking_events_loads_nothing_of_the_pipeline(modules: tuple[set[str], set[str]]) -> None:
+    _, used = modules
+    assert packages(used) & NEVER == set()
+    steps = {name.split(".")[1] for name in used if name.startswith("functions.") and name.count(".") > 1}
+    assert steps == {"collect"}
