@@ -7,6 +7,8 @@ import argparse
 import hashlib
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -173,8 +175,16 @@ def run_chalice(arguments: list[str], stage: Stage, say: Callable[[str], None]) 
         "--stage",
         stage.name,
     ]
+    # Chalice zips all that lies in the vendored folders: bytecode of this machine would make every zip another.
+    for cache in [*REPOSITORY.glob("functions/**/__pycache__"), *REPOSITORY.glob("sql/**/__pycache__")]:
+        shutil.rmtree(cache, ignore_errors=True)
     process = subprocess.Popen(
-        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     lines = []
     assert process.stdout is not None

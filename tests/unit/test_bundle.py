@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from statemachine import chalice_config, layers
+from tests import deployment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # All of this is heavy, and only layers and SageMaker's containers have it.
@@ -33,8 +34,9 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "local",
             str(folder),
         ],
-        cwd=REPOSITORY,
-        env={**environment, "AWS_DEFAULT_REGION": "us-east-1"},
+        # A copy, without the bytecode that other tests leave in the repository: Chalice would zip it.
+        cwd=deployment.copy_repository(tmp_path_factory.mktemp("repository")),
+        env={**environment, "AWS_DEFAULT_REGION": "us-east-1", "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
