@@ -12,6 +12,10 @@ from functions.settings import collect_settings, publish_settings, recommend_set
 app = Chalice(app_name="tugboat")
 # Every body is text, the pixel too: docs/decisions/0006-pixel-as-text.md.
 app.api.binary_types = []
+# A body says by itself what it is, and a GET has none: by default Chalice answers any other type than JSON with 415, a mail's
+# pixel too, and what was sent would be lost. sendBeacon posts text/plain: another type would cost a preflight that a closing
+# page has no time for.
+ANY_TYPE: list[str] = []
 cors = CORSConfig(
     allow_origin="*", allow_headers=["Content-Type"], expose_headers=["Retry-After"], max_age=86_400
 )
@@ -29,7 +33,7 @@ def log_with_ids(event: Any, get_response: Any) -> Any:
 Event = Any
 
 
-@app.route("/pixel.gif", methods=["GET"])
+@app.route("/pixel.gif", methods=["GET"], content_types=ANY_TYPE)
 def pixel() -> Response:
     """One event in the query string, for mails and pages without scripts."""
     from functions.collect.handlers import take_pixel
@@ -37,8 +41,7 @@ def pixel() -> Response:
     return take_pixel(identify(app.current_request), collect_settings(), client("firehose"), client("s3"))
 
 
-# sendBeacon posts text/plain: any other type would cost a preflight that a closing page has no time for.
-@app.route("/events", methods=["POST"], content_types=["application/json", "text/plain"], cors=cors)
+@app.route("/events", methods=["POST"], content_types=ANY_TYPE, cors=cors)
 def events() -> Response:
     """A batch of 1 to 500 events."""
     from functions.collect.handlers import take_batch
@@ -46,7 +49,7 @@ def events() -> Response:
     return take_batch(identify(app.current_request), collect_settings(), client("firehose"), client("s3"))
 
 
-@app.route("/tugboat.js", methods=["GET"])
+@app.route("/tugboat.js", methods=["GET"], content_types=ANY_TYPE)
 def sdk() -> Response:
     """The JavaScript SDK of a storefront."""
     from functions.storefront import serve_script
@@ -54,7 +57,7 @@ def sdk() -> Response:
     return serve_script("tugboat.js", app.current_request.headers.get("if-none-match"))
 
 
-@app.route("/tugboat-carousel.js", methods=["GET"])
+@app.route("/tugboat-carousel.js", methods=["GET"], content_types=ANY_TYPE)
 def carousel() -> Response:
     """The carousel of a storefront, for pages that show one."""
     from functions.storefront import serve_script
@@ -62,7 +65,7 @@ def carousel() -> Response:
     return serve_script("tugboat-carousel.js", app.current_request.headers.get("if-none-match"))
 
 
-@app.route("/recommend", methods=["GET"], cors=cors)
+@app.route("/recommend", methods=["GET"], content_types=ANY_TYPE, cors=cors)
 def recommend() -> Response:
     """A carousel for a session's items."""
     from functions.recommend.handlers import recommend_by_query
@@ -72,7 +75,7 @@ def recommend() -> Response:
     return recommend_by_query(identify(app.current_request), settings, endpoint, client("s3"))
 
 
-@app.route("/recommend", methods=["POST"], cors=cors)
+@app.route("/recommend", methods=["POST"], content_types=ANY_TYPE, cors=cors)
 def recommend_post() -> Response:
     """The same for long sessions and ids that hold a comma."""
     from functions.recommend.handlers import recommend_by_body

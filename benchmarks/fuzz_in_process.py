@@ -1,0 +1,91 @@
+"""app.py behind API Gateway's translation of requests and answers, in this process, over services that behave."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from benchmarks.fuzz import Answered, Failed, Stored
+from functions.names import FALLBACK_KEY
+from local.aws.proxy_event import MalformedProxyResponse, Request, build_event, build_response
+from tests.fakes import FakeEndpoint, FakeFirehose, FakeS3, client_error
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+FALLBACK = {"popular": [f"p{n}" for n in range(200)], "related": {"i1": ["r1", "r2"]}, "model_version": "m1"}
+
+
+class Door:
+    """The collector and the recommender of the stage local."""
+
+    def __init__(self) -> None:
+        config = json.loads((REPOSITORY / ".chalice" / "config.json").read_text())["stages"]["local"]
+        self._variables = config["lambda_functions"]["api_handler"]["environment_variables"]
+        self._firehose, self._s3 = FakeFirehose(), FakeS3()
+        self._s3.objects[self._variables["TUGBOAT_MODELS_BUCKET"], FALLBACK_KEY] = json.dumps(
+            FALLBACK
+        ).encode()
+        self._endpoint = FakeEndpoint(self._recommend)
+        with self._in_place():
+            import app
+
+            self._app = app.app
+
+    def ask(self, request: Request) -> Answered:
+        """The answer to a request.
+
+        Raises:
+            Failed: API Gateway would not take what the Lambda answered.
+        """
+        event = build_event(
+            request,
+            api_id="fuzz",
+            stage="api",
+            resource=request.path,
+            path=request.path,
+            path_parameters={},
+            binary_types=self._app.api.binary_types,
+            trace="Root=1-5e272390-8c398be037738dc042009320",
+        )
+        event = json.loads(json.dumps(event))
+        with self._in_place():
+            answer = self._app(event, None)
+        self._endpoint.questions.clear()
+        try:
+            response = build_response(
+                json.dumps(answer).encode(), request.header("Accept"), self._app.api.binary_types
+            )
+        except (MalformedProxyResponse, ValueError, TypeError) as error:
+            raise Failed(f"502: {error}") from None
+        return Answered(response, event["requestContext"]["requestId"])
+
+    def take_stored(self, request_id: str) -> Stored:
+        """What the last request left in the streams."""
+        accepted = self._firehose.lines(self._variables["TUGBOAT_EVENTS_STREAM"])
+        refused = self._firehose.lines(self._variables["TUGBOAT_REJECTED_STREAM"])
+        self._firehose.streams.clear()
+        ids = {line["server"]["request_id"] for line in accepted} | {line["request_id"] for line in refused}
+        if not ids <= {request_id}:
+            raise Failed(f"lines of other requests: {ids - {request_id}}")
+        if not all(isinstance(line["payload"], str) for line in refused):
+            raise Failed("a refusal without its payload")
+        return Stored(len(accepted), tuple(sorted(line["reason"] for line in refused)))
+
+    @contextmanager
+    def _in_place(self) -> Iterator[None]:
+        import app
+
+        with (
+            mock.patch.dict(os.environ, self._variables),
+            mock.patch.object(app, "client", {"firehose": self._firehose, "s3": self._s3}.__getitem__),
+            mock.patch.object(app, "time_boxed_client", mock.Mock(return_value=self._endpoint)),
+        ):
+            yield
+
+    @staticmethod
+    def _recommend(question: dict[str, Any]) -> dict[str, Any]:
+        if len(question["items"]) % 3 == 2:
+            raise client_error("ModelError")
+        return {"items": [{"item_id": "m1", "score": 1.0}], "reason": "as asked", "model_version": "m1"}
