@@ -62,11 +62,11 @@ def event(number: int, now_ms: int) -> dict[str, Any]:
 def proxy_events() -> dict[str, dict[str, Any]]:
     """Requests of the SDK and of a mail, as API Gateway hands them to the Lambda."""
     now_ms = time.time_ns() // 1_000_000
-    query = "shop_id=demo&client_id=c-7d21&event_name=view_item&item_id=boot-7"
+    query = "key=local-demo&shop_id=demo&client_id=c-7d21&event_name=view_item&item_id=boot-7"
     events = {"gif": _proxy_event("GET", "/pixel.gif", query, b"")}
     for size in BATCHES:
         body = {"sent_at_ms": now_ms, "events": [event(number, now_ms) for number in range(size)]}
-        events[str(size)] = _proxy_event("POST", "/events", "", json.dumps(body).encode())
+        events[str(size)] = _proxy_event("POST", "/events", "key=local-demo", json.dumps(body).encode())
     return events
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from benchmarks.fuzz import Answered, Failed, Stored
+from benchmarks.fuzz_checks import Answered, Failed, Stored
 from functions.names import FALLBACK_KEY
 from local.aws.proxy_event import MalformedProxyResponse, Request, build_event, build_response
 from tests.fakes import FakeEndpoint, FakeFirehose, FakeS3, client_error

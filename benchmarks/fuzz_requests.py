@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from local.aws.proxy_event import Request
+from statemachine.stages import read_stage
 
 Headers = list[tuple[str, str]]
 
@@ -152,8 +153,9 @@ FIELDS = [
 class Maker:
     """The requests to one endpoint. The same seed and number give the same request, whatever was made before."""
 
-    def __init__(self, endpoint: str, seed: int, shop: str = "demo") -> None:
-        self.endpoint, self._seed, self._shop = endpoint, seed, shop
+    def __init__(self, endpoint: str, seed: int) -> None:
+        self.endpoint, self._seed = endpoint, seed
+        self._shop, (self._key, *_) = next(iter(read_stage("local").shops.items()))
         self._make: Callable[[random.Random], Request] = {
             "GET /pixel.gif": self._pixel,
             "POST /events": self._events,
@@ -173,7 +175,7 @@ class Maker:
         flat = {**event, **item}
         for name in dice.sample(sorted(flat), dice.randrange(4)):
             flat.pop(name)
-        pairs = list(flat.items())
+        pairs = [*flat.items(), *self.keys(dice)]
         for _ in range(dice.choice([0, 0, 1, 2, 4])):
             pairs.insert(dice.randrange(len(pairs) + 1), (dice.choice(FIELDS), self.odd_value(dice)))
         return self._built("GET", "/pixel.gif", dice, query=self.query(dice, pairs))
@@ -195,7 +197,8 @@ class Maker:
         elif chance < 0.272:
             envelope["events"] = events * 501
         kind = dice.choice(["application/json", "text/plain;charset=UTF-8"])
-        return self._built("POST", "/events", dice, body=self.body(dice, envelope), kind=kind)
+        query = self.query(dice, self.keys(dice))
+        return self._built("POST", "/events", dice, query=query, body=self.body(dice, envelope), kind=kind)
 
     def _recommend_by_query(self, dice: random.Random) -> Request:
         pairs: list[tuple[str, Any]] = [("items", "i1,i2"), ("k", dice.randrange(1, 101)), ("exclude", "i3")]
@@ -222,6 +225,16 @@ class Maker:
             ("Access-Control-Request-Headers", dice.choice(["content-type", "x-a,x-b", "," * 40])),
         ]
         return self._built("OPTIONS", self.endpoint.split()[1], dice, headers=headers)
+
+    def keys(self, dice: random.Random) -> list[tuple[str, Any]]:
+        """The shop's key, mostly once and right."""
+        chance = dice.random()
+        if chance < 0.95:
+            return [("key", self._key)]
+        wrong = ("key", self.odd_value(dice))
+        return dice.choice(
+            [[], [wrong], [wrong, ("key", self._key)], [("key", self._key), wrong], [("KEY", self._key)]]
+        )
 
     def event(self, dice: random.Random) -> dict[str, Any]:
         """An event as it should be."""

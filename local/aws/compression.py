@@ -27,7 +27,7 @@ class TooLarge(ValueError):
 def decompress(request: Request, max_bytes: int) -> Request:
     """The request as its integration sees it."""
     coding = (request.header("Content-Encoding") or "identity").strip().lower()
-    if coding == "identity":
+    if coding == "identity" or not request.body:
         return request
     if coding not in _WINDOWS:
         raise UnsupportedCoding(coding)

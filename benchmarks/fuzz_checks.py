@@ -1,0 +1,131 @@
+"""What every answer must hold, and what it says was stored."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from functions.collect.collector import GIF
+from functions.errors import Reason
+from local.aws.proxy_event import Request, Response
+
+STATUSES = {
+    "GET /pixel.gif": {200},
+    "POST /events": {200, 400, 403, 413},
+    "GET /recommend": {200, 400},
+    "POST /recommend": {200, 400, 413},
+    "GET /tugboat.js": {200, 304},
+    "OPTIONS /events": {200},
+    "OPTIONS /recommend": {200},
+}
+EXAMPLES = 5
+
+
+class Answered(NamedTuple):
+    """A response and the id that API Gateway gave its request."""
+
+    response: Response
+    request_id: str
+
+
+class Stored(NamedTuple):
+    """What is to be found of a request: accepted events, and reasons of what was refused."""
+
+    accepted: int
+    refused: tuple[str, ...]
+
+
+class Failed(Exception):
+    """An answer that no request may get."""
+
+
+def expected(endpoint: str, response: Response) -> Stored:
+    """What the answer says was stored.
+
+    Raises:
+        Failed: the answer breaks what every answer of this endpoint must hold.
+    """
+    if response.status not in STATUSES[endpoint]:
+        raise Failed(f"status {response.status}: {response.body[:200]!r}")
+    headers = {name.lower(): value for name, value in response.headers}
+    if endpoint == "GET /pixel.gif":
+        if response.body != GIF.encode() or headers["content-type"] != "image/gif":
+            raise Failed(f"no GIF: {headers['content-type']} {response.body[:200]!r}")
+        reason = headers.get("x-tugboat-refused")
+        return Stored(0, kept([reason])) if reason else Stored(1, ())
+    if endpoint.startswith("OPTIONS"):
+        if headers.get("access-control-allow-origin") != "*":
+            raise Failed(f"a preflight without its headers: {headers}")
+        return Stored(0, ())
+    if endpoint == "GET /tugboat.js":
+        if response.status == 200 and not headers["content-type"].startswith("text/javascript"):
+            raise Failed(f"no script: {headers['content-type']}")
+        return Stored(0, ())
+    if headers.get("access-control-allow-origin") != "*":
+        raise Failed("a page may not read the answer")
+    try:
+        body = json.loads(response.body, parse_constant=_no_constant)
+        return _told(endpoint, response.status, body)
+    except (ValueError, KeyError, TypeError) as error:
+        raise Failed(f"unreadable ({type(error).__name__}: {error}): {response.body[:200]!r}") from None
+
+
+def _told(endpoint: str, status: int, body: dict[str, Any]) -> Stored:
+    if status >= 400:
+        reason, message = body["error"]["reason"], body["error"]["message"]
+        if not reason or not message:
+            raise ValueError("a refusal without its reason")
+        return Stored(0, kept([reason]) if endpoint == "POST /events" else ())
+    if endpoint == "POST /events":
+        return Stored(body["accepted"], kept(one["reason"] for one in body["refused"]))
+    if not body["items"] or not all(isinstance(item["item_id"], str) for item in body["items"]):
+        raise ValueError("no items")
+    return Stored(0, ())
+
+
+def kept(reasons: Iterable[str]) -> tuple[str, ...]:
+    """Of the refusals of a request those that are stored: who has no key has no right to our storage."""
+    return tuple(sorted(reason for reason in reasons if reason != Reason.WRONG_KEY))
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+class Findings:
+    """What was sent, what came of it, and what must not be."""
+
+    def __init__(self) -> None:
+        self.statuses: Counter[str] = Counter()
+        self.accepted = self.refused = self.failures = 0
+        self.reasons: Counter[str] = Counter()
+        self.examples: list[dict[str, Any]] = []
+
+    def add(self, response: Response, stored: Stored) -> None:
+        self.statuses[str(response.status)] += 1
+        self.accepted += stored.accepted
+        self.refused += len(stored.refused)
+        self.reasons.update(stored.refused)
+
+    def fail(self, endpoint: str, number: int | None, request: Request | None, why: str) -> None:
+        self.failures += 1
+        if len(self.examples) < EXAMPLES:
+            sent = f"{request.query} {request.headers} {request.body!r}"[:600] if request else ""
+            self.examples.append({"endpoint": endpoint, "number": number, "why": why[:600], "request": sent})
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "requests": self.statuses.total(),
+            "statuses": dict(sorted(self.statuses.items())),
+            "accepted": self.accepted,
+            "refused": self.refused,
+            "reasons": dict(self.reasons.most_common()),
+            "failures": self.failures,
+            "examples": self.examples,
+        }
+
+
+def compare(answered: Stored, found: Stored) -> None:
+    """Raises Failed where what is stored is not what the answer said."""
+    if answered != found:
+        raise Failed(f"the answer says {answered}, stored is {found}")

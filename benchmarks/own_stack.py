@@ -1,0 +1,30 @@
+"""A local stack of its own for a drill: on free ports, in a temporary folder, deployed as `make up` deploys."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+
+from local.environment import Stack
+from local.testing import free_port_base, running_stack
+from tests import deployment
+from tests.e2e.stage import Stage
+
+
+@contextmanager
+def deployed_stack(warehouse: bool = True) -> Iterator[Stage]:
+    """The stage local on a stack that ends, with all it holds, when the drill does; clients find it in the environment."""
+    with tempfile.TemporaryDirectory(prefix="tugboat-drill-") as name:
+        folder = Path(name)
+        (folder / "repository").mkdir()
+        copy = deployment.copy_repository(folder / "repository")
+        stack = Stack(free_port_base(), (folder / "state").resolve())
+        with (
+            running_stack(stack.state, stack.port_base, warehouse) as environment,
+            mock.patch.dict(os.environ, {**environment, "TUGBOAT_STAGE": "local"}),
+        ):
+            stage = Stage(copy, stack, environment)
+            stage.deploy()
+            yield stage
