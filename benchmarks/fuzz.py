@@ -69,7 +69,7 @@ def over_http(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.fuzz_over_http import Api
     from benchmarks.own_stack import deployed_stack
 
-    with deployed_stack(warehouse=False) as stage:
+    with deployed_stack() as stage:
         api = Api(stage, options.connections)
         return {
             endpoint: measure(partial(api.fuzz, Maker(endpoint, options.seed)), options)

@@ -14,7 +14,7 @@ from tests.e2e.stage import Stage
 
 
 @contextmanager
-def deployed_stack(warehouse: bool = True) -> Iterator[Stage]:
+def deployed_stack() -> Iterator[Stage]:
     """The stage local on a stack that ends, with all it holds, when the drill does; clients find it in the environment."""
     with tempfile.TemporaryDirectory(prefix="tugboat-drill-") as name:
         folder = Path(name)
@@ -22,7 +22,7 @@ def deployed_stack(warehouse: bool = True) -> Iterator[Stage]:
         copy = deployment.copy_repository(folder / "repository")
         stack = Stack(free_port_base(), (folder / "state").resolve())
         with (
-            running_stack(stack.state, stack.port_base, warehouse) as environment,
+            running_stack(stack.state, stack.port_base) as environment,
             mock.patch.dict(os.environ, {**environment, "TUGBOAT_STAGE": "local"}),
         ):
             stage = Stage(copy, stack, environment)

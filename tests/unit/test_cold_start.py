@@ -46,7 +46,9 @@ NOT_WITH_THE_HANDLER = {"aws_xray_sdk", "boto3", "botocore", "crawleruseragents"
 def modules() -> tuple[set[str], set[str]]:
     """Modules that importing app.py loads, and those loaded after its first batch of events."""
     body = json.dumps({"shop_id": "demo"}).encode()
-    request = Request("POST", "/events", "key=local-demo", [("Content-Type", "application/json")], body, "203.0.113.9")
+    request = Request(
+        "POST", "/events", "key=local-demo", [("Content-Type", "application/json")], body, "203.0.113.9"
+    )
     event = build_event(
         request,
         api_id="test",

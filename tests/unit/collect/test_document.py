@@ -162,9 +162,10 @@ def test_an_example_gives_the_answer_that_the_document_shows(example: Example, s
         assert not stored["server"]["is_bot"]
 
 
-def test_a_type_that_is_not_json_and_not_a_beacon_s_is_answered_with_415(shop: Shop) -> None:
-    answer = shop.curl("""curl "$API/events?key=$KEY" -d '{"events": []}'""")
-    assert answer.status == 415
+def test_the_type_that_curl_sends_by_itself_is_taken_too(shop: Shop) -> None:
+    answer = shop.curl("""curl "$API/events?key=$KEY" -d '{"events": [1]}'""")
+    assert answer.status == 200
+    assert [line["reason"] for line in shop.firehose.lines("rejected")] == ["event_not_an_object"]
 
 
 def test_the_pixel_fills_in_what_the_document_says(shop: Shop) -> None:

@@ -1,0 +1,228 @@
+"""A soak: events at rising rates while everything is killed in turn, and a reconciliation that must come out even.
+
+    python -m benchmarks.soak --events 50000
+    python -m benchmarks.soak --events 1000000
+
+On a local stack of its own, deployed. Shoppers send repeats, out of order, late and invalid events, and retry as the SDK does.
+In between, kill -9 of the Lambda workers, of the AWS process (gateway, Firehose, S3) and of Snowflake, each brought back as
+`make up` does; once Firehose is gone for a while, and the collector parks. Then load and transform run, and all is counted.
+Prints one JSON line; exit 1 when anything was lost or counted twice.
+"""
+
+import argparse
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from benchmarks.conditions import conditions
+from benchmarks.own_stack import deployed_stack
+from benchmarks.soak_client import Events, Ledger, Sender
+from benchmarks.soak_count import reconcile
+from demo.terminal import Progress
+from local import processes
+from local.services import services
+from local.testing import kill, kill_aws, start_aws, start_stack
+from tests.e2e.stage import LOCAL, Stage
+
+# Share of the events, connections, events a request: the rate rises until the stack gives what it has.
+PHASES = ((0.02, 1, 10), (0.08, 2, 50), (0.3, 4, 200), (0.6, 4, 500))
+FIREHOSE_GONE_S = 3.0
+
+
+class Drill:
+    """What is done to the stack, each at its share of the events."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.done: list[dict[str, Any]] = []
+        self._plan: list[tuple[float, str, Callable[[], None]]] = [
+            (0.05, "kill lambda workers", self._kill_workers),
+            (0.15, "kill lambda workers", self._kill_workers),
+            (0.25, "kill aws", self._kill_aws),
+            (0.40, "kill snowflake while it loads", self._kill_snowflake),
+            (0.50, "kill lambda workers", self._kill_workers),
+            (0.60, "firehose gone", self._lose_firehose),
+            (0.75, "kill aws", self._kill_aws),
+            (0.90, "kill lambda workers", self._kill_workers),
+        ]
+
+    def run(self, share_done: Callable[[], float], over: threading.Event) -> None:
+        """Follows the plan; what is left of it when the events are sent is left out."""
+        for share, name, act in self._plan:
+            while share_done() < share:
+                if over.wait(0.05):
+                    return
+            started_s = time.monotonic()
+            act()
+            self.done.append({"at": share, "what": name, "seconds": round(time.monotonic() - started_s, 1)})
+
+    def _kill_workers(self) -> None:
+        for path in (self._stage.stack.pids / "children").glob("*.json"):
+            about = processes.read_record(path)
+            if about and about["kind"] == "lambda":
+                with suppress(ProcessLookupError):
+                    os.kill(about["pid"], signal.SIGKILL)
+
+    def _kill_aws(self) -> None:
+        kill_aws(self._stage.stack)
+        start_aws(self._stage.stack)
+        self._stage.deploy()
+
+    def _kill_snowflake(self) -> None:
+        started = threading.Thread(target=self._load, daemon=True)
+        started.start()
+        time.sleep(1)
+        kill(services(self._stage.stack)[1])
+        start_stack(self._stage.stack)
+        started.join()
+
+    def _load(self) -> None:
+        with suppress(StepFailed):
+            invoke(self._stage, "load", run_id="soak-killed")
+
+    def _lose_firehose(self) -> None:
+        firehose, name = self._stage.client("firehose"), f"{LOCAL.prefix}-events"
+        was = firehose.describe_delivery_stream(DeliveryStreamName=name)["DeliveryStreamDescription"]
+        firehose.delete_delivery_stream(DeliveryStreamName=name)
+        time.sleep(FIREHOSE_GONE_S)
+        there = was["Destinations"][0]["ExtendedS3DestinationDescription"]
+        wanted = (
+            "RoleARN",
+            "BucketARN",
+            "Prefix",
+            "ErrorOutputPrefix",
+            "BufferingHints",
+            "CompressionFormat",
+        )
+        firehose.create_delivery_stream(
+            DeliveryStreamName=name,
+            ExtendedS3DestinationConfiguration={key: there[key] for key in wanted if key in there},
+        )
+
+
+class StepFailed(Exception):
+    """A step's Lambda answered with an error."""
+
+
+def invoke(stage: Stage, step: str, **payload: Any) -> dict[str, Any]:
+    """What a step's Lambda answers.
+
+    Raises:
+        StepFailed: it failed.
+    """
+    client = boto3.client(
+        "lambda",
+        endpoint_url=stage.stack.aws_url,
+        config=Config(read_timeout=900, retries={"total_max_attempts": 1}),
+    )
+    answer = client.invoke(FunctionName=f"{LOCAL.prefix}-{step}", Payload=json.dumps(payload).encode())
+    told: dict[str, Any] = json.loads(answer["Payload"].read())
+    if answer.get("FunctionError"):
+        raise StepFailed(f"{step}: {told}")
+    return told
+
+
+def send(stage: Stage, count: int, seed: int, timeout_s: float) -> tuple[Ledger, Drill, list[dict[str, Any]]]:
+    """Sends all events, phase by phase, through the drill."""
+    shop, (key, *_) = next(iter(LOCAL.shops.items()))
+    events, ledger, drill = Events(count, seed, shop), Ledger(), Drill(stage)
+    ends_s = time.monotonic() + timeout_s
+    progress = Progress("soaking", count)
+    over = threading.Event()
+
+    def share_done() -> float:
+        return (len(ledger.accepted) + len(ledger.refused)) / count
+
+    driller = threading.Thread(target=drill.run, args=(share_done, over))
+    driller.start()
+    phases = []
+    left = count
+    for share, connections, size in PHASES:
+        wanted = left if share == PHASES[-1][0] else round(count * share)
+        left -= wanted
+        started_s = time.monotonic()
+        batches: queue.Queue[list[dict[str, Any]] | None] = queue.Queue(2 * connections)
+        broken: list[BaseException] = []
+
+        def work(batches: Any = batches, broken: Any = broken) -> None:
+            sender = Sender(stage.api_url, key, ledger, ends_s)
+            while (batch := batches.get()) is not None:
+                try:
+                    if not broken:
+                        sender.send(batch)
+                except (TimeoutError, ValueError) as error:
+                    broken.append(error)
+                progress.update(len(ledger.accepted) + len(ledger.refused), f"{ledger.retries} retries")
+
+        threads = [threading.Thread(target=work) for _ in range(connections)]
+        for thread in threads:
+            thread.start()
+        for batch in events.batches(wanted, size):
+            batches.put(batch)
+        for _ in threads:
+            batches.put(None)
+        for thread in threads:
+            thread.join()
+        if broken:
+            over.set()
+            driller.join()
+            raise broken[0]
+        seconds = time.monotonic() - started_s
+        phases.append(
+            {"connections": connections, "events_a_request": size, "events_per_s": round(wanted / seconds)}
+        )
+    over.set()
+    driller.join()
+    progress.finish(len(ledger.accepted) + len(ledger.refused))
+    return ledger, drill, phases
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print one JSON line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.soak",
+        description="Send events at rising rates while the stack is killed in turn, then count everything.",
+        epilog="example: python -m benchmarks.soak --events 50000",
+    )
+    parser.add_argument("--events", type=int, default=1_000_000, help="distinct ones (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="default 1")
+    parser.add_argument(
+        "--timeout", type=float, default=1800, metavar="SECONDS", help="of sending (default 1800)"
+    )
+    options = parser.parse_args(arguments)
+    with deployed_stack() as stage:
+        started_s = time.monotonic()
+        ledger, drill, phases = send(stage, options.events, options.seed, options.timeout)
+        sent_s = time.monotonic()
+        counts, wrong = reconcile(
+            stage, options.events, ledger, lambda step: invoke(stage, step, run_id="soak")
+        )
+        ended_s = time.monotonic()
+    figures = {
+        "seed": options.seed,
+        "drill": drill.done,
+        "phases": phases,
+        "seconds": {"sending": round(sent_s - started_s, 1), "reconciling": round(ended_s - sent_s, 1)},
+        "events_per_s": round(options.events / (sent_s - started_s)),
+        "requests": ledger.requests,
+        "retries": ledger.retries,
+        "failures_seen": ledger.failures,
+        "counts": counts,
+        "wrong": wrong,
+    }
+    print(json.dumps({**conditions("soak"), **figures}))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""A slice of the fuzz with every run of the tests, and proof that it sees what it looks for."""
+
+from typing import Any
+
+import pytest
+
+from benchmarks.fuzz import IN_PROCESS, fuzz_in_process
+from benchmarks.fuzz_checks import STATUSES, Failed, Findings, Stored, compare, expected
+from benchmarks.fuzz_in_process import Door
+from benchmarks.fuzz_requests import Maker
+from local.aws.proxy_event import Response
+
+SLICE = 600
+
+
+@pytest.fixture(scope="module")
+def door() -> Door:
+    return Door()
+
+
+@pytest.mark.parametrize("endpoint", IN_PROCESS)
+def test_odd_requests_are_answered_and_all_is_stored_that_the_answers_say(door: Door, endpoint: str) -> None:
+    findings = Findings()
+    fuzz_in_process(door, Maker(endpoint, seed=7), 0, SLICE, findings)
+    assert findings.examples == []
+    assert findings.statuses.total() == SLICE
+    # The requests are no more all good than all bad.
+    if endpoint in ("POST /events", "GET /pixel.gif"):
+        assert findings.accepted > SLICE / 5
+        assert len(findings.reasons) >= 5
+    else:
+        assert len(findings.statuses) >= 2
+
+
+@pytest.mark.parametrize("endpoint", IN_PROCESS)
+def test_a_request_can_be_made_again_by_its_number(endpoint: str) -> None:
+    def made(seed: int, number: int) -> tuple[Any, ...]:
+        request = Maker(endpoint, seed).request(number)
+        return request.method, request.path, request.headers, len(request.query), len(request.body)
+
+    assert made(1, 5) == made(1, 5)
+    assert len({str(made(1, number)) for number in range(30)}) > 10
+
+
+@pytest.mark.parametrize("endpoint", STATUSES)
+@pytest.mark.parametrize("status", [415, 500, 502, 503])
+def test_a_server_s_error_is_a_failure_on_every_endpoint(endpoint: str, status: int) -> None:
+    with pytest.raises(Failed, match=str(status)):
+        expected(endpoint, Response(status, b"{}", [("Content-Type", "application/json")]))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "headers", "body"),
+    [
+        ("GET /pixel.gif", {"Content-Type": "image/gif"}, b"{}"),
+        ("POST /events", {"Access-Control-Allow-Origin": "*"}, b'{"accepted": 1'),
+        ("POST /events", {"Access-Control-Allow-Origin": "*"}, b'{"accepted": 1, "refused": [NaN]}'),
+        ("POST /events", {}, b'{"accepted": 1, "refused": []}'),
+        ("GET /recommend", {"Access-Control-Allow-Origin": "*"}, b'{"items": []}'),
+        ("GET /tugboat.js", {"Content-Type": "text/html"}, b""),
+        ("OPTIONS /events", {}, b""),
+    ],
+)
+def test_an_answer_that_its_caller_could_not_use_is_a_failure(
+    endpoint: str, headers: dict[str, str], body: bytes
+) -> None:
+    with pytest.raises(Failed):
+        expected(endpoint, Response(200, body, list(headers.items())))
+
+
+def test_a_lost_refusal_and_an_event_stored_twice_are_failures() -> None:
+    with pytest.raises(Failed):
+        compare(Stored(1, ("field_invalid",)), Stored(1, ()))
+    with pytest.raises(Failed):
+        compare(Stored(1, ()), Stored(2, ()))
