@@ -31,7 +31,7 @@ from benchmarks.soak_count import reconcile
 from demo.terminal import Progress
 from local import processes
 from local.services import services
-from local.testing import kill, kill_aws, start_aws, start_stack
+from local.testing import kill, kill_aws, start_stack
 from tests.e2e.stage import LOCAL, Stage
 
 # Share of the events, connections, events a request: the rate rises until the stack gives what it has.
@@ -45,6 +45,7 @@ class Drill:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self.done: list[dict[str, Any]] = []
+        self.broken: BaseException | None = None
         self._plan: list[tuple[float, str, Callable[[], None]]] = [
             (0.05, "kill lambda workers", self._kill_workers),
             (0.15, "kill lambda workers", self._kill_workers),
@@ -57,13 +58,18 @@ class Drill:
         ]
 
     def run(self, share_done: Callable[[], float], over: threading.Event) -> None:
-        """Follows the plan; what is left of it when the events are sent is left out."""
+        """Follows the plan; what is left of it when the events are sent is left out. An error ends the soak."""
         for share, name, act in self._plan:
             while share_done() < share:
                 if over.wait(0.05):
                     return
             started_s = time.monotonic()
-            act()
+            try:
+                act()
+            except BaseException as error:
+                self.broken = error
+                over.set()
+                return
             self.done.append({"at": share, "what": name, "seconds": round(time.monotonic() - started_s, 1)})
 
     def _kill_workers(self) -> None:
@@ -75,7 +81,7 @@ class Drill:
 
     def _kill_aws(self) -> None:
         kill_aws(self._stage.stack)
-        start_aws(self._stage.stack)
+        start_stack(self._stage.stack)
         self._stage.deploy()
 
     def _kill_snowflake(self) -> None:
@@ -155,10 +161,10 @@ def send(stage: Stage, count: int, seed: int, timeout_s: float) -> tuple[Ledger,
         broken: list[BaseException] = []
 
         def work(batches: Any = batches, broken: Any = broken) -> None:
-            sender = Sender(stage.api_url, key, ledger, ends_s)
+            sender = Sender(stage.api_url, key, ledger, ends_s, over)
             while (batch := batches.get()) is not None:
                 try:
-                    if not broken:
+                    if not broken and not drill.broken:
                         sender.send(batch)
                 except (TimeoutError, ValueError) as error:
                     broken.append(error)
@@ -173,10 +179,10 @@ def send(stage: Stage, count: int, seed: int, timeout_s: float) -> tuple[Ledger,
             batches.put(None)
         for thread in threads:
             thread.join()
-        if broken:
+        if broken or drill.broken:
             over.set()
             driller.join()
-            raise broken[0]
+            raise drill.broken or broken[0]
         seconds = time.monotonic() - started_s
         phases.append(
             {"connections": connections, "events_a_request": size, "events_per_s": round(wanted / seconds)}

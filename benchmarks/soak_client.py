@@ -57,16 +57,13 @@ class Events:
     def batches(self, count: int, size: int) -> Iterator[list[dict[str, Any]]]:
         """So many new events in batches; what is sent again comes on top."""
         left = count
-        while left:
-            new = min(size, left)
-            left -= new
-            batch = [self._event() for _ in range(new)]
-            self._again += [event for event in batch if self._dice.random() < REPEATED]
-            if len(self._again) > 5 * size:
-                self._dice.shuffle(self._again)
-                room = min(500 - len(batch), len(self._again) // 2)
-                batch += self._again[:room]
-                del self._again[:room]
+        while left or self._again:
+            due = min(len(self._again) // 2 if left else len(self._again), size // 2)
+            again = [self._again.pop(self._dice.randrange(len(self._again))) for _ in range(due)]
+            new = [self._event() for _ in range(min(size - due, left))]
+            left -= len(new)
+            self._again += [event for event in new if self._dice.random() < REPEATED]
+            batch = [*again, *new]
             self._dice.shuffle(batch)
             yield batch
 
@@ -96,15 +93,15 @@ class Events:
 class Sender:
     """One connection that sends a batch until somebody answers for it."""
 
-    def __init__(self, api_url: str, key: str, ledger: Ledger, ends_s: float) -> None:
-        self._address, self._ledger, self._ends_s = urlsplit(api_url), ledger, ends_s
+    def __init__(self, api_url: str, key: str, ledger: Ledger, ends_s: float, over: threading.Event) -> None:
+        self._address, self._ledger, self._ends_s, self._over = urlsplit(api_url), ledger, ends_s, over
         self._path = f"{self._address.path}/events?key={key}"
         self._connection = http.client.HTTPConnection(self._address.netloc, timeout=REQUEST_TIMEOUT_S)
 
     def send(self, batch: list[dict[str, Any]]) -> None:
-        """Raises TimeoutError when the soak's time is up."""
+        """Raises TimeoutError when the soak's time is up, or it was given up."""
         backoff_s = FIRST_BACKOFF_S
-        while time.monotonic() < self._ends_s:
+        while time.monotonic() < self._ends_s and not self._over.is_set():
             asked_s = 0.0
             try:
                 status, retry_after, body = self._post(batch)
