@@ -1,0 +1,92 @@
+"""The soak's reconciliation sees what is lost and what is twice; its client gives up nothing."""
+
+import gzip
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from benchmarks import soak_count
+from benchmarks.soak_client import Events, Ledger
+from benchmarks.soak_count import reconcile
+from tests.e2e.stage import EVENTS_BUCKET
+from tests.fakes import FakeS3
+
+
+class World:
+    """Ten events, of which one is invalid, all answered for and stored; the first was stored twice, by a lost answer."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.raw = [*(f"e{number}" for number in range(9)), "e0"]
+        self.rejected = ["e9"]
+        self.raw_events = self.staged = 0
+        events = [{"event_id": f"e{number}"} for number in range(10)]
+        self.ledger.answered(events, {"accepted": 9, "refused": [{"index": 9}]})
+
+    def client(self, service: str) -> FakeS3:
+        s3 = FakeS3()
+        for prefix, ids in (("raw/", self.raw), ("rejected/", self.rejected)):
+            lines = b"".join(json.dumps({"event_id": one}).encode() + b"\n" for one in ids)
+            s3.objects[EVENTS_BUCKET, f"{prefix}2026/11/24/10/one.gz"] = gzip.compress(lines)
+        return s3
+
+    def rows(self, sql: str) -> list[tuple[int, int]]:
+        if "RAW.EVENTS" in sql:
+            count = len(self.raw) + self.raw_events
+            return [(count, count)]
+        count = len(set(self.raw)) + self.staged
+        return [(count, len(set(self.raw)))]
+
+
+def wrong(world: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setattr(soak_count, "LANDING_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(soak_count.time, "sleep", lambda seconds: None)
+    return reconcile(world, 10, world.ledger, lambda step: {})[1]
+
+
+def test_counts_that_are_even_are_no_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert wrong(World(), monkeypatch) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda world: world.raw.remove("e3"), "every accepted event is in raw/"),
+        (lambda world: world.raw.append("e7-of-nobody"), "nothing else is in raw/"),
+        (lambda world: world.rejected.clear(), "every refused event is in rejected/"),
+        (lambda world: world.rejected.append("e1"), "nothing else is in rejected/"),
+        (lambda world: world.ledger.accepted.discard("e4"), "every event was answered for"),
+        (lambda world: setattr(world, "raw_events", 1), "every line of raw/ is loaded once"),
+        (lambda world: setattr(world, "raw_events", -1), "every line of raw/ is loaded once"),
+        (lambda world: setattr(world, "staged", 1), "every event is staged once"),
+        (
+            lambda world: setattr(world.ledger, "acknowledged_sends", 11),
+            "no acknowledged send is missing in raw/",
+        ),
+    ],
+)
+def test_what_is_lost_or_twice_is_named(
+    spoil: Callable[[Any], Any], complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    spoil(world)
+    assert complaint in wrong(world, monkeypatch)
+
+
+def test_an_answer_that_does_not_account_for_every_event_ends_the_soak() -> None:
+    with pytest.raises(ValueError, match="accounts for"):
+        Ledger().answered([{"event_id": "a"}, {"event_id": "b"}], {"accepted": 1, "refused": []})
+
+
+def test_shoppers_send_each_event_and_some_again_out_of_order_and_some_late_or_invalid() -> None:
+    events = Events(5000, seed=1, shop="demo")
+    sent = [event for batch in events.batches(5000, 50) for event in batch]
+    numbers = [int(event["event_id"].removeprefix("soak-")) for event in sent]
+    assert set(numbers) == set(range(5000))
+    assert 5000 * 1.01 < len(sent) < 5000 * 1.03
+    assert numbers != sorted(numbers)
+    times = [event["client_time_ms"] for event in sent if event["client_time_ms"] != "wrong"]
+    assert max(times) - min(times) > 24 * 3_600_000
+    assert 5 < sum("wrong" in event.values() for event in sent) < 60
