@@ -1,5 +1,6 @@
 """Requests of browsers, mails and tools, and what bugs, proxies and attackers make of them: seeded, each by its number."""
 
+import copy
 import gzip
 import json
 import random
@@ -272,7 +273,7 @@ class Maker:
         if chance < 0.5:
             return dice.choice(ODD_TEXTS)
         if chance < 0.97:
-            return dice.choice(ODD_VALUES)
+            return copy.deepcopy(dice.choice(ODD_VALUES))  # it may be changed again
         nested: Any = "deep"
         for _ in range(dice.choice([5, 31, 40, 200])):
             nested = [nested] if dice.random() < 0.5 else {"a": nested}
