@@ -21,7 +21,16 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.names import CHAMPION_PREFIX
-from statemachine import chalice_config, layer_versions, layers, serving_image, stack, template, warehouse
+from statemachine import (
+    chalice_config,
+    gateway_responses,
+    layer_versions,
+    layers,
+    serving_image,
+    stack,
+    template,
+    warehouse,
+)
 from statemachine.stages import Stage, StageError, read_stage, require_keys, training_image
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -199,13 +208,19 @@ def run_chalice(arguments: list[str], stage: Stage, say: Callable[[str], None]) 
     return "\n".join(lines)
 
 
-def api_url(stage: Stage) -> str | None:
-    """The address that Chalice recorded for the stage's API."""
+def deployed_api(stage: Stage) -> dict[str, str] | None:
+    """What Chalice recorded of the stage's API: `rest_api_id`, `rest_api_url`."""
     record = DEPLOYED / f"{stage.name}.json"
     if not record.exists():
         return None
     resources = json.loads(record.read_text())["resources"]
-    return next((str(resource["rest_api_url"]) for resource in resources if "rest_api_url" in resource), None)
+    return next((resource for resource in resources if "rest_api_id" in resource), None)
+
+
+def api_url(stage: Stage) -> str | None:
+    """The address that Chalice recorded for the stage's API."""
+    api = deployed_api(stage)
+    return None if api is None else api["rest_api_url"]
 
 
 def deploy(stage: Stage, session: Any, say: Callable[[str], None], dry_run: bool = False) -> None:
@@ -257,6 +272,10 @@ def deploy(stage: Stage, session: Any, say: Callable[[str], None], dry_run: bool
     for path in chalice_config.write(stage, account_id, arns):
         say(f"wrote {path.relative_to(REPOSITORY)}: commit it")
     run_chalice(["deploy"], stage, say)
+    api = deployed_api(stage)
+    if api is None:
+        raise DeployError("chalice deployed no API: app.py must hold a route")
+    gateway_responses.apply(api["rest_api_id"], stage.api_stage, session.client("apigateway"))
     for name in layer_versions.remove(
         stage, lambda_, keep={chalice_config.layer_name(stage, name) for name in layers.NAMES}
     ):

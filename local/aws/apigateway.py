@@ -49,6 +49,16 @@ def minimum_compression_bytes(api_id: str) -> int | None:
     return None if size in (None, "") else int(size)
 
 
+def default_response_headers(api_id: str, status: int) -> list[tuple[str, str]]:
+    """Headers that were set for the answers which API Gateway gives by itself with such a status."""
+    known = models.apigateway_backends[ACCOUNT_ID][REGION].apis[api_id].gateway_responses
+    response = known.get(f"DEFAULT_{status // 100}XX")
+    parameters: dict[str, str] = (response and response.response_parameters) or {}
+    return [
+        (name.removeprefix("gatewayresponse.header."), value.strip("'")) for name, value in parameters.items()
+    ]
+
+
 def install() -> None:
     """Patches moto's API Gateway."""
     put, import_api = models.APIGatewayBackend.put_rest_api, models.APIGatewayBackend.import_rest_api

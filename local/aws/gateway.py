@@ -17,7 +17,12 @@ from moto.awslambda.models import lambda_backends
 from moto.core.exceptions import JsonRESTError
 
 from local.aws import compression, xray
-from local.aws.apigateway import Deployment, minimum_compression_bytes, newest_deployment
+from local.aws.apigateway import (
+    Deployment,
+    default_response_headers,
+    minimum_compression_bytes,
+    newest_deployment,
+)
 from local.aws.lambda_ import MAX_PAYLOAD_BYTES, run
 from local.aws.lambda_workers import Pool
 from local.aws.proxy_event import MalformedProxyResponse, Request, Response, build_event, build_response
@@ -28,6 +33,8 @@ log = logging.getLogger(__name__)
 MAX_BODY_BYTES = 10 * 1024 * 1024
 INTEGRATION_TIMEOUT_S = 29
 _FUNCTION = re.compile(r"functions/(?P<arn>arn:[^/]+)/invocations")
+# Of answers that the gateway gives by itself.
+_ERROR_TYPE = "x-amzn-ErrorType"
 # What a Lambda adds to the body: headers, request context, escapes.
 _HOP_BY_HOP = {"connection", "content-length", "keep-alive", "transfer-encoding"}
 
@@ -51,7 +58,20 @@ def respond(settings: Settings, pool: Pool, integrations: ThreadPoolExecutor, re
     deployment = newest_deployment(stage)
     if deployment is None:
         return _error(403, "Forbidden", "ForbiddenException")
-    path = "/" + rest
+    response = _answer(settings, pool, integrations, request, deployment, "/" + rest)
+    if any(name == _ERROR_TYPE for name, _ in response.headers):
+        response.headers.extend(default_response_headers(deployment.api_id, response.status))
+    return response
+
+
+def _answer(
+    settings: Settings,
+    pool: Pool,
+    integrations: ThreadPoolExecutor,
+    request: Request,
+    deployment: Deployment,
+    path: str,
+) -> Response:
     resource, parameters = match(tuple(deployment.document["paths"]), path)
     methods = deployment.document["paths"].get(resource, {})
     method = methods.get(request.method.lower()) or methods.get("x-amazon-apigateway-any-method")
@@ -174,7 +194,7 @@ def _mock(integration: dict[str, Any]) -> Response:
 
 def _error(status: int, message: str, kind: str) -> Response:
     body = json.dumps({"message": message}).encode()
-    return Response(status, body, [("Content-Type", "application/json"), ("x-amzn-ErrorType", kind)])
+    return Response(status, body, [("Content-Type", "application/json"), (_ERROR_TYPE, kind)])
 
 
 class _Server(ThreadingHTTPServer):

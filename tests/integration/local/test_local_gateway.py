@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import pytest
 from local_aws import Aws
 
+from statemachine import gateway_responses
+
 pytestmark = pytest.mark.local_stack
 
 APP = """
@@ -215,3 +217,17 @@ def test_long_answers_are_compressed_for_who_accepts_it(gateway: Gateway) -> Non
     assert zipped.headers["content-encoding"] == "gzip"
     assert json.loads(gzip.decompress(zipped.body))["many"] == plain.json()["many"]
     assert "content-encoding" not in gateway.ask("GET", short, headers={"Accept-Encoding": "gzip"}).headers
+
+
+def test_answers_of_the_gateway_itself_carry_the_headers_that_were_set_for_them(
+    aws: Aws, gateway: Gateway
+) -> None:
+    apigateway = aws.client("apigateway")
+    (api,) = [one for one in apigateway.get_rest_apis()["items"] if one["name"] == "contract"]
+    gateway_responses.apply(api["id"], "api", apigateway)
+    for path, status in (("/api/nowhere", 403), ("/api/fails", 502)):
+        reply = gateway.ask("GET", path)
+        assert reply.status == status
+        assert reply.headers["access-control-allow-origin"] == "*"
+        assert reply.headers.get("retry-after") == (None if status == 403 else "5")
+    assert "retry-after" not in gateway.ask("GET", "/api/items/fixed").headers
