@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -11,7 +10,7 @@ import threading
 import time
 import uuid
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,8 +35,8 @@ class FunctionVersion:
     arn: str
     version: str
     handler: str
-    code: bytes = field(repr=False)
-    layers: tuple[bytes, ...] = field(repr=False)
+    code: Path
+    layers: tuple[Path, ...]
     environment: tuple[tuple[str, str], ...]
     memory_mb: int
     timeout_s: int
@@ -45,12 +44,9 @@ class FunctionVersion:
 
     @property
     def identity(self) -> str:
-        digest = hashlib.sha256(
-            repr((self.handler, self.environment, self.memory_mb, self.timeout_s)).encode()
-        )
-        for archive in (self.code, *self.layers):
-            digest.update(_digest(archive).encode())
-        return digest.hexdigest()
+        archives = [archive.name for archive in (self.code, *self.layers)]
+        about = (self.handler, self.environment, self.memory_mb, self.timeout_s, archives)
+        return hashlib.sha256(repr(about).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -212,25 +208,12 @@ class Pool:
                 worker.kill()
 
 
-_digests: dict[int, tuple[bytes, str]] = {}
-
-
-def _digest(archive: bytes) -> str:
-    """SHA-256, remembered by object: hashing 50 MB at every invocation would cost more than the handler."""
-    known = _digests.get(id(archive))
-    if known is None or known[0] is not archive:
-        if len(_digests) > 64:
-            _digests.clear()
-        known = _digests[id(archive)] = (archive, hashlib.sha256(archive).hexdigest())
-    return known[1]
-
-
-def unpack(archive: bytes, folder: Path) -> Path:
-    """The contents of a zip, unpacked once for each digest."""
-    target = folder / _digest(archive)[:24]
+def unpack(archive: Path, folder: Path) -> Path:
+    """The contents of a zip that is named by its digest, unpacked once."""
+    target = folder / archive.stem[:24]
     if not target.is_dir():
         part = folder / f"{target.name}.{uuid.uuid4().hex[:6]}"
-        with zipfile.ZipFile(io.BytesIO(archive)) as file:
+        with zipfile.ZipFile(archive) as file:
             for member in file.infolist():
                 path = Path(file.extract(member, part))
                 mode = member.external_attr >> 16 & 0o777

@@ -13,6 +13,7 @@ from typing import Any
 from werkzeug.serving import make_server
 
 from local import processes
+from local.aws import memory
 from local.aws.settings import ACCOUNT_ID, HOST, REGION, Settings
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ HEALTH_PATH = "/_local/health"
 
 def run(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT."""
+    memory.return_freed_memory()
     _prepare_environment(settings)
     stop_all, buffers = _install(settings)
     from moto.moto_server.werkzeug_app import (
@@ -36,7 +38,8 @@ def run(settings: Settings) -> None:
 
     from local.aws import firehose_front
 
-    app = _with_health(firehose_front.in_front_of(DomainDispatcherApplication(create_backend_app), buffers))
+    aws = DomainDispatcherApplication(create_backend_app)
+    app = _with_health(memory.collect_after_large_requests(firehose_front.in_front_of(aws, buffers)))
     server = make_server(HOST, settings.port, app, threaded=True, request_handler=Handler)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
@@ -65,6 +68,7 @@ def _install(settings: Settings) -> tuple[Callable[[], None], Any]:
         firehose,
         gateway,
         lambda_,
+        lambda_code,
         s3,
         s3_notifications,
         sagemaker,
@@ -79,6 +83,7 @@ def _install(settings: Settings) -> tuple[Callable[[], None], Any]:
     s3.install(settings)
     s3_notifications.install()
     buffers = firehose.install(settings)
+    lambda_code.install(settings)
     lambda_.install(settings, pool)
     apigateway.install()
     cloudformation.install()

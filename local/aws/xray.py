@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from local.aws.lambda_workers import Outcome
 
 log = logging.getLogger(__name__)
+# moto keeps traces in memory for ever; the file is complete.
+MAX_TRACES = 1_000
 _lock = threading.Lock()
 _file: Path | None = None
 
@@ -101,6 +103,9 @@ def put_segment(segment: dict[str, Any]) -> None:
                 xray_backends[ACCOUNT_ID][REGION].process_segment(document)
             except BadSegmentException as error:
                 log.warning("X-Ray refused a segment: %s", error)
+            traces = xray_backends[ACCOUNT_ID][REGION]._segment_collection._traces
+            while len(traces) > MAX_TRACES:
+                del traces[next(iter(traces))]
 
 
 def _listen(daemon: socket.socket) -> None:
