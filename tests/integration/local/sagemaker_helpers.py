@@ -150,7 +150,9 @@ def ended_training(aws: Aws, name: str) -> dict[str, Any]:
         job: dict[str, Any] = client.describe_training_job(TrainingJobName=name)
         return job if job["TrainingJobStatus"] not in ("InProgress", "Stopping") else None
 
-    job: dict[str, Any] = wait_for(described, timeout_s=30)
+    job: dict[str, Any] = wait_for(described, timeout_s=30, every_s=0.01)
+    # The state machine reads it as soon as the status says that the job is over.
+    assert "TrainingTimeInSeconds" in job
     return job
 
 
