@@ -11,7 +11,7 @@ export TUGBOAT_STAGE := $(STAGE)
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up deploy destroy demo replay run recommend rollback shop status logs down docs layers check format test test-unit clean
+.PHONY: help setup up deploy destroy demo replay run recommend rollback shop status logs traces down docs layers check format test test-unit clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ status: setup ## what runs, what is deployed, what serves; of another STAGE: its
 
 logs: setup ## logs of the local stack (ARGS="aws -f", "lambda", "jobs", "warehouse")
 	@$(PY) -m local logs $(ARGS)
+
+traces: setup ## where the time goes: the newest X-Ray trace of each kind (ARGS=pipeline, ARGS=sagemaker)
+	@$(PY) -m local traces $(ARGS)
 
 down: setup ## stop the local stack; its state stays in .local/
 	@$(PY) -m local down

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from local import lambda_venv, processes, snowflake_login
+from local import lambda_venv, processes, snowflake_login, traces
 from local.environment import Stack, client_environment, default_stack
 from local.services import StackError, services, start, stop
 
@@ -80,6 +80,16 @@ def logs(stack: Stack, options: argparse.Namespace) -> int:
         return 0
 
 
+def show_traces(stack: Stack, options: argparse.Namespace) -> int:
+    """Prints the newest trace of each kind."""
+    found = traces.newest_of_each_kind(traces.read(stack.logs / "xray.jsonl"), options.word)
+    if not found:
+        print("no such traces yet; make recommend ITEMS=a,b makes one, make run another", file=sys.stderr)
+        return 1
+    print("\n\n".join(map(traces.timeline, found)))
+    return 0
+
+
 def env(stack: Stack, options: argparse.Namespace) -> int:
     """Prints shell lines that point boto3 and chalice at this stack."""
     for name, value in client_environment(stack).items():
@@ -113,5 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     log.add_argument("name", nargs="?", choices=LOGS, help="which logs (default: all)")
     log.add_argument("-f", "--follow", action="store_true", help="keep following")
     log.add_argument("-n", "--lines", type=int, default=40, help="lines of each log (default: 40)")
+    trace = command(
+        "traces", show_traces, "the newest X-Ray trace of each kind", "python -m local traces pipeline"
+    )
+    trace.add_argument("word", nargs="?", default="", help="only traces with this in the name of a segment")
     command("env", env, "print environment variables for clients", 'eval "$(python -m local env)"')
     return parser

@@ -26,7 +26,7 @@ from moto.stepfunctions.parser.asl.utils import json_path
 from moto.stepfunctions.parser.backend import execution as executions
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
-from local.aws import jsonata_, stepfunctions_sagemaker
+from local.aws import jsonata_, stepfunctions_sagemaker, stepfunctions_xray
 from local.aws.patching import replace_everywhere
 from local.aws.settings import Settings
 
@@ -43,6 +43,7 @@ def install(settings: Settings) -> None:
     _select_single_values()
     _give_json_of_the_sdk()
     _keep_executions(Journal(settings.state / "stepfunctions" / "executions.jsonl"))
+    stepfunctions_xray.install()
 
 
 class Journal:

@@ -12,6 +12,8 @@ from botocore.exceptions import ClientError
 from local_aws import ROLE, Aws, wait_for
 from sagemaker_helpers import invoke, make_model, prepare, training_request
 
+from local import traces
+
 pytestmark = pytest.mark.local_stack
 
 LAMBDA = "arn:aws:states:::lambda:invoke"
@@ -308,3 +310,39 @@ def test_a_stopped_execution_is_aborted(aws: Aws) -> None:
     time.sleep(0.2)
     client.stop_execution(executionArn=execution, error="ByHand", cause="test")
     assert wait_for(lambda: _ended(client, execution))["status"] == "ABORTED"
+
+
+def test_a_traced_execution_is_one_trace_down_to_what_its_lambdas_call(aws: Aws) -> None:
+    name = aws.make_function(
+        "import os\ndef handler(event, context): return os.environ['_X_AMZN_TRACE_ID']",
+        TracingConfig={"Mode": "Active"},
+    )
+    definition = {
+        "QueryLanguage": "JSONata",
+        "StartAt": "First",
+        "States": {
+            "First": {"Type": "Pass", "Next": "Call"},
+            "Call": {
+                "Type": "Task",
+                "Resource": LAMBDA,
+                "Arguments": {"FunctionName": name},
+                "Output": "{% $states.result.Payload %}",
+                "End": True,
+            },
+        },
+    }
+    client = aws.client("stepfunctions")
+    traced: str = client.create_state_machine(
+        name=f"traced-{name}",
+        definition=json.dumps(definition),
+        roleArn=ROLE,
+        tracingConfiguration={"enabled": True},
+    )["stateMachineArn"]
+    arn = client.start_execution(stateMachineArn=traced)["executionArn"]
+    header = json.loads(wait_for(lambda: _ended(client, arn))["output"])
+    assert header.endswith("Sampled=1")
+    [root] = wait_for(
+        lambda: [one for one in traces.read(aws.stack.logs / "xray.jsonl") if one.name == f"traced-{name}"]
+    )
+    assert [state.name for state in root.below] == ["First", "Call"]
+    assert [one.name for one in root.below[1].below] == [name]
