@@ -99,7 +99,7 @@ def through_the_stack(dataset: Dataset, options: argparse.Namespace) -> dict[str
     """Replay, landing, pipeline, report, each with its seconds."""
     where = environment.from_variables()
     timings = Timings()
-    split = Split(dataset, cutoff_of(dataset))
+    split = Split(dataset, cutoff_of(dataset), for_report=options.max_prefixes > 0)
     with Rejects() as rejects:
         sent, watch = send_events(where, split, rejects, options.connections, timings)
     land(watch, sent, options.landing_timeout, timings)

@@ -219,7 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         where = environment.from_variables()
         dataset = source.from_options(options)
-        split = Split(dataset, None if options.all else cutoff_of(dataset))
+        split = Split(dataset, None if options.all else cutoff_of(dataset), for_report=False)
         with Rejects(options.rejects) as rejects:
             result = send(
                 split.training_events(rejects),

@@ -38,6 +38,8 @@ class Split:
 
     dataset: Dataset
     cutoff_ms: int | None
+    # A report needs every event of both sides, some 200 bytes each; without one there is nothing to remember.
+    for_report: bool = True
     training: EventLog = field(default_factory=EventLog)
     held_out: EventLog = field(default_factory=EventLog)
     held_out_events: int = 0
@@ -48,7 +50,7 @@ class Split:
             trained = self.cutoff_ms is None or event["client_time_ms"] < self.cutoff_ms
             if not trained:
                 self.held_out_events += 1
-            if not self.dataset.is_bot(event["client_id"]):
+            if self.for_report and not self.dataset.is_bot(event["client_id"]):
                 (self.training if trained else self.held_out).add(event)
             if trained:
                 yield event
