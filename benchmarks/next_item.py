@@ -224,7 +224,9 @@ def _slices(bench: Bench, rank: np.ndarray, popularity: Float64) -> dict[str, di
 def arguments() -> argparse.ArgumentParser:
     """The command line; its defaults are the settings of a run."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m benchmarks.next_item --data ../shared/data/bench/diginetica --seed 0",
     )
     add, default = parser.add_argument, FitSettings()
     add("--data", type=Path, required=True, help="a directory in one of the layouts of next_item_layouts.py")

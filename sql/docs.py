@@ -14,7 +14,9 @@ PORT = 8090
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m sql.docs", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m sql.docs", description=__doc__, epilog="example: python -m sql.docs --no-serve"
+    )
     default = os.environ.get("TUGBOAT_STAGE", "local")
     parser.add_argument(
         "--stage", default=default, help="local, dev or prod (default: TUGBOAT_STAGE, or local)"

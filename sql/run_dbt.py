@@ -27,7 +27,11 @@ def run(stage: str, dbt_arguments: list[str]) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m sql.run_dbt", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m sql.run_dbt",
+        description=(__doc__ or "").split("\n")[0],
+        epilog="example: python -m sql.run_dbt test --select staging",
+    )
     default = os.environ.get("TUGBOAT_STAGE", "local")
     parser.add_argument(
         "--stage", default=default, help="local, dev or prod (default: TUGBOAT_STAGE, or local)"

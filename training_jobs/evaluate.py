@@ -149,7 +149,11 @@ def _size_bytes(directory: Path) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        allow_abbrev=False,
+        epilog="example: python -m training_jobs.evaluate --candidate out/ --interactions interactions/ --output report/",
+    )
     add = parser.add_argument
     add("--candidate", type=Path, default=INPUT / "candidate", help="holds the candidate's model.tar.gz")
     add(

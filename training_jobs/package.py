@@ -67,7 +67,9 @@ def _deterministic_tar_gz(files: Sequence[tuple[str, Path]]) -> bytes:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog="example: python -m training_jobs.package /tmp/sourcedir.tar.gz"
+    )
     parser.add_argument("out", type=Path, help="where to write the archive")
     options = parser.parse_args(argv)
     packed, digest = build_source_archive()

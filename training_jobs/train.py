@@ -55,7 +55,12 @@ def parser() -> argparse.ArgumentParser:
     """Hyperparameters (SageMaker passes each as --name value) and the container's paths."""
     env = os.environ
     fit, encoder, job = FitSettings(), EncoderSettings(), JobSettings()
-    parse = _Parser(prog="training_jobs.train", description=__doc__, allow_abbrev=False)
+    parse = _Parser(
+        prog="training_jobs.train",
+        description=__doc__,
+        allow_abbrev=False,
+        epilog="example: python -m training_jobs.train --interactions interactions/ --model-dir out/ --epochs 3",
+    )
     add = parse.add_argument
     add("--epochs", type=int, default=fit.epochs, help="passes over the sessions before the validation tail")
     add("--batch-sessions", type=int, default=fit.batch_sessions, help="sessions in a step")

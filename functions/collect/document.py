@@ -153,7 +153,9 @@ def documented(text: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m functions.collect.document --check",
     )
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit 1 when docs/events.md is out of date"

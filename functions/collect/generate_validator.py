@@ -48,7 +48,9 @@ def validator_source() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m functions.collect.generate_validator --check",
     )
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit 1 when validator.py is out of date"

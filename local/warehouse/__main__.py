@@ -13,6 +13,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m local.warehouse",
         description="A local Snowflake on DuckDB, reached with Snowflake's connector.",
+        epilog="example: python -m local.warehouse --state .local/warehouse",
     )
     parser.add_argument("--port", type=int, default=4568, help="port on 127.0.0.1 (default %(default)s)")
     parser.add_argument(

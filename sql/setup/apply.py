@@ -80,7 +80,9 @@ def main(arguments: list[str] | None = None) -> None:
     import boto3
 
     parser = argparse.ArgumentParser(
-        prog="python -m sql.setup.apply", description=(__doc__ or "").split("\n")[0]
+        prog="python -m sql.setup.apply",
+        description=(__doc__ or "").split("\n")[0],
+        epilog="example: python -m sql.setup.apply --stage dev --account 123456789012",
     )
     parser.add_argument("--stage", required=True, help="local, dev or prod")
     parser.add_argument(

@@ -84,6 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m storefront.sdk.build",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m storefront.sdk.build --check",
     )
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit 1 when a file is out of date"
