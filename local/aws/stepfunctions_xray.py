@@ -42,8 +42,8 @@ def _read_the_template() -> None:
     )
 
     def traced(make: Any) -> Any:
-        def made(cls: type[StateMachine], first: Any, *arguments: Any, **named: Any) -> StateMachine:
-            machine: StateMachine = make(cls, first, *arguments, **named)
+        def made(cls: type[StateMachine], *arguments: Any, **named: Any) -> StateMachine:
+            machine: StateMachine = make(cls, *arguments, **named)
             template = next(one for one in (*arguments, *named.values()) if isinstance(one, dict))
             asked = template.get("Properties", {}).get("TracingConfiguration", {})
             machine.tracingConfiguration = {"enabled": asked.get("Enabled", False)}
