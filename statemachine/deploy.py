@@ -119,6 +119,7 @@ def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[st
         "SnowflakeExternalId": stage.snowflake_external_id,
         "ScheduleExpression": stage.schedule,
         "ScheduleState": "ENABLED" if stage.schedule_enabled else "DISABLED",
+        "LoadOnArrivalState": "ENABLED" if stage.load_on_arrival else "DISABLED",
         "TrainingImage": training_image(stage),
         "TrainingInstanceType": stage.training_instance_type,
         "ProcessingInstanceType": stage.processing_instance_type,
@@ -208,6 +209,22 @@ def run_chalice(arguments: list[str], stage: Stage, say: Callable[[str], None]) 
     return "\n".join(lines)
 
 
+def let_arrivals_invoke_load(stage: Stage, account_id: str, lambda_: Any) -> None:
+    """Lets the rule LoadOnArrival invoke load. The template cannot: the Lambda comes after the stack."""
+    rule = f"arn:aws:events:{stage.region}:{account_id}:rule/{stage.prefix}-load-on-arrival"
+    try:
+        lambda_.add_permission(
+            FunctionName=chalice_config.lambda_name(stage, "load"),
+            StatementId="load-on-arrival",
+            Action="lambda:InvokeFunction",
+            Principal="events.amazonaws.com",
+            SourceArn=rule,
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceConflictException":  # it may already
+            raise
+
+
 def deployed_api(stage: Stage) -> dict[str, str] | None:
     """What Chalice recorded of the stage's API: `rest_api_id`, `rest_api_url`."""
     record = DEPLOYED / f"{stage.name}.json"
@@ -276,6 +293,7 @@ def deploy(stage: Stage, session: Any, say: Callable[[str], None], dry_run: bool
     if api is None:
         raise DeployError("chalice deployed no API: app.py must hold a route")
     gateway_responses.apply(api["rest_api_id"], stage.api_stage, session.client("apigateway"))
+    let_arrivals_invoke_load(stage, account_id, lambda_)
     for name in layer_versions.remove(
         stage, lambda_, keep={chalice_config.layer_name(stage, name) for name in layers.NAMES}
     ):

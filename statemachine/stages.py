@@ -38,6 +38,7 @@ class Stage:
     log_retention_days: int
     schedule: str
     schedule_enabled: bool
+    load_on_arrival: bool
     no_events_hours: int
     api_latency_ms: int
     training_instance_type: str

@@ -101,7 +101,7 @@ def _typed(value: Any) -> Any:
 
 
 def install() -> None:
-    """Makes the parser know the type, puts state machines where the API looks for them, and lets stacks import buckets.
+    """Makes the parser know the type, puts state machines where the API looks for them, and makes buckets as asked.
 
     moto 5.2.5 finds its types as subclasses, once, and keeps the list; and it creates state machines of a stack in the
     backend that only records, while the API uses the one that executes.
@@ -109,11 +109,12 @@ def install() -> None:
     stepfunctions_models.stepfunctions_backends = stepfunctions_parser_backends
     parsing.get_model_list.cache_clear()
     parsing.get_model_map.cache_clear()
-    _import_existing_buckets()
+    _make_buckets()
 
 
-def _import_existing_buckets() -> None:
-    """moto 5.2.5 ignores ImportExistingResources, with which a stack takes up a bucket that an earlier one retained.
+def _make_buckets() -> None:
+    """moto 5.2.5 leaves a bucket's NotificationConfiguration out, and ignores ImportExistingResources, with which a stack
+    takes up a bucket that an earlier one retained.
 
     The service's emulation restarts with its buckets and without its stacks, so that a deployment after a restart needs
     the same.
@@ -128,9 +129,12 @@ def _import_existing_buckets() -> None:
         region_name: str,
         **kwargs: Any,
     ) -> FakeBucket:
-        existing = s3_backends[account_id]["aws"].buckets.get(resource_name)
-        if existing is not None:
-            return existing
-        return original(cls, resource_name, cloudformation_json, account_id, region_name, **kwargs)
+        bucket = s3_backends[account_id]["aws"].buckets.get(resource_name)
+        if bucket is None:
+            bucket = original(cls, resource_name, cloudformation_json, account_id, region_name, **kwargs)
+        told = cloudformation_json.get("Properties", {}).get("NotificationConfiguration", {})
+        if told.get("EventBridgeConfiguration", {}).get("EventBridgeEnabled"):
+            bucket.set_notification_configuration({"EventBridgeConfiguration": {}})
+        return bucket
 
     FakeBucket.create_from_cloudformation_json = classmethod(create)

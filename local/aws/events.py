@@ -82,7 +82,8 @@ def target_input(target: dict[str, Any], event: dict[str, Any]) -> Any:
         return models.EventTemplateParser.parse(
             input_template=transformer["InputTemplate"],
             input_paths_map=transformer.get("InputPathsMap", {}),
-            event=event,
+            # moto 5.2.5 wants to know when the event came in, which no event of S3 says.
+            event={"ingestion-time": event["time"], **event},
         )
     return event
 

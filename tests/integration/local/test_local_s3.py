@@ -77,11 +77,15 @@ def test_an_object_becomes_an_event_of_eventbridge(aws: Aws) -> None:
         "detail": {"bucket": {"name": [bucket]}},
     }
     events.put_rule(Name=bucket, EventPattern=json.dumps(pattern))
-    events.put_targets(Rule=bucket, Targets=[{"Id": "f", "Arn": FUNCTION_ARN + name}])
+    transformer = {"InputPathsMap": {"id": "$.id"}, "InputTemplate": '{"run_id": "arrival-<id>"}'}
+    whole = {"Id": "whole", "Arn": FUNCTION_ARN + name}
+    events.put_targets(Rule=bucket, Targets=[whole, {**whole, "Id": "part", "InputTransformer": transformer}])
     s3.put_object(Bucket=bucket, Key="raw/a", Body=b"abc")
     log = aws.stack.logs / "lambda" / f"{name}.log"
-    lines = wait_for(lambda: log.exists() and log.read_text()).splitlines()
-    event = json.loads(next(line for line in lines if line.startswith("{")))
+    text = wait_for(lambda: log.exists() and log.read_text().count("REPORT") == 2 and log.read_text())
+    told = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    part, event = sorted(told, key=len)
+    assert part == {"run_id": f"arrival-{event['id']}"}
     assert event["detail"]["object"]["key"] == "raw/a"
     assert event["detail"]["object"]["size"] == 3
     assert event["time"].endswith("Z")

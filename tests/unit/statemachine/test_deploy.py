@@ -10,6 +10,8 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
 from moto import mock_aws
 
 from statemachine import chalice_config, deploy, destroy, layer_versions, layers, stack, stages, template
@@ -162,6 +164,25 @@ def test_the_first_evaluation_finds_an_input_where_the_champion_will_be() -> Non
     s3.create_bucket(Bucket=MODELS)
     deploy.keep_place_of_champion(MODELS, s3)
     assert s3.list_objects_v2(Bucket=MODELS, Prefix="serving/champion/")["KeyCount"] == 1
+
+
+def test_the_rule_of_arriving_files_may_invoke_load_however_often_is_deployed() -> None:
+    lambda_ = boto3.client("lambda")
+    wanted = {
+        "FunctionName": "tugboat-local-load",
+        "StatementId": "load-on-arrival",
+        "Action": "lambda:InvokeFunction",
+        "Principal": "events.amazonaws.com",
+        "SourceArn": f"arn:aws:events:us-east-1:{ACCOUNT}:rule/tugboat-local-load-on-arrival",
+    }
+    with Stubber(lambda_) as stubbed:
+        stubbed.add_response("add_permission", {}, wanted)
+        deploy.let_arrivals_invoke_load(LOCAL, ACCOUNT, lambda_)
+        stubbed.add_client_error("add_permission", "ResourceConflictException")
+        deploy.let_arrivals_invoke_load(LOCAL, ACCOUNT, lambda_)
+        stubbed.add_client_error("add_permission", "AccessDeniedException")
+        with pytest.raises(ClientError, match="AccessDenied"):
+            deploy.let_arrivals_invoke_load(LOCAL, ACCOUNT, lambda_)
 
 
 @pytest.fixture

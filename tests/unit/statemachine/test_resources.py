@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from functions.collect.collector import RAW_PREFIX
 from statemachine import chalice_config, template
 from statemachine.deploy import stack_parameters
 from statemachine.stages import read_stage
@@ -232,10 +233,21 @@ def test_the_state_machine_may_invoke_exactly_the_lambdas_of_its_definition() ->
     assert {arn["Fn::Sub"].rpartition("-")[2] for arn in allowed} == wanted
 
 
-def test_a_missed_nightly_start_ends_in_the_dead_letters() -> None:
-    (target,) = RESOURCES["NightlyRule"]["Properties"]["Targets"]
+@pytest.mark.parametrize("rule", ["NightlyRule", "LoadOnArrival"])
+def test_what_a_rule_cannot_deliver_ends_in_the_dead_letters(rule: str) -> None:
+    (target,) = RESOURCES[rule]["Properties"]["Targets"]
     assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["DeadLetters", "Arn"]}}
+    (allowed,) = RESOURCES["DeadLettersPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    name = RESOURCES[rule]["Properties"]["Name"]["Fn::Sub"]
     assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
+    sources = [one["Fn::Sub"] for one in allowed["Condition"]["ArnEquals"]["aws:SourceArn"]]
+    assert any(source.endswith(f":rule/{name}") for source in sources)
+
+
+def test_files_are_loaded_as_they_land_only_where_that_is_wanted() -> None:
+    rule = RESOURCES["LoadOnArrival"]["Properties"]
+    assert rule["State"] == {"Ref": "LoadOnArrivalState"}
+    assert rule["EventPattern"]["detail"]["object"] == {"key": [{"prefix": RAW_PREFIX}]}
 
 
 def test_deploy_gives_every_parameter_a_value_and_no_other() -> None:
