@@ -117,6 +117,7 @@ def through_the_stack(dataset: Dataset, options: argparse.Namespace) -> dict[str
     figures: dict[str, Any] = {
         "status": story.status,
         "sent": sent.sent,
+        "accepted": sent.accepted,
         "replay_events_per_s": round(sent.rate),
         "states": states,
     }
@@ -133,6 +134,12 @@ def through_the_stack(dataset: Dataset, options: argparse.Namespace) -> dict[str
         figures["report"] = judged.figures()
     figures["stages_s"] = {name: round(seconds, 2) for name, seconds in timings.stages}
     return figures
+
+
+def times_the_bare(stack: dict[str, Any], bare: dict[str, Any]) -> float:
+    """How much longer a row takes from raw/ to the training tables through the stack (Load and Transform) than in bare DuckDB."""
+    seconds = sum(stack["states"][name]["seconds"] for name in ("Load", "Transform"))
+    return round(seconds / stack["accepted"] / (bare["seconds"] / bare["raw_rows"]), 2)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -159,6 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
         dataset = source.from_options(options)
         figures: dict[str, Any] = {
             "benchmark": "journey",
+            "command": " ".join(["python -m benchmarks.journey", *(arguments or sys.argv[1:])]),
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "data": dataset.name,
             "cores": os.cpu_count(),
@@ -167,6 +175,8 @@ def main(arguments: list[str] | None = None) -> int:
             figures["stack"] = through_the_stack(dataset, options)
         if not options.no_bare:
             figures["bare_duckdb"] = bare_duckdb(dataset, options.bare_memory)
+        if "stack" in figures and "bare_duckdb" in figures and figures["stack"]["status"] == "SUCCEEDED":
+            figures["times_the_bare"] = times_the_bare(figures["stack"], figures["bare_duckdb"])
     except (
         source.UnknownLayout,
         environment.NotDeployed,

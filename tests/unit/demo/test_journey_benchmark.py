@@ -4,7 +4,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from benchmarks.journey import BARE_SQL, statements, write_raw
+from benchmarks.journey import BARE_SQL, statements, times_the_bare, write_raw
 from demo.generator import History
 from demo.rejects import Rejects
 from demo.source import generated
@@ -35,3 +35,11 @@ def test_the_bare_sql_names_the_table_that_each_statement_makes() -> None:
 )
 def test_comments_are_no_statements(text: str) -> None:
     assert [name for name, _ in statements(text)] == (["a", "b"] if "SELECT" in text else [])
+
+
+def test_the_stack_is_compared_with_bare_duckdb_a_row() -> None:
+    stack = {
+        "accepted": 1_000,
+        "states": {"Load": {"seconds": 2.0}, "Transform": {"seconds": 6.0}, "Train": {"seconds": 9.0}},
+    }
+    assert times_the_bare(stack, {"raw_rows": 2_000, "seconds": 4.0}) == 4.0
