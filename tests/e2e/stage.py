@@ -5,6 +5,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,24 @@ class Stage:
     def run(self, **wanted: Any) -> Run:
         """One execution from start to end."""
         return self.finish(self.start(**wanted))
+
+    def replay(self, archive: str) -> list[dict[str, Any]]:
+        """Replays what an archive holds of the last two hours, in as many calls as it takes; their answers."""
+        now = datetime.now(UTC)
+        event: Any = {
+            "archive": archive,
+            "from_hour": f"{now - timedelta(hours=1):%Y-%m-%dT%H}",
+            "to_hour": f"{now:%Y-%m-%dT%H}",
+        }
+        answers = []
+        while event:
+            answer = self.client("lambda").invoke(
+                FunctionName=f"{LOCAL.prefix}-replay", Payload=json.dumps(event).encode()
+            )
+            answers.append(json.load(answer["Payload"]))
+            assert "FunctionError" not in answer, answers[-1]
+            event = answers[-1]["continue_with"]
+        return answers
 
     def notifications(self) -> list[dict[str, str]]:
         """What was published on the stage's topic."""

@@ -17,17 +17,22 @@ from typing import Any
 
 import pytest
 
+from demo.http import Http
+from demo.landed import LandingWatch
+from demo.replay import send
+from functions.replay.replay import STOP_BEFORE_END_MS
 from local import processes
 from local.environment import Stack
 from local.testing import kill_stack, running_stack, start_stack
 from tests import deployment
 from tests.browser.conftest import CHROMIUM
 from tests.e2e import aisles, shopper
-from tests.e2e.stage import EVENTS_BUCKET, LOCAL, MODELS_BUCKET, Run, Stage, wait_for
+from tests.e2e.stage import EVENTS_BUCKET, KEYS, LOCAL, MODELS_BUCKET, Run, Stage, wait_for
 
 pytestmark = [pytest.mark.local_stack, pytest.mark.timeout(600)]
 
 VISITS = aisles.visits()
+CLICKS = sum(len(visit.items) for visit in VISITS)
 ITEM = aisles.shelved(0, 0, 0)
 TABLES = {
     "sessions": "select client_id, started_at_ms, ended_at_ms, events, item_views from MARTS.SESSIONS order by 1, 2",
@@ -78,9 +83,8 @@ def test_before_any_model_recommend_says_what_to_do(before_any_model: urllib.err
 
 def test_the_first_run_succeeds_and_tells_what_it_did(stage: Stage, first_run: Run) -> None:
     assert first_run.story.status == "SUCCEEDED", first_run.story
-    clicks = sum(len(visit.items) for visit in VISITS)
     message = first_run.notification["message"]
-    assert f"Loaded {clicks} events" in message
+    assert f"Loaded {CLICKS} events" in message
     assert f"Model {LOCAL.prefix}-{first_run.name}-0 now serves" in message
     assert "make rollback" in message
 
@@ -139,10 +143,48 @@ def test_a_recommendation_can_be_traced_through_to_the_endpoint(stage: Stage, fi
 
 
 @pytest.fixture(scope="module")
-def second_run(stage: Stage, tables: dict[str, Any]) -> Run:
-    """The same events again, a corrupt file beside them, and a training job that is killed once."""
+def sent_twice(stage: Stage, tables: dict[str, Any]) -> None:
+    """The same events again, and one that is refused."""
     sent = stage.send(aisles.events(VISITS))
     assert sent.accepted == sent.landed
+    nonsense = {**next(aisles.events(VISITS)), "event_name": "dance"}
+    assert send([nonsense], stage.api_url, KEYS, http=Http(1)).refused == 1
+
+
+@pytest.fixture(scope="module")
+def replayed(stage: Stage, sent_twice: None) -> list[dict[str, Any]]:
+    """The answers of the Lambda `replay` for all of raw/, with time for one file a call."""
+    lambda_, name = stage.client("lambda"), f"{LOCAL.prefix}-replay"
+    lambda_.update_function_configuration(FunctionName=name, Timeout=STOP_BEFORE_END_MS // 1000 - 1)
+    watch = LandingWatch(stage.client("s3"), EVENTS_BUCKET)
+    answers = stage.replay("raw")
+    sent = sum(answer["sent"] for answer in answers)
+    assert watch.wait_for(sent, 60) == sent
+    return answers
+
+
+def test_a_replay_of_raw_sends_every_line_again_call_after_call(replayed: list[dict[str, Any]]) -> None:
+    assert [answer["files"] for answer in replayed] == [1] * len(replayed)
+    assert len(replayed) > 1
+    assert (
+        sum(answer["sent"] for answer in replayed) == sum(answer["read"] for answer in replayed) == 2 * CLICKS
+    )
+
+
+def test_a_replay_of_rejected_says_what_is_still_refused(stage: Stage, sent_twice: None) -> None:
+    def refused() -> dict[str, int]:
+        return {
+            reason: count
+            for answer in stage.replay("rejected")
+            for reason, count in answer["refused"].items()
+        }
+
+    assert wait_for(refused, 60, 2) == {"unknown_event_name": 1}
+
+
+@pytest.fixture(scope="module")
+def second_run(stage: Stage, replayed: list[dict[str, Any]]) -> Run:
+    """What was sent twice and replayed, a corrupt file beside it, and a training job that is killed once."""
     s3 = stage.client("s3")
     corrupt = gzip.compress(b'{"event_id": "half a li\n')
     s3.put_object(Bucket=EVENTS_BUCKET, Key=f"raw/{time.strftime('%Y/%m/%d/%H')}/corrupt.gz", Body=corrupt)
@@ -165,7 +207,7 @@ def training_process(stack: Stack) -> int:
     raise AssertionError(f"no training job runs in {jobs}")
 
 
-def test_the_same_events_sent_twice_change_no_table(
+def test_the_same_events_sent_twice_and_replayed_change_no_table(
     stage: Stage, second_run: Run, tables: dict[str, list[tuple[Any, ...]]]
 ) -> None:
     assert {name: stage.rows(sql) for name, sql in TABLES.items()} == tables
@@ -194,8 +236,48 @@ def test_the_second_run_ships_the_second_model_and_keeps_the_first_for_a_rollbac
     assert any("champion" in str(check) for check in champion["checks"])
 
 
+@pytest.fixture(scope="module")
+def tuned_run(stage: Stage, second_run: Run) -> Run:
+    """A search of two training jobs, too short for a good model: somebody says to publish it all the same."""
+    return stage.run(tune=True, tuning_jobs=2, override_reason="a drill of the search")
+
+
+@pytest.fixture(scope="module")
+def tuned_model(stage: Stage, tuned_run: Run) -> str:
+    """The version of the model that the search ended with: the name of its best training job."""
+    sagemaker = stage.client("sagemaker")
+    [search] = sagemaker.list_hyper_parameter_tuning_jobs()["HyperParameterTuningJobSummaries"]
+    found = sagemaker.describe_hyper_parameter_tuning_job(
+        HyperParameterTuningJobName=search["HyperParameterTuningJobName"]
+    )
+    return str(found["BestTrainingJob"]["TrainingJobName"])
+
+
+def test_a_search_trains_several_models_and_ships_the_best(
+    stage: Stage, tuned_run: Run, tuned_model: str
+) -> None:
+    assert tuned_run.story.status == "SUCCEEDED", tuned_run.story
+    assert tuned_run.reached("Tune")
+    assert not tuned_run.reached("Train")
+    sagemaker = stage.client("sagemaker")
+    [search] = sagemaker.list_hyper_parameter_tuning_jobs()["HyperParameterTuningJobSummaries"]
+    jobs = sagemaker.list_training_jobs_for_hyper_parameter_tuning_job(
+        HyperParameterTuningJobName=search["HyperParameterTuningJobName"]
+    )["TrainingJobSummaries"]
+    assert len({job["TunedHyperParameters"]["learning_rate"] for job in jobs}) == 2
+    reached = {
+        job["TrainingJobName"]: job["FinalHyperParameterTuningJobObjectiveMetric"]["Value"] for job in jobs
+    }
+    assert reached[tuned_model] == max(reached.values())
+    assert stage.recommend(ITEM)["model_version"] == tuned_model
+
+
+def test_who_overrides_the_gate_and_why_is_in_the_evaluation(stage: Stage, tuned_run: Run) -> None:
+    assert "a drill of the search" in json.dumps(stage.evaluation(tuned_run))
+
+
 def test_a_training_job_that_keeps_dying_is_caught_and_the_old_model_goes_on_serving(
-    stage: Stage, second_run: Run
+    stage: Stage, tuned_model: str
 ) -> None:
     run = stage.run(hyperparameters={"learning_rate": "fast"})
     assert run.story.status == "FAILED"
@@ -203,10 +285,10 @@ def test_a_training_job_that_keeps_dying_is_caught_and_the_old_model_goes_on_ser
     assert run.notification["subject"].endswith("in Train")
     assert "learning" in run.notification["message"]
     assert "goes on serving" in run.notification["message"]
-    assert stage.recommend(ITEM)["model_version"] == f"{LOCAL.prefix}-{second_run.name}-1"
+    assert stage.recommend(ITEM)["model_version"] == tuned_model
 
 
-def test_a_worse_model_is_refused_and_says_why(stage: Stage, second_run: Run) -> None:
+def test_a_worse_model_is_refused_and_says_why(stage: Stage, tuned_model: str) -> None:
     spoil(stage.copy / "training_jobs" / "train.py")
     assert "uploaded" in stage.deploy()
     run = stage.run()
@@ -215,7 +297,7 @@ def test_a_worse_model_is_refused_and_says_why(stage: Stage, second_run: Run) ->
     assert not run.reached("Publish")
     assert "hr_at_20" in run.notification["message"]
     assert "evaluation.html" in run.notification["message"]
-    assert stage.recommend(ITEM)["model_version"] == f"{LOCAL.prefix}-{second_run.name}-1"
+    assert stage.recommend(ITEM)["model_version"] == tuned_model
 
 
 def spoil(program: Path) -> None:
@@ -229,7 +311,7 @@ def spoil(program: Path) -> None:
 
 @pytest.mark.parametrize("signalled", [signal.SIGSTOP, signal.SIGKILL], ids=["slow", "down"])
 def test_recommend_answers_from_the_fallback_within_its_time_box_while_the_endpoint_is(
-    stage: Stage, second_run: Run, signalled: signal.Signals
+    stage: Stage, tuned_model: str, signalled: signal.Signals
 ) -> None:
     records = (stage.stack.state / "pids" / "children").glob("*.json")
     running = [
@@ -252,7 +334,10 @@ def test_recommend_answers_from_the_fallback_within_its_time_box_while_the_endpo
 
 
 def test_a_kill_in_the_middle_of_a_run_loses_nothing_and_the_next_run_refuses_a_bad_batch(
-    stage: Stage, tables: dict[str, list[tuple[Any, ...]]], second_run: Run
+    stage: Stage,
+    tables: dict[str, list[tuple[Any, ...]]],
+    replayed: list[dict[str, Any]],
+    tuned_model: str,
 ) -> None:
     bad = [replace(visit, client_id=f"bad-{visit.client_id}") for visit in VISITS[-300:]]
     without_items = [{**event, "items": []} for event in aisles.events(bad)]
@@ -279,14 +364,15 @@ def test_a_kill_in_the_middle_of_a_run_loses_nothing_and_the_next_run_refuses_a_
     assert "no items" in run.notification["message"]
     assert "reports/validation" in run.notification["message"]
     (raw,) = stage.rows("select count(*), count(distinct FILENAME || ':' || ROW_NUMBER) from RAW.EVENTS")
-    assert raw[0] == raw[1] == 2 * sum(len(visit.items) for visit in VISITS) + sent.accepted
+    assert raw[0] == raw[1] == 2 * CLICKS + sum(answer["sent"] for answer in replayed) + sent.accepted
     assert stage.rows(TABLES["interactions"]) == tables["interactions"]
-    assert stage.recommend(ITEM)["model_version"] == f"{LOCAL.prefix}-{second_run.name}-1"
+    assert stage.recommend(ITEM)["model_version"] == tuned_model
 
 
-def test_a_rollback_serves_the_first_model_again(stage: Stage, first_run: Run, second_run: Run) -> None:
+def test_a_rollback_serves_the_model_before_again(stage: Stage, second_run: Run, tuned_model: str) -> None:
+    assert stage.recommend(ITEM)["model_version"] == tuned_model
     deployment.run("rollback", stage.copy, stage.environment)
-    assert stage.recommend(ITEM)["model_version"] == f"{LOCAL.prefix}-{first_run.name}-0"
+    assert stage.recommend(ITEM)["model_version"] == f"{LOCAL.prefix}-{second_run.name}-1"
 
 
 @pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is missing: apt-get install chromium")
