@@ -35,7 +35,7 @@ from local.testing import kill, kill_aws, start_stack
 from tests.e2e.stage import EVENTS_BUCKET, LOCAL, Stage, wait_for
 
 # Share of the events, connections, events a request: the rate rises until the stack gives what it has.
-PHASES = ((0.02, 1, 10), (0.08, 2, 50), (0.3, 4, 200), (0.6, 4, 500))
+PHASES = ((0.005, 1, 10), (0.03, 2, 50), (0.25, 4, 200), (0.715, 4, 500))
 FIREHOSE_GONE_MAX_S = 60.0
 
 
