@@ -198,6 +198,8 @@ def send(stage: Stage, count: int, seed: int, timeout_s: float) -> tuple[Ledger,
         )
     over.set()
     driller.join()
+    if drill.broken:
+        raise drill.broken
     progress.finish(len(ledger.accepted) + len(ledger.refused))
     return ledger, drill, phases
 
@@ -209,7 +211,12 @@ def main(arguments: list[str] | None = None) -> int:
         description="Send events at rising rates while the stack is killed in turn, then count everything.",
         epilog="example: python -m benchmarks.soak --events 50000",
     )
-    parser.add_argument("--events", type=int, default=1_000_000, help="distinct ones (default %(default)s)")
+    parser.add_argument(
+        "--events",
+        type=int,
+        default=1_000_000,
+        help="distinct ones (default %(default)s); below 50,000 they may be over before the drill is",
+    )
     parser.add_argument("--seed", type=int, default=1, help="default 1")
     parser.add_argument(
         "--timeout", type=float, default=1800, metavar="SECONDS", help="of sending (default 1800)"
