@@ -2,8 +2,11 @@
 
 model.json      what this is: version, snapshot, settings, cut times, metrics
 vocabulary.json item ids by row
-encoder.npz     item vectors and the encoder's weights
-knn.npz         the session-kNN index and popularity
+vectors.npy     item vectors, float32: mapped into memory, only the rows that are looked at are read
+codes.npy       the same in int8 (scales.npy: one scale an item): what each request scans
+encoder.npz     the encoder's weights
+knn/            the session-kNN index, an array a file
+popularity.npy  how often each item is looked at
 holdout/        the same, learnt only from before the holdout: what the gate measures
 golden.json     sessions and the answers this very model gave
 fallback.json   answers for when no endpoint can be asked
@@ -22,12 +25,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training_jobs.encoder import load_weights, save_weights
 from training_jobs.knn import KnnIndex, KnnSettings
 from training_jobs.recommend import BlendSettings, Recommender
+from training_jobs.scan import quantise
 
-FORMAT = 1
+FORMAT = 2
 GOLDEN_K = 20
 
 
@@ -56,10 +61,14 @@ def save_recommender(directory: Path, recommender: Recommender, card: ModelCard)
     card = ModelCard(**{**_shallow(card), "settings": {**card.settings, "blend": blend}})
     write_json(directory / "model.json", _shallow(card))
     write_json(directory / "vocabulary.json", recommender.vocabulary)
-    save_weights(directory / "encoder.npz", recommender.weights)
-    index = recommender.index
-    arrays: dict[str, Any] = {field.name: getattr(index, field.name) for field in fields(KnnIndex)}
-    np.savez(directory / "knn.npz", popularity=recommender.popularity, **arrays)
+    weights = recommender.weights
+    codes, scales = quantise(weights.vectors)
+    for name, array in (("vectors", weights.vectors), ("codes", codes), ("scales", scales)):
+        _save_array(directory / f"{name}.npy", array)
+    save_weights(directory / "encoder.npz", weights)
+    for field in fields(KnnIndex):
+        _save_array(directory / "knn" / f"{field.name}.npy", getattr(recommender.index, field.name))
+    _save_array(directory / "popularity.npy", recommender.popularity)
 
 
 def load_recommender(directory: Path) -> tuple[Recommender, ModelCard]:
@@ -67,22 +76,30 @@ def load_recommender(directory: Path) -> tuple[Recommender, ModelCard]:
     card = load_card(directory)
     try:
         vocabulary = json.loads((directory / "vocabulary.json").read_text("utf-8"))
-        weights = load_weights(directory / "encoder.npz")
-        with np.load(directory / "knn.npz", allow_pickle=False) as file:
-            index = KnnIndex(**{field.name: file[field.name] for field in fields(KnnIndex)})
-            popularity = file["popularity"]
+        weights = load_weights(directory / "encoder.npz", _load_array(directory / "vectors.npy"))
+        codes, scales = _load_array(directory / "codes.npy"), _load_array(directory / "scales.npy")
+        arrays = {
+            field.name: _load_array(directory / "knn" / f"{field.name}.npy") for field in fields(KnnIndex)
+        }
+        index, popularity = KnnIndex(**arrays), _load_array(directory / "popularity.npy")
         blend = dict(card.settings["blend"])
         settings = BlendSettings(
             tuple(blend["knn_weight"]), float(blend["sharpness"]), KnnSettings(**blend["knn"])
         )
     except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ArchiveError(f"{directory} does not hold a whole model ({error}): train it again") from error
-    sizes = {"vocabulary": len(vocabulary), "vectors": len(weights.vectors), "postings": index.items}
+    sizes = {
+        "vocabulary": len(vocabulary),
+        "vectors": len(weights.vectors),
+        "codes": min(len(codes), len(scales)),
+        "postings": index.items,
+        "popularity": len(popularity),
+    }
     if len({card.items, *sizes.values()}) > 1:
         raise ArchiveError(
             f"{directory} disagrees on how many items there are: {sizes}, model.json {card.items}"
         )
-    return Recommender(vocabulary, weights, index, popularity, settings), card
+    return Recommender(vocabulary, weights, index, popularity, settings, (codes, scales)), card
 
 
 def load_card(directory: Path) -> ModelCard:
@@ -152,6 +169,20 @@ def fallback_answers(recommender: Recommender, rows: Sequence[int], popular: int
 def write_json(path: Path, value: Any) -> None:
     """JSON as this archive writes it: compact, UTF-8, the same bytes for the same value."""
     path.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")), "utf-8")
+
+
+def _save_array(path: Path, array: NDArray[Any]) -> None:
+    """By another name first: the old file may be mapped by a model that is in use."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+    partial.replace(path)
+
+
+def _load_array(path: Path) -> NDArray[Any]:
+    """Mapped, as a plain array: a memmap is slower to index."""
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def _shallow(card: ModelCard) -> dict[str, Any]:

@@ -3,6 +3,7 @@ parity, speed, size."""
 
 from __future__ import annotations
 
+import copy
 import json
 import threading
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,8 @@ from training_jobs import inference, metrics
 from training_jobs.checks import Check, Thresholds, check, share
 from training_jobs.data import Cases, Int64
 from training_jobs.measure import latencies_ms
-from training_jobs.recommend import Recommendation, Recommender
+from training_jobs.recommend import Recommendation, Recommender, top
+from training_jobs.scan import Scan, dequantised
 
 Sessions = Sequence[Sequence[str]]
 _UNKNOWN = "\x00 no such item"
@@ -177,8 +179,15 @@ def parity_checks(
     model = inference.Model(served, "", threading.Lock())
     handled = [_overlap(_through_handlers(model, row), row["expected"]) for row in golden]
     k = min(20, _width(served))
+    short = [served.recommend(items, k).items for items in sessions]
     variants = [
-        _overlap(served.recommend(items, k).items, variant.recommend(items, k).items) for items in sessions
+        _overlap(mine, variant.recommend(items, k).items) for mine, items in zip(short, sessions, strict=True)
+    ]
+    int8 = _scanning_codes(served)
+    whole = [_whole_ranking(served, items, k) for items in sessions]
+    scanned = [
+        min(_overlap(int8.recommend(items, k).items, best), _overlap(mine, best))
+        for items, mine, best in zip(sessions, short, whole, strict=True)
     ]
     fallback = _fallback_items(directory)
     least = float(limits["minimum_golden_overlap"])
@@ -186,6 +195,14 @@ def parity_checks(
         check("golden sessions answered alike", share(direct), ">=", least, n=len(golden), minimum_n=20),
         check(
             "golden sessions through the handlers", share(handled), ">=", least, n=len(golden), minimum_n=20
+        ),
+        check(
+            "overlap of the int8 scan with the whole float32 ranking",
+            share(scanned),
+            ">=",
+            least,
+            n=len(scanned),
+            minimum_n=20,
         ),
         check(
             "overlap of the served with the measured model",
@@ -271,6 +288,23 @@ def _most_alike(served: Recommender, items: set[str]) -> dict[str, str]:
             if vectors[row].any():
                 found[served.vocabulary[row]] = served.vocabulary[other]
     return found
+
+
+def _whole_ranking(served: Recommender, items: Sequence[str], k: int) -> list[str]:
+    """The best `k` by the scores of all items: what `recommend` must find without them."""
+    known = np.array([served.rows[item] for item in items if item in served.rows], np.int32)
+    scores = served.scores([known])[0]
+    scores[[served.rows[item] for item in items[-1:] if item in served.rows]] = -np.inf
+    return [served.vocabulary[row] for row in top(scores, k)]
+
+
+def _scanning_codes(served: Recommender) -> Recommender:
+    """With what the endpoint scans, the int8 codes, wherever this runs: the endpoint's image has a library for them."""
+    if served.codes is None:
+        return served
+    other = copy.copy(served)
+    other.scan = Scan(dequantised(*served.codes))
+    return other
 
 
 def _through_handlers(model: inference.Model, row: Mapping[str, Any]) -> list[str]:

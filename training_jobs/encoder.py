@@ -1,16 +1,21 @@
-"""The trained encoder in numpy: what the endpoint and the gate run. model.py is its twin in torch (a test compares)."""
+"""The trained encoder in numpy: what the endpoint and the gate run. model.py is its twin in torch (a test compares).
+
+One session is some thirty small products, so what counts is how few calls they take: layers that read the same input are
+one matrix, norms' scales and constants are multiplied into it once, and sessions of one length go together, unpadded.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from training_jobs.data import Float32, Int32, Int64
+from training_jobs.data import Float32, Int32
 
 INPUT_SCALE = 0.3
 _EPSILON = np.float32(np.finfo(np.float32).eps)
@@ -37,58 +42,35 @@ class EncoderWeights:
     def layers(self) -> int:
         return sum(name.endswith("norm_feed.weight") for name in self.tensors)
 
+    @cached_property
+    def fused(self) -> _Fused:
+        return _fuse(self)
+
 
 def save_weights(path: Path, weights: EncoderWeights) -> None:
-    scalars: dict[str, Any] = {
-        "heads": np.int64(weights.heads),
-        "temperature": np.float64(weights.temperature),
-    }
-    arrays: dict[str, Any] = {f"tensor/{k}": v for k, v in weights.tensors.items()}
-    np.savez(path, vectors=weights.vectors, **scalars, **arrays)
+    """Everything but the item vectors."""
+    arrays: dict[str, Any] = {f"tensor/{name}": value for name, value in weights.tensors.items()}
+    np.savez(path, heads=np.int64(weights.heads), temperature=np.float64(weights.temperature), **arrays)
 
 
-def load_weights(path: Path) -> EncoderWeights:
+def load_weights(path: Path, vectors: Float32) -> EncoderWeights:
+    """What `save_weights` wrote, with the item vectors that belong to it."""
     with np.load(path, allow_pickle=False) as file:
         tensors = {
             name.removeprefix("tensor/"): file[name] for name in file.files if name.startswith("tensor/")
         }
-        return EncoderWeights(file["vectors"], tensors, int(file["heads"]), float(file["temperature"]))
+        return EncoderWeights(vectors, tensors, int(file["heads"]), float(file["temperature"]))
 
 
 def encode(weights: EncoderWeights, prefixes: Sequence[Int32]) -> Float32:
-    """One unit vector for each prefix (none may be empty). Prefixes of like length are padded together."""
-    length = np.array([min(len(prefix), weights.max_length) for prefix in prefixes])
-    size = np.ceil(np.log2(length))
+    """One unit vector for each prefix [prefixes, dim] (none may be empty)."""
+    by_length: dict[int, list[int]] = {}
+    for at, prefix in enumerate(prefixes):
+        by_length.setdefault(min(len(prefix), weights.max_length), []).append(at)
     out = np.empty((len(prefixes), weights.dim), np.float32)
-    for one in np.unique(size):
-        rows = np.flatnonzero(size == one)
-        out[rows] = _encode(weights, [prefixes[row] for row in rows.tolist()], length[rows])
+    for length, places in by_length.items():
+        out[places] = _encode(weights, np.array([prefixes[at][-length:] for at in places]))
     return out
-
-
-def _encode(weights: EncoderWeights, prefixes: Sequence[Int32], length: Int64) -> Float32:
-    rows = np.zeros((len(prefixes), int(length.max())), np.int64)
-    for row, prefix in enumerate(prefixes):
-        rows[row, : length[row]] = prefix[-weights.max_length :]
-    t = weights.tensors
-    raw = weights.vectors[rows] * np.float32(math.sqrt(weights.dim) * INPUT_SCALE)
-    x = raw + t["position"][: rows.shape[1]]
-    at = np.arange(rows.shape[1])
-    distance = np.maximum(at[:, None] - at[None], 0)
-    causal = np.where(at[:, None] >= at[None], 0.0, -np.inf).astype(np.float32)
-    bias = t["relative"][:, distance] + causal
-    for layer in range(weights.layers):
-        x = _layer(x, bias, t, f"layers.{layer}.", weights.heads)
-    last = np.arange(len(rows)), length - 1
-    y = _rms_norm(x, t["norm.weight"])
-    own = y[last]
-    query = _linear(own, t, "pool_query")
-    key = _linear(y, t, "pool_key")
-    logits = np.einsum("bld,bd->bl", key, query) / np.float32(math.sqrt(weights.dim))
-    pooled = np.einsum("bl,bld->bd", _softmax(logits + bias[0][length - 1]), raw)
-    out = pooled + t["residual_gate"] * own
-    norm = np.sqrt((out * out).sum(axis=1, keepdims=True))
-    return np.asarray(out / np.maximum(norm, 1e-12), dtype=np.float32)
 
 
 def probabilities(weights: EncoderWeights, prefixes: Sequence[Int32], sharpness: float = 1.0) -> Float32:
@@ -98,33 +80,133 @@ def probabilities(weights: EncoderWeights, prefixes: Sequence[Int32], sharpness:
     return _softmax(logits)
 
 
-def _layer(x: Float32, bias: Float32, t: Mapping[str, Float32], at: str, heads: int) -> Float32:
-    batch, length, dim = x.shape
-    normed = _rms_norm(x, t[at + "norm_attention.weight"])
-    qkv = _linear(normed, t, at + "qkv").reshape(batch, length, 3, heads, dim // heads)
-    q, k, v = qkv.transpose(2, 0, 3, 1, 4)
-    weights = _softmax(q @ k.swapaxes(-1, -2) / np.float32(math.sqrt(dim // heads)) + bias[None])
-    seen = (weights @ v).transpose(0, 2, 1, 3).reshape(batch, length, dim)
-    x = x + _linear(seen, t, at + "out") * _sigmoid(_linear(normed, t, at + "gate_attention"))
-    normed = _rms_norm(x, t[at + "norm_feed.weight"])
-    up, gate = np.split(_linear(normed, t, at + "feed_in"), 2, axis=-1)
-    fed = _linear(up * (gate * _sigmoid(gate)), t, at + "feed_out")
-    return np.asarray(x + fed * _sigmoid(_linear(normed, t, at + "gate_feed")))
+@dataclass(frozen=True)
+class _FusedLayer:
+    """Matrices [in, out]. `attend`: query, key, value, gate; `feed`: up, swish, gate. Gates are halved for tanh."""
+
+    attend: Float32
+    attend_bias: Float32
+    out: Float32
+    out_bias: Float32
+    feed: Float32
+    feed_bias: Float32
+    feed_out: Float32
+    feed_out_bias: Float32
 
 
-def _linear(x: Float32, t: Mapping[str, Float32], name: str) -> Float32:
-    flat = x.reshape(-1, x.shape[-1]) @ t[name + ".weight"].T + t[name + ".bias"]
-    return np.asarray(flat.reshape(*x.shape[:-1], -1))
+@dataclass(frozen=True)
+class _Fused:
+    """The whole encoder. `biases[n]` [heads, n, n] is what attention adds to logits of a session of n clicks."""
+
+    layers: Sequence[_FusedLayer]
+    pool: Float32
+    pool_bias: Float32
+    residual: Float32
+    biases: Sequence[Float32]
 
 
-def _rms_norm(x: Float32, scale: Float32) -> Float32:
-    return np.asarray(x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + _EPSILON) * scale)
+def _fuse(weights: EncoderWeights) -> _Fused:
+    t, dim, heads = weights.tensors, weights.dim, weights.heads
+
+    def joined(
+        parts: Sequence[tuple[str, float]], norm: Float32 | None = None, scale: float = 1.0
+    ) -> tuple[Float32, Float32]:
+        matrix = np.concatenate([t[name + ".weight"].T * factor for name, factor in parts], axis=1) * scale
+        bias = np.concatenate([t[name + ".bias"] * factor for name, factor in parts]) * scale
+        if norm is not None:
+            matrix = norm[:, None] * matrix
+        return np.ascontiguousarray(matrix, np.float32), np.ascontiguousarray(bias, np.float32)
+
+    layers = []
+    for number in range(weights.layers):
+        at = f"layers.{number}."
+        attend, attend_bias = joined(
+            [(at + "qkv", 1.0), (at + "gate_attention", 0.5)], t[at + "norm_attention.weight"]
+        )
+        # A query's products are divided by the square root of a head's width.
+        attend[:, :dim] /= math.sqrt(dim // heads)
+        attend_bias[:dim] /= math.sqrt(dim // heads)
+        feed = joined([(at + "feed_in", 1.0), (at + "gate_feed", 0.5)], t[at + "norm_feed.weight"])
+        # sigmoid(x) is (tanh(x / 2) + 1) / 2: its last half goes here, and that of the swish too.
+        out, feed_out = joined([(at + "out", 1.0)], scale=0.5), joined([(at + "feed_out", 1.0)], scale=0.5)
+        feed_matrix = np.ascontiguousarray(feed_out[0] * np.float32(0.5))
+        layers.append(_FusedLayer(attend, attend_bias, *out, *feed, feed_matrix, feed_out[1]))
+    pool, pool_bias = joined([("pool_key", 1.0), ("pool_query", 1.0 / math.sqrt(dim))], t["norm.weight"])
+    residual = np.asarray(t["residual_gate"] * t["norm.weight"], np.float32)
+    place = np.arange(weights.max_length)
+    distance = np.maximum(place[:, None] - place[None], 0)
+    future = np.where(place[:, None] >= place[None], 0.0, -np.inf).astype(np.float32)
+    bias = np.asarray(t["relative"][:, distance] + future, np.float32)
+    biases = [np.ascontiguousarray(bias[:, :length, :length]) for length in range(weights.max_length + 1)]
+    return _Fused(layers, pool, pool_bias, residual, biases)
 
 
-def _sigmoid(x: Float32) -> Float32:
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)), dtype=np.float32)
+def _encode(weights: EncoderWeights, rows: Int32) -> Float32:
+    """Sessions of one length, [sessions, length] -> [sessions, dim]."""
+    fused, dim = weights.fused, weights.dim
+    batch, length = rows.shape
+    raw = weights.vectors[rows.ravel()]
+    raw *= np.float32(math.sqrt(dim) * INPUT_SCALE)
+    raw = raw.reshape(batch, length, dim)
+    bias = fused.biases[length]
+    x = (raw + weights.tensors["position"][:length]).reshape(batch * length, dim)
+    for layer in fused.layers:
+        x = _layer(x, bias, layer, batch, weights.heads)
+    y = _normalised(x)
+    keys_and_query = y @ fused.pool
+    keys_and_query += fused.pool_bias
+    keys_and_query = keys_and_query.reshape(batch, length, 2 * dim)
+    logits = keys_and_query[:, :, :dim] @ keys_and_query[:, -1, dim:, None]
+    attention = _softmax(logits[:, :, 0] + bias[0, -1])
+    out = (attention[:, None] @ raw)[:, 0]
+    out += fused.residual * y.reshape(batch, length, dim)[:, -1]
+    norm = np.sqrt(np.einsum("bd,bd->b", out, out))[:, None]
+    return np.asarray(out / np.maximum(norm, 1e-12), np.float32)
+
+
+def _layer(x: Float32, bias: Float32, layer: _FusedLayer, batch: int, heads: int) -> Float32:
+    dim = x.shape[1]
+    mixed = _normalised(x) @ layer.attend
+    mixed += layer.attend_bias
+    split = mixed[:, : 3 * dim].reshape(batch, -1, 3, heads, dim // heads)
+    query, key, value = split.transpose(2, 0, 3, 1, 4)
+    logits = query @ key.swapaxes(-1, -2)
+    logits += bias
+    seen = (_softmax(logits) @ value).swapaxes(1, 2).reshape(-1, dim) @ layer.out
+    seen += layer.out_bias
+    seen *= _doubled_sigmoid(mixed[:, 3 * dim :])
+    x = x + seen
+    mixed = _normalised(x) @ layer.feed
+    mixed += layer.feed_bias
+    swish = mixed[:, 2 * dim : 4 * dim]
+    fed = _doubled_sigmoid(swish * np.float32(0.5))
+    fed *= swish
+    fed *= mixed[:, : 2 * dim]
+    fed = fed @ layer.feed_out
+    fed += layer.feed_out_bias
+    fed *= _doubled_sigmoid(mixed[:, 4 * dim :])
+    x += fed
+    return x
+
+
+def _normalised(x: Float32) -> Float32:
+    """Rows with a root mean square of one; the norm's own scale is in the matrix that follows."""
+    mean = np.einsum("nd,nd->n", x, x)
+    mean /= np.float32(x.shape[1])
+    mean += _EPSILON
+    return np.asarray(x / np.sqrt(mean)[:, None])
+
+
+def _doubled_sigmoid(half: Float32) -> Float32:
+    """Twice the sigmoid of twice the input."""
+    gate = np.tanh(half)
+    gate += np.float32(1.0)
+    return np.asarray(gate)
 
 
 def _softmax(x: Float32) -> Float32:
-    weights = np.exp(x - x.max(axis=-1, keepdims=True))
-    return np.asarray(weights / weights.sum(axis=-1, keepdims=True), dtype=np.float32)
+    """Over the last axis, in place."""
+    x -= x.max(axis=-1, keepdims=True)
+    np.exp(x, out=x)
+    x /= x.sum(axis=-1, keepdims=True)
+    return x

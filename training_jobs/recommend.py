@@ -1,19 +1,27 @@
-"""The recommender itself: encoder, session-kNN and popularity blended; numpy only, shared by endpoint and gate."""
+"""The recommender itself: encoder, session-kNN and popularity blended; shared by endpoint and gate.
+
+`scores` is the whole ranking in float32. `recommend` gives its beginning without working the rest out: the items nearest in
+an int8 scan, those that a neighbour votes for, and the most popular, of which the best are scored as `scores` would.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training_jobs.data import Float32, Float64, Int32, Int64
-from training_jobs.encoder import EncoderWeights, probabilities
+from training_jobs.encoder import EncoderWeights, encode, probabilities
 from training_jobs.knn import KnnIndex, KnnScorer, KnnSettings
+from training_jobs.scan import Int8, Scan
 
 LENGTH_BUCKETS = (1, 2, 4, 10)
 """Where each bucket of session lengths begins; blend weights are chosen for each."""
 
+_SPARE = 100  # candidates beyond those asked for: what int8 gets wrong is far smaller than the gap they span
 _FLOOR = 1e-6  # popularity decides among items neither the encoder nor a neighbour speaks for
 
 
@@ -44,7 +52,9 @@ class Recommender:
         index: KnnIndex,
         popularity: Float64,
         settings: BlendSettings,
+        codes: tuple[Int8, Float32] | None = None,
     ) -> None:
+        """`codes` are the vectors in int8 with their scales (scan.quantise); without them the vectors are scanned."""
         self.vocabulary = list(vocabulary)
         self.rows = {item: row for row, item in enumerate(self.vocabulary)}
         self.weights = weights
@@ -54,7 +64,19 @@ class Recommender:
         self._knn = KnnScorer(index, settings.knn)
         self._popular: Float32 = popularity.astype(np.float32)
         self._floor: Float32 = (popularity * _FLOOR).astype(np.float32)
-        self._silent = ~weights.vectors.any(axis=1)  # neither clicks nor content say where these items stand
+        # Of these neither clicks nor content say where they stand. Codes tell it as well, and vectors stay on disk.
+        heard = (codes[0] if codes else weights.vectors).any(axis=1)
+        self._silent: NDArray[np.bool_] = np.logical_not(heard)
+        self.codes = codes
+        self.scan = Scan(weights.vectors, *(codes or ()))
+        self._by_popularity: Int64 = np.argsort(-self._popular, kind="stable")
+        self._hidden: Float32 | None = (
+            np.where(self._silent, -np.inf, 0.0).astype(np.float32) if self._silent.any() else None
+        )
+        # Scratch memory of one question, left as it was found.
+        self._exponents = np.empty(len(self.vocabulary), np.float32)
+        self._votes: Float32 = np.zeros(len(self.vocabulary), np.float32)
+        self._barred: NDArray[np.bool_] = np.zeros(len(self.vocabulary), np.bool_)
 
     def scores(self, prefixes: Sequence[Int32]) -> Float32:
         """Scores of all items, one row for each prefix of known rows; an empty prefix is given popularity."""
@@ -79,24 +101,72 @@ class Recommender:
 
     def recommend(self, items: Sequence[str], k: int, exclude: Collection[str] = ()) -> Recommendation:
         """The best `k` items to show after `items` (oldest first): never the last of them, none of `exclude`."""
-        known = np.array([self.rows[item] for item in items if item in self.rows], np.int32)
-        scores = self.scores([known])[0].copy()
-        barred = [self.rows[item] for item in {*exclude, *items[-1:]} if item in self.rows]
-        scores[barred] = -np.inf
-        best = top(scores, k)
+        rows = self.rows
+        known = np.array([rows[item] for item in items if item in rows], np.int32)
+        barred = np.array([rows[item] for item in {*exclude, *items[-1:]} if item in rows], np.int64)
         if len(known) == 0:
+            best = self._popular_rows(k, barred)
+            scores = self._popular[best]
             reason = "an empty session" if not items else "none of the session's items is known"
             source = "popularity"
         else:
+            best, scores = self._best(known, k, barred)
             source, reason = "session", f"{len(known)} of {len(items)} items of the session are known"
-        return Recommendation(
-            [self.vocabulary[row] for row in best], [float(scores[row]) for row in best], source, reason
-        )
+        shown = [self.vocabulary[row] for row in best.tolist()]
+        return Recommendation(shown, scores.tolist(), source, reason)
+
+    def _popular_rows(self, k: int, barred: Int64) -> Int64:
+        head = self._by_popularity[: k + len(barred)]
+        return head[~np.isin(head, barred)][:k]
+
+    def _best(self, prefix: Int32, k: int, barred: Int64) -> tuple[Int64, Float32]:
+        """Rows and scores of the best `k`, none of them of `barred`."""
+        share = np.float32(self.settings.knn_weight[length_buckets([prefix])[0]])
+        steepness = np.float32(self.settings.sharpness / self.weights.temperature)
+        query = encode(self.weights, [prefix])[0]
+
+        cosines = self.scan.cosines(query)
+        peak = cosines.max()
+        near = self._exponents
+        np.multiply(cosines, steepness, out=near)
+        near -= steepness * peak
+        np.exp(near, out=near)
+        total = near.sum()
+        if self._hidden is not None:
+            cosines += self._hidden
+        cosines[barred] = -np.inf
+        candidates = [self.scan.best(k + _SPARE), self._by_popularity[: k + len(barred)]]
+        if share > 0:
+            voted, votes = self._knn.score(prefix)
+            candidates.append(voted)
+            self._votes[voted] = share * votes.astype(np.float32)
+
+        pool: Int64 = np.sort(np.concatenate(candidates))
+        self._barred[barred] = True
+        shut: NDArray[np.bool_] = self._barred[pool]
+        shut[1:] |= np.equal(pool[1:], pool[:-1])
+        pool = pool[~shut]
+        self._barred[barred] = False
+        told = self._floor[pool] + self._votes[pool]
+        if share > 0:
+            self._votes[voted] = 0.0
+        heard = np.where(self._silent[pool], np.float32(0.0), (1 - share) / total)
+        if len(pool) > k + _SPARE:
+            approximate = near[pool] * heard + told
+            kept = np.sort(np.argpartition(-approximate, k + _SPARE)[: k + _SPARE])
+            pool, told, heard = pool[kept], told[kept], heard[kept]
+
+        # The softmax's sum gets the true terms of those that weigh most in it.
+        exact = np.concatenate([pool, barred])
+        terms = np.exp((self.weights.vectors[exact] @ query - peak) * steepness)
+        corrected = total + (terms - near[exact]).sum()
+        scores = terms[: len(pool)] * heard * (total / corrected) + told
+        order = np.argsort(-scores, kind="stable")[:k]
+        return pool[order], scores[order]
 
 
 def length_buckets(prefixes: Sequence[Int32]) -> list[int]:
-    starts = np.array(LENGTH_BUCKETS)
-    return [int(np.searchsorted(starts, len(prefix), side="right")) - 1 for prefix in prefixes]
+    return [bisect_right(LENGTH_BUCKETS, len(prefix)) - 1 for prefix in prefixes]
 
 
 def top(scores: Float32, k: int) -> Int64:

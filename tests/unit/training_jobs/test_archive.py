@@ -26,7 +26,7 @@ def test_a_model_comes_back_as_it_was_written(trained: Trained, tmp_path: Path) 
     assert again.settings == served.settings
     prefixes = [trained.data.sessions.session(row) for row in range(20)]
     assert np.array_equal(again.scores(prefixes), served.scores(prefixes))
-    for name in ("model.json", "vocabulary.json", "encoder.npz", "knn.npz"):
+    for name in ("model.json", "vocabulary.json", "vectors.npy", "codes.npy", "encoder.npz", "knn/idf.npy"):
         assert (tmp_path / name).read_bytes() == (trained.model_dir / name).read_bytes()
 
 
@@ -83,7 +83,9 @@ def test_a_tar_that_was_not_copied_whole_is_refused(trained: Trained, tmp_path: 
             archive.unpack(tmp_path, tmp_path / "out")
 
 
-@pytest.mark.parametrize("name", ["vocabulary.json", "encoder.npz", "knn.npz"])
+@pytest.mark.parametrize(
+    "name", ["vocabulary.json", "vectors.npy", "codes.npy", "encoder.npz", "knn/idf.npy"]
+)
 @pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 broken"])
 def test_a_model_with_a_file_missing_or_broken_is_refused(
     copy: Path, name: str, content: bytes | None
@@ -108,10 +110,18 @@ def test_files_of_two_models_do_not_pass_for_one(copy: Path) -> None:
         ("", "no readable model.json"),
         ("[]", "format None"),
         ('{"format": 99}', "format 99"),
-        ('{"format": 1}', "no "),
+        ('{"format": 2}', "no "),
     ],
 )
 def test_a_card_that_cannot_be_read_is_refused(copy: Path, text: str, says: str) -> None:
     (copy / "model.json").write_text(text)
     with pytest.raises(ArchiveError, match=says):
         archive.load_card(copy)
+
+
+def test_a_model_in_use_may_be_written_over(copy: Path) -> None:
+    served, card = archive.load_recommender(copy)
+    before = served.recommend(["sku-020"], 20)
+    archive.save_recommender(copy, served, card)
+    assert served.recommend(["sku-020"], 20) == before
+    assert not list(copy.rglob("*.partial"))

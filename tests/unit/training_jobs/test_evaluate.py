@@ -200,8 +200,10 @@ def test_a_model_that_learnt_from_the_held_out_day_is_refused(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(trained.model_dir, tmp_path / "model")
-    for name in ("encoder.npz", "knn.npz", "model.json"):
-        shutil.copyfile(trained.model_dir / name, tmp_path / "model" / "holdout" / name)
+    shutil.rmtree(tmp_path / "model" / "holdout")
+    shutil.copytree(
+        trained.model_dir, tmp_path / "model" / "holdout", ignore=shutil.ignore_patterns("holdout")
+    )
     found = here(trained, tmp_path / "model", tmp_path / "output", capsys)
     assert {
         "training ends before the held-out day (ms)",

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.training_jobs.conftest import Trained
+from tests.unit.training_jobs.large_shop import large_shop
 from training_jobs.archive import load_recommender
 from training_jobs.encoder import encode
 from training_jobs.recommend import Recommender, top
@@ -78,3 +79,36 @@ def test_items_nothing_is_known_of_come_after_all_others(served: Recommender) ->
 def test_top_is_a_stable_sort_of_the_finite(scores: list[float], k: int) -> None:
     order = sorted((at for at in range(len(scores)) if np.isfinite(scores[at])), key=lambda at: -scores[at])
     assert top(np.array(scores, np.float32), k).tolist() == order[:k]
+
+
+@pytest.mark.parametrize("silent", [0, 1500, 2990])
+@pytest.mark.parametrize("knn_weight", [0.0, 0.4, 1.0])
+def test_the_short_way_finds_what_the_whole_ranking_begins_with(silent: int, knn_weight: float) -> None:
+    served, sessions = large_shop(3000, silent, knn_weight)
+    rng = np.random.default_rng(1)
+    overlaps = []
+    for row in range(0, 600, 6):
+        prefix = sessions.session(row)
+        best = top(served.scores([prefix])[0], 60)
+        barred = {int(prefix[-1]), *rng.choice(best, int(rng.integers(0, 40)), replace=False).tolist()}
+        scores = served.scores([prefix])[0]
+        scores[list(barred)] = -np.inf
+        expected = top(scores, 20)
+        answer = served.recommend(
+            [served.vocabulary[item] for item in prefix], 20, [served.vocabulary[item] for item in barred]
+        )
+        found = [served.rows[item] for item in answer.items]
+        overlaps.append(len(set(found) & set(expected.tolist())) / 20)
+        assert len(set(found)) == 20
+        assert not barred & set(found)
+        assert np.allclose(answer.scores, scores[found], rtol=2e-3, atol=1e-9)
+    assert np.mean(overlaps) >= 0.999
+
+
+@pytest.mark.parametrize("silent", [0, 40])
+def test_with_everything_else_excluded_what_is_left_comes_back(silent: int) -> None:
+    served, _ = large_shop(500, silent, 0.4)
+    left = served.vocabulary[100:117]
+    excluded = set(served.vocabulary) - set(left) - {"sku-7"}
+    found = served.recommend(["sku-5", "sku-7"], 20, excluded).items
+    assert sorted(found) == sorted(left)
