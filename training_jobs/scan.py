@@ -52,6 +52,10 @@ class Scan:
             self._out = numkong.zeros((1, self.items), dtype="int32")
             self._dots = np.asarray(self._out)[0]
 
+    @property
+    def uses_codes(self) -> bool:
+        return self._packed is not None
+
     def cosines(self, query: Float32) -> Float32:
         """Of a unit vector and every item. The array is this object's own: it may be written to, and lasts till the next call."""
         if self._packed is None:
@@ -59,7 +63,7 @@ class Scan:
         step = np.abs(query).max() / np.float32(127.0)
         code = np.rint(query / step).astype(np.int8)
         numkong.dots_packed(code[None], self._packed, out=self._out)
-        np.multiply(self._dots, self._scales, out=self._cosines, casting="unsafe")
+        np.multiply(self._dots, self._scales, out=self._cosines, dtype=np.float32, casting="unsafe")
         self._cosines *= step
         return self._cosines
 
