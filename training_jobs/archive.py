@@ -6,6 +6,7 @@ vectors.npy     item vectors, float32: mapped into memory, only the rows that ar
 codes.npy       the same in int8 (scales.npy: one scale an item): what each request scans
 encoder.npz     the encoder's weights
 knn/            the session-kNN index, an array a file
+out_of_stock.json  where there is one: ids that are never shown
 popularity.npy  how often each item is looked at
 holdout/        the same, learnt only from before the holdout: what the gate measures
 golden.json     sessions and the answers this very model gave
@@ -81,6 +82,8 @@ def load_recommender(directory: Path) -> tuple[Recommender, ModelCard]:
         arrays = {
             field.name: _load_array(directory / "knn" / f"{field.name}.npy") for field in fields(KnnIndex)
         }
+        stock = directory / "out_of_stock.json"
+        out_of_stock: list[str] = json.loads(stock.read_text("utf-8")) if stock.exists() else []
         index, popularity = KnnIndex(**arrays), _load_array(directory / "popularity.npy")
         blend = dict(card.settings["blend"])
         settings = BlendSettings(
@@ -99,7 +102,7 @@ def load_recommender(directory: Path) -> tuple[Recommender, ModelCard]:
         raise ArchiveError(
             f"{directory} disagrees on how many items there are: {sizes}, model.json {card.items}"
         )
-    return Recommender(vocabulary, weights, index, popularity, settings, (codes, scales)), card
+    return Recommender(vocabulary, weights, index, popularity, settings, (codes, scales), out_of_stock), card
 
 
 def load_card(directory: Path) -> ModelCard:
@@ -151,7 +154,6 @@ def golden_sessions(recommender: Recommender, sessions: Sequence[Sequence[str]])
 
 def fallback_answers(recommender: Recommender, rows: Sequence[int], popular: int = 200) -> dict[str, Any]:
     """What to show when the endpoint cannot answer: the most popular items, and 20 related to each of `rows`."""
-    best = np.argsort(-recommender.popularity, kind="stable")[:popular]
     vocabulary = recommender.vocabulary
     related: dict[str, list[str]] = {}
     for begin in range(0, len(rows), 256):
@@ -163,7 +165,7 @@ def fallback_answers(recommender: Recommender, rows: Sequence[int], popular: int
         order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")
         for row, items in zip(part, np.take_along_axis(found, order, axis=1), strict=True):
             related[vocabulary[row]] = [vocabulary[item] for item in items]
-    return {"popular": [vocabulary[row] for row in best], "related": related}
+    return {"popular": recommender.recommend([], popular).items, "related": related}
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -53,8 +53,12 @@ class Recommender:
         popularity: Float64,
         settings: BlendSettings,
         codes: tuple[Int8, Float32] | None = None,
+        out_of_stock: Collection[str] = (),
     ) -> None:
-        """`codes` are the vectors in int8 with their scales (scan.quantise); without them the vectors are scanned."""
+        """`codes` are the vectors in int8 with their scales (scan.quantise); without them the vectors are scanned.
+
+        Items that are `out_of_stock` are never shown; clicks on them tell as much as any.
+        """
         self.vocabulary = list(vocabulary)
         self.rows = {item: row for row, item in enumerate(self.vocabulary)}
         self.weights = weights
@@ -69,18 +73,25 @@ class Recommender:
         self._silent: NDArray[np.bool_] = np.logical_not(heard)
         self.codes = codes
         self.scan = Scan(weights.vectors, *(codes or ()))
-        self._by_popularity: Int64 = np.argsort(-self._popular, kind="stable")
+        self._absent: NDArray[np.bool_] = np.zeros(len(self.vocabulary), np.bool_)
+        self._absent[[self.rows[item] for item in out_of_stock if item in self.rows]] = True
+        order = np.argsort(-self._popular, kind="stable")
+        self._by_popularity: Int64 = order[np.logical_not(self._absent[order])]
+        hidden = self._silent | self._absent
         self._hidden: Float32 | None = (
-            np.where(self._silent, -np.inf, 0.0).astype(np.float32) if self._silent.any() else None
+            np.where(hidden, -np.inf, 0.0).astype(np.float32) if hidden.any() else None
         )
         # Scratch memory of one question, left as it was found.
         self._exponents = np.empty(len(self.vocabulary), np.float32)
         self._votes: Float32 = np.zeros(len(self.vocabulary), np.float32)
-        self._barred: NDArray[np.bool_] = np.zeros(len(self.vocabulary), np.bool_)
+        self._barred: NDArray[np.bool_] = self._absent.copy()
 
     def scores(self, prefixes: Sequence[Int32]) -> Float32:
-        """Scores of all items, one row for each prefix of known rows; an empty prefix is given popularity."""
-        out = np.tile(self._popular, (len(prefixes), 1))
+        """Scores of all items, one row for each prefix of known rows; an empty prefix is given popularity.
+
+        Items out of stock have -inf.
+        """
+        out = np.tile(np.where(self._absent, -np.inf, self._popular), (len(prefixes), 1))
         told = [row for row, prefix in enumerate(prefixes) if len(prefix)]
         if not told:
             return out
@@ -94,6 +105,7 @@ class Recommender:
             if share[row] > 0:
                 found, votes = self._knn.score(prefix)
                 blended[row, found] += share[row] * votes.astype(np.float32)
+        blended[:, self._absent] = -np.inf
         if len(told) == len(prefixes):
             return blended
         out[told] = blended
@@ -146,7 +158,7 @@ class Recommender:
         shut: NDArray[np.bool_] = self._barred[pool]
         shut[1:] |= np.equal(pool[1:], pool[:-1])
         pool = pool[~shut]
-        self._barred[barred] = False
+        self._barred[barred] = self._absent[barred]
         told = self._floor[pool] + self._votes[pool]
         if share > 0:
             self._votes[voted] = 0.0

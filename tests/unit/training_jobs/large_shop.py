@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,9 @@ from training_jobs.recommend import BlendSettings, Recommender
 from training_jobs.scan import quantise
 
 
-def large_shop(items: int, silent: int, knn_weight: float, seed: int = 0) -> tuple[Recommender, Sessions]:
+def large_shop(
+    items: int, silent: int, knn_weight: float, seed: int = 0, out_of_stock: Collection[str] = ()
+) -> tuple[Recommender, Sessions]:
     """Vectors in groups as a trained encoder leaves them, `silent` items that nothing is known of, sessions on a ring."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -32,4 +35,6 @@ def large_shop(items: int, silent: int, knn_weight: float, seed: int = 0) -> tup
     popularity = baselines.popularity(sessions, items)
     names = [f"sku-{row}" for row in range(items)]
     codes = quantise(weights.vectors)
-    return Recommender(names, weights, build_index(sessions, items), popularity, blend, codes), sessions
+    return Recommender(
+        names, weights, build_index(sessions, items), popularity, blend, codes, out_of_stock
+    ), sessions

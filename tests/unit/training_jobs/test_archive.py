@@ -125,3 +125,11 @@ def test_a_model_in_use_may_be_written_over(copy: Path) -> None:
     archive.save_recommender(copy, served, card)
     assert served.recommend(["sku-020"], 20) == before
     assert not list(copy.rglob("*.partial"))
+
+
+def test_ids_out_of_stock_beside_a_model_are_never_shown(copy: Path) -> None:
+    shown = archive.load_recommender(copy)[0].recommend(["sku-020"], 3).items
+    archive.write_json(copy / "out_of_stock.json", shown)
+    served, _ = archive.load_recommender(copy)
+    assert not set(shown) & set(served.recommend(["sku-020"], 80).items)
+    assert not set(shown) & set(archive.fallback_answers(served, [5])["popular"])

@@ -112,3 +112,19 @@ def test_with_everything_else_excluded_what_is_left_comes_back(silent: int) -> N
     excluded = set(served.vocabulary) - set(left) - {"sku-7"}
     found = served.recommend(["sku-5", "sku-7"], 20, excluded).items
     assert sorted(found) == sorted(left)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.95])
+def test_what_is_out_of_stock_is_never_shown_and_k_come_back_all_the_same(share: float) -> None:
+    rng = np.random.default_rng(2)
+    gone = {f"sku-{row}" for row in np.flatnonzero(rng.random(1000) < share)}
+    served, sessions = large_shop(1000, 100, 0.4, out_of_stock=[*gone, "never heard of"])
+    for row in range(0, 600, 20):
+        prefix = sessions.session(row)
+        expected = served.scores([prefix])[0]
+        expected[prefix[-1]] = -np.inf
+        found = served.recommend([served.vocabulary[item] for item in prefix], 20)
+        assert len(found.items) == 20
+        assert not gone & set(found.items)
+        assert [served.rows[item] for item in found.items] == top(expected, 20).tolist()
+    assert not gone & set(served.recommend([], 20).items)

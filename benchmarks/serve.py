@@ -1,0 +1,217 @@
+"""How fast an answer is, in process and over HTTP, beside what others would serve the same model with.
+
+Everything of one size is measured in turns on one core, so that a neighbour's noise falls on all alike. `read_ms` is the
+floor: the int8 matrix read once, at the bandwidth measured in the same turns. Times are wall clock; `cpu_p50_ms` is the
+thread's own time, which a busy machine stretches less.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Before numpy and torch load.
+for _library in ("OPENBLAS", "MKL", "OMP"):
+    os.environ[f"{_library}_NUM_THREADS"] = "1"
+
+import argparse  # noqa: E402
+import contextlib  # noqa: E402
+import gc  # noqa: E402
+import importlib.util  # noqa: E402
+import json  # noqa: E402
+import platform  # noqa: E402
+import shlex  # noqa: E402
+import sys  # noqa: E402
+import tempfile  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Callable, Sequence  # noqa: E402
+from dataclasses import replace  # noqa: E402
+from datetime import UTC, datetime  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+from benchmarks import serve_http, serve_peers  # noqa: E402
+from benchmarks.serve_shops import made_up, write_archive  # noqa: E402
+from training_jobs.archive import load_recommender  # noqa: E402
+from training_jobs.data import Int32  # noqa: E402
+from training_jobs.encoder import encode  # noqa: E402
+from training_jobs.recommend import Recommender, top  # noqa: E402
+from training_jobs.scan import Scan  # noqa: E402
+
+K = 20
+TURNS = 5
+
+
+def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: int) -> dict[str, Any]:
+    """Milliseconds of each contestant and part, over `questions` questions in TURNS turns."""
+    weights, vocabulary = recommender.weights, recommender.vocabulary
+    sessions = {id(prefix): [vocabulary[item] for item in prefix] for prefix in prefixes}
+    mute = replace(recommender.settings, knn_weight=(0.0,) * len(recommender.settings.knn_weight))
+    encoder_only = Recommender(
+        vocabulary, weights, recommender.index, recommender.popularity, mute, recommender.codes
+    )
+    plain = Scan(weights.vectors)
+    query = encode(weights, prefixes[:1])[0]
+    assert recommender.codes is not None
+    words = np.ascontiguousarray(recommender.codes[0]).view(np.uint64)
+    contestants: dict[str, Callable[[Int32], Any]] = {
+        "tugboat": lambda prefix: recommender.recommend(sessions[id(prefix)], K),
+        "tugboat_without_knn": lambda prefix: encoder_only.recommend(sessions[id(prefix)], K),
+        "part_encode": lambda prefix: encode(weights, [prefix]),
+        "part_knn": lambda prefix: recommender._knn.score(prefix),
+        "part_scan_int8": lambda prefix: recommender.scan.cosines(query),
+        "part_scan_float32": lambda prefix: plain.cosines(query),
+        "read": lambda prefix: words.max(),
+    }
+    skipped: dict[str, str] = {}
+    for name, make in serve_peers.IN_PROCESS.items():
+        try:
+            contestants[name] = make(weights)
+        except ImportError as error:
+            skipped[name] = f"{error}: pip install -r benchmarks/requirements-serve.txt"
+    wall: dict[str, list[float]] = {name: [] for name in contestants}
+    cpu: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(TURNS):
+        for name, ask in contestants.items():
+            asked = prefixes[turn :: TURNS * max(1, len(prefixes) // questions)]
+            slow = name not in ("tugboat", "tugboat_without_knn", "read") and not name.startswith("part")
+            for prefix in asked[: max(20, len(asked) // 5)] if slow else asked:
+                began, own = time.perf_counter(), time.thread_time()
+                ask(prefix)
+                cpu[name].append(time.thread_time() - own)
+                wall[name].append(time.perf_counter() - began)
+        print(f"{recommender.scan.items} items, turn {turn + 1} of {TURNS}", file=sys.stderr, flush=True)
+    rows: dict[str, Any] = {
+        name: {
+            "p50_ms": round(float(np.quantile(wall[name], 0.5)) * 1000, 4),
+            "p99_ms": round(float(np.quantile(wall[name], 0.99)) * 1000, 4),
+            "cpu_p50_ms": round(float(np.quantile(cpu[name], 0.5)) * 1000, 4),
+            "questions": len(wall[name]),
+        }
+        for name in contestants
+    }
+    ours = rows["tugboat_without_knn"]["p50_ms"]
+    rows |= {name: {"skipped": why} for name, why in skipped.items()}
+    return {
+        "items": recommender.scan.items,
+        "past_sessions": recommender.index.sessions,
+        "library": "numkong" if recommender.scan.uses_codes else "numpy",
+        "rows": rows,
+        "times_ours_without_knn": {
+            name: round(rows[name]["p50_ms"] / ours, 2)
+            for name in ("read", *serve_peers.IN_PROCESS)
+            if "p50_ms" in rows[name]
+        },
+        "read_gb_per_s": round(words.nbytes / 1e6 / rows["read"]["p50_ms"], 1),
+        "top_20": parity(recommender, prefixes[: min(len(prefixes), questions)]),
+    }
+
+
+def parity(recommender: Recommender, prefixes: Sequence[Int32]) -> dict[str, float | int]:
+    """How much of the whole float32 ranking's first twenty comes back, over all of `prefixes`."""
+    shared, same = [], []
+    for begin in range(0, len(prefixes), 64):
+        part = prefixes[begin : begin + 64]
+        for prefix, scores in zip(part, recommender.scores(part), strict=True):
+            scores[prefix[-1]] = -np.inf
+            expected = [recommender.vocabulary[row] for row in top(scores, K)]
+            found = recommender.recommend([recommender.vocabulary[item] for item in prefix], K).items
+            shared.append(len(set(found) & set(expected)) / K)
+            same.append(found == expected)
+    return {
+        "sessions": len(shared),
+        "overlap": round(float(np.mean(shared)), 6),
+        "same_order": round(float(np.mean(same)), 4),
+    }
+
+
+def machine() -> dict[str, Any]:
+    cpu = next(
+        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), ""
+    )
+    memory = next(
+        (int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0
+    )
+    return {
+        "cpu": cpu or platform.processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory / 2**20, 1),
+        "load_average": round(os.getloadavg()[0], 1),
+    }
+
+
+def _lines(path: str) -> list[str]:
+    with contextlib.suppress(OSError):
+        return Path(path).read_text().splitlines()
+    return []
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.serve",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m benchmarks.serve --items 50000,100000 --http-items 100000 > serve.json",
+    )
+    add = parser.add_argument
+    add(
+        "--items",
+        default="50000,100000,500000,1000000",
+        help="sizes in process; empty for none (default: %(default)s)",
+    )
+    add("--artefact", type=Path, help="a trained archive to measure too, asked for its golden sessions")
+    add("--questions", type=int, default=1000, help="to each contestant (default: %(default)s)")
+    add("--http-items", type=int, default=100_000, help="size over HTTP; 0 for none (default: %(default)s)")
+    add("--http-seconds", type=float, default=5.0, help="at each rate (default: %(default)s)")
+    add("--core", type=int, default=0, help="the core to measure on; the HTTP client takes the others")
+    add("--seed", type=int, default=0)
+    options = parser.parse_args(argv)
+    every_core = os.sched_getaffinity(0)
+    result: dict[str, Any] = {
+        "benchmark": "serve",
+        "command": "python -m benchmarks.serve " + shlex.join(sys.argv[1:] if argv is None else argv),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "seed": options.seed,
+        "data": "made up: vectors in groups of 50, d=128, two layers, 200,000 past sessions",
+        "in_process": [],
+    }
+    os.sched_setaffinity(0, {options.core})
+    for items in [int(size) for size in options.items.split(",") if size]:
+        result["in_process"].append(in_process(*made_up(items, options.seed), options.questions))
+        gc.collect()
+    if options.artefact:
+        served, card = load_recommender(options.artefact)
+        golden = json.loads((options.artefact / "golden.json").read_text("utf-8"))
+        asked = [np.array([served.rows[item] for item in row["items"]], np.int32) for row in golden]
+        result["in_process"].append(
+            {"model_version": card.model_version, **in_process(served, asked, len(asked))}
+        )
+    if options.http_items:
+        with tempfile.TemporaryDirectory() as scratch:
+            recommender, prefixes = made_up(options.http_items, options.seed)
+            model_dir = write_archive(recommender, Path(scratch) / "model")
+            bodies = [
+                json.dumps({"items": [recommender.vocabulary[item] for item in prefix], "k": K}).encode()
+                for prefix in prefixes
+            ]
+            del recommender
+            gc.collect()
+            os.sched_setaffinity(0, (every_core - {options.core}) or every_core)
+            result["http"] = {
+                "items": options.http_items,
+                "tugboat": serve_http.ours(model_dir, bodies, options.core, options.http_seconds),
+            }
+            if importlib.util.find_spec("litserve"):
+                result["http"]["litserve"] = serve_http.litserve(
+                    model_dir, bodies, options.core, options.http_seconds
+                )
+            else:
+                result["http"]["litserve"] = {"skipped": "pip install -r benchmarks/requirements-serve.txt"}
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,128 @@
+"""Servers behind an open-loop client, at rising rates until they fall behind."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.open_loop import drive
+
+HOST = "127.0.0.1"
+START_S = 120.0
+OURS, THEIRS = (250, 500, 1000, 1500, 2000, 3000), (10, 20, 40, 80, 160, 320)
+
+
+def ours(model_dir: Path, bodies: Sequence[bytes], core: int, seconds: float) -> dict[str, Any]:
+    """Our server, started with the archive's code alone as the container does."""
+    command = [sys.executable, "-m", "training_jobs.server", "--model-dir", str(model_dir), "--host", HOST]
+    return _measured(command, {"PYTHONPATH": str(model_dir / "code")}, "/ping", bodies, core, seconds, OURS)
+
+
+def litserve(model_dir: Path, bodies: Sequence[bytes], core: int, seconds: float) -> dict[str, Any]:
+    """LitServe with torch eager, all of its processes on the same one core."""
+    command = [sys.executable, "-m", "benchmarks.serve_litserve", "--model-dir", str(model_dir)]
+    return _measured(
+        command, {"PYTHONPATH": str(Path(__file__).parents[1])}, "/health", bodies, core, seconds, THEIRS
+    )
+
+
+def _measured(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    health: str,
+    bodies: Sequence[bytes],
+    core: int,
+    seconds: float,
+    rates: Sequence[int],
+) -> dict[str, Any]:
+    with socket.create_server((HOST, 0)) as probe:
+        port = int(probe.getsockname()[1])
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [*command, "--port", str(port)],
+        env={**os.environ, **environment, "OMP_NUM_THREADS": "1"},
+        cwd="/",  # else the repository's code would come before the archive's
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        start_new_session=True,
+    )
+    try:
+        _wait(process, port, health)
+        ready_s = time.perf_counter() - began
+        drive(HOST, port, bodies, 20, 2.0)
+        rows = []
+        for rate in rates:
+            used_s = _cpu_s(process.pid)
+            row = drive(HOST, port, bodies, rate, seconds)
+            row["cpu_ms_an_answer"] = round(
+                (_cpu_s(process.pid) - used_s) * 1000 / max(row["answered"], 1), 3
+            )
+            rows.append(row)
+            print(f"{command[2]}: {rows[-1]}", file=sys.stderr, flush=True)
+            if rows[-1]["answered"] < 0.9 * rows[-1]["sent"]:
+                break
+        cheapest = min((row["cpu_ms_an_answer"] for row in rows if row["answered"]), default=0.0)
+        kept = [row for row in rows if row["answered"] == row["sent"] and row["p99_ms"] <= 5.0]
+        return {
+            "ready_s": round(ready_s, 2),
+            "memory_mib": _memory_mib(process.pid),
+            "answers_a_cpu_second": round(1000 / cheapest) if cheapest else 0,
+            "highest_rate_with_p99_within_5_ms": max((row["rate"] for row in kept), default=0),
+            "rates": rows,
+        }
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _wait(process: subprocess.Popen[bytes], port: int, path: str) -> None:
+    until = time.perf_counter() + START_S
+    while time.perf_counter() < until and process.poll() is None:
+        try:
+            connection = http.client.HTTPConnection(HOST, port, timeout=5)
+            connection.request("GET", path)
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            pass
+        time.sleep(0.005)
+    raise RuntimeError(f"{process.args} did not come up: run it by hand to see why")
+
+
+def _group(pid: int) -> list[Path]:
+    """/proc of the processes that the server started, itself first."""
+    found = [Path(f"/proc/{pid}")]
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            group = int((path / "stat").read_text().rsplit(")", 1)[1].split()[2])
+        except OSError:
+            continue
+        if group == pid and path != found[0]:
+            found.append(path)
+    return found
+
+
+def _cpu_s(pid: int) -> float:
+    """Processor time so far."""
+    ticks = 0
+    for path in _group(pid):
+        fields = (path / "stat").read_text().rsplit(")", 1)[1].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _memory_mib(pid: int) -> float:
+    """Resident memory."""
+    lines = [line for path in _group(pid) for line in (path / "status").read_text().splitlines()]
+    return round(sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024, 1)

@@ -1,0 +1,120 @@
+"""What others would serve the same model with: torch eager, ONNX Runtime and faiss, in process.
+
+They encode, score every item in float32 and take the best 20; none of them has session-kNN, exclusions or a blend.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training_jobs.data import Int32, no_content
+from training_jobs.encoder import EncoderWeights, encode
+from training_jobs.model import INPUT_SCALE, Encoder, EncoderSettings
+
+K = 20
+Peer = Callable[[Int32], Any]
+
+
+class Norm(nn.Module):
+    """nn.RMSNorm spelt out: the ONNX exporter does not know it."""
+
+    def __init__(self, norm: nn.RMSNorm) -> None:
+        super().__init__()
+        self.weight = norm.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        epsilon = torch.finfo(torch.float32).eps
+        return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + epsilon) * self.weight
+
+
+class WholeModel(nn.Module):
+    """model.Encoder with its item vectors worked out: rows [1, length] in, the best 20 rows and scores out."""
+
+    def __init__(self, weights: EncoderWeights) -> None:
+        super().__init__()
+        settings = EncoderSettings(weights.dim, weights.layers, weights.heads, weights.max_length)
+        self.encoder = Encoder(1, settings, no_content(1))
+        state = {name: torch.from_numpy(np.array(value)) for name, value in weights.tensors.items()}
+        self.encoder.load_state_dict(state, strict=False)
+        self.register_buffer("vectors", torch.from_numpy(np.array(weights.vectors)))
+        self.temperature = weights.temperature
+        self.eval()
+
+    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        encoder, length = self.encoder, rows.shape[1]
+        width = math.sqrt(encoder.settings.dim)
+        raw = self.vectors[rows] * (width * INPUT_SCALE)
+        bias = (encoder.relative[:, encoder.distance[:length, :length]] + encoder.causal[:length, :length])[
+            None
+        ]
+        x = raw + encoder.position[:length]
+        for layer in encoder.layers:
+            x = layer(x, bias)
+        y = encoder.norm(x)
+        attention = encoder.pool_query(y) @ encoder.pool_key(y).transpose(1, 2) / width
+        pooled = torch.softmax(attention + bias[:, 0], -1) @ raw
+        query = nn.functional.normalize(pooled + encoder.residual_gate * y, dim=-1)[:, -1]
+        scores = torch.softmax(query @ self.vectors.T / self.temperature, -1)
+        best = torch.topk(scores, K)
+        return best.indices, best.values
+
+
+def torch_eager(weights: EncoderWeights) -> Peer:
+    torch.set_num_threads(1)
+    model = WholeModel(weights)
+
+    def ask(prefix: Int32) -> Any:
+        with torch.inference_mode():
+            return model(torch.from_numpy(prefix.astype(np.int64))[None])[0].numpy()
+
+    return ask
+
+
+def onnx_runtime(weights: EncoderWeights) -> Peer:
+    """The whole graph: encoder, product with all items, softmax, the best 20."""
+    import onnxruntime
+
+    model = WholeModel(weights)
+    for layer in model.encoder.layers:
+        layer.norm_attention, layer.norm_feed = Norm(layer.norm_attention), Norm(layer.norm_feed)
+    model.encoder.norm = Norm(model.encoder.norm)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "model.onnx"
+        torch.onnx.export(
+            model,
+            (torch.zeros(1, 3, dtype=torch.int64),),
+            path,
+            input_names=["rows"],
+            dynamic_axes={"rows": {1: "length"}},
+            # The newer exporter cannot view the attention's transposed output for a length it does not know.
+            dynamo=False,
+        )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda prefix: session.run(None, {"rows": prefix.astype(np.int64)[None]})[0]
+
+
+def faiss_flat(weights: EncoderWeights) -> Peer:
+    """Our encoder, then an exact inner-product index."""
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    index = faiss.IndexFlatIP(weights.dim)
+    index.add(np.ascontiguousarray(weights.vectors))
+    return lambda prefix: index.search(encode(weights, [prefix]), K)[1]
+
+
+IN_PROCESS: dict[str, Callable[[EncoderWeights], Peer]] = {
+    "torch_eager": torch_eager,
+    "onnx_runtime": onnx_runtime,
+    "faiss_flat": faiss_flat,
+}
