@@ -199,16 +199,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             del recommender
             gc.collect()
             os.sched_setaffinity(0, (every_core - {options.core}) or every_core)
-            result["http"] = {
-                "items": options.http_items,
-                "tugboat": serve_http.ours(model_dir, bodies, options.core, options.http_seconds),
-            }
-            if importlib.util.find_spec("litserve"):
-                result["http"]["litserve"] = serve_http.litserve(
-                    model_dir, bodies, options.core, options.http_seconds
+            result["http"] = {"items": options.http_items}
+            for name, module, measured in (
+                ("tugboat", "httptools", serve_http.ours),
+                ("litserve", "litserve", serve_http.litserve),
+                ("torchserve", "ts", serve_http.torchserve),
+            ):
+                result["http"][name] = (
+                    measured(model_dir, bodies, options.core, options.http_seconds)
+                    if importlib.util.find_spec(module)
+                    else {"skipped": "pip install -r benchmarks/requirements-serve.txt"}
                 )
-            else:
-                result["http"]["litserve"] = {"skipped": "pip install -r benchmarks/requirements-serve.txt"}
     print(json.dumps(result))
     return 0
 

@@ -8,8 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +18,68 @@ from benchmarks.open_loop import drive
 
 HOST = "127.0.0.1"
 START_S = 120.0
+_ROOT = Path(__file__).parents[1]
 OURS, THEIRS = (250, 500, 1000, 1500, 2000, 3000), (10, 20, 40, 80, 160, 320)
 
 
 def ours(model_dir: Path, bodies: Sequence[bytes], core: int, seconds: float) -> dict[str, Any]:
     """Our server, started with the archive's code alone as the container does."""
     command = [sys.executable, "-m", "training_jobs.server", "--model-dir", str(model_dir), "--host", HOST]
-    return _measured(command, {"PYTHONPATH": str(model_dir / "code")}, "/ping", bodies, core, seconds, OURS)
+    path = {"PYTHONPATH": str(model_dir / "code")}
+    return _measured(lambda port: [*command, "--port", str(port)], path, "/ping", bodies, core, seconds, OURS)
 
 
 def litserve(model_dir: Path, bodies: Sequence[bytes], core: int, seconds: float) -> dict[str, Any]:
     """LitServe with torch eager, all of its processes on the same one core."""
     command = [sys.executable, "-m", "benchmarks.serve_litserve", "--model-dir", str(model_dir)]
+    path = {"PYTHONPATH": str(_ROOT)}
     return _measured(
-        command, {"PYTHONPATH": str(Path(__file__).parents[1])}, "/health", bodies, core, seconds, THEIRS
+        lambda port: [*command, "--port", str(port)], path, "/health", bodies, core, seconds, THEIRS
     )
 
 
+def torchserve(model_dir: Path, bodies: Sequence[bytes], core: int, seconds: float) -> dict[str, Any]:
+    """TorchServe with torch eager, its Java front and its one worker on the same one core."""
+    programs = Path(sys.executable).parent
+    with tempfile.TemporaryDirectory() as scratch:
+        handler = _ROOT / "benchmarks" / "serve_torchserve.py"
+        archiver = [programs / "torch-model-archiver", "--model-name", "model", "--version", "1.0"]
+        subprocess.run([*archiver, "--handler", handler, "--export-path", scratch], check=True)
+        settings = Path(scratch) / "config.properties"
+
+        def command(port: int) -> list[str]:
+            apis = zip(
+                ("inference", "management", "metrics"), (port, _free_port(), _free_port()), strict=True
+            )
+            lines = [f"{name}_address=http://{HOST}:{at}" for name, at in apis]
+            settings.write_text("\n".join([*lines, "default_workers_per_model=1", ""]))
+            options = ["--foreground", "--ncs", "--disable-token-auth", "--model-store", scratch]
+            return [
+                str(programs / "torchserve"),
+                *options,
+                "--models",
+                "model.mar",
+                "--ts-config",
+                str(settings),
+            ]
+
+        environment = {
+            "PYTHONPATH": str(_ROOT),
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "MODEL_DIR": str(model_dir),
+            "LOG_LOCATION": scratch,
+            "METRICS_LOCATION": scratch,
+        }
+        return _measured(command, environment, "/ping", bodies, core, seconds, THEIRS)
+
+
+def _free_port() -> int:
+    with socket.create_server((HOST, 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 def _measured(
-    command: Sequence[str],
+    command: Callable[[int], Sequence[str]],
     environment: Mapping[str, str],
     health: str,
     bodies: Sequence[bytes],
@@ -43,11 +87,11 @@ def _measured(
     seconds: float,
     rates: Sequence[int],
 ) -> dict[str, Any]:
-    with socket.create_server((HOST, 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = _free_port()
+    words = command(port)
     began = time.perf_counter()
     process = subprocess.Popen(
-        [*command, "--port", str(port)],
+        words,
         env={**os.environ, **environment, "OMP_NUM_THREADS": "1"},
         cwd="/",  # else the repository's code would come before the archive's
         stdout=subprocess.DEVNULL,
@@ -66,7 +110,7 @@ def _measured(
                 (_cpu_s(process.pid) - used_s) * 1000 / max(row["answered"], 1), 3
             )
             rows.append(row)
-            print(f"{command[2]}: {rows[-1]}", file=sys.stderr, flush=True)
+            print(f"{Path(words[0]).name} {words[2]}: {row}", file=sys.stderr, flush=True)
             if rows[-1]["answered"] < 0.9 * rows[-1]["sent"]:
                 break
         cheapest = min((row["cpu_ms_an_answer"] for row in rows if row["answered"]), default=0.0)
@@ -94,7 +138,7 @@ def _wait(process: subprocess.Popen[bytes], port: int, path: str) -> None:
             connection.request("GET", path)
             if connection.getresponse().status == 200:
                 return
-        except OSError:
+        except (OSError, http.client.HTTPException):
             pass
         time.sleep(0.005)
     raise RuntimeError(f"{process.args} did not come up: run it by hand to see why")
