@@ -15,6 +15,7 @@ MAX_BODY_BYTES = 1 << 20
 
 _MAX_HEAD_BYTES = 16 << 10
 _RETRY_AFTER_S = 1
+_LINGER_S = 1.0
 _REASONS = {
     200: "OK",
     400: "Bad Request",
@@ -42,8 +43,8 @@ def refusal(status: int, reason: str) -> Answer:
 
 
 class Desk:
-    """Works on one request at a time. Between two of them every socket is read, so a request that finds `limit` others
-    waiting is told so at once (503) and /ping is never behind a queue."""
+    """Works on one request at a time. Between two of them every connection is read, so a request that finds `limit` others
+    waiting is told so at once (503), and /ping waits for no more than the answer being worked out."""
 
     def __init__(self, respond: Respond, limit: int) -> None:
         self.connections: set[Connection] = set()
@@ -88,6 +89,7 @@ class Connection(asyncio.Protocol):
         self._busy = False  # a whole request is here and not yet answered
         self._begun = False  # a part of one is
         self._close = False
+        self._said_all = False
         self._url = b""
         self._content_type = ""
         self._body: list[bytes] = []
@@ -167,7 +169,13 @@ class Connection(asyncio.Protocol):
         self._busy = self._begun = False
         self._received = 0
         if closing:
-            self._transport.close()
+            self._finish()
+
+    def _finish(self) -> None:
+        """Close, but not on what the caller is still sending: that would be a reset, and could cost it the answer."""
+        self._said_all = True
+        self._transport.write_eof()
+        asyncio.get_running_loop().call_later(_LINGER_S, self._transport.close)
 
     def close_if_idle(self) -> None:
         if not self._busy and not self._begun:
@@ -182,4 +190,4 @@ class Connection(asyncio.Protocol):
     def _deaf(self) -> bool:
         """Whether what comes in is dropped: a request waits for its answer (the connection then closes), or all is said."""
         self._close = self._close or self._busy
-        return self._busy or self._transport.is_closing()
+        return self._busy or self._said_all or self._transport.is_closing()

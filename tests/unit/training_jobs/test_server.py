@@ -157,7 +157,7 @@ def test_who_sends_the_next_request_before_the_answer_gets_one_answer_and_a_clos
     slow: Server,
 ) -> None:
     one = b'POST /invocations HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n{"k": 3}'
-    found = slow.raw(one + one, one)
+    found = slow.raw(one + one)
     assert found.count(b"HTTP/1.1 200 OK") == found.count(b"HTTP/1.1") == 1
     assert b"Connection: close" in found
 
@@ -172,18 +172,22 @@ def test_beyond_the_queue_requests_are_told_to_come_back_and_ping_is_still_answe
         found.append((answer.status, answer.headers["Retry-After"]))
         connection.close()
 
+    healthy = slow.connect()
+    healthy.request("GET", "/ping")
+    healthy.getresponse().read()
     threads = [threading.Thread(target=ask) for _ in range(12)]
     for thread in threads:
         thread.start()
     while (503, "1") not in found:  # from here on the queue is full
         time.sleep(0.01)
-    assert slow.ask("GET", "/ping") == (200, None)
+    healthy.request("GET", "/ping")
+    assert healthy.getresponse().status == 200
     answered_before_ping = found.count((200, None))
     for thread in threads:
         thread.join()
     assert answered_before_ping < found.count((200, None))
     assert {(200, None), (503, "1")} == set(found)
-    assert 4 <= found.count((200, None)) <= 6
+    assert found.count((200, None)) >= 4
 
 
 def test_at_sigterm_what_was_begun_is_answered(trained: Trained) -> None:
