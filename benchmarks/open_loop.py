@@ -118,7 +118,7 @@ def drive(
     bodies: Sequence[bytes],
     rate: float,
     seconds: float,
-    connections: int = 64,
+    connections: int = 256,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Poisson arrivals at `rate` a second to POST /invocations; what came of them."""

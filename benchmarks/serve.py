@@ -180,6 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.sched_setaffinity(0, {options.core})
     for items in [int(size) for size in options.items.split(",") if size]:
         result["in_process"].append(in_process(*made_up(items, options.seed), options.questions))
+        print(json.dumps(result["in_process"][-1]), file=sys.stderr, flush=True)
         gc.collect()
     if options.artefact:
         served, card = load_recommender(options.artefact)
