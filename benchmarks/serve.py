@@ -91,7 +91,7 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
         }
         for name in contestants
     }
-    ours = rows["tugboat_without_knn"]["p50_ms"]
+    ours = rows["tugboat_without_knn"]["cpu_p50_ms"]
     rows |= {name: {"skipped": why} for name, why in skipped.items()}
     return {
         "items": recommender.scan.items,
@@ -99,9 +99,9 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
         "library": "numkong" if recommender.scan.uses_codes else "numpy",
         "rows": rows,
         "times_ours_without_knn": {
-            name: round(rows[name]["p50_ms"] / ours, 2)
+            name: round(rows[name]["cpu_p50_ms"] / ours, 2)
             for name in ("read", *serve_peers.IN_PROCESS)
-            if "p50_ms" in rows[name]
+            if "cpu_p50_ms" in rows[name]
         },
         "read_gb_per_s": round(words.nbytes / 1e6 / rows["read"]["p50_ms"], 1),
         "top_20": parity(recommender, prefixes[: min(len(prefixes), questions)]),
