@@ -98,7 +98,7 @@ def run(bench: Bench, options: argparse.Namespace) -> list[dict[str, Any]]:
     share = baselines.popularity(bench.train, bench.items)
     learnt = baselines.popularity(bench.learn, bench.items)
     exclude = excludes_current(bench.learn)
-    valid = tune.sample(bench.valid, bench.items, options.seed)
+    valid = tune.sample(bench.valid, options.seed)
     rows: list[dict[str, Any]] = []
 
     def row(name: str, seconds: float, measured: Callable[[], Measured], settings: Any) -> None:

@@ -204,7 +204,8 @@ def sampled_loss(
     pool: Tensor,
     generator: torch.Generator,
     low_precision: bool,
-    current: Tensor | None = None,
+    current: Tensor,
+    exclude_current: bool,
 ) -> Tensor:
     """Loss of `hidden` against its targets, the batch's other targets and `negatives` items drawn from `pool`.
 
@@ -212,7 +213,9 @@ def sampled_loss(
     softmax is complete. Drawn items stand for all that were not drawn, so their share of Z is scaled up.
     `current` is each position's own item, left out of its comparison where a shop never recommends it.
     """
-    batch, own = torch.unique(target, return_inverse=True)
+    # What the session looked at must compete too: left to chance, it is there mostly where it was right.
+    batch, place = torch.unique(torch.cat([target, current]), return_inverse=True)
+    own, looked_at = place[: len(target)], place[len(target) :]
     if negatives >= len(pool):
         drawn = pool
     else:
@@ -226,10 +229,8 @@ def sampled_loss(
     rows = torch.cat([batch, drawn])
     candidates = encoder.item_vectors(rows)
     skip = torch.full_like(own, len(rows))
-    if current is not None:
-        column = torch.full((encoder.item.num_embeddings,), len(rows), device=rows.device)
-        column[rows] = torch.arange(len(rows), device=rows.device)
-        skip = torch.where(current == target, skip, column[current])
+    if exclude_current:
+        skip = torch.where(looked_at == own, skip, looked_at)
     scaled = hidden / encoder.settings.temperature
     loss = SampledSoftmax.apply(scaled, candidates, own, offset, weight, skip, low_precision)  # type: ignore[no-untyped-call]
     return cast(Tensor, loss)

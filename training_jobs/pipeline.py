@@ -98,9 +98,7 @@ def run(
         before(data.sessions, split.holdout_start_ms),
     )
     tail = tune.sample(
-        prefix_cases(within(data.sessions, split.valid_start_ms, split.holdout_start_ms)),
-        items,
-        settings.seed,
+        prefix_cases(within(data.sessions, split.valid_start_ms, split.holdout_start_ms)), settings.seed
     )
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -241,7 +239,7 @@ def _card(
     log: Log,
 ) -> archive.ModelCard:
     items = len(data.vocabulary)
-    cases = tune.sample(prefix_cases(within(data.sessions, split.holdout_start_ms)), items, settings.seed)
+    cases = tune.sample(prefix_cases(within(data.sessions, split.holdout_start_ms)), settings.seed)
     rank = measure("blend", recommender.scores, cases).rank
     figures = metrics.summary(rank) | {"cases": len(cases)}
     log({"stage": "holdout"} | {f"holdout_{name}": value for name, value in figures.items()})

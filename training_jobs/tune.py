@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from training_jobs import metrics
-from training_jobs.data import Cases, Float64, Int64
+from training_jobs.data import Cases, Float32, Float64, Int64
 from training_jobs.encoder import EncoderWeights, probabilities
 from training_jobs.knn import KnnIndex, KnnScorer, KnnSettings
 from training_jobs.recommend import LENGTH_BUCKETS, BlendSettings
@@ -26,7 +26,7 @@ _GRID: dict[str, tuple[float, ...]] = {
     "recent_sessions": (1000, 500, 5000),
     "idf_power": (1.0, 0.0, 0.5),
 }
-_CELLS = 40_000_000  # cases x items held at once
+CASES = 5000  # tell settings apart well enough; more only take longer
 
 
 def objective(rank: Int64) -> float:
@@ -34,9 +34,8 @@ def objective(rank: Int64) -> float:
     return metrics.mrr(rank, 20) + 0.5 * metrics.hit_rate(rank, 20)
 
 
-def sample(cases: Cases, items: int, seed: int) -> Cases:
-    """As many cases as fit in memory, drawn evenly."""
-    limit = max(200, _CELLS // max(items, 1))
+def sample(cases: Cases, seed: int, limit: int = CASES) -> Cases:
+    """At most `limit` cases, drawn evenly."""
     if len(cases) <= limit:
         return cases
     rows = np.random.default_rng(seed).choice(len(cases), limit, replace=False)
@@ -123,22 +122,34 @@ def tune_blend(
 def _blend_ranks(
     weights: EncoderWeights, scorer: KnnScorer, cases: Cases, sharpness: float, exclude_current: bool
 ) -> Int64:
-    """Ranks for every share of WEIGHTS, one row each."""
+    """Ranks for every share of WEIGHTS, one row each.
+
+    Few items have votes: for all others it is enough to count how many the encoder puts above what the target reaches.
+    """
     out = np.empty((len(WEIGHTS), len(cases)), np.int64)
     for begin in range(0, len(cases), 128):
-        rows = range(begin, min(begin + 128, len(cases)))
-        prefixes = [cases.prefix(row) for row in rows]
+        prefixes = [cases.prefix(row) for row in range(begin, min(begin + 128, len(cases)))]
         neural = probabilities(weights, prefixes, sharpness)
-        votes = np.zeros_like(neural)
-        for at, prefix in enumerate(prefixes):
-            found, vote = scorer.score(prefix)
-            votes[at, found] = vote
-        if exclude_current:
-            current = np.arange(len(prefixes)), np.array([prefix[-1] for prefix in prefixes])
-            neural[current], votes[current] = -1.0, -1.0
-        targets = cases.targets[begin : begin + 128]
-        for at, share in enumerate(WEIGHTS):
-            out[at, begin : begin + len(prefixes)] = metrics.ranks(
-                (1 - share) * neural + share * votes, targets
-            )
+        for at, prefix in enumerate(prefixes, start=begin):
+            found, votes = scorer.score(prefix)
+            current = int(prefix[-1]) if exclude_current else -1
+            out[:, at] = _mixed_ranks(neural[at - begin], found, votes, int(cases.targets[at]), current)
     return out
+
+
+def _mixed_ranks(neural: Float32, found: Int64, votes: Float64, target: int, barred: int) -> Int64:
+    """Rank of `target` (-1: none) under each share of WEIGHTS; `barred` (-1: none) does not compete."""
+    if target < 0 or target == barred:
+        return np.full(len(WEIGHTS), len(neural) + 1, np.int64)
+    share = np.array(WEIGHTS, np.float32)[:, None]
+    own_vote = votes[found == target].sum()
+    own = (1 - share) * neural[target] + share * own_vote
+    # What an item without votes must have from the encoder to reach `own`.
+    enough = np.where(own_vote == 0, neural[target], own / np.maximum(1 - share, 1e-9))
+    enough[share == 1] = -np.inf if own_vote == 0 else np.inf
+    rivals = found[(found != target) & (found != barred)]
+    apart = np.union1d(found, [row for row in (target, barred) if row >= 0])
+    unvoted = (neural >= enough).sum(axis=1) - (neural[apart] >= enough).sum(axis=1)
+    mixed = (1 - share) * neural[rivals] + share * votes[(found != target) & (found != barred)]
+    ranked: np.ndarray = 1 + unvoted + (mixed >= own).sum(axis=1)
+    return ranked.astype(np.int64)

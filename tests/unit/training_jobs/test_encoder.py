@@ -111,15 +111,33 @@ def test_with_as_many_negatives_as_items_the_softmax_is_complete() -> None:
     hidden = encoder(rows)[0]
     pool = torch.arange(ITEMS)
     draws = torch.Generator().manual_seed(0)
-    loss = sampled_loss(encoder, hidden, target, torch.ones(3), 10**6, pool, draws, False)
+    loss = sampled_loss(encoder, hidden, target, torch.ones(3), 10**6, pool, draws, False, rows[0], False)
     logits = hidden @ encoder.all_item_vectors().T / encoder.settings.temperature
     assert loss.item() == pytest.approx(torch.nn.functional.cross_entropy(logits, target).item(), rel=1e-5)
 
 
 def test_the_sampled_partition_sum_is_unbiased() -> None:
     encoder = untrained()
-    hidden, target = encoder(torch.tensor([[1, 2, 3]]))[0] * 0, torch.tensor([4, 5, 6])
+    rows, target = torch.tensor([[1, 2, 3]]), torch.tensor([4, 5, 6])
+    hidden, every = encoder(rows)[0] * 0, torch.arange(ITEMS)
     draws = torch.Generator().manual_seed(0)
     # With all logits equal every item counts alike, so the loss is the logarithm of how many there are.
-    loss = sampled_loss(encoder, hidden, target, torch.ones(3), 10, torch.arange(ITEMS), draws, False)
+    loss = sampled_loss(encoder, hidden, target, torch.ones(3), 10, every, draws, False, rows[0], False)
     assert loss.item() == pytest.approx(np.log(ITEMS), rel=1e-5)
+
+
+def test_what_the_session_looked_at_competes_without_being_drawn() -> None:
+    encoder = untrained()
+    rows, target = torch.tensor([[1, 2, 3]]), torch.tensor([4, 5, 6])
+    hidden = encoder(rows)[0] * 0
+    draws = torch.Generator().manual_seed(0)
+    pool = torch.arange(1, 7)
+
+    def loss(exclude_current: bool) -> float:
+        every = torch.ones(3)
+        return sampled_loss(
+            encoder, hidden, target, every, 1, pool, draws, False, rows[0], exclude_current
+        ).item()
+
+    assert loss(False) == pytest.approx(np.log(6), rel=1e-5)
+    assert loss(True) == pytest.approx(np.log(5), rel=1e-5)

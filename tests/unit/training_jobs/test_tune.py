@@ -4,6 +4,8 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.training_jobs import shop
 from training_jobs import baselines, metrics, tune
@@ -69,7 +71,26 @@ def test_without_cases_the_blend_keeps_its_defaults() -> None:
 
 
 def test_a_sample_is_bounded_even_and_repeatable() -> None:
-    few = tune.sample(TAIL, 10**7, seed=1)
-    assert len(few) == min(len(TAIL), 200)
-    assert np.array_equal(few.targets, tune.sample(TAIL, 10**7, seed=1).targets)
-    assert tune.sample(TAIL, 10, seed=1) is TAIL
+    few = tune.sample(TAIL, seed=1, limit=50)
+    assert len(few) == 50
+    assert np.array_equal(few.targets, tune.sample(TAIL, seed=1, limit=50).targets)
+    assert tune.sample(TAIL, seed=1) is TAIL
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_ranks_counted_where_votes_are_few_are_those_of_the_whole_ranking(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    items = int(rng.integers(3, 30))
+    neural = rng.random(items).astype(np.float32)
+    neural[rng.integers(0, items)] = neural[rng.integers(0, items)]  # two may be equal
+    found = np.sort(rng.choice(items, int(rng.integers(0, items)), replace=False))
+    votes = rng.random(len(found)) + 0.01
+    target, barred = int(rng.integers(-1, items)), int(rng.integers(-1, items))
+    reached = tune._mixed_ranks(neural, found, votes, target, barred)
+    every = np.zeros(items)
+    every[found] = votes
+    for share, rank in zip(tune.WEIGHTS, reached, strict=True):
+        scores = (1 - np.float64(share)) * neural + share * every
+        if barred >= 0:
+            scores[barred] = -np.inf
+        assert rank == metrics.ranks(scores[None], np.array([target]))[0]
