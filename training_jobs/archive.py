@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_jobs.encoder import load_weights, save_weights
-from training_jobs.knn import KnnIndex, KnnSettings
+from training_jobs.knn import KnnIndex
 from training_jobs.recommend import BlendSettings, Recommender
 from training_jobs.scan import quantise
 
@@ -85,10 +85,7 @@ def load_recommender(directory: Path) -> tuple[Recommender, ModelCard]:
         stock = directory / "out_of_stock.json"
         out_of_stock: list[str] = json.loads(stock.read_text("utf-8")) if stock.exists() else []
         index, popularity = KnnIndex(**arrays), _load_array(directory / "popularity.npy")
-        blend = dict(card.settings["blend"])
-        settings = BlendSettings(
-            tuple(blend["knn_weight"]), float(blend["sharpness"]), KnnSettings(**blend["knn"])
-        )
+        settings = BlendSettings.from_json(card.settings["blend"])
     except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ArchiveError(f"{directory} does not hold a whole model ({error}): train it again") from error
     sizes = {

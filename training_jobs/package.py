@@ -28,6 +28,7 @@ _SERVING = (
     "inference.py",
     "knn.py",
     "recommend.py",
+    "revisit.py",
     "scan.py",
     "server.py",
 )

@@ -23,7 +23,7 @@ from training_jobs import archive, baselines, metrics, tune
 from training_jobs.data import Cases, Dataset, Sessions, Split, before, choose_split, prefix_cases, within
 from training_jobs.encoder import EncoderWeights, probabilities
 from training_jobs.fit import Epoch, FitSettings, fit
-from training_jobs.knn import KnnSettings, build_index
+from training_jobs.knn import build_index
 from training_jobs.measure import measure
 from training_jobs.model import Encoder, EncoderSettings
 from training_jobs.package import copy_serving_code
@@ -195,13 +195,12 @@ def _choose(
     """kNN and blend settings from the validation tail; remembered, so that a resumed job does not choose again."""
     kept = checkpoint / "chosen.json" if checkpoint else None
     if kept is not None and kept.exists():
-        raw = json.loads(kept.read_text("utf-8"))
-        return BlendSettings(tuple(raw["knn_weight"]), raw["sharpness"], KnnSettings(**raw["knn"]))
+        return BlendSettings.from_json(json.loads(kept.read_text("utf-8")))
     began = time.monotonic()
     index = build_index(learn, items)
     floor = baselines.popularity(learn, items, POPULARITY_HALF_LIFE_DAYS)
     knn, _ = tune.tune_knn(index, tail, floor, deadline_s=tune_s)
-    chosen, rank = tune.tune_blend(weights, index, knn, tail)
+    chosen, rank = tune.tune_blend(weights, index, knn, tail, learn)
     log(
         {
             "stage": "tune",

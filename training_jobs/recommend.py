@@ -7,8 +7,9 @@ an int8 scan, those that a neighbour votes for, and the most popular, of which t
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,14 @@ from numpy.typing import NDArray
 from training_jobs.data import Float32, Float64, Int32, Int64
 from training_jobs.encoder import EncoderWeights, encode, probabilities
 from training_jobs.knn import KnnIndex, KnnScorer, KnnSettings
+from training_jobs.revisit import KINDS, session_items
 from training_jobs.scan import Int8, Scan
 
 LENGTH_BUCKETS = (1, 2, 4, 10)
 """Where each bucket of session lengths begins; blend weights are chosen for each."""
+
+Factors = tuple[tuple[float, ...], ...]
+NO_FACTORS: Factors = ((1.0,) * KINDS,) * len(LENGTH_BUCKETS)
 
 _SPARE = 100  # candidates beyond those asked for: what int8 gets wrong is far smaller than the gap they span
 _FLOOR = 1e-6  # popularity decides among items neither the encoder nor a neighbour speaks for
@@ -27,11 +32,22 @@ _FLOOR = 1e-6  # popularity decides among items neither the encoder nor a neighb
 
 @dataclass(frozen=True)
 class BlendSettings:
-    """`knn_weight` has the share of session-kNN for each of LENGTH_BUCKETS; the encoder has the rest."""
+    """`knn_weight` has the share of session-kNN for each of LENGTH_BUCKETS; the encoder has the rest.
+
+    The `revisit` tables have a row for each of LENGTH_BUCKETS: factors by kind of the session's own items (revisit.py).
+    """
 
     knn_weight: tuple[float, ...] = (0.3, 0.4, 0.4, 0.4)
     sharpness: float = 1.0
     knn: KnnSettings = field(default_factory=KnnSettings)
+    encoder_revisit: Factors = NO_FACTORS
+    knn_revisit: Factors = NO_FACTORS
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> BlendSettings:
+        """What `dataclasses.asdict` made of one, back from JSON."""
+        tables = (tuple(tuple(row) for row in raw[name]) for name in ("encoder_revisit", "knn_revisit"))
+        return cls(tuple(raw["knn_weight"]), float(raw["sharpness"]), KnnSettings(**raw["knn"]), *tables)
 
 
 @dataclass(frozen=True)
@@ -66,6 +82,7 @@ class Recommender:
         self.popularity = popularity
         self.settings = settings
         self._knn = KnnScorer(index, settings.knn)
+        self._revisit = np.array([settings.encoder_revisit, settings.knn_revisit], np.float32)
         self._popular: Float32 = popularity.astype(np.float32)
         self._floor: Float32 = (popularity * _FLOOR).astype(np.float32)
         # Of these neither clicks nor content say where they stand. Codes tell it as well, and vectors stay on disk.
@@ -84,6 +101,7 @@ class Recommender:
         # Scratch memory of one question, left as it was found.
         self._exponents = np.empty(len(self.vocabulary), np.float32)
         self._votes: Float32 = np.zeros(len(self.vocabulary), np.float32)
+        self._factor: Float32 = np.ones(len(self.vocabulary), np.float32)
         self._barred: NDArray[np.bool_] = self._absent.copy()
 
     def scores(self, prefixes: Sequence[Int32]) -> Float32:
@@ -97,14 +115,21 @@ class Recommender:
             return out
         asked = [prefixes[row] for row in told]
         blended = probabilities(self.weights, asked, self.settings.sharpness)
-        share = np.array([self.settings.knn_weight[bucket] for bucket in length_buckets(asked)], np.float32)
+        buckets = length_buckets(asked)
+        share = np.array([self.settings.knn_weight[bucket] for bucket in buckets], np.float32)
         blended *= (1.0 - share)[:, None]
         blended[:, self._silent] = 0.0
-        blended += self._floor
         for row, prefix in enumerate(asked):
+            items, kinds = session_items(prefix)
+            of_encoder, of_knn = self._revisit[:, buckets[row], kinds]
+            blended[row, items] *= of_encoder
             if share[row] > 0:
                 found, votes = self._knn.score(prefix)
-                blended[row, found] += share[row] * votes.astype(np.float32)
+                self._votes[found] = share[row] * votes.astype(np.float32)
+                self._votes[items] *= of_knn
+                blended[row] += self._votes
+                self._votes[found] = 0.0
+        blended += self._floor
         blended[:, self._absent] = -np.inf
         if len(told) == len(prefixes):
             return blended
@@ -133,7 +158,10 @@ class Recommender:
 
     def _best(self, prefix: Int32, k: int, barred: Int64) -> tuple[Int64, Float32]:
         """Rows and scores of the best `k`, none of them of `barred`."""
-        share = np.float32(self.settings.knn_weight[length_buckets([prefix])[0]])
+        bucket = length_buckets([prefix])[0]
+        share = np.float32(self.settings.knn_weight[bucket])
+        own, kinds = session_items(prefix)
+        of_encoder, of_knn = self._revisit[:, bucket, kinds]
         steepness = np.float32(self.settings.sharpness / self.weights.temperature)
         query = encode(self.weights, [prefix])[0]
 
@@ -147,11 +175,12 @@ class Recommender:
         if self._hidden is not None:
             cosines += self._hidden
         cosines[barred] = -np.inf
-        candidates = [self.scan.best(k + _SPARE), self._by_popularity[: k + len(barred)]]
+        candidates = [self.scan.best(k + _SPARE), self._by_popularity[: k + len(barred)], own]
         if share > 0:
             voted, votes = self._knn.score(prefix)
             candidates.append(voted)
             self._votes[voted] = share * votes.astype(np.float32)
+            self._votes[own] *= of_knn
 
         pool: Int64 = np.sort(np.concatenate(candidates))
         self._barred[barred] = True
@@ -162,7 +191,9 @@ class Recommender:
         told = self._floor[pool] + self._votes[pool]
         if share > 0:
             self._votes[voted] = 0.0
-        heard = np.where(self._silent[pool], np.float32(0.0), (1 - share) / total)
+        self._factor[own] = of_encoder
+        heard = np.where(self._silent[pool], np.float32(0.0), (1 - share) / total) * self._factor[pool]
+        self._factor[own] = 1.0
         if len(pool) > k + _SPARE:
             approximate = near[pool] * heard + told
             kept = np.sort(np.argpartition(-approximate, k + _SPARE)[: k + _SPARE])

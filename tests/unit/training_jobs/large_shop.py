@@ -14,7 +14,8 @@ from training_jobs.data import Sessions, no_content
 from training_jobs.knn import build_index
 from training_jobs.model import Encoder, EncoderSettings
 from training_jobs.pipeline import encoder_weights
-from training_jobs.recommend import BlendSettings, Recommender
+from training_jobs.recommend import LENGTH_BUCKETS, BlendSettings, Recommender
+from training_jobs.revisit import KINDS
 from training_jobs.scan import quantise
 
 
@@ -31,7 +32,9 @@ def large_shop(
     vectors[rng.choice(items, silent, replace=False)] = 0.0
     weights = replace(weights, vectors=vectors.astype(np.float32))
     sessions = shop.walks(600, items, seed)
-    blend = BlendSettings((knn_weight / 2, *[knn_weight] * 3))
+    factors = tuple(tuple(row) for row in rng.uniform(0.2, 3.0, (len(LENGTH_BUCKETS), KINDS)).tolist())
+    shares = (knn_weight / 2, *[knn_weight] * 3)
+    blend = BlendSettings(shares, encoder_revisit=factors, knn_revisit=factors[::-1])
     popularity = baselines.popularity(sessions, items)
     names = [f"sku-{row}" for row in range(items)]
     codes = quantise(weights.vectors)
