@@ -1,7 +1,7 @@
-"""Next-item prediction on public sessions: `python -m benchmarks.next_item --data DIR`.
+"""Next-item prediction on public clicks: every model's figures on the test cases of one directory, a JSON line each.
 
-Detects the layout, chooses every setting on a validation tail by time, then ranks all items for every test case (ties
-count against the model) and prints one JSON line a model. The test cases are looked at once, after all is chosen.
+Detects the layout (see next_item_layouts.py), chooses every setting on a validation tail by time within --budget-s, then
+ranks all items for every test case (ties count against the model). The test is looked at once, after all is chosen.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +22,14 @@ import numpy as np
 import torch
 
 from benchmarks.next_item_layouts import Bench, LayoutError, load
+from benchmarks.next_item_training import choose_recipe, excludes_current, train_encoder
 from training_jobs import baselines, metrics, tune
-from training_jobs.data import Float64, Sessions, no_content
-from training_jobs.encoder import EncoderWeights, probabilities
-from training_jobs.fit import Epoch, FitSettings, fit
-from training_jobs.knn import KnnIndex, KnnScorer, KnnSettings, build_index
+from training_jobs.data import DataError, Float64, Int64
+from training_jobs.encoder import probabilities
+from training_jobs.fit import Epoch
+from training_jobs.knn import KnnScorer, build_index
 from training_jobs.measure import Measured, measure
-from training_jobs.model import Encoder, EncoderSettings
-from training_jobs.pipeline import encoder_weights
-from training_jobs.recommend import LENGTH_BUCKETS, BlendSettings, Recommender
-from training_jobs.warm_start import place_new_items, warm_start
+from training_jobs.recommend import LENGTH_BUCKETS, Recommender
 
 # VMIS-kNN as published has these to choose; ours has more (tune.py).
 VMIS_GRID: dict[str, tuple[float, ...]] = {
@@ -37,54 +37,97 @@ VMIS_GRID: dict[str, tuple[float, ...]] = {
     "neighbours": (200, 100, 500, 1500),
     "recent_sessions": (1000, 500, 5000),
 }
-_REPEATS = 0.01  # with fewer consecutive repeats than this, the item being looked at is not a candidate
+# Shares of the budget. What is left is the blend's.
+KNN_SHARE, TRIALS_SHARE, TRAIN_SHARE = 0.1, 0.2, 0.6
+
+Row = dict[str, Any]
 
 
-def excludes_current(sessions: Sessions) -> bool:
-    """Whether sessions hardly ever show the same item twice in a row, so that models need not rank it."""
-    inner = np.ones(len(sessions.items), bool)
-    inner[sessions.offsets[:-1]] = False
-    again = sessions.items[1:] == sessions.items[:-1]
-    return float(again[inner[1:]].mean()) < _REPEATS if inner.any() else True
+def run(bench: Bench, seeds: Sequence[int], budget_s: float, draws: int, emit: Callable[[Row], None]) -> None:
+    """Rows of all models, those that a seed changes once a seed; then the means over seeds."""
+    exclude = excludes_current(bench.learn)
+    share = baselines.popularity(bench.train, bench.items)
+    learnt = baselines.popularity(bench.learn, bench.items)
+    valid = tune.sample(bench.valid, seeds[0])
+    vmis_mrr = math.nan
+    rows: list[Row] = []
 
+    def row(
+        name: str,
+        score: baselines.Scorer,
+        seconds: float,
+        seed: int,
+        settings: Row,
+        exclude: bool,
+        **more: Any,
+    ) -> Row:
+        began = time.perf_counter()
+        measured = measure(name, score, bench.test, exclude_current=exclude)
+        found = describe(bench, measured, share, draws) | {
+            "mrr_at_20_over_vmis_knn": None,
+            "train_seconds": round(seconds, 1),
+            "test_seconds": round(time.perf_counter() - began, 1),
+            "seed": seed,
+            "settings": {"exclude_current": exclude, **settings},
+            **more,
+        }
+        if not math.isnan(vmis_mrr):
+            found["mrr_at_20_over_vmis_knn"] = round(found["mrr_at_20"] / max(vmis_mrr, 1e-9), 4)
+        rows.append(found)
+        emit(found)
+        return found
 
-def train_encoder(
-    bench: Bench, options: argparse.Namespace, exclude: bool, on_epoch: Callable[[Epoch], None] | None = None
-) -> tuple[EncoderWeights, EncoderWeights]:
-    """The encoder as settings are chosen with it, and carried on over the validation tail."""
-    on_epoch = on_epoch or _say
-    torch.manual_seed(options.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    content = no_content(bench.items)
-    encoder = Encoder(bench.items, EncoderSettings(), content)
-    warm_start(encoder, bench.learn, content, options.seed)
-    encoder.to(device)
-    plan = FitSettings(
-        epochs=options.epochs,
-        batch_sessions=options.batch_sessions,
-        learning_rate=options.learning_rate,
-        negatives=options.negatives,
-        exclude_current=exclude,
+    row("popularity", baselines.popularity_scorer(share), 0.0, seeds[0], {}, False)
+    row("session_popularity", baselines.session_popularity_scorer(share), 0.0, seeds[0], {}, False)
+    row("item_to_item", baselines.item_to_item_scorer(bench.train, share), 0.0, seeds[0], {}, False)
+
+    began = time.perf_counter()
+    index = build_index(bench.learn, bench.items)
+    full = index if bench.train is bench.learn else build_index(bench.train, bench.items)
+    vmis, _ = tune.tune_knn(
+        index, valid, learnt, grid=VMIS_GRID, exclude_current=False, deadline_s=budget_s * KNN_SHARE
     )
-    fit(
-        encoder,
-        bench.learn,
-        plan,
-        options.seed,
-        "learn",
-        deadline_s=options.budget_s * 0.6,
-        on_epoch=on_epoch,
-    )
-    chosen_with = encoder_weights(encoder)
-    if bench.train is bench.learn:
-        return chosen_with, chosen_with
-    place_new_items(encoder, bench.learn, bench.train, content, options.seed)
-    refit = replace(plan, epochs=1, learning_rate=options.learning_rate / 4)
-    fit(encoder, bench.train, refit, options.seed, "refit", on_epoch=on_epoch)
-    return chosen_with, encoder_weights(encoder)
+    vmis_scorer = baselines.knn_scorer(KnnScorer(full, vmis), share)
+    vmis_row = row("vmis_knn", vmis_scorer, time.perf_counter() - began, seeds[0], asdict(vmis), False)
+    vmis_mrr = vmis_row["mrr_at_20"]
+
+    began = time.perf_counter()
+    knn, _ = tune.tune_knn(index, valid, learnt, exclude_current=exclude, deadline_s=budget_s * KNN_SHARE)
+    knn_seconds = time.perf_counter() - began
+    knn_scorer = baselines.knn_scorer(KnnScorer(full, knn), share)
+    row("session_knn", knn_scorer, knn_seconds, seeds[0], asdict(knn), exclude)
+
+    began = time.perf_counter()
+    recipe, trials = choose_recipe(bench, seeds[0], budget_s * TRIALS_SHARE)
+    trials_seconds = time.perf_counter() - began
+    for seed in seeds:
+        began = time.perf_counter()
+        trained = train_encoder(bench, recipe, seed, budget_s * TRAIN_SHARE, say)
+        seconds = trials_seconds + time.perf_counter() - began
+        speed = {"events_per_s": round(max(e.events / e.seconds for e in trained.epochs)), "trials": trials}
+        row(
+            "neural",
+            lambda p, w=trained.final: probabilities(w, p),  # type: ignore[misc]
+            seconds,
+            seed,
+            recipe.described(),
+            exclude,
+            **speed,
+        )
+        began = time.perf_counter()
+        blend, _ = tune.tune_blend(
+            trained.chosen_with, index, knn, valid, bench.learn, exclude_current=exclude
+        )
+        seconds += knn_seconds + time.perf_counter() - began
+        names = [str(item) for item in range(bench.items)]
+        recommender = Recommender(names, trained.final, full, share, blend)
+        row("blend", recommender.scores, seconds, seed, recipe.described() | asdict(blend), exclude, **speed)
+    if len(seeds) > 1:
+        for name in ("neural", "blend"):
+            emit(mean_row([found for found in rows if found["model"] == name]))
 
 
-def _say(epoch: Epoch) -> None:
+def say(epoch: Epoch) -> None:
     rate = epoch.events / max(epoch.seconds, 1e-9)
     print(
         f"epoch={epoch.epoch}/{epoch.epochs} loss={epoch.loss:.4f} seconds={epoch.seconds:.1f} events_per_s={rate:.0f}",
@@ -93,95 +136,7 @@ def _say(epoch: Epoch) -> None:
     )
 
 
-def run(bench: Bench, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Every model's row."""
-    share = baselines.popularity(bench.train, bench.items)
-    learnt = baselines.popularity(bench.learn, bench.items)
-    exclude = excludes_current(bench.learn)
-    valid = tune.sample(bench.valid, options.seed)
-    rows: list[dict[str, Any]] = []
-
-    def row(name: str, seconds: float, measured: Callable[[], Measured], settings: Any) -> None:
-        began = time.perf_counter()
-        result = measured()
-        rows.append(
-            describe(bench, result, share, options.bootstrap)
-            | {
-                "train_seconds": round(seconds, 1),
-                "test_seconds": round(time.perf_counter() - began, 1),
-                "seed": options.seed,
-                "settings": settings,
-            }
-        )
-        print(json.dumps(rows[-1]), flush=True)
-
-    plain: dict[str, baselines.Scorer] = {
-        "popularity": baselines.popularity_scorer(share),
-        "session_popularity": baselines.session_popularity_scorer(share),
-        "item_to_item": baselines.item_to_item_scorer(bench.train, share),
-    }
-    for name, score in plain.items():
-        row(
-            name,
-            0.0,
-            lambda name=name, score=score: measure(name, score, bench.test, exclude_current=False),
-            {},
-        )  # type: ignore[misc]
-
-    began = time.perf_counter()
-    index = build_index(bench.learn, bench.items)
-    full = index if bench.train is bench.learn else build_index(bench.train, bench.items)
-    vmis, _ = tune.tune_knn(index, valid, learnt, grid=VMIS_GRID, exclude_current=False)
-    vmis_seconds = time.perf_counter() - began
-    row("vmis_knn", vmis_seconds, lambda: _knn(full, vmis, share, bench, "vmis_knn", False), asdict(vmis))
-
-    began = time.perf_counter()
-    knn, _ = tune.tune_knn(index, valid, learnt, exclude_current=exclude, deadline_s=options.tune_seconds)
-    knn_seconds = time.perf_counter() - began
-    row(
-        "session_knn", knn_seconds, lambda: _knn(full, knn, share, bench, "session_knn", exclude), asdict(knn)
-    )
-
-    began = time.perf_counter()
-    first, last = train_encoder(bench, options, exclude)
-    fit_seconds = time.perf_counter() - began
-    described = {
-        name: getattr(options, name) for name in ("epochs", "learning_rate", "negatives", "batch_sessions")
-    }
-    described["exclude_current"] = exclude
-    row(
-        "neural",
-        fit_seconds,
-        lambda: measure("neural", lambda p: probabilities(last, p), bench.test, exclude_current=exclude),
-        described,
-    )
-    began = time.perf_counter()
-    blend, _ = tune.tune_blend(first, index, knn, valid, exclude_current=exclude)
-    blend_seconds = fit_seconds + knn_seconds + time.perf_counter() - began
-    recommender = _recommender(bench, last, full, share, blend)
-    row(
-        "blend",
-        blend_seconds,
-        lambda: measure("blend", recommender.scores, bench.test, exclude_current=exclude),
-        described | asdict(blend),
-    )
-    return rows
-
-
-def _knn(
-    index: KnnIndex, settings: KnnSettings, share: Float64, bench: Bench, name: str, exclude: bool
-) -> Measured:
-    scorer = baselines.knn_scorer(KnnScorer(index, settings), share)
-    return measure(name, scorer, bench.test, exclude_current=exclude)
-
-
-def _recommender(
-    bench: Bench, weights: EncoderWeights, index: KnnIndex, share: Float64, blend: BlendSettings
-) -> Recommender:
-    return Recommender([str(row) for row in range(bench.items)], weights, index, share, blend)
-
-
-def describe(bench: Bench, measured: Measured, popularity: Float64, draws: int) -> dict[str, Any]:
+def describe(bench: Bench, measured: Measured, popularity: Float64, draws: int) -> Row:
     """Metrics, intervals and slices of one model."""
     cases, rank = bench.test, measured.rank
     resampler = metrics.Resampler(cases.session, draws)
@@ -199,17 +154,24 @@ def describe(bench: Bench, measured: Measured, popularity: Float64, draws: int) 
     }
 
 
-def _slices(bench: Bench, rank: np.ndarray, popularity: Float64) -> dict[str, dict[str, float]]:
-    lengths, target = bench.test.lengths, popularity[bench.test.targets]
+def _slices(bench: Bench, rank: Int64, popularity: Float64) -> dict[str, Row]:
+    cases = bench.test
+    lengths, target = cases.lengths, popularity[cases.targets]
     head, middle = np.quantile(popularity[popularity > 0], [0.9, 0.5])
+    revisited = np.array([target in cases.prefix(row) for row, target in enumerate(cases.targets)])
+    ends = [*(begin - 1 for begin in LENGTH_BUCKETS[1:]), math.inf]
     masks = {
-        f"length_{begin}_up_to_{end - 1 if end < math.inf else 'any'}": (lengths >= begin) & (lengths < end)
-        for begin, end in zip(LENGTH_BUCKETS, [*LENGTH_BUCKETS[1:], math.inf], strict=True)
+        f"length_{begin}" + ("" if begin == end else "_or_more" if end == math.inf else f"_to_{end}"): (
+            (lengths >= begin) & (lengths <= end)
+        )
+        for begin, end in zip(LENGTH_BUCKETS, ends, strict=True)
     }
     masks |= {
         "target_head_tenth": target >= head,
         "target_middle": (target < head) & (target >= middle),
         "target_tail_half": target < middle,
+        "target_of_the_session": revisited,
+        "target_new_to_the_session": ~revisited,
     }
     return {
         name: {
@@ -221,29 +183,54 @@ def _slices(bench: Bench, rank: np.ndarray, popularity: Float64) -> dict[str, di
     }
 
 
+def mean_row(rows: Sequence[Row]) -> Row:
+    """Mean and standard deviation over seeds of each figure."""
+    names = [
+        name
+        for name in rows[0]
+        if name.startswith(("hr_at_", "mrr_at_", "ndcg_at_")) and "interval" not in name
+    ]
+    figures = {name: np.array([row[name] for row in rows], float) for name in names}
+    return {
+        **{name: rows[0][name] for name in ("data", "layout", "model", "cases")},
+        **{name: round(float(values.mean()), 5) for name, values in figures.items()},
+        "deviation": {name: round(float(values.std(ddof=1)), 5) for name, values in figures.items()},
+        "seed": "mean",
+        "seeds": [row["seed"] for row in rows],
+    }
+
+
+def circumstances(budget_s: float) -> Row:
+    """Command, day and machine."""
+    named = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "benchmark": "next_item",
+        "command": "python -m benchmarks.next_item " + " ".join(sys.argv[1:]),
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": {
+            "cores": len(os.sched_getaffinity(0)),
+            "threads": torch.get_num_threads(),
+            "cpu": named[0].split(":", 1)[1].strip() if named else "unknown",
+            "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        },
+        "budget_s": budget_s,
+    }
+
+
 def arguments() -> argparse.ArgumentParser:
-    """The command line; its defaults are the settings of a run."""
     parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.next_item",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: python -m benchmarks.next_item --data ../shared/data/bench/diginetica --seed 0",
+        epilog="example: python -m benchmarks.next_item --data ../shared/data/bench/diginetica --seeds 3",
     )
-    add, default = parser.add_argument, FitSettings()
-    add("--data", type=Path, required=True, help="a directory in one of the layouts of next_item_layouts.py")
-    add("--seed", type=int, default=0)
-    add(
-        "--budget-s",
-        type=float,
-        default=math.inf,
-        help="wall clock for choosing and training; epochs are cut to fit",
-    )
-    add("--tune-seconds", type=float, default=60.0, help="at most this long on kNN settings")
-    add("--epochs", type=int, default=default.epochs)
-    add("--batch-sessions", type=int, default=default.batch_sessions)
-    add("--learning-rate", type=float, default=default.learning_rate)
-    add("--negatives", type=int, default=default.negatives)
-    add("--threads", type=int, default=0, help="torch threads; 0 leaves torch's choice")
-    add("--bootstrap", type=int, default=500, help="draws for the intervals")
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="a directory in one of the three layouts")
+    add("--budget-s", type=float, default=1800.0, help="seconds to choose and train in (default %(default)s)")
+    add("--seed", type=int, default=0, help="the first seed (default %(default)s)")
+    add("--seeds", type=int, default=1, help="how many; with more than one their mean follows")
+    add("--threads", type=int, default=0, help="of torch; 0 leaves its choice")
+    add("--bootstrap", type=int, default=500, help="draws for the intervals (default %(default)s)")
     return parser
 
 
@@ -251,12 +238,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = arguments().parse_args(argv)
     if options.threads:
         torch.set_num_threads(options.threads)
+    about = circumstances(options.budget_s)
     try:
         bench = load(options.data)
-    except (LayoutError, OSError) as error:
-        print(error, file=sys.stderr)
+        seeds = range(options.seed, options.seed + max(1, options.seeds))
+        run(
+            bench,
+            seeds,
+            options.budget_s,
+            options.bootstrap,
+            lambda row: print(json.dumps(about | row), flush=True),
+        )
+    except (LayoutError, DataError, OSError) as error:
+        print(f"next_item: {error}", file=sys.stderr)
         return 1
-    run(bench, options)
     return 0
 
 

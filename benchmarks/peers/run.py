@@ -18,6 +18,7 @@ import torch
 
 from benchmarks import next_item
 from benchmarks.next_item_layouts import Bench, load
+from benchmarks.next_item_training import choose_recipe, excludes_current, train_encoder
 from benchmarks.peers.environment import REPOSITORY, run_worker
 from benchmarks.peers.exchange import Plan, Task, predicted_positions, scorer_of_file, write_task
 from benchmarks.peers.settings import published
@@ -30,7 +31,7 @@ from training_jobs.measure import Measured, measure
 def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Rows as they come. Each peer's has the ratios of ours to it, from this run."""
     bench = load(options.data)
-    exclude = next_item.excludes_current(bench.learn)
+    exclude = excludes_current(bench.learn)
     torch.set_num_threads(options.threads)
     about = {"threads": options.threads, "seed": options.seed, "budget_s": options.budget_s} | circumstances()
     ours = about | neural(bench, options, exclude)
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def neural(bench: Bench, options: argparse.Namespace, exclude: bool) -> dict[str, Any]:
-    """Ours, trained by `benchmarks.next_item`'s code with its default settings."""
+    """Ours, its recipe chosen and trained by `benchmarks.next_item`'s code, in its shares of the budget."""
     epochs: list[Epoch] = []
     cpu_s: list[float] = []
 
@@ -58,10 +59,9 @@ def neural(bench: Bench, options: argparse.Namespace, exclude: bool) -> dict[str
             flush=True,
         )
 
-    given = ["--data", str(options.data), "--seed", str(options.seed), "--budget-s", str(options.budget_s)]
-    chosen = next_item.arguments().parse_args(given)
     began = time.perf_counter()
-    _, weights = next_item.train_encoder(bench, chosen, exclude, on_epoch)
+    recipe, _ = choose_recipe(bench, options.seed, options.budget_s * next_item.TRIALS_SHARE)
+    trained = train_encoder(bench, recipe, options.seed, options.budget_s * next_item.TRAIN_SHARE, on_epoch)
     seconds = time.perf_counter() - began
     learnt = epochs if bench.train is bench.learn else epochs[:-1]
     events = predicted_positions(bench.learn)
@@ -69,18 +69,16 @@ def neural(bench: Bench, options: argparse.Namespace, exclude: bool) -> dict[str
     # Of the epochs after the first: nothing but training lies between the ends of two.
     cpu_per_epoch = (cpu_s[len(learnt) - 1] - cpu_s[0]) / (len(learnt) - 1) if len(learnt) > 1 else 0.0
     measured = measure(
-        "neural", lambda prefixes: probabilities(weights, prefixes), bench.test, exclude_current=exclude
+        "neural", lambda prefixes: probabilities(trained.final, prefixes), bench.test, exclude_current=exclude
     )
     return row(bench, measured) | {
         "library": "tugboat",
         "version": version("tugboat"),
         "versions": {"torch": torch.__version__},
-        "settings": {
-            name: getattr(chosen, name) for name in ("epochs", "batch_sessions", "learning_rate", "negatives")
-        },
-        "source_of_settings": "the defaults of benchmarks.next_item",
+        "settings": recipe.described(),
+        "source_of_settings": "chosen among the recipes of benchmarks.next_item_training",
         "epochs": len(learnt),
-        "converged": len(learnt) == chosen.epochs,
+        "converged": len(learnt) == recipe.fit.epochs,
         "refit": len(learnt) < len(epochs),
         "seconds_per_epoch": round(per_epoch, 2),
         "events_per_s": round(events / per_epoch, 1),
@@ -103,7 +101,7 @@ def peer(bench: Bench, name: str, options: argparse.Namespace, exclude: bool) ->
         options.budget_s,
         exclude,
     )
-    valid = tune.sample(bench.valid, bench.items, options.seed)
+    valid = tune.sample(bench.valid, options.seed)
     with tempfile.TemporaryDirectory(dir=REPOSITORY / "build", prefix="peers-run-") as place:
         directory = Path(place).resolve()
         write_task(directory, Task(plan, bench.items, bench.learn, bench.train, valid, bench.test))

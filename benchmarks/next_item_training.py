@@ -1,0 +1,129 @@
+"""How the encoder of `benchmarks.next_item` is trained: a recipe is chosen on the validation tail, then learnt in full.
+
+Click sessions are short, repeat themselves and are learnt in a few epochs; histories of months are sparse, and want many
+more under more dropout. Which of them data are like, their own validation tail tells.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.next_item_layouts import Bench
+from training_jobs import tune
+from training_jobs.data import Sessions, no_content
+from training_jobs.encoder import EncoderWeights, probabilities
+from training_jobs.fit import Epoch, FitSettings, fit
+from training_jobs.measure import measure
+from training_jobs.model import Encoder, EncoderSettings
+from training_jobs.pipeline import encoder_weights
+from training_jobs.warm_start import place_new_items, warm_start
+
+_TRIAL_EVENTS = 100_000  # recipes are compared on so many of the latest events
+_TRIAL_CASES = 3000
+_REFIT_RATE = 0.25  # of the recipe's learning rate, for the one epoch that takes the validation tail in
+_REPEATS = 0.01  # with fewer consecutive repeats than this, the item being looked at is not a candidate
+
+
+@dataclass(frozen=True)
+class Recipe:
+    name: str
+    encoder: EncoderSettings
+    fit: FitSettings
+
+    def described(self) -> dict[str, Any]:
+        return {"recipe": self.name, **asdict(self.encoder), **asdict(self.fit)}
+
+
+CLICKS = Recipe("clicks", EncoderSettings(), FitSettings())
+HISTORIES = Recipe("histories", EncoderSettings(dropout=0.3, embedding_dropout=0.5), FitSettings(epochs=10))
+RECIPES = (CLICKS, HISTORIES)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The encoder as settings are chosen with it, and carried on over the validation tail."""
+
+    chosen_with: EncoderWeights
+    final: EncoderWeights
+    epochs: list[Epoch]
+
+
+def excludes_current(sessions: Sessions) -> bool:
+    """Whether sessions hardly ever show the same item twice in a row, so that models need not rank it."""
+    inner = np.ones(len(sessions.items), bool)
+    inner[sessions.offsets[:-1]] = False
+    again = sessions.items[1:] == sessions.items[:-1]
+    return float(again[inner[1:]].mean()) < _REPEATS if inner.any() else True
+
+
+def choose_recipe(
+    bench: Bench, seed: int, budget_s: float, recipes: Sequence[Recipe] = RECIPES
+) -> tuple[Recipe, list[dict[str, Any]]]:
+    """The recipe that does best on the tail, having learnt only the latest sessions; and what each came to.
+
+    A recipe that needs more time than is left, at the pace of those before it, is not tried.
+    """
+    exclude = excludes_current(bench.learn)
+    recipes = [replace(r, fit=replace(r.fit, exclude_current=exclude)) for r in recipes]
+    sessions, cases = _latest(bench.learn), tune.sample(bench.valid, seed, _TRIAL_CASES)
+    until, pace_s, trials = time.monotonic() + budget_s, 0.0, list[dict[str, Any]]()
+    for recipe in recipes:
+        left_s = until - time.monotonic()
+        if trials and left_s < pace_s * recipe.fit.epochs:
+            print(f"recipe {recipe.name} is not tried: no time left", file=sys.stderr)
+            continue
+        encoder = _new_encoder(bench, recipe, sessions, seed)
+        epochs: list[Epoch] = []
+        fit(encoder, sessions, recipe.fit, seed, "trial", deadline_s=left_s, on_epoch=epochs.append)
+        weights = encoder_weights(encoder)
+        rank = measure(
+            recipe.name, lambda p, w=weights: probabilities(w, p), cases, exclude_current=exclude
+        ).rank  # type: ignore[misc]
+        pace_s = max(pace_s, sum(epoch.seconds for epoch in epochs) / len(epochs))
+        trials.append(
+            {"recipe": recipe.name, "epochs": len(epochs), "objective": round(tune.objective(rank), 5)}
+        )
+        print(f"trial {trials[-1]}", file=sys.stderr, flush=True)
+    best = max(trials, key=lambda trial: trial["objective"])["recipe"]
+    return next(recipe for recipe in recipes if recipe.name == best), trials
+
+
+def train_encoder(
+    bench: Bench, recipe: Recipe, seed: int, budget_s: float, on_epoch: Callable[[Epoch], None]
+) -> Trained:
+    """Learn, and with what was learnt as a start take the validation tail in, within `budget_s` in all."""
+    epochs: list[Epoch] = []
+
+    def note(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        on_epoch(epoch)
+
+    encoder = _new_encoder(bench, recipe, bench.learn, seed)
+    share = recipe.fit.epochs / (recipe.fit.epochs + 1)
+    fit(encoder, bench.learn, recipe.fit, seed, "learn", deadline_s=budget_s * share, on_epoch=note)
+    chosen_with = encoder_weights(encoder)
+    if bench.train is bench.learn:
+        return Trained(chosen_with, chosen_with, epochs)
+    place_new_items(encoder, bench.learn, bench.train, no_content(bench.items), seed)
+    refit = replace(recipe.fit, epochs=1, learning_rate=recipe.fit.learning_rate * _REFIT_RATE)
+    fit(encoder, bench.train, refit, seed, "refit", on_epoch=note)
+    return Trained(chosen_with, encoder_weights(encoder), epochs)
+
+
+def _new_encoder(bench: Bench, recipe: Recipe, sessions: Sessions, seed: int) -> Encoder:
+    torch.manual_seed(seed)
+    encoder = Encoder(bench.items, recipe.encoder, no_content(bench.items))
+    warm_start(encoder, sessions, no_content(bench.items), seed)
+    return encoder.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _latest(sessions: Sessions) -> Sessions:
+    first = int(np.searchsorted(sessions.offsets, len(sessions.items) - _TRIAL_EVENTS))
+    return sessions.take(np.arange(first, len(sessions)))
