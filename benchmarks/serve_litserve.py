@@ -37,9 +37,12 @@ class Api(litserve.LitAPI):  # type: ignore[misc]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model-dir", type=Path, required=True)
-    parser.add_argument("--port", type=int, required=True)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="example: python -m benchmarks.serve_litserve --model-dir model --port 8090",
+    )
+    parser.add_argument("--model-dir", type=Path, required=True, help="an unpacked archive")
+    parser.add_argument("--port", type=int, required=True, help="on 127.0.0.1")
     options = parser.parse_args(argv)
     server = litserve.LitServer(Api(options.model_dir), accelerator="cpu", workers_per_device=1)
     server.run(host="127.0.0.1", port=options.port, generate_client_file=False, log_level="warning")
