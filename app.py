@@ -37,16 +37,22 @@ Event = Any
 def pixel() -> Response:
     """One event in the query string, for mails and pages without scripts."""
     from functions.collect.handlers import take_pixel
+    from functions.receipt_keys import receipt_keys
 
-    return take_pixel(identify(app.current_request), collect_settings(), client("firehose"), client("s3"))
+    settings = collect_settings()
+    keys = receipt_keys(settings.receipts_secret)
+    return take_pixel(identify(app.current_request), settings, client("firehose"), client("s3"), keys)
 
 
 @app.route("/events", methods=["POST"], content_types=ANY_TYPE, cors=cors)
 def events() -> Response:
     """A batch of 1 to 500 events."""
     from functions.collect.handlers import take_batch
+    from functions.receipt_keys import receipt_keys
 
-    return take_batch(identify(app.current_request), collect_settings(), client("firehose"), client("s3"))
+    settings = collect_settings()
+    keys = receipt_keys(settings.receipts_secret)
+    return take_batch(identify(app.current_request), settings, client("firehose"), client("s3"), keys)
 
 
 @app.route("/tugboat.js", methods=["GET"], content_types=ANY_TYPE)
@@ -68,21 +74,25 @@ def carousel() -> Response:
 @app.route("/recommend", methods=["GET"], content_types=ANY_TYPE, cors=cors)
 def recommend() -> Response:
     """A carousel for a session's items."""
+    from functions.receipt_keys import receipt_keys
     from functions.recommend.handlers import recommend_by_query
 
     settings = recommend_settings()
     endpoint = time_boxed_client("sagemaker-runtime", settings.endpoint_timeout_ms)
-    return recommend_by_query(identify(app.current_request), settings, endpoint, client("s3"))
+    keys = receipt_keys(settings.receipts_secret)
+    return recommend_by_query(identify(app.current_request), settings, endpoint, client("s3"), keys)
 
 
 @app.route("/recommend", methods=["POST"], content_types=ANY_TYPE, cors=cors)
 def recommend_post() -> Response:
     """The same for long sessions and ids that hold a comma."""
+    from functions.receipt_keys import receipt_keys
     from functions.recommend.handlers import recommend_by_body
 
     settings = recommend_settings()
     endpoint = time_boxed_client("sagemaker-runtime", settings.endpoint_timeout_ms)
-    return recommend_by_body(identify(app.current_request), settings, endpoint, client("s3"))
+    keys = receipt_keys(settings.receipts_secret)
+    return recommend_by_body(identify(app.current_request), settings, endpoint, client("s3"), keys)
 
 
 @app.lambda_function(name="load")
@@ -159,7 +169,10 @@ def rollback(event: Event, context: Any) -> Event:
 @app.lambda_function(name="replay")
 def replay(event: Event, context: Any) -> Event:
     """A period of raw/ or rejected/ through today's contract."""
+    from functions.receipt_keys import receipt_keys
     from functions.replay.replay import replay as send_again
 
+    settings = collect_settings()
+    keys = receipt_keys(settings.receipts_secret)
     remaining_ms = context.get_remaining_time_in_millis
-    return send_again(event, collect_settings(), client("firehose"), client("s3"), remaining_ms)._asdict()
+    return send_again(event, settings, client("firehose"), client("s3"), keys, remaining_ms)._asdict()

@@ -49,7 +49,7 @@ def _keys(text: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class CollectSettings:
-    """What the collector needs: who may send, and where accepted and refused events go.
+    """What the collector needs: who may send, where accepted and refused events go, and what receipts are verified with.
 
     `keys` names the shop of each key; a key stands in the shop's pages, so it is no secret.
     """
@@ -58,6 +58,7 @@ class CollectSettings:
     events_stream: str
     rejected_stream: str
     events_bucket: str
+    receipts_secret: str
 
     @property
     def shops(self) -> frozenset[str]:
@@ -70,16 +71,18 @@ class CollectSettings:
             events_stream=_text(env, "TUGBOAT_EVENTS_STREAM"),
             rejected_stream=_text(env, "TUGBOAT_REJECTED_STREAM"),
             events_bucket=_text(env, "TUGBOAT_EVENTS_BUCKET"),
+            receipts_secret=_text(env, "TUGBOAT_RECEIPTS_SECRET"),
         )
 
 
 @dataclass(frozen=True)
 class RecommendSettings:
-    """What /recommend needs: the endpoint, the time it may take, and where the fallback lies."""
+    """What /recommend needs: the endpoint, the time it may take, where the fallback lies, and what receipts are signed with."""
 
     endpoint: str
     endpoint_timeout_ms: int
     models_bucket: str
+    receipts_secret: str
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "RecommendSettings":
@@ -87,6 +90,7 @@ class RecommendSettings:
             endpoint=_text(env, "TUGBOAT_ENDPOINT"),
             endpoint_timeout_ms=_whole_number(env, "TUGBOAT_ENDPOINT_TIMEOUT_MS", 10, 25_000),
             models_bucket=_text(env, "TUGBOAT_MODELS_BUCKET"),
+            receipts_secret=_text(env, "TUGBOAT_RECEIPTS_SECRET"),
         )
 
 

@@ -79,15 +79,16 @@ def environment(stage: Stage, account_id: str, function: str) -> dict[str, str]:
         "TUGBOAT_EVENTS_STREAM": f"{stage.prefix}-events",
         "TUGBOAT_REJECTED_STREAM": f"{stage.prefix}-rejected",
     }
+    receipts = {"TUGBOAT_RECEIPTS_SECRET": stage.receipts_secret}
     match function:
         case "api_handler":
             recommend = {
                 "TUGBOAT_ENDPOINT": stage.prefix,
                 "TUGBOAT_ENDPOINT_TIMEOUT_MS": str(stage.endpoint_timeout_ms),
             }
-            return {**events, **keys, **models, **recommend, **streams}
+            return {**events, **keys, **models, **recommend, **streams, **receipts}
         case "replay":
-            return {**events, **keys, **streams}
+            return {**events, **keys, **streams, **receipts}
         case "publish" | "prove" | "rollback":
             return {
                 **models,

@@ -61,6 +61,10 @@ class Stage:
     def secret_name(self) -> str:
         return f"tugboat/{self.name}/snowflake"
 
+    @property
+    def receipts_secret(self) -> str:
+        return f"tugboat/{self.name}/receipts"
+
     def events_bucket(self, account_id: str) -> str:
         return f"{self.prefix}-events-{account_id}"
 

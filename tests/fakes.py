@@ -44,6 +44,26 @@ class FakeFirehose:
         return [json.loads(line) for record in self.streams.get(stream, []) for line in record.splitlines()]
 
 
+class FakeSecrets:
+    """Secrets Manager with one secret: its versions by their stage; `down` makes every call fail."""
+
+    def __init__(self, value: str = "key-1") -> None:
+        self.versions = {"AWSCURRENT": value}
+        self.down = False
+        self.calls = 0
+
+    def rotate(self, value: str) -> None:
+        self.versions = {"AWSCURRENT": value, "AWSPREVIOUS": self.versions["AWSCURRENT"]}
+
+    def get_secret_value(self, SecretId: str, VersionStage: str) -> dict[str, str]:
+        self.calls += 1
+        if self.down:
+            raise client_error("InternalServiceError")
+        if VersionStage not in self.versions:
+            raise client_error("ResourceNotFoundException")
+        return {"SecretString": self.versions[VersionStage]}
+
+
 class FakeS3:
     """Objects by (bucket, key); `down` makes every call fail; lists give `page_size` keys a page, in their order."""
 
@@ -142,7 +162,8 @@ class FakeEndpoint:
     def invoke_endpoint(self, EndpointName: str, Body: bytes, **_: Any) -> dict[str, Any]:
         question = json.loads(Body)
         self.questions.append(question)
-        return {"Body": io.BytesIO(json.dumps(self.answer(question)).encode())}
+        answer = json.dumps(self.answer(question)).encode()
+        return {"Body": io.BytesIO(answer), "InvokedProductionVariant": "all-traffic"}
 
 
 class FakeSageMaker:

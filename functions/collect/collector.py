@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 from functions.collect.contract import Timing, accept, line
 from functions.collect.delivery import deliver
 from functions.collect.origin import Origin
+from functions.collect.receipts import stamps, take_receipts
 from functions.collect.request import parse_batch, parse_pixel
 from functions.errors import Reason, RequestRefused
 from functions.log import get_logger
+from functions.receipt_keys import ReceiptKeys
 from functions.settings import CollectSettings
 
 log = get_logger(__name__)
@@ -62,6 +64,7 @@ def collect_batch(
     request_id: str,
     settings: CollectSettings,
     storage: Storage,
+    receipt_keys: ReceiptKeys,
     now_ms: int | None = None,
 ) -> Collected:
     """Takes the events of a POST /events body.
@@ -84,7 +87,7 @@ def collect_batch(
         _keep_refused([(whole, text)], shop, timing, "events", origin, request_id, settings, storage)
         raise
     timing = Timing(received_at_ms, batch.sent_at_ms)
-    return _collect(batch.events, shop, timing, "events", origin, request_id, settings, storage)
+    return _collect(batch.events, shop, timing, "events", origin, request_id, settings, storage, receipt_keys)
 
 
 def collect_pixel(
@@ -93,6 +96,7 @@ def collect_pixel(
     request_id: str,
     settings: CollectSettings,
     storage: Storage,
+    receipt_keys: ReceiptKeys,
     now_ms: int | None = None,
 ) -> Collected:
     """Takes the one event of a GET /pixel.gif query string, where `key` stands beside it.
@@ -104,7 +108,9 @@ def collect_pixel(
     shop = _shop_of(query.get("key"), settings)
     received_at_ms = now_ms or _now_ms()
     event = parse_pixel(query, request_id, received_at_ms)
-    return _collect([event], shop, Timing(received_at_ms), "pixel", origin, request_id, settings, storage)
+    return _collect(
+        [event], shop, Timing(received_at_ms), "pixel", origin, request_id, settings, storage, receipt_keys
+    )
 
 
 def _shop_of(key: str | None, settings: CollectSettings) -> str:
@@ -127,6 +133,7 @@ def _collect(
     request_id: str,
     settings: CollectSettings,
     storage: Storage,
+    receipt_keys: ReceiptKeys,
 ) -> Collected:
     lines: list[bytes] = []
     refused: list[tuple[Refusal, Any]] = []
@@ -135,12 +142,15 @@ def _collect(
     for index, event in enumerate(events):
         try:
             kept = accept(event, shops, timing)
-            kept["server"] = {
+            event_time_ms = kept.pop("event_time_ms")
+            server = {
                 "received_at_ms": timing.received_at_ms,
-                "event_time_ms": kept.pop("event_time_ms"),
+                "event_time_ms": event_time_ms,
                 **request,
             }
-            lines.append(line(kept))
+            if taken := take_receipts(kept):
+                server["receipts"] = stamps(taken, kept, event_time_ms, receipt_keys)
+            lines.append(line(kept, server))
         except RequestRefused as refusal:
             event_id = event.get("event_id") if isinstance(event, dict) else None
             shown_id = event_id[:64] if isinstance(event_id, str) else None

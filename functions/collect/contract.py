@@ -99,26 +99,31 @@ def _without_nul(value: Any) -> Any:
     return value
 
 
-def line(event: dict[str, Any]) -> bytes:
-    """The event as one line of JSON in UTF-8.
+def line(event: dict[str, Any], server: dict[str, Any]) -> bytes:
+    """The event as one line of JSON in UTF-8, with what the server knows of it as its last field `server`.
 
     Raises:
         RequestRefused: the event is larger than `EVENT_MAX_BYTES`, or its text is no valid Unicode, or a number is none.
     """
-    try:
-        text = _ENCODER.encode(event)
-        if "\\u0000" in text:  # NUL, or a backslash followed by u0000
-            text = _ENCODER.encode(_without_nul(event))
-    except ValueError:
-        raise RequestRefused(Reason.FIELD_INVALID, "a number is NaN or infinite, which is no JSON") from None
-    try:
-        encoded = text.encode() + b"\n"
-    except UnicodeEncodeError:
-        raise RequestRefused(
-            Reason.TEXT_INVALID, "text holds half a surrogate pair, which is no Unicode"
-        ) from None
+    encoded = _encode(event)
     if len(encoded) > EVENT_MAX_BYTES:
         raise RequestRefused(
             Reason.EVENT_TOO_LARGE, f"{len(encoded)} bytes, at most {EVENT_MAX_BYTES} are taken"
         )
-    return encoded
+    # The stamps of the server are no fault of the sender's, however many.
+    return encoded[:-1] + b',"server":' + _encode(server) + b"}\n"
+
+
+def _encode(value: dict[str, Any]) -> bytes:
+    try:
+        text = _ENCODER.encode(value)
+        if "\\u0000" in text:  # NUL, or a backslash followed by u0000
+            text = _ENCODER.encode(_without_nul(value))
+    except ValueError:
+        raise RequestRefused(Reason.FIELD_INVALID, "a number is NaN or infinite, which is no JSON") from None
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise RequestRefused(
+            Reason.TEXT_INVALID, "text holds half a surrogate pair, which is no Unicode"
+        ) from None

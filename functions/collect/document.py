@@ -109,13 +109,14 @@ def limits() -> list[Limit]:
         Limit("objects and lists in each other", f"{DEPTH_MAX} levels", _refused_whole(Reason.BODY_NOT_JSON)),
         Limit(
             "an event as stored",
-            f"{EVENT_MAX_BYTES:,} bytes of UTF-8, [`server`](#what-the-server-adds) included, unknown fields not",
+            f"{EVENT_MAX_BYTES:,} bytes of UTF-8, without unknown fields, receipts and [`server`](#what-the-server-adds)",
             "the event is refused: `event_too_large`",
         ),
         Limit("items an event", f"{event['items']['maxItems']:,}", invalid),
         Limit("ids", PATTERNS_IN_WORDS[of["id"]["pattern"]], invalid),
         Limit("names, categories, search terms", f"{of['text']['maxLength']:,} characters", invalid),
         Limit("addresses of pages", f"{of['address']['maxLength']:,} characters", invalid),
+        Limit("receipts", f"{of['receipt']['maxLength']:,} characters", invalid),
         Limit("`price`, `value`", f"{amount['minimum']:,} to {amount['maximum']:,}", invalid),
         Limit("`quantity`", f"{quantity['minimum']:,} to {quantity['maximum']:,}", invalid),
         Limit(

@@ -97,6 +97,9 @@ def validate_https___tugboat_example_schemas_event_1(data, custom_formats={}, na
                                     raise SchemaViolation("" + f"data.items[{data__items_x}].quantity" + " must be bigger than or equal to 0")
                                 if data__items_item__quantity > 1000000:
                                     raise SchemaViolation("" + f"data.items[{data__items_x}].quantity" + " must be smaller than or equal to 1000000")
+                        if "receipt" in data__items_item_keys:
+                            data__items_item__receipt = data__items_item["receipt"]
+                            validate_https___tugboat_example_schemas_event_1__definitions_receipt(data__items_item__receipt, custom_formats, f"data.items[{data__items_x}].receipt")
         if "page_location" in data_keys:
             data__pagelocation = data["page_location"]
             validate_https___tugboat_example_schemas_event_1__definitions_address(data__pagelocation, custom_formats, "data.page_location")
@@ -128,9 +131,21 @@ def validate_https___tugboat_example_schemas_event_1(data, custom_formats={}, na
         if "recommendation_id" in data_keys:
             data__recommendationid = data["recommendation_id"]
             validate_https___tugboat_example_schemas_event_1__definitions_id(data__recommendationid, custom_formats, "data.recommendation_id")
+        if "receipt" in data_keys:
+            data__receipt = data["receipt"]
+            validate_https___tugboat_example_schemas_event_1__definitions_receipt(data__receipt, custom_formats, "data.receipt")
     return data
 
 def validate_https___tugboat_example_schemas_event_1__definitions_address(data, custom_formats={}, name_prefix=None):
+    if not isinstance(data, (str)):
+        raise SchemaViolation("" + (name_prefix or "data") + " must be string")
+    if isinstance(data, str):
+        data_len = len(data)
+        if data_len > 2000:
+            raise SchemaViolation("" + (name_prefix or "data") + " must be shorter than or equal to 2000 characters")
+    return data
+
+def validate_https___tugboat_example_schemas_event_1__definitions_receipt(data, custom_formats={}, name_prefix=None):
     if not isinstance(data, (str)):
         raise SchemaViolation("" + (name_prefix or "data") + " must be string")
     if isinstance(data, str):

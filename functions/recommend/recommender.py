@@ -11,6 +11,8 @@ from functions.settings import RecommendSettings
 
 log = get_logger(__name__)
 
+FALLBACK_VARIANT = "fallback"
+
 
 class Answer(NamedTuple):
     """A carousel's items, best first, and its provenance."""
@@ -19,6 +21,7 @@ class Answer(NamedTuple):
     source: str
     reason: str
     model_version: str
+    variant: str
 
     def as_json(self, request_id: str) -> dict[str, Any]:
         return {**self._asdict(), "request_id": request_id}
@@ -54,7 +57,11 @@ def recommend(
     exclude = {*question.exclude, *question.items[-1:]}
     picked, source = known.pick(question.items, question.k, exclude)
     return Answer(
-        [{"item_id": item, "score": 0.0} for item in picked], source, f"endpoint: {why}", known.model_version
+        [{"item_id": item, "score": 0.0} for item in picked],
+        source,
+        f"endpoint: {why}",
+        known.model_version,
+        FALLBACK_VARIANT,
     )
 
 
@@ -63,10 +70,11 @@ def _ask(question: Question, name: str, endpoint: Any) -> Answer:
         EndpointName=name,
         ContentType="application/json",
         Accept="application/json",
-        Body=json.dumps(question._asdict()).encode(),
+        Body=json.dumps({"items": question.items, "k": question.k, "exclude": question.exclude}).encode(),
     )
     parsed = json.loads(answer["Body"].read())
     items = [{"item_id": str(item["item_id"]), "score": float(item["score"])} for item in parsed["items"]]
     if not items:
         raise ValueError("no items")
-    return Answer(items, "model", str(parsed["reason"]), str(parsed["model_version"]))
+    variant = str(answer.get("InvokedProductionVariant", "unknown"))
+    return Answer(items, "model", str(parsed["reason"]), str(parsed["model_version"]), variant)

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 from functions.collect.collector import RAW_PREFIX
 from functions.collect.contract import accept, line
 from functions.collect.delivery import deliver
+from functions.collect.receipts import stamps, stamps_again, take_receipts
 from functions.errors import RequestRefused
 from functions.log import get_logger
+from functions.receipt_keys import ReceiptKeys
 from functions.replay.archive import Archived, Unreadable, archived_events, keys, lines
 from functions.replay.period import parse_period
 from functions.settings import CollectSettings
@@ -44,8 +46,11 @@ class Replayed(NamedTuple):
 class _Replay:
     """One call's counts, and the lines that wait for their delivery."""
 
-    def __init__(self, archive: str, settings: CollectSettings, firehose: Any, s3: Any) -> None:
+    def __init__(
+        self, archive: str, settings: CollectSettings, firehose: Any, s3: Any, receipt_keys: ReceiptKeys
+    ) -> None:
         self.archive, self.settings, self.firehose, self.s3 = archive, settings, firehose, s3
+        self.receipt_keys = receipt_keys
         self.files = self.read = self.sent = self.unreadable = 0
         self.refused: dict[str, int] = {}
         self.unreadable_at: list[str] = []
@@ -73,7 +78,7 @@ class _Replay:
             return
         for one in archived:
             try:
-                self.waiting.append(_again(one, self.settings.shops))
+                self.waiting.append(_again(one, self.settings.shops, self.receipt_keys))
             except RequestRefused as refusal:
                 self._refuse(refusal)
         if len(self.waiting) >= LINES_PER_DELIVERY:
@@ -104,6 +109,7 @@ def replay(
     settings: CollectSettings,
     firehose: Any,
     s3: Any,
+    receipt_keys: ReceiptKeys,
     remaining_ms: Callable[[], int] = lambda: sys.maxsize,
 ) -> Replayed:
     """Sends a period's events again, as many files as the remaining time allows, one at least.
@@ -117,7 +123,7 @@ def replay(
         StorageUnavailable: stopped half-way; run it again, what was sent twice is counted once.
     """
     period = parse_period(event, datetime.now(UTC))
-    run = _Replay(period.archive, settings, firehose, s3)
+    run = _Replay(period.archive, settings, firehose, s3, receipt_keys)
     done, continue_with = "", None
     for key in keys(period, settings.events_bucket):
         if done and remaining_ms() < STOP_BEFORE_END_MS:
@@ -133,8 +139,13 @@ def replay(
     return replayed
 
 
-def _again(archived: Archived, shops: frozenset[str]) -> bytes:
+def _again(archived: Archived, shops: frozenset[str], keys: ReceiptKeys) -> bytes:
     """The line to send for an archived event, through today's contract."""
     kept = accept(archived.event, shops & {archived.sender}, archived.timing)
-    server = {**archived.server, "event_time_ms": kept.pop("event_time_ms")}
-    return line({**kept, "server": server})
+    event_time_ms = kept.pop("event_time_ms")
+    server = {**archived.server, "event_time_ms": event_time_ms}
+    receipts = [
+        *stamps_again(server.pop("receipts", []), kept, event_time_ms, keys),
+        *stamps(take_receipts(kept), kept, event_time_ms, keys),
+    ]
+    return line(kept, {**server, "receipts": receipts} if receipts else server)

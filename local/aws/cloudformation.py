@@ -1,16 +1,18 @@
-"""Delivery streams from CloudFormation, which moto 5.2.5 passes over with a warning.
+"""Delivery streams and secrets from CloudFormation, which moto 5.2.5 passes over with a warning.
 
 Alarms, dashboards and resource policies are passed over too: nothing here evaluates them.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from moto.cloudformation import parsing
 from moto.core.common_models import CloudFormationModel
 from moto.firehose.models import firehose_backends
 from moto.s3.models import FakeBucket, s3_backends
+from moto.secretsmanager.models import secretsmanager_backends
 from moto.stepfunctions import models as stepfunctions_models
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
@@ -89,6 +91,74 @@ class DeliveryStream(CloudFormationModel):
         backend = firehose_backends[account_id][region_name]
         if resource_name in backend.delivery_streams:
             backend.delete_delivery_stream(resource_name)
+
+
+class Secret(CloudFormationModel):
+    """AWS::SecretsManager::Secret with a generated value, made through moto's own Secrets Manager.
+
+    As in AWS, the secret goes with its stack at once, without a window of recovery that would keep its name taken.
+    """
+
+    def __init__(self, name: str, arn: str) -> None:
+        self.name = name
+        self.arn = arn
+
+    @property
+    def physical_resource_id(self) -> str:
+        return self.arn
+
+    @staticmethod
+    def cloudformation_name_type() -> str:
+        return "Name"
+
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::SecretsManager::Secret"
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **_: Any
+    ) -> Secret:
+        properties = cloudformation_json["Properties"]
+        generate = _typed(properties["GenerateSecretString"])
+        backend = secretsmanager_backends[account_id][region_name]
+        value = json.loads(
+            backend.get_random_password(
+                password_length=generate.get("PasswordLength", 32),
+                exclude_characters=generate.get("ExcludeCharacters", ""),
+                exclude_numbers=generate.get("ExcludeNumbers", False),
+                exclude_punctuation=generate.get("ExcludePunctuation", False),
+                exclude_uppercase=generate.get("ExcludeUppercase", False),
+                exclude_lowercase=generate.get("ExcludeLowercase", False),
+                include_space=generate.get("IncludeSpace", False),
+                require_each_included_type=generate.get("RequireEachIncludedType", True),
+            )
+        )["RandomPassword"]
+        made = backend.create_secret(
+            name=resource_name,
+            secret_string=value,
+            secret_binary=None,
+            description=properties.get("Description"),
+            tags=None,
+            kms_key_id=None,
+            client_request_token=None,
+            replica_regions=[],
+            force_overwrite=False,
+        )
+        return cls(resource_name, json.loads(made)["ARN"])
+
+    @classmethod
+    def update_from_cloudformation_json(cls, original_resource: Any, *_: Any, **__: Any) -> Secret:
+        assert isinstance(original_resource, cls)
+        return original_resource
+
+    @classmethod
+    def delete_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **_: Any
+    ) -> None:
+        secretsmanager_backends[account_id][region_name].delete_secret(
+            secret_id=resource_name, recovery_window_in_days=None, force_delete_without_recovery=True
+        )
 
 
 def _typed(value: Any) -> Any:

@@ -29,6 +29,8 @@ export interface TugboatItem {
   price?: number;
   /** Number of units. */
   quantity?: number;
+  /** The receipt of the recommendation that led to this item. */
+  receipt?: string;
 }
 
 /** What a shop may say of an event. The SDK adds ids, times and the page's address by itself. */
@@ -55,6 +57,8 @@ export interface TugboatFields {
   user_id?: string;
   /** The answer of /recommend that an impression or a click belongs to. */
   recommendation_id?: string;
+  /** The receipt that /recommend answered with, for those of the items that bring none of their own. */
+  receipt?: string;
 }
 
 export type TugboatConsent = "granted" | "denied" | "wait";

@@ -50,17 +50,19 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
     import app
-    from functions import settings
+    from functions import receipt_keys, settings
 
-    for read_once in (settings.collect_settings, settings.recommend_settings):
+    cached = (settings.collect_settings, settings.recommend_settings, receipt_keys.receipt_keys)
+    for read_once in cached:
         read_once.cache_clear()
     made = Api()
     monkeypatch.setattr(app, "client", made.client)
     monkeypatch.setattr(app, "time_boxed_client", made.client)
+    monkeypatch.setattr(receipt_keys, "time_boxed_client", made.client)
     yield made
     with made.lock:
         made.over = True
-    for read_once in (settings.collect_settings, settings.recommend_settings):
+    for read_once in cached:
         read_once.cache_clear()
 
 

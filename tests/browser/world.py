@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 from functions.names import FALLBACK_KEY
 from local.aws.proxy_event import Request, Response, build_response
 from tests.api import invoke
-from tests.fakes import FakeEndpoint, FakeFirehose, FakeS3
+from tests.fakes import FakeEndpoint, FakeFirehose, FakeS3, FakeSecrets
 
 KEY = "key-of-demo"
 EVENTS_STREAM, REJECTED_STREAM = "events", "rejected"
@@ -31,6 +31,7 @@ SETTINGS = {
     "TUGBOAT_MODELS_BUCKET": "models-bucket",
     "TUGBOAT_ENDPOINT": "tugboat-test",
     "TUGBOAT_ENDPOINT_TIMEOUT_MS": "500",
+    "TUGBOAT_RECEIPTS_SECRET": "receipts",
 }
 Answer = Callable[[Request], Response | None]
 
@@ -50,6 +51,7 @@ class Api:
     firehose: FakeFirehose = field(default_factory=FakeFirehose)
     s3: FakeS3 = field(default_factory=FakeS3)
     endpoint: FakeEndpoint = field(default_factory=lambda: FakeEndpoint(related))
+    secrets: FakeSecrets = field(default_factory=FakeSecrets)
     troubles: deque[Response] = field(default_factory=deque)
     broken: bool = False
     delay_s: float = 0.0
@@ -58,7 +60,12 @@ class Api:
     lock: Any = field(default_factory=threading.Lock)
 
     def client(self, service: str, *_: Any) -> Any:
-        return {"firehose": self.firehose, "s3": self.s3, "sagemaker-runtime": self.endpoint}[service]
+        return {
+            "firehose": self.firehose,
+            "s3": self.s3,
+            "sagemaker-runtime": self.endpoint,
+            "secretsmanager": self.secrets,
+        }[service]
 
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
         """What has reached Firehose."""

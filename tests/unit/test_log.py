@@ -80,7 +80,7 @@ def test_every_line_of_a_step_names_its_request_and_its_execution(
     monkeypatch.setattr(warehouse, "connect", lambda _: nullcontext())
     monkeypatch.setattr(warehouse, "read_credentials", lambda *_: None)
     for settings in ("collect_settings", "publish_settings", "warehouse_settings"):
-        monkeypatch.setattr(app, settings, lambda: SimpleNamespace(snowflake_secret="s"))
+        monkeypatch.setattr(app, settings, lambda: SimpleNamespace(snowflake_secret="s", receipts_secret="r"))
     monkeypatch.setattr(app, "client", lambda _: None)
     invoke(name, {"run_id": "nightly-1"}, "invocation-1")
     invoke(name, {}, "invocation-2")
@@ -94,7 +94,7 @@ def test_every_line_of_a_step_names_its_request_and_its_execution(
 def test_an_event_that_is_no_object_reaches_the_step_that_complains_of_it(
     monkeypatch: pytest.MonkeyPatch, printed: io.StringIO
 ) -> None:
-    monkeypatch.setattr(app, "collect_settings", lambda: None)
+    monkeypatch.setattr(app, "collect_settings", lambda: SimpleNamespace(receipts_secret="r"))
     monkeypatch.setattr(app, "client", lambda _: None)
     with pytest.raises(ValueError, match="not an object"):
         invoke("replay", ["raw"], "invocation-1")

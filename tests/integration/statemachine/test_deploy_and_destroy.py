@@ -60,6 +60,9 @@ def test_a_stage_is_deployed_twice_and_destroyed_with_its_data_kept(
     ]
     assert f"function:{LOCAL.prefix}-load" in definition
     assert "${" not in definition
+    secrets = client("secretsmanager", environment)
+    key = secrets.get_secret_value(SecretId=LOCAL.receipts_secret)["SecretString"]
+    assert len(key) == 64
     streams = client("firehose", environment).list_delivery_streams()["DeliveryStreamNames"]
     assert set(streams) == {f"{LOCAL.prefix}-events", f"{LOCAL.prefix}-rejected"}
     publish = next(one for one in functions if one["FunctionName"] == f"{LOCAL.prefix}-publish")
@@ -76,6 +79,8 @@ def test_a_stage_is_deployed_twice_and_destroyed_with_its_data_kept(
     assert "there already" in second
     assert "published" not in second
     assert f"serving image {tag}: there already" in second
+    kept = secrets.get_secret_value(SecretId=LOCAL.receipts_secret, VersionStage="AWSCURRENT")
+    assert kept["SecretString"] == key
 
     s3.put_object(Bucket=LOCAL.events_bucket(LOCAL.account_id), Key="raw/2026/01/01/00/a.gz", Body=b"kept")
     destroyed = run("destroy", copy, environment)
@@ -83,6 +88,8 @@ def test_a_stage_is_deployed_twice_and_destroyed_with_its_data_kept(
     assert {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]} == BUCKETS
     assert ecr.describe_repositories()["repositories"] == []
     assert client("codebuild", environment).list_projects()["projects"] == []
+    names = [secret["Name"] for secret in secrets.list_secrets()["SecretList"]]
+    assert names == [LOCAL.secret_name], "CloudFormation deletes the secret that it made, and no other"
     assert list((copy / ".chalice" / "deployed").glob("local.json")) == []
 
 

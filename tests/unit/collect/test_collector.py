@@ -9,13 +9,15 @@ import pytest
 from functions.collect.collector import GIF, Storage, collect_batch, collect_pixel
 from functions.collect.origin import Origin
 from functions.errors import Reason, RequestRefused, StorageUnavailable
+from functions.receipt_keys import ReceiptKeys
 from functions.settings import CollectSettings
-from tests.fakes import FakeFirehose, FakeS3
+from tests.fakes import FakeFirehose, FakeS3, FakeSecrets
 
 NOW_MS = 1_700_000_000_000
 KEY = "key-of-demo"
-SETTINGS = CollectSettings({KEY: "demo", "key-of-other": "other"}, "events", "rejected", "bucket")
+SETTINGS = CollectSettings({KEY: "demo", "key-of-other": "other"}, "events", "rejected", "bucket", "receipts")
 ORIGIN = Origin("203.0.113.0/24", "mobile", False)
+RECEIPT_KEYS = ReceiptKeys("receipts", FakeSecrets)
 
 
 def event(**changes: Any) -> dict[str, Any]:
@@ -32,9 +34,17 @@ def event(**changes: Any) -> dict[str, Any]:
     }
 
 
-def send(events: Any, firehose: FakeFirehose, s3: FakeS3 | None = None, **envelope: Any) -> Any:
+def send(
+    events: Any,
+    firehose: FakeFirehose,
+    s3: FakeS3 | None = None,
+    receipt_keys: ReceiptKeys = RECEIPT_KEYS,
+    **envelope: Any,
+) -> Any:
     body = json.dumps({"events": events, **envelope}).encode()
-    return collect_batch(body, KEY, ORIGIN, "request-1", SETTINGS, Storage(firehose, s3 or FakeS3()), NOW_MS)
+    return collect_batch(
+        body, KEY, ORIGIN, "request-1", SETTINGS, Storage(firehose, s3 or FakeS3()), receipt_keys, NOW_MS
+    )
 
 
 def test_an_accepted_event_is_stored_with_what_the_server_knows() -> None:
@@ -110,7 +120,9 @@ def test_a_bad_event_is_refused_with_its_reason(changes: dict[str, Any], reason:
 def test_a_body_that_cannot_be_read_is_refused_whole_and_kept(body: bytes, reason: Reason) -> None:
     firehose = FakeFirehose()
     with pytest.raises(RequestRefused) as caught:
-        collect_batch(body, KEY, ORIGIN, "request-1", SETTINGS, Storage(firehose, FakeS3()), NOW_MS)
+        collect_batch(
+            body, KEY, ORIGIN, "request-1", SETTINGS, Storage(firehose, FakeS3()), RECEIPT_KEYS, NOW_MS
+        )
     assert caught.value.reason == reason
     assert [line["reason"] for line in firehose.lines("rejected")] == [reason.value]
 
@@ -184,7 +196,13 @@ def test_a_pixel_needs_no_more_than_a_shop_a_client_and_a_name() -> None:
     firehose = FakeFirehose()
     query = {"shop_id": "demo", "client_id": "c1", "event_name": "view_item", "item_id": "i9", "price": "9.5"}
     collected = collect_pixel(
-        {**query, "key": KEY}, ORIGIN, "request-2", SETTINGS, Storage(firehose, FakeS3()), NOW_MS
+        {**query, "key": KEY},
+        ORIGIN,
+        "request-2",
+        SETTINGS,
+        Storage(firehose, FakeS3()),
+        RECEIPT_KEYS,
+        NOW_MS,
     )
     assert collected.accepted == 1
     [stored] = firehose.lines("events")
@@ -203,7 +221,13 @@ def test_a_pixel_with_a_bad_number_is_refused_and_kept() -> None:
         "price": "cheap",
     }
     collected = collect_pixel(
-        {**query, "key": KEY}, ORIGIN, "request-2", SETTINGS, Storage(firehose, FakeS3()), NOW_MS
+        {**query, "key": KEY},
+        ORIGIN,
+        "request-2",
+        SETTINGS,
+        Storage(firehose, FakeS3()),
+        RECEIPT_KEYS,
+        NOW_MS,
     )
     assert [refusal.reason for refusal in collected.refused] == ["field_invalid"]
     assert len(firehose.lines("rejected")) == 1
@@ -219,7 +243,13 @@ def test_a_number_that_json_does_not_have_never_reaches_a_raw_file(price: str) -
     firehose = FakeFirehose()
     query = {"shop_id": "demo", "client_id": "c1", "event_name": "view_item", "item_id": "i9", "price": price}
     collected = collect_pixel(
-        {**query, "key": KEY}, ORIGIN, "request-2", SETTINGS, Storage(firehose, FakeS3()), NOW_MS
+        {**query, "key": KEY},
+        ORIGIN,
+        "request-2",
+        SETTINGS,
+        Storage(firehose, FakeS3()),
+        RECEIPT_KEYS,
+        NOW_MS,
     )
     assert [refusal.reason for refusal in collected.refused] == ["field_invalid"]
     assert firehose.lines("events") == []

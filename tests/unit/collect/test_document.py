@@ -20,7 +20,7 @@ from functions.settings import CollectSettings
 from local.aws.proxy_event import Request, build_response
 from tests.api import invoke
 from tests.fakes import FakeFirehose, FakeS3
-from tests.unit.collect.test_collector import NOW_MS, ORIGIN, SETTINGS, event
+from tests.unit.collect.test_collector import NOW_MS, ORIGIN, RECEIPT_KEYS, SETTINGS, event
 
 TEXT = DOCUMENT.read_text()
 BLOCKS = re.compile(r"```(?P<kind>\w+)\n(?P<text>.*?)```", re.DOTALL)
@@ -106,7 +106,7 @@ class Shop:
 @pytest.fixture
 def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
     made = Shop()
-    settings = CollectSettings({KEY: "demo"}, "events", "rejected", "bucket")
+    settings = CollectSettings({KEY: "demo"}, "events", "rejected", "bucket", "receipts")
     monkeypatch.setattr(app, "collect_settings", lambda: settings)
     monkeypatch.setattr(app, "client", {"firehose": made.firehose, "s3": made.s3}.__getitem__)
     return made
@@ -219,7 +219,7 @@ def collect(body: bytes) -> str | None:
     firehose = FakeFirehose()
     try:
         collected = collect_batch(
-            body, KEY, ORIGIN, "request-1", SETTINGS, Storage(firehose, FakeS3()), NOW_MS
+            body, KEY, ORIGIN, "request-1", SETTINGS, Storage(firehose, FakeS3()), RECEIPT_KEYS, NOW_MS
         )
     except RequestRefused as refused:
         return refused.reason.value
@@ -248,12 +248,13 @@ def nested(levels: int) -> bytes:
 
 
 def stored_bytes(size: int) -> bytes:
-    """An event whose stored line has this size, in letters of two bytes each and one of one."""
+    """An event that is stored in this size, without `server`, in letters of two bytes each and one of one."""
     firehose = FakeFirehose()
     items = [{"item_id": "i", "item_name": "é" * 500} for _ in range(15)]
     body = one(items=items, search_term="")
-    collect_batch(body, KEY, ORIGIN, "request-1", SETTINGS, Storage(firehose, FakeS3()), NOW_MS)
-    left = size - len(firehose.streams["events"][0])
+    collect_batch(body, KEY, ORIGIN, "request-1", SETTINGS, Storage(firehose, FakeS3()), RECEIPT_KEYS, NOW_MS)
+    stored = firehose.streams["events"][0].partition(b',"server":')[0] + b"}"
+    left = size - len(stored)
     return one(items=items, search_term="é" * (left // 2) + "e" * (left % 2))
 
 
@@ -275,6 +276,10 @@ PROBES: dict[str, list[tuple[bytes, bytes]]] = {
     ],
     "addresses of pages": [
         (one(**{name: "x" * 2000}), one(**{name: "x" * 2001})) for name in ("page_location", "page_referrer")
+    ],
+    "receipts": [
+        (one(receipt="x" * 2000), one(receipt="x" * 2001)),
+        (item(receipt="x" * 2000), item(receipt="x" * 2001)),
     ],
     "`price`, `value`": [
         (item(price=sign * 1_000_000_000), one(value=sign * 1_000_000_001)) for sign in (-1, 1)
@@ -322,6 +327,7 @@ def test_a_limit_is_where_the_document_says(name: str) -> None:
         ("ids", ["1", "64"]),
         ("names, categories, search terms", ["500"]),
         ("addresses of pages", ["2,000"]),
+        ("receipts", ["2,000"]),
         ("`price`, `value`", ["1,000,000,000", "1,000,000,000"]),
         ("`quantity`", ["0", "1,000,000"]),
         ("`client_time_ms`", ["946,684,800,000", "2000", "4,102,444,800,000", "2100"]),
@@ -338,7 +344,9 @@ def test_of_a_refused_event_and_of_a_refused_body_the_beginning_is_kept() -> Non
     for body in (one(search_term="x" * 70_000), b"x" * 70_000):
         firehose = FakeFirehose()
         with contextlib.suppress(RequestRefused):
-            collect_batch(body, KEY, ORIGIN, "request-1", SETTINGS, Storage(firehose, FakeS3()), NOW_MS)
+            collect_batch(
+                body, KEY, ORIGIN, "request-1", SETTINGS, Storage(firehose, FakeS3()), RECEIPT_KEYS, NOW_MS
+            )
         [kept] = firehose.lines("rejected")
         assert len(kept["payload"]) == 65_536
 

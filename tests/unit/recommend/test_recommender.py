@@ -5,15 +5,19 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
+from functions.collect.origin import Origin
 from functions.errors import Reason, RequestRefused
+from functions.http import Call
 from functions.names import FALLBACK_KEY
+from functions.receipt_keys import ReceiptKeys
 from functions.recommend.fallback import FallbackCache
+from functions.recommend.handlers import recommend_by_body, recommend_by_query
 from functions.recommend.recommender import recommend
-from functions.recommend.request import Question, from_body, from_query
+from functions.recommend.request import Question, Visit, from_body, from_query
 from functions.settings import RecommendSettings
-from tests.fakes import FakeEndpoint, FakeS3, client_error
+from tests.fakes import FakeEndpoint, FakeS3, FakeSecrets, client_error
 
-SETTINGS = RecommendSettings("tugboat-test", 300, "models")
+SETTINGS = RecommendSettings("tugboat-test", 300, "models", "receipts")
 
 
 def published() -> FakeS3:
@@ -36,6 +40,14 @@ def test_the_model_answers_with_its_version_and_reason() -> None:
     )
     assert [item["item_id"] for item in found.items] == ["m0", "m1", "m2"]
     assert (found.source, found.reason, found.model_version) == ("model", "3 items known", "m1")
+    assert found.variant == "all-traffic"
+
+
+def test_the_endpoint_is_not_told_whose_session_it_is() -> None:
+    endpoint = FakeEndpoint(good_answer)
+    question = Question(["a"], 3, [], Visit("demo", "s1"))
+    recommend(question, SETTINGS, endpoint, FakeS3(), FallbackCache())
+    assert endpoint.questions == [{"items": ["a"], "k": 3, "exclude": []}]
 
 
 def failing(error: Exception) -> FakeEndpoint:
@@ -58,7 +70,7 @@ def failing(error: Exception) -> FakeEndpoint:
 def test_a_dead_slow_or_broken_endpoint_falls_back_and_says_why(endpoint: FakeEndpoint, why: str) -> None:
     found = recommend(Question(["z", "a", "b"], 5, ["r2"]), SETTINGS, endpoint, published(), FallbackCache())
     assert [item["item_id"] for item in found.items] == ["r1", "p0", "p1", "p2", "p3"]
-    assert found.source == "related"
+    assert (found.source, found.variant) == ("related", "fallback")
     assert why in found.reason
 
 
@@ -101,7 +113,17 @@ def test_a_long_session_keeps_its_latest_items() -> None:
 
 
 @pytest.mark.parametrize(
-    "query", [{"k": "0"}, {"k": "101"}, {"k": "ten"}, {"items": "x" * 65}, {"exclude": ",".join("x" * 501)}]
+    "query",
+    [
+        {"k": "0"},
+        {"k": "101"},
+        {"k": "ten"},
+        {"items": "x" * 65},
+        {"exclude": ",".join("x" * 501)},
+        {"shop": "", "session": "s1"},
+        {"shop": "demo", "session": "x" * 65},
+        {"session": "a\tb"},
+    ],
 )
 def test_a_parameter_that_cannot_be_read_is_refused(query: dict[str, str]) -> None:
     with pytest.raises(RequestRefused):
@@ -109,8 +131,74 @@ def test_a_parameter_that_cannot_be_read_is_refused(query: dict[str, str]) -> No
 
 
 @pytest.mark.parametrize(
-    "body", [b"{", b"[]", b'{"items": "a"}', b'{"items": [1]}', b'{"k": true}', b'{"k": 1.5}', b"[" * 70_000]
+    "body",
+    [
+        b"{",
+        b"[]",
+        b'{"items": "a"}',
+        b'{"items": [1]}',
+        b'{"k": true}',
+        b'{"k": 1.5}',
+        b"[" * 70_000,
+        b'{"shop": 1, "session": "s1"}',
+        b'{"shop": "demo", "session": "\\ud800"}',
+    ],
 )
 def test_a_body_that_cannot_be_read_is_refused(body: bytes) -> None:
     with pytest.raises(RequestRefused):
         from_body(body)
+
+
+def test_a_visit_is_read_when_both_of_its_ids_are_given() -> None:
+    assert from_query({"shop": "demo", "session": "s1"}).visit == Visit("demo", "s1")
+    assert from_body('{"shop": "dé", "session": "s1"}'.encode()).visit == Visit("dé", "s1")
+    assert from_query({"session": "s1"}).visit is None
+    assert from_body(b'{"shop": "demo", "session": null}').visit is None
+
+
+class Api:
+    """The routes of /recommend with a model that answers, and a secret that can fail."""
+
+    def __init__(self) -> None:
+        self.secrets = FakeSecrets()
+        self.keys = ReceiptKeys("receipts", lambda: self.secrets)
+
+    def get(self, **query: str) -> dict[str, Any]:
+        call = Call("rec-1", query, b"", Origin(None, "other", False))
+        answer = recommend_by_query(call, SETTINGS, FakeEndpoint(good_answer), FakeS3(), self.keys)
+        assert answer.status_code == 200
+        return dict(answer.body)
+
+    def post(self, body: bytes) -> dict[str, Any]:
+        call = Call("rec-1", {}, body, Origin(None, "other", False))
+        answer = recommend_by_body(call, SETTINGS, FakeEndpoint(good_answer), FakeS3(), self.keys)
+        assert answer.status_code == 200
+        return dict(answer.body)
+
+
+def test_shop_and_session_get_a_receipt_for_what_is_shown() -> None:
+    api = Api()
+    answers = [
+        api.get(items="a", k="2", shop="demo", session="s1"),
+        api.post(b'{"items": ["a"], "k": 2, "shop": "demo", "session": "s1"}'),
+    ]
+    for answer in answers:
+        receipt = api.keys.read(answer["receipt"])
+        assert receipt is not None
+        assert receipt[:5] == (answer["request_id"], "demo", "s1", "m1", "all-traffic")
+        assert [receipt.slot_of(item["item_id"]) for item in answer["items"]] == [0, 1]
+
+
+def test_who_does_not_say_whose_session_it_is_gets_no_receipt_and_no_key_is_read() -> None:
+    api = Api()
+    assert "receipt" not in api.get(items="a")
+    assert "receipt" not in api.get(items="a", shop="demo")
+    assert api.secrets.calls == 0
+
+
+def test_without_a_key_the_carousel_comes_without_a_receipt() -> None:
+    api = Api()
+    api.secrets.down = True
+    answer = api.get(items="a", shop="demo", session="s1")
+    assert len(answer["items"]) == 10
+    assert "receipt" not in answer

@@ -14,10 +14,12 @@ from functions.collect.collector import Storage, collect_batch
 from functions.collect.delivery import ATTEMPTS
 from functions.collect.origin import Origin
 from functions.errors import RequestRefused, StorageUnavailable
+from functions.receipt import issue
+from functions.receipt_keys import ReceiptKeys
 from functions.replay import replay as replay_module
 from functions.replay.replay import STOP_BEFORE_END_MS, Replayed, replay
 from functions.settings import CollectSettings
-from tests.fakes import FakeFirehose, FakeS3, FakeSession
+from tests.fakes import FakeFirehose, FakeS3, FakeSecrets, FakeSession
 from tests.unit.collect.test_collector import KEY, NOW_MS, SETTINGS, event
 
 BUCKET = SETTINGS.events_bucket
@@ -30,6 +32,7 @@ class Lake:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.s3, self.firehose = FakeS3(page_size=2), FakeFirehose()
+        self.secrets = FakeSecrets()
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", FakeSession(self.s3))
 
     def collect(
@@ -37,11 +40,11 @@ class Lake:
     ) -> None:
         """A request's events into files of their own, as Firehose would deliver them."""
         firehose = FakeFirehose()
-        settings = CollectSettings({KEY: shop}, "raw", "rejected", BUCKET)
+        settings = CollectSettings({KEY: shop}, "raw", "rejected", BUCKET, "receipts")
         storage = Storage(firehose, self.s3)
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
         with contextlib.suppress(RequestRefused):
-            collect_batch(sent, KEY, origin, "r-1", settings, storage, NOW_MS)
+            collect_batch(sent, KEY, origin, "r-1", settings, storage, self.receipt_keys(), NOW_MS)
         for archive, records in firehose.streams.items():
             self.put(f"{archive}/{hour}/{file}.gz", gzip.compress(b"".join(records)))
 
@@ -61,7 +64,11 @@ class Lake:
         **more: str,
     ) -> Replayed:
         asked = {"archive": archive, "from_hour": from_hour, "to_hour": to_hour, **more}
-        return replay(asked, settings, self.firehose, self.s3, remaining_ms)
+        return replay(asked, settings, self.firehose, self.s3, self.receipt_keys(), remaining_ms)
+
+    def receipt_keys(self) -> ReceiptKeys:
+        """Those of an execution environment that has just started."""
+        return ReceiptKeys("receipts", lambda: self.secrets)
 
     @property
     def sent(self) -> list[dict[str, Any]]:
@@ -211,7 +218,7 @@ def test_a_replay_that_can_store_nothing_says_so_and_can_be_run_again(lake: Lake
     down = FakeS3()
     down.down = True
     with pytest.raises(StorageUnavailable):
-        replay(GOOD, SETTINGS, lake.firehose, down)
+        replay(GOOD, SETTINGS, lake.firehose, down, lake.receipt_keys())
     assert lake.replay().sent == 1
 
 
@@ -308,7 +315,7 @@ def test_an_event_that_cannot_be_read_is_an_error_that_says_what_to_write(
     lake: Lake, wrong: Any, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        replay(wrong, SETTINGS, lake.firehose, lake.s3)
+        replay(wrong, SETTINGS, lake.firehose, lake.s3, lake.receipt_keys())
     assert '"from_hour": "2026-11-20T00"' in str(caught.value)
 
 
@@ -317,3 +324,39 @@ def test_an_end_in_the_future_ends_now(lake: Lake) -> None:
     now = datetime.now(UTC)
     assert lake.replay(from_hour=f"{now:%Y-%m-%dT%H}", to_hour="9999-12-31T23").files == 0
     assert lake.s3.pages_listed <= 2
+
+
+def with_receipt(token: str | None = None) -> dict[str, Any]:
+    """A click on an item that /recommend recommended a minute before."""
+    issued = issue("rec-1", "demo", "s1", "m1", "v1", ["i1"], NOW_MS // 1000 - 60, b"key-1")
+    return event(event_name="recommendation_click", receipt=token or issued)
+
+
+def test_a_receipt_that_no_key_was_there_for_is_verified_by_a_replay(lake: Lake) -> None:
+    lake.secrets.down = True
+    lake.collect({"events": [with_receipt()]})
+    [waiting] = lake.lines(f"raw/{HOUR}/a.gz")
+    assert waiting["server"]["receipts"][0]["verdict"] == "unverified"
+    lake.secrets.down = False
+    assert lake.replay().sent == 1
+    [stamp] = lake.sent[0]["server"]["receipts"]
+    assert (stamp["verdict"], stamp["recommendation_id"]) == ("valid", "rec-1")
+    assert "receipt" not in lake.sent[0]
+
+
+def test_a_verdict_once_given_stays_when_the_key_is_gone(lake: Lake) -> None:
+    lake.collect({"events": [with_receipt()]})
+    lake.secrets.rotate("key-2")
+    lake.secrets.rotate("key-3")
+    lake.replay()
+    assert lake.sent == lake.lines(f"raw/{HOUR}/a.gz")
+
+
+def test_a_receipt_of_a_refused_event_is_judged_by_when_the_event_happened(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as mistake:
+        mistake.setattr("functions.collect.contract.EVENT_MAX_BYTES", 10)
+        lake.collect({"events": [with_receipt(), with_receipt("nonsense")]})
+    lake.replay("rejected")
+    assert [line["server"]["receipts"][0]["verdict"] for line in lake.sent] == ["valid", "forged"]
