@@ -1,0 +1,76 @@
+-- Follows stg_receipts: a touch whose receipt is verified later takes its own place.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='touch_key',
+    on_schema_change='fail'
+) }}
+
+with receipts as (
+    select * from {{ ref('stg_receipts') }}
+    {% if is_incremental() %}
+    where
+        staged_at > (
+            select coalesce(max(done.staged_at), '1970-01-01'::timestamp_ntz) from {{ this }} as done
+        )
+    {% endif %}
+),
+
+events as (
+    select * from {{ ref('stg_events') }}
+    where
+        not is_bot
+        {% if is_incremental() %}
+        and event_key in (select receipts.event_key from receipts)
+        {% endif %}
+),
+
+purchase_lines as (
+    select
+        events.event_key,
+        item.value:item_id::varchar as item_id,
+        item.value:price::float * coalesce(item.value:quantity::int, 1) as revenue
+    from events,
+        lateral flatten(input => events.items) as item
+    where events.event_name = 'purchase'
+),
+
+-- An order can list an item twice, say in two sizes.
+bought as (
+    select
+        event_key,
+        item_id,
+        sum(revenue)::float as revenue
+    from purchase_lines
+    group by event_key, item_id
+)
+
+select
+    receipts.touch_key,
+    receipts.event_key,
+    receipts.shop_id,
+    events.event_name,
+    events.event_time_ms,
+    receipts.item_id,
+    receipts.slot,
+    receipts.verdict,
+    {{ key(['receipts.shop_id', 'receipts.recommendation_id']) }} as recommendation_key,
+    receipts.recommendation_id,
+    receipts.model_version,
+    receipts.variant,
+    receipts.issued_at_ms,
+    iff(
+        events.event_name = 'purchase',
+        {{
+            key(['receipts.shop_id', 'coalesce(events.transaction_id, events.event_key)', 'receipts.item_id'])
+        }},
+        null
+    ) as order_line_key,
+    coalesce(bought.revenue, 0)::float as revenue,
+    receipts.staged_at
+from receipts
+inner join events on receipts.event_key = events.event_key
+left join bought
+    on
+        receipts.event_key = bought.event_key
+        and receipts.item_id = bought.item_id

@@ -1,0 +1,77 @@
+-- A receipt that can be read counts on the day of its issue: what it led to stands beside what was shown.
+with recommendations as (
+    select * from {{ ref('recommendations') }}
+),
+
+touches as (
+    select * from {{ ref('int_touches') }}
+),
+
+outcomes as (
+    select
+        shop_id,
+        issued_on as day,
+        model_version,
+        variant,
+        count(*) as recommendations,
+        sum(items_shown) as items_shown,
+        sum(items_clicked) as items_clicked,
+        sum(items_carted) as items_carted,
+        sum(items_bought) as items_bought,
+        sum(revenue) as revenue
+    from recommendations
+    group by shop_id, issued_on, model_version, variant
+),
+
+dated as (
+    select
+        shop_id,
+        to_timestamp_ntz(coalesce(issued_at_ms, event_time_ms), 3)::date as day,
+        coalesce(model_version, 'unknown') as model_version,
+        coalesce(variant, 'unknown') as variant,
+        verdict
+    from touches
+),
+
+verdicts as (
+    select
+        shop_id,
+        day,
+        model_version,
+        variant,
+        count_if(verdict = 'valid') as receipts_valid,
+        count_if(verdict = 'forged') as receipts_forged,
+        count_if(verdict = 'foreign') as receipts_foreign,
+        count_if(verdict = 'expired') as receipts_expired,
+        count_if(verdict = 'unverified') as receipts_unverified
+    from dated
+    group by shop_id, day, model_version, variant
+)
+
+select
+    {{ key(['verdicts.shop_id', 'verdicts.day::varchar', 'verdicts.model_version', 'verdicts.variant']) }}
+        as daily_recommendation_key,
+    verdicts.shop_id,
+    verdicts.day,
+    verdicts.model_version,
+    verdicts.variant,
+    coalesce(outcomes.recommendations, 0)::int as recommendations,
+    coalesce(outcomes.items_shown, 0)::int as items_shown,
+    coalesce(outcomes.items_clicked, 0)::int as items_clicked,
+    (outcomes.items_clicked / nullif(outcomes.items_shown, 0))::float as click_rate,
+    coalesce(outcomes.items_carted, 0)::int as items_carted,
+    coalesce(outcomes.items_bought, 0)::int as items_bought,
+    coalesce(outcomes.revenue, 0)::float as revenue,
+    verdicts.receipts_valid::int as receipts_valid,
+    verdicts.receipts_forged::int as receipts_forged,
+    verdicts.receipts_foreign::int as receipts_foreign,
+    verdicts.receipts_expired::int as receipts_expired,
+    verdicts.receipts_unverified::int as receipts_unverified
+from verdicts
+-- Every recommendation has a valid touch of its own shop, day, model and variant.
+left join outcomes
+    on
+        verdicts.shop_id = outcomes.shop_id
+        and verdicts.day = outcomes.day
+        and verdicts.model_version = outcomes.model_version
+        and verdicts.variant = outcomes.variant

@@ -1,0 +1,101 @@
+-- Not insert-only: a replay can verify what could not be verified when it was collected.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='touch_key',
+    on_schema_change='fail'
+) }}
+
+with raw_events as (
+    select
+        payload,
+        filename,
+        row_number as line_number,
+        loaded_at
+    from {{ source('raw', 'events') }}
+    where
+        payload:server.receipts is not null
+        {% if is_incremental() %}
+        and loaded_at > (
+            select
+                coalesce(
+                    dateadd('hour', -{{ var('load_overlap_hours') }}, max(done.loaded_at)),
+                    '1970-01-01'::timestamp_ntz
+                )
+            from {{ this }} as done
+        )
+        {% endif %}
+),
+
+typed as (
+    select
+        raw_events.payload:shop_id::varchar as shop_id,
+        raw_events.payload:event_id::varchar as event_id,
+        item.value:item_id::varchar as item_id,
+        item.value:slot::int as slot,
+        receipt.value:verdict::varchar as verdict,
+        receipt.value:recommendation_id::varchar as recommendation_id,
+        receipt.value:model_version::varchar as model_version,
+        receipt.value:variant::varchar as variant,
+        receipt.value:issued_at_ms::bigint as issued_at_ms,
+        raw_events.filename,
+        raw_events.line_number,
+        raw_events.loaded_at
+    from raw_events,
+        lateral flatten(input => raw_events.payload:server.receipts) as receipt,
+        lateral flatten(input => receipt.value:items) as item
+),
+
+identified as (
+    select
+        *,
+        {{ key(['shop_id', 'event_id']) }} as event_key,
+        {{ key(['shop_id', 'event_id', 'item_id']) }} as touch_key
+    from typed
+    where
+        shop_id is not null
+        and event_id is not null
+        and item_id is not null
+),
+
+-- The first copy that is verified, and of an item's receipts in it the valid, latest one.
+best_copies as (
+    select *
+    from identified
+    qualify
+        row_number() over (
+            partition by touch_key
+            order by
+                iff(verdict = 'unverified', 1, 0), loaded_at, filename, line_number,
+                iff(verdict = 'valid', 0, 1), -issued_at_ms, recommendation_id
+        ) = 1
+),
+
+-- A receipt whose event is not staged yet waits for the next run, which reads the last hours again.
+new_or_verified as (
+    select best_copies.*
+    from best_copies
+    inner join {{ ref('stg_events') }} as events on best_copies.event_key = events.event_key
+    {% if is_incremental() %}
+    left join {{ this }} as staged on best_copies.touch_key = staged.touch_key
+    where
+        staged.touch_key is null
+        or (staged.verdict = 'unverified' and best_copies.verdict != 'unverified')
+    {% endif %}
+)
+
+select
+    touch_key,
+    event_key,
+    shop_id,
+    event_id,
+    item_id,
+    slot,
+    verdict,
+    recommendation_id,
+    model_version,
+    variant,
+    issued_at_ms,
+    loaded_at,
+    sysdate() as staged_at
+from new_or_verified
