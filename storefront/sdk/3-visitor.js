@@ -49,15 +49,29 @@ function currentSession() {
   return silent ? { id: newId(), items: [] } : session;
 }
 
-/** The ids of an event that happens now; it keeps the session alive and remembers what was looked at. */
-function visit(itemIds) {
+/** The ids of what happens now; it keeps the session alive and remembers what was looked at, and what recommendation led to it. */
+function visit(itemIds = [], name, fields) {
   let client = supplied.client_id || read("client");
   if (typeof client !== "string") write("client", (client = newId()));
   const session = currentSession();
   session.at = Date.now();
   session.items = appended(session.items, itemIds);
+  session.receipts = useReceipts(new Map(session.receipts), name, fields);
   write("session", session);
   return { client_id: client, session_id: supplied.session_id || session.id };
+}
+
+/** Keeps the receipts of clicked items, the last click's each, and gives them to the items on their way to an order. */
+function useReceipts(receipts, name, fields) {
+  for (const item of fields?.items || []) {
+    const id = item.item_id;
+    if (name === "recommendation_click") {
+      receipts.delete(id);
+      const receipt = item.receipt || fields.receipt;
+      if (receipt) receipts.set(id, receipt);
+    } else if (ORDER_EVENTS.includes(name)) item.receipt ||= receipts.get(id);
+  }
+  return [...receipts].slice(-SESSION_RECEIPTS_MAX);
 }
 
 /** The items with more at the end, no item twice in a row. */

@@ -2,6 +2,7 @@
 
 const LIMITS = { text: 500, address: 2_000 };
 const SESSION_EVENTS = ["view_item", "add_to_cart"];
+const ORDER_EVENTS = ["add_to_cart", "begin_checkout", "purchase"];
 
 /** The fields that the contract names, as numbers or strings that it takes; what cannot be made one is left out. */
 function clean(given, kinds) {
@@ -55,12 +56,12 @@ function record(name, fields, at) {
     schema_version: SCHEMA_VERSION,
     event_name: name,
     shop_id: settings.shop,
-    ...visit(looked),
+    ...visit(looked, name, given),
     client_time_ms: at,
   };
   // Long lists keep what counts rather than be refused whole.
   if (event.items && new Blob([JSON.stringify(event)]).size > EVENT_MAX_BYTES) {
-    event.items = event.items.map(({ item_id, price, quantity }) => ({ item_id, price, quantity }));
+    event.items = event.items.map(({ item_id, price, quantity, receipt }) => ({ item_id, price, quantity, receipt }));
   }
   enqueue(event);
   if (looked.length) announce("items", { items: sessionItems() });

@@ -15,12 +15,15 @@ function safe(action) {
 async function recommend(question) {
   try {
     const { k = 10, items = sessionItems(), exclude = [] } = question || {};
+    const asked = { items, k, exclude };
+    // The receipt of the answer names the session; who allows none is asked about nobody.
+    if (consent === "granted" && settings.shop) Object.assign(asked, { shop: settings.shop, session: visit().session_id });
     const simple = ![...items, ...exclude].some((id) => String(id).includes(","));
-    const query = simple ? "?" + new URLSearchParams({ items, k, exclude }) : "";
+    const query = simple ? "?" + new URLSearchParams(asked) : "";
     const response = await fetch(ENDPOINT + "recommend" + query, {
       credentials: "omit",
       signal: AbortSignal.timeout?.(RECOMMEND_TIMEOUT_MS),
-      ...(simple ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ items, k, exclude }) }),
+      ...(simple ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(asked) }),
     });
     const answer = response.ok ? await response.json() : null;
     if (!Array.isArray(answer?.items)) return null;

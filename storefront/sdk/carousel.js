@@ -236,7 +236,6 @@ class TugboatCarousel extends HTMLElement {
 
   #track(name, ids) {
     window.tugboat.track(name, {
-      // The receipt counts as soon as the contract names it; until then the SDK leaves it out.
       recommendation_id: this.#answer.request_id,
       receipt: this.#answer.receipt,
       item_list_id: this.id || "tugboat-carousel",

@@ -49,8 +49,12 @@ export interface TugboatAnswer {
   source: "model" | "related" | "popular" | string;
   reason: string;
   model_version: string;
+  /** The endpoint's variant that answered, or fallback. */
+  variant: string;
   /** The recommendation_id of its impressions and clicks. */
   request_id: string;
+  /** For its impressions and clicks; none without consent. Items clicked in it take it along to the order by themselves. */
+  receipt?: string;
 }
 
 export interface TugboatVisitor {

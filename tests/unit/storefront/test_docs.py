@@ -50,6 +50,7 @@ def test_the_limits_in_the_text_are_the_ones_in_the_source() -> None:
         "ORPHAN_AFTER_MS": 90_000,
         "SESSION_SILENCE_MS": 1_800_000,
         "SESSION_ITEMS_MAX": 50,
+        "SESSION_RECEIPTS_MAX": 20,
         "HELD_MAX_EVENTS": 100,
         "REQUEST_TIMEOUT_MS": 20_000,
         "RECOMMEND_TIMEOUT_MS": 4_000,
@@ -60,6 +61,7 @@ def test_the_limits_in_the_text_are_the_ones_in_the_source() -> None:
     }
     for said in (
         "at 50,",
+        "The last 20 items clicked",
         "500 events, 500,000 characters, three days",
         "after 90 seconds",
         "up to 30 s",
