@@ -2,6 +2,7 @@
 
 import json
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -135,9 +136,9 @@ class Stage:
         with warehouse.connect(login) as connection:
             return warehouse.rows(connection, sql)
 
-    def recommend(self, *items: str, k: int = 10, exclude: str = "") -> dict[str, Any]:
-        """What /recommend answers."""
-        query = f"items={','.join(items)}&k={k}" + (f"&exclude={exclude}" if exclude else "")
+    def recommend(self, *items: str, k: int = 10, **more: str) -> dict[str, Any]:
+        """What /recommend answers; `more` are its other parameters, such as `exclude`."""
+        query = urllib.parse.urlencode({"items": ",".join(items), "k": k, **more})
         with urllib.request.urlopen(f"{self.api_url}/recommend?{query}", timeout=30) as answer:
             found: dict[str, Any] = json.load(answer)
         return found

@@ -13,13 +13,13 @@ import urllib.error
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from demo.http import Http
 from demo.landed import LandingWatch
-from demo.replay import send
+from demo.replay import Replayed, send
 from functions.replay.replay import STOP_BEFORE_END_MS
 from local import processes
 from local.environment import Stack
@@ -35,13 +35,18 @@ VISITS = aisles.visits()
 CLICKS = sum(len(visit.items) for visit in VISITS)
 ITEM = aisles.shelved(0, 0, 0)
 TABLES = {
-    "sessions": "select client_id, started_at_ms, ended_at_ms, events, item_views from MARTS.SESSIONS order by 1, 2",
+    "sessions": """
+        select client_id, started_at_ms, ended_at_ms, events, item_views from MARTS.SESSIONS
+        where shop_id = 'demo' order by 1, 2
+    """,
     "interactions": """
         select s.client_id, i.position, i.item_id, i.event_time_ms from TRAINING.TRAINING_INTERACTIONS as i
-        inner join MARTS.SESSIONS as s on i.session_key = s.session_key order by 1, 2
+        inner join MARTS.SESSIONS as s on i.session_key = s.session_key where s.shop_id = 'demo' order by 1, 2
     """,
-    "items": "select item_id, item_name, price from TRAINING.TRAINING_ITEMS order by 1",
-    "days": "select day, sessions, clients, events, item_views from MARTS.DAILY_KPIS order by 1",
+    "items": "select item_id, item_name, price from TRAINING.TRAINING_ITEMS where shop_id = 'demo' order by 1",
+    "days": """
+        select day, sessions, clients, events, item_views from MARTS.DAILY_KPIS where shop_id = 'demo' order by 1
+    """,
 }
 
 
@@ -333,12 +338,52 @@ def test_recommend_answers_from_the_fallback_within_its_time_box_while_the_endpo
     assert took_s < 5
 
 
-def test_a_kill_in_the_middle_of_a_run_loses_nothing_and_the_next_run_refuses_a_bad_batch(
-    stage: Stage,
-    tables: dict[str, list[tuple[Any, ...]]],
-    replayed: list[dict[str, Any]],
-    tuned_model: str,
-) -> None:
+@pytest.fixture(scope="module")
+def recommendation(stage: Stage, tables: dict[str, Any]) -> dict[str, Any]:
+    """A recommendation of another shop that was seen, clicked and bought from, and two clicks that only say so."""
+    answer = stage.recommend(ITEM, k=5, shop="serenade", session="visit-1")
+    of_another_session = stage.recommend(ITEM, k=5, shop="serenade", session="visit-2")["receipt"]
+    first, second, third = (one["item_id"] for one in answer["items"][:3])
+    mine = {"recommendation_id": answer["request_id"], "receipt": answer["receipt"]}
+    forged = answer["receipt"][:-8] + "forgery_"
+    bought = {"item_id": first, "price": 12.5, "quantity": 2, "receipt": answer["receipt"]}
+    happened: list[dict[str, Any]] = [
+        {
+            "event_name": "recommendation_impression",
+            "items": [{"item_id": first}, {"item_id": second}],
+            **mine,
+        },
+        {"event_name": "recommendation_impression", "items": [{"item_id": first}], **mine},
+        {"event_name": "recommendation_click", "items": [{"item_id": first}], **mine},
+        {"event_name": "add_to_cart", "items": [bought]},
+        {
+            "event_name": "purchase",
+            "transaction_id": "o-1",
+            "items": [bought, {"item_id": second, "price": 99}],
+        },
+        {"event_name": "recommendation_click", "items": [{"item_id": second}], "receipt": forged},
+        {"event_name": "recommendation_click", "items": [{"item_id": third}], "receipt": of_another_session},
+    ]
+    who = {"shop_id": "serenade", "client_id": "visitor-1", "session_id": "visit-1", "schema_version": 1}
+    now_ms = time.time_ns() // 1_000_000
+    sent = stage.send(
+        {**who, "event_id": f"visit-1-{number}", "client_time_ms": now_ms + number, **event}
+        for number, event in enumerate(happened)
+    )
+    assert (sent.accepted, sent.landed) == (7, 7)
+    return answer
+
+
+class Interrupted(NamedTuple):
+    """A bad batch, the run that was killed over it, and the one after that."""
+
+    sent: Replayed
+    killed: Run
+    after: Run
+
+
+@pytest.fixture(scope="module")
+def interrupted(stage: Stage, tables: dict[str, Any], recommendation: dict[str, Any]) -> Interrupted:
     bad = [replace(visit, client_id=f"bad-{visit.client_id}") for visit in VISITS[-300:]]
     without_items = [{**event, "items": []} for event in aisles.events(bad)]
     sent = stage.send(without_items)
@@ -355,18 +400,46 @@ def test_a_kill_in_the_middle_of_a_run_loses_nothing_and_the_next_run_refuses_a_
     kill_stack(stage.stack)
     start_stack(stage.stack)
     stage.deploy()
+    return Interrupted(sent, stage.finish(killed), stage.run())
 
-    assert stage.finish(killed).story.status == "ABORTED"
-    run = stage.run()
+
+def test_a_kill_in_the_middle_of_a_run_loses_nothing_and_the_next_run_refuses_a_bad_batch(
+    stage: Stage,
+    tables: dict[str, list[tuple[Any, ...]]],
+    replayed: list[dict[str, Any]],
+    tuned_model: str,
+    interrupted: Interrupted,
+) -> None:
+    assert interrupted.killed.story.status == "ABORTED"
+    run = interrupted.after
     assert run.story.status == "FAILED"
     assert run.story.error == "BatchRefused"
     assert not run.reached("Export")
     assert "no items" in run.notification["message"]
     assert "reports/validation" in run.notification["message"]
-    (raw,) = stage.rows("select count(*), count(distinct FILENAME || ':' || ROW_NUMBER) from RAW.EVENTS")
-    assert raw[0] == raw[1] == 2 * CLICKS + sum(answer["sent"] for answer in replayed) + sent.accepted
+    (raw,) = stage.rows(
+        "select count(*), count(distinct FILENAME || ':' || ROW_NUMBER) from RAW.EVENTS where PAYLOAD:shop_id = 'demo'"
+    )
+    replays = sum(answer["sent"] for answer in replayed)
+    assert raw[0] == raw[1] == 2 * CLICKS + replays + interrupted.sent.accepted
     assert stage.rows(TABLES["interactions"]) == tables["interactions"]
     assert stage.recommend(ITEM)["model_version"] == tuned_model
+
+
+def test_a_recommendation_is_counted_for_what_it_led_to_once_and_no_false_receipt_is(
+    stage: Stage, interrupted: Interrupted, recommendation: dict[str, Any]
+) -> None:
+    counted = """
+        select recommendation_id, model_version, variant, items_shown, items_clicked, items_carted, items_bought, revenue
+        from MARTS.RECOMMENDATIONS
+    """
+    answered = tuple(recommendation[name] for name in ("request_id", "model_version", "variant"))
+    assert stage.rows(counted) == [(*answered, 2, 1, 1, 1, 25.0)]
+    verdicts = """
+        select variant, receipts_valid, receipts_forged, receipts_foreign, receipts_expired, receipts_unverified
+        from MARTS.DAILY_RECOMMENDATIONS where shop_id = 'serenade' order by variant
+    """
+    assert stage.rows(verdicts) == [(recommendation["variant"], 6, 0, 1, 0, 0), ("unknown", 0, 1, 0, 0, 0)]
 
 
 def test_a_rollback_serves_the_model_before_again(stage: Stage, second_run: Run, tuned_model: str) -> None:
@@ -402,7 +475,7 @@ def test_a_shopper_s_clicks_change_the_carousel_at_once_and_are_found_under_raw(
         assert visit.troubles == []
     for event_id, event in sent.items():
         assert landed[event_id].key.startswith("raw/")
-        assert event.items() <= landed[event_id].event.items()
+        assert without_receipts(event).items() <= landed[event_id].event.items()
         assert landed[event_id].event["server"]["source"] == "events"
     names = [event["event_name"] for event in sent.values()]
     assert {"view_item", "recommendation_click", "add_to_cart", "begin_checkout", "purchase"} <= set(names)
@@ -410,6 +483,20 @@ def test_a_shopper_s_clicks_change_the_carousel_at_once_and_are_found_under_raw(
     (click,) = (event for event in sent.values() if event["event_name"] == "recommendation_click")
     assert click["recommendation_id"] in {one["answer"]["request_id"] for one in log["answers"]}
     assert len({event["session_id"] for event in sent.values()}) == 1
+    brought = [event_id for event_id, event in sent.items() if event != without_receipts(event)]
+    verdicts = [landed[event_id].event["server"]["receipts"][0]["verdict"] for event_id in brought]
+    assert len(verdicts) >= 4  # seen, clicked, put in the cart, bought
+    assert set(verdicts) == {"valid"}
+
+
+def without_receipts(event: dict[str, Any]) -> dict[str, Any]:
+    """An event as it is stored: the collector takes its receipts off."""
+    kept = {name: value for name, value in event.items() if name != "receipt"}
+    if "items" in kept:
+        kept["items"] = [
+            {name: value for name, value in item.items() if name != "receipt"} for item in kept["items"]
+        ]
+    return kept
 
 
 def test_every_line_of_the_lambdas_logs_is_json_and_carries_an_id(stage: Stage, second_run: Run) -> None:
