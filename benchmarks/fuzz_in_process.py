@@ -9,9 +9,10 @@ from typing import Any
 from unittest import mock
 
 from benchmarks.fuzz_checks import Answered, Failed, Stored
+from functions import receipt_keys
 from functions.names import FALLBACK_KEY
 from local.aws.proxy_event import MalformedProxyResponse, Request, build_event, build_response
-from tests.fakes import FakeEndpoint, FakeFirehose, FakeS3, client_error
+from tests.fakes import FakeEndpoint, FakeFirehose, FakeS3, FakeSecrets, client_error
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FALLBACK = {"popular": [f"p{n}" for n in range(200)], "related": {"i1": ["r1", "r2"]}, "model_version": "m1"}
@@ -28,6 +29,7 @@ class Door:
             FALLBACK
         ).encode()
         self._endpoint = FakeEndpoint(self._recommend)
+        self._secrets = FakeSecrets()
         with self._in_place():
             import app
 
@@ -81,6 +83,7 @@ class Door:
             mock.patch.dict(os.environ, self._variables),
             mock.patch.object(app, "client", {"firehose": self._firehose, "s3": self._s3}.__getitem__),
             mock.patch.object(app, "time_boxed_client", mock.Mock(return_value=self._endpoint)),
+            mock.patch.object(receipt_keys, "time_boxed_client", mock.Mock(return_value=self._secrets)),
         ):
             yield
 

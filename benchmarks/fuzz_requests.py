@@ -136,6 +136,7 @@ FIELDS = [
         "session_id",
         "client_time_ms",
         "items",
+        "receipt",
     ),
     *(
         "page_location",
@@ -203,14 +204,18 @@ class Maker:
 
     def _recommend_by_query(self, dice: random.Random) -> Request:
         pairs: list[tuple[str, Any]] = [("items", "i1,i2"), ("k", dice.randrange(1, 101)), ("exclude", "i3")]
+        if dice.random() < 0.5:
+            pairs += [("shop", "demo"), ("session", "s1")]
         for _ in range(dice.choice([0, 1, 2])):
-            pairs.append((dice.choice(["items", "k", "exclude", "shop_id"]), self.odd_value(dice)))
+            pairs.append((dice.choice(["items", "k", "exclude", "shop", "session"]), self.odd_value(dice)))
         return self._built("GET", "/recommend", dice, query=self.query(dice, pairs))
 
     def _recommend_by_body(self, dice: random.Random) -> Request:
         asked: Any = {"items": [f"i{dice.randrange(50)}" for _ in range(dice.randrange(60))], "k": 10}
         if dice.random() < 0.5:
-            asked[dice.choice(["items", "k", "exclude", "session_id"])] = self.odd_value(dice)
+            asked |= {"shop": "demo", "session": "s1"}
+        if dice.random() < 0.5:
+            asked[dice.choice(["items", "k", "exclude", "shop", "session"])] = self.odd_value(dice)
         if dice.random() < 0.1:
             asked = self.odd_value(dice)
         return self._built("POST", "/recommend", dice, body=self.body(dice, asked), kind="application/json")

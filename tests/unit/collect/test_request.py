@@ -64,13 +64,14 @@ def test_what_is_accepted_is_one_line_of_json_within_the_limit_that_would_be_acc
     changes: dict[str, Any], sent_at_ms: int | None
 ) -> None:
     shops = frozenset({"x"})
-    stored = taken(lambda: line(accept({**GOOD, **changes}, shops, Timing(NOW_MS, sent_at_ms))))
+    stored = taken(lambda: line(accept({**GOOD, **changes}, shops, Timing(NOW_MS, sent_at_ms)), {}))
     if stored is None:
         return
-    assert len(stored) <= EVENT_MAX_BYTES
+    assert len(stored) <= EVENT_MAX_BYTES + len(b',"server":{}\n')
     assert stored.count(b"\n") == 1
     assert b"\\u0000" not in stored.replace(b"\\\\", b"")
     read = json.loads(stored)
+    assert read.pop("server") == {}
     event_time_ms = read.pop("event_time_ms")
     assert event_time_ms <= NOW_MS + 3_600_000
     again = accept(read, shops, Timing(NOW_MS, sent_at_ms))
