@@ -154,7 +154,7 @@ def fit(
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware has products of bfloat16: several times faster there, slower elsewhere."""
+    """Whether the hardware has products of bfloat16: much faster there, slower elsewhere."""
     if device.type == "cuda":
         return True
     has = torch.cpu.get_capabilities()
