@@ -15,19 +15,21 @@ def conditions(benchmark: str) -> dict[str, Any]:
         "command": " ".join(["python -m", f"benchmarks.{benchmark}", *sys.argv[1:]]),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
-            "cores": os.cpu_count(),
-            "cpu": _named("/proc/cpuinfo", "model name") or platform.processor(),
-            "memory": _named("/proc/meminfo", "MemTotal"),
+            # Those that this process may use: a benchmark may be pinned.
+            "cores": len(os.sched_getaffinity(0)),
+            "cpu": _cpu(),
+            "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
             # Above the number of cores: others were at work too.
             "load_1_minute": round(os.getloadavg()[0], 1),
         },
     }
 
 
-def _named(path: str, name: str) -> str:
-    """The value of the first line `name: value`; empty where the system has no such file."""
+def _cpu() -> str:
+    """The processor's name; what Python knows where the system has no such file."""
     try:
-        lines = Path(path).read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor())

@@ -9,7 +9,6 @@ Prints one JSON line: each stage's seconds, rows and rates. The stack must be up
 import argparse
 import gzip
 import json
-import os
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ from typing import Any
 
 import duckdb
 
+from benchmarks.conditions import conditions
 from demo import environment, follow, replay, report, source
 from demo.datasets import Dataset
 from demo.history import folded
@@ -165,11 +165,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         dataset = source.from_options(options)
         figures: dict[str, Any] = {
-            "benchmark": "journey",
-            "command": " ".join(["python -m benchmarks.journey", *(arguments or sys.argv[1:])]),
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            **conditions("journey"),
             "data": dataset.name,
-            "cores": os.cpu_count(),
         }
         if not options.bare_only:
             figures["stack"] = through_the_stack(dataset, options)

@@ -9,18 +9,17 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.conditions import conditions
 from benchmarks.next_item_layouts import Bench, LayoutError, load
 from benchmarks.next_item_training import choose_recipe, excludes_current, train_encoder
 from training_jobs import baselines, metrics, tune
@@ -200,23 +199,6 @@ def mean_row(rows: Sequence[Row]) -> Row:
     }
 
 
-def circumstances(budget_s: float) -> Row:
-    """Command, day and machine."""
-    named = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return {
-        "benchmark": "next_item",
-        "command": "python -m benchmarks.next_item " + " ".join(sys.argv[1:]),
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": {
-            "cores": len(os.sched_getaffinity(0)),
-            "threads": torch.get_num_threads(),
-            "cpu": named[0].split(":", 1)[1].strip() if named else "unknown",
-            "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
-        },
-        "budget_s": budget_s,
-    }
-
-
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.next_item",
@@ -238,7 +220,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = arguments().parse_args(argv)
     if options.threads:
         torch.set_num_threads(options.threads)
-    about = circumstances(options.budget_s)
+    about = {**conditions("next_item"), "threads": torch.get_num_threads(), "budget_s": options.budget_s}
     try:
         bench = load(options.data)
         seeds = range(options.seed, options.seed + max(1, options.seeds))

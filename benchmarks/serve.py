@@ -14,24 +14,21 @@ for _library in ("OPENBLAS", "MKL", "OMP"):
     os.environ[f"{_library}_NUM_THREADS"] = "1"
 
 import argparse  # noqa: E402
-import contextlib  # noqa: E402
 import gc  # noqa: E402
 import importlib.util  # noqa: E402
 import json  # noqa: E402
-import platform  # noqa: E402
-import shlex  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable, Sequence  # noqa: E402
 from dataclasses import replace  # noqa: E402
-from datetime import UTC, datetime  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
 
 from benchmarks import serve_http, serve_peers  # noqa: E402
+from benchmarks.conditions import conditions  # noqa: E402
 from benchmarks.serve_shops import made_up, write_archive  # noqa: E402
 from training_jobs.archive import load_recommender  # noqa: E402
 from training_jobs.data import Int32  # noqa: E402
@@ -126,27 +123,6 @@ def parity(recommender: Recommender, prefixes: Sequence[Int32]) -> dict[str, flo
     }
 
 
-def machine() -> dict[str, Any]:
-    cpu = next(
-        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), ""
-    )
-    memory = next(
-        (int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0
-    )
-    return {
-        "cpu": cpu or platform.processor(),
-        "cores": os.cpu_count(),
-        "memory_gib": round(memory / 2**20, 1),
-        "load_average": round(os.getloadavg()[0], 1),
-    }
-
-
-def _lines(path: str) -> list[str]:
-    with contextlib.suppress(OSError):
-        return Path(path).read_text().splitlines()
-    return []
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.serve",
@@ -169,10 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     every_core = os.sched_getaffinity(0)
     result: dict[str, Any] = {
-        "benchmark": "serve",
-        "command": "python -m benchmarks.serve " + shlex.join(sys.argv[1:] if argv is None else argv),
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
+        **conditions("serve"),
         "seed": options.seed,
         "data": "made up: vectors in groups of 50, d=128, two layers, 200,000 past sessions",
         "in_process": [],

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import torch
 
 from benchmarks import next_item
+from benchmarks.conditions import conditions
 from benchmarks.next_item_layouts import Bench, load
 from benchmarks.next_item_training import choose_recipe, excludes_current, train_encoder
 from benchmarks.peers.environment import REPOSITORY, run_worker
@@ -33,7 +32,9 @@ def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     bench = load(options.data)
     exclude = excludes_current(bench.learn)
     torch.set_num_threads(options.threads)
-    about = {"threads": options.threads, "seed": options.seed, "budget_s": options.budget_s} | circumstances()
+    about = {"threads": options.threads, "seed": options.seed, "budget_s": options.budget_s} | conditions(
+        "peers"
+    )
     ours = about | neural(bench, options, exclude)
     yield ours
     for name in options.models:
@@ -127,23 +128,3 @@ def peer(bench: Bench, name: str, options: argparse.Namespace, exclude: bool) ->
 def row(bench: Bench, measured: Measured) -> dict[str, Any]:
     share = baselines.popularity(bench.train, bench.items)
     return next_item.describe(bench, measured, share, draws=500)
-
-
-def circumstances() -> dict[str, Any]:
-    """The command, when, and on what."""
-    models = [
-        line.split(":", 1)[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "command": "python -m benchmarks.peers " + " ".join(sys.argv[1:]),
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": {
-            "cores": len(os.sched_getaffinity(0)),
-            "cpu": models[0] if models else "unknown",
-            "memory_gib": round(memory / 2**30),
-            "load_1min": round(os.getloadavg()[0], 1),
-        },
-    }

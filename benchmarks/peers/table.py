@@ -43,11 +43,12 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
             if (row["data"], row["threads"], row["machine"]["cpu"], row["machine"]["cores"]) == key
         ]
         data, threads, cpu, cores = key
+        loads = [row["machine"]["load_1_minute"] for row in inside]
         text.append(
             f"\n## {data}\n\n{inside[0]['cases']:,} test cases, {threads} thread(s) on {cores} core(s) of {cpu}, "
             f"{inside[0]['machine']['memory_gib']} GiB, "
-            f"{' to '.join(sorted({inside[0]['date'], inside[-1]['date']}))}, load average at the start "
-            f"{min(row['machine']['load_1min'] for row in inside)} to {max(row['machine']['load_1min'] for row in inside)}.\n"
+            f"{' to '.join(sorted({inside[0]['at'][:10], inside[-1]['at'][:10]}))}, load average at the start "
+            f"{min(loads)} to {max(loads)}.\n"
         )
         text.append("| " + " | ".join(_COLUMNS) + " |")
         text.append("|" + "---|" * len(_COLUMNS))

@@ -94,7 +94,7 @@ def test_every_model_has_a_whole_row_for_data_never_seen(
             assert row[figure] <= high + 1e-4
         lengths = [s["cases"] for name, s in row["slices"].items() if name.startswith("length")]
         assert sum(lengths) == cases
-        assert {"command", "date", "machine", "coverage", "popularity_ratio", "seed", "settings"} <= set(row)
+        assert {"command", "at", "machine", "coverage", "popularity_ratio", "seed", "settings"} <= set(row)
         assert row["train_seconds"] >= 0
     assert rows[-1]["hr_at_5"] > rows[0]["hr_at_5"]
 

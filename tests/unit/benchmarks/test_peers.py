@@ -204,8 +204,8 @@ def test_every_peer_says_where_its_settings_are_from_and_users_have_the_papers_o
 
 def test_the_table_marks_what_the_budget_cut_and_shows_ours_once() -> None:
     row: dict[str, Any] = {
-        "data": "shop", "threads": 1, "cases": 10, "date": "2026-01-01", "command": "run",
-        "machine": {"cpu": "x", "cores": 1, "memory_gib": 4, "load_1min": 0.1},
+        "data": "shop", "threads": 1, "cases": 10, "at": "2026-01-01", "command": "run",
+        "machine": {"cpu": "x", "cores": 1, "memory_gib": 4, "load_1_minute": 0.1},
         "model": "neural", "library": "tugboat", "version": "1", "hr_at_20": 0.5, "mrr_at_20": 0.25,
         "mrr_at_20_interval": [0.2, 0.3], "epochs": 3, "converged": True, "train_seconds": 4,
         "seconds_per_epoch": 1.0, "events_per_s": 1000.0, "events_per_cpu_s": None,
