@@ -1,7 +1,7 @@
 """How the encoder of `benchmarks.next_item` is trained: a recipe is chosen on the validation tail, then learnt in full.
 
-Click sessions are short, repeat themselves and are learnt in a few epochs; histories of months are sparse, and want many
-more under more dropout. Which of them data are like, their own validation tail tells.
+`clicks` is quick: three epochs under little dropout. `histories` takes three times as long under more of it, which long and
+sparse histories need most. Which is better for a directory, and whether its budget has room for both, shows on its tail.
 """
 
 from __future__ import annotations
