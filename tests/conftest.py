@@ -1,9 +1,16 @@
-"""What two test processes at once share is made before they start."""
+"""What two test processes at once share is made before they start; and the browser that a process's tests share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from local import lambda_venv
 from statemachine import layers
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -13,3 +20,16 @@ def pytest_configure(config: pytest.Config) -> None:
         for name in layers.NAMES:
             if layers.built(name) is None:
                 layers.build(name)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A running Chromium: one a process, as Playwright's synchronous API allows."""
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is missing: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield browser
+        browser.close()

@@ -9,7 +9,6 @@ from typing import Any
 from storefront.shop.landing import Landing
 from storefront.shop.pages import Api, Shelf
 from storefront.shop.server import Shop, make_server
-from tests.browser.conftest import ARGUMENTS, CHROMIUM
 from tests.e2e import aisles
 from tests.e2e.stage import EVENTS_BUCKET, KEYS, Stage
 
@@ -79,19 +78,14 @@ class Shopper:
 
 
 @contextmanager
-def visiting(stage: Stage) -> Iterator[Shopper]:
-    """A shopper at the shop's door; Chromium and the shop go when the visit ends."""
-    from playwright.sync_api import sync_playwright
-
+def visiting(stage: Stage, chromium: Any) -> Iterator[Shopper]:
+    """A shopper at the shop's door; the shop goes when the visit ends."""
     landing = Landing(stage.client("s3"), EVENTS_BUCKET)
     server = make_server(Shop(shelf(), Api(stage.api_url, "demo", KEYS["demo"]), landing), 0)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-            page = browser.new_page(viewport={"width": 1280, "height": 800})
-            yield Shopper(page, f"http://127.0.0.1:{server.server_port}", landing)
-            browser.close()
+        with chromium.new_context(viewport={"width": 1280, "height": 800}) as context:
+            yield Shopper(context.new_page(), f"http://127.0.0.1:{server.server_port}", landing)
     finally:
         server.shutdown()
         server.server_close()
