@@ -113,27 +113,6 @@ def firehose() -> Iterator[str]:
         server.shutdown()
 
 
-def package(folder: Path) -> Path:
-    """The zip that all Lambdas share, for the stage local, from a copy that holds no bytecode."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from chalice.cli import main; main()",
-            "package",
-            "--stage",
-            "local",
-            str(folder),
-        ],
-        cwd=deployment.copy_repository(folder / "repository"),
-        env={**environment, "AWS_DEFAULT_REGION": "us-east-1", "PYTHONDONTWRITEBYTECODE": "1"},
-        check=True,
-        capture_output=True,
-    )
-    return folder / "deployment.zip"
-
-
 class Runtime:
     """Fresh processes of the Lambda-like environment."""
 
@@ -177,7 +156,7 @@ def measure(starts: int) -> dict[str, Any]:
     events = proxy_events()
     with tempfile.TemporaryDirectory(prefix="tugboat-collect-") as name, firehose() as endpoint_url:
         folder = Path(name)
-        archive = package(folder)
+        archive = deployment.package(folder) / "deployment.zip"
         code = folder / "task"
         with zipfile.ZipFile(archive) as file:
             file.extractall(code)

@@ -66,7 +66,7 @@ def from_variables() -> Environment:
         os.environ.setdefault("AWS_ACCESS_KEY_ID", "local")
         os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "local")
     try:
-        shops = read_stage(stage).shops
+        shop_keys = read_stage(stage).sending_keys
     except StageError as error:
         raise NotDeployed(str(error)) from error
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
@@ -75,7 +75,7 @@ def from_variables() -> Environment:
         api_url=(os.environ.get("TUGBOAT_API_URL") or _api_url(stage)).rstrip("/"),
         region=region,
         logs_dir=os.environ.get("TUGBOAT_LOGS_DIR") or _local_logs(),
-        shop_keys={shop: keys[0] for shop, keys in shops.items() if keys},
+        shop_keys=shop_keys,
     )
 
 

@@ -62,6 +62,11 @@ class Stage:
         return f"tugboat/{self.name}/snowflake"
 
     @property
+    def sending_keys(self) -> dict[str, str]:
+        """The key that each shop sends with; a shop without one cannot."""
+        return {shop: keys[0] for shop, keys in self.shops.items() if keys}
+
+    @property
     def receipts_secret(self) -> str:
         return f"tugboat/{self.name}/receipts"
 

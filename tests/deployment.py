@@ -42,3 +42,29 @@ def run(command: str, copy: Path, environment: dict[str, str], *arguments: str) 
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def package(folder: Path) -> Path:
+    """What `chalice package` makes of the stage local, in `folder`: deployment.zip, which all Lambdas share, and sam.json.
+
+    Packed from a copy, without the bytecode that tests leave in the repository: Chalice would zip it.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from chalice.cli import main; main()",
+            "package",
+            "--stage",
+            "local",
+            str(folder),
+        ],
+        cwd=copy_repository(folder / "repository"),
+        env={**environment, "AWS_DEFAULT_REGION": "us-east-1", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder

@@ -22,7 +22,7 @@ from statemachine.stages import read_stage
 from tests import deployment
 
 LOCAL = read_stage("local")
-KEYS = {shop: keys[0] for shop, keys in LOCAL.shops.items()}
+KEYS = LOCAL.sending_keys
 EVENTS_BUCKET = LOCAL.events_bucket(LOCAL.account_id)
 MODELS_BUCKET = LOCAL.models_bucket(LOCAL.account_id)
 MACHINE = f"arn:aws:states:us-east-1:{LOCAL.account_id}:stateMachine:{LOCAL.prefix}-pipeline"

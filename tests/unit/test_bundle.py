@@ -2,7 +2,6 @@
 
 import ast
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -22,27 +21,7 @@ HEAVY = {"agate", "awswrangler", "dbt", "duckdb", "moto", "numpy", "pandas", "py
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that Chalice packages the stage local into; no credentials, no endpoint."""
-    folder = tmp_path_factory.mktemp("package")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from chalice.cli import main; main()",
-            "package",
-            "--stage",
-            "local",
-            str(folder),
-        ],
-        # A copy, without the bytecode that other tests leave in the repository: Chalice would zip it.
-        cwd=deployment.copy_repository(tmp_path_factory.mktemp("repository")),
-        env={**environment, "AWS_DEFAULT_REGION": "us-east-1", "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    return deployment.package(tmp_path_factory.mktemp("package"))
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,11 @@ def send(
     )
 
 
+def send_pixel(query: dict[str, str], firehose: FakeFirehose) -> Any:
+    storage = Storage(firehose, FakeS3())
+    return collect_pixel({**query, "key": KEY}, ORIGIN, "request-2", SETTINGS, storage, RECEIPT_KEYS, NOW_MS)
+
+
 def test_an_accepted_event_is_stored_with_what_the_server_knows() -> None:
     firehose = FakeFirehose()
     assert send([event()], firehose).accepted == 1
@@ -195,15 +200,7 @@ def test_five_hundred_events_travel_in_few_records() -> None:
 def test_a_pixel_needs_no_more_than_a_shop_a_client_and_a_name() -> None:
     firehose = FakeFirehose()
     query = {"shop_id": "demo", "client_id": "c1", "event_name": "view_item", "item_id": "i9", "price": "9.5"}
-    collected = collect_pixel(
-        {**query, "key": KEY},
-        ORIGIN,
-        "request-2",
-        SETTINGS,
-        Storage(firehose, FakeS3()),
-        RECEIPT_KEYS,
-        NOW_MS,
-    )
+    collected = send_pixel(query, firehose)
     assert collected.accepted == 1
     [stored] = firehose.lines("events")
     assert stored["event_id"] == "request-2"
@@ -220,15 +217,7 @@ def test_a_pixel_with_a_bad_number_is_refused_and_kept() -> None:
         "item_id": "i9",
         "price": "cheap",
     }
-    collected = collect_pixel(
-        {**query, "key": KEY},
-        ORIGIN,
-        "request-2",
-        SETTINGS,
-        Storage(firehose, FakeS3()),
-        RECEIPT_KEYS,
-        NOW_MS,
-    )
+    collected = send_pixel(query, firehose)
     assert [refusal.reason for refusal in collected.refused] == ["field_invalid"]
     assert len(firehose.lines("rejected")) == 1
 
@@ -242,15 +231,7 @@ def test_the_gif_is_a_gif_and_plain_ascii() -> None:
 def test_a_number_that_json_does_not_have_never_reaches_a_raw_file(price: str) -> None:
     firehose = FakeFirehose()
     query = {"shop_id": "demo", "client_id": "c1", "event_name": "view_item", "item_id": "i9", "price": price}
-    collected = collect_pixel(
-        {**query, "key": KEY},
-        ORIGIN,
-        "request-2",
-        SETTINGS,
-        Storage(firehose, FakeS3()),
-        RECEIPT_KEYS,
-        NOW_MS,
-    )
+    collected = send_pixel(query, firehose)
     assert [refusal.reason for refusal in collected.refused] == ["field_invalid"]
     assert firehose.lines("events") == []
 
