@@ -22,13 +22,15 @@ import torch
 from benchmarks.conditions import conditions
 from benchmarks.next_item_layouts import Bench, LayoutError, load
 from benchmarks.next_item_training import choose_recipe, excludes_current, train_encoder
-from training_jobs import baselines, metrics, tune
+from training_jobs import baselines, fit_ranker, metrics, tune
 from training_jobs.data import DataError, Float64, Int64
 from training_jobs.encoder import probabilities
 from training_jobs.fit import Epoch
 from training_jobs.knn import KnnScorer, build_index
 from training_jobs.measure import Measured, measure
-from training_jobs.recommend import LENGTH_BUCKETS, Recommender
+from training_jobs.metrics import LENGTH_BUCKETS
+from training_jobs.ranker import Ranker, item_facts
+from training_jobs.recommend import BlendSettings, Recommender
 
 # VMIS-kNN as published has these to choose; ours has more (tune.py).
 VMIS_GRID: dict[str, tuple[float, ...]] = {
@@ -114,13 +116,21 @@ def run(bench: Bench, seeds: Sequence[int], budget_s: float, draws: int, emit: C
             **speed,
         )
         began = time.perf_counter()
-        blend, _ = tune.tune_blend(
-            trained.chosen_with, index, knn, valid, bench.learn, exclude_current=exclude
-        )
-        seconds += knn_seconds + time.perf_counter() - began
+        blend = BlendSettings(knn=knn, exclude_current=exclude)
         names = [str(item) for item in range(bench.items)]
-        recommender = Recommender(names, trained.final, full, share, blend)
-        row("blend", recommender.scores, seconds, seed, recipe.described() | asdict(blend), exclude, **speed)
+        unranked = Recommender(names, trained.chosen_with, index, learnt, blend)
+        cases = tune.sample(bench.valid, seed, fit_ranker.CASES)
+        network, rank = fit_ranker.choose(unranked, item_facts(bench.learn, bench.items), cases, seed)
+        tail = {
+            "tail_hr_at_20": round(metrics.hit_rate(rank, 20), 4),
+            "tail_mrr_at_20": round(metrics.mrr(rank, 20), 4),
+        }
+        print(f"tail {tail}", file=sys.stderr, flush=True)
+        seconds += knn_seconds + time.perf_counter() - began
+        ranker = Ranker(network, item_facts(bench.train, bench.items)) if network else None
+        recommender = Recommender(names, trained.final, full, share, blend, ranker=ranker)
+        described = recipe.described() | asdict(blend) | {"ranker": network is not None}
+        row("blend", recommender.scores, seconds, seed, described, exclude, **speed, **tail)
     if len(seeds) > 1:
         for name in ("neural", "blend"):
             emit(mean_row([found for found in rows if found["model"] == name]))

@@ -8,6 +8,7 @@ encoder.npz     the encoder's weights
 knn/            the session-kNN index, an array a file
 out_of_stock.json  where there is one: ids that are never shown
 popularity.npy  how often each item is looked at
+ranker.npz      the ranker's network, where there is one, and facts.npy: what it knows of each item
 holdout/        the same, learnt only from before the holdout: what the gate measures
 golden.json     sessions and the answers this very model gave
 fallback.json   answers for when no endpoint can be asked
@@ -30,10 +31,11 @@ from numpy.typing import NDArray
 
 from training_jobs.encoder import load_weights, save_weights
 from training_jobs.knn import KnnIndex
+from training_jobs.ranker import Ranker, load_network, save_network
 from training_jobs.recommend import BlendSettings, Recommender
 from training_jobs.scan import quantise
 
-FORMAT = 2
+FORMAT = 3
 GOLDEN_K = 20
 
 
@@ -70,6 +72,11 @@ def save_recommender(directory: Path, recommender: Recommender, card: ModelCard)
     for field in fields(KnnIndex):
         _save_array(directory / "knn" / f"{field.name}.npy", getattr(recommender.index, field.name))
     _save_array(directory / "popularity.npy", recommender.popularity)
+    if recommender.ranker is None:
+        (directory / "ranker.npz").unlink(missing_ok=True)
+    else:
+        save_network(directory / "ranker.npz", recommender.ranker.network)
+        _save_array(directory / "facts.npy", recommender.ranker.facts)
 
 
 def load_recommender(directory: Path) -> tuple[Recommender, ModelCard]:
@@ -86,6 +93,9 @@ def load_recommender(directory: Path) -> tuple[Recommender, ModelCard]:
         out_of_stock: list[str] = json.loads(stock.read_text("utf-8")) if stock.exists() else []
         index, popularity = KnnIndex(**arrays), _load_array(directory / "popularity.npy")
         settings = BlendSettings.from_json(card.settings["blend"])
+        ranker = None
+        if (directory / "ranker.npz").exists():
+            ranker = Ranker(load_network(directory / "ranker.npz"), _load_array(directory / "facts.npy"))
     except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ArchiveError(f"{directory} does not hold a whole model ({error}): train it again") from error
     sizes = {
@@ -94,12 +104,16 @@ def load_recommender(directory: Path) -> tuple[Recommender, ModelCard]:
         "codes": min(len(codes), len(scales)),
         "postings": index.items,
         "popularity": len(popularity),
+        "facts": len(ranker.facts) if ranker else len(vocabulary),
     }
     if len({card.items, *sizes.values()}) > 1:
         raise ArchiveError(
             f"{directory} disagrees on how many items there are: {sizes}, model.json {card.items}"
         )
-    return Recommender(vocabulary, weights, index, popularity, settings, (codes, scales), out_of_stock), card
+    found = Recommender(
+        vocabulary, weights, index, popularity, settings, (codes, scales), out_of_stock, ranker
+    )
+    return found, card
 
 
 def load_card(directory: Path) -> ModelCard:

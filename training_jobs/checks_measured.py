@@ -12,7 +12,8 @@ from training_jobs.archive import ModelCard
 from training_jobs.checks import Check, Thresholds, check, share, skipped
 from training_jobs.data import Catalogue, Float64, Int64
 from training_jobs.measure import HeldOut, Measured
-from training_jobs.recommend import LENGTH_BUCKETS, Recommender
+from training_jobs.metrics import LENGTH_BUCKETS
+from training_jobs.recommend import Recommender
 
 METRICS = ("hr_at_20", "mrr_at_20")
 _CATEGORIES = 5

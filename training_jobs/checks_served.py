@@ -14,7 +14,7 @@ import numpy as np
 
 from training_jobs import inference, metrics
 from training_jobs.checks import Check, Thresholds, check, share
-from training_jobs.data import Cases, Int64
+from training_jobs.data import Cases, Float32, Int64
 from training_jobs.measure import latencies_ms
 from training_jobs.recommend import Recommendation, Recommender, top
 from training_jobs.scan import Scan, dequantised
@@ -117,7 +117,7 @@ def perturbation_checks(served: Recommender, sessions: Sessions, limits: Thresho
     ]
     together = served.scores(prefixes) if prefixes else np.zeros((0, 1))
     apart = max(
-        (float(np.abs(together[at] - served.scores([p])[0]).max()) for at, p in enumerate(prefixes)),
+        (_difference(together[at], served.scores([p])[0]) for at, p in enumerate(prefixes)),
         default=np.inf,
     )
     return [
@@ -260,6 +260,13 @@ def budget_checks(
 def _width(served: Recommender) -> int:
     """20, or in a tiny shop what is left without the current item and five that are filtered."""
     return max(1, min(20, len(served.vocabulary) - 6))
+
+
+def _difference(left: Float32, right: Float32) -> float:
+    """The largest, where what may not be shown (-inf) is the same in both; else infinite."""
+    shown = np.isfinite(left)
+    same = np.array_equal(shown, np.isfinite(right))
+    return float(np.abs(left[shown] - right[shown]).max(initial=0.0)) if same else np.inf
 
 
 def _ordered(answer: Recommendation) -> bool:

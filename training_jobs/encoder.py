@@ -73,10 +73,10 @@ def encode(weights: EncoderWeights, prefixes: Sequence[Int32]) -> Float32:
     return out
 
 
-def probabilities(weights: EncoderWeights, prefixes: Sequence[Int32], sharpness: float = 1.0) -> Float32:
+def probabilities(weights: EncoderWeights, prefixes: Sequence[Int32]) -> Float32:
     """Probability of every item to come next, one row for each prefix."""
     logits = encode(weights, prefixes) @ weights.vectors.T
-    logits *= np.float32(sharpness / weights.temperature)
+    logits *= np.float32(1.0 / weights.temperature)
     return _softmax(logits)
 
 

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from training_jobs.data import Float64, Int64
 
+LENGTH_BUCKETS = (1, 2, 4, 10)
+"""Where each slice of session lengths begins."""
+
 
 def ranks(scores: NDArray[Any], targets: Int64) -> Int64:
     """Rank of each row's target among all items; ties and targets without a score count against us."""

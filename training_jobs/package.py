@@ -27,8 +27,8 @@ _SERVING = (
     "http_connection.py",
     "inference.py",
     "knn.py",
+    "ranker.py",
     "recommend.py",
-    "revisit.py",
     "scan.py",
     "server.py",
 )

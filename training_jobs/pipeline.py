@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from training_jobs import archive, baselines, metrics, tune
+from training_jobs import archive, baselines, fit_ranker, metrics, tune
 from training_jobs.data import Cases, Dataset, Sessions, Split, before, choose_split, prefix_cases, within
 from training_jobs.encoder import EncoderWeights, probabilities
 from training_jobs.fit import Epoch, FitSettings, fit
@@ -27,6 +27,7 @@ from training_jobs.knn import build_index
 from training_jobs.measure import measure
 from training_jobs.model import Encoder, EncoderSettings
 from training_jobs.package import copy_serving_code
+from training_jobs.ranker import Network, Ranker, item_facts, load_network, save_network
 from training_jobs.recommend import BlendSettings, Recommender
 from training_jobs.warm_start import place_new_items, warm_start
 
@@ -97,19 +98,18 @@ def run(
         before(data.sessions, split.valid_start_ms),
         before(data.sessions, split.holdout_start_ms),
     )
-    tail = tune.sample(
-        prefix_cases(within(data.sessions, split.valid_start_ms, split.holdout_start_ms)), settings.seed
-    )
+    tail = prefix_cases(within(data.sessions, split.valid_start_ms, split.holdout_start_ms))
+    watched = tune.sample(tail, settings.seed, _WATCHED_CASES)
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     encoder = Encoder(items, settings.encoder, data.content)
     warm_start(encoder, learn, data.content, settings.seed)
     encoder.to(device)
 
-    pace = _fit_stage(encoder, learn, settings.fit, settings, "learn", until, 0.45, checkpoint, tail, log)
+    pace = _fit_stage(encoder, learn, settings.fit, settings, "learn", until, 0.45, checkpoint, watched, log)
     weights = encoder_weights(encoder, _seen(learn, items))
     tune_s = max(0.0, min(settings.tune_seconds, 0.3 * (until - time.monotonic())))
-    chosen = _choose(weights, learn, tail, items, tune_s, checkpoint, log)
+    chosen = _choose(weights, learn, tail, tune_s, settings.seed, checkpoint, log)
 
     refit = replace(settings.fit, epochs=settings.refit_epochs, learning_rate=settings.refit_learning_rate)
     known = learn
@@ -123,7 +123,8 @@ def run(
             _fit_stage(encoder, sessions, refit, settings, stage, until, 1.0, checkpoint, None, log)
         else:
             log({"stage": stage, "skipped": "no time left for the encoder"})
-        recommender = _assemble(data, sessions, encoder_weights(encoder, _seen(sessions, items)), chosen)
+        weights = encoder_weights(encoder, _seen(sessions, items))
+        recommender = _assemble(data.vocabulary, sessions, weights, *chosen)
         if stage == "holdout":
             card = _card(data, split, sessions, recommender, settings, version, snapshot, log)
             archive.save_recommender(model_dir / "holdout", recommender, card)
@@ -151,7 +152,6 @@ def _fit_stage(
     log: Log,
 ) -> float:
     """Train one stage and return seconds an epoch."""
-    sample = watched.take(np.arange(min(len(watched), _WATCHED_CASES))) if watched is not None else None
     seconds: list[float] = []
 
     def report(epoch: Epoch) -> None:
@@ -163,9 +163,9 @@ def _fit_stage(
             "loss": round(epoch.loss, 5),
             "events_per_s": round(epoch.events / max(epoch.seconds, 1e-6)),
         }
-        if sample is not None and len(sample):
+        if watched is not None and len(watched):
             weights = encoder_weights(encoder)
-            rank = measure("encoder", lambda prefixes: probabilities(weights, prefixes), sample).rank
+            rank = measure("encoder", lambda prefixes: probabilities(weights, prefixes), watched).rank
             line |= {"valid_hr_at_20": metrics.hit_rate(rank, 20), "valid_mrr_at_20": metrics.mrr(rank, 20)}
         log(line)
 
@@ -187,44 +187,57 @@ def _choose(
     weights: EncoderWeights,
     learn: Sessions,
     tail: Cases,
-    items: int,
     tune_s: float,
+    seed: int,
     checkpoint: Path | None,
     log: Log,
-) -> BlendSettings:
-    """kNN and blend settings from the validation tail; remembered, so that a resumed job does not choose again."""
-    kept = checkpoint / "chosen.json" if checkpoint else None
-    if kept is not None and kept.exists():
-        return BlendSettings.from_json(json.loads(kept.read_text("utf-8")))
+) -> tuple[BlendSettings, Network | None]:
+    """kNN settings and the ranker's network from the validation tail; remembered, so that a resumed job chooses the same."""
+    kept = checkpoint / "chosen" if checkpoint else None
+    if kept is not None and (kept / "blend.json").exists():
+        blend = BlendSettings.from_json(json.loads((kept / "blend.json").read_text("utf-8")))
+        return blend, load_network(kept / "ranker.npz") if (kept / "ranker.npz").exists() else None
     began = time.monotonic()
+    items = len(weights.vectors)
     index = build_index(learn, items)
     floor = baselines.popularity(learn, items, POPULARITY_HALF_LIFE_DAYS)
-    knn, _ = tune.tune_knn(index, tail, floor, deadline_s=tune_s)
-    chosen, rank = tune.tune_blend(weights, index, knn, tail, learn)
+    knn, _ = tune.tune_knn(index, tune.sample(tail, seed), floor, deadline_s=tune_s)
+    blend = BlendSettings(knn=knn)
+    unranked = Recommender([str(row) for row in range(items)], weights, index, floor, blend)
+    cases = tune.sample(tail, seed, fit_ranker.CASES)
+    network, rank = fit_ranker.choose(unranked, item_facts(learn, items), cases, seed)
     log(
         {
             "stage": "tune",
             "valid_hr_at_20": metrics.hit_rate(rank, 20),
             "valid_mrr_at_20": metrics.mrr(rank, 20),
-            "cases": len(tail),
+            "cases": len(cases),
+            "ranker": "none: the blend was no worse" if network is None else "fitted",
             "seconds": round(time.monotonic() - began, 1),
         }
     )
     if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(".partial")
-        archive.write_json(partial, asdict(chosen))
-        partial.replace(kept)
-    return chosen
+        kept.mkdir(parents=True, exist_ok=True)
+        if network is not None:
+            save_network(kept / "ranker.npz", network)
+        partial = kept / "blend.partial"
+        archive.write_json(partial, asdict(blend))
+        partial.replace(kept / "blend.json")
+    return blend, network
 
 
 def _assemble(
-    data: Dataset, sessions: Sessions, weights: EncoderWeights, chosen: BlendSettings
+    vocabulary: list[str],
+    sessions: Sessions,
+    weights: EncoderWeights,
+    blend: BlendSettings,
+    network: Network | None,
 ) -> Recommender:
-    items = len(data.vocabulary)
+    items = len(vocabulary)
     popularity = baselines.popularity(sessions, items, POPULARITY_HALF_LIFE_DAYS)
-    index = build_index(sessions, items, chosen.knn.recent_sessions)
-    return Recommender(data.vocabulary, weights, index, popularity, chosen)
+    index = build_index(sessions, items, blend.knn.recent_sessions)
+    ranker = Ranker(network, item_facts(sessions, items)) if network else None
+    return Recommender(vocabulary, weights, index, popularity, blend, ranker=ranker)
 
 
 def _card(

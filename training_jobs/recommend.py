@@ -1,4 +1,4 @@
-"""The recommender itself: encoder, session-kNN and popularity blended; shared by endpoint and gate.
+"""The recommender itself: encoder, session-kNN and popularity blended, the best of them ranked again; for endpoint and gate.
 
 `scores` is the whole ranking in float32. `recommend` gives its beginning without working the rest out: the items nearest in
 an int8 scan, those that a neighbour votes for, and the most popular, of which the best are scored as `scores` would.
@@ -6,8 +6,7 @@ an int8 scan, those that a neighbour votes for, and the most popular, of which t
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,37 +16,44 @@ from numpy.typing import NDArray
 from training_jobs.data import Float32, Float64, Int32, Int64
 from training_jobs.encoder import EncoderWeights, encode, probabilities
 from training_jobs.knn import KnnIndex, KnnScorer, KnnSettings
-from training_jobs.revisit import KINDS, session_items
+from training_jobs.ranker import SHORTLIST, Ranker, candidate_features
 from training_jobs.scan import Int8, Scan
 
-LENGTH_BUCKETS = (1, 2, 4, 10)
-"""Where each bucket of session lengths begins; blend weights are chosen for each."""
-
-Factors = tuple[tuple[float, ...], ...]
-NO_FACTORS: Factors = ((1.0,) * KINDS,) * len(LENGTH_BUCKETS)
-
-_SPARE = 100  # candidates beyond those asked for: what int8 gets wrong is far smaller than the gap they span
+_SPARE = 40  # candidates beyond those asked for: what int8 gets wrong is far smaller than the gap they span
+_LEAST = 1e-12  # of a score, before its logarithm is taken
+_DEEPEST = -60.0  # of a logit below the best one: no score becomes zero
 _FLOOR = 1e-6  # popularity decides among items neither the encoder nor a neighbour speaks for
 
 
 @dataclass(frozen=True)
 class BlendSettings:
-    """`knn_weight` has the share of session-kNN for each of LENGTH_BUCKETS; the encoder has the rest.
+    """`knn_weight` is the share of session-kNN; the encoder has the rest.
 
-    The `revisit` tables have a row for each of LENGTH_BUCKETS: factors by kind of the session's own items (revisit.py).
+    With `exclude_current` the item being looked at does not compete: no shop recommends it.
     """
 
-    knn_weight: tuple[float, ...] = (0.3, 0.4, 0.4, 0.4)
-    sharpness: float = 1.0
+    knn_weight: float = 0.5
     knn: KnnSettings = field(default_factory=KnnSettings)
-    encoder_revisit: Factors = NO_FACTORS
-    knn_revisit: Factors = NO_FACTORS
+    exclude_current: bool = True
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> BlendSettings:
         """What `dataclasses.asdict` made of one, back from JSON."""
-        tables = (tuple(tuple(row) for row in raw[name]) for name in ("encoder_revisit", "knn_revisit"))
-        return cls(tuple(raw["knn_weight"]), float(raw["sharpness"]), KnnSettings(**raw["knn"]), *tables)
+        return cls(float(raw["knn_weight"]), KnnSettings(**raw["knn"]), bool(raw["exclude_current"]))
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """The items that a blend puts first, in any order: their scores, and what encoder and neighbours say of them."""
+
+    rows: Int64
+    scores: Float32
+    probability: Float32
+    votes: Float32
+
+    @property
+    def logits(self) -> Float32:
+        return np.asarray(np.log(np.maximum(self.scores, _LEAST)), np.float32)
 
 
 @dataclass(frozen=True)
@@ -70,8 +76,11 @@ class Recommender:
         settings: BlendSettings,
         codes: tuple[Int8, Float32] | None = None,
         out_of_stock: Collection[str] = (),
+        ranker: Ranker | None = None,
     ) -> None:
         """`codes` are the vectors in int8 with their scales (scan.quantise); without them the vectors are scanned.
+
+        Without a `ranker` the blend's order is the last word.
 
         Items that are `out_of_stock` are never shown; clicks on them tell as much as any.
         """
@@ -81,8 +90,8 @@ class Recommender:
         self.index = index
         self.popularity = popularity
         self.settings = settings
+        self.ranker = ranker
         self._knn = KnnScorer(index, settings.knn)
-        self._revisit = np.array([settings.encoder_revisit, settings.knn_revisit], np.float32)
         self._popular: Float32 = popularity.astype(np.float32)
         self._floor: Float32 = (popularity * _FLOOR).astype(np.float32)
         # Of these neither clicks nor content say where they stand. Codes tell it as well, and vectors stay on disk.
@@ -101,40 +110,72 @@ class Recommender:
         # Scratch memory of one question, left as it was found.
         self._exponents = np.empty(len(self.vocabulary), np.float32)
         self._votes: Float32 = np.zeros(len(self.vocabulary), np.float32)
-        self._factor: Float32 = np.ones(len(self.vocabulary), np.float32)
         self._barred: NDArray[np.bool_] = self._absent.copy()
 
-    def scores(self, prefixes: Sequence[Int32]) -> Float32:
+    def scores(self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]] = ()) -> Float32:
         """Scores of all items, one row for each prefix of known rows; an empty prefix is given popularity.
 
-        Items out of stock have -inf.
+        What may not be shown has -inf: items out of stock, the item being looked at (if the settings say so), and the rows
+        that `exclude` names for each prefix, where it is given.
         """
         out = np.tile(np.where(self._absent, -np.inf, self._popular), (len(prefixes), 1))
         told = [row for row, prefix in enumerate(prefixes) if len(prefix)]
-        if not told:
-            return out
-        asked = [prefixes[row] for row in told]
-        blended = probabilities(self.weights, asked, self.settings.sharpness)
-        buckets = length_buckets(asked)
-        share = np.array([self.settings.knn_weight[bucket] for bucket in buckets], np.float32)
-        blended *= (1.0 - share)[:, None]
-        blended[:, self._silent] = 0.0
-        for row, prefix in enumerate(asked):
-            items, kinds = session_items(prefix)
-            of_encoder, of_knn = self._revisit[:, buckets[row], kinds]
-            blended[row, items] *= of_encoder
-            if share[row] > 0:
-                found, votes = self._knn.score(prefix)
-                self._votes[found] = share[row] * votes.astype(np.float32)
-                self._votes[items] *= of_knn
-                blended[row] += self._votes
-                self._votes[found] = 0.0
-        blended += self._floor
-        blended[:, self._absent] = -np.inf
-        if len(told) == len(prefixes):
-            return blended
-        out[told] = blended
+        asked, barred = [prefixes[row] for row in told], [exclude[row] for row in told] if exclude else ()
+        for row, (blended, short) in zip(told, self.shortlists(asked, barred), strict=True):
+            out[row] = blended
+            if self.ranker is None:
+                continue
+            best = self._ranked(prefixes[row], short)
+            # All others follow, in the blend's order.
+            out[row, short.rows] = -np.inf
+            first, last = out[row].max(initial=0.0), best.min(initial=np.inf)
+            if first > last:
+                out[row] *= last / first
+            out[row, short.rows] = best
+        for row, rows in enumerate(exclude):
+            out[row, list(rows)] = -np.inf
         return out
+
+    def shortlists(
+        self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]] = ()
+    ) -> Iterator[tuple[Float32, Shortlist]]:
+        """The blend's scores of all items, and the SHORTLIST items it puts first, for each prefix (none may be empty)."""
+        if not prefixes:
+            return
+        share = np.float32(self.settings.knn_weight)
+        probability = probabilities(self.weights, prefixes)
+        probability[:, self._silent] = 0.0
+        for row, prefix in enumerate(prefixes):
+            blended: Float32 = (1 - share) * probability[row] + self._floor
+            if share > 0:
+                found, votes = self._knn.score(prefix)
+                self._votes[found] = votes
+                blended += share * self._votes
+            blended[self._absent] = -np.inf
+            if exclude:
+                blended[list(exclude[row])] = -np.inf
+            if self.settings.exclude_current:
+                blended[prefix[-1]] = -np.inf
+            rows = np.arange(len(blended))
+            if len(blended) > SHORTLIST:
+                rows = np.argpartition(-blended, SHORTLIST)[:SHORTLIST]
+            rows = rows[np.isfinite(blended[rows])]
+            short = Shortlist(rows, blended[rows], probability[row, rows], self._votes[rows])
+            if share > 0:
+                self._votes[found] = 0.0
+            yield blended, short
+
+    def _ranked(self, prefix: Int32, short: Shortlist) -> Float32:
+        """Scores of the shortlist under the ranker: as much in sum as the blend's."""
+        assert self.ranker is not None
+        if len(short.rows) == 0:
+            return short.scores
+        seen = candidate_features(
+            prefix, short.rows, short.probability, short.votes, self.weights.vectors, self.ranker.facts
+        )
+        logits = short.logits + self.ranker.network(*seen)
+        weight = np.exp(np.maximum(logits - logits.max(), _DEEPEST))
+        return np.asarray(weight * (short.scores.sum() / weight.sum()), np.float32)
 
     def recommend(self, items: Sequence[str], k: int, exclude: Collection[str] = ()) -> Recommendation:
         """The best `k` items to show after `items` (oldest first): never the last of them, none of `exclude`."""
@@ -158,12 +199,10 @@ class Recommender:
 
     def _best(self, prefix: Int32, k: int, barred: Int64) -> tuple[Int64, Float32]:
         """Rows and scores of the best `k`, none of them of `barred`."""
-        bucket = length_buckets([prefix])[0]
-        share = np.float32(self.settings.knn_weight[bucket])
-        own, kinds = session_items(prefix)
-        of_encoder, of_knn = self._revisit[:, bucket, kinds]
-        steepness = np.float32(self.settings.sharpness / self.weights.temperature)
+        share = np.float32(self.settings.knn_weight)
+        steepness = np.float32(1.0 / self.weights.temperature)
         query = encode(self.weights, [prefix])[0]
+        kept = max(k, SHORTLIST) + _SPARE
 
         cosines = self.scan.cosines(query)
         peak = cosines.max()
@@ -175,12 +214,15 @@ class Recommender:
         if self._hidden is not None:
             cosines += self._hidden
         cosines[barred] = -np.inf
-        candidates = [self.scan.best(k + _SPARE), self._by_popularity[: k + len(barred)], own]
+        candidates: list[NDArray[Any]] = [
+            self.scan.best(kept),
+            self._by_popularity[: kept + len(barred)],
+            prefix,
+        ]
         if share > 0:
-            voted, votes = self._knn.score(prefix)
+            voted, ballots = self._knn.score(prefix)
+            self._votes[voted] = ballots
             candidates.append(voted)
-            self._votes[voted] = share * votes.astype(np.float32)
-            self._votes[own] *= of_knn
 
         pool: Int64 = np.sort(np.concatenate(candidates))
         self._barred[barred] = True
@@ -188,28 +230,34 @@ class Recommender:
         shut[1:] |= np.equal(pool[1:], pool[:-1])
         pool = pool[~shut]
         self._barred[barred] = self._absent[barred]
-        told = self._floor[pool] + self._votes[pool]
+        votes = self._votes[pool]
         if share > 0:
             self._votes[voted] = 0.0
-        self._factor[own] = of_encoder
-        heard = np.where(self._silent[pool], np.float32(0.0), (1 - share) / total) * self._factor[pool]
-        self._factor[own] = 1.0
-        if len(pool) > k + _SPARE:
-            approximate = near[pool] * heard + told
-            kept = np.sort(np.argpartition(-approximate, k + _SPARE)[: k + _SPARE])
-            pool, told, heard = pool[kept], told[kept], heard[kept]
+        told = self._floor[pool] + share * votes
+        heard = np.where(self._silent[pool], np.float32(0.0), 1 / total)
+        if len(pool) > kept:
+            approximate = (1 - share) * near[pool] * heard + told
+            best = np.sort(np.argpartition(-approximate, kept)[:kept])
+            pool, votes, told, heard = pool[best], votes[best], told[best], heard[best]
 
         # The softmax's sum gets the true terms of those that weigh most in it.
         exact = np.concatenate([pool, barred])
         terms = np.exp((self.weights.vectors[exact] @ query - peak) * steepness)
         corrected = total + (terms - near[exact]).sum()
-        scores = terms[: len(pool)] * heard * (total / corrected) + told
-        order = np.argsort(-scores, kind="stable")[:k]
-        return pool[order], scores[order]
-
-
-def length_buckets(prefixes: Sequence[Int32]) -> list[int]:
-    return [bisect_right(LENGTH_BUCKETS, len(prefix)) - 1 for prefix in prefixes]
+        probability = terms[: len(pool)] * heard * (total / corrected)
+        scores = (1 - share) * probability + told
+        order = np.argsort(-scores, kind="stable")
+        pool, scores = pool[order], scores[order]
+        if self.ranker is None:
+            return pool[:k], scores[:k]
+        first = order[:SHORTLIST]
+        short = Shortlist(pool[:SHORTLIST], scores[:SHORTLIST], probability[first], votes[first])
+        ranked = self._ranked(prefix, short)
+        order = np.argsort(-ranked, kind="stable")
+        rest = scores[SHORTLIST:]
+        rest *= min(1.0, ranked.min(initial=np.inf) / rest.max(initial=1e-30))
+        pool[:SHORTLIST], scores[:SHORTLIST] = pool[:SHORTLIST][order], ranked[order]
+        return pool[:k], scores[:k]
 
 
 def top(scores: Float32, k: int) -> Int64:

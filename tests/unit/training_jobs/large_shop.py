@@ -14,13 +14,18 @@ from training_jobs.data import Sessions, no_content
 from training_jobs.knn import build_index
 from training_jobs.model import Encoder, EncoderSettings
 from training_jobs.pipeline import encoder_weights
-from training_jobs.recommend import LENGTH_BUCKETS, BlendSettings, Recommender
-from training_jobs.revisit import KINDS
+from training_jobs.ranker import CANDIDATE_FEATURES, CONTEXT_FEATURES, Network, Ranker, item_facts
+from training_jobs.recommend import BlendSettings, Recommender
 from training_jobs.scan import quantise
 
 
 def large_shop(
-    items: int, silent: int, knn_weight: float, seed: int = 0, out_of_stock: Collection[str] = ()
+    items: int,
+    silent: int,
+    knn_weight: float,
+    seed: int = 0,
+    out_of_stock: Collection[str] = (),
+    ranked: bool = True,
 ) -> tuple[Recommender, Sessions]:
     """Vectors in groups as a trained encoder leaves them, `silent` items that nothing is known of, sessions on a ring."""
     torch.manual_seed(seed)
@@ -32,12 +37,32 @@ def large_shop(
     vectors[rng.choice(items, silent, replace=False)] = 0.0
     weights = replace(weights, vectors=vectors.astype(np.float32))
     sessions = shop.walks(600, items, seed)
-    factors = tuple(tuple(row) for row in rng.uniform(0.2, 3.0, (len(LENGTH_BUCKETS), KINDS)).tolist())
-    shares = (knn_weight / 2, *[knn_weight] * 3)
-    blend = BlendSettings(shares, encoder_revisit=factors, knn_revisit=factors[::-1])
     popularity = baselines.popularity(sessions, items)
     names = [f"sku-{row}" for row in range(items)]
-    codes = quantise(weights.vectors)
     return Recommender(
-        names, weights, build_index(sessions, items), popularity, blend, codes, out_of_stock
+        names,
+        weights,
+        build_index(sessions, items),
+        popularity,
+        BlendSettings(knn_weight),
+        quantise(weights.vectors),
+        out_of_stock,
+        Ranker(made_up_network(seed), item_facts(sessions, items)) if ranked else None,
     ), sessions
+
+
+def made_up_network(seed: int, hidden: int = 16) -> Network:
+    """A network that has learnt nothing and reorders all the same."""
+    rng = np.random.default_rng(seed)
+
+    def matrix(*shape: int) -> np.ndarray:
+        return (rng.standard_normal(shape) / np.sqrt(shape[0])).astype(np.float32)
+
+    return Network(
+        matrix(len(CANDIDATE_FEATURES), hidden),
+        matrix(len(CONTEXT_FEATURES), hidden),
+        matrix(hidden),
+        matrix(hidden, hidden),
+        matrix(hidden),
+        matrix(hidden),
+    )

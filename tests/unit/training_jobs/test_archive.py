@@ -110,7 +110,7 @@ def test_files_of_two_models_do_not_pass_for_one(copy: Path) -> None:
         ("", "no readable model.json"),
         ("[]", "format None"),
         ('{"format": 99}', "format 99"),
-        ('{"format": 2}', "no "),
+        ('{"format": 3}', "no "),
     ],
 )
 def test_a_card_that_cannot_be_read_is_refused(copy: Path, text: str, says: str) -> None:

@@ -16,6 +16,7 @@ from training_jobs.checks_served import probe_sessions
 from training_jobs.data import Catalogue, Dataset, no_content, read_dataset
 from training_jobs.knn import build_index
 from training_jobs.measure import held_out, latencies_ms, measure, measure_recommender
+from training_jobs.ranker import Ranker
 from training_jobs.recommend import Recommender
 
 
@@ -154,8 +155,14 @@ def test_a_model_with_another_vocabulary_is_measured_by_names(trained: Trained) 
     sessions = trained.data.sessions.take(trained.data.sessions.ends_ms < card.holdout_start_ms)
     renumbered = type(sessions)(place[sessions.items].astype(np.int32), sessions.offsets, sessions.times_ms)
     index = build_index(renumbered, len(order), good.settings.knn.recent_sessions)
+    assert good.ranker is not None
     other = Recommender(
-        [good.vocabulary[at] for at in order], weights, index, good.popularity[order], good.settings
+        [good.vocabulary[at] for at in order],
+        weights,
+        index,
+        good.popularity[order],
+        good.settings,
+        ranker=Ranker(good.ranker.network, good.ranker.facts[order]),
     )
     found = measure_recommender("other", other, held)
     assert (found.rank == expected.rank).mean() > 0.99

@@ -117,11 +117,11 @@ def test_every_setting_and_everything_learnt_from_names_the_checkpoints() -> Non
 
 def test_what_was_chosen_is_not_chosen_again(tmp_path: Path) -> None:
     job(tmp_path / "a", tmp_path / "checkpoints")
-    (kept,) = (tmp_path / "checkpoints").rglob("chosen.json")
+    (kept,) = (tmp_path / "checkpoints").rglob("blend.json")
     raw = json.loads(kept.read_text())
-    kept.write_text(json.dumps({**raw, "knn_weight": [0.5, 0.6, 0.7, 0.8]}))
+    kept.write_text(json.dumps({**raw, "knn_weight": 0.7}))
     job(tmp_path / "b", tmp_path / "checkpoints")
-    assert load_recommender(tmp_path / "b")[0].settings.knn_weight == (0.5, 0.6, 0.7, 0.8)
+    assert load_recommender(tmp_path / "b")[0].settings.knn_weight == 0.7
 
 
 def test_a_bound_on_training_time_is_kept(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_items_nothing_is_known_of_come_after_all_others(served: Recommender) ->
     popularity = served.popularity.copy()
     popularity[[10, 11]] = 0.0
     weights = type(served.weights)(vectors, served.weights.tensors, served.weights.heads, 0.07)
-    mute = type(served.settings)((0.0, 0.0, 0.0, 0.0), 1.0, served.settings.knn)
+    mute = type(served.settings)(0.0, served.settings.knn)
     found = Recommender(served.vocabulary, weights, served.index, popularity, mute).recommend(["sku-008"], 80)
     assert set(found.items[-2:]) == {served.vocabulary[10], served.vocabulary[11]}
 
@@ -81,18 +81,21 @@ def test_top_is_a_stable_sort_of_the_finite(scores: list[float], k: int) -> None
     assert top(np.array(scores, np.float32), k).tolist() == order[:k]
 
 
-@pytest.mark.parametrize("silent", [0, 1500, 2990])
-@pytest.mark.parametrize("knn_weight", [0.0, 0.4, 1.0])
-def test_the_short_way_finds_what_the_whole_ranking_begins_with(silent: int, knn_weight: float) -> None:
-    served, sessions = large_shop(3000, silent, knn_weight)
+@pytest.mark.parametrize("ranked", [True, False])
+@pytest.mark.parametrize(
+    ("silent", "knn_weight"), [(0, 0.0), (0, 0.4), (1500, 0.0), (1500, 0.4), (2990, 0.4)]
+)
+def test_the_short_way_finds_what_the_whole_ranking_begins_with(
+    silent: int, knn_weight: float, ranked: bool
+) -> None:
+    served, sessions = large_shop(3000, silent, knn_weight, ranked=ranked)
     rng = np.random.default_rng(1)
     overlaps = []
     for row in range(0, 600, 6):
         prefix = sessions.session(row)
         best = top(served.scores([prefix])[0], 60)
         barred = {int(prefix[-1]), *rng.choice(best, int(rng.integers(0, 40)), replace=False).tolist()}
-        scores = served.scores([prefix])[0]
-        scores[list(barred)] = -np.inf
+        scores = served.scores([prefix], [barred])[0]
         expected = top(scores, 20)
         answer = served.recommend(
             [served.vocabulary[item] for item in prefix], 20, [served.vocabulary[item] for item in barred]
@@ -122,7 +125,6 @@ def test_what_is_out_of_stock_is_never_shown_and_k_come_back_all_the_same(share:
     for row in range(0, 600, 20):
         prefix = sessions.session(row)
         expected = served.scores([prefix])[0]
-        expected[prefix[-1]] = -np.inf
         found = served.recommend([served.vocabulary[item] for item in prefix], 20)
         assert len(found.items) == 20
         assert not gone & set(found.items)

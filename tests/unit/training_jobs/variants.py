@@ -20,6 +20,7 @@ from training_jobs.archive import (
 from training_jobs.data import Sessions, pack
 from training_jobs.encoder import EncoderWeights
 from training_jobs.knn import build_index
+from training_jobs.ranker import Ranker
 from training_jobs.recommend import BlendSettings, Recommender
 
 Change = Callable[[Recommender], Recommender]
@@ -43,13 +44,13 @@ def shuffled_labels(good: Recommender) -> Recommender:
     """Every item under another's name, as after an export that mixed up its join."""
     order = np.random.default_rng(0).permutation(len(good.vocabulary))
     names = [good.vocabulary[at] for at in order]
-    return Recommender(names, good.weights, good.index, good.popularity, good.settings)
+    return Recommender(names, good.weights, good.index, good.popularity, good.settings, ranker=good.ranker)
 
 
 def popularity_only(good: Recommender) -> Recommender:
     """The session is ignored."""
     silent = replace(good.weights, vectors=np.zeros_like(good.weights.vectors))
-    mute = BlendSettings((0.0, 0.0, 0.0, 0.0), 1.0, good.settings.knn)
+    mute = BlendSettings(0.0, good.settings.knn)
     return Recommender(good.vocabulary, silent, good.index, good.popularity, mute)
 
 
@@ -61,8 +62,14 @@ def truncated_vocabulary(sessions: Sessions, kept: int) -> Change:
         inside = sessions.items < kept
         few = pack(owner[inside], sessions.items[inside], sessions.times_ms[inside], np.flatnonzero(inside))
         weights = replace(good.weights, vectors=good.weights.vectors[:kept])
+        ranker = Ranker(good.ranker.network, good.ranker.facts[:kept]) if good.ranker else None
         return Recommender(
-            good.vocabulary[:kept], weights, build_index(few, kept), good.popularity[:kept], good.settings
+            good.vocabulary[:kept],
+            weights,
+            build_index(few, kept),
+            good.popularity[:kept],
+            good.settings,
+            ranker=ranker,
         )
 
     return change
@@ -76,7 +83,7 @@ def blurred(amount: float) -> Change:
         vectors = good.weights.vectors + amount * noise.astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         weights: EncoderWeights = replace(good.weights, vectors=vectors)
-        mute = BlendSettings((0.0, 0.0, 0.0, 0.0), 1.0, good.settings.knn)
+        mute = BlendSettings(0.0, good.settings.knn)
         return Recommender(good.vocabulary, weights, good.index, good.popularity, mute)
 
     return change

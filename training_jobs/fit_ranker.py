@@ -1,0 +1,159 @@
+"""Fit the ranker to the validation tail: of each shortlist, the item clicked next is to come first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from training_jobs.data import Cases, Float32, Int64
+from training_jobs.measure import measure
+from training_jobs.ranker import CANDIDATE_FEATURES, CONTEXT_FEATURES, SHORTLIST, Network, candidate_features
+from training_jobs.recommend import Recommender
+from training_jobs.tune import objective
+
+CASES = 24_000  # a shortlist of each is in memory at once: 260 MB
+LEAST_CASES = 200  # with fewer the blend's own order stays
+
+_HIDDEN = 64
+_EPOCHS = 10
+_BATCH = 64
+_RATE = 3e-3
+_WEIGHT_DECAY = 1e-2
+
+
+def choose(blend: Recommender, facts: Float32, cases: Cases, seed: int) -> tuple[Network | None, Int64]:
+    """A network for this blend, or None where it is no better than the blend; and the ranks that it reaches.
+
+    `cases` are of the tail that the blend's encoder and neighbours have not learnt, and `facts` of the sessions before it.
+    Each case is judged by a network that has not seen its session; what is returned has seen all.
+    """
+    if len(cases) < LEAST_CASES:
+        return None, measure(
+            "blend", blend.scores, cases, exclude_current=blend.settings.exclude_current
+        ).rank
+    lists = shortlists(blend, facts, cases)
+    rank = out_of_fold(lists, cases.session, seed)
+    if objective(rank) <= objective(lists.rank):
+        return None, lists.rank
+    return fit_network(lists, np.arange(len(lists)), seed), rank
+
+
+@dataclass(frozen=True)
+class Shortlists:
+    """Shortlists of the cases: [cases, SHORTLIST, features], [cases, features], [cases, SHORTLIST].
+
+    `target` is the place of the item clicked next, or -1 where it is not on the list; `rank` is its rank in the blend.
+    """
+
+    candidate: Float32
+    context: Float32
+    logit: Float32
+    target: Int64
+    rank: Int64
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+def shortlists(blend: Recommender, facts: Float32, cases: Cases) -> Shortlists:
+    """What the ranker is to order, under a blend that has not learnt these cases."""
+    n, width = len(cases), min(SHORTLIST, len(blend.vocabulary) - blend.settings.exclude_current)
+    candidate = np.empty((n, width, len(CANDIDATE_FEATURES)), np.float32)
+    context = np.empty((n, len(CONTEXT_FEATURES)), np.float32)
+    logit = np.empty((n, width), np.float32)
+    target, rank = np.full(n, -1, np.int64), np.empty(n, np.int64)
+    for begin in range(0, n, 128):
+        prefixes = [cases.prefix(row) for row in range(begin, min(begin + 128, n))]
+        for row, (scores, short) in enumerate(blend.shortlists(prefixes), start=begin):
+            candidate[row], context[row] = candidate_features(
+                prefixes[row - begin],
+                short.rows,
+                short.probability,
+                short.votes,
+                blend.weights.vectors,
+                facts,
+            )
+            logit[row] = short.logits
+            own = scores[cases.targets[row]] if cases.targets[row] >= 0 else -np.inf
+            rank[row] = (scores >= own).sum() if np.isfinite(own) else len(scores) + 1
+            place = np.flatnonzero(short.rows == cases.targets[row])
+            if len(place):
+                target[row] = place[0]
+    return Shortlists(candidate, context, logit, target, rank)
+
+
+def fit_network(lists: Shortlists, rows: Int64, seed: int) -> Network:
+    """Learn from the cases at `rows`. The same result for the same seed on CPU."""
+    rows = rows[lists.target[rows] >= 0]
+    kinds = lists.candidate.shape[2]
+    mean, scale = _moments(lists.candidate[rows].reshape(-1, kinds))
+    context_mean, context_scale = _moments(lists.context[rows])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layers = (nn.Linear(kinds + lists.context.shape[1], _HIDDEN), nn.Linear(_HIDDEN, _HIDDEN))
+        out = nn.Linear(_HIDDEN, 1, bias=False)
+        # It starts from the blend's own order.
+        nn.init.zeros_(out.weight)
+        net = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), out)
+        optimiser = torch.optim.AdamW(net.parameters(), lr=_RATE, weight_decay=_WEIGHT_DECAY)
+        steps = _EPOCHS * -(-len(rows) // _BATCH)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=steps + 1)
+        rng = np.random.default_rng(seed)
+        for _ in range(_EPOCHS):
+            order = rng.permutation(rows)
+            for begin in range(0, len(order), _BATCH):
+                at = order[begin : begin + _BATCH]
+                of_item = (lists.candidate[at] - mean) / scale
+                of_session = (lists.context[at] - context_mean) / context_scale
+                of_session = np.broadcast_to(of_session[:, None], (*of_item.shape[:2], of_session.shape[1]))
+                seen = torch.from_numpy(np.concatenate([of_item, of_session], axis=2))
+                logits = net(seen)[:, :, 0] + torch.from_numpy(lists.logit[at])
+                loss = F.cross_entropy(logits, torch.from_numpy(lists.target[at]))
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                schedule.step()
+    first, bias = _numpy(layers[0].weight).T, _numpy(layers[0].bias)
+    of_item, of_session = first[:kinds] / scale[:, None], first[kinds:] / context_scale[:, None]
+    return Network(
+        np.ascontiguousarray(of_item),
+        np.ascontiguousarray(of_session),
+        np.asarray(bias - mean @ of_item - context_mean @ of_session, np.float32),
+        np.ascontiguousarray(_numpy(layers[1].weight).T),
+        _numpy(layers[1].bias),
+        _numpy(out.weight)[0],
+    )
+
+
+def reached(lists: Shortlists, network: Network, rows: Int64) -> Int64:
+    """Ranks of the targets of the cases at `rows` under the network; those not on the list keep the blend's."""
+    rank = lists.rank[rows].copy()
+    for at, row in enumerate(rows.tolist()):
+        if lists.target[row] >= 0:
+            logits = lists.logit[row] + network(lists.candidate[row], lists.context[row])
+            rank[at] = (logits >= logits[lists.target[row]]).sum()
+    return rank
+
+
+def out_of_fold(lists: Shortlists, session: Int64, seed: int) -> Int64:
+    """Ranks of all cases, each under a network that has learnt only the other half of the sessions."""
+    names = np.unique(session)
+    later = session >= names[len(names) // 2]
+    rank = np.empty(len(lists), np.int64)
+    for half in (later, ~later):
+        network = fit_network(lists, np.flatnonzero(~half), seed)
+        rank[half] = reached(lists, network, np.flatnonzero(half))
+    return rank
+
+
+def _moments(values: Float32) -> tuple[Float32, Float32]:
+    return values.mean(axis=0), values.std(axis=0) + np.float32(1e-3)
+
+
+def _numpy(tensor: torch.Tensor) -> Float32:
+    return cast(Float32, tensor.detach().numpy().copy())
