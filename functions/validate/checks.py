@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,7 +41,7 @@ def data_checks(measures: Measures, limits: Thresholds) -> list[Check]:
     checks += [_unusable(measures, limits), _repeated(measures, limits)]
     checks += _missing(measures, limits)
     for shop in measures.shops:
-        checks += _shop(shop, limits)
+        checks += _shop(shop, measures.now, limits)
     return checks
 
 
@@ -132,41 +132,65 @@ def _missing(measures: Measures, limits: Thresholds) -> Iterator[Check]:
         name, subject, threshold = f"missing {field}", "STAGING.STG_EVENTS", f"at most {largest:.0%}"
         if total < of["fewest_events"]:
             yield _skipped(
-                name, subject, threshold, f"only {total} events of the newest day should have {field}"
+                name, subject, threshold, f"only {total} events of the shops' newest days should have {field}"
             )
             continue
         share = without / total
-        sentence = (
-            f"{share:.1%} of {total} events of the newest day have no {field}; {largest:.0%} is allowed."
-        )
+        sentence = f"{share:.1%} of {total} events of the shops' newest days have no {field}; {largest:.0%} is allowed."
         yield _at_most(name, subject, share, largest, threshold, sentence)
 
 
-def _shop(shop: ShopDays, limits: Thresholds) -> Iterator[Check]:
-    """Compare a shop's newest day with the days before it."""
+def _shop(shop: ShopDays, now: datetime, limits: Thresholds) -> Iterator[Check]:
+    """Compare a shop's newest day with its days before, and whether it still sends."""
     history = limits["history"]
     days = range(1, min(history["trailing_days"], shop.full_days - 1) + 1)
-    if len(days) < history["fewest_days"]:
+    reason = None
+    if now - shop.last_loaded_at > timedelta(days=history["judged_days"]):
+        reason = f"nothing of it was loaded in {history['judged_days']} days"
+    elif len(days) < history["fewest_days"]:
         reason = (
             f"not enough history: {len(days)} full days before the newest, {history['fewest_days']} needed"
         )
-        for name in ("volume", "events per session", "event mix"):
+    if reason:
+        for name in ("silence", "volume", "events per session", "event mix"):
             yield _skipped(name, f"shop {shop.shop_id}", "compared with the days before", reason)
         return
+    yield _silence(shop, days, now, limits)
     yield _volume(shop, days, limits["volume"])
     yield _events_per_session(shop, days, limits["events_per_session"])
     yield _event_mix(shop, days, limits["event_mix"])
 
 
+def _silence(shop: ShopDays, days: range, now: datetime, limits: Thresholds) -> Check:
+    """Its days end at its newest event, so they do not show that no more have come while other shops' did."""
+    limit = limits["freshness"]["largest_hours_since_load"]
+    name, subject, threshold = "silence", f"shop {shop.shop_id}", f"at most {limit} h"
+    usual = _usual(shop, days)
+    if usual < limits["volume"]["fewest_events_a_day"]:
+        return _skipped(name, subject, threshold, f"{usual:.0f} events a day are too few to judge")
+    if now - shop.newest_at > timedelta(days=limits["history"]["trailing_days"]):
+        return _skipped(name, subject, threshold, "its newest event is of a time long past, as in a data set")
+    hours = (now - shop.last_loaded_at) / timedelta(hours=1)
+    sentence = (
+        f"The newest event of shop {shop.shop_id}, which usually sends {usual:.0f} a day, was loaded {hours:.1f} hours "
+        f"ago; {limit} are allowed."
+    )
+    return _at_most(name, subject, hours, limit, threshold, sentence)
+
+
+def _usual(shop: ShopDays, days: range) -> float:
+    return sum(shop.events.get(day, 0) for day in days) / len(days)
+
+
 def _volume(shop: ShopDays, days: range, of: dict[str, Any]) -> Check:
     name, subject = "volume", f"shop {shop.shop_id}"
-    usual = sum(shop.events.get(day, 0) for day in days) / len(days)
+    usual = _usual(shop, days)
     threshold = _between(of)
     if usual < of["fewest_events_a_day"]:
         return _skipped(name, subject, threshold, f"{usual:.0f} events a day are too few to judge")
     ratio = shop.events.get(0, 0) / usual
     sentence = (
-        f"Shop {shop.shop_id} sent {shop.events.get(0, 0)} events in the newest 24 hours, {ratio:.2f} times its usual "
+        f"Shop {shop.shop_id} sent {shop.events.get(0, 0)} events in its newest 24 hours, {ratio:.2f} times its usual "
         f"{usual:.0f}; {threshold} is allowed."
     )
     return _within(name, subject, ratio, of, sentence)

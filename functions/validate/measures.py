@@ -1,7 +1,9 @@
 """What is measured before the gate decides: a few aggregates of the warehouse and of S3.
 
-A day here is 24 hours that end at the newest event, not a calendar day: a replayed data set or a run at noon has no
-half day at its end that would look like a loss of traffic.
+A day here is 24 hours that end at the shop's newest event, not a calendar day: a replayed data set or a run at noon has
+no half day at its end that would look like a loss of traffic. Each shop has days of its own, so that one shop's events
+of today do not empty the days of another whose data set ended earlier; that a shop has fallen silent is told by
+when something of it was loaded last.
 """
 
 from dataclasses import dataclass, field
@@ -31,10 +33,12 @@ SHOPPING_EVENTS = frozenset(
 
 @dataclass
 class ShopDays:
-    """A shop's last days; day 0 is the newest."""
+    """A shop's last days; day 0 ends at its newest event, of whatever time zone."""
 
     shop_id: str
     full_days: int
+    newest_at: datetime
+    last_loaded_at: datetime
     events: dict[int, int] = field(default_factory=dict)
     sessions: dict[int, int] = field(default_factory=dict)
     names: dict[int, dict[str, int]] = field(default_factory=dict)
@@ -53,10 +57,17 @@ class Measures:
     rejected_bytes: int
     raw_bytes: int
     shops: tuple[ShopDays, ...]
-    newest_day_events: int
     missing: dict[str, tuple[int, int]]  # field -> (events without it, events that should have it)
     daily_events: tuple[tuple[str, int], ...]  # (date, events), oldest first, for the chart
 
+
+# Events of the future are left out: a wrong clock must not move the days.
+SHOPS = """
+    select SHOP_ID, min(EVENT_TIME_MS) as FIRST_MS, max(EVENT_TIME_MS) as NEWEST_MS
+    from INTERMEDIATE.INT_SESSION_EVENTS
+    where EVENT_TIME_MS <= %s
+    group by SHOP_ID
+"""
 
 # The fields without which staging drops a row.
 RECENT_ROWS = """
@@ -82,7 +93,7 @@ def measure(
     recent_staged = warehouse.one(
         connection, "select count(*) from STAGING.STG_EVENTS where LOADED_AT > %s", (since,)
     )[0]
-    newest_ms = _newest_event_ms(connection, now)
+    now_ms = int(now.timestamp() * 1000)
     return Measures(
         now=now,
         raw_rows=int(raw_rows),
@@ -92,50 +103,53 @@ def measure(
         recent_staged_rows=int(recent_staged),
         rejected_bytes=_bytes_received(s3, events_bucket, "rejected", now),
         raw_bytes=_bytes_received(s3, events_bucket, "raw", now),
-        shops=_shops(connection, newest_ms, trailing_days),
-        **_newest_day(connection, newest_ms),
-        daily_events=_daily_events(connection, newest_ms),
+        shops=_shops(connection, now_ms, trailing_days),
+        missing=_missing(connection, now_ms, since),
+        daily_events=_daily_events(connection, now_ms),
     )
 
 
-def _newest_event_ms(connection: Any, now: datetime) -> int:
-    """The newest event that is not in the future: a wrong clock must not move the days."""
-    now_ms = int(now.timestamp() * 1000)
-    newest = warehouse.one(
-        connection,
-        "select max(EVENT_TIME_MS) from INTERMEDIATE.INT_SESSION_EVENTS where EVENT_TIME_MS <= %s",
-        (now_ms,),
-    )[0]
-    return int(newest) if newest is not None else now_ms
-
-
-def _shops(connection: Any, newest_ms: int, trailing_days: int) -> tuple[ShopDays, ...]:
+def _shops(connection: Any, now_ms: int, trailing_days: int) -> tuple[ShopDays, ...]:
+    loaded = dict(
+        warehouse.rows(
+            connection,
+            "select SHOP_ID, max(LOADED_AT) from STAGING.STG_EVENTS where not IS_BOT group by SHOP_ID",
+        )
+    )
     shops: dict[str, ShopDays] = {}
-    for shop_id, first_ms in warehouse.rows(
-        connection, "select SHOP_ID, min(EVENT_TIME_MS) from INTERMEDIATE.INT_SESSION_EVENTS group by SHOP_ID"
-    ):
-        shops[shop_id] = ShopDays(shop_id, full_days=max(0, (newest_ms - int(first_ms)) // DAY_MS))
-    days = "floor((%s - EVENT_TIME_MS) / 86400000)::int"
-    window = (newest_ms, newest_ms, newest_ms - (trailing_days + 1) * DAY_MS)
-    of_window = "from INTERMEDIATE.INT_SESSION_EVENTS where EVENT_TIME_MS <= %s and EVENT_TIME_MS > %s"
-    for shop_id, day, name, events in warehouse.rows(
+    for shop_id, first_ms, newest_ms in warehouse.rows(connection, SHOPS, (now_ms,)):
+        shops[shop_id] = ShopDays(
+            shop_id,
+            full_days=(int(newest_ms) - int(first_ms)) // DAY_MS,
+            newest_at=datetime.fromtimestamp(int(newest_ms) / 1000, UTC),
+            last_loaded_at=loaded[shop_id].replace(tzinfo=UTC),
+        )
+    day = "floor((NEWEST_MS - EVENT_TIME_MS) / 86400000)::int as DAY"
+    of_window = f"""
+        from INTERMEDIATE.INT_SESSION_EVENTS as EVENTS
+        inner join ({SHOPS}) as SHOPS on EVENTS.SHOP_ID = SHOPS.SHOP_ID
+        where EVENT_TIME_MS <= NEWEST_MS and EVENT_TIME_MS > NEWEST_MS - %s
+    """
+    window = (now_ms, (trailing_days + 1) * DAY_MS)
+    for shop_id, of_day, name, events in warehouse.rows(
         connection,
-        f"select SHOP_ID, {days} as DAY, EVENT_NAME, count(*) {of_window} group by 1, 2, 3",
+        f"select EVENTS.SHOP_ID, {day}, EVENT_NAME, count(*) {of_window} group by 1, 2, 3",
         window,
     ):
         shop = shops[shop_id]
-        shop.events[int(day)] = shop.events.get(int(day), 0) + int(events)
-        shop.names.setdefault(int(day), {})[name] = int(events)
-    for shop_id, day, sessions in warehouse.rows(
+        shop.events[int(of_day)] = shop.events.get(int(of_day), 0) + int(events)
+        shop.names.setdefault(int(of_day), {})[name] = int(events)
+    for shop_id, of_day, sessions in warehouse.rows(
         connection,
-        f"select SHOP_ID, {days} as DAY, count(distinct SESSION_KEY) {of_window} group by 1, 2",
+        f"select EVENTS.SHOP_ID, {day}, count(distinct SESSION_KEY) {of_window} group by 1, 2",
         window,
     ):
-        shops[shop_id].sessions[int(day)] = int(sessions)
+        shops[shop_id].sessions[int(of_day)] = int(sessions)
     return tuple(shops[shop_id] for shop_id in sorted(shops))
 
 
-def _newest_day(connection: Any, newest_ms: int) -> dict[str, Any]:
+def _missing(connection: Any, now_ms: int, since: datetime) -> dict[str, tuple[int, int]]:
+    """What is not there in the newest day of each shop; of a shop that has gone, nothing is asked."""
     events, without_session, without_device, item_events, without_items = warehouse.one(
         connection,
         f"""
@@ -145,25 +159,28 @@ def _newest_day(connection: Any, newest_ms: int) -> dict[str, Any]:
             count_if(DEVICE is null),
             count_if(EVENT_NAME in {ITEM_EVENTS}),
             count_if(EVENT_NAME in {ITEM_EVENTS} and coalesce(array_size(ITEMS), 0) = 0)
-        from STAGING.STG_EVENTS
-        where not IS_BOT and EVENT_TIME_MS <= %s and EVENT_TIME_MS > %s
+        from STAGING.STG_EVENTS as EVENTS
+        inner join ({SHOPS}) as SHOPS on EVENTS.SHOP_ID = SHOPS.SHOP_ID
+        where
+            not IS_BOT and LOADED_AT > %s
+            and EVENT_TIME_MS <= NEWEST_MS and EVENT_TIME_MS > NEWEST_MS - %s
         """,
-        (newest_ms, newest_ms - DAY_MS),
+        (now_ms, since, DAY_MS),
     )
-    missing = {
+    return {
         "items": (int(without_items), int(item_events)),
         "storefront_session_id": (int(without_session), int(events)),
         "device": (int(without_device), int(events)),
     }
-    return {"newest_day_events": int(events), "missing": missing}
 
 
-def _daily_events(connection: Any, newest_ms: int) -> tuple[tuple[str, int], ...]:
+def _daily_events(connection: Any, now_ms: int) -> tuple[tuple[str, int], ...]:
+    newest_ms = warehouse.one(connection, f"select max(NEWEST_MS) from ({SHOPS})", (now_ms,))[0] or now_ms
     rows = warehouse.rows(
         connection,
         "select EVENT_TIME::date as DAY, count(*) from INTERMEDIATE.INT_SESSION_EVENTS "
         "where EVENT_TIME_MS <= %s and EVENT_TIME_MS > %s group by 1 order by 1",
-        (newest_ms, newest_ms - CHARTED_DAYS * DAY_MS),
+        (int(newest_ms), int(newest_ms) - CHARTED_DAYS * DAY_MS),
     )
     return tuple((str(day), int(events)) for day, events in rows)
 

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,56 @@ def test_a_bad_delivery_fails_the_gate_and_says_why(stack: Stack) -> None:
     assert any("lack their id, name, time, client or shop" in failure for failure in verdict["failures"])
     assert any("have no items" in failure for failure in verdict["failures"])
     assert any("Shop demo sent 700 events" in failure for failure in verdict["failures"])
+
+
+def test_each_shop_is_judged_by_days_of_its_own(new_stack: Any) -> None:
+    own = new_stack("shops")
+    now_ms = int(time.time() * 1000)
+
+    def days(
+        shop: str, end_ms: int, per_day: dict[int, int], items: list[str] | None = None
+    ) -> list[dict[str, Any]]:
+        return [
+            raw_event(
+                f"{day}-{n}", shop=shop, client=f"{day}-{n // 3}", items=items or ["A"],
+                at_ms=end_ms - day * DAY_MS - n * MINUTE_MS,
+            )
+            for day, events in per_day.items()
+            for n in range(events)
+        ]  # fmt: skip
+
+    usual = dict.fromkeys(range(7), 150)
+    events = days("live", now_ms, usual)
+    # Two days behind the live shop, and with history of its own.
+    events += days("behind", now_ms - 2 * DAY_MS, usual)
+    events += days("dataset", MIDNIGHT_MS, usual)
+    events += days("halved", now_ms - DAY_MS, usual | {0: 20})
+    events += days("new", now_ms, {0: 5})
+    events += days("clock-ahead", now_ms, usual)
+    events += [
+        raw_event(f"ahead-{n}", shop="clock-ahead", at_ms=now_ms + 3 * DAY_MS, items=[]) for n in range(10)
+    ]
+    deliver(own.s3, own.settings.events_bucket, "shops", events)
+    run_to_tables(own, "s1")
+    with connected(own) as connection:
+        validate.run({"run_id": "s1"}, own.settings, own.credentials, connection, own.s3)
+        found = warehouse.rows(
+            connection,
+            "select SUBJECT, STATUS from QA.CHECK_RESULTS where CHECK_NAME = 'volume' order by SUBJECT",
+        )
+        items = warehouse.one(
+            connection, "select SENTENCE from QA.CHECK_RESULTS where CHECK_NAME = 'missing items'"
+        )[0]
+    assert dict(found) == {
+        "shop behind": "passed",
+        "shop clock-ahead": "passed",
+        "shop dataset": "passed",
+        "shop halved": "failed",
+        "shop live": "passed",
+        "shop new": "skipped",
+    }
+    # The newest day of every shop, not only of those that sent something in the last 24 hours.
+    assert items.startswith("0.0% of 625 events")
 
 
 def test_a_shop_without_sessions_cannot_be_exported(stack: Stack) -> None:

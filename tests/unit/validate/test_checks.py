@@ -13,11 +13,19 @@ NOW = datetime(2026, 1, 10, tzinfo=UTC)
 MIX = {"page_view": 400, "view_item": 500, "add_to_cart": 100}
 
 
-def shop(full_days: int = 8, newest: dict[str, int] | None = None, sessions_now: int = 200) -> ShopDays:
+def shop(
+    full_days: int = 8,
+    newest: dict[str, int] | None = None,
+    sessions_now: int = 200,
+    hours_since_load: float = 1,
+    newest_at: datetime | None = None,
+) -> ShopDays:
     names = {day: dict(MIX) for day in range(1, 8)} | {0: newest if newest is not None else dict(MIX)}
     return ShopDays(
         "demo",
         full_days=full_days,
+        newest_at=newest_at or NOW - timedelta(hours=hours_since_load),
+        last_loaded_at=NOW - timedelta(hours=hours_since_load),
         events={day: sum(counts.values()) for day, counts in names.items()},
         sessions=dict.fromkeys(range(1, 8), 200) | {0: sessions_now},
         names=names,
@@ -34,7 +42,6 @@ GOOD = Measures(
     rejected_bytes=100,
     raw_bytes=1_000_000,
     shops=(shop(),),
-    newest_day_events=1000,
     missing={"items": (0, 600), "storefront_session_id": (0, 1000), "device": (0, 1000)},
     daily_events=(("2026-01-09", 1000),),
 )
@@ -63,6 +70,7 @@ def test_a_usual_day_passes_every_check() -> None:
         (replace(GOOD, missing=GOOD.missing | {"items": (60, 600)}), "missing items"),
         (replace(GOOD, shops=(shop(newest={"view_item": 100}, sessions_now=20),)), "volume"),
         (replace(GOOD, shops=(shop(newest={name: 4 * n for name, n in MIX.items()}),)), "volume"),
+        (replace(GOOD, shops=(shop(hours_since_load=49),)), "silence"),
         (replace(GOOD, shops=(shop(sessions_now=1000),)), "events per session"),
         (replace(GOOD, shops=(shop(newest={"page_view": 990, "view_item": 10}),)), "event mix"),
     ],
@@ -74,6 +82,26 @@ def test_a_fault_fails_its_check(measures: Measures, name: str) -> None:
 def test_without_history_a_shop_is_not_compared() -> None:
     found = statuses(replace(GOOD, shops=(shop(full_days=3),)))
     assert found["volume"] == found["event mix"] == found["events per session"] == "skipped"
+    assert found["silence"] == "skipped"
+
+
+def test_a_shop_that_has_gone_is_judged_for_a_week_and_then_no_more() -> None:
+    tapering = {"view_item": 30}
+    within = statuses(replace(GOOD, shops=(shop(newest=tapering, sessions_now=20, hours_since_load=6 * 24),)))
+    after = statuses(replace(GOOD, shops=(shop(newest=tapering, sessions_now=20, hours_since_load=8 * 24),)))
+    assert (within["silence"], within["volume"]) == ("failed", "failed")
+    assert {after[name] for name in ("silence", "volume", "events per session", "event mix")} == {"skipped"}
+
+
+def test_a_data_set_of_years_ago_is_not_silent() -> None:
+    replayed = shop(hours_since_load=60, newest_at=datetime(2014, 9, 30, tzinfo=UTC))
+    found = statuses(replace(GOOD, shops=(replayed,)))
+    assert (found["silence"], found["volume"]) == ("skipped", "passed")
+
+
+def test_a_shop_that_sends_little_may_be_silent() -> None:
+    few = replace(shop(hours_since_load=60), events=dict.fromkeys(range(8), 5))
+    assert statuses(replace(GOOD, shops=(few,)))["silence"] == "skipped"
 
 
 def test_a_skipped_check_says_why() -> None:
@@ -120,7 +148,8 @@ def test_an_empty_warehouse_is_measured_without_error() -> None:
         ("where LOADED_AT > %s\n", [(0, 0)]),
         ("max(LOADED_AT) from RAW.EVENTS", [(0, None)]),
         ("from STAGING.STG_EVENTS where LOADED_AT", [(0,)]),
-        ("max(EVENT_TIME_MS)", [(None,)]),
+        ("from STAGING.STG_EVENTS where not IS_BOT", []),
+        ("max(NEWEST_MS)", [(None,)]),
         ("count_if(STOREFRONT_SESSION_ID is null)", [(0, 0, 0, 0, 0)]),
         ("INT_SESSION_EVENTS", []),
     )
