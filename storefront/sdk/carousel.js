@@ -15,6 +15,8 @@ const REPORT_AFTER_MS = 300;
 const ASK_AFTER_MS = 60;
 const GIVE_UP_AFTER_MS = 8_000;
 const COUNT = 10;
+// As many as the SDK keeps of a session.
+const SESSION_ITEMS_MAX = 50;
 
 function element(name, properties, ...children) {
   const made = Object.assign(document.createElement(name), properties);
@@ -40,7 +42,7 @@ function whenLoaded(act) {
 }
 
 class TugboatCarousel extends HTMLElement {
-  static observedAttributes = ["heading", "items", "exclude", "k"];
+  static observedAttributes = ["heading", "item", "items", "exclude", "k"];
 
   /** What shows an item: async (ids) => ({ id: { title, url, image, price } }). Items that it does not know are left out. */
   lookup = async (ids) => {
@@ -61,6 +63,8 @@ class TugboatCarousel extends HTMLElement {
   #asked = 0;
   #askTimer;
   #lastItems;
+  // Whether the session knows of the page's own item.
+  #viewed = false;
 
   constructor() {
     super();
@@ -94,7 +98,9 @@ class TugboatCarousel extends HTMLElement {
   }
 
   attributeChangedCallback(name, before, now) {
-    if (!this.isConnected || before === now) return;
+    if (before === now) return;
+    if (name === "item") this.#viewed = false;
+    if (!this.isConnected) return;
     if (name === "heading") this.#heading.textContent = now;
     else this.refresh();
   }
@@ -122,9 +128,15 @@ class TugboatCarousel extends HTMLElement {
 
   async #ask() {
     const tugboat = window.tugboat;
-    const items = this.hasAttribute("items") ? this.#ids("items") : tugboat.visitor().items;
+    const own = this.getAttribute("item");
+    let items = this.hasAttribute("items") ? this.#ids("items") : tugboat.visitor().items;
+    if (own && !this.hasAttribute("items")) {
+      this.#viewed ||= items.at(-1) === own;
+      // As the page's view_item will leave the session: the first answer is then that to the view, whichever comes first.
+      if (!this.#viewed) items = [...items, own].slice(-SESSION_ITEMS_MAX);
+    }
     const k = Number(this.getAttribute("k")) || COUNT;
-    const exclude = this.#ids("exclude");
+    const exclude = [...this.#ids("exclude"), ...(own ? [own] : [])];
     const question = JSON.stringify([items, k, exclude]);
     if (question === this.#lastItems) return;
     this.#lastItems = question;

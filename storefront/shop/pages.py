@@ -135,7 +135,7 @@ def product(shelf: Shelf, api: Api, item_id: str) -> str:
 <button class="button" id="add" type="button">Add to cart</button><p id="added" role="status"></p>
 <ul class="promises"><li>Sent today if ordered before 3 pm</li><li>100 days to change your mind</li>
 <li>Mended for life</li></ul></div></article>
-{carousel("You may also like")}"""
+{carousel("You may also like", item_id)}"""
     return page(shelf, api, item["item_name"], body, {"item": item})
 
 
@@ -183,10 +183,11 @@ def grid(shelf: Shelf, ids: list[str], name: str) -> str:
     return f'<ul class="grid" data-list="{escape(name)}">{cards}</ul>'
 
 
-def carousel(heading: str) -> str:
-    """The element of the SDK."""
+def carousel(heading: str, item_id: str | None = None) -> str:
+    """The element of the SDK. `item_id` is the page's own item."""
+    own = f' item="{escape(item_id)}"' if item_id else ""
     return (
-        f'<tugboat-carousel id="product-carousel" heading="{escape(heading)}" k="{CAROUSEL_CARDS}"'
+        f'<tugboat-carousel id="product-carousel" heading="{escape(heading)}" k="{CAROUSEL_CARDS}"{own}'
         ' cards="/cards.json?ids={ids}"></tugboat-carousel>'
     )
 

@@ -20,13 +20,16 @@ VIEW = "tugboat.track('view_item', {items: [{item_id: 'sku-00010'}]})"
 TITLES = "[...document.querySelector('tugboat-carousel').shadowRoot.querySelectorAll('.title')].map((t) => t.textContent)"
 
 
-def show(visit: Visit, before: str = "", head: str = "", attributes: str = "", clock: bool = False) -> Any:
-    """A page with a carousel, after a look at sku-00010."""
+def show(
+    visit: Visit, before: str = "", head: str = "", attributes: str = "", clock: bool = False, own: str = ""
+) -> Any:
+    """A page with a carousel, after a look at sku-00010; `own` is the item that the page is of."""
+    carousel = CAROUSEL.replace(" id=", f' item="{own}" id=') if own else CAROUSEL
     script = f'<script async src="{visit.api_url}/api/tugboat-carousel.js"></script>'
     early = "<script>window.tugboat = [['track', 'view_item', {items: [{item_id: 'sku-00010'}]}]]</script>"
     visit.write(
         head=STYLE + SHIFTS + early + script + head,
-        body=before + CAROUSEL + "<p>below</p>",
+        body=before + carousel + "<p>below</p>",
         attributes=attributes,
     )
     visit.write("/p/sku-00011", body="a product")
@@ -53,6 +56,43 @@ def test_a_click_in_the_shop_changes_it_at_once(visit: Visit) -> None:
     page.wait_for_function(f"{TITLES}[0] === 'Product sku-00101'")
     assert page.evaluate("shift") == 0
     assert visit.api.endpoint.questions[-1]["items"] == ["sku-00010", "sku-00100"]
+
+
+def test_on_a_product_s_page_the_first_answer_is_that_to_the_view_although_the_view_comes_later(
+    visit: Visit,
+) -> None:
+    page = show(visit, own="sku-00012")
+    state(page, "shown")
+    # After sku-00010, which alone is in the session, the stand-in's model would show it.
+    assert page.evaluate(TITLES)[0] == "Product sku-00013"
+    question = {"items": ["sku-00010", "sku-00012"], "k": 6, "exclude": ["sku-00012"]}
+    assert visit.api.endpoint.questions == [question]
+    page.evaluate("tugboat.track('view_item', {items: [{item_id: 'sku-00012'}]})")
+    page.wait_for_timeout(300)
+    assert visit.api.endpoint.questions == [question]
+
+
+def test_the_page_s_own_item_stays_out_after_another_went_into_the_cart(visit: Visit) -> None:
+    page = show(visit, own="sku-00010")
+    state(page, "shown")
+    page.evaluate("tugboat.track('add_to_cart', {items: [{item_id: 'sku-00100'}]})")
+    page.wait_for_function(f"{TITLES}[0] === 'Product sku-00101'")
+    question = {"items": ["sku-00010", "sku-00100"], "k": 6, "exclude": ["sku-00010"]}
+    assert visit.api.endpoint.questions[-1] == question
+
+
+def test_a_shop_of_one_page_changes_the_item_with_its_address(visit: Visit) -> None:
+    page = show(visit, own="sku-00010")
+    state(page, "shown")
+    page.evaluate("document.querySelector('tugboat-carousel').setAttribute('item', 'sku-00200')")
+    page.wait_for_function(f"{TITLES}[0] === 'Product sku-00201'")
+    page.evaluate("tugboat.track('view_item', {items: [{item_id: 'sku-00200'}]})")
+    page.wait_for_timeout(300)
+    questions = [(question["items"], question["exclude"]) for question in visit.api.endpoint.questions]
+    assert questions == [
+        (["sku-00010"], ["sku-00010"]),
+        (["sku-00010", "sku-00200"], ["sku-00200"]),
+    ]
 
 
 def test_it_is_a_labelled_list_of_links_that_a_keyboard_reaches(visit: Visit) -> None:

@@ -70,6 +70,19 @@ def test_the_whole_walk_from_the_first_page_to_the_order(visit: Visit, shop_url:
     assert visit.api.endpoint.questions[-1]["items"][-2:] == [first, f"sku-{int(first[4:]) + 1:05d}"]
 
 
+def test_a_product_s_page_asks_once_and_never_for_the_product_itself(visit: Visit, shop_url: str) -> None:
+    page = visit.page()
+    page.add_init_script(CLOSED_DRAWER)
+    for item_id in ("sku-00123", "sku-00124"):
+        page.goto(f"{shop_url}/p/{item_id}")
+        page.wait_for_selector("tugboat-carousel[state=shown]")
+        page.wait_for_timeout(300)
+    assert [(one["items"], one["exclude"]) for one in visit.api.endpoint.questions] == [
+        (["sku-00123"], ["sku-00123"]),
+        (["sku-00123", "sku-00124"], ["sku-00124"]),
+    ]
+
+
 def test_the_drawer_shows_events_their_fate_and_the_reason_of_a_recommendation(
     visit: Visit, shop_url: str
 ) -> None:
