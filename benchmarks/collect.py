@@ -14,7 +14,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from local import lambda_venv
 from local.aws.proxy_event import Request, build_event
 from local.environment import REPOSITORY
 from tests import deployment
+from tests.serving import served
 
 INSIDE = Path(__file__).with_name("collect_lambda.py")
 BATCHES = (1, 25, 500)
@@ -105,12 +105,8 @@ def firehose() -> Iterator[str]:
         def log_message(self, *arguments: Any) -> None:
             """Nobody reads it."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as url:
+        yield url
 
 
 class Runtime:

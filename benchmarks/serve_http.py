@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.open_loop import drive
+from local.processes import free_port
 
 HOST = "127.0.0.1"
 START_S = 120.0
@@ -48,9 +48,7 @@ def torchserve(model_dir: Path, bodies: Sequence[bytes], core: int, seconds: flo
         settings = Path(scratch) / "config.properties"
 
         def command(port: int) -> list[str]:
-            apis = zip(
-                ("inference", "management", "metrics"), (port, _free_port(), _free_port()), strict=True
-            )
+            apis = zip(("inference", "management", "metrics"), (port, free_port(), free_port()), strict=True)
             lines = [f"{name}_address=http://{HOST}:{at}" for name, at in apis]
             settings.write_text("\n".join([*lines, "default_workers_per_model=1", ""]))
             options = ["--foreground", "--ncs", "--disable-token-auth", "--model-store", scratch]
@@ -73,11 +71,6 @@ def torchserve(model_dir: Path, bodies: Sequence[bytes], core: int, seconds: flo
         return _measured(command, environment, "/ping", bodies, core, seconds, THEIRS)
 
 
-def _free_port() -> int:
-    with socket.create_server((HOST, 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 def _measured(
     command: Callable[[int], Sequence[str]],
     environment: Mapping[str, str],
@@ -87,7 +80,7 @@ def _measured(
     seconds: float,
     rates: Sequence[int],
 ) -> dict[str, Any]:
-    port = _free_port()
+    port = free_port()
     words = command(port)
     began = time.perf_counter()
     process = subprocess.Popen(

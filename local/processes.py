@@ -9,11 +9,14 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from local.environment import HOST
 
 
 def started_at(pid: int) -> str | None:
@@ -50,6 +53,13 @@ def read_record(path: Path) -> dict[str, Any] | None:
         return None
     start = started_at(about["pid"])
     return about if start is not None and start == about["started_at"] else None
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
 
 
 def spawn(

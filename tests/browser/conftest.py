@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from storefront.shop import pages
 from storefront.shop.landing import Landing
 from storefront.shop.server import Shop, make_server
 from tests.browser.world import KEY, SETTINGS, Api, Site, serving
+from tests.serving import served
 
 # What Chromium itself says of a request that did not get through; no script can keep it from that.
 NETWORK_MESSAGES = ("Failed to load resource", "blocked by CORS policy")
@@ -137,14 +137,9 @@ def shelf() -> pages.Shelf:
 @contextmanager
 def serving_shop(visit: Visit, shelf: pages.Shelf, landing: Landing | None) -> Iterator[str]:
     """The demo shop's address, on the visit's API."""
-    server = make_server(Shop(shelf, pages.Api(visit.api_url + "/api", "demo", KEY), landing), 0)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    shop = Shop(shelf, pages.Api(visit.api_url + "/api", "demo", KEY), landing)
+    with served(make_server(shop, 0)) as url:
+        yield url
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from functions.names import FALLBACK_KEY
 from local.aws.proxy_event import Request, Response, build_response
 from tests.api import invoke
 from tests.fakes import FakeEndpoint, FakeFirehose, FakeS3, FakeSecrets
+from tests.serving import served
 
 KEY = "key-of-demo"
 EVENTS_STREAM, REJECTED_STREAM = "events", "rejected"
@@ -187,14 +188,8 @@ def serving(answer: Answer) -> Iterator[str]:
         def handle_error(self, *_: Any) -> None:
             """A browser that hangs up is no news."""
 
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with served(Server(("127.0.0.1", 0), Handler)) as url:
+        yield url
 
 
 def published(s3: FakeS3) -> None:

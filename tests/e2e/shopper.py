@@ -1,7 +1,6 @@
 """A shopper in a real browser, in the demo shop, on the deployed stage."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +10,7 @@ from storefront.shop.pages import Api, Shelf
 from storefront.shop.server import Shop, make_server
 from tests.e2e import aisles
 from tests.e2e.stage import EVENTS_BUCKET, KEYS, Stage
+from tests.serving import served
 
 SHOWN = "() => [...document.querySelector('tugboat-carousel').shadowRoot.querySelectorAll('a')].map((card) => card.dataset.id)"
 
@@ -81,11 +81,9 @@ class Shopper:
 def visiting(stage: Stage, chromium: Any) -> Iterator[Shopper]:
     """A shopper at the shop's door; the shop goes when the visit ends."""
     landing = Landing(stage.client("s3"), EVENTS_BUCKET)
-    server = make_server(Shop(shelf(), Api(stage.api_url, "demo", KEYS["demo"]), landing), 0)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    try:
-        with chromium.new_context(viewport={"width": 1280, "height": 800}) as context:
-            yield Shopper(context.new_page(), f"http://127.0.0.1:{server.server_port}", landing)
-    finally:
-        server.shutdown()
-        server.server_close()
+    shop = Shop(shelf(), Api(stage.api_url, "demo", KEYS["demo"]), landing)
+    with (
+        served(make_server(shop, 0)) as url,
+        chromium.new_context(viewport={"width": 1280, "height": 800}) as context,
+    ):
+        yield Shopper(context.new_page(), url, landing)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import resource
 import shutil
-import socket
 import subprocess
 import time
 import uuid
@@ -59,7 +58,7 @@ class ModelServer:
         container = Container(settings, "endpoint", f"{spec.endpoint}/{uuid.uuid4().hex[:8]}")
         self._root = container.root
         files.unpack(files.read(spec.model_data_url), container.path("/opt/ml/model"))
-        self.port = _free_port()
+        self.port = processes.free_port()
         # Docker would publish the port on one address; a process must be told to listen nowhere else.
         network = {"SAGEMAKER_BIND_TO_PORT": str(self.port), "BIND_HOST": HOST}
         env = {**image.environment, **spec.environment, **network}
@@ -118,10 +117,3 @@ def _limit_memory(pid: int, memory_mb: int | None) -> None:
     """What does not fit a serverless endpoint fails here too: by MemoryError, where AWS kills the container."""
     if memory_mb is not None and hasattr(resource, "prlimit"):  # macOS has none
         resource.prlimit(pid, resource.RLIMIT_DATA, (memory_mb * 1024**2, memory_mb * 1024**2))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -2,14 +2,13 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from functions import warehouse
 from functions.settings import WarehouseSettings
+from local.processes import free_port
 from sql.setup.apply import apply, parameters
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -134,13 +134,6 @@ def connected(stack: Stack) -> Iterator[Any]:
     """A connection to a stack's database."""
     with warehouse.connect(stack.credentials) as connection:
         yield connection
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _spawn(command: list[str], log: Path) -> subprocess.Popen[bytes]:

@@ -8,8 +8,9 @@ import pytest
 from snowflake.connector.errors import ProgrammingError
 
 from functions import warehouse
+from local.processes import free_port
 from sql.setup.apply import apply, parameters
-from tests.integration.warehouse.conftest import ACCOUNT, Server, Stack, connected, free_port
+from tests.integration.warehouse.conftest import ACCOUNT, Server, Stack, connected
 from tests.integration.warehouse.events import deliver, raw_event
 
 # statement -> rows. One line for each thing that fakesnow alone gets wrong or that our SQL leans on.

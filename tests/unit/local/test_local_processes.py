@@ -1,11 +1,13 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from local import processes
+from local.environment import HOST
 
 
 def test_a_reused_pid_is_not_taken_for_the_recorded_process(tmp_path: Path) -> None:
@@ -41,3 +43,8 @@ def test_a_sweep_ends_what_was_recorded_and_forgets_it(tmp_path: Path) -> None:
     assert processes.sweep(tmp_path) == 1
     assert not list(tmp_path.iterdir())
     assert process.wait() in (-signal.SIGTERM, 0)
+
+
+def test_a_free_port_can_be_listened_on() -> None:
+    with socket.create_server((HOST, processes.free_port())):
+        pass
