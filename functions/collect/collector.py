@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from functions.collect.contract import Timing, accept, line
+from functions.collect.contract import Server, Timing, accept, line
 from functions.collect.delivery import deliver
 from functions.collect.origin import Origin
 from functions.collect.receipts import stamps, take_receipts
@@ -138,19 +138,14 @@ def _collect(
     lines: list[bytes] = []
     refused: list[tuple[Refusal, Any]] = []
     shops = frozenset({shop})
-    request = {"source": source, **origin._asdict(), "request_id": request_id}
+    server = Server(timing.received_at_ms, {"source": source, **origin._asdict(), "request_id": request_id})
     for index, event in enumerate(events):
         try:
             kept = accept(event, shops, timing)
             event_time_ms = kept.pop("event_time_ms")
-            server = {
-                "received_at_ms": timing.received_at_ms,
-                "event_time_ms": event_time_ms,
-                **request,
-            }
-            if taken := take_receipts(kept):
-                server["receipts"] = stamps(taken, kept, event_time_ms, receipt_keys)
-            lines.append(line(kept, server))
+            taken = take_receipts(kept)
+            receipts = stamps(taken, kept, event_time_ms, receipt_keys) if taken else None
+            lines.append(line(kept, server.of(event_time_ms, receipts)))
         except RequestRefused as refusal:
             event_id = event.get("event_id") if isinstance(event, dict) else None
             shown_id = event_id[:64] if isinstance(event_id, str) else None

@@ -1,6 +1,7 @@
 """One event against the contract: what is refused, and what is kept of what is accepted."""
 
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,6 +41,12 @@ def _kept_fields() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     )
 
 
+def _only(fields: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    if fields.keys() <= known:
+        return fields.copy()
+    return {name: value for name, value in fields.items() if name in known}
+
+
 def accept(event: Any, shops: frozenset[str], timing: Timing) -> dict[str, Any]:
     """The event as it is stored: fields of the contract only, addresses without query, times on the server's clock.
 
@@ -72,20 +79,19 @@ def accept(event: Any, shops: frozenset[str], timing: Timing) -> dict[str, Any]:
             Reason.CLIENT_TIME_IN_FUTURE,
             "client_time_ms lies in the future: send sent_at_ms with the batch, or fix the clock",
         )
-    kept = {name: value for name, value in event.items() if name in event_fields}
+    kept = _only(event, event_fields)
     kept["client_time_ms"] = client_time_ms
     for name in ADDRESS_FIELDS:
         if name in kept:
             kept[name] = kept[name].split("#", 1)[0].split("?", 1)[0]
     if "items" in kept:
-        kept["items"] = [
-            {name: value for name, value in item.items() if name in item_fields} for item in kept["items"]
-        ]
+        kept["items"] = [_only(item, item_fields) for item in kept["items"]]
     kept["event_time_ms"] = event_time_ms
     return kept
 
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+# What json.loads made holds no circles.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False)
 
 
 def _without_nul(value: Any) -> Any:
@@ -99,22 +105,40 @@ def _without_nul(value: Any) -> Any:
     return value
 
 
-def line(event: dict[str, Any], server: dict[str, Any]) -> bytes:
-    """The event as one line of JSON in UTF-8, with what the server knows of it as its last field `server`.
+class Server:
+    """The field `server` of a request's events. What is the same for all of them is encoded once."""
+
+    def __init__(self, received_at_ms: int, request: Mapping[str, Any]) -> None:
+        self._before = encoded({"received_at_ms": received_at_ms})[:-1] + b',"event_time_ms":'
+        self._after = b"," + encoded(request)[1:-1]
+
+    def of(self, event_time_ms: int, receipts: list[dict[str, Any]] | None = None) -> bytes:
+        """The field of one event, in JSON."""
+        end = b"," + encoded({"receipts": receipts})[1:] if receipts else b"}"
+        return b"%b%d%b%b" % (self._before, event_time_ms, self._after, end)
+
+
+def line(event: dict[str, Any], server: bytes) -> bytes:
+    """The event as one line of JSON in UTF-8, with what the server knows of it, in JSON, as its last field `server`.
 
     Raises:
         RequestRefused: the event is larger than `EVENT_MAX_BYTES`, or its text is no valid Unicode, or a number is none.
     """
-    encoded = _encode(event)
-    if len(encoded) > EVENT_MAX_BYTES:
+    text = encoded(event)
+    if len(text) > EVENT_MAX_BYTES:
         raise RequestRefused(
-            Reason.EVENT_TOO_LARGE, f"{len(encoded)} bytes, at most {EVENT_MAX_BYTES} are taken"
+            Reason.EVENT_TOO_LARGE, f"{len(text)} bytes, at most {EVENT_MAX_BYTES} are taken"
         )
     # The stamps of the server are no fault of the sender's, however many.
-    return encoded[:-1] + b',"server":' + _encode(server) + b"}\n"
+    return b'%b,"server":%b}\n' % (text[:-1], server)
 
 
-def _encode(value: dict[str, Any]) -> bytes:
+def encoded(value: Mapping[str, Any]) -> bytes:
+    """JSON in UTF-8, without the character NUL.
+
+    Raises:
+        RequestRefused: the text is no valid Unicode, or a number is none.
+    """
     try:
         text = _ENCODER.encode(value)
         if "\\u0000" in text:  # NUL, or a backslash followed by u0000

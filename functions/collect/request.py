@@ -11,7 +11,8 @@ BODY_MAX_BYTES = 1_048_576
 EVENTS_MAX = 500
 # A batch of the contract has four levels; a definite limit, where the parser's own depends on who calls it.
 DEPTH_MAX = 32
-CONTAINERS = (dict, list)
+# json.loads makes these and nothing derived from them.
+CONTAINERS = frozenset((dict, list))
 PIXEL_NUMBERS: dict[str, type] = {"client_time_ms": int, "schema_version": int, "value": float}
 PIXEL_ITEM_NUMBERS: dict[str, type] = {"price": float, "quantity": int}
 PIXEL_ITEM_FIELDS = ("item_id", "item_name", "item_category", "item_brand", "price", "quantity")
@@ -72,13 +73,13 @@ def parse_batch(body: bytes) -> Batch:
 
 def _is_deeper_than(levels: int, value: Any) -> bool:
     """Whether objects and arrays lie in each other more than `levels` deep."""
-    containers = [value] if isinstance(value, CONTAINERS) else []
+    containers = [value] if type(value) in CONTAINERS else []
     for _ in range(levels):
         containers = [
             inner
             for container in containers
-            for inner in (container.values() if isinstance(container, dict) else container)
-            if isinstance(inner, CONTAINERS)
+            for inner in (container.values() if type(container) is dict else container)
+            if type(inner) in CONTAINERS
         ]
         if not containers:
             return False

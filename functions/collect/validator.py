@@ -3,182 +3,172 @@
 # ruff: noqa
 # mypy: ignore-errors
 import re
+
 from functions.collect.violation import SchemaViolation
 
+_matches_1 = re.compile('^[^\\x00-\\x1f\\x7f]{1,64}\\Z').search
+_matches_2 = re.compile('^[A-Z]{3}\\Z').search
 
-REGEX_PATTERNS = {
-    '^[A-Z]{3}$': re.compile('^[A-Z]{3}\\Z'),
-    '^[^\\x00-\\x1f\\x7f]{1,64}$': re.compile('^[^\\x00-\\x1f\\x7f]{1,64}\\Z')
-}
 
-NoneType = type(None)
-
-def validate_https___tugboat_example_schemas_event_1(data, custom_formats={}, name_prefix=None):
-    if not isinstance(data, (dict)):
-        raise SchemaViolation("" + (name_prefix or "data") + " must be object")
-    data_is_dict = isinstance(data, dict)
-    if data_is_dict:
-        data__missing_keys = set(['schema_version', 'event_id', 'event_name', 'shop_id', 'client_id', 'session_id', 'client_time_ms']) - data.keys()
-        if data__missing_keys:
-            raise SchemaViolation("" + (name_prefix or "data") + " must contain ")
-        data_keys = data.keys()
-        if "schema_version" in data_keys:
-            data__schemaversion = data["schema_version"]
-            if not isinstance(data__schemaversion, (int)) and not (isinstance(data__schemaversion, float) and data__schemaversion.is_integer()) or isinstance(data__schemaversion, bool):
-                raise SchemaViolation("" + "data.schema_version must be integer")
-            if not (isinstance(data__schemaversion, (int, float)) and not isinstance(data__schemaversion, bool) and data__schemaversion == 1):
-                raise SchemaViolation("" + "data.schema_version must be one of [1]")
-        if "event_id" in data_keys:
-            data__eventid = data["event_id"]
-            validate_https___tugboat_example_schemas_event_1__definitions_id(data__eventid, custom_formats, "data.event_id")
-        if "event_name" in data_keys:
-            data__eventname = data["event_name"]
-            if not isinstance(data__eventname, (str)):
-                raise SchemaViolation("" + "data.event_name must be string")
-            if not (isinstance(data__eventname, str) and data__eventname == 'page_view' or isinstance(data__eventname, str) and data__eventname == 'view_item' or isinstance(data__eventname, str) and data__eventname == 'view_item_list' or isinstance(data__eventname, str) and data__eventname == 'select_item' or isinstance(data__eventname, str) and data__eventname == 'search' or isinstance(data__eventname, str) and data__eventname == 'add_to_cart' or isinstance(data__eventname, str) and data__eventname == 'remove_from_cart' or isinstance(data__eventname, str) and data__eventname == 'begin_checkout' or isinstance(data__eventname, str) and data__eventname == 'purchase' or isinstance(data__eventname, str) and data__eventname == 'refund' or isinstance(data__eventname, str) and data__eventname == 'recommendation_impression' or isinstance(data__eventname, str) and data__eventname == 'recommendation_click'):
-                raise SchemaViolation("" + "data.event_name must be one of ['page_view', 'view_item', 'view_item_list', 'select_item', 'search', 'add_to_cart', 'remove_from_cart', 'begin_checkout', 'purchase', 'refund', 'recommendation_impression', 'recommendation_click']")
-        if "shop_id" in data_keys:
-            data__shopid = data["shop_id"]
-            validate_https___tugboat_example_schemas_event_1__definitions_id(data__shopid, custom_formats, "data.shop_id")
-        if "client_id" in data_keys:
-            data__clientid = data["client_id"]
-            validate_https___tugboat_example_schemas_event_1__definitions_id(data__clientid, custom_formats, "data.client_id")
-        if "session_id" in data_keys:
-            data__sessionid = data["session_id"]
-            validate_https___tugboat_example_schemas_event_1__definitions_id(data__sessionid, custom_formats, "data.session_id")
-        if "client_time_ms" in data_keys:
-            data__clienttimems = data["client_time_ms"]
-            if not isinstance(data__clienttimems, (int)) and not (isinstance(data__clienttimems, float) and data__clienttimems.is_integer()) or isinstance(data__clienttimems, bool):
-                raise SchemaViolation("" + "data.client_time_ms must be integer")
-            if isinstance(data__clienttimems, (int, float)) and not isinstance(data__clienttimems, bool):
-                if data__clienttimems < 946684800000:
-                    raise SchemaViolation("" + "data.client_time_ms must be bigger than or equal to 946684800000")
-                if data__clienttimems > 4102444800000:
-                    raise SchemaViolation("" + "data.client_time_ms must be smaller than or equal to 4102444800000")
-        if "items" in data_keys:
-            data__items = data["items"]
-            if not isinstance(data__items, (list, tuple)):
-                raise SchemaViolation("" + "data.items must be array")
-            data__items_is_list = isinstance(data__items, (list, tuple))
-            if data__items_is_list:
-                data__items_len = len(data__items)
-                if data__items_len > 200:
-                    raise SchemaViolation("" + "data.items must contain less than or equal to 200 items")
-                for data__items_x, data__items_item in enumerate(data__items):
-                    if not isinstance(data__items_item, (dict)):
-                        raise SchemaViolation("" + f"data.items[{data__items_x}]" + " must be object")
-                    data__items_item_is_dict = isinstance(data__items_item, dict)
-                    if data__items_item_is_dict:
-                        data__items_item__missing_keys = set(['item_id']) - data__items_item.keys()
-                        if data__items_item__missing_keys:
-                            raise SchemaViolation("" + f"data.items[{data__items_x}]" + " must contain ")
-                        data__items_item_keys = data__items_item.keys()
-                        if "item_id" in data__items_item_keys:
-                            data__items_item__itemid = data__items_item["item_id"]
-                            validate_https___tugboat_example_schemas_event_1__definitions_id(data__items_item__itemid, custom_formats, f"data.items[{data__items_x}].item_id")
-                        if "item_name" in data__items_item_keys:
-                            data__items_item__itemname = data__items_item["item_name"]
-                            validate_https___tugboat_example_schemas_event_1__definitions_text(data__items_item__itemname, custom_formats, f"data.items[{data__items_x}].item_name")
-                        if "item_category" in data__items_item_keys:
-                            data__items_item__itemcategory = data__items_item["item_category"]
-                            validate_https___tugboat_example_schemas_event_1__definitions_text(data__items_item__itemcategory, custom_formats, f"data.items[{data__items_x}].item_category")
-                        if "item_brand" in data__items_item_keys:
-                            data__items_item__itembrand = data__items_item["item_brand"]
-                            validate_https___tugboat_example_schemas_event_1__definitions_text(data__items_item__itembrand, custom_formats, f"data.items[{data__items_x}].item_brand")
-                        if "price" in data__items_item_keys:
-                            data__items_item__price = data__items_item["price"]
-                            validate_https___tugboat_example_schemas_event_1__definitions_amount(data__items_item__price, custom_formats, f"data.items[{data__items_x}].price")
-                        if "quantity" in data__items_item_keys:
-                            data__items_item__quantity = data__items_item["quantity"]
-                            if not isinstance(data__items_item__quantity, (int)) and not (isinstance(data__items_item__quantity, float) and data__items_item__quantity.is_integer()) or isinstance(data__items_item__quantity, bool):
-                                raise SchemaViolation("" + f"data.items[{data__items_x}].quantity" + " must be integer")
-                            if isinstance(data__items_item__quantity, (int, float)) and not isinstance(data__items_item__quantity, bool):
-                                if data__items_item__quantity < 0:
-                                    raise SchemaViolation("" + f"data.items[{data__items_x}].quantity" + " must be bigger than or equal to 0")
-                                if data__items_item__quantity > 1000000:
-                                    raise SchemaViolation("" + f"data.items[{data__items_x}].quantity" + " must be smaller than or equal to 1000000")
-                        if "receipt" in data__items_item_keys:
-                            data__items_item__receipt = data__items_item["receipt"]
-                            validate_https___tugboat_example_schemas_event_1__definitions_receipt(data__items_item__receipt, custom_formats, f"data.items[{data__items_x}].receipt")
-        if "page_location" in data_keys:
-            data__pagelocation = data["page_location"]
-            validate_https___tugboat_example_schemas_event_1__definitions_address(data__pagelocation, custom_formats, "data.page_location")
-        if "page_referrer" in data_keys:
-            data__pagereferrer = data["page_referrer"]
-            validate_https___tugboat_example_schemas_event_1__definitions_address(data__pagereferrer, custom_formats, "data.page_referrer")
-        if "search_term" in data_keys:
-            data__searchterm = data["search_term"]
-            validate_https___tugboat_example_schemas_event_1__definitions_text(data__searchterm, custom_formats, "data.search_term")
-        if "item_list_id" in data_keys:
-            data__itemlistid = data["item_list_id"]
-            validate_https___tugboat_example_schemas_event_1__definitions_id(data__itemlistid, custom_formats, "data.item_list_id")
-        if "transaction_id" in data_keys:
-            data__transactionid = data["transaction_id"]
-            validate_https___tugboat_example_schemas_event_1__definitions_id(data__transactionid, custom_formats, "data.transaction_id")
-        if "value" in data_keys:
-            data__value = data["value"]
-            validate_https___tugboat_example_schemas_event_1__definitions_amount(data__value, custom_formats, "data.value")
-        if "currency" in data_keys:
-            data__currency = data["currency"]
-            if not isinstance(data__currency, (str)):
-                raise SchemaViolation("" + "data.currency must be string")
-            if isinstance(data__currency, str):
-                if not REGEX_PATTERNS['^[A-Z]{3}$'].search(data__currency):
-                    raise SchemaViolation("" + "data.currency must match pattern ^[A-Z]{3}$")
-        if "user_id" in data_keys:
-            data__userid = data["user_id"]
-            validate_https___tugboat_example_schemas_event_1__definitions_id(data__userid, custom_formats, "data.user_id")
-        if "recommendation_id" in data_keys:
-            data__recommendationid = data["recommendation_id"]
-            validate_https___tugboat_example_schemas_event_1__definitions_id(data__recommendationid, custom_formats, "data.recommendation_id")
-        if "receipt" in data_keys:
-            data__receipt = data["receipt"]
-            validate_https___tugboat_example_schemas_event_1__definitions_receipt(data__receipt, custom_formats, "data.receipt")
-    return data
-
-def validate_https___tugboat_example_schemas_event_1__definitions_address(data, custom_formats={}, name_prefix=None):
-    if not isinstance(data, (str)):
-        raise SchemaViolation("" + (name_prefix or "data") + " must be string")
-    if isinstance(data, str):
-        data_len = len(data)
-        if data_len > 2000:
-            raise SchemaViolation("" + (name_prefix or "data") + " must be shorter than or equal to 2000 characters")
-    return data
-
-def validate_https___tugboat_example_schemas_event_1__definitions_receipt(data, custom_formats={}, name_prefix=None):
-    if not isinstance(data, (str)):
-        raise SchemaViolation("" + (name_prefix or "data") + " must be string")
-    if isinstance(data, str):
-        data_len = len(data)
-        if data_len > 2000:
-            raise SchemaViolation("" + (name_prefix or "data") + " must be shorter than or equal to 2000 characters")
-    return data
-
-def validate_https___tugboat_example_schemas_event_1__definitions_amount(data, custom_formats={}, name_prefix=None):
-    if not isinstance(data, (int, float)) or isinstance(data, bool):
-        raise SchemaViolation("" + (name_prefix or "data") + " must be number")
-    if isinstance(data, (int, float)) and not isinstance(data, bool):
-        if data < -1000000000:
-            raise SchemaViolation("" + (name_prefix or "data") + " must be bigger than or equal to -1000000000")
-        if data > 1000000000:
-            raise SchemaViolation("" + (name_prefix or "data") + " must be smaller than or equal to 1000000000")
-    return data
-
-def validate_https___tugboat_example_schemas_event_1__definitions_text(data, custom_formats={}, name_prefix=None):
-    if not isinstance(data, (str)):
-        raise SchemaViolation("" + (name_prefix or "data") + " must be string")
-    if isinstance(data, str):
-        data_len = len(data)
-        if data_len > 500:
-            raise SchemaViolation("" + (name_prefix or "data") + " must be shorter than or equal to 500 characters")
-    return data
-
-def validate_https___tugboat_example_schemas_event_1__definitions_id(data, custom_formats={}, name_prefix=None):
-    if not isinstance(data, (str)):
-        raise SchemaViolation("" + (name_prefix or "data") + " must be string")
-    if isinstance(data, str):
-        if not REGEX_PATTERNS['^[^\\x00-\\x1f\\x7f]{1,64}$'].search(data):
-            raise SchemaViolation("" + (name_prefix or "data") + " must match pattern ^[^\\x00-\\x1f\\x7f]{1,64}$")
-    return data
-
-validate = validate_https___tugboat_example_schemas_event_1
+def validate(data):
+    if type(data) is not dict:
+        raise SchemaViolation('data must be object')
+    try:
+        data_schema_version = data["schema_version"]
+        data_event_id = data["event_id"]
+        data_event_name = data["event_name"]
+        data_shop_id = data["shop_id"]
+        data_client_id = data["client_id"]
+        data_session_id = data["session_id"]
+        data_client_time_ms = data["client_time_ms"]
+    except KeyError:
+        raise SchemaViolation('data must contain ') from None
+    if type(data_schema_version) is not int and not (type(data_schema_version) is float and data_schema_version.is_integer()):
+        raise SchemaViolation('data.schema_version must be integer')
+    if data_schema_version not in {1}:
+        raise SchemaViolation('data.schema_version must be one of [1]')
+    if type(data_event_id) is not str:
+        raise SchemaViolation('data.event_id must be string')
+    if not _matches_1(data_event_id):
+        raise SchemaViolation('data.event_id must match pattern ^[^\\x00-\\x1f\\x7f]{1,64}$')
+    if type(data_event_name) is not str:
+        raise SchemaViolation('data.event_name must be string')
+    if data_event_name not in {'page_view', 'view_item', 'view_item_list', 'select_item', 'search', 'add_to_cart', 'remove_from_cart', 'begin_checkout', 'purchase', 'refund', 'recommendation_impression', 'recommendation_click'}:
+        raise SchemaViolation("data.event_name must be one of ['page_view', 'view_item', 'view_item_list', 'select_item', 'search', 'add_to_cart', 'remove_from_cart', 'begin_checkout', 'purchase', 'refund', 'recommendation_impression', 'recommendation_click']")
+    if type(data_shop_id) is not str:
+        raise SchemaViolation('data.shop_id must be string')
+    if not _matches_1(data_shop_id):
+        raise SchemaViolation('data.shop_id must match pattern ^[^\\x00-\\x1f\\x7f]{1,64}$')
+    if type(data_client_id) is not str:
+        raise SchemaViolation('data.client_id must be string')
+    if not _matches_1(data_client_id):
+        raise SchemaViolation('data.client_id must match pattern ^[^\\x00-\\x1f\\x7f]{1,64}$')
+    if type(data_session_id) is not str:
+        raise SchemaViolation('data.session_id must be string')
+    if not _matches_1(data_session_id):
+        raise SchemaViolation('data.session_id must match pattern ^[^\\x00-\\x1f\\x7f]{1,64}$')
+    if type(data_client_time_ms) is not int and not (type(data_client_time_ms) is float and data_client_time_ms.is_integer()):
+        raise SchemaViolation('data.client_time_ms must be integer')
+    if data_client_time_ms < 946684800000:
+        raise SchemaViolation('data.client_time_ms must be bigger than or equal to 946684800000')
+    if data_client_time_ms > 4102444800000:
+        raise SchemaViolation('data.client_time_ms must be smaller than or equal to 4102444800000')
+    if "items" in data:
+        data_items = data["items"]
+        if type(data_items) is not list:
+            raise SchemaViolation('data.items must be array')
+        if len(data_items) > 200:
+            raise SchemaViolation('data.items must contain less than or equal to 200 items')
+        for at, item in enumerate(data_items):
+            if type(item) is not dict:
+                raise SchemaViolation(f"data.items[{at}] " 'must be object')
+            try:
+                item_item_id = item["item_id"]
+            except KeyError:
+                raise SchemaViolation(f"data.items[{at}] " 'must contain ') from None
+            if type(item_item_id) is not str:
+                raise SchemaViolation(f"data.items[{at}].item_id " 'must be string')
+            if not _matches_1(item_item_id):
+                raise SchemaViolation(f"data.items[{at}].item_id " 'must match pattern ^[^\\x00-\\x1f\\x7f]{1,64}$')
+            if "item_name" in item:
+                item_item_name = item["item_name"]
+                if type(item_item_name) is not str:
+                    raise SchemaViolation(f"data.items[{at}].item_name " 'must be string')
+                if len(item_item_name) > 500:
+                    raise SchemaViolation(f"data.items[{at}].item_name " 'must be shorter than or equal to 500 characters')
+            if "item_category" in item:
+                item_item_category = item["item_category"]
+                if type(item_item_category) is not str:
+                    raise SchemaViolation(f"data.items[{at}].item_category " 'must be string')
+                if len(item_item_category) > 500:
+                    raise SchemaViolation(f"data.items[{at}].item_category " 'must be shorter than or equal to 500 characters')
+            if "item_brand" in item:
+                item_item_brand = item["item_brand"]
+                if type(item_item_brand) is not str:
+                    raise SchemaViolation(f"data.items[{at}].item_brand " 'must be string')
+                if len(item_item_brand) > 500:
+                    raise SchemaViolation(f"data.items[{at}].item_brand " 'must be shorter than or equal to 500 characters')
+            if "price" in item:
+                item_price = item["price"]
+                if type(item_price) is not int and type(item_price) is not float:
+                    raise SchemaViolation(f"data.items[{at}].price " 'must be number')
+                if item_price < -1000000000:
+                    raise SchemaViolation(f"data.items[{at}].price " 'must be bigger than or equal to -1000000000')
+                if item_price > 1000000000:
+                    raise SchemaViolation(f"data.items[{at}].price " 'must be smaller than or equal to 1000000000')
+            if "quantity" in item:
+                item_quantity = item["quantity"]
+                if type(item_quantity) is not int and not (type(item_quantity) is float and item_quantity.is_integer()):
+                    raise SchemaViolation(f"data.items[{at}].quantity " 'must be integer')
+                if item_quantity < 0:
+                    raise SchemaViolation(f"data.items[{at}].quantity " 'must be bigger than or equal to 0')
+                if item_quantity > 1000000:
+                    raise SchemaViolation(f"data.items[{at}].quantity " 'must be smaller than or equal to 1000000')
+            if "receipt" in item:
+                item_receipt = item["receipt"]
+                if type(item_receipt) is not str:
+                    raise SchemaViolation(f"data.items[{at}].receipt " 'must be string')
+                if len(item_receipt) > 2000:
+                    raise SchemaViolation(f"data.items[{at}].receipt " 'must be shorter than or equal to 2000 characters')
+    if "page_location" in data:
+        data_page_location = data["page_location"]
+        if type(data_page_location) is not str:
+            raise SchemaViolation('data.page_location must be string')
+        if len(data_page_location) > 2000:
+            raise SchemaViolation('data.page_location must be shorter than or equal to 2000 characters')
+    if "page_referrer" in data:
+        data_page_referrer = data["page_referrer"]
+        if type(data_page_referrer) is not str:
+            raise SchemaViolation('data.page_referrer must be string')
+        if len(data_page_referrer) > 2000:
+            raise SchemaViolation('data.page_referrer must be shorter than or equal to 2000 characters')
+    if "search_term" in data:
+        data_search_term = data["search_term"]
+        if type(data_search_term) is not str:
+            raise SchemaViolation('data.search_term must be string')
+        if len(data_search_term) > 500:
+            raise SchemaViolation('data.search_term must be shorter than or equal to 500 characters')
+    if "item_list_id" in data:
+        data_item_list_id = data["item_list_id"]
+        if type(data_item_list_id) is not str:
+            raise SchemaViolation('data.item_list_id must be string')
+        if not _matches_1(data_item_list_id):
+            raise SchemaViolation('data.item_list_id must match pattern ^[^\\x00-\\x1f\\x7f]{1,64}$')
+    if "transaction_id" in data:
+        data_transaction_id = data["transaction_id"]
+        if type(data_transaction_id) is not str:
+            raise SchemaViolation('data.transaction_id must be string')
+        if not _matches_1(data_transaction_id):
+            raise SchemaViolation('data.transaction_id must match pattern ^[^\\x00-\\x1f\\x7f]{1,64}$')
+    if "value" in data:
+        data_value = data["value"]
+        if type(data_value) is not int and type(data_value) is not float:
+            raise SchemaViolation('data.value must be number')
+        if data_value < -1000000000:
+            raise SchemaViolation('data.value must be bigger than or equal to -1000000000')
+        if data_value > 1000000000:
+            raise SchemaViolation('data.value must be smaller than or equal to 1000000000')
+    if "currency" in data:
+        data_currency = data["currency"]
+        if type(data_currency) is not str:
+            raise SchemaViolation('data.currency must be string')
+        if not _matches_2(data_currency):
+            raise SchemaViolation('data.currency must match pattern ^[A-Z]{3}$')
+    if "user_id" in data:
+        data_user_id = data["user_id"]
+        if type(data_user_id) is not str:
+            raise SchemaViolation('data.user_id must be string')
+        if not _matches_1(data_user_id):
+            raise SchemaViolation('data.user_id must match pattern ^[^\\x00-\\x1f\\x7f]{1,64}$')
+    if "recommendation_id" in data:
+        data_recommendation_id = data["recommendation_id"]
+        if type(data_recommendation_id) is not str:
+            raise SchemaViolation('data.recommendation_id must be string')
+        if not _matches_1(data_recommendation_id):
+            raise SchemaViolation('data.recommendation_id must match pattern ^[^\\x00-\\x1f\\x7f]{1,64}$')
+    if "receipt" in data:
+        data_receipt = data["receipt"]
+        if type(data_receipt) is not str:
+            raise SchemaViolation('data.receipt must be string')
+        if len(data_receipt) > 2000:
+            raise SchemaViolation('data.receipt must be shorter than or equal to 2000 characters')

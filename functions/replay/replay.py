@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from functions.collect.collector import RAW_PREFIX
-from functions.collect.contract import accept, line
+from functions.collect.contract import accept, encoded, line
 from functions.collect.delivery import deliver
 from functions.collect.receipts import stamps, stamps_again, take_receipts
 from functions.errors import RequestRefused
@@ -148,4 +148,4 @@ def _again(archived: Archived, shops: frozenset[str], keys: ReceiptKeys) -> byte
         *stamps_again(server.pop("receipts", []), kept, event_time_ms, keys),
         *stamps(take_receipts(kept), kept, event_time_ms, keys),
     ]
-    return line(kept, {**server, "receipts": receipts} if receipts else server)
+    return line(kept, encoded({**server, "receipts": receipts} if receipts else server))

@@ -31,7 +31,6 @@ NEVER = {
     "agate",
     "awswrangler",
     "dbt",
-    "fastjsonschema",
     "jsonschema",
     "numpy",
     "pandas",

@@ -69,6 +69,14 @@ def test_an_accepted_event_is_stored_with_what_the_server_knows() -> None:
     }
 
 
+def test_the_events_of_a_request_differ_in_what_the_server_says_only_by_their_time() -> None:
+    firehose = FakeFirehose()
+    send([event(), event(event_id="e2", client_time_ms=NOW_MS - 5)], firehose, sent_at_ms=NOW_MS + 7)
+    servers = [stored["server"] for stored in firehose.lines("events")]
+    assert [server.pop("event_time_ms") for server in servers] == [NOW_MS - 1007, NOW_MS - 12]
+    assert servers[0] == servers[1]
+
+
 def test_a_partly_bad_batch_keeps_its_good_events_and_stores_the_bad_ones_with_the_reason() -> None:
     firehose = FakeFirehose()
     collected = send([event(), event(event_id="e2", event_name="dance"), "text"], firehose)

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import functions.collect
+from functions.collect import generate_validator
 from functions.collect.generate_validator import VALIDATOR, validator_source
 from functions.collect.validator import validate
 from functions.collect.violation import SchemaViolation
@@ -49,6 +51,34 @@ def test_the_generated_validator_decides_as_the_reference_does(
     except SchemaViolation:
         accepted = False
     assert accepted == REFERENCE.is_valid(event)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"schema_version": 1.5}, "data.schema_version must be integer"),
+        ({"event_name": "dance"}, "data.event_name must be one of ['page_view', "),
+        ({"currency": "USD\n"}, "data.currency must match pattern ^[A-Z]{3}$"),
+        ({"value": 1e300}, "data.value must be smaller than or equal to 1000000000"),
+        ({"items": [{"item_id": "a"}, {}]}, "data.items[1] must contain "),
+        ({"items": [{"item_id": "a", "price": True}]}, "data.items[0].price must be number"),
+        ({"items": [{"item_id": "a"}] * 201}, "data.items must contain less than or equal to 200 items"),
+    ],
+)
+def test_a_violation_names_the_field_and_what_it_must_be(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(SchemaViolation) as violation:
+        validate(good | changes)
+    assert str(violation.value).startswith(told)
+
+
+def test_a_schema_that_uses_what_no_code_is_made_for_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grown = {**SCHEMA, "properties": {**SCHEMA["properties"], "coupon": {"type": "string", "minLength": 2}}}
+    (tmp_path / "event.schema.json").write_text(json.dumps(grown))
+    monkeypatch.setattr(generate_validator, "SCHEMA", tmp_path / "event.schema.json")
+    with pytest.raises(SystemExit, match=r"data\.coupon uses minLength"):
+        validator_source()
 
 
 def test_every_field_of_the_contract_is_described() -> None:

@@ -64,7 +64,7 @@ def test_what_is_accepted_is_one_line_of_json_within_the_limit_that_would_be_acc
     changes: dict[str, Any], sent_at_ms: int | None
 ) -> None:
     shops = frozenset({"x"})
-    stored = taken(lambda: line(accept({**GOOD, **changes}, shops, Timing(NOW_MS, sent_at_ms)), {}))
+    stored = taken(lambda: line(accept({**GOOD, **changes}, shops, Timing(NOW_MS, sent_at_ms)), b"{}"))
     if stored is None:
         return
     assert len(stored) <= EVENT_MAX_BYTES + len(b',"server":{}\n')
