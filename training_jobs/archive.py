@@ -6,7 +6,7 @@ vectors.npy     item vectors, float32: mapped into memory, only the rows that ar
 codes.npy       the same in int8 (scales.npy: one scale an item): what each request scans
 encoder.npz     the encoder's weights
 knn/            the session-kNN index, an array a file
-out_of_stock.json  where there is one: ids that are never shown
+out_of_stock.json  where the shop gives one: ids that are never shown
 popularity.npy  how often each item is looked at
 ranker.npz      the ranker's network, where there is one, and facts.npy: what it knows of each item
 holdout/        the same, learnt only from before the holdout: what the gate measures
@@ -36,6 +36,7 @@ from training_jobs.recommend import BlendSettings, Recommender
 from training_jobs.scan import quantise
 
 FORMAT = 3
+OUT_OF_STOCK = "out_of_stock.json"
 GOLDEN_K = 20
 
 
@@ -79,8 +80,8 @@ def save_recommender(directory: Path, recommender: Recommender, card: ModelCard)
         _save_array(directory / "facts.npy", recommender.ranker.facts)
 
 
-def load_recommender(directory: Path) -> tuple[Recommender, ModelCard]:
-    """Read what `save_recommender` wrote."""
+def load_recommender(directory: Path, *, stock: bool = True) -> tuple[Recommender, ModelCard]:
+    """Read what `save_recommender` wrote. Without `stock` what is out of stock is shown too."""
     card = load_card(directory)
     try:
         vocabulary = json.loads((directory / "vocabulary.json").read_text("utf-8"))
@@ -89,8 +90,7 @@ def load_recommender(directory: Path) -> tuple[Recommender, ModelCard]:
         arrays = {
             field.name: _load_array(directory / "knn" / f"{field.name}.npy") for field in fields(KnnIndex)
         }
-        stock = directory / "out_of_stock.json"
-        out_of_stock: list[str] = json.loads(stock.read_text("utf-8")) if stock.exists() else []
+        out_of_stock = read_out_of_stock(directory) if stock else []
         index, popularity = KnnIndex(**arrays), _load_array(directory / "popularity.npy")
         settings = BlendSettings.from_json(card.settings["blend"])
         ranker = None
@@ -114,6 +114,13 @@ def load_recommender(directory: Path) -> tuple[Recommender, ModelCard]:
         vocabulary, weights, index, popularity, settings, (codes, scales), out_of_stock, ranker
     )
     return found, card
+
+
+def read_out_of_stock(directory: Path) -> list[str]:
+    """The ids in a directory's out_of_stock.json; none where there is no such file."""
+    listed = directory / OUT_OF_STOCK
+    ids: list[str] = json.loads(listed.read_text("utf-8")) if listed.exists() else []
+    return ids
 
 
 def load_card(directory: Path) -> ModelCard:
@@ -174,8 +181,10 @@ def fallback_answers(recommender: Recommender, rows: Sequence[int], popular: int
         width = min(20, scores.shape[1] - 1)
         found = np.argpartition(-scores, width - 1, axis=1)[:, :width]
         order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")
-        for row, items in zip(part, np.take_along_axis(found, order, axis=1), strict=True):
-            related[vocabulary[row]] = [vocabulary[item] for item in items]
+        for at, (row, items) in enumerate(zip(part, np.take_along_axis(found, order, axis=1), strict=True)):
+            # A shop that has little left has fewer than 20.
+            in_stock = items[np.isfinite(scores[at, items])]
+            related[vocabulary[row]] = [vocabulary[item] for item in in_stock]
     return {"popular": recommender.recommend([], popular).items, "related": related}
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -164,20 +164,44 @@ def perturbation_checks(served: Recommender, sessions: Sessions, limits: Thresho
     ]
 
 
-def parity_checks(
-    directory: Path,
-    served: Recommender,
-    variant: Recommender,
-    golden: Sequence[Mapping[str, Any]],
-    sessions: Sessions,
-    limits: Thresholds,
+def stock_checks(served: Recommender, out_of_stock: Collection[str], sessions: Sessions) -> list[Check]:
+    """A shop's list of what is out of stock may be wrong, and empty its carousels."""
+    k = _width(served)
+    answers = [{*served.recommend(items, k).items} for items in sessions]
+    gone = set(out_of_stock)
+    return [
+        check(
+            "answers with five items or more, all in stock",
+            share([len(answer) >= min(5, k) and not answer & gone for answer in answers]),
+            "==",
+            1.0,
+            n=len(answers),
+        )
+    ]
+
+
+def golden_checks(
+    served: Recommender, golden: Sequence[Mapping[str, Any]], limits: Thresholds
 ) -> list[Check]:
-    """The files answer as training did, through the endpoint's handlers too, and all that serving needs is there."""
+    """The files answer as training did, through the endpoint's handlers too."""
     direct = [
         _overlap(served.recommend(row["items"], int(row["k"])).items, row["expected"]) for row in golden
     ]
     model = inference.Model(served, "", threading.Lock())
     handled = [_overlap(_through_handlers(model, row), row["expected"]) for row in golden]
+    least = float(limits["minimum_golden_overlap"])
+    return [
+        check("golden sessions answered alike", share(direct), ">=", least, n=len(golden), minimum_n=20),
+        check(
+            "golden sessions through the handlers", share(handled), ">=", least, n=len(golden), minimum_n=20
+        ),
+    ]
+
+
+def parity_checks(
+    directory: Path, served: Recommender, variant: Recommender, sessions: Sessions, limits: Thresholds
+) -> list[Check]:
+    """What is served answers as what was measured, the quick way as the long one, and all that serving needs is there."""
     k = min(20, _width(served))
     short = [served.recommend(items, k).items for items in sessions]
     variants = [
@@ -192,10 +216,6 @@ def parity_checks(
     fallback = _fallback_items(directory)
     least = float(limits["minimum_golden_overlap"])
     return [
-        check("golden sessions answered alike", share(direct), ">=", least, n=len(golden), minimum_n=20),
-        check(
-            "golden sessions through the handlers", share(handled), ">=", least, n=len(golden), minimum_n=20
-        ),
         check(
             "overlap of the int8 scan with the whole float32 ranking",
             share(scanned),

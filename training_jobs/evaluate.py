@@ -16,15 +16,25 @@ from pathlib import Path
 from typing import Any
 
 from training_jobs import metrics
-from training_jobs.archive import ArchiveError, ModelCard, load_card, load_golden, load_recommender, unpack
+from training_jobs.archive import (
+    ArchiveError,
+    ModelCard,
+    load_card,
+    load_golden,
+    load_recommender,
+    read_out_of_stock,
+    unpack,
+)
 from training_jobs.checks import Check, failures
 from training_jobs.checks_measured import leakage_checks, measured_checks, served_check, slices
 from training_jobs.checks_served import (
     budget_checks,
     constraint_checks,
+    golden_checks,
     parity_checks,
     perturbation_checks,
     probe_sessions,
+    stock_checks,
 )
 from training_jobs.data import DataError, read_dataset
 from training_jobs.measure import HeldOut, held_out, measure_baselines, measure_recommender
@@ -54,6 +64,9 @@ def evaluate(
             "pass the export that it was trained on"
         )
     served, _ = load_recommender(candidate_dir)
+    out_of_stock = read_out_of_stock(candidate_dir)
+    # The held-out day is of before the list, and what was bought then may be gone: judged is the model, not the stock.
+    whole = load_recommender(candidate_dir, stock=False)[0] if out_of_stock else served
     candidate, candidate_card = load_recommender(candidate_dir / "holdout")
     data = read_dataset(interactions, items)
     held = held_out(data, card.holdout_start_ms)
@@ -71,10 +84,12 @@ def evaluate(
     found: list[Check] = [
         *measured_checks(measured, held, resampler, limits, note),
         *leakage_checks(candidate, candidate_card, card, own, held, limits),
-        served_check(measure_recommender("served", served, held), own, held, resampler, limits),
-        *constraint_checks(served, probes, limits),
-        *perturbation_checks(served, probes, limits),
-        *parity_checks(candidate_dir, served, candidate, golden, probes, limits),
+        served_check(measure_recommender("served", whole, held), own, held, resampler, limits),
+        *constraint_checks(whole, probes, limits),
+        *stock_checks(served, out_of_stock, probes),
+        *perturbation_checks(whole, probes, limits),
+        *golden_checks(served, golden, limits),
+        *parity_checks(candidate_dir, whole, candidate, probes, limits),
         *budget_checks(served, probes, _size_bytes(candidate_dir), limits),
     ]
     failed = list(failures(found))
@@ -114,7 +129,7 @@ def comparable_champion(
             return None, "there is no champion yet"
         card = load_card(directory)
         if card.trained_until_ms < holdout_start_ms:
-            return load_recommender(directory)[0], f"champion {card.model_version} as served"
+            return load_recommender(directory, stock=False)[0], f"champion {card.model_version} as served"
         earlier: ModelCard = load_card(directory / "holdout")
         if earlier.trained_until_ms < holdout_start_ms:
             variant = load_recommender(directory / "holdout")[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from typing import NoReturn
 
 import torch
 
+from training_jobs.archive import OUT_OF_STOCK
 from training_jobs.data import DataError, read_dataset
 from training_jobs.fit import FitSettings
 from training_jobs.model import EncoderSettings
@@ -207,6 +209,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         items = options.items if options.items.is_dir() else None
         data = read_dataset(options.interactions, items)
         log_metrics({"stage": "data", "sessions": len(data.sessions), "items": len(data.vocabulary)})
+        if items:
+            take_stock(items, options.model_dir)
         run(
             data,
             settings,
@@ -224,6 +228,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(reason, file=sys.stderr)
         return 1
     return 0
+
+
+def take_stock(items: Path, model_dir: Path) -> None:
+    """Puts the shop's list of what is out of stock where the model will lie: its golden answers and its fallback keep to it."""
+    if (items / OUT_OF_STOCK).exists():
+        model_dir.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(items / OUT_OF_STOCK, model_dir / OUT_OF_STOCK)
 
 
 def _failure_file() -> Path:

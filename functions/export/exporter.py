@@ -35,12 +35,26 @@ ITEM_COLUMNS = {
 }
 
 
+# Events do not say what is in stock, so the shop lays the list of what is not beside them.
+STOCK_KEY = "stock/{}.json"
+OUT_OF_STOCK = "items/out_of_stock.json"
+
+
 class EmptySnapshot(Exception):
     """There is nothing to train on."""
 
 
+class StockUnreadable(Exception):
+    """The shop's list of what is out of stock is none; without it, what cannot be bought would be shown again."""
+
+
 def run(event: dict[str, Any], settings: WarehouseSettings, connection: Any, s3: Any) -> dict[str, Any]:
-    """Write exports/<run_id>/{interactions,items}/ and manifest.json of one shop: a model serves one shop."""
+    """Write exports/<run_id>/{interactions,items}/ and manifest.json of one shop: a model serves one shop.
+
+    Raises:
+        EmptySnapshot: no session of the shop can be learnt from.
+        StockUnreadable: stock/<shop_id>.json is no JSON list of ids.
+    """
     run_id = event["run_id"]
     if not SNAPSHOT_ID.fullmatch(run_id):
         raise ValueError(f"run_id {run_id!r} cannot be part of a path: use letters, digits, - and _")
@@ -51,10 +65,18 @@ def run(event: dict[str, Any], settings: WarehouseSettings, connection: Any, s3:
             f"TRAINING.TRAINING_INTERACTIONS holds no session of shop {shop_id}: send events with two items or more in a "
             "session, then run the pipeline again"
         )
+    out_of_stock = _out_of_stock(s3, settings.models_bucket, shop_id)
     prefix = f"exports/{run_id}/"
     _empty(s3, settings.models_bucket, prefix)
     interactions = _unload(connection, run_id, "interactions", INTERACTION_COLUMNS, shop_id)
     items = _unload(connection, run_id, "items", ITEM_COLUMNS, shop_id)
+    if out_of_stock is not None:
+        s3.put_object(
+            Bucket=settings.models_bucket,
+            Key=prefix + OUT_OF_STOCK,
+            Body=json.dumps(out_of_stock).encode(),
+            ContentType="application/json",
+        )
     base = f"s3://{settings.models_bucket}/{prefix}"
     result = {
         "run_id": run_id,
@@ -70,6 +92,7 @@ def run(event: dict[str, Any], settings: WarehouseSettings, connection: Any, s3:
     manifest = {
         **result,
         "shop_id": shop_id,
+        "out_of_stock": None if out_of_stock is None else len(out_of_stock),
         "interaction_columns": INTERACTION_COLUMNS,
         "item_columns": ITEM_COLUMNS,
     }
@@ -79,7 +102,13 @@ def run(event: dict[str, Any], settings: WarehouseSettings, connection: Any, s3:
         Body=json.dumps(manifest, indent=2).encode(),
         ContentType="application/json",
     )
-    log.info("exported", interactions=interactions, sessions=sessions, items=items)
+    log.info(
+        "exported",
+        interactions=interactions,
+        sessions=sessions,
+        items=items,
+        out_of_stock=manifest["out_of_stock"],
+    )
     return result
 
 
@@ -91,6 +120,22 @@ def _sessions(connection: Any, shop_id: str) -> tuple[int, int | None]:
         (shop_id,),
     )
     return int(sessions), int(last_event_time_ms) if last_event_time_ms is not None else None
+
+
+def _out_of_stock(s3: Any, bucket: str, shop_id: str) -> list[str] | None:
+    """The ids in the shop's list; None where it gives none."""
+    key = STOCK_KEY.format(shop_id)
+    # Listed first: S3 tells who may not list that a missing key is forbidden.
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
+    if not any(found["Key"] == key for page in pages for found in page.get("Contents", [])):
+        return None
+    try:
+        ids = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    except ValueError as error:
+        raise StockUnreadable(f"s3://{bucket}/{key} is no JSON ({error}): put it there again") from error
+    if not isinstance(ids, list) or not all(isinstance(item_id, str) for item_id in ids):
+        raise StockUnreadable(f's3://{bucket}/{key} is no list of ids such as ["boot-7", "boot-9"]')
+    return ids
 
 
 def _unload(connection: Any, snapshot_id: str, table: str, columns: dict[str, str], shop_id: str) -> int:

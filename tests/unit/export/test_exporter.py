@@ -49,6 +49,27 @@ def test_an_empty_snapshot_is_an_error_that_says_what_to_send() -> None:
         export.run({"run_id": "run-1"}, SETTINGS, warehouse(sessions=0), FakeS3())
 
 
+def test_the_shop_s_list_of_what_is_out_of_stock_goes_with_the_snapshot() -> None:
+    s3 = FakeS3(**{"stock/demo.json": b'["boot-7", "boot-9"]', "stock/demo.json.old": b"[]"})
+    export.run({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
+    assert json.loads(s3.objects["exports/run-1/items/out_of_stock.json"]) == ["boot-7", "boot-9"]
+    assert json.loads(s3.objects["exports/run-1/manifest.json"])["out_of_stock"] == 2
+
+
+def test_without_a_list_of_its_own_a_shop_has_everything_in_stock() -> None:
+    s3 = FakeS3(**{"stock/demo.json.old": b"[]", "stock/other.json": b"[]"})
+    export.run({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
+    assert "exports/run-1/items/out_of_stock.json" not in s3.objects
+    assert json.loads(s3.objects["exports/run-1/manifest.json"])["out_of_stock"] is None
+
+
+@pytest.mark.parametrize("text", [b"", b"boot-7", b'{"boot-7": 0}', b"[7]", b"\xff"])
+def test_a_list_that_cannot_be_read_is_an_error_that_says_where_it_lies(text: bytes) -> None:
+    s3 = FakeS3(**{"stock/demo.json": text})
+    with pytest.raises(export.StockUnreadable, match=r"s3://models/stock/demo\.json is no"):
+        export.run({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
+
+
 @pytest.mark.parametrize(("asked", "exported"), [({}, "demo"), ({"shop_id": "o'shop"}, "o'shop")])
 def test_the_stages_shop_or_the_one_asked_for_is_exported(asked: dict[str, str], exported: str) -> None:
     connection = warehouse()

@@ -133,3 +133,13 @@ def test_ids_out_of_stock_beside_a_model_are_never_shown(copy: Path) -> None:
     served, _ = archive.load_recommender(copy)
     assert not set(shown) & set(served.recommend(["sku-020"], 80).items)
     assert not set(shown) & set(archive.fallback_answers(served, [5])["popular"])
+    everything, _ = archive.load_recommender(copy, stock=False)
+    assert everything.recommend(["sku-020"], 3).items == shown
+
+
+def test_a_shop_with_little_in_stock_has_a_short_fallback_and_no_item_that_is_gone(copy: Path) -> None:
+    vocabulary = json.loads((copy / "vocabulary.json").read_text())
+    archive.write_json(copy / "out_of_stock.json", vocabulary[:-4])
+    answers = archive.fallback_answers(archive.load_recommender(copy)[0], [5, len(vocabulary) - 1])
+    assert set(answers["related"][vocabulary[5]]) == set(vocabulary[-4:])
+    assert set(answers["related"][vocabulary[-1]]) == set(vocabulary[-4:-1])

@@ -14,7 +14,7 @@ from training_jobs.scan import quantise
 
 
 def scan_check(served: Recommender, sessions: list[list[str]]) -> Check:
-    found = parity_checks(Path(), served, served, [], sessions, json.loads(THRESHOLDS.read_text()))
+    found = parity_checks(Path(), served, served, sessions, json.loads(THRESHOLDS.read_text()))
     return next(
         check for check in found if check.name == "overlap of the int8 scan with the whole float32 ranking"
     )

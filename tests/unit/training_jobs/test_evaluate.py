@@ -16,6 +16,7 @@ import pytest
 
 from tests.unit.training_jobs import variants
 from tests.unit.training_jobs.conftest import Trained
+from training_jobs import archive
 from training_jobs.archive import load_card
 from training_jobs.data import DAY_MS
 from training_jobs.evaluate import THRESHOLDS, comparable_champion, main
@@ -228,6 +229,33 @@ def test_files_that_answer_otherwise_than_training_did_are_refused(
         "fallback items the model does not know",
         "files of the endpoint's code",
     }
+
+
+def with_stock(trained: Trained, model: Path, out_of_stock: list[str]) -> Path:
+    """The trained model as it is made for a shop of which so much is out of stock."""
+    shutil.copytree(trained.model_dir, model)
+    archive.write_json(model / "out_of_stock.json", out_of_stock)
+    served, _ = archive.load_recommender(model)
+    asked = [one["items"] for one in json.loads((model / "golden.json").read_text())]
+    archive.write_json(model / "golden.json", archive.golden_sessions(served, asked))
+    return model
+
+
+def test_a_model_is_not_refused_because_what_was_bought_yesterday_is_sold_out(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    popular = archive.load_recommender(trained.model_dir)[0].recommend([], 15).items
+    candidate = with_stock(trained, tmp_path / "model", popular)
+    found = here(trained, candidate, tmp_path / "output", capsys)
+    assert found.failed() == set()
+
+
+def test_a_list_that_leaves_nearly_nothing_in_stock_is_refused(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    candidate = with_stock(trained, tmp_path / "model", list(trained.data.vocabulary[3:]))
+    found = here(trained, candidate, tmp_path / "output", capsys)
+    assert found.failed() == {"answers with five items or more, all in stock"}
 
 
 @pytest.mark.parametrize("broken", ["snapshot", "vocabulary", "nothing", "data"])

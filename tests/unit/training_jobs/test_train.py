@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,23 @@ def test_a_job_leaves_its_model_and_prints_every_metric(trained: Trained, tmp_pa
     assert f"valid_mrr_at_20={found['valid_mrr_at_20'][-1]} " in tuned
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
     assert not (tmp_path / "output" / "failure").exists()
+
+
+def test_what_the_export_says_is_out_of_stock_is_in_no_answer_of_the_archive(
+    trained: Trained, tmp_path: Path
+) -> None:
+    few = shop.write(tmp_path / "few", shop.interactions(200))
+    items = shutil.copytree(trained.items, tmp_path / "items")
+    gone = ["sku-020", "sku-021", "sku-022", "never sold"]
+    (items / "out_of_stock.json").write_text(json.dumps(gone))
+    ran = container(tmp_path, trained, interactions=few, items=items, epochs=1, refit_epochs=0)
+    assert ran.returncode == 0, ran.stderr
+    served, _ = load_recommender(tmp_path / "model")
+    assert not set(gone) & set(served.recommend(["sku-019"], 50).items)
+    golden = json.loads((tmp_path / "model" / "golden.json").read_text())
+    fallback = json.loads((tmp_path / "model" / "fallback.json").read_text())
+    shown = [one["expected"] for one in golden] + [fallback["popular"], *fallback["related"].values()]
+    assert not set(gone) & {item for answer in shown for item in answer}
 
 
 def test_bad_data_fails_the_job_with_its_reason_in_the_failure_file(trained: Trained, tmp_path: Path) -> None:
