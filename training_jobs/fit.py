@@ -69,6 +69,30 @@ def batches(length: Int64, batch_sessions: int, rng: np.random.Generator) -> Ite
         yield cut[at]
 
 
+@dataclass(frozen=True)
+class _Windows:
+    """The packed sessions and where windows of them lie, on the device: batches are gathered there."""
+
+    items: Tensor
+    start: Tensor
+    length: Tensor
+    weight: Tensor
+
+    def batch(self, rows: Tensor, width: int, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Inputs, padded at the end to `width`; the `count` places in them where something is predicted; what; its weight.
+
+        The sizes are the caller's to say, since asking a GPU for them would wait for it.
+        """
+        start, length = self.start[rows], self.length[rows]
+        at = torch.arange(width, device=rows.device)
+        inputs = self.items[start[:, None] + torch.where(at < length[:, None], at, 0)].long()
+        targets = length - 1
+        row = torch.repeat_interleave(targets, output_size=count)
+        place = torch.arange(count, device=rows.device) - (targets.cumsum(0) - targets)[row]
+        target = self.items[start[row] + place + 1].long()
+        return inputs, row * width + place, target, self.weight[rows][row]
+
+
 def fit(
     encoder: Encoder,
     sessions: Sessions,
@@ -79,12 +103,14 @@ def fit(
     deadline_s: float = math.inf,
     checkpoint: Path | None = None,
     on_epoch: Callable[[Epoch], None] = lambda _: None,
+    on_step: Callable[[int, Tensor], None] = lambda *_: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> int:
     """Train in place and return the number of epochs run. `stage` names this fit in its checkpoint and its seeds.
 
     After each epoch those planned are cut to what `deadline_s` (seconds from now) still allows at the pace so far; the
-    learning rate comes down to its end all the same. One epoch is always run.
+    learning rate comes down to its end all the same. One epoch is always run. `on_step` is told of each step how many events
+    it predicted and its loss; on a GPU the step may still be under way.
     """
     device = encoder.item.weight.device
     start, length, session = windows(sessions, encoder.settings.max_length)
@@ -93,7 +119,12 @@ def fit(
     if len(start) == 0:
         raise DataError("no session with two items to learn from: check the date range of the export")
     weights = _recency_weights(sessions, settings.recency_days)[session]
-    pool = torch.from_numpy(np.unique(sessions.items).astype(np.int64)).to(device)
+    packed = _Windows(
+        *(torch.from_numpy(part).to(device) for part in (sessions.items, start, length, weights))
+    )
+    seen = np.zeros(encoder.item.num_embeddings, bool)
+    seen[sessions.items] = True
+    pool = torch.from_numpy(np.flatnonzero(seen)).to(device)
     optimiser = torch.optim.AdamW(
         encoder.parameters(),
         lr=settings.learning_rate,
@@ -113,31 +144,34 @@ def fit(
         encoder.train()
         total = torch.zeros((), device=device)
         events = 0
-        for step, rows in enumerate(batches(length, settings.batch_sessions, rng)):
+        cut = list(batches(length, settings.batch_sessions, rng))
+        # Moved at once: a copy in each step would wait for the GPU to finish the step before.
+        moved = torch.split(torch.from_numpy(np.concatenate(cut)).to(device), [len(rows) for rows in cut])
+        for step, (rows, at) in enumerate(zip(cut, moved, strict=True)):
             _set_rate(optimiser, settings, (epoch * steps_an_epoch + step + 1) / (epochs * steps_an_epoch))
-            inputs, target, weight = _batch(sessions, start[rows], length[rows], weights[rows], device)
+            count = int(length[rows].sum()) - len(rows)
+            inputs, predicted, target, weight = packed.batch(at, int(length[rows].max()) - 1, count)
             with torch.autocast(device.type, torch.bfloat16, enabled=low_precision):
                 hidden = encoder(inputs)
-            valid = target >= 0
             loss = sampled_loss(
                 encoder,
-                hidden[valid].float(),
-                target[valid],
-                weight[valid],
+                hidden.flatten(0, 1).index_select(0, predicted).float(),
+                target,
+                weight,
                 settings.negatives,
                 pool,
                 draws,
                 low_precision,
-                inputs[valid],
+                inputs.flatten()[predicted],
                 settings.exclude_current,
             )
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(encoder.parameters(), settings.max_gradient_norm)
             optimiser.step()
-            count = int(length[rows].sum()) - len(rows)
             total += loss.detach() * count
             events += count
+            on_step(count, loss.detach())
         epoch += 1
         seconds = clock() - began
         if math.isfinite(deadline_s):
@@ -159,19 +193,6 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
         return True
     has = torch.cpu.get_capabilities()
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
-
-
-def _batch(
-    sessions: Sessions, start: Int64, length: Int64, weight: Float32, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs, targets (-1 where there is none) and weights, padded at the end."""
-    at = np.arange(int(length.max()), dtype=np.int64)
-    there = at[None] < length[:, None]
-    rows = sessions.items[np.where(there, start[:, None] + at[None], start[:, None])]
-    inputs = torch.from_numpy(rows[:, :-1].astype(np.int64))
-    target = torch.from_numpy(np.where(there[:, 1:], rows[:, 1:], -1).astype(np.int64))
-    weights = torch.from_numpy(np.broadcast_to(weight[:, None], target.shape).copy())
-    return inputs.to(device), target.to(device), weights.to(device)
 
 
 def _recency_weights(sessions: Sessions, recency_days: float) -> Float32:

@@ -130,7 +130,7 @@ class Encoder(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         batch, length = rows.shape
         unique, inverse = torch.unique(rows, return_inverse=True)
-        raw = self.item_vectors(unique)[inverse.view(-1)].view(batch, length, -1)
+        raw = self.item_vectors(unique).index_select(0, inverse.view(-1)).view(batch, length, -1)
         raw = self.embedding_dropout(raw * (math.sqrt(self.settings.dim) * INPUT_SCALE))
         x = raw + self.position[:length]
         causal = cast(Tensor, self.causal)[:length, :length]

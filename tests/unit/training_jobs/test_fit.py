@@ -1,5 +1,6 @@
 """The training loop: deterministic, resumable, within its time."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from tests.unit.training_jobs import shop
 from training_jobs.data import DataError, Sessions, no_content
-from training_jobs.fit import Epoch, FitSettings, batches, fit, windows
+from training_jobs.fit import Epoch, FitSettings, _Windows, batches, fit, windows
 from training_jobs.model import Encoder, EncoderSettings
 
 PLAN = FitSettings(epochs=3, batch_sessions=16, negatives=20, learning_rate=1e-2)
@@ -38,6 +39,44 @@ def trained(seed: int = 0, plan: FitSettings = PLAN) -> list[bytes]:
 def test_the_same_seed_gives_the_same_model_and_another_gives_another() -> None:
     assert trained(0) == trained(0)
     assert trained(0) != trained(1)
+
+
+def test_where_an_item_is_clicked_often_its_gradient_is_the_same_however_many_threads_there_are() -> None:
+    # Sums that threads share come out in another order each time; torch's deterministic ones do not.
+    rows = torch.from_numpy(np.random.default_rng(0).integers(0, 50, (256, 6)))
+    encoder = Encoder(50, EncoderSettings(max_length=6), no_content(50))
+    threads = torch.get_num_threads()
+
+    def gradient(deterministic: bool) -> bytes:
+        torch.manual_seed(0)
+        torch.use_deterministic_algorithms(deterministic)
+        encoder.zero_grad()
+        encoder(rows).sum().backward()
+        assert encoder.item.weight.grad is not None
+        return encoder.item.weight.grad.numpy().tobytes()
+
+    torch.set_num_threads(2)
+    try:
+        assert gradient(False) == gradient(True)
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.set_num_threads(threads)
+
+
+def test_each_step_says_what_it_predicted() -> None:
+    steps, epochs = list[int](), list[Epoch]()
+    sessions = shop.walks(60)
+    fit(
+        new_encoder(),
+        sessions,
+        PLAN,
+        0,
+        "learn",
+        on_step=lambda events, loss: steps.append(events if math.isfinite(float(loss)) else 0),
+        on_epoch=epochs.append,
+    )
+    assert sum(steps) == sum(epoch.events for epoch in epochs)
+    assert len(steps) == PLAN.epochs * math.ceil(len(windows(sessions, 5)[0]) / PLAN.batch_sessions)
 
 
 def test_the_loss_comes_down() -> None:
@@ -178,3 +217,16 @@ def test_every_window_is_in_exactly_one_batch() -> None:
     length = np.random.default_rng(0).integers(2, 9, 500)
     found = np.concatenate(list(batches(length, 32, np.random.default_rng(1))))
     assert sorted(found.tolist()) == list(range(500))
+
+
+def test_a_batch_holds_the_clicks_of_its_windows_and_what_follows_each() -> None:
+    sessions = shop.packed([[1, 2], [3, 4, 5], [6, 7, 8, 9, 10, 11, 12]])
+    start, length, _ = windows(sessions, 5)
+    parts = (sessions.items, start, length, np.array([1, 2, 3, 4], np.float32))
+    packed = _Windows(*(torch.from_numpy(part) for part in parts))
+    rows = np.array([3, 0, 2])
+    inputs, predicted, target, weight = packed.batch(torch.from_numpy(rows), 5, 1 + 1 + 5)
+    assert inputs.tolist() == [[11, 12, 11, 11, 11], [1, 2, 1, 1, 1], [6, 7, 8, 9, 10]]
+    assert inputs.flatten()[predicted].tolist() == [11, 1, 6, 7, 8, 9, 10]
+    assert target.tolist() == [12, 2, 7, 8, 9, 10, 11]
+    assert weight.tolist() == [4, 1, 3, 3, 3, 3, 3]
