@@ -1,0 +1,240 @@
+"""Training speed on a made-up log of Yoochoose's or OTTO's size, on the GPU where there is one: a JSON line a batch size.
+
+Trains with the training job's own `fit` for --seconds after a warm-up, from random vectors, and says how many clicks a
+second it predicts, what that is of the device's measured ceilings (training_work.py), and which operations take the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.click_logs import SIZES, Size, generate
+from benchmarks.conditions import conditions
+from benchmarks.training_work import Ceilings, Counter, Work, ceilings, synchronise
+from training_jobs.data import Sessions, no_content
+from training_jobs.fit import FitSettings, fit
+from training_jobs.model import Encoder, EncoderSettings
+
+WARM_UP_STEPS = 5
+PROFILED_STEPS = 10
+# On a GPU a step must predict about so many clicks, or starting its kernels takes longer than running them.
+GPU_BATCH_EVENTS = 32_768
+
+Row = dict[str, Any]
+
+
+class _Enough(Exception):
+    """Ends a fit that has run as long as was asked."""
+
+
+class Watch:
+    """Told of each step: warms up, measures for a time, profiles a few steps more, then ends the fit."""
+
+    def __init__(self, encoder: Encoder, device: torch.device, warm_up_s: float, seconds: float) -> None:
+        self.device, self.warm_up_s, self.seconds = device, warm_up_s, seconds
+        self.counter = Counter(encoder, self._batch_is_there)
+        self.steps = self.warm_up_steps = 0
+        self.elapsed_s = self.batches_s = 0.0
+        self.losses: list[float] = []
+        activities = [ProfilerActivity.CPU]
+        if device.type == "cuda":
+            activities.append(ProfilerActivity.CUDA)
+        self.profile = profile(activities=activities)
+        self._profiled: int | None = None
+        self._began = self._last = time.perf_counter()
+
+    def _batch_is_there(self) -> None:
+        if self._profiled is None:
+            self.batches_s += time.perf_counter() - self._last
+
+    def step(self, events: int, loss: Tensor) -> None:
+        if self._profiled is not None:
+            self._profiled += 1
+            if self._profiled == PROFILED_STEPS:
+                synchronise(self.device)
+                self.profile.stop()
+                raise _Enough
+            return
+        if not self.losses:
+            self.losses.append(float(loss))
+        now = time.perf_counter()
+        if self.warm_up_steps < WARM_UP_STEPS or (self.steps == 0 and now - self._began < self.warm_up_s):
+            self.warm_up_steps += 1
+            synchronise(self.device)
+            self._begin()
+            return
+        self.steps += 1
+        self.counter.step(events)
+        if now - self._started >= self.seconds:
+            synchronise(self.device)
+            self.elapsed_s = time.perf_counter() - self._started
+            self.losses.append(float(loss))
+            self._profiled = 0
+            self.profile.start()
+        self._last = time.perf_counter()
+
+    def _begin(self) -> None:
+        self._started = self._last = time.perf_counter()
+        self.batches_s = 0.0
+
+    def operations(self) -> list[tuple[str, float]]:
+        """Seconds a profiled step on the device, by operation, longest first."""
+        on_gpu = self.device.type == "cuda"
+        found = [
+            (str(entry.key), (entry.self_device_time_total if on_gpu else entry.self_cpu_time_total) / 1e6)
+            for entry in self.profile.key_averages()
+            if entry.device_type.name == "CPU"
+        ]
+        return sorted(((name, s / PROFILED_STEPS) for name, s in found if s > 0), key=lambda part: -part[1])
+
+
+def measure(
+    sessions: Sessions,
+    items: int,
+    encoder_settings: EncoderSettings,
+    settings: FitSettings,
+    device: torch.device,
+    top: Ceilings,
+    warm_up_s: float,
+    seconds: float,
+    seed: int,
+) -> Row:
+    torch.manual_seed(seed)
+    encoder = Encoder(items, encoder_settings, no_content(items)).to(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    watch = Watch(encoder, device, warm_up_s, seconds)
+    # No epoch is the last: the rate stays what it is while we look.
+    endless = replace(settings, epochs=10**6, warmup_share=0.0)
+    with contextlib.suppress(_Enough):
+        fit(encoder, sessions, endless, seed, "learn", on_step=watch.step)
+    return described(watch, settings, top)
+
+
+def described(watch: Watch, settings: FitSettings, top: Ceilings) -> Row:
+    work, seconds, steps = watch.counter.work, watch.elapsed_s, watch.steps
+    operations = watch.operations()
+    on_device_s = sum(s for _, s in operations)
+    row: Row = {
+        "batch_sessions": settings.batch_sessions,
+        "events_per_s": round(work.positions / seconds),
+        "events_per_s_at_ceilings": round(work.positions / _ideal_seconds(work, top)),
+        "steps": steps,
+        "warm_up_steps": watch.warm_up_steps,
+        "events_per_step": round(work.positions / steps),
+        "padding_share": round(1 - work.positions / work.padded, 4),
+        "milliseconds_per_step": round(1e3 * seconds / steps, 3),
+        # The processor's part of it: choosing rows and gathering them; on a GPU, asking it to.
+        "milliseconds_to_batch": round(1e3 * watch.batches_s / steps, 3),
+        "flops_per_s": _digits(work.flops / seconds),
+        "flops_share_of_ceiling": _digits(work.flops / seconds / top.flops_per_s),
+        "softmax_share_of_flops": round(work.softmax_flops / work.flops, 4),
+        "bytes_per_s": _digits(work.bytes / seconds),
+        "bytes_share_of_ceiling": _digits(work.bytes / seconds / top.bytes_per_s),
+        "loss_first": round(watch.losses[0], 4),
+        "loss_last": round(watch.losses[-1], 4),
+        "peak_memory_gib": {"host": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)},
+        "operations": {name: round(s / on_device_s, 4) for name, s in operations[:12]},
+    }
+    if watch.device.type == "cuda":
+        row["device_busy_share"] = round(on_device_s * steps / seconds, 4)
+        row["peak_memory_gib"]["device"] = round(torch.cuda.max_memory_allocated(watch.device) / 2**30, 2)
+    return row
+
+
+def _ideal_seconds(work: Work, top: Ceilings) -> float:
+    """Products at the product's rate, then memory at the copy's: the optimiser begins when the products are done."""
+    return work.flops / top.flops_per_s + work.bytes / top.bytes_per_s
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def batch_sessions(device: torch.device, size: Size) -> int:
+    """The training job's own on a CPU; on a GPU the power of two nearest to GPU_BATCH_EVENTS."""
+    if device.type != "cuda":
+        return FitSettings().batch_sessions
+    return int(2 ** round(math.log2(GPU_BATCH_EVENTS / (size.mean_length - 1))))
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.training_speed",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m benchmarks.training_speed --size yoochoose --events 300000 --seconds 20",
+    )
+    add = parser.add_argument
+    add("--size", choices=sorted(SIZES), default="yoochoose", help="whose size (default %(default)s)")
+    add("--events", type=int, default=0, help="clicks of the log, to shrink it; 0: the size's")
+    add("--items", type=int, default=0, help="items of the log, to shrink it; 0: the size's")
+    add("--batch-sessions", type=int, nargs="+", help="one line each; default: by device and size")
+    add("--seconds", type=float, default=20.0, help="how long to measure (default %(default)s)")
+    add("--warm-up-seconds", type=float, default=5.0, help="at least so long before (default %(default)s)")
+    add("--device", choices=["auto", "cuda", "cpu"], default="auto", help="auto: a GPU where there is one")
+    add("--threads", type=int, default=0, help="of torch; 0 leaves its choice")
+    add("--seed", type=int, default=0, help="of the log and the training (default %(default)s)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = arguments().parse_args(argv)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if options.device == "auto":
+        options.device = "cuda" if torch.cuda.is_available() else "cpu"
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print("training_speed: torch sees no GPU here: leave --device out", file=sys.stderr)
+        return 1
+    device, size = torch.device(options.device), SIZES[options.size]
+    size = replace(size, events=options.events or size.events, items=options.items or size.items)
+    about = {**conditions("training_speed"), "torch": torch.__version__, "threads": torch.get_num_threads()}
+    about["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    began = time.perf_counter()
+    sessions = generate(size, options.seed)
+    about["log"] = {
+        "size": options.size,
+        "events": len(sessions.items),
+        "sessions": len(sessions),
+        "items": size.items,
+        "seconds_to_generate": round(time.perf_counter() - began, 1),
+    }
+    top = ceilings(device)
+    about["ceilings"] = {
+        "flops_per_s": _digits(top.flops_per_s),
+        "product": top.product,
+        "bytes_per_s": _digits(top.bytes_per_s),
+        "copy": top.copy,
+    }
+    for batch in options.batch_sessions or [batch_sessions(device, size)]:
+        row = measure(
+            sessions,
+            size.items,
+            EncoderSettings(),
+            FitSettings(batch_sessions=batch),
+            device,
+            top,
+            options.warm_up_seconds,
+            options.seconds,
+            options.seed,
+        )
+        print(json.dumps(about | row), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,133 @@
+"""What a step of training has to do, counted from shapes, and what the device can do at most, measured.
+
+Forward multiply-adds of the encoder, two operations each, for each position of the padded batch (width L, dimension d):
+
+    a layer       24 d^2 + 4 L d    projections 6 + 2, feed-forward 8 + 4, two gates 2 + 2; attention's two products
+    the head       4 d^2 + 4 L d    query and key; pooling's two products
+
+Backward is twice that: a gradient for both sides of each product. The sampled softmax has three products of
+[positions predicted, d] with [candidates, d]: 6 d a pair. Everything that is no matrix product counts as nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from training_jobs.model import Encoder, EncoderSettings
+
+_FLOAT_BYTES = 4
+# AdamW reads weight, gradient and two moments and writes all but the gradient; clipping reads it, and reads and writes it.
+_PASSES = 7 + 3
+# Both uses of the item table leave a gradient of all its rows: two are filled with zeros, then one is added to the other.
+_ITEM_TABLE_PASSES = 2 + 3
+# An item's row is read and written where it is gathered; its gradient is read and added in place.
+_ROW_PASSES = 2 + 3
+
+
+@dataclass
+class Work:
+    """Shapes of steps, added up."""
+
+    encoder_flops: int = 0
+    softmax_flops: int = 0
+    bytes: int = 0
+    positions: int = 0
+    padded: int = 0
+
+    @property
+    def flops(self) -> int:
+        return self.encoder_flops + self.softmax_flops
+
+
+def encoder_flops(settings: EncoderSettings, sessions: int, width: int) -> int:
+    """Forward and backward, of a padded batch."""
+    d = settings.dim
+    layer, head = 24 * d * d + 4 * width * d, 4 * d * d + 4 * width * d
+    return 3 * sessions * width * (settings.layers * layer + head)
+
+
+def softmax_flops(settings: EncoderSettings, predicted: int, candidates: int) -> int:
+    return 6 * settings.dim * predicted * candidates
+
+
+def step_bytes(encoder: Encoder, gathered_rows: int) -> int:
+    """A lower bound of memory traffic: weights, gradients, moments, item rows. Activations and logits may stay in caches."""
+    table = encoder.item.weight.numel()
+    weights = sum(parameter.numel() for parameter in encoder.parameters())
+    rows = gathered_rows * encoder.settings.dim
+    return _FLOAT_BYTES * (_PASSES * weights + _ITEM_TABLE_PASSES * table + _ROW_PASSES * rows)
+
+
+class Counter:
+    """Counts the work of an encoder's steps from the shapes its modules are called with."""
+
+    def __init__(self, encoder: Encoder, on_batch: Callable[[], None] = lambda: None) -> None:
+        self.work = Work()
+        self._encoder, self._on_batch = encoder, on_batch
+        self._batch, self._rows = (0, 0), list[int]()
+        encoder.register_forward_pre_hook(self._encodes)
+        encoder.item.register_forward_pre_hook(self._gathers)
+
+    def _encodes(self, _: object, inputs: tuple[torch.Tensor, ...]) -> None:
+        self._batch = (inputs[0].shape[0], inputs[0].shape[1])
+        self._rows.clear()
+        self._on_batch()
+
+    def _gathers(self, _: object, inputs: tuple[torch.Tensor, ...]) -> None:
+        self._rows.append(len(inputs[0]))
+
+    def step(self, predicted: int) -> None:
+        """The last thing gathered in a step is the candidates."""
+        sessions, width = self._batch
+        settings, work = self._encoder.settings, self.work
+        work.encoder_flops += encoder_flops(settings, sessions, width)
+        work.softmax_flops += softmax_flops(settings, predicted, self._rows[-1])
+        work.bytes += step_bytes(self._encoder, sum(self._rows))
+        work.positions += predicted
+        work.padded += sessions * width
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    flops_per_s: float
+    bytes_per_s: float
+    product: str
+    copy: str
+
+
+def ceilings(device: torch.device, size: int = 0, copied_bytes: int = 0) -> Ceilings:
+    """The rate of a large matrix product (the faster of bfloat16 and float32) and of a large copy, read and written."""
+    size = size or (8192 if device.type == "cuda" else 2048)
+    copied_bytes = copied_bytes or (2**32 if device.type == "cuda" else 2**28)
+    rates = {}
+    for kind in (torch.bfloat16, torch.float32):
+        left, right = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
+        rates[str(kind).removeprefix("torch.")] = 2 * size**3 / _seconds(device, left.matmul, right)
+    name = max(rates, key=rates.__getitem__)
+    source = torch.ones(copied_bytes, dtype=torch.uint8, device=device)
+    copied = 2 * copied_bytes / _seconds(device, torch.empty_like(source).copy_, source)
+    return Ceilings(rates[name], copied, f"{size} x {size} x {size} {name}", f"{copied_bytes / 2**20:g} MiB")
+
+
+def _seconds(
+    device: torch.device, work: Callable[[torch.Tensor], torch.Tensor], argument: torch.Tensor
+) -> float:
+    """The best of several times, each of a few calls, after one that is not counted."""
+    best, calls = float("inf"), 10 if device.type == "cuda" else 1
+    for _ in range(6):
+        synchronise(device)
+        began = time.perf_counter()
+        for _ in range(calls):
+            work(argument)
+        synchronise(device)
+        best = min(best, (time.perf_counter() - began) / calls)
+    return best
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
