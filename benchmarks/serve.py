@@ -44,9 +44,17 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
     """Milliseconds of each contestant and part, over `questions` questions in TURNS turns."""
     weights, vocabulary = recommender.weights, recommender.vocabulary
     sessions = {id(prefix): [vocabulary[item] for item in prefix] for prefix in prefixes}
-    mute = replace(recommender.settings, knn_weight=(0.0,) * len(recommender.settings.knn_weight))
+    mute = replace(recommender.settings, knn_weight=0.0)
     encoder_only = Recommender(
         vocabulary, weights, recommender.index, recommender.popularity, mute, recommender.codes
+    )
+    unranked = Recommender(
+        vocabulary,
+        weights,
+        recommender.index,
+        recommender.popularity,
+        recommender.settings,
+        recommender.codes,
     )
     plain = Scan(weights.vectors)
     query = encode(weights, prefixes[:1])[0]
@@ -54,7 +62,8 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
     words = np.ascontiguousarray(recommender.codes[0]).view(np.uint64)
     contestants: dict[str, Callable[[Int32], Any]] = {
         "tugboat": lambda prefix: recommender.recommend(sessions[id(prefix)], K),
-        "tugboat_without_knn": lambda prefix: encoder_only.recommend(sessions[id(prefix)], K),
+        "tugboat_without_ranker": lambda prefix: unranked.recommend(sessions[id(prefix)], K),
+        "tugboat_without_knn_and_ranker": lambda prefix: encoder_only.recommend(sessions[id(prefix)], K),
         "part_encode": lambda prefix: encode(weights, [prefix]),
         "part_knn": lambda prefix: recommender._knn.score(prefix),
         "part_scan_int8": lambda prefix: recommender.scan.cosines(query),
@@ -72,7 +81,7 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
     for turn in range(TURNS):
         for name, ask in contestants.items():
             asked = prefixes[turn :: TURNS * max(1, len(prefixes) // questions)]
-            slow = name not in ("tugboat", "tugboat_without_knn", "read") and not name.startswith("part")
+            slow = name != "read" and not name.startswith(("part", "tugboat"))
             for prefix in asked[: max(20, len(asked) // 5)] if slow else asked:
                 began, own = time.perf_counter(), time.thread_time()
                 ask(prefix)

@@ -13,10 +13,12 @@ import torch
 
 from training_jobs import archive, baselines
 from training_jobs.data import Float32, Int32, Sessions, no_content, pack
+from training_jobs.fit_ranker import HIDDEN
 from training_jobs.knn import build_index
 from training_jobs.model import Encoder, EncoderSettings
 from training_jobs.package import copy_serving_code
 from training_jobs.pipeline import encoder_weights
+from training_jobs.ranker import CANDIDATE_FEATURES, CONTEXT_FEATURES, Network, Ranker, item_facts
 from training_jobs.recommend import BlendSettings, Recommender
 from training_jobs.scan import quantise
 
@@ -39,9 +41,17 @@ def made_up(items: int, seed: int) -> tuple[Recommender, list[Int32]]:
         baselines.popularity(sessions, items),
         BlendSettings(),
         quantise(weights.vectors),
+        ranker=Ranker(_network(rng), item_facts(sessions, items)),
     )
     asked = [sessions.session(row)[:-1] for row in rng.choice(len(sessions), 2000, replace=False)]
     return recommender, [prefix for prefix in asked if len(prefix)]
+
+
+def _network(rng: np.random.Generator) -> Network:
+    """Of the size that training fits, and too weak to change the order much."""
+    layers = [(len(CANDIDATE_FEATURES), HIDDEN), (len(CONTEXT_FEATURES), HIDDEN), (HIDDEN,)]
+    layers += [(HIDDEN, HIDDEN), (HIDDEN,), (HIDDEN,)]
+    return Network(*(0.01 * rng.standard_normal(shape, dtype=np.float32) for shape in layers))
 
 
 def _vectors(group: np.ndarray, dim: int, rng: np.random.Generator) -> Float32:

@@ -22,7 +22,7 @@ _WINDOW_BATCHES = 20
 
 @dataclass(frozen=True)
 class FitSettings:
-    epochs: int = 3
+    epochs: int = 10
     batch_sessions: int = 256
     learning_rate: float = 2e-3
     final_learning_rate: float = 0.0

@@ -19,7 +19,7 @@ from training_jobs.tune import objective
 CASES = 24_000  # a shortlist of each is in memory at once: 260 MB
 LEAST_CASES = 200  # with fewer the blend's own order stays
 
-_HIDDEN = 64
+HIDDEN = 64
 _EPOCHS = 10
 _BATCH = 64
 _RATE = 3e-3
@@ -95,8 +95,8 @@ def fit_network(lists: Shortlists, rows: Int64, seed: int) -> Network:
     context_mean, context_scale = _moments(lists.context[rows])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        layers = (nn.Linear(kinds + lists.context.shape[1], _HIDDEN), nn.Linear(_HIDDEN, _HIDDEN))
-        out = nn.Linear(_HIDDEN, 1, bias=False)
+        layers = (nn.Linear(kinds + lists.context.shape[1], HIDDEN), nn.Linear(HIDDEN, HIDDEN))
+        out = nn.Linear(HIDDEN, 1, bias=False)
         # It starts from the blend's own order.
         nn.init.zeros_(out.weight)
         net = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), out)

@@ -27,8 +27,8 @@ class EncoderSettings:
     layers: int = 2
     heads: int = 2
     max_length: int = 50
-    dropout: float = 0.2
-    embedding_dropout: float = 0.3
+    dropout: float = 0.3
+    embedding_dropout: float = 0.5
     temperature: float = 0.07
     id_dropout: float = 0.1  # share of item ids hidden in training where content can stand in for them
 

@@ -1,8 +1,8 @@
 """From a snapshot to a model archive: learn, choose settings, learn again with the held-out day, write the files.
 
-Three encoders, each carried on from the one before, so that the whole costs little more than one:
-`learn` sees everything before the validation tail and is what settings are chosen with; `holdout` adds the tail and is
-what the gate measures on the held-out day; `served` adds that day and is what shoppers get.
+Three encoders, each trained from the start: `learn` sees everything before the validation tail and is what settings are
+chosen with; `holdout` adds the tail and is what the gate measures on the held-out day; `served` adds that day and is what
+shoppers get. Carried on over what is new for an epoch, an encoder does worse (docs/recommender.md).
 """
 
 from __future__ import annotations
@@ -41,8 +41,6 @@ _WATCHED_CASES = 500
 class JobSettings:
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     fit: FitSettings = field(default_factory=FitSettings)
-    refit_epochs: int = 1
-    refit_learning_rate: float = 5e-4
     holdout_hours: float = 24.0
     seed: int = 0
     max_train_seconds: float = math.inf
@@ -100,28 +98,22 @@ def run(
     )
     tail = prefix_cases(within(data.sessions, split.valid_start_ms, split.holdout_start_ms))
     watched = tune.sample(tail, settings.seed, _WATCHED_CASES)
-    torch.manual_seed(settings.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    encoder = Encoder(items, settings.encoder, data.content)
-    warm_start(encoder, learn, data.content, settings.seed)
-    encoder.to(device)
-
-    pace = _fit_stage(encoder, learn, settings.fit, settings, "learn", until, 0.45, checkpoint, watched, log)
+    encoder = _new_encoder(data, learn, settings)
+    pace = _fit_stage(encoder, learn, settings, "learn", until, 0.3, checkpoint, watched, log)
     weights = encoder_weights(encoder, _seen(learn, items))
     tune_s = max(0.0, min(settings.tune_seconds, 0.3 * (until - time.monotonic())))
     chosen = _choose(weights, learn, tail, tune_s, settings.seed, checkpoint, log)
 
-    refit = replace(settings.fit, epochs=settings.refit_epochs, learning_rate=settings.refit_learning_rate)
     known = learn
     card: archive.ModelCard | None = None
     for stage, sessions in (("holdout", measured), ("served", data.sessions)):
-        place_new_items(encoder, known, sessions, data.content, settings.seed)
-        # Writing the files takes about as long as half an epoch; without that much time left only kNN learns.
-        if settings.refit_epochs > 0 and until - time.monotonic() > pace * (
-            2.5 if stage == "holdout" else 1.3
-        ):
-            _fit_stage(encoder, sessions, refit, settings, stage, until, 1.0, checkpoint, None, log)
+        # Writing the files takes about as long as half an epoch; without that much time left only kNN learns what is new.
+        if until - time.monotonic() > pace * (2.5 if stage == "holdout" else 1.3):
+            encoder = _new_encoder(data, sessions, settings)
+            share = 0.45 if stage == "holdout" else 1.0
+            _fit_stage(encoder, sessions, settings, stage, until, share, checkpoint, None, log)
         else:
+            place_new_items(encoder, known, sessions, data.content, settings.seed)
             log({"stage": stage, "skipped": "no time left for the encoder"})
         weights = encoder_weights(encoder, _seen(sessions, items))
         recommender = _assemble(data.vocabulary, sessions, weights, *chosen)
@@ -139,10 +131,16 @@ def run(
     return card
 
 
+def _new_encoder(data: Dataset, sessions: Sessions, settings: JobSettings) -> Encoder:
+    torch.manual_seed(settings.seed)
+    encoder = Encoder(len(data.vocabulary), settings.encoder, data.content)
+    warm_start(encoder, sessions, data.content, settings.seed)
+    return encoder.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+
+
 def _fit_stage(
     encoder: Encoder,
     sessions: Sessions,
-    fit_settings: FitSettings,
     settings: JobSettings,
     stage: str,
     until: float,
@@ -173,7 +171,7 @@ def _fit_stage(
     fit(
         encoder,
         sessions,
-        fit_settings,
+        settings.fit,
         settings.seed,
         stage,
         deadline_s=left,
@@ -258,8 +256,6 @@ def _card(
     described: dict[str, Any] = {
         "encoder": asdict(settings.encoder),
         "fit": asdict(settings.fit),
-        "refit_epochs": settings.refit_epochs,
-        "refit_learning_rate": settings.refit_learning_rate,
         "holdout_hours": settings.holdout_hours,
         "seed": settings.seed,
         "valid_start_ms": split.valid_start_ms,

@@ -21,6 +21,7 @@ from training_jobs.scan import Int8, Scan
 
 _SPARE = 40  # candidates beyond those asked for: what int8 gets wrong is far smaller than the gap they span
 _LEAST = 1e-12  # of a score, before its logarithm is taken
+_BELOW = np.float32(0.999)  # so that the next item does not equal the last of the shortlist
 _DEEPEST = -60.0  # of a logit below the best one: no score becomes zero
 _FLOOR = 1e-6  # popularity decides among items neither the encoder nor a neighbour speaks for
 
@@ -93,6 +94,7 @@ class Recommender:
         self.ranker = ranker
         self._knn = KnnScorer(index, settings.knn)
         self._popular: Float32 = popularity.astype(np.float32)
+        self._new: NDArray[np.bool_] = np.equal(popularity, 0.0)
         self._floor: Float32 = (popularity * _FLOOR).astype(np.float32)
         # Of these neither clicks nor content say where they stand. Codes tell it as well, and vectors stay on disk.
         heard = (codes[0] if codes else weights.vectors).any(axis=1)
@@ -129,8 +131,8 @@ class Recommender:
             # All others follow, in the blend's order.
             out[row, short.rows] = -np.inf
             first, last = out[row].max(initial=0.0), best.min(initial=np.inf)
-            if first > last:
-                out[row] *= last / first
+            if first >= last:
+                out[row] *= _BELOW * last / first
             out[row, short.rows] = best
         for row, rows in enumerate(exclude):
             out[row, list(rows)] = -np.inf
@@ -174,6 +176,11 @@ class Recommender:
             prefix, short.rows, short.probability, short.votes, self.weights.vectors, self.ranker.facts
         )
         logits = short.logits + self.ranker.network(*seen)
+        new = self._new[short.rows]
+        if new.any() and not new.all():
+            # Votes and popularity say nothing of an item that nobody could click yet: it keeps the blend's place.
+            place = np.argsort(np.argsort(-short.scores, kind="stable"))
+            logits[new] = _between(place[new], np.sort(place[~new]), -np.sort(-logits[~new]))
         weight = np.exp(np.maximum(logits - logits.max(), _DEEPEST))
         return np.asarray(weight * (short.scores.sum() / weight.sum()), np.float32)
 
@@ -255,9 +262,15 @@ class Recommender:
         ranked = self._ranked(prefix, short)
         order = np.argsort(-ranked, kind="stable")
         rest = scores[SHORTLIST:]
-        rest *= min(1.0, ranked.min(initial=np.inf) / rest.max(initial=1e-30))
+        rest *= min(1.0, _BELOW * ranked.min(initial=np.inf) / rest.max(initial=1e-30))
         pool[:SHORTLIST], scores[:SHORTLIST] = pool[:SHORTLIST][order], ranked[order]
         return pool[:k], scores[:k]
+
+
+def _between(place: Int64, others: Int64, logits: Float32) -> NDArray[Any]:
+    """Logits that stand at `place` where items of these `logits` (the greatest first) stand at the places `others`."""
+    beyond = np.maximum(others[0] - place, 0) - np.maximum(place - others[-1], 0)
+    return np.asarray(np.interp(place, others, logits) + beyond)
 
 
 def top(scores: Float32, k: int) -> Int64:

@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: python -m training_jobs.train --interactions interactions/ --model-dir out/ --epochs 3",
     )
     add = parse.add_argument
-    add("--epochs", type=int, default=fit.epochs, help="passes over the sessions before the validation tail")
+    add("--epochs", type=int, default=fit.epochs, help="passes over the sessions, of each of three trainings")
     add("--batch-sessions", type=int, default=fit.batch_sessions, help="sessions in a step")
     add("--learning-rate", type=float, default=fit.learning_rate, help="peak learning rate")
     add("--negatives", type=int, default=fit.negatives, help="items drawn for each step, besides its targets")
@@ -87,15 +87,6 @@ def parser() -> argparse.ArgumentParser:
         type=float,
         default=encoder.id_dropout,
         help="share of ids hidden so that content learns",
-    )
-    add(
-        "--refit-epochs",
-        type=int,
-        default=job.refit_epochs,
-        help="passes to learn the tail, and the held-out day",
-    )
-    add(
-        "--refit-learning-rate", type=float, default=job.refit_learning_rate, help="peak rate of those passes"
     )
     add(
         "--holdout-hours",
@@ -147,8 +138,6 @@ def _check(options: argparse.Namespace) -> None:
         ("embedding_dropout", 0.0, 0.95),
         ("temperature", 1e-3, 100.0),
         ("id_dropout", 0.0, 0.95),
-        ("refit_epochs", 0, 10_000),
-        ("refit_learning_rate", 1e-8, 10.0),
         ("holdout_hours", 0.01, 1e5),
         ("seed", 0, 2**32 - 1),
         ("tune_seconds", 0.0, 1e6),
@@ -183,8 +172,6 @@ def settings_of(options: argparse.Namespace) -> JobSettings:
     return JobSettings(
         encoder,
         fit,
-        options.refit_epochs,
-        options.refit_learning_rate,
         options.holdout_hours,
         options.seed,
         options.max_train_seconds if options.max_train_seconds > 0 else math.inf,

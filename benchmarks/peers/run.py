@@ -64,7 +64,7 @@ def neural(bench: Bench, options: argparse.Namespace, exclude: bool) -> dict[str
     recipe, _ = choose_recipe(bench, options.seed, options.budget_s * next_item.TRIALS_SHARE)
     trained = train_encoder(bench, recipe, options.seed, options.budget_s * next_item.TRAIN_SHARE, on_epoch)
     seconds = time.perf_counter() - began
-    learnt = epochs if bench.train is bench.learn else epochs[:-1]
+    learnt = epochs if bench.train is bench.learn else epochs[: len(epochs) // 2]
     events = predicted_positions(bench.learn)
     per_epoch = sum(epoch.seconds for epoch in learnt) / len(learnt)
     # Of the epochs after the first: nothing but training lies between the ends of two.

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import next_item
 from benchmarks.next_item_layouts import load
-from benchmarks.next_item_training import CLICKS, choose_recipe
+from benchmarks.next_item_training import QUICK, choose_recipe
 from training_jobs.fit import FitSettings
 
 ITEMS = 24
@@ -132,8 +132,8 @@ def test_a_recipe_for_which_no_time_is_left_is_not_tried(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     users_layout(tmp_path)
-    long = type(CLICKS)("long", CLICKS.encoder, FitSettings(epochs=10**6))
-    recipe, trials = choose_recipe(load(tmp_path), 0, 2.0, (CLICKS, long))
-    assert recipe.name == "clicks"
-    assert [trial["recipe"] for trial in trials] == ["clicks"]
+    long = type(QUICK)("long", QUICK.encoder, FitSettings(epochs=10**6))
+    recipe, trials = choose_recipe(load(tmp_path), 0, 2.0, (QUICK, long))
+    assert recipe.name == "quick"
+    assert [trial["recipe"] for trial in trials] == ["quick"]
     assert "long is not tried" in capsys.readouterr().err

@@ -66,7 +66,7 @@ def test_a_job_leaves_its_model_and_prints_every_metric(trained: Trained, tmp_pa
     found = {m["Name"]: re.findall(m["Regex"], ran.stdout) for m in train.METRIC_DEFINITIONS}
     assert all(found.values()), found
     assert all(math.isfinite(float(value)) for values in found.values() for value in values)
-    assert found["epoch"] == ["1", "2", "1", "1"]
+    assert found["epoch"] == ["1", "2", "1", "2", "1", "2"]
     assert float(found["holdout_mrr_at_20"][-1]) == card.metrics["mrr_at_20"]
     tuned = next(line for line in ran.stdout.splitlines() if line.startswith("stage=tune"))
     assert f"valid_mrr_at_20={found['valid_mrr_at_20'][-1]} " in tuned
@@ -81,7 +81,7 @@ def test_what_the_export_says_is_out_of_stock_is_in_no_answer_of_the_archive(
     items = shutil.copytree(trained.items, tmp_path / "items")
     gone = ["sku-020", "sku-021", "sku-022", "never sold"]
     (items / "out_of_stock.json").write_text(json.dumps(gone))
-    ran = container(tmp_path, trained, interactions=few, items=items, epochs=1, refit_epochs=0)
+    ran = container(tmp_path, trained, interactions=few, items=items, epochs=1)
     assert ran.returncode == 0, ran.stderr
     served, _ = load_recommender(tmp_path / "model")
     assert not set(gone) & set(served.recommend(["sku-019"], 50).items)
@@ -154,14 +154,12 @@ def test_every_setting_of_the_job_can_be_given(tmp_path: Path) -> None:
     changed = {
         "epochs": 7, "batch_sessions": 9, "learning_rate": 0.5, "negatives": 11, "weight_decay": 0.25,
         "recency_days": 3.0, "dim": 12, "layers": 3, "heads": 4, "max_length": 13, "dropout": 0.15,
-        "embedding_dropout": 0.35, "temperature": 0.4, "id_dropout": 0.45, "refit_epochs": 5,
-        "refit_learning_rate": 0.05, "holdout_hours": 6.0, "seed": 8, "max_train_seconds": 99.0,
-        "tune_seconds": 12.0,
+        "embedding_dropout": 0.35, "temperature": 0.4, "id_dropout": 0.45,
+        "holdout_hours": 6.0, "seed": 8, "max_train_seconds": 99.0, "tune_seconds": 12.0,
     }  # fmt: skip
     arguments = [text for name, value in changed.items() for text in (f"--{name}", str(value))]
     settings = train.settings_of(train.parser().parse_args(arguments))
     flat = {**vars(settings), **vars(settings.encoder), **vars(settings.fit)}
-    # The job's own refit rate and epochs have names of their own, so nothing hides another.
     assert {name: flat[name] for name in changed} == changed
 
 
