@@ -108,16 +108,14 @@ def candidate_features(
     cosines = vectors[rows] @ vectors[prefix[-NEAR:]].T
     out[:, 2] = cosines[:, -1]
     out[:, 3] = cosines.max(axis=1)
-    out[:, 4] = cosines.mean(axis=1)
+    out[:, 4] = cosines @ np.full(cosines.shape[1], 1 / cosines.shape[1], np.float32)
     out[:, 5:8] = facts[rows]
     out[:, 8] = _reciprocal_places(probability)
     out[:, 9] = _reciprocal_places(votes)
     of_session, context = _session_features(prefix)
-    order = rows.argsort()
     own = np.fromiter(of_session, np.int64, len(of_session))
-    at = order[np.minimum(np.searchsorted(rows, own, sorter=order), len(rows) - 1)]
-    there = np.equal(rows[at], own)
-    out[at[there], 10:] = np.array(list(of_session.values()), np.float32)[there]
+    at, which = np.nonzero(np.equal(rows[:, None], own))
+    out[at, 10:] = np.array(list(of_session.values()), np.float32)[which]
     return out, context
 
 
