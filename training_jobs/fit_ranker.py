@@ -17,6 +17,7 @@ from training_jobs.recommend import Recommender
 from training_jobs.tune import objective
 
 CASES = 24_000  # a shortlist of each is in memory at once: 260 MB
+_SCORES = 4_000_000_000
 LEAST_CASES = 200  # with fewer the blend's own order stays
 
 HIDDEN = 64
@@ -24,6 +25,11 @@ _EPOCHS = 10
 _BATCH = 64
 _RATE = 3e-3
 _WEIGHT_DECAY = 1e-2
+
+
+def case_limit(items: int) -> int:
+    """How many cases to fit with: all items are scored for each, which in a large catalogue is what takes the time."""
+    return max(2000, min(CASES, _SCORES // items))
 
 
 def choose(blend: Recommender, facts: Float32, cases: Cases, seed: int) -> tuple[Network | None, Int64]:

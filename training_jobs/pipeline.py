@@ -202,7 +202,7 @@ def _choose(
     knn, _ = tune.tune_knn(index, tune.sample(tail, seed), floor, deadline_s=tune_s)
     blend = BlendSettings(knn=knn)
     unranked = Recommender([str(row) for row in range(items)], weights, index, floor, blend)
-    cases = tune.sample(tail, seed, fit_ranker.CASES)
+    cases = tune.sample(tail, seed, fit_ranker.case_limit(items))
     network, rank = fit_ranker.choose(unranked, item_facts(learn, items), cases, seed)
     log(
         {

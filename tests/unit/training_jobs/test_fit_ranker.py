@@ -131,3 +131,8 @@ def test_a_shop_with_fewer_items_than_the_list_is_long_is_ranked_too() -> None:
     network, rank = choose(blend, item_facts(sessions, shop.ITEMS), cases, seed=0)
     assert network is not None
     assert mrr(rank, 20) > mrr(measure("blend", blend.scores, cases).rank, 20)
+
+
+def test_a_large_catalogue_is_fitted_with_fewer_cases() -> None:
+    assert fit_ranker.case_limit(40_000) == fit_ranker.CASES
+    assert fit_ranker.CASES > fit_ranker.case_limit(1_000_000) > fit_ranker.case_limit(10_000_000) >= 2000
