@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import next_item
 from benchmarks.next_item_layouts import load
-from benchmarks.next_item_training import QUICK, choose_recipe
+from benchmarks.next_item_training import QUICK, choose_recipe, train_encoder
 from training_jobs.fit import FitSettings
 
 ITEMS = 24
@@ -137,3 +137,16 @@ def test_a_recipe_for_which_no_time_is_left_is_not_tried(
     assert recipe.name == "quick"
     assert [trial["recipe"] for trial in trials] == ["quick"]
     assert "long is not tried" in capsys.readouterr().err
+
+
+def test_settings_are_chosen_with_an_encoder_that_the_tail_is_kept_from_and_the_last_one_learns_it(
+    tmp_path: Path,
+) -> None:
+    prefixes_layout(tmp_path)
+    with gzip.open(tmp_path / "train_sessions.txt.gz", "at", encoding="utf-8") as file:
+        file.write(f"{ITEMS + 1} {ITEMS + 2}\n")  # the newest session, of items that nobody saw before
+    write(tmp_path / "test_prefix_target.tsv.gz", f"{ITEMS + 1}\t{ITEMS + 2}\n")
+    trained = train_encoder(load(tmp_path), QUICK, 0, 60.0, lambda _: None)
+    assert not trained.chosen_with.vectors[ITEMS + 1 :].any()
+    assert trained.final.vectors[ITEMS + 1 :].any(axis=1).all()
+    assert [epoch.epoch for epoch in trained.epochs] == [1, 2, 3, 1, 2, 3]
