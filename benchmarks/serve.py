@@ -97,14 +97,14 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
         }
         for name in contestants
     }
-    ours = rows["tugboat_without_knn"]["cpu_p50_ms"]
+    ours = rows["tugboat_without_knn_and_ranker"]["cpu_p50_ms"]
     rows |= {name: {"skipped": why} for name, why in skipped.items()}
     return {
         "items": recommender.scan.items,
         "past_sessions": recommender.index.sessions,
         "library": "numkong" if recommender.scan.uses_codes else "numpy",
         "rows": rows,
-        "times_ours_without_knn": {
+        "times_ours_without_knn_and_ranker": {
             name: round(rows[name]["cpu_p50_ms"] / ours, 2)
             for name in ("read", *serve_peers.IN_PROCESS)
             if "cpu_p50_ms" in rows[name]
