@@ -45,7 +45,7 @@ class BlendSettings:
 
 @dataclass(frozen=True)
 class Shortlist:
-    """The items that a blend puts first, in any order: their scores, and what encoder and neighbours say of them."""
+    """The items that a blend puts first, best first, equals by row: their scores, what encoder and neighbours say of them."""
 
     rows: Int64
     scores: Float32
@@ -158,10 +158,7 @@ class Recommender:
                 blended[list(exclude[row])] = -np.inf
             if self.settings.exclude_current:
                 blended[prefix[-1]] = -np.inf
-            rows = np.arange(len(blended))
-            if len(blended) > SHORTLIST:
-                rows = np.argpartition(-blended, SHORTLIST)[:SHORTLIST]
-            rows = rows[np.isfinite(blended[rows])]
+            rows = top(blended, SHORTLIST)
             short = Shortlist(rows, blended[rows], probability[row, rows], self._votes[rows])
             if share > 0:
                 self._votes[found] = 0.0
@@ -179,8 +176,8 @@ class Recommender:
         new = self._new[short.rows]
         if new.any() and not new.all():
             # Votes and popularity say nothing of an item that nobody could click yet: it keeps the blend's place.
-            place = np.argsort(np.argsort(-short.scores, kind="stable"))
-            logits[new] = _between(place[new], np.sort(place[~new]), -np.sort(-logits[~new]))
+            place = np.arange(len(new))
+            logits[new] = _between(place[new], place[~new], -np.sort(-logits[~new]))
         weight = np.exp(np.maximum(logits - logits.max(), _DEEPEST))
         return np.asarray(weight * (short.scores.sum() / weight.sum()), np.float32)
 

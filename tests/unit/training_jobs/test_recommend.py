@@ -12,6 +12,7 @@ from tests.unit.training_jobs.large_shop import large_shop
 from training_jobs.archive import load_recommender
 from training_jobs.encoder import encode
 from training_jobs.recommend import Recommender, top
+from training_jobs.scan import quantise
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +124,26 @@ def test_an_item_that_nobody_could_click_yet_keeps_the_place_that_content_gave_i
         ]
         assert [item for item in after if item in new] == [item for item in before if item in new]
     assert moved == 30
+
+
+def test_new_items_that_content_tells_apart_by_nothing_come_in_one_order_both_ways() -> None:
+    served, sessions = large_shop(400, 0, 0.4)
+    new = np.flatnonzero(served.popularity == 0.0)
+    served.weights.vectors[new[::2]] = served.weights.vectors[new[0]]
+    codes = quantise(served.weights.vectors)
+    alike = Recommender(
+        served.vocabulary,
+        served.weights,
+        served.index,
+        served.popularity,
+        served.settings,
+        codes,
+        ranker=served.ranker,
+    )
+    for row in range(0, 600, 20):
+        prefix = sessions.session(row)
+        found = alike.recommend([alike.vocabulary[item] for item in prefix], 20)
+        assert [alike.rows[item] for item in found.items] == top(alike.scores([prefix])[0], 20).tolist()
 
 
 @pytest.mark.parametrize("silent", [0, 40])
