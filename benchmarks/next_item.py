@@ -119,8 +119,7 @@ def run(bench: Bench, seeds: Sequence[int], budget_s: float, draws: int, emit: C
         blend = BlendSettings(knn=knn, exclude_current=exclude)
         names = [str(item) for item in range(bench.items)]
         unranked = Recommender(names, trained.chosen_with, index, learnt, blend)
-        cases = tune.sample(bench.valid, seed, fit_ranker.case_limit(bench.items))
-        network, rank = fit_ranker.choose(unranked, item_facts(bench.learn, bench.items), cases, seed)
+        network, rank = fit_ranker.choose(unranked, bench.learn, bench.valid, seed)
         tail = {
             "tail_hr_at_20": round(metrics.hit_rate(rank, 20), 4),
             "tail_mrr_at_20": round(metrics.mrr(rank, 20), 4),

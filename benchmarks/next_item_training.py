@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks.next_item_layouts import Bench
 from training_jobs import tune
@@ -22,9 +21,8 @@ from training_jobs.data import Sessions, no_content
 from training_jobs.encoder import EncoderWeights, probabilities
 from training_jobs.fit import Epoch, FitSettings, fit
 from training_jobs.measure import measure
-from training_jobs.model import Encoder, EncoderSettings
-from training_jobs.pipeline import encoder_weights
-from training_jobs.warm_start import warm_start
+from training_jobs.model import EncoderSettings
+from training_jobs.pipeline import encoder_weights, new_encoder
 
 _TRIAL_EVENTS = 100_000  # recipes are compared on so many of the latest events
 _TRIAL_CASES = 3000
@@ -79,7 +77,7 @@ def choose_recipe(
         if trials and left_s < pace_s * recipe.fit.epochs:
             print(f"recipe {recipe.name} is not tried: no time left", file=sys.stderr)
             continue
-        encoder = _new_encoder(bench, recipe, sessions, seed)
+        encoder = new_encoder(sessions, no_content(bench.items), recipe.encoder, seed)
         epochs: list[Epoch] = []
         fit(encoder, sessions, recipe.fit, seed, "trial", deadline_s=left_s, on_epoch=epochs.append)
         weights = encoder_weights(encoder)
@@ -109,7 +107,7 @@ def train_encoder(
         on_epoch(epoch)
 
     def learnt(sessions: Sessions, recipe: Recipe, stage: str, budget_s: float) -> EncoderWeights:
-        encoder = _new_encoder(bench, recipe, sessions, seed)
+        encoder = new_encoder(sessions, no_content(bench.items), recipe.encoder, seed)
         fit(encoder, sessions, recipe.fit, seed, stage, deadline_s=budget_s, on_epoch=note)
         return encoder_weights(encoder, np.bincount(sessions.items, minlength=bench.items) > 0)
 
@@ -118,13 +116,6 @@ def train_encoder(
         return Trained(chosen_with, chosen_with, epochs)
     as_many = replace(recipe, fit=replace(recipe.fit, epochs=len(epochs)))
     return Trained(chosen_with, learnt(bench.train, as_many, "final", math.inf), epochs)
-
-
-def _new_encoder(bench: Bench, recipe: Recipe, sessions: Sessions, seed: int) -> Encoder:
-    torch.manual_seed(seed)
-    encoder = Encoder(bench.items, recipe.encoder, no_content(bench.items))
-    warm_start(encoder, sessions, no_content(bench.items), seed)
-    return encoder.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _latest(sessions: Sessions) -> Sessions:

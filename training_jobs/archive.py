@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from training_jobs.encoder import load_weights, save_weights
 from training_jobs.knn import KnnIndex
 from training_jobs.ranker import Ranker, load_network, save_network
-from training_jobs.recommend import BlendSettings, Recommender
+from training_jobs.recommend import BlendSettings, Recommender, top
 from training_jobs.scan import quantise
 
 FORMAT = 3
@@ -178,13 +178,8 @@ def fallback_answers(recommender: Recommender, rows: Sequence[int], popular: int
         part = np.asarray(rows[begin : begin + 256], np.int32)
         scores = recommender.scores([np.array([row], np.int32) for row in part])
         scores[np.arange(len(part)), part] = -np.inf
-        width = min(20, scores.shape[1] - 1)
-        found = np.argpartition(-scores, width - 1, axis=1)[:, :width]
-        order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")
-        for at, (row, items) in enumerate(zip(part, np.take_along_axis(found, order, axis=1), strict=True)):
-            # A shop that has little left has fewer than 20.
-            in_stock = items[np.isfinite(scores[at, items])]
-            related[vocabulary[row]] = [vocabulary[item] for item in in_stock]
+        for at, row in enumerate(part):
+            related[vocabulary[row]] = [vocabulary[item] for item in top(scores[at], 20)]
     return {"popular": recommender.recommend([], popular).items, "related": related}
 
 

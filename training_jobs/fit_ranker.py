@@ -10,11 +10,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from training_jobs.data import Cases, Float32, Int64
+from training_jobs.data import Cases, Float32, Int64, Sessions
 from training_jobs.measure import measure
-from training_jobs.ranker import CANDIDATE_FEATURES, CONTEXT_FEATURES, SHORTLIST, Network, candidate_features
+from training_jobs.ranker import (
+    CANDIDATE_FEATURES,
+    CONTEXT_FEATURES,
+    SHORTLIST,
+    Network,
+    candidate_features,
+    item_facts,
+)
 from training_jobs.recommend import Recommender
-from training_jobs.tune import objective
+from training_jobs.tune import objective, sample
 
 CASES = 24_000  # a shortlist of each is in memory at once: 260 MB
 _SCORES = 4_000_000_000
@@ -32,17 +39,19 @@ def case_limit(items: int) -> int:
     return max(2000, min(CASES, _SCORES // items))
 
 
-def choose(blend: Recommender, facts: Float32, cases: Cases, seed: int) -> tuple[Network | None, Int64]:
+def choose(blend: Recommender, learnt: Sessions, tail: Cases, seed: int) -> tuple[Network | None, Int64]:
     """A network for this blend, or None where it is no better than the blend; and the ranks that it reaches.
 
-    `cases` are of the tail that the blend's encoder and neighbours have not learnt, and `facts` of the sessions before it.
-    Each case is judged by a network that has not seen its session; what is returned has seen all.
+    The blend has `learnt` what lies before the `tail`, of which at most `case_limit` cases are drawn. Each is judged by a
+    network that has not seen its session; what is returned has seen all.
     """
+    items = len(blend.vocabulary)
+    cases = sample(tail, seed, case_limit(items))
     if len(cases) < LEAST_CASES:
         return None, measure(
             "blend", blend.scores, cases, exclude_current=blend.settings.exclude_current
         ).rank
-    lists = shortlists(blend, facts, cases)
+    lists = shortlists(blend, item_facts(learnt, items), cases)
     rank = out_of_fold(lists, cases.session, seed)
     if objective(rank) <= objective(lists.rank):
         return None, lists.rank

@@ -20,7 +20,17 @@ import numpy as np
 import torch
 
 from training_jobs import archive, baselines, fit_ranker, metrics, tune
-from training_jobs.data import Cases, Dataset, Sessions, Split, before, choose_split, prefix_cases, within
+from training_jobs.data import (
+    Cases,
+    Dataset,
+    ItemContent,
+    Sessions,
+    Split,
+    before,
+    choose_split,
+    prefix_cases,
+    within,
+)
 from training_jobs.encoder import EncoderWeights, probabilities
 from training_jobs.fit import Epoch, FitSettings, fit
 from training_jobs.knn import build_index
@@ -98,7 +108,7 @@ def run(
     )
     tail = prefix_cases(within(data.sessions, split.valid_start_ms, split.holdout_start_ms))
     watched = tune.sample(tail, settings.seed, _WATCHED_CASES)
-    encoder = _new_encoder(data, learn, settings)
+    encoder = new_encoder(learn, data.content, settings.encoder, settings.seed)
     pace = _fit_stage(encoder, learn, settings, "learn", until, 0.3, checkpoint, watched, log)
     weights = encoder_weights(encoder, _seen(learn, items))
     tune_s = max(0.0, min(settings.tune_seconds, 0.3 * (until - time.monotonic())))
@@ -109,7 +119,7 @@ def run(
     for stage, sessions in (("holdout", measured), ("served", data.sessions)):
         # Writing the files takes about as long as half an epoch; without that much time left only kNN learns what is new.
         if until - time.monotonic() > pace * (2.5 if stage == "holdout" else 1.3):
-            encoder = _new_encoder(data, sessions, settings)
+            encoder = new_encoder(sessions, data.content, settings.encoder, settings.seed)
             share = 0.45 if stage == "holdout" else 1.0
             _fit_stage(encoder, sessions, settings, stage, until, share, checkpoint, None, log)
         else:
@@ -131,10 +141,11 @@ def run(
     return card
 
 
-def _new_encoder(data: Dataset, sessions: Sessions, settings: JobSettings) -> Encoder:
-    torch.manual_seed(settings.seed)
-    encoder = Encoder(len(data.vocabulary), settings.encoder, data.content)
-    warm_start(encoder, sessions, data.content, settings.seed)
+def new_encoder(sessions: Sessions, content: ItemContent, settings: EncoderSettings, seed: int) -> Encoder:
+    """An encoder about to learn `sessions`, on the GPU where there is one."""
+    torch.manual_seed(seed)
+    encoder = Encoder(len(content.offsets) - 1, settings, content)
+    warm_start(encoder, sessions, content, seed)
     return encoder.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
@@ -202,14 +213,13 @@ def _choose(
     knn, _ = tune.tune_knn(index, tune.sample(tail, seed), floor, deadline_s=tune_s)
     blend = BlendSettings(knn=knn)
     unranked = Recommender([str(row) for row in range(items)], weights, index, floor, blend)
-    cases = tune.sample(tail, seed, fit_ranker.case_limit(items))
-    network, rank = fit_ranker.choose(unranked, item_facts(learn, items), cases, seed)
+    network, rank = fit_ranker.choose(unranked, learn, tail, seed)
     log(
         {
             "stage": "tune",
             "valid_hr_at_20": metrics.hit_rate(rank, 20),
             "valid_mrr_at_20": metrics.mrr(rank, 20),
-            "cases": len(cases),
+            "cases": len(rank),
             "ranker": "none: the blend was no worse" if network is None else "fitted",
             "seconds": round(time.monotonic() - began, 1),
         }

@@ -22,6 +22,7 @@ from training_jobs.scan import Int8, Scan
 _SPARE = 40  # candidates beyond those asked for: what int8 gets wrong is far smaller than the gap they span
 _LEAST = 1e-12  # of a score, before its logarithm is taken
 _BELOW = np.float32(0.999)  # so that the next item does not equal the last of the shortlist
+_NEAR_ZERO = 1e-30
 _DEEPEST = -60.0  # of a logit below the best one: no score becomes zero
 _FLOOR = 1e-6  # popularity decides among items neither the encoder nor a neighbour speaks for
 
@@ -130,9 +131,7 @@ class Recommender:
             best = self._ranked(prefixes[row], short)
             # All others follow, in the blend's order.
             out[row, short.rows] = -np.inf
-            first, last = out[row].max(initial=0.0), best.min(initial=np.inf)
-            if first >= last:
-                out[row] *= _BELOW * last / first
+            out[row] *= _behind(best, out[row])
             out[row, short.rows] = best
         for row, rows in enumerate(exclude):
             out[row, list(rows)] = -np.inf
@@ -176,8 +175,7 @@ class Recommender:
         new = self._new[short.rows]
         if new.any() and not new.all():
             # Votes and popularity say nothing of an item that nobody could click yet: it keeps the blend's place.
-            place = np.arange(len(new))
-            logits[new] = _between(place[new], place[~new], -np.sort(-logits[~new]))
+            logits[new] = _between(np.flatnonzero(new), np.flatnonzero(~new), -np.sort(-logits[~new]))
         weight = np.exp(np.maximum(logits - logits.max(), _DEEPEST))
         return np.asarray(weight * (short.scores.sum() / weight.sum()), np.float32)
 
@@ -259,9 +257,15 @@ class Recommender:
         ranked = self._ranked(prefix, short)
         order = np.argsort(-ranked, kind="stable")
         rest = scores[SHORTLIST:]
-        rest *= min(1.0, _BELOW * ranked.min(initial=np.inf) / rest.max(initial=1e-30))
+        rest *= _behind(ranked, rest)
         pool[:SHORTLIST], scores[:SHORTLIST] = pool[:SHORTLIST][order], ranked[order]
         return pool[:k], scores[:k]
+
+
+def _behind(ranked: Float32, others: Float32) -> np.float32:
+    """What brings the scores of `others` under all that are `ranked`, if it takes anything."""
+    factor = _BELOW * ranked.min(initial=np.inf) / others.max(initial=_NEAR_ZERO)
+    return np.float32(np.clip(factor, _NEAR_ZERO, 1.0))  # never zero: what is barred stays at -inf
 
 
 def _between(place: Int64, others: Int64, logits: Float32) -> NDArray[Any]:

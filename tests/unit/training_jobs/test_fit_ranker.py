@@ -71,7 +71,7 @@ def test_ranks_under_the_network_are_those_that_the_recommender_with_it_reaches(
 
 
 def test_a_habit_of_going_back_is_learnt(lists: Shortlists) -> None:
-    network, rank = choose(blend_of(LEARN), FACTS, TAIL, seed=0)
+    network, rank = choose(blend_of(LEARN), LEARN, TAIL, seed=0)
     assert network is not None
     assert mrr(rank, 20) > mrr(lists.rank, 20) + 0.2
     back = TAIL.lengths == 4
@@ -115,11 +115,11 @@ def test_where_nothing_can_be_learnt_the_blend_keeps_the_last_word() -> None:
         np.arange(300, dtype=np.int64),
     )
     blend = blend_of(LEARN)
-    network, rank = choose(blend, FACTS, noise, seed=0)
+    network, rank = choose(blend, LEARN, noise, seed=0)
     expected = measure("blend", blend.scores, noise).rank
     assert network is not None or np.array_equal(rank, expected)
     few = noise.take(np.arange(fit_ranker.LEAST_CASES - 1))
-    network, rank = choose(blend, FACTS, few, seed=0)
+    network, rank = choose(blend, LEARN, few, seed=0)
     assert network is None
     assert np.array_equal(rank, expected[: len(few)])
 
@@ -128,7 +128,7 @@ def test_a_shop_with_fewer_items_than_the_list_is_long_is_ranked_too() -> None:
     sessions = shop.walks(300, seed=1)
     blend = blend_of(sessions, shop.ITEMS)
     cases = prefix_cases(shop.walks(100, seed=2))
-    network, rank = choose(blend, item_facts(sessions, shop.ITEMS), cases, seed=0)
+    network, rank = choose(blend, sessions, cases, seed=0)
     assert network is not None
     assert mrr(rank, 20) > mrr(measure("blend", blend.scores, cases).rank, 20)
 
