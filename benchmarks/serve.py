@@ -14,6 +14,7 @@ for _library in ("OPENBLAS", "MKL", "OMP"):
     os.environ[f"{_library}_NUM_THREADS"] = "1"
 
 import argparse  # noqa: E402
+import copy  # noqa: E402
 import gc  # noqa: E402
 import importlib.util  # noqa: E402
 import json  # noqa: E402
@@ -44,20 +45,11 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
     """Milliseconds of each contestant and part, over `questions` questions in TURNS turns."""
     weights, vocabulary = recommender.weights, recommender.vocabulary
     sessions = {id(prefix): [vocabulary[item] for item in prefix] for prefix in prefixes}
-    mute = replace(recommender.settings, knn_weight=0.0)
-    encoder_only = Recommender(
-        vocabulary, weights, recommender.index, recommender.popularity, mute, recommender.codes
-    )
-    unranked = Recommender(
-        vocabulary,
-        weights,
-        recommender.index,
-        recommender.popularity,
-        recommender.settings,
-        recommender.codes,
-    )
+    encoder_only, unranked = copy.copy(recommender), copy.copy(recommender)
+    encoder_only.ranker = unranked.ranker = None
+    encoder_only.settings = replace(recommender.settings, knn_weight=0.0)
     plain = Scan(weights.vectors)
-    query = encode(weights, prefixes[:1])[0]
+    query, steepness = encode(weights, prefixes[:1])[0], 1.0 / weights.temperature
     assert recommender.codes is not None
     words = np.ascontiguousarray(recommender.codes[0]).view(np.uint64)
     contestants: dict[str, Callable[[Int32], Any]] = {
@@ -66,8 +58,8 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
         "tugboat_without_knn_and_ranker": lambda prefix: encoder_only.recommend(sessions[id(prefix)], K),
         "part_encode": lambda prefix: encode(weights, [prefix]),
         "part_knn": lambda prefix: recommender._knn.score(prefix),
-        "part_scan_int8": lambda prefix: recommender.scan.cosines(query),
-        "part_scan_float32": lambda prefix: plain.cosines(query),
+        "part_scan_int8": lambda prefix: recommender.scan.look(query, steepness),
+        "part_scan_float32": lambda prefix: plain.look(query, steepness),
         "read": lambda prefix: words.max(),
     }
     skipped: dict[str, str] = {}
@@ -102,7 +94,7 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
     return {
         "items": recommender.scan.items,
         "past_sessions": recommender.index.sessions,
-        "library": "numkong" if recommender.scan.uses_codes else "numpy",
+        "library": recommender.scan.library,
         "rows": rows,
         "times_ours_without_knn_and_ranker": {
             name: round(rows[name]["cpu_p50_ms"] / ours, 2)
@@ -161,7 +153,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     os.sched_setaffinity(0, {options.core})
     for items in [int(size) for size in options.items.split(",") if size]:
-        result["in_process"].append(in_process(*made_up(items, options.seed), options.questions))
+        recommender, prefixes = made_up(items, options.seed)
+        with tempfile.TemporaryDirectory() as scratch:
+            served, _ = load_recommender(write_archive(recommender, Path(scratch)))
+            del recommender
+            result["in_process"].append(in_process(served, prefixes, options.questions))
+            del served
         print(json.dumps(result["in_process"][-1]), file=sys.stderr, flush=True)
         gc.collect()
     if options.artefact:

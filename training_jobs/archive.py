@@ -4,6 +4,7 @@ model.json      what this is: version, snapshot, settings, cut times, metrics
 vocabulary.json item ids by row
 vectors.npy     item vectors, float32: mapped into memory, only the rows that are looked at are read
 codes.npy       the same in int8 (scales.npy: one scale an item): what each request scans
+scan-*.so       the scan's kernel for this model's dimension (kernel.py), where it could be compiled
 encoder.npz     the encoder's weights
 knn/            the session-kNN index, an array a file
 out_of_stock.json  where the shop gives one: ids that are never shown
@@ -30,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_jobs.encoder import load_weights, save_weights
+from training_jobs.kernel import load_kernel, write_kernel
 from training_jobs.knn import KnnIndex
 from training_jobs.ranker import Ranker, load_network, save_network
 from training_jobs.recommend import BlendSettings, Recommender, top
@@ -69,6 +71,7 @@ def save_recommender(directory: Path, recommender: Recommender, card: ModelCard)
     codes, scales = quantise(weights.vectors)
     for name, array in (("vectors", weights.vectors), ("codes", codes), ("scales", scales)):
         _save_array(directory / f"{name}.npy", array)
+    write_kernel(directory, weights.dim)
     save_weights(directory / "encoder.npz", weights)
     for field in fields(KnnIndex):
         _save_array(directory / "knn" / f"{field.name}.npy", getattr(recommender.index, field.name))
@@ -110,8 +113,15 @@ def load_recommender(directory: Path, *, stock: bool = True) -> tuple[Recommende
         raise ArchiveError(
             f"{directory} disagrees on how many items there are: {sizes}, model.json {card.items}"
         )
+    # The kernel reads as many bytes as these should have.
+    right = codes.shape == weights.vectors.shape and codes.dtype == np.int8 and scales.dtype == np.float32
+    if not right:
+        raise ArchiveError(
+            f"{directory}/codes.npy or scales.npy is not of vectors.npy: train the model again"
+        )
     found = Recommender(
-        vocabulary, weights, index, popularity, settings, (codes, scales), out_of_stock, ranker
+        *(vocabulary, weights, index, popularity, settings, (codes, scales), out_of_stock, ranker),
+        kernel=load_kernel(directory, weights.dim),
     )
     return found, card
 

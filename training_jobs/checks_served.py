@@ -326,11 +326,11 @@ def _whole_ranking(served: Recommender, items: Sequence[str], k: int) -> list[st
 
 
 def _scanning_codes(served: Recommender) -> Recommender:
-    """With what the endpoint scans, the int8 codes, wherever this runs: the endpoint's image has a library for them."""
-    if served.codes is None:
+    """With what the endpoint scans, the int8 codes, also where there is neither a kernel nor a library for them."""
+    if served.codes is None or served.scan.library != "numpy":
         return served
     other = copy.copy(served)
-    other.scan = Scan(dequantised(*served.codes))
+    other.scan = Scan(dequantised(*served.codes), hidden=served.hidden)
     return other
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 _ENTRY_SCRIPTS = ("train.py", "evaluate.py")
-_SUFFIXES = (".py", ".json")
+_SUFFIXES = (".py", ".json", ".c")
 
 # What the endpoint needs, and no more: none of it imports torch or pyarrow.
 _SERVING = (
@@ -26,6 +26,7 @@ _SERVING = (
     "encoder.py",
     "http_connection.py",
     "inference.py",
+    "kernel.py",
     "knn.py",
     "ranker.py",
     "recommend.py",

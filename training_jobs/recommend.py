@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from training_jobs.data import Float32, Float64, Int32, Int64
 from training_jobs.encoder import EncoderWeights, encode, probabilities
+from training_jobs.kernel import Kernel
 from training_jobs.knn import KnnIndex, KnnScorer, KnnSettings
 from training_jobs.ranker import SHORTLIST, Ranker, candidate_features
 from training_jobs.scan import Int8, Scan
@@ -79,8 +80,10 @@ class Recommender:
         codes: tuple[Int8, Float32] | None = None,
         out_of_stock: Collection[str] = (),
         ranker: Ranker | None = None,
+        kernel: Kernel | None = None,
     ) -> None:
-        """`codes` are the vectors in int8 with their scales (scan.quantise); without them the vectors are scanned.
+        """`codes` are the vectors in int8 with their scales (scan.quantise), for which there may be a `kernel`; without
+        them the vectors are scanned.
 
         Without a `ranker` the blend's order is the last word.
 
@@ -101,17 +104,13 @@ class Recommender:
         heard = (codes[0] if codes else weights.vectors).any(axis=1)
         self._silent: NDArray[np.bool_] = np.logical_not(heard)
         self.codes = codes
-        self.scan = Scan(weights.vectors, *(codes or ()))
         self._absent: NDArray[np.bool_] = np.zeros(len(self.vocabulary), np.bool_)
         self._absent[[self.rows[item] for item in out_of_stock if item in self.rows]] = True
         order = np.argsort(-self._popular, kind="stable")
         self._by_popularity: Int64 = order[np.logical_not(self._absent[order])]
-        hidden = self._silent | self._absent
-        self._hidden: Float32 | None = (
-            np.where(hidden, -np.inf, 0.0).astype(np.float32) if hidden.any() else None
-        )
+        self.hidden: NDArray[np.bool_] = self._silent | self._absent
+        self.scan = Scan(weights.vectors, codes, self.hidden, kernel)
         # Scratch memory of one question, left as it was found.
-        self._exponents = np.empty(len(self.vocabulary), np.float32)
         self._votes: Float32 = np.zeros(len(self.vocabulary), np.float32)
         self._barred: NDArray[np.bool_] = self._absent.copy()
 
@@ -202,22 +201,13 @@ class Recommender:
     def _best(self, prefix: Int32, k: int, barred: Int64) -> tuple[Int64, Float32]:
         """Rows and scores of the best `k`, none of them of `barred`."""
         share = np.float32(self.settings.knn_weight)
-        steepness = np.float32(1.0 / self.weights.temperature)
+        steepness = 1.0 / self.weights.temperature
         query = encode(self.weights, [prefix])[0]
         kept = max(k, SHORTLIST) + _SPARE
 
-        cosines = self.scan.cosines(query)
-        peak = cosines.max()
-        near = self._exponents
-        np.multiply(cosines, steepness, out=near)
-        near -= steepness * peak
-        np.exp(near, out=near)
-        total = near.sum()
-        if self._hidden is not None:
-            cosines += self._hidden
-        cosines[barred] = -np.inf
+        peak, total = self.scan.look(query, steepness)
         candidates: list[NDArray[Any]] = [
-            self.scan.best(kept),
+            self.scan.best(kept + len(barred)),
             self._by_popularity[: kept + len(barred)],
             prefix,
         ]
@@ -238,14 +228,15 @@ class Recommender:
         told = self._floor[pool] + share * votes
         heard = np.where(self._silent[pool], np.float32(0.0), 1 / total)
         if len(pool) > kept:
-            approximate = (1 - share) * near[pool] * heard + told
+            near = np.exp((self.scan.cosines[pool] - peak) * steepness)
+            approximate = (1 - share) * near * heard + told
             best = np.sort(np.argpartition(-approximate, kept)[:kept])
             pool, votes, told, heard = pool[best], votes[best], told[best], heard[best]
 
         # The softmax's sum gets the true terms of those that weigh most in it.
         exact = np.concatenate([pool, barred])
         terms = np.exp((self.weights.vectors[exact] @ query - peak) * steepness)
-        corrected = total + (terms - near[exact]).sum()
+        corrected = total + (terms - np.exp((self.scan.cosines[exact] - peak) * steepness)).sum()
         probability = terms[: len(pool)] * heard * (total / corrected)
         scores = (1 - share) * probability + told
         order = np.argsort(-scores, kind="stable")
@@ -265,7 +256,7 @@ class Recommender:
 def _behind(ranked: Float32, others: Float32) -> np.float32:
     """What brings the scores of `others` under all that are `ranked`, if it takes anything."""
     factor = _BELOW * ranked.min(initial=np.inf) / others.max(initial=_NEAR_ZERO)
-    return np.float32(np.clip(factor, _NEAR_ZERO, 1.0))  # never zero: what is barred stays at -inf
+    return np.float32(min(max(factor, _NEAR_ZERO), 1.0))  # never zero: what is barred stays at -inf
 
 
 def _between(place: Int64, others: Int64, logits: Float32) -> NDArray[Any]:

@@ -1,18 +1,18 @@
 """Which items are nearest to a vector: every item once, in int8, as fast as memory can be read.
 
-An int8 copy of the vectors is a quarter of the bytes. numkong has the dot products for each processor and picks them at run
-time; where it is not installed the float vectors themselves are used, with the same answers. What is found is approximate
-(cosines within about .002): the caller asks for some more than it needs, and ranks those by the vectors.
+An int8 copy of the vectors is a quarter of the bytes. The model's own kernel (scan.c) reads them in one pass; where it is
+not there, numkong has the products for each processor; where that is not installed either, the float vectors themselves are
+used. The answers are the same. What is found in int8 is approximate (cosines within about .002): the caller asks for some
+more than it needs, and ranks those by the vectors.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training_jobs.data import Float32, Int64
+from training_jobs.kernel import Arguments, Kernel
 
 try:
     import numkong
@@ -21,6 +21,7 @@ except ImportError:  # the training container has none
 
 Int8 = NDArray[np.int8]
 _BLOCK = 64
+_HIDDEN = np.float32(-1e30)  # finite: the kernel is compiled for numbers without infinities
 
 
 def quantise(vectors: Float32) -> tuple[Int8, Float32]:
@@ -38,38 +39,79 @@ def dequantised(codes: Int8, scales: Float32) -> Float32:
 class Scan:
     """Answers one query at a time: it keeps scratch memory. Without codes it reads the vectors themselves."""
 
-    def __init__(self, vectors: Float32, codes: Int8 | None = None, scales: Float32 | None = None) -> None:
+    def __init__(
+        self,
+        vectors: Float32,
+        codes: tuple[Int8, Float32] | None = None,
+        hidden: NDArray[np.bool_] | None = None,
+        kernel: Kernel | None = None,
+    ) -> None:
+        """`codes` are the vectors' codes and scales (quantise).
+
+        Items that are `hidden` are never the reason that `best` looks no further.
+        """
         self.items = len(vectors)
         self._vectors = vectors
-        blocks = -(-self.items // _BLOCK)
-        # Items of one column are a block; the places after the last item can never be best.
-        self._padded: Float32 = np.full((_BLOCK, blocks), -np.inf, np.float32)
-        self._cosines = self._padded.reshape(-1)[: self.items]
-        self._packed: Any = None
-        if numkong is not None and codes is not None and scales is not None and self.items:
-            self._packed = numkong.dots_pack(codes)
-            self._scales = scales
+        self._hidden: Float32 | None = None
+        if hidden is not None and hidden.any():
+            self._hidden = np.where(hidden, _HIDDEN, np.float32(0.0))
+        # The places after the last item can never be best.
+        self._blocks: Float32 = np.full((-(-self.items // _BLOCK), _BLOCK), -np.inf, np.float32)
+        self._scratch: Float32 = self._blocks.copy()
+        self._peaks: Float32 = np.empty(len(self._blocks), np.float32)
+        self.cosines: Float32 = self._blocks.reshape(-1)[: self.items]
+        self.library = "numpy"
+        if codes is None or not self.items:
+            return
+        self._codes, self._scales = (np.ascontiguousarray(array) for array in codes)
+        self._code = np.empty(self._codes.shape[1], np.int8)
+        if kernel is not None:
+            self.library, self._kernel = "kernel", kernel
+            self._arguments = Arguments(
+                *(self._codes.ctypes.data, self._code.ctypes.data, self._scales.ctypes.data),
+                None if self._hidden is None else self._hidden.ctypes.data,
+                self.items,
+                *(0.0, 0.0, self.cosines.ctypes.data, self._peaks.ctypes.data),
+            )
+        elif numkong is not None:
+            self.library = "numkong"
+            self._packed = numkong.dots_pack(self._codes)
             self._out = numkong.zeros((1, self.items), dtype="int32")
             self._dots = np.asarray(self._out)[0]
 
-    @property
-    def uses_codes(self) -> bool:
-        return self._packed is not None
+    def look(self, query: Float32, steepness: float) -> tuple[float, float]:
+        """Fill `cosines` with those of a unit vector and every item.
 
-    def cosines(self, query: Float32) -> Float32:
-        """Of a unit vector and every item. The array is this object's own: it may be written to, and lasts till the next call."""
-        if self._packed is None:
-            return np.dot(self._vectors, query, out=self._cosines)
-        step = np.abs(query).max() / np.float32(127.0)
-        code = np.rint(query / step).astype(np.int8)
-        numkong.dots_packed(code[None], self._packed, out=self._out)
-        np.multiply(self._dots, self._scales, out=self._cosines, dtype=np.float32, casting="unsafe")
-        self._cosines *= step
-        return self._cosines
+        Returns the largest and the sum of exp((cosine - largest) * steepness): what a softmax of cosines is divided by.
+        """
+        if self.library == "numpy":
+            np.dot(self._vectors, query, out=self.cosines)
+        else:
+            step = np.abs(query).max() / np.float32(127.0)
+            self._code[:] = np.rint(query / step)
+            if self.library == "kernel":
+                self._arguments.step, self._arguments.steepness = step, steepness
+                self._kernel(self._arguments)
+                return self._arguments.largest, self._arguments.total
+            numkong.dots_packed(self._code[None], self._packed, out=self._out)
+            np.multiply(self._dots, self._scales, out=self.cosines, dtype=np.float32, casting="unsafe")
+            self.cosines *= step
+        shown, scratch = self._blocks, self._scratch.reshape(-1)[: self.items]
+        if self._hidden is not None:
+            np.add(self.cosines, self._hidden, out=scratch)
+            shown = self._scratch
+        shown.max(axis=1, out=self._peaks)
+        largest = self.cosines.max()
+        np.subtract(self.cosines, largest, out=scratch)
+        scratch *= np.float32(steepness)
+        np.exp(scratch, out=scratch)
+        return float(largest), float(scratch.sum())
 
     def best(self, count: int) -> Int64:
-        """At least the `count` rows with the largest values in `cosines` as it is by now; fewer where only -inf is left."""
-        peaks = self._padded.max(axis=0)
+        """At least the `count` rows with the largest `cosines` that are not hidden, with others; all where there are fewer."""
         # Each of the `count` highest peaks is an item, so no item below the last of them is among the best.
-        bound = np.partition(peaks, -count)[-count] if count < len(peaks) else -np.inf
-        return np.flatnonzero(self._cosines >= max(bound, np.finfo(np.float32).min))
+        peaks = self._peaks
+        bound = np.partition(peaks, -count)[-count] if count < len(peaks) else _HIDDEN
+        blocks = np.flatnonzero(peaks >= bound)
+        block, place = np.divmod(np.flatnonzero(self._blocks[blocks] >= bound), _BLOCK)
+        return np.asarray(blocks[block] * _BLOCK + place)

@@ -118,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             port=port,
             model_version=model.model_version,
             items=len(model.recommender.vocabulary),
+            scan=model.recommender.scan.library,
             seconds=round(time.monotonic() - began, 3),
         )
 

@@ -11,6 +11,7 @@ import pytest
 from tests.unit.training_jobs.conftest import SMALL, Trained
 from training_jobs import archive
 from training_jobs.archive import ArchiveError
+from training_jobs.kernel import file_name
 
 
 @pytest.fixture
@@ -28,6 +29,23 @@ def test_a_model_comes_back_as_it_was_written(trained: Trained, tmp_path: Path) 
     assert np.array_equal(again.scores(prefixes), served.scores(prefixes))
     for name in ("model.json", "vocabulary.json", "vectors.npy", "codes.npy", "encoder.npz", "knn/idf.npy"):
         assert (tmp_path / name).read_bytes() == (trained.model_dir / name).read_bytes()
+
+
+def test_a_model_is_scanned_with_the_kernel_that_was_compiled_for_it(trained: Trained, copy: Path) -> None:
+    kernels = list(copy.glob("scan-*.so"))
+    if not kernels:
+        pytest.skip("no C compiler on this machine: install gcc to test the kernel")
+    assert kernels == [copy / file_name(SMALL.encoder.dim)]
+    with_kernel, _ = archive.load_recommender(copy)
+    assert with_kernel.scan.library == "kernel"
+    kernels[0].unlink()
+    without, _ = archive.load_recommender(copy)
+    assert without.scan.library == "numkong"
+    for session in archive.load_golden(copy):
+        found = with_kernel.recommend(session["items"], session["k"])
+        again = without.recommend(session["items"], session["k"])
+        assert found.items == again.items
+        assert found.scores == pytest.approx(again.scores, rel=1e-5)
 
 
 def test_the_card_says_what_the_model_is(trained: Trained) -> None:
@@ -101,6 +119,14 @@ def test_files_of_two_models_do_not_pass_for_one(copy: Path) -> None:
     vocabulary = json.loads((copy / "vocabulary.json").read_text())
     (copy / "vocabulary.json").write_text(json.dumps(vocabulary[:-1]))
     with pytest.raises(ArchiveError, match="disagrees on how many items"):
+        archive.load_recommender(copy)
+
+
+@pytest.mark.parametrize("broken", ["narrow", "wide numbers"])
+def test_codes_that_are_not_of_the_vectors_are_refused(copy: Path, broken: str) -> None:
+    codes = np.load(copy / "codes.npy")
+    np.save(copy / "codes.npy", codes[:, :-1] if broken == "narrow" else codes.astype(np.int16))
+    with pytest.raises(ArchiveError, match="is not of vectors"):
         archive.load_recommender(copy)
 
 
