@@ -17,6 +17,7 @@ from training_jobs.data import Float64, Int64, ItemContent, Sessions
 from training_jobs.model import Encoder
 
 _WINDOW = 10
+_EVENTS = 5_000_000  # more are not counted: their pairs would take 1 GB a million
 _DAMPING = 5.0
 _OVERSAMPLING = 32
 _POWER_STEPS = 3
@@ -112,7 +113,13 @@ def _matrix(sessions: Sessions, items: int) -> Tensor:
 
 
 def co_occurrence(sessions: Sessions, items: int) -> tuple[Int64, Int64, Float64]:
-    """Pairs of items at most ten clicks apart in a session, each way round, weighted 1 / distance; sorted."""
+    """Pairs of items at most ten clicks apart in a session, each way round, weighted 1 / distance; sorted.
+
+    Of a log of more than _EVENTS clicks, of every second session, third and so on.
+    """
+    every = -(-len(sessions.items) // _EVENTS)
+    if every > 1:
+        sessions = sessions.take(np.arange(0, len(sessions), every))
     owner = np.repeat(np.arange(len(sessions), dtype=np.int64), sessions.lengths)
     flat = sessions.items.astype(np.int64)
     codes: list[Int64] = [np.zeros(0, np.int64)]

@@ -1,13 +1,14 @@
 """Where item vectors stand before the first step, and where new items are put later."""
 
 import numpy as np
+import pytest
 import torch
 
 from tests.unit.training_jobs import shop
 from training_jobs.data import no_content
 from training_jobs.model import Encoder, EncoderSettings
 from training_jobs.pipeline import encoder_weights
-from training_jobs.warm_start import place_new_items, warm_start
+from training_jobs.warm_start import co_occurrence, place_new_items, warm_start
 
 SETTINGS = EncoderSettings(dim=16, layers=1, heads=2)
 
@@ -26,6 +27,16 @@ def test_items_viewed_together_start_side_by_side() -> None:
     warm_start(encoder, shop.packed(lists), no_content(20), seed=0)
     alike = vectors(encoder) @ vectors(encoder).T
     assert alike[:10, :10].mean() > alike[:10, 10:].abs().mean() + 0.5
+
+
+def test_of_a_long_log_every_nth_session_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    lists = [(rng.integers(0, 10, 5) + 10 * (at % 2)).tolist() for at in range(200)]
+    monkeypatch.setattr("training_jobs.warm_start._EVENTS", 350)
+    found = co_occurrence(shop.packed(lists), 20)
+    monkeypatch.undo()
+    for mine, expected in zip(found, co_occurrence(shop.packed(lists[::3]), 20), strict=True):
+        assert np.array_equal(mine, expected)
 
 
 def test_an_unseen_item_with_content_starts_among_its_like() -> None:
