@@ -208,7 +208,7 @@ def test_the_table_marks_what_the_budget_cut_and_shows_ours_once() -> None:
         "machine": {"cpu": "x", "cores": 1, "memory_gib": 4, "load_1_minute": 0.1},
         "model": "neural", "library": "tugboat", "version": "1", "hr_at_20": 0.5, "mrr_at_20": 0.25,
         "mrr_at_20_interval": [0.2, 0.3], "epochs": 3, "converged": True, "train_seconds": 4,
-        "seconds_per_epoch": 1.0, "events_per_s": 1000.0, "events_per_cpu_s": None,
+        "seconds_per_epoch": 1.0, "cpu_seconds_per_epoch": 0.9, "events_per_s": 1000.0, "events_per_cpu_s": None,
     }  # fmt: skip
     peer = row | {"model": "core", "library": "recbole", "epochs": 0.5, "converged": False}
     peer["ours_over_this"] = {"events_per_s": 12.5, "events_per_cpu_s": None, "mrr_at_20": 1.1}
@@ -221,3 +221,5 @@ def test_the_table_marks_what_the_budget_cut_and_shows_ours_once() -> None:
     assert "12.5x" in theirs[0]
     assert "1.10" not in theirs[0]
     assert "1.10" in markdown([row, peer | {"converged": True}])
+    slow = peer | {"epochs": 9.0, "best_epoch": 6.0, "cpu_seconds_per_epoch": 4.5}
+    assert "| 10.0x |" in markdown([row, slow]), "27 seconds of processor time, ours takes 2.7"
