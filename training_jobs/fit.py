@@ -190,7 +190,7 @@ def fit(
 def _multiplies_bfloat16(device: torch.device) -> bool:
     """Whether the hardware has products of bfloat16: much faster there, slower elsewhere."""
     if device.type == "cuda":
-        return True
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))  # not the T4 of ml.g4dn
     has = torch.cpu.get_capabilities()
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 

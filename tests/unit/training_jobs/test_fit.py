@@ -9,7 +9,7 @@ import torch
 
 from tests.unit.training_jobs import shop
 from training_jobs.data import DataError, Sessions, no_content
-from training_jobs.fit import Epoch, FitSettings, _Windows, batches, fit, windows
+from training_jobs.fit import Epoch, FitSettings, _multiplies_bfloat16, _Windows, batches, fit, windows
 from training_jobs.model import Encoder, EncoderSettings
 
 PLAN = FitSettings(epochs=3, batch_sessions=16, negatives=20, learning_rate=1e-2)
@@ -230,3 +230,14 @@ def test_a_batch_holds_the_clicks_of_its_windows_and_what_follows_each() -> None
     assert inputs.flatten()[predicted].tolist() == [11, 1, 6, 7, 8, 9, 10]
     assert target.tolist() == [12, 2, 7, 8, 9, 10, 11]
     assert weight.tolist() == [4, 1, 3, 3, 3, 3, 3]
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_a_gpu_without_products_of_bfloat16_is_not_made_to_imitate_them(
+    monkeypatch: pytest.MonkeyPatch, has: bool
+) -> None:
+    def supported(including_emulation: bool = True) -> bool:
+        return has or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert _multiplies_bfloat16(torch.device("cuda")) is has
