@@ -4,7 +4,7 @@ model.json      what this is: version, snapshot, settings, cut times, metrics
 vocabulary.json item ids by row
 vectors.npy     item vectors, float32: mapped into memory, only the rows that are looked at are read
 codes.npy       the same in int8 (scales.npy: one scale an item): what each request scans
-scan-*.so       the scan's kernel for this model's dimension (kernel.py), where it could be compiled
+scan*.so        the scan's kernel for this model's dimension (kernel.py), where it could be compiled
 encoder.npz     the encoder's weights
 knn/            the session-kNN index, an array a file
 out_of_stock.json  where the shop gives one: ids that are never shown

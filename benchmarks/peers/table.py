@@ -99,11 +99,11 @@ def _line(row: dict[str, Any], ours_best_s: float | None) -> str:
         f"{row['events_per_cpu_s']:,.0f}" if row["events_per_cpu_s"] else "",
         _times(ratio.get("events_per_s")),
         _times(ratio.get("events_per_cpu_s")),
-        _times(best_s / ours_best_s if best_s and ours_best_s else None),
+        _times(best_s / ours_best_s if best_s and ours_best_s else None, "" if row["converged"] else "+"),
         f"{ratio['mrr_at_20']:.2f}" if row["converged"] and ratio.get("mrr_at_20") else "",
     ]
     return "| " + " | ".join(cells) + " |"
 
 
-def _times(ratio: float | None) -> str:
-    return f"{ratio:.1f}x" if ratio else ""
+def _times(ratio: float | None, more: str = "") -> str:
+    return f"{ratio:.1f}x{more}" if ratio else ""

@@ -222,4 +222,4 @@ def test_the_table_marks_what_the_budget_cut_and_shows_ours_once() -> None:
     assert "1.10" not in theirs[0]
     assert "1.10" in markdown([row, peer | {"converged": True}])
     slow = peer | {"epochs": 9.0, "best_epoch": 6.0, "cpu_seconds_per_epoch": 4.5}
-    assert "| 10.0x |" in markdown([row, slow]), "27 seconds of processor time, ours takes 2.7"
+    assert "| 10.0x+ |" in markdown([row, slow]), "27 seconds of processor time and counting, ours takes 2.7"

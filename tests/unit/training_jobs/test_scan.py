@@ -140,6 +140,26 @@ def test_without_a_compiler_there_is_no_kernel_and_that_is_said(
     assert "no C compiler" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("compiler", "says"),
+    [("#!/bin/sh\necho 'what is this?' >&2; exit 1", "what is this?"), ("#!/bin/sh\nsleep 9", "timed out")],
+)
+def test_a_compiler_that_fails_costs_the_kernel_and_not_the_model(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    compiler: str,
+    says: str,
+) -> None:
+    (tmp_path / "cc").write_text(compiler)
+    (tmp_path / "cc").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(kernel, "_COMPILE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(kernel, "_compiled", kernel._compiled.__wrapped__)
+    assert write_kernel(tmp_path, 18) is None
+    assert says in capsys.readouterr().err
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=300),
