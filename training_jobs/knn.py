@@ -111,7 +111,6 @@ class KnnScorer:
         self.settings = settings
         self._similarity: Float64 = np.zeros(index.sessions, np.float64)
         self._match: Int32 = np.zeros(index.sessions, np.int32)
-        self._matched_item: Int32 = np.zeros(index.sessions, np.int32)
         self._slot: Int32 = np.zeros(index.items, np.int32)
         self._idf: Float32 = (index.idf**settings.idf_power).astype(np.float32)
         decay = settings.age_decay_days
@@ -119,11 +118,12 @@ class KnnScorer:
 
     def score(self, prefix: Int32) -> tuple[Int64, Float64]:
         """Items with a vote, and their scores (summing to 1). Both empty where no neighbour was found."""
-        neighbours, similarity, match, matched_item, length = self._neighbours(prefix)
+        query = prefix[-self.settings.last_items :]
+        neighbours, similarity, match = self._neighbours(query)
         if len(neighbours) == 0:
             return np.zeros(0, np.int64), np.zeros(0, np.float64)
         settings, index = self.settings, self.index
-        steps_back = length - 1 - match
+        steps_back = len(query) - 1 - match
         vote = similarity * np.maximum(1.0 - settings.position_decay * steps_back, 0.0)
         flat, offsets = ragged_rows(index.session_offsets, neighbours)
         items = index.session_items[flat]
@@ -131,7 +131,7 @@ class KnnScorer:
         weights = np.repeat(vote, sizes) * self._idf[items]
         if settings.near_decay > 0 or settings.backward_weight != 1.0:
             place = np.arange(len(items)) - np.repeat(offsets[:-1], sizes)
-            met = items == np.repeat(matched_item, sizes)
+            met = items == np.repeat(query[match], sizes)
             distance = place - np.repeat(place[met], sizes)
             if settings.near_decay > 0:
                 weights = weights * np.exp(-np.abs(distance) / settings.near_decay)
@@ -149,23 +149,20 @@ class KnnScorer:
         totals = np.bincount(self._slot[items], weights=weights, minlength=len(found))
         return found, np.asarray(totals, np.float64)
 
-    def _neighbours(self, prefix: Int32) -> tuple[Int64, Float64, Int64, Int64, int]:
+    def _neighbours(self, query: Int32) -> tuple[Int64, Float64, Int32]:
+        """The sessions most alike, how alike they are, and the last place of the query that each shares."""
         settings, index = self.settings, self.index
-        query = prefix[-settings.last_items :]
-        length = len(query)
-        touched: list[Any] = []
+        touched: list[Any] = [np.zeros(0, np.int32)]
         similarity = self._similarity
-        last_place = {int(item): place for place, item in enumerate(query)}
+        last_place = {item: place for place, item in enumerate(query.tolist())}
         for item, place in sorted(last_place.items(), key=lambda pair: pair[1]):
             begin = int(index.posting_offsets[item])
             end = min(int(index.posting_offsets[item + 1]), begin + settings.recent_sessions)
             posting = index.posting_sessions[begin:end]
-            touched.append(posting[similarity[posting] == 0.0])
-            similarity[posting] += self._click_weight(place, length)
+            before = similarity[posting]
+            touched.append(posting[before == 0.0])
+            similarity[posting] = before + self._click_weight(place, len(query))
             self._match[posting] = place
-            self._matched_item[posting] = item
-        if not touched:
-            return *(np.zeros(0, np.int64) for _ in range(4)), 0  # type: ignore[return-value]
         candidates = np.concatenate(touched).astype(np.int64)
         alike = similarity[candidates]
         similarity[candidates] = 0.0
@@ -176,8 +173,7 @@ class KnnScorer:
             order = np.rint(alike * _QUANTUM).astype(np.int64) * (index.sessions + 1) + candidates
             best = np.argpartition(-order, settings.neighbours - 1)[: settings.neighbours]
             candidates, alike = candidates[best], alike[best]
-        matched = self._matched_item[candidates].astype(np.int64)
-        return candidates, alike, self._match[candidates].astype(np.int64), matched, length
+        return candidates, alike, self._match[candidates]
 
     def _click_weight(self, place: int, length: int) -> float:
         if self.settings.query_decay > 0:

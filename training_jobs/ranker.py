@@ -105,10 +105,10 @@ def candidate_features(
     out = np.zeros((len(rows), len(CANDIDATE_FEATURES)), np.float32)
     out[:, 0] = np.log(np.maximum(probability, _LEAST))
     out[:, 1] = np.log(np.maximum(votes, _LEAST))
-    cosines = vectors[rows] @ vectors[prefix[-NEAR:]].T
-    out[:, 2] = cosines[:, -1]
-    out[:, 3] = cosines.max(axis=1)
-    out[:, 4] = cosines @ np.full(cosines.shape[1], 1 / cosines.shape[1], np.float32)
+    cosines = vectors[prefix[-NEAR:]] @ vectors[rows].T
+    out[:, 2] = cosines[-1]
+    out[:, 3] = cosines.max(axis=0)
+    out[:, 4] = cosines.sum(axis=0) / np.float32(len(cosines))
     out[:, 5:8] = facts[rows]
     out[:, 8] = _reciprocal_places(probability)
     out[:, 9] = _reciprocal_places(votes)

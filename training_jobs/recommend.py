@@ -103,6 +103,7 @@ class Recommender:
         # Of these neither clicks nor content say where they stand. Codes tell it as well, and vectors stay on disk.
         heard = (codes[0] if codes else weights.vectors).any(axis=1)
         self._silent: NDArray[np.bool_] = np.logical_not(heard)
+        self._some_silent = bool(self._silent.any())
         self.codes = codes
         self._absent: NDArray[np.bool_] = np.zeros(len(self.vocabulary), np.bool_)
         self._absent[[self.rows[item] for item in out_of_stock if item in self.rows]] = True
@@ -198,6 +199,11 @@ class Recommender:
         head = self._by_popularity[: k + len(barred)]
         return head[~np.isin(head, barred)][:k]
 
+    def _silence(self, values: Float32, rows: Int64) -> None:
+        """Nothing for the items of which the encoder knows nothing."""
+        if self._some_silent:
+            values[self._silent[rows]] = 0.0
+
     def _best(self, prefix: Int32, k: int, barred: Int64) -> tuple[Int64, Float32]:
         """Rows and scores of the best `k`, none of them of `barred`."""
         share = np.float32(self.settings.knn_weight)
@@ -226,18 +232,19 @@ class Recommender:
         if share > 0:
             self._votes[voted] = 0.0
         told = self._floor[pool] + share * votes
-        heard = np.where(self._silent[pool], np.float32(0.0), 1 / total)
         if len(pool) > kept:
             near = np.exp((self.scan.cosines[pool] - peak) * steepness)
-            approximate = (1 - share) * near * heard + told
-            best = np.sort(np.argpartition(-approximate, kept)[:kept])
-            pool, votes, told, heard = pool[best], votes[best], told[best], heard[best]
+            self._silence(near, pool)
+            approximate = near * ((1 - share) / total) + told
+            best = np.sort(np.argpartition(approximate, -kept)[-kept:])
+            pool, votes, told = pool[best], votes[best], told[best]
 
         # The softmax's sum gets the true terms of those that weigh most in it.
         exact = np.concatenate([pool, barred])
         terms = np.exp((self.weights.vectors[exact] @ query - peak) * steepness)
         corrected = total + (terms - np.exp((self.scan.cosines[exact] - peak) * steepness)).sum()
-        probability = terms[: len(pool)] * heard * (total / corrected)
+        probability = terms[: len(pool)] / corrected
+        self._silence(probability, pool)
         scores = (1 - share) * probability + told
         order = np.argsort(-scores, kind="stable")
         pool, scores = pool[order], scores[order]

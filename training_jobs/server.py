@@ -14,6 +14,7 @@ for _library in ("OPENBLAS", "MKL"):
 
 import argparse  # noqa: E402
 import asyncio  # noqa: E402
+import gc  # noqa: E402
 import json  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
@@ -111,6 +112,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ArchiveError as error:
         log("the model cannot be loaded", error=str(error))
         return 1
+
+    # What is loaded stays: collections that looked at it again held answers up for 5 to 12 ms.
+    gc.collect()
+    gc.freeze()
 
     def ready(port: int) -> None:
         log(
