@@ -7,6 +7,7 @@ without. What the processor can do beyond its kind (AVX2, AVX-512, VNNI) is aske
 from __future__ import annotations
 
 import ctypes
+import json
 import platform
 import shutil
 import subprocess
@@ -75,7 +76,7 @@ def load_kernel(directory: Path, dim: int) -> Kernel | None:
     try:
         kernel = ctypes.CDLL(str(path.resolve())).scan
     except (OSError, AttributeError) as error:
-        print(f"{path} does not load, scanning without it: {error}", file=sys.stderr)
+        _explain(f"{path} does not load: {error}")
         return None
     kernel.argtypes, kernel.restype = (ctypes.POINTER(Arguments),), None
     found: Kernel = kernel
@@ -86,7 +87,7 @@ def load_kernel(directory: Path, dim: int) -> Kernel | None:
 def _compiled(dim: int) -> bytes | None:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        print("no C compiler: the scan goes without its kernel", file=sys.stderr)
+        _explain("there is no C compiler")
         return None
     flags = (*_FLAGS, *_FLAGS_OF.get(platform.machine(), ()), f"-DDIM={dim}")
     with tempfile.TemporaryDirectory() as scratch:
@@ -96,6 +97,11 @@ def _compiled(dim: int) -> bytes | None:
             subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_TIMEOUT_S, check=True)
         except (OSError, subprocess.SubprocessError) as error:
             said = getattr(error, "stderr", None) or error
-            print(f"scan.c does not compile, scanning without it: {str(said)[-2000:]}", file=sys.stderr)
+            _explain(f"scan.c does not compile: {str(said)[-2000:]}")
             return None
         return made.read_bytes()
+
+
+def _explain(reason: str) -> None:
+    """Why there is no kernel, as a line of JSON for CloudWatch."""
+    print(json.dumps({"event": "the scan goes without its kernel", "reason": reason}), file=sys.stderr)

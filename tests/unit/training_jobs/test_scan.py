@@ -1,5 +1,6 @@
 """The int8 scan: close to the vectors, and never without the best."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +129,7 @@ def test_a_file_that_is_no_kernel_is_left_alone(tmp_path: Path, capsys: pytest.C
     assert load_kernel(tmp_path, 32) is None
     (tmp_path / kernel.file_name(32)).write_bytes(b"made for another machine")
     assert load_kernel(tmp_path, 32) is None
-    assert "scanning without it" in capsys.readouterr().err
+    assert "does not load" in json.loads(capsys.readouterr().err)["reason"]
 
 
 def test_without_a_compiler_there_is_no_kernel_and_that_is_said(
@@ -137,7 +138,7 @@ def test_without_a_compiler_there_is_no_kernel_and_that_is_said(
     monkeypatch.setattr("training_jobs.kernel.shutil.which", lambda name: None)
     assert write_kernel(tmp_path, 17) is None
     assert not list(tmp_path.iterdir())
-    assert "no C compiler" in capsys.readouterr().err
+    assert "no C compiler" in json.loads(capsys.readouterr().err)["reason"]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def test_a_compiler_that_fails_costs_the_kernel_and_not_the_model(
     monkeypatch.setattr(kernel, "_COMPILE_TIMEOUT_S", 0.5)
     monkeypatch.setattr(kernel, "_compiled", kernel._compiled.__wrapped__)
     assert write_kernel(tmp_path, 18) is None
-    assert says in capsys.readouterr().err
+    assert says in json.loads(capsys.readouterr().err)["reason"]
 
 
 @settings(max_examples=150, deadline=None)
