@@ -5,9 +5,11 @@ moto 5.2.5's create_training_job completes at once and drops Environment; it has
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import shutil
+import stat
 import threading
 from typing import Any
 
@@ -177,14 +179,18 @@ class _Checkpoints:
         seen = self._seen()
         for name, state in seen.items():
             if self._sent.get(name) != state:
-                files.write(f"{self._uri}/{name}", (self.folder / name).read_bytes())
+                # The job goes on meanwhile: what it wrote under another name may have its own by now.
+                with contextlib.suppress(FileNotFoundError):
+                    files.write(f"{self._uri}/{name}", (self.folder / name).read_bytes())
         self._sent = seen
 
     def _seen(self) -> dict[str, tuple[int, int]]:
         found = {}
         for path in self.folder.rglob("*"):
-            if path.is_file():
+            with contextlib.suppress(FileNotFoundError):
                 about = path.stat()
+                if not stat.S_ISREG(about.st_mode):
+                    continue
                 found[path.relative_to(self.folder).as_posix()] = (about.st_mtime_ns, about.st_size)
         return found
 
