@@ -8,6 +8,8 @@ more than it needs, and ranks those by the vectors.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,7 +59,6 @@ class Scan:
             self._hidden = np.where(hidden, _HIDDEN, np.float32(0.0))
         # The places after the last item can never be best.
         self._blocks: Float32 = np.full((-(-self.items // _BLOCK), _BLOCK), -np.inf, np.float32)
-        self._scratch: Float32 = self._blocks.copy()
         self._peaks: Float32 = np.empty(len(self._blocks), np.float32)
         self.cosines: Float32 = self._blocks.reshape(-1)[: self.items]
         self.library = "numpy"
@@ -78,6 +79,11 @@ class Scan:
             self._packed = numkong.dots_pack(self._codes)
             self._out = numkong.zeros((1, self.items), dtype="int32")
             self._dots = np.asarray(self._out)[0]
+
+    @cached_property
+    def _scratch(self) -> Float32:
+        """As large as the blocks: the kernel needs none."""
+        return np.full_like(self._blocks, -np.inf)
 
     def look(self, query: Float32, steepness: float) -> tuple[float, float]:
         """Fill `cosines` with those of a unit vector and every item.

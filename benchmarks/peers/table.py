@@ -54,11 +54,11 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
         )
         text.append("| " + " | ".join(_COLUMNS) + " |")
         text.append("|" + "---|" * len(_COLUMNS))
-        ours = [row for row in inside if row["library"] == "tugboat"]
-        best_s = None
+        runs = [row for row in inside if row["library"] == "tugboat"]
+        ours = middle(runs) if runs else None
         if ours:
-            text.append(_line(middle(ours), None))
-            best_s = cpu_s_to_best(middle(ours))
+            text.append(_line(ours, None))
+        best_s = cpu_s_to_best(ours) if ours else None
         text += [_line(row, best_s) for row in inside if row["library"] != "tugboat"]
         text.append("\nCommands:\n")
         text += [f"* `{command}`" for command in dict.fromkeys(row["command"] for row in inside)]

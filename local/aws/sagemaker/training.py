@@ -9,7 +9,6 @@ import contextlib
 import logging
 import re
 import shutil
-import stat
 import threading
 from typing import Any
 
@@ -187,10 +186,10 @@ class _Checkpoints:
     def _seen(self) -> dict[str, tuple[int, int]]:
         found = {}
         for path in self.folder.rglob("*"):
+            if not path.is_file():
+                continue
             with contextlib.suppress(FileNotFoundError):
                 about = path.stat()
-                if not stat.S_ISREG(about.st_mode):
-                    continue
                 found[path.relative_to(self.folder).as_posix()] = (about.st_mtime_ns, about.st_size)
         return found
 
