@@ -59,7 +59,8 @@ class WholeModel(nn.Module):
         for layer in encoder.layers:
             x = layer(x, bias)
         y = encoder.norm(x)
-        attention = encoder.pool_query(y) @ encoder.pool_key(y).transpose(1, 2) / width
+        key, query = encoder.pool(y).chunk(2, -1)
+        attention = query @ key.transpose(1, 2) / width
         pooled = torch.softmax(attention + bias[:, 0], -1) @ raw
         query = nn.functional.normalize(pooled + encoder.residual_gate * y, dim=-1)[:, -1]
         scores = torch.softmax(query @ self.vectors.T / self.temperature, -1)

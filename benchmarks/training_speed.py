@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import math
 import resource
 import sys
 import time
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.click_logs import SIZES, Size, generate
+from benchmarks.click_logs import SIZES, generate
 from benchmarks.conditions import conditions
 from benchmarks.training_work import Ceilings, Counter, Work, ceilings, synchronise
 from training_jobs.data import Sessions, no_content
@@ -129,7 +128,7 @@ def described(watch: Watch, settings: FitSettings, top: Ceilings) -> Row:
     operations = watch.operations()
     on_device_s = sum(s for _, s in operations)
     row: Row = {
-        "batch_sessions": settings.batch_sessions,
+        "batch_events": settings.batch_events,
         "events_per_s": round(work.positions / seconds),
         "events_per_s_at_ceilings": round(work.positions / _ideal_seconds(work, top)),
         "steps": steps,
@@ -137,7 +136,7 @@ def described(watch: Watch, settings: FitSettings, top: Ceilings) -> Row:
         "events_per_step": round(work.positions / steps),
         "padding_share": round(1 - work.positions / work.padded, 4),
         "milliseconds_per_step": round(1e3 * seconds / steps, 3),
-        # The processor's part of it: choosing rows and gathering them; on a GPU, asking it to.
+        # Up to the encoder: choosing sessions, gathering them, drawing candidates; on a GPU, asking it to.
         "milliseconds_to_batch": round(1e3 * watch.batches_s / steps, 3),
         "flops_per_s": _digits(work.flops / seconds),
         "flops_share_of_ceiling": _digits(work.flops / seconds / top.flops_per_s),
@@ -164,13 +163,6 @@ def _digits(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def batch_sessions(device: torch.device, size: Size) -> int:
-    """The training job's own on a CPU; on a GPU the power of two nearest to GPU_BATCH_EVENTS."""
-    if device.type != "cuda":
-        return FitSettings().batch_sessions
-    return int(2 ** round(math.log2(GPU_BATCH_EVENTS / (size.mean_length - 1))))
-
-
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.training_speed",
@@ -182,7 +174,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--size", choices=sorted(SIZES), default="yoochoose", help="whose size (default %(default)s)")
     add("--events", type=int, default=0, help="clicks of the log, to shrink it; 0: the size's")
     add("--items", type=int, default=0, help="items of the log, to shrink it; 0: the size's")
-    add("--batch-sessions", type=int, nargs="+", help="one line each; default: by device and size")
+    add("--batch-events", type=int, nargs="+", help="one line each; default: the job's own, on a GPU 32,768")
     add("--seconds", type=float, default=20.0, help="how long to measure (default %(default)s)")
     add("--warm-up-seconds", type=float, default=5.0, help="at least so long before (default %(default)s)")
     add("--device", choices=["auto", "cuda", "cpu"], default="auto", help="auto: a GPU where there is one")
@@ -220,12 +212,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         "bytes_per_s": _digits(top.bytes_per_s),
         "copy": top.copy,
     }
-    for batch in options.batch_sessions or [batch_sessions(device, size)]:
+    usual = GPU_BATCH_EVENTS if device.type == "cuda" else FitSettings().batch_events
+    for batch in options.batch_events or [usual]:
         row = measure(
             sessions,
             size.items,
             EncoderSettings(),
-            FitSettings(batch_sessions=batch),
+            FitSettings(batch_events=batch),
             device,
             top,
             options.warm_up_seconds,

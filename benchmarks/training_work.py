@@ -22,10 +22,8 @@ from training_jobs.model import Encoder, EncoderSettings
 _FLOAT_BYTES = 4
 # AdamW reads weight, gradient and two moments and writes all but the gradient; clipping reads it, and reads and writes it.
 _PASSES = 7 + 3
-# Both uses of the item table leave a gradient of all its rows: two are filled with zeros, then one is added to the other.
-_ITEM_TABLE_PASSES = 2 + 3
-# An item's row is read and written where it is gathered; its gradient is read and added in place.
-_ROW_PASSES = 2 + 3
+# So it is for the rows of the item table that a step compares; before, each is read with its moments, and written out.
+_ROW_PASSES = 4
 
 
 @dataclass
@@ -54,12 +52,11 @@ def softmax_flops(settings: EncoderSettings, predicted: int, candidates: int) ->
     return 6 * settings.dim * predicted * candidates
 
 
-def step_bytes(encoder: Encoder, gathered_rows: int) -> int:
+def step_bytes(encoder: Encoder, candidates: int) -> int:
     """A lower bound of memory traffic: weights, gradients, moments, item rows. Activations and logits may stay in caches."""
-    table = encoder.item.weight.numel()
-    weights = sum(parameter.numel() for parameter in encoder.parameters())
-    rows = gathered_rows * encoder.settings.dim
-    return _FLOAT_BYTES * (_PASSES * weights + _ITEM_TABLE_PASSES * table + _ROW_PASSES * rows)
+    weights = sum(parameter.numel() for parameter in encoder.parameters()) - encoder.item.weight.numel()
+    rows = candidates * encoder.settings.dim
+    return _FLOAT_BYTES * (_PASSES * (weights + rows) + _ROW_PASSES * rows)
 
 
 class Counter:
@@ -68,25 +65,20 @@ class Counter:
     def __init__(self, encoder: Encoder, on_batch: Callable[[], None] = lambda: None) -> None:
         self.work = Work()
         self._encoder, self._on_batch = encoder, on_batch
-        self._batch, self._rows = (0, 0), list[int]()
+        self._batch, self._candidates = (0, 0), 0
         encoder.register_forward_pre_hook(self._encodes)
-        encoder.item.register_forward_pre_hook(self._gathers)
 
     def _encodes(self, _: object, inputs: tuple[torch.Tensor, ...]) -> None:
-        self._batch = (inputs[0].shape[0], inputs[0].shape[1])
-        self._rows.clear()
+        vectors, places = inputs
+        self._batch, self._candidates = (places.shape[0], places.shape[1]), len(vectors)
         self._on_batch()
 
-    def _gathers(self, _: object, inputs: tuple[torch.Tensor, ...]) -> None:
-        self._rows.append(len(inputs[0]))
-
     def step(self, predicted: int) -> None:
-        """The last thing gathered in a step is the candidates."""
         sessions, width = self._batch
         settings, work = self._encoder.settings, self.work
         work.encoder_flops += encoder_flops(settings, sessions, width)
-        work.softmax_flops += softmax_flops(settings, predicted, self._rows[-1])
-        work.bytes += step_bytes(self._encoder, sum(self._rows))
+        work.softmax_flops += softmax_flops(settings, predicted, self._candidates)
+        work.bytes += step_bytes(self._encoder, self._candidates)
         work.positions += predicted
         work.padded += sessions * width
 

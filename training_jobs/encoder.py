@@ -108,30 +108,31 @@ class _Fused:
 def _fuse(weights: EncoderWeights) -> _Fused:
     t, dim, heads = weights.tensors, weights.dim, weights.heads
 
-    def joined(
-        parts: Sequence[tuple[str, float]], norm: Float32 | None = None, scale: float = 1.0
-    ) -> tuple[Float32, Float32]:
-        matrix = np.concatenate([t[name + ".weight"].T * factor for name, factor in parts], axis=1) * scale
-        bias = np.concatenate([t[name + ".bias"] * factor for name, factor in parts]) * scale
+    def linear(name: str, norm: Float32 | None = None, scale: float = 1.0) -> tuple[Float32, Float32]:
+        matrix, bias = t[name + ".weight"].T * scale, t[name + ".bias"] * scale
         if norm is not None:
             matrix = norm[:, None] * matrix
-        return np.ascontiguousarray(matrix, np.float32), np.ascontiguousarray(bias, np.float32)
+        return np.ascontiguousarray(matrix, np.float32), np.array(bias, np.float32)
+
+    def multiply(part: slice, factor: float, *arrays: Float32) -> None:
+        for array in arrays:
+            array[..., part] *= np.float32(factor)
 
     layers = []
     for number in range(weights.layers):
         at = f"layers.{number}."
-        attend, attend_bias = joined(
-            [(at + "qkv", 1.0), (at + "gate_attention", 0.5)], t[at + "norm_attention.weight"]
-        )
+        attend = linear(at + "attend", t[at + "norm_attention.weight"])
         # A query's products are divided by the square root of a head's width.
-        attend[:, :dim] /= math.sqrt(dim // heads)
-        attend_bias[:dim] /= math.sqrt(dim // heads)
-        feed = joined([(at + "feed_in", 1.0), (at + "gate_feed", 0.5)], t[at + "norm_feed.weight"])
+        multiply(slice(dim), 1 / math.sqrt(dim // heads), *attend)
+        multiply(slice(3 * dim, None), 0.5, *attend)
+        feed = linear(at + "feed", t[at + "norm_feed.weight"])
+        multiply(slice(4 * dim, None), 0.5, *feed)
         # sigmoid(x) is (tanh(x / 2) + 1) / 2: its last half goes here, and that of the swish too.
-        out, feed_out = joined([(at + "out", 1.0)], scale=0.5), joined([(at + "feed_out", 1.0)], scale=0.5)
+        out, feed_out = linear(at + "out", scale=0.5), linear(at + "feed_out", scale=0.5)
         feed_matrix = np.ascontiguousarray(feed_out[0] * np.float32(0.5))
-        layers.append(_FusedLayer(attend, attend_bias, *out, *feed, feed_matrix, feed_out[1]))
-    pool, pool_bias = joined([("pool_key", 1.0), ("pool_query", 1.0 / math.sqrt(dim))], t["norm.weight"])
+        layers.append(_FusedLayer(*attend, *out, *feed, feed_matrix, feed_out[1]))
+    pool, pool_bias = linear("pool", t["norm.weight"])
+    multiply(slice(dim, None), 1 / math.sqrt(dim), pool, pool_bias)
     residual = np.asarray(t["residual_gate"] * t["norm.weight"], np.float32)
     place = np.arange(weights.max_length)
     distance = np.maximum(place[:, None] - place[None], 0)

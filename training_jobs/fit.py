@@ -15,16 +15,18 @@ import torch
 from torch import Tensor
 
 from training_jobs.data import DataError, Float32, Int64, Sessions
-from training_jobs.model import Encoder, sampled_loss
+from training_jobs.lazy_adam import LazyAdam
+from training_jobs.model import Encoder, draw_candidates, sampled_loss
 
-_WINDOW_BATCHES = 20
+_WINDOW_BATCHES = 100
+_BETAS = (0.9, 0.98)
 
 
 @dataclass(frozen=True)
 class FitSettings:
     epochs: int = 10
-    batch_sessions: int = 256
-    learning_rate: float = 2e-3
+    batch_events: int = 768
+    learning_rate: float = 3e-3
     final_learning_rate: float = 0.0
     weight_decay: float = 0.0
     negatives: int = 1024
@@ -57,14 +59,23 @@ def windows(sessions: Sessions, max_length: int) -> tuple[Int64, Int64, Int64]:
     return sessions.offsets[session] + begin, length, session
 
 
-def batches(length: Int64, batch_sessions: int, rng: np.random.Generator) -> Iterator[Int64]:
-    """Rows of windows in random batches of like length."""
+def batches(length: Int64, batch_events: int, rng: np.random.Generator) -> Iterator[Int64]:
+    """Rows of windows in random batches of like length, each predicting about `batch_events` clicks."""
     order = rng.permutation(len(length))
+    predicted = length - 1
+    portion = max(1, int(_WINDOW_BATCHES * batch_events / predicted.mean()))
     cut: list[Int64] = []
-    for begin in range(0, len(order), batch_sessions * _WINDOW_BATCHES):
-        part = order[begin : begin + batch_sessions * _WINDOW_BATCHES]
-        part = part[np.argsort(length[part], kind="stable")]
-        cut += [part[at : at + batch_sessions] for at in range(0, len(part), batch_sessions)]
+    for begin in range(0, len(order), portion):
+        part = order[begin : begin + portion]
+        part = part[np.argsort(predicted[part], kind="stable")]
+        events = np.cumsum(predicted[part])
+        ends, done = [0], 0
+        # Greedily, so that sessions of one length come in one number: products of a shape seen before need no preparation.
+        while events[-1] - done > 1.5 * batch_events:
+            end = int(np.searchsorted(events, done + batch_events, side="right"))
+            ends.append(max(end, ends[-1] + 1))
+            done = int(events[ends[-1] - 1])
+        cut += np.split(part, ends[1:])
     for at in rng.permutation(len(cut)):
         yield cut[at]
 
@@ -125,15 +136,12 @@ def fit(
     seen = np.zeros(encoder.item.num_embeddings, bool)
     seen[sessions.items] = True
     pool = torch.from_numpy(np.flatnonzero(seen)).to(device)
+    others = [parameter for parameter in encoder.parameters() if parameter is not encoder.item.weight]
     optimiser = torch.optim.AdamW(
-        encoder.parameters(),
-        lr=settings.learning_rate,
-        betas=(0.9, 0.98),
-        weight_decay=settings.weight_decay,
-        fused=True,
+        others, lr=settings.learning_rate, betas=_BETAS, weight_decay=settings.weight_decay, fused=True
     )
-    steps_an_epoch = math.ceil(len(start) / settings.batch_sessions)
-    epoch, epochs = _restore(checkpoint, stage, encoder, optimiser) or (0, settings.epochs)
+    table = LazyAdam(encoder.item.weight, _BETAS, settings.weight_decay)
+    epoch, epochs = _restore(checkpoint, stage, encoder, optimiser, table) or (0, settings.epochs)
     started, already = clock(), epoch
     low_precision = _multiplies_bfloat16(device)
     while epoch < epochs:
@@ -144,34 +152,40 @@ def fit(
         encoder.train()
         total = torch.zeros((), device=device)
         events = 0
-        cut = list(batches(length, settings.batch_sessions, rng))
+        cut = list(batches(length, settings.batch_events, rng))
         # Moved at once: a copy in each step would wait for the GPU to finish the step before.
         moved = torch.split(torch.from_numpy(np.concatenate(cut)).to(device), [len(rows) for rows in cut])
         for step, (rows, at) in enumerate(zip(cut, moved, strict=True)):
-            _set_rate(optimiser, settings, (epoch * steps_an_epoch + step + 1) / (epochs * steps_an_epoch))
+            rate = _rate(settings, (epoch + (step + 1) / len(cut)) / epochs)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
             count = int(length[rows].sum()) - len(rows)
             inputs, predicted, target, weight = packed.batch(at, int(length[rows].max()) - 1, count)
+            candidates = draw_candidates(inputs, target, settings.negatives, pool, draws)
+            own = table.read(candidates.rows).requires_grad_()
+            vectors = encoder.item_vectors(candidates.rows, own)
             with torch.autocast(device.type, torch.bfloat16, enabled=low_precision):
-                hidden = encoder(inputs)
+                hidden = encoder(vectors, candidates.inputs)
             loss = sampled_loss(
-                encoder,
                 hidden.flatten(0, 1).index_select(0, predicted).float(),
-                target,
+                vectors,
+                candidates,
+                predicted,
                 weight,
-                settings.negatives,
-                pool,
-                draws,
+                encoder.settings.temperature,
                 low_precision,
-                inputs.flatten()[predicted],
                 settings.exclude_current,
             )
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(encoder.parameters(), settings.max_gradient_norm)
+            torch.nn.utils.clip_grad_norm_([own, *others], settings.max_gradient_norm)
             optimiser.step()
+            assert own.grad is not None
+            table.step(candidates.rows, own.detach(), own.grad, rate)
             total += loss.detach() * count
             events += count
             on_step(count, loss.detach())
+        table.settle()
         epoch += 1
         seconds = clock() - began
         if math.isfinite(deadline_s):
@@ -181,7 +195,7 @@ def fit(
         mean_loss = float(total) / max(events, 1)
         if not math.isfinite(mean_loss):
             raise ArithmeticError(f"the loss is {mean_loss} in epoch {epoch}: lower the learning rate")
-        _save(checkpoint, stage, encoder, optimiser, (epoch, epochs))
+        _save(checkpoint, stage, encoder, optimiser, table, (epoch, epochs))
         on_epoch(Epoch(epoch, epochs, mean_loss, events, seconds))
     encoder.eval()
     return epochs
@@ -203,15 +217,12 @@ def _recency_weights(sessions: Sessions, recency_days: float) -> Float32:
     return weights
 
 
-def _set_rate(optimiser: torch.optim.Optimizer, settings: FitSettings, progress: float) -> None:
+def _rate(settings: FitSettings, progress: float) -> float:
     if progress < settings.warmup_share:
-        rate = settings.learning_rate * progress / settings.warmup_share
-    else:
-        done = (progress - settings.warmup_share) / (1 - settings.warmup_share)
-        low = settings.final_learning_rate
-        rate = low + (settings.learning_rate - low) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-    for group in optimiser.param_groups:
-        group["lr"] = rate
+        return settings.learning_rate * progress / settings.warmup_share
+    done = (progress - settings.warmup_share) / (1 - settings.warmup_share)
+    low = settings.final_learning_rate
+    return low + (settings.learning_rate - low) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
 def _number(stage: str) -> int:
@@ -227,19 +238,29 @@ def _save(
     stage: str,
     encoder: Encoder,
     optimiser: torch.optim.Optimizer,
+    table: LazyAdam,
     progress: tuple[int, int],
 ) -> None:
     if checkpoint is None:
         return
     checkpoint.mkdir(parents=True, exist_ok=True)
-    state = {"encoder": encoder.state_dict(), "optimiser": optimiser.state_dict(), "progress": progress}
+    state = {
+        "encoder": encoder.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "table": table.state(),
+        "progress": progress,
+    }
     partial = checkpoint / f"{stage}.pt.partial"
     torch.save(state, partial)
     partial.replace(checkpoint / f"{stage}.pt")
 
 
 def _restore(
-    checkpoint: Path | None, stage: str, encoder: Encoder, optimiser: torch.optim.Optimizer
+    checkpoint: Path | None,
+    stage: str,
+    encoder: Encoder,
+    optimiser: torch.optim.Optimizer,
+    table: LazyAdam,
 ) -> tuple[int, int] | None:
     """Epochs done and planned as of the checkpoint. One that cannot be read (a copy cut short) counts as none."""
     path = checkpoint / f"{stage}.pt" if checkpoint else None
@@ -253,4 +274,5 @@ def _restore(
         return None
     encoder.load_state_dict(state["encoder"])
     optimiser.load_state_dict(state["optimiser"])
+    table.load(state["table"])
     return int(epoch), int(epochs)

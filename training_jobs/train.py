@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = parse.add_argument
     add("--epochs", type=int, default=fit.epochs, help="passes over the sessions, of each of three trainings")
-    add("--batch-sessions", type=int, default=fit.batch_sessions, help="sessions in a step")
+    add("--batch-events", type=int, default=fit.batch_events, help="clicks that a step predicts, about")
     add("--learning-rate", type=float, default=fit.learning_rate, help="peak learning rate")
     add("--negatives", type=int, default=fit.negatives, help="items drawn for each step, besides its targets")
     add("--weight-decay", type=float, default=fit.weight_decay, help="AdamW's weight decay")
@@ -125,7 +125,7 @@ def _check(options: argparse.Namespace) -> None:
     """Refuse in a sentence what would otherwise fail deep inside, or silently train nothing."""
     for name, low, high in (
         ("epochs", 1, 10_000),
-        ("batch_sessions", 1, 2**20),
+        ("batch_events", 1, 2**24),
         ("learning_rate", 1e-8, 10.0),
         ("negatives", 1, 2**24),
         ("weight_decay", 0.0, 10.0),
@@ -163,7 +163,7 @@ def settings_of(options: argparse.Namespace) -> JobSettings:
     )
     fit = FitSettings(
         epochs=options.epochs,
-        batch_sessions=options.batch_sessions,
+        batch_events=options.batch_events,
         learning_rate=options.learning_rate,
         weight_decay=options.weight_decay,
         negatives=options.negatives,

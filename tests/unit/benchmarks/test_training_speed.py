@@ -72,7 +72,7 @@ def one_step(negatives: int = 30) -> tuple[Counter, Encoder, int]:
     counter = Counter(encoder)
     log = generate(Size(400, 1000, 6.0), 0)
     with FlopCounterMode(display=False) as counted:
-        plan = FitSettings(epochs=1, batch_sessions=1000, negatives=negatives)
+        plan = FitSettings(epochs=1, batch_events=10**6, negatives=negatives)
         fit(encoder, log, plan, 0, "learn", on_step=lambda events, _: counter.step(events))
     return counter, encoder, counted.get_total_flops()
 
@@ -89,10 +89,10 @@ def test_the_positions_counted_are_those_predicted() -> None:
     assert work.positions == int((log.lengths - 1).sum()) <= work.padded
 
 
-def test_the_bytes_of_a_step_are_mostly_the_optimisers_where_items_are_many() -> None:
+def test_the_bytes_of_a_step_grow_with_its_candidates_and_not_with_the_catalogue() -> None:
     few, many = (Encoder(items, SETTINGS, no_content(items)) for items in (100, 10_100))
-    assert step_bytes(many, 50) - step_bytes(few, 50) == 10_000 * SETTINGS.dim * 4 * 15
-    assert step_bytes(few, 51) - step_bytes(few, 50) == SETTINGS.dim * 4 * 5
+    assert step_bytes(many, 50) == step_bytes(few, 50)
+    assert step_bytes(few, 51) - step_bytes(few, 50) == SETTINGS.dim * 4 * 14
 
 
 def test_ceilings_are_rates_of_this_device() -> None:
@@ -101,22 +101,15 @@ def test_ceilings_are_rates_of_this_device() -> None:
     assert top.bytes_per_s > 0
 
 
-def test_a_gpu_gets_batches_of_many_events_and_a_cpu_the_training_jobs() -> None:
-    cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    assert training_speed.batch_sessions(cpu, SIZES["otto"]) == FitSettings().batch_sessions
-    assert training_speed.batch_sessions(gpu, SIZES["yoochoose"]) == 8192
-    assert training_speed.batch_sessions(gpu, SIZES["otto"]) == 2048
-
-
 def test_a_line_for_each_batch_size_says_what_was_reached_of_the_ceilings(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(training_speed, "PROFILED_STEPS", 1)
     monkeypatch.setattr(training_speed, "ceilings", lambda _: Ceilings(1e11, 1e10, "a product", "a copy"))
-    arguments = ["--device", "cpu", "--events", "3000", "--items", "200", "--batch-sessions", "16", "32"]
+    arguments = ["--device", "cpu", "--events", "3000", "--items", "200", "--batch-events", "64", "128"]
     assert training_speed.main([*arguments, "--seconds", "0.05", "--warm-up-seconds", "0"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [row["batch_sessions"] for row in rows] == [16, 32]
+    assert [row["batch_events"] for row in rows] == [64, 128]
     for row in rows:
         assert row["benchmark"] == "training_speed"
         assert row["device"] == "cpu"

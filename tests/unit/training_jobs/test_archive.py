@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.training_jobs.conftest import SMALL, Trained
 from training_jobs import archive
-from training_jobs.archive import ArchiveError
+from training_jobs.archive import FORMAT, ArchiveError
 from training_jobs.kernel import file_name
 
 
@@ -136,7 +136,7 @@ def test_codes_that_are_not_of_the_vectors_are_refused(copy: Path, broken: str) 
         ("", "no readable model.json"),
         ("[]", "format None"),
         ('{"format": 99}', "format 99"),
-        ('{"format": 3}', "no "),
+        (json.dumps({"format": FORMAT}), "no "),
     ],
 )
 def test_a_card_that_cannot_be_read_is_refused(copy: Path, text: str, says: str) -> None:

@@ -8,9 +8,17 @@ import pytest
 import torch
 
 from tests.unit.training_jobs import shop
+from tests.unit.training_jobs.encoders import hidden_of
 from training_jobs.data import Int32, ItemContent, no_content
 from training_jobs.encoder import EncoderWeights, encode, load_weights, probabilities, save_weights
-from training_jobs.model import Encoder, EncoderSettings, SampledSoftmax, sampled_loss
+from training_jobs.model import (
+    Dropout,
+    Encoder,
+    EncoderSettings,
+    SampledSoftmax,
+    draw_candidates,
+    sampled_loss,
+)
 from training_jobs.pipeline import encoder_weights
 
 ITEMS, MAX_LENGTH = 40, 6
@@ -30,7 +38,7 @@ def untrained(content: ItemContent | None = None, layers: int = 2) -> Encoder:
 def in_torch(encoder: Encoder, prefixes: Sequence[Int32]) -> np.ndarray:
     with torch.no_grad():
         rows = [torch.from_numpy(prefix[-MAX_LENGTH:].astype(np.int64))[None] for prefix in prefixes]
-        return np.stack([encoder(row)[0, -1].numpy() for row in rows])
+        return np.stack([hidden_of(encoder, row)[0, -1].numpy() for row in rows])
 
 
 @pytest.mark.parametrize("layers", [1, 2])
@@ -64,7 +72,7 @@ def test_the_order_of_clicks_matters_and_what_is_too_long_ago_does_not() -> None
 def test_a_position_never_looks_at_later_clicks() -> None:
     encoder = untrained()
     with torch.no_grad():
-        short, long = encoder(torch.tensor([[1, 2, 3]])), encoder(torch.tensor([[1, 2, 3, 4, 5]]))
+        short, long = (hidden_of(encoder, torch.arange(1, last)[None]) for last in (4, 6))
     assert torch.allclose(short, long[:, :3], atol=1e-6)
 
 
@@ -105,39 +113,74 @@ def test_the_loss_by_hand_is_torch_s_cross_entropy_and_so_are_its_gradients() ->
         assert torch.allclose(mine, torchs, atol=1e-6)
 
 
+def loss_of(
+    encoder: Encoder, hidden: torch.Tensor, negatives: int, pool: torch.Tensor, exclude_current: bool = False
+) -> float:
+    """Of a session of 1, 2, 3 that went on to 4, 5, 6."""
+    inputs, target = torch.tensor([[1, 2, 3]]), torch.tensor([4, 5, 6])
+    candidates = draw_candidates(inputs, target, negatives, pool, torch.Generator().manual_seed(0))
+    vectors = encoder.item_vectors(candidates.rows)
+    temperature, every = encoder.settings.temperature, torch.arange(3)
+    loss = sampled_loss(
+        hidden, vectors, candidates, every, torch.ones(3), temperature, False, exclude_current
+    )
+    return loss.item()
+
+
 def test_with_as_many_negatives_as_items_the_softmax_is_complete() -> None:
-    encoder = untrained()
-    rows, target = torch.tensor([[1, 2, 3]]), torch.tensor([4, 5, 6])
-    hidden = encoder(rows)[0]
-    pool = torch.arange(ITEMS)
-    draws = torch.Generator().manual_seed(0)
-    loss = sampled_loss(encoder, hidden, target, torch.ones(3), 10**6, pool, draws, False, rows[0], False)
-    logits = hidden @ encoder.all_item_vectors().T / encoder.settings.temperature
-    assert loss.item() == pytest.approx(torch.nn.functional.cross_entropy(logits, target).item(), rel=1e-5)
+    encoder, many = untrained(), 500
+    encoder.item = torch.nn.Embedding(many, 16)
+    hidden = hidden_of(encoder, torch.tensor([[1, 2, 3]]))[0]
+    logits = hidden @ encoder.item_vectors(torch.arange(many)).T / encoder.settings.temperature
+    expected = torch.nn.functional.cross_entropy(logits, torch.tensor([4, 5, 6])).item()
+    for negatives in (many, 10**6):
+        assert loss_of(encoder, hidden, negatives, torch.arange(many)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_sampled_partition_sum_is_unbiased() -> None:
-    encoder = untrained()
-    rows, target = torch.tensor([[1, 2, 3]]), torch.tensor([4, 5, 6])
-    hidden, every = encoder(rows)[0] * 0, torch.arange(ITEMS)
-    draws = torch.Generator().manual_seed(0)
+@pytest.mark.parametrize("negatives", [10, 400])
+def test_the_sampled_partition_sum_is_unbiased(negatives: int) -> None:
+    encoder, many = untrained(), 900
+    encoder.item = torch.nn.Embedding(many, 16)
     # With all logits equal every item counts alike, so the loss is the logarithm of how many there are.
-    loss = sampled_loss(encoder, hidden, target, torch.ones(3), 10, every, draws, False, rows[0], False)
-    assert loss.item() == pytest.approx(np.log(ITEMS), rel=1e-5)
+    found = loss_of(encoder, torch.zeros(3, 16), negatives, torch.arange(many))
+    assert found == pytest.approx(np.log(many), rel=1e-5)
+
+
+def test_candidates_come_in_lots_each_named_once_and_every_item_is_as_likely_to_be_drawn() -> None:
+    inputs, target, pool = torch.tensor([[1, 2, 3]]), torch.tensor([4, 5, 6]), torch.arange(600)
+    drawn, draws = np.zeros(600), torch.Generator().manual_seed(0)
+    for _ in range(2000):
+        found = draw_candidates(inputs, target, 400, pool, draws)
+        assert len(found.rows) % 128 == 0
+        assert len(found.rows.unique()) == len(found.rows)
+        assert found.rows[found.inputs].tolist() == [[1, 2, 3]]
+        assert found.rows[found.targets].tolist() == [4, 5, 6]
+        drawn[found.rows.numpy()] += 1
+    share = drawn[7:] / 2000
+    assert share.mean() > 0.15
+    # Nine of ten items within 1.65 standard deviations of the mean, and no trend from the first to the last.
+    deviation = np.sqrt(share.mean() * (1 - share.mean()) / 2000)
+    assert np.mean(np.abs(share - share.mean()) < 1.65 * deviation) > 0.85
+    assert share[:100].mean() == pytest.approx(share[-100:].mean(), abs=deviation)
 
 
 def test_what_the_session_looked_at_competes_without_being_drawn() -> None:
-    encoder = untrained()
-    rows, target = torch.tensor([[1, 2, 3]]), torch.tensor([4, 5, 6])
-    hidden = encoder(rows)[0] * 0
-    draws = torch.Generator().manual_seed(0)
-    pool = torch.arange(1, 7)
+    encoder, hidden, pool = untrained(), torch.zeros(3, 16), torch.arange(1, 7)
+    assert loss_of(encoder, hidden, 1, pool) == pytest.approx(np.log(6), rel=1e-5)
+    assert loss_of(encoder, hidden, 1, pool, exclude_current=True) == pytest.approx(np.log(5), rel=1e-5)
 
-    def loss(exclude_current: bool) -> float:
-        every = torch.ones(3)
-        return sampled_loss(
-            encoder, hidden, target, every, 1, pool, draws, False, rows[0], exclude_current
-        ).item()
 
-    assert loss(False) == pytest.approx(np.log(6), rel=1e-5)
-    assert loss(True) == pytest.approx(np.log(5), rel=1e-5)
+@pytest.mark.parametrize("share", [0.3, 0.5])
+def test_dropout_hides_its_share_and_keeps_the_mean_and_none_in_evaluation(share: float) -> None:
+    torch.manual_seed(0)
+    dropout, x = Dropout(share), torch.ones(1000, 333, requires_grad=True)
+    found = dropout(x)
+    kept = found > 0
+    assert kept.float().mean().item() == pytest.approx(1 - share, abs=0.005)
+    assert found.mean().item() == pytest.approx(1.0, abs=0.005)
+    # Neither rows nor columns go together.
+    assert kept.float().mean(0).std() < 0.03
+    assert kept.float().mean(1).std() < 0.05
+    (gradient,) = torch.autograd.grad(found.sum(), x)
+    assert torch.equal(gradient, found.detach())
+    assert dropout.eval()(x) is x or torch.equal(dropout(x), x)

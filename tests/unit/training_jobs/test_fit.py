@@ -1,18 +1,22 @@
 """The training loop: deterministic, resumable, within its time."""
 
 import math
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.training_jobs import shop
+from tests.unit.training_jobs.encoders import hidden_of
 from training_jobs.data import DataError, Sessions, no_content
 from training_jobs.fit import Epoch, FitSettings, _multiplies_bfloat16, _Windows, batches, fit, windows
 from training_jobs.model import Encoder, EncoderSettings
 
-PLAN = FitSettings(epochs=3, batch_sessions=16, negatives=20, learning_rate=1e-2)
+PLAN = FitSettings(epochs=3, batch_events=32, negatives=20, learning_rate=1e-2)
 
 
 class Killed(Exception):
@@ -51,7 +55,7 @@ def test_where_an_item_is_clicked_often_its_gradient_is_the_same_however_many_th
         torch.manual_seed(0)
         torch.use_deterministic_algorithms(deterministic)
         encoder.zero_grad()
-        encoder(rows).sum().backward()
+        hidden_of(encoder, rows).sum().backward()
         assert encoder.item.weight.grad is not None
         return encoder.item.weight.grad.numpy().tobytes()
 
@@ -76,7 +80,7 @@ def test_each_step_says_what_it_predicted() -> None:
         on_epoch=epochs.append,
     )
     assert sum(steps) == sum(epoch.events for epoch in epochs)
-    assert len(steps) == PLAN.epochs * math.ceil(len(windows(sessions, 5)[0]) / PLAN.batch_sessions)
+    assert np.mean(steps) == pytest.approx(PLAN.batch_events, rel=0.3)
 
 
 def test_the_loss_comes_down() -> None:
@@ -153,7 +157,7 @@ class Clock:
 
 def test_a_deadline_is_kept_with_as_many_epochs_as_fit() -> None:
     clock, seen = Clock(1.0), list[Epoch]()
-    many = FitSettings(epochs=1000, batch_sessions=64, negatives=20)
+    many = FitSettings(epochs=1000, batch_events=224, negatives=20)
     ran = fit(
         new_encoder(), shop.walks(50), many, 0, "learn", deadline_s=30.0, clock=clock, on_epoch=seen.append
     )
@@ -163,7 +167,7 @@ def test_a_deadline_is_kept_with_as_many_epochs_as_fit() -> None:
 
 def test_a_deadline_is_kept_where_epochs_become_slower() -> None:
     clock, seen = Clock(1.0, growth=1.05), list[Epoch]()
-    many = FitSettings(epochs=1000, batch_sessions=64, negatives=20)
+    many = FitSettings(epochs=1000, batch_events=224, negatives=20)
     fit(new_encoder(), shop.walks(50), many, 0, "learn", deadline_s=60.0, clock=clock, on_epoch=seen.append)
     assert len(seen) >= 3
     assert clock.now_s <= 60.0 + 2 * max(epoch.seconds for epoch in seen)
@@ -196,10 +200,11 @@ def test_old_sessions_weigh_less_with_recency() -> None:
 
     def preferred(recency_days: float) -> int:
         encoder = new_encoder()
-        plan = FitSettings(epochs=10, learning_rate=1e-2, recency_days=recency_days, batch_sessions=16)
+        plan = FitSettings(epochs=10, learning_rate=1e-2, recency_days=recency_days, batch_events=16)
         fit(encoder, both, plan, 0, "learn")
         with torch.no_grad():
-            return int((encoder(torch.tensor([[0]]))[0, 0] @ encoder.all_item_vectors().T)[1:3].argmax()) + 1
+            hidden = hidden_of(encoder, torch.tensor([[0]]))[0, 0]
+            return int((hidden @ encoder.all_item_vectors().T)[1:3].argmax()) + 1
 
     assert (preferred(0.0), preferred(3.0)) == (2, 1)
 
@@ -213,10 +218,27 @@ def test_every_click_but_a_first_is_predicted_exactly_once() -> None:
     assert length.max() <= 6
 
 
-def test_every_window_is_in_exactly_one_batch() -> None:
-    length = np.random.default_rng(0).integers(2, 9, 500)
-    found = np.concatenate(list(batches(length, 32, np.random.default_rng(1))))
-    assert sorted(found.tolist()) == list(range(500))
+@given(
+    length=st.lists(st.integers(2, 51), min_size=1, max_size=400).map(np.array),
+    batch_events=st.integers(1, 200),
+)
+def test_every_window_is_in_exactly_one_batch_and_batches_predict_about_as_much(
+    length: np.ndarray, batch_events: int
+) -> None:
+    cut = list(batches(length, batch_events, np.random.default_rng(1)))
+    assert sorted(np.concatenate(cut).tolist()) == list(range(len(length)))
+    for rows in cut:
+        assert (length[rows] - 1).sum() <= 1.5 * batch_events or len(rows) == 1
+
+
+def test_batches_are_of_like_length_and_those_of_one_length_are_of_one_size() -> None:
+    length = np.random.default_rng(0).geometric(0.35, 20_000).clip(max=50) + 1
+    cut = list(batches(length, 200, np.random.default_rng(1)))
+    padded = sum(len(rows) * (length[rows].max() - 1) for rows in cut)
+    assert padded < 1.1 * (length - 1).sum()
+    sizes = Counter(len(rows) for rows in cut if set(length[rows]) == {3})
+    assert sizes.most_common(1)[0][0] == 100
+    assert len(sizes) <= 3
 
 
 def test_a_batch_holds_the_clicks_of_its_windows_and_what_follows_each() -> None:

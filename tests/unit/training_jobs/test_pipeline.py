@@ -16,7 +16,7 @@ from training_jobs.data import Dataset, no_content
 from training_jobs.fit import FitSettings
 from training_jobs.pipeline import JobSettings, Log, job_digest, run
 
-FAST = replace(SMALL, fit=FitSettings(epochs=2, batch_sessions=64, learning_rate=4e-3), tune_seconds=0.0)
+FAST = replace(SMALL, fit=FitSettings(epochs=2, batch_events=224, learning_rate=4e-3), tune_seconds=0.0)
 
 
 class Killed(Exception):
