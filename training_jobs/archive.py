@@ -4,7 +4,7 @@ model.json      what this is: version, snapshot, settings, cut times, metrics
 vocabulary.json item ids by row
 vectors.npy     item vectors, float32: mapped into memory, only the rows that are looked at are read
 codes.npy       the same in int8 (scales.npy: one scale an item): what each request scans
-scan*.so        the scan's kernel for this model's dimension (kernel.py), where it could be compiled
+kernel*.so      native/ compiled for this model's dimension (kernel.py), where it could be
 encoder.npz     the encoder's weights
 knn/            the session-kNN index, an array a file
 out_of_stock.json  where the shop gives one: ids that are never shown
@@ -113,16 +113,17 @@ def load_recommender(directory: Path, *, stock: bool = True) -> tuple[Recommende
         raise ArchiveError(
             f"{directory} disagrees on how many items there are: {sizes}, model.json {card.items}"
         )
-    # The kernel reads as many bytes as these should have.
-    right = codes.shape == weights.vectors.shape and codes.dtype == np.int8 and scales.dtype == np.float32
-    if not right:
+    if codes.shape != weights.vectors.shape or codes.dtype != np.int8 or scales.dtype != np.float32:
         raise ArchiveError(
             f"{directory}/codes.npy or scales.npy is not of vectors.npy: train the model again"
         )
-    found = Recommender(
-        *(vocabulary, weights, index, popularity, settings, (codes, scales), out_of_stock, ranker),
-        kernel=load_kernel(directory, weights.dim),
-    )
+    kernel = load_kernel(directory, weights.dim)
+    try:
+        found = Recommender(
+            *(vocabulary, weights, index, popularity, settings, (codes, scales), out_of_stock, ranker, kernel)
+        )
+    except ValueError as error:
+        raise ArchiveError(f"{directory} holds {error}: train the model again") from error
     return found, card
 
 

@@ -6,6 +6,7 @@ one matrix, norms' scales and constants are multiplied into it once, and session
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from training_jobs.data import Float32, Int32
+from training_jobs.kernel import EncoderArguments, Kernel, LayerArguments, address
 
 INPUT_SCALE = 0.3
 _EPSILON = np.float32(np.finfo(np.float32).eps)
@@ -73,6 +75,53 @@ def encode(weights: EncoderWeights, prefixes: Sequence[Int32]) -> Float32:
     return out
 
 
+class SessionEncoder:
+    """`encode` for one session at a time, by the kernel where there is one. It keeps scratch memory, so one serves one thread."""
+
+    def __init__(self, weights: EncoderWeights, kernel: Kernel | None) -> None:
+        self._weights = weights
+        self._kernel = kernel.encode if kernel else None
+        if kernel is None:
+            return
+        fused, dim, longest = weights.fused, weights.dim, weights.max_length
+        self._vectors, self._position, self._relative = (
+            np.ascontiguousarray(array, np.float32)
+            for array in (weights.vectors, weights.tensors["position"], weights.tensors["relative"])
+        )
+        self._rows = np.zeros(longest, np.int32)
+        self._scratch = np.empty(longest * (10 * dim + 1), np.float32)
+        self._query = np.empty(dim, np.float32)
+        self._layers = (LayerArguments * len(fused.layers))(
+            *(_addresses(layer, dim) for layer in fused.layers)
+        )
+        self._arguments = EncoderArguments(
+            layers=ctypes.addressof(self._layers),
+            pool=address(fused.pool, np.float32, dim, 2 * dim),
+            pool_bias=address(fused.pool_bias, np.float32, 2 * dim),
+            residual=address(fused.residual, np.float32, dim),
+            position=address(self._position, np.float32, longest, dim),
+            relative=address(self._relative, np.float32, weights.heads, longest),
+            layer_count=len(fused.layers),
+            heads=weights.heads,
+            max_length=longest,
+            vectors=address(self._vectors, np.float32, len(weights.vectors), dim),
+            rows=address(self._rows, np.int32, longest),
+            scale=math.sqrt(dim) * INPUT_SCALE,
+            scratch=address(self._scratch, np.float32, len(self._scratch)),
+            query=address(self._query, np.float32, dim),
+        )
+
+    def __call__(self, prefix: Int32) -> Float32:
+        """The unit vector [dim] of a session that is not empty. The next call overwrites it."""
+        if self._kernel is None:
+            return np.asarray(encode(self._weights, [prefix])[0])
+        length = min(len(prefix), len(self._rows))
+        self._rows[:length] = prefix[-length:]
+        self._arguments.length = length
+        self._kernel(self._arguments)
+        return self._query
+
+
 def probabilities(weights: EncoderWeights, prefixes: Sequence[Int32]) -> Float32:
     """Probability of every item to come next, one row for each prefix."""
     logits = encode(weights, prefixes) @ weights.vectors.T
@@ -92,6 +141,14 @@ class _FusedLayer:
     feed_bias: Float32
     feed_out: Float32
     feed_out_bias: Float32
+
+
+def _addresses(layer: _FusedLayer, dim: int) -> LayerArguments:
+    sizes = {"attend": (dim, 4 * dim), "out": (dim, dim), "feed": (dim, 5 * dim), "feed_out": (2 * dim, dim)}
+    found = {name: address(getattr(layer, name), np.float32, *size) for name, size in sizes.items()}
+    for name, (_, width) in sizes.items():
+        found[f"{name}_bias"] = address(getattr(layer, f"{name}_bias"), np.float32, width)
+    return LayerArguments(**found)
 
 
 @dataclass(frozen=True)

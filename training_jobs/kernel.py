@@ -1,7 +1,9 @@
-"""scan.c as a shared library: compiled for the dimension of a model when it is written, loaded when it is read.
+"""native/ as a shared library: compiled for the dimension of a model when it is written, loaded when it is read.
 
-Neither has to succeed: without a C compiler, or on another kind of processor than it was compiled on, scan.py goes
-without. What the processor can do beyond its kind (AVX2, AVX-512, VNNI) is asked at run time.
+Its functions do for one session what encoder.py, knn.py, ranker.py and scan.py do in many steps of numpy, each of which takes
+longer to begin than to do. Neither compiling nor loading has to succeed: without a C compiler, or on another kind of processor
+than it was compiled on, those modules go without, and a test compares. What the processor can do beyond its kind (AVX2,
+AVX-512, VNNI) is asked at run time.
 """
 
 from __future__ import annotations
@@ -13,46 +15,123 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-Kernel = Callable[[Any], None]  # of Arguments
+import numpy as np
+from numpy.typing import NDArray
 
-_SOURCE = Path(__file__).with_name("scan.c")
+_DIRECTORY = Path(__file__).with_name("native")
+_SOURCES = tuple(_DIRECTORY / f"{name}.c" for name in ("encode", "knn", "product", "rank", "scan"))
 _COMPILE_TIMEOUT_S = 60
-_INTERFACE = 1  # another with each change of Arguments: the gate reads the kernel of the champion, too
-# Together with the source's `omp simd` these let sums, minima and exponents be vectorised. Not -ffast-math, which would also
+_INTERFACE = 2  # another with each change of a structure: the gate reads the kernel of the champion, too
+# Together with the sources' `omp simd` these let sums, minima and exponents be vectorised. Not -ffast-math, which would also
 # change how the whole process treats tiny numbers.
 _FLAGS = (
-    *("-O3", "-shared", "-fPIC", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
+    *("-O3", "-s", "-shared", "-fPIC", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
     *("-ffinite-math-only", "-fno-signed-zeros"),
 )
 _FLAGS_OF = {"x86_64": ("-mprefer-vector-width=512",)}
 
+_POINTER, _COUNT, _FLOAT, _DOUBLE = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_double
 
-class Arguments(ctypes.Structure):
+
+def _fields(kind: Any, names: str) -> Sequence[tuple[str, Any]]:
+    return [(name, kind) for name in names.split()]
+
+
+class ScanArguments(ctypes.Structure):
     """`Scan` of scan.c."""
 
     _fields_ = (
-        ("codes", ctypes.c_void_p),
-        ("query", ctypes.c_void_p),
-        ("scales", ctypes.c_void_p),
-        ("hidden", ctypes.c_void_p),
-        ("items", ctypes.c_int64),
-        ("step", ctypes.c_float),
-        ("steepness", ctypes.c_float),
-        ("cosines", ctypes.c_void_p),
-        ("peaks", ctypes.c_void_p),
-        ("largest", ctypes.c_float),
-        ("total", ctypes.c_double),
+        *_fields(_POINTER, "codes query scales hidden"),
+        *_fields(_COUNT, "items"),
+        *_fields(_FLOAT, "step steepness"),
+        *_fields(_POINTER, "cosines peaks"),
+        *_fields(_FLOAT, "largest"),
+        *_fields(_DOUBLE, "total"),
     )
+
+
+class LayerArguments(ctypes.Structure):
+    """`Layer` of encode.c."""
+
+    _fields_ = (*_fields(_POINTER, "attend attend_bias out out_bias feed feed_bias feed_out feed_out_bias"),)
+
+
+class EncoderArguments(ctypes.Structure):
+    """`Encoder` of encode.c."""
+
+    _fields_ = (
+        *_fields(_POINTER, "layers pool pool_bias residual position relative"),
+        *_fields(_COUNT, "layer_count heads max_length"),
+        *_fields(_POINTER, "vectors rows"),
+        *_fields(_COUNT, "length"),
+        *_fields(_FLOAT, "scale"),
+        *_fields(_POINTER, "scratch query"),
+    )
+
+
+class RankerArguments(ctypes.Structure):
+    """`Ranker` of rank.c."""
+
+    _fields_ = (
+        *_fields(_POINTER, "candidate context first_bias second second_bias out"),
+        *_fields(_COUNT, "hidden"),
+        *_fields(_POINTER, "vectors facts clicks"),
+        *_fields(_COUNT, "click_count"),
+        *_fields(_POINTER, "rows probability votes"),
+        *_fields(_COUNT, "count"),
+        *_fields(_POINTER, "scratch raised"),
+    )
+
+
+class KnnArguments(ctypes.Structure):
+    """`Knn` of knn.c."""
+
+    _fields_ = (
+        *_fields(_POINTER, "posting_sessions session_items posting_offsets session_offsets idf freshness"),
+        *_fields(_POINTER, "query_weights near_weights"),
+        *_fields(_COUNT, "sessions recent_sessions neighbours"),
+        *_fields(_DOUBLE, "position_decay backward_weight"),
+        *_fields(_POINTER, "similarity match slot touched order partition alike query"),
+        *_fields(_COUNT, "length"),
+        *_fields(_POINTER, "found votes"),
+        *_fields(_COUNT, "count"),
+    )
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The library's functions. Each fills what its arguments leave for an answer."""
+
+    encode: Callable[[EncoderArguments], None]
+    neighbours_vote: Callable[[KnnArguments], None]
+    rank: Callable[[RankerArguments], None]
+    scan: Callable[[ScanArguments], None]
+
+
+_ARGUMENTS = {
+    "encode": EncoderArguments,
+    "neighbours_vote": KnnArguments,
+    "rank": RankerArguments,
+    "scan": ScanArguments,
+}
+
+
+def address(array: NDArray[Any], kind: Any, *shape: int) -> int:
+    """Where an array's numbers lie. The kernel takes their type and count for granted, so others raise a ValueError."""
+    if array.dtype != kind or array.shape != shape or not array.flags.c_contiguous:
+        raise ValueError(f"{array.dtype} numbers {array.shape} where {np.dtype(kind)} {shape} belong")
+    return int(array.ctypes.data)
 
 
 def file_name(dim: int) -> str:
     """Other processors, other names: an archive may be read where it was not written."""
-    return f"scan{_INTERFACE}-{dim}-{platform.machine()}.so"
+    return f"kernel{_INTERFACE}-{dim}-{platform.machine()}.so"
 
 
 def write_kernel(directory: Path, dim: int) -> Path | None:
@@ -74,13 +153,14 @@ def load_kernel(directory: Path, dim: int) -> Kernel | None:
     if not path.exists():
         return None
     try:
-        kernel = ctypes.CDLL(str(path.resolve())).scan
+        library = ctypes.CDLL(str(path.resolve()))
+        functions = {name: getattr(library, name) for name in _ARGUMENTS}
     except (OSError, AttributeError) as error:
         _explain(f"{path} does not load: {error}")
         return None
-    kernel.argtypes, kernel.restype = (ctypes.POINTER(Arguments),), None
-    found: Kernel = kernel
-    return found
+    for name, function in functions.items():
+        function.argtypes, function.restype = (ctypes.POINTER(_ARGUMENTS[name]),), None
+    return Kernel(**functions)
 
 
 @lru_cache
@@ -91,17 +171,17 @@ def _compiled(dim: int) -> bytes | None:
         return None
     flags = (*_FLAGS, *_FLAGS_OF.get(platform.machine(), ()), f"-DDIM={dim}")
     with tempfile.TemporaryDirectory() as scratch:
-        made = Path(scratch) / "scan.so"
-        command = [compiler, *flags, "-o", str(made), str(_SOURCE)]
+        made = Path(scratch) / "kernel.so"
+        command = [compiler, *flags, "-o", str(made), *map(str, _SOURCES), "-lm"]
         try:
             subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_TIMEOUT_S, check=True)
         except (OSError, subprocess.SubprocessError) as error:
             said = getattr(error, "stderr", None) or error
-            _explain(f"scan.c does not compile: {str(said)[-2000:]}")
+            _explain(f"it does not compile: {str(said)[-2000:]}")
             return None
         return made.read_bytes()
 
 
 def _explain(reason: str) -> None:
     """Why there is no kernel, as a line of JSON for CloudWatch."""
-    print(json.dumps({"event": "the scan goes without its kernel", "reason": reason}), file=sys.stderr)
+    print(json.dumps({"event": "answers go without their kernel", "reason": reason}), file=sys.stderr)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 _ENTRY_SCRIPTS = ("train.py", "evaluate.py")
-_SUFFIXES = (".py", ".json", ".c")
+_SUFFIXES = (".py", ".json", ".c", ".h")
 
 # What the endpoint needs, and no more: none of it imports torch or pyarrow.
 _SERVING = (

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_jobs.data import Float32, Float64, Int32, Int64
-from training_jobs.encoder import EncoderWeights, encode, probabilities
+from training_jobs.encoder import EncoderWeights, SessionEncoder, probabilities
 from training_jobs.kernel import Kernel
 from training_jobs.knn import KnnIndex, KnnScorer, KnnSettings
-from training_jobs.ranker import SHORTLIST, Ranker, candidate_features
+from training_jobs.ranker import SHORTLIST, Ranker, RankerScorer
 from training_jobs.scan import Int8, Scan
 
 _SPARE = 40  # candidates beyond those asked for: what int8 gets wrong is far smaller than the gap they span
@@ -82,8 +82,9 @@ class Recommender:
         ranker: Ranker | None = None,
         kernel: Kernel | None = None,
     ) -> None:
-        """`codes` are the vectors in int8 with their scales (scan.quantise), for which there may be a `kernel`; without
-        them the vectors are scanned.
+        """`codes` are the vectors in int8 with their scales (scan.quantise); without them the vectors are scanned.
+
+        With a `kernel` answers are the same and sooner.
 
         Without a `ranker` the blend's order is the last word.
 
@@ -96,7 +97,9 @@ class Recommender:
         self.popularity = popularity
         self.settings = settings
         self.ranker = ranker
-        self._knn = KnnScorer(index, settings.knn)
+        self._encode = SessionEncoder(weights, kernel)
+        self._knn = KnnScorer(index, settings.knn, kernel)
+        self._rank = RankerScorer(ranker, weights.vectors, kernel) if ranker else None
         self._popular: Float32 = popularity.astype(np.float32)
         self._new: NDArray[np.bool_] = np.equal(popularity, 0.0)
         self._floor: Float32 = (popularity * _FLOOR).astype(np.float32)
@@ -165,13 +168,10 @@ class Recommender:
 
     def _ranked(self, prefix: Int32, short: Shortlist) -> Float32:
         """Scores of the shortlist under the ranker: as much in sum as the blend's."""
-        assert self.ranker is not None
+        assert self._rank is not None
         if len(short.rows) == 0:
             return short.scores
-        seen = candidate_features(
-            prefix, short.rows, short.probability, short.votes, self.weights.vectors, self.ranker.facts
-        )
-        logits = short.logits + self.ranker.network(*seen)
+        logits = short.logits + self._rank(prefix, short.rows, short.probability, short.votes)
         new = self._new[short.rows]
         if new.any() and not new.all():
             # Votes and popularity say nothing of an item that nobody could click yet: it keeps the blend's place.
@@ -208,7 +208,7 @@ class Recommender:
         """Rows and scores of the best `k`, none of them of `barred`."""
         share = np.float32(self.settings.knn_weight)
         steepness = 1.0 / self.weights.temperature
-        query = encode(self.weights, [prefix])[0]
+        query = self._encode(prefix)
         kept = max(k, SHORTLIST) + _SPARE
 
         peak, total = self.scan.look(query, steepness)

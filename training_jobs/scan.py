@@ -1,6 +1,6 @@
 """Which items are nearest to a vector: every item once, in int8, as fast as memory can be read.
 
-An int8 copy of the vectors is a quarter of the bytes. The model's own kernel (scan.c) reads them in one pass; where it is
+An int8 copy of the vectors is a quarter of the bytes. The model's own kernel (native/scan.c) reads them in one pass; where it is
 not there, numkong has the products for each processor; where that is not installed either, the float vectors themselves are
 used. The answers are the same. What is found in int8 is approximate (cosines within about .002): the caller asks for some
 more than it needs, and ranks those by the vectors.
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_jobs.data import Float32, Int64
-from training_jobs.kernel import Arguments, Kernel
+from training_jobs.kernel import Kernel, ScanArguments, address
 
 try:
     import numkong
@@ -67,12 +67,15 @@ class Scan:
         self._codes, self._scales = (np.ascontiguousarray(array) for array in codes)
         self._code = np.empty(self._codes.shape[1], np.int8)
         if kernel is not None:
-            self.library, self._kernel = "kernel", kernel
-            self._arguments = Arguments(
-                *(self._codes.ctypes.data, self._code.ctypes.data, self._scales.ctypes.data),
-                None if self._hidden is None else self._hidden.ctypes.data,
-                self.items,
-                *(0.0, 0.0, self.cosines.ctypes.data, self._peaks.ctypes.data),
+            self.library, self._kernel = "kernel", kernel.scan
+            self._arguments = ScanArguments(
+                codes=address(self._codes, np.int8, self.items, vectors.shape[1]),
+                query=address(self._code, np.int8, vectors.shape[1]),
+                scales=address(self._scales, np.float32, self.items),
+                hidden=None if self._hidden is None else address(self._hidden, np.float32, self.items),
+                items=self.items,
+                cosines=address(self.cosines, np.float32, self.items),
+                peaks=address(self._peaks, np.float32, len(self._blocks)),
             )
         elif numkong is not None:
             self.library = "numkong"

@@ -32,7 +32,7 @@ def test_a_model_comes_back_as_it_was_written(trained: Trained, tmp_path: Path) 
 
 
 def test_a_model_is_scanned_with_the_kernel_that_was_compiled_for_it(trained: Trained, copy: Path) -> None:
-    kernels = list(copy.glob("scan*.so"))
+    kernels = list(copy.glob("kernel*.so"))
     if not kernels:
         pytest.skip("no C compiler on this machine: install gcc to test the kernel")
     assert kernels == [copy / file_name(SMALL.encoder.dim)]

@@ -36,7 +36,9 @@ TAIL = prefix_cases(there_and_back(150, 2))
 FACTS = item_facts(LEARN, ITEMS)
 
 
-def blend_of(sessions: Sessions, items: int = ITEMS, exclude_current: bool = True) -> Recommender:
+def blend_of(
+    sessions: Sessions, items: int = ITEMS, exclude_current: bool = True, ranker: Ranker | None = None
+) -> Recommender:
     torch.manual_seed(0)
     encoder = Encoder(items, EncoderSettings(dim=8, layers=1, heads=2), no_content(items))
     return Recommender(
@@ -45,6 +47,7 @@ def blend_of(sessions: Sessions, items: int = ITEMS, exclude_current: bool = Tru
         build_index(sessions, items),
         baselines.popularity(sessions, items),
         BlendSettings(exclude_current=exclude_current),
+        ranker=ranker,
     )
 
 
@@ -64,8 +67,7 @@ def test_ranks_under_the_network_are_those_that_the_recommender_with_it_reaches(
     blend = blend_of(LEARN, exclude_current=exclude_current)
     lists = shortlists(blend, FACTS, TAIL)
     network = fit_network(lists, np.arange(len(lists)), 0)
-    ranked = blend_of(LEARN, exclude_current=exclude_current)
-    ranked.ranker = Ranker(network, FACTS)
+    ranked = blend_of(LEARN, exclude_current=exclude_current, ranker=Ranker(network, FACTS))
     found = measure("ranked", ranked.scores, TAIL, exclude_current=exclude_current).rank
     assert (found == reached(lists, network, np.arange(len(lists)))).mean() > 0.99
 

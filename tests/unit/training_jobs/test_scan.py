@@ -1,6 +1,5 @@
 """The int8 scan: close to the vectors, and never without the best."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from training_jobs import kernel, scan
+from tests.unit.training_jobs.kernels import compiled
+from training_jobs import scan
 from training_jobs.data import Float32
-from training_jobs.kernel import load_kernel, write_kernel
 from training_jobs.scan import Scan, dequantised, quantise
 
 LIBRARIES = ("kernel", "numkong", "numpy")
@@ -41,11 +40,7 @@ def made_scan(
 ) -> Scan:
     if library == "numpy":
         monkeypatch.setattr(scan, "numkong", None)
-    dim, kernel = vectors.shape[1], None
-    if library == "kernel":
-        if write_kernel(tmp_path, dim) is None:
-            pytest.skip("no C compiler on this machine: install gcc to test the kernel")
-        kernel = load_kernel(tmp_path, dim)
+    kernel = compiled(vectors.shape[1], tmp_path) if library == "kernel" else None
     made = Scan(vectors, quantise(vectors), hidden, kernel)
     assert made.library == library
     return made
@@ -101,64 +96,6 @@ def test_hidden_items_do_not_take_the_place_of_those_that_may_be_shown(
     made = made_scan(library, vectors, monkeypatch, tmp_path, hidden)
     made.look(query, 14.0)
     assert len(made.best(5)) == 640
-
-
-@pytest.mark.parametrize("variant", ["vnni", "avx512", "avx2", "words"])
-def test_the_kernel_is_the_same_on_every_processor(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variant: str
-) -> None:
-    flags = {"vnni": "avx512_vnni", "avx512": "avx512bw", "avx2": "avx2", "words": ""}[variant]
-    cpu = Path("/proc/cpuinfo")
-    if flags and not (cpu.exists() and flags in cpu.read_text()):
-        pytest.skip(f"this processor has no {flags}")
-    source = kernel._SOURCE
-    harness = tmp_path / "harness.c"
-    harness.write_text(
-        f'#define scan usual\n#include "{source}"\n#undef scan\nvoid scan(Scan *s) {{ with_{variant}(s); }}\n'
-    )
-    monkeypatch.setattr(kernel, "_SOURCE", harness)
-    monkeypatch.setattr(kernel, "_compiled", kernel._compiled.__wrapped__)
-    vectors, query = unit_vectors(1000, 128), unit_vectors(1, 128, seed=4)[0]
-    found = made_scan("kernel", vectors, monkeypatch, tmp_path).look(query, 14.0)
-    assert found == pytest.approx(
-        made_scan("numkong", vectors, monkeypatch, tmp_path).look(query, 14.0), 1e-5
-    )
-
-
-def test_a_file_that_is_no_kernel_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert load_kernel(tmp_path, 32) is None
-    (tmp_path / kernel.file_name(32)).write_bytes(b"made for another machine")
-    assert load_kernel(tmp_path, 32) is None
-    assert "does not load" in json.loads(capsys.readouterr().err)["reason"]
-
-
-def test_without_a_compiler_there_is_no_kernel_and_that_is_said(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("training_jobs.kernel.shutil.which", lambda name: None)
-    assert write_kernel(tmp_path, 17) is None
-    assert not list(tmp_path.iterdir())
-    assert "no C compiler" in json.loads(capsys.readouterr().err)["reason"]
-
-
-@pytest.mark.parametrize(
-    ("compiler", "says"),
-    [("#!/bin/sh\necho 'what is this?' >&2; exit 1", "what is this?"), ("#!/bin/sh\nsleep 9", "timed out")],
-)
-def test_a_compiler_that_fails_costs_the_kernel_and_not_the_model(
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    compiler: str,
-    says: str,
-) -> None:
-    (tmp_path / "cc").write_text(compiler)
-    (tmp_path / "cc").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(kernel, "_COMPILE_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(kernel, "_compiled", kernel._compiled.__wrapped__)
-    assert write_kernel(tmp_path, 18) is None
-    assert says in json.loads(capsys.readouterr().err)["reason"]
 
 
 @settings(max_examples=150, deadline=None)

@@ -2,12 +2,10 @@
 
 It is bound by reading the codes, so what else is asked of every item costs next to nothing here: its cosine, the largest cosine of
 each block of items, and the sum of exponents that the softmax is divided by. */
-#include <stdint.h>
-#include <string.h>
+#include "common.h"
 
 #define BLOCK 64   /* items; scan.py has the same */
 #define AHEAD 4096 /* bytes: hardware prefetches no further than the end of a page */
-#define INLINE static inline __attribute__((always_inline))
 
 typedef struct {
     const int8_t *codes, *query;  /* [items][DIM], [DIM] */
@@ -18,20 +16,6 @@ typedef struct {
     float largest;          /* of all cosines, hidden or not */
     double total;           /* of exp((cosine - largest) * steepness) */
 } Scan;
-
-/* For x <= 0, within 1e-6 of the true value; below -87 it stays at what it is there. */
-INLINE float exponent(float x) {
-    float power = x * 1.44269504f;
-    power = power < -125.0f ? -125.0f : power;
-    int32_t whole = (int32_t)(power - 0.5f);
-    float rest = (power - (float)whole) * 0.69314718f;
-    float sum = rest / 720 + 1.0f / 120;
-    sum = 1.0f + rest * (1.0f + rest * (1.0f / 2 + rest * (1.0f / 6 + rest * (1.0f / 24 + rest * sum))));
-    int32_t bits = (whole + 127) << 23;
-    float two_to_whole;
-    memcpy(&two_to_whole, &bits, sizeof bits);
-    return sum * two_to_whole;
-}
 
 INLINE void prefetch(const int8_t *code) {
     for (int at = 0; at < DIM; at += 64) __builtin_prefetch(code + AHEAD + at);
@@ -74,21 +58,21 @@ INLINE void pass(Scan *s, int32_t (*dot)(const int8_t *, const void *), const vo
     if (begin < s->items) block(s, begin, (int)(s->items - begin), dot, query, raised);
 }
 
-INLINE void with_words(Scan *s) {
+INLINE void scan_words_on(Scan *s) {
     int16_t query[DIM];
     for (int at = 0; at < DIM; at++) query[at] = s->query[at];
     pass(s, dot_of_words, query, 0);
 }
 
-#ifdef __x86_64__
-__attribute__((target("avx512bw,avx512dq,avx512vl,fma"))) static void with_avx512(Scan *s) { with_words(s); }
-__attribute__((target("avx2,fma"))) static void with_avx2(Scan *s) { with_words(s); }
-#endif
+BY_PROCESSOR(scan_words, Scan)
 
 /* VNNI multiplies unsigned by signed bytes, in one instruction, which GCC finds by itself from 12 on only. So the codes are raised
 by 128, which `raised` takes off again. */
 #if defined(__x86_64__) && DIM % 64 == 0
 #include <immintrin.h>
+#ifndef HAS_VNNI
+#define HAS_VNNI (HAS_AVX512 && __builtin_cpu_supports("avx512vnni"))
+#endif
 #define VNNI __attribute__((target("avx512vnni,avx512bw,avx512dq,avx512vl,fma")))
 
 VNNI INLINE int32_t dot_of_bytes(const int8_t *code, const void *query) {
@@ -101,22 +85,17 @@ VNNI INLINE int32_t dot_of_bytes(const int8_t *code, const void *query) {
     return _mm512_reduce_add_epi32(sum);
 }
 
-VNNI static void with_vnni(Scan *s) {
+VNNI static void scan_bytes(Scan *s) {
     int32_t raised = 0;
     for (int at = 0; at < DIM; at++) raised += 128 * s->query[at];
     pass(s, dot_of_bytes, s->query, raised);
 }
-#endif
 
 /* Fills what is not const. */
 void scan(Scan *s) {
-#ifdef __x86_64__
-    int wide = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-#ifdef VNNI
-    if (wide && __builtin_cpu_supports("avx512vnni")) { with_vnni(s); return; }
-#endif
-    if (wide) { with_avx512(s); return; }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) { with_avx2(s); return; }
-#endif
-    with_words(s);
+    if (HAS_VNNI) scan_bytes(s);
+    else scan_words(s);
 }
+#else
+void scan(Scan *s) { scan_words(s); }
+#endif

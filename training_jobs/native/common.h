@@ -1,0 +1,52 @@
+/* What the others share: which processor it is, exponents, sums of products. */
+#pragma once
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* A function `name` that runs `name`_on, compiled for what the processor turns out to have. Tests define the HAS_. */
+#ifdef __x86_64__
+#ifndef HAS_AVX512
+#define HAS_AVX512 \
+    (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+#endif
+#ifndef HAS_AVX2
+#define HAS_AVX2 (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+#endif
+#define WITH_AVX512 __attribute__((target("avx512bw,avx512dq,avx512vl,fma")))
+#define WITH_AVX2 __attribute__((target("avx2,fma")))
+#define BY_PROCESSOR(name, type)                                              \
+    WITH_AVX512 static void name##_with_avx512(type *of) { name##_on(of); }   \
+    WITH_AVX2 static void name##_with_avx2(type *of) { name##_on(of); }       \
+    void name(type *of) {                                                     \
+        if (HAS_AVX512) name##_with_avx512(of);                               \
+        else if (HAS_AVX2) name##_with_avx2(of);                              \
+        else name##_on(of);                                                   \
+    }
+#else
+#define BY_PROCESSOR(name, type) \
+    void name(type *of) { name##_on(of); }
+#endif
+
+/* For x <= 0, within 1e-6 of the true value; below -87 it stays at what it is there. */
+INLINE float exponent(float x) {
+    float power = x * 1.44269504f;
+    power = power < -125.0f ? -125.0f : power;
+    int32_t whole = (int32_t)(power - 0.5f);
+    float rest = (power - (float)whole) * 0.69314718f;
+    float sum = rest / 720 + 1.0f / 120;
+    sum = 1.0f + rest * (1.0f + rest * (1.0f / 2 + rest * (1.0f / 6 + rest * (1.0f / 24 + rest * sum))));
+    int32_t bits = (whole + 127) << 23;
+    float two_to_whole;
+    memcpy(&two_to_whole, &bits, sizeof bits);
+    return sum * two_to_whole;
+}
+
+INLINE float sum_of_products(const float *left, const float *right, int64_t count) {
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t at = 0; at < count; at++) sum += left[at] * right[at];
+    return sum;
+}

@@ -1,0 +1,101 @@
+/* knn.py's scorer for one session: the sessions most like it vote. The names are knn.py's. */
+#include "common.h"
+
+#define QUANTUM 1e6
+
+typedef struct {
+    const int32_t *posting_sessions, *session_items;
+    const int64_t *posting_offsets, *session_offsets;
+    const float *idf;                                    /* [items] */
+    const double *freshness;                             /* [sessions], or null */
+    const double *query_weights, *near_weights;          /* by age and by distance, or null */
+    int64_t sessions, recent_sessions, neighbours;
+    double position_decay, backward_weight;
+    double *similarity; /* [sessions]: zero before and after */
+    int32_t *match;     /* [sessions] */
+    int32_t *slot;      /* [items] */
+    int32_t *touched;   /* [length * recent_sessions] */
+    int64_t *order, *partition; /* as many */
+    double *alike;              /* as many */
+    const int32_t *query;
+    int64_t length;
+    int64_t *found; /* [items]: those with a vote */
+    double *votes;  /* [items]: theirs, of one in all */
+    int64_t count;
+} Knn;
+
+/* The value that stands at `place` when they are sorted, the greatest first. They are moved about. */
+static int64_t value_at(int64_t *values, int64_t count, int64_t place) {
+    int64_t low = 0, high = count - 1;
+    while (low < high) {
+        int64_t a = values[low], b = values[(low + high) / 2], c = values[high];
+        int64_t pivot = a > b ? (b > c ? b : a > c ? c : a) : (a > c ? a : b > c ? c : b);
+        int64_t left = low - 1, right = high + 1;
+        for (;;) {
+            while (values[++left] > pivot) {}
+            while (values[--right] < pivot) {}
+            if (left >= right) break;
+            int64_t swapped = values[left];
+            values[left] = values[right];
+            values[right] = swapped;
+        }
+        if (place <= right) high = right;
+        else low = right + 1;
+    }
+    return values[place];
+}
+
+INLINE void vote(Knn *k, int32_t session, double weight, int32_t match) {
+    const int32_t *items = k->session_items + k->session_offsets[session];
+    int64_t count = k->session_offsets[session + 1] - k->session_offsets[session], met = 0;
+    weight *= fmax(1.0 - k->position_decay * (double)(k->length - 1 - match), 0.0);
+    while (met < count && items[met] != k->query[match]) met++;
+    for (int64_t at = 0; at < count; at++) {
+        int32_t item = items[at];
+        double own = weight * k->idf[item];
+        if (k->near_weights) own *= k->near_weights[at < met ? met - at : at - met];
+        if (at < met) own *= k->backward_weight;
+        int32_t slot = k->slot[item];
+        if (slot < 0 || slot >= k->count || k->found[slot] != item) {
+            slot = k->slot[item] = (int32_t)k->count++;
+            k->found[slot] = item;
+            k->votes[slot] = 0.0;
+        }
+        k->votes[slot] += own;
+    }
+}
+
+void neighbours_vote(Knn *k) {
+    int64_t touched = 0, least = INT64_MIN;
+    for (int64_t place = 0; place < k->length; place++) {
+        int32_t item = k->query[place];
+        int again = 0;
+        for (int64_t at = place + 1; at < k->length; at++) again |= k->query[at] == item;
+        if (again) continue;
+        int64_t begin = k->posting_offsets[item], end = k->posting_offsets[item + 1];
+        end = end < begin + k->recent_sessions ? end : begin + k->recent_sessions;
+        double weight = k->query_weights ? k->query_weights[k->length - 1 - place] : (double)(place + 1) / (double)k->length;
+        for (int64_t at = begin; at < end; at++) {
+            int32_t session = k->posting_sessions[at];
+            if (k->similarity[session] == 0.0) k->touched[touched++] = session;
+            k->similarity[session] += weight;
+            k->match[session] = (int32_t)place;
+        }
+    }
+    for (int64_t at = 0; at < touched; at++) {
+        int32_t session = k->touched[at];
+        double alike = k->similarity[session] * (k->freshness ? k->freshness[session] : 1.0);
+        k->similarity[session] = 0.0;
+        k->alike[at] = alike;
+        /* Later sessions have higher numbers, so among equals the most recent one wins. */
+        k->partition[at] = k->order[at] = (int64_t)rint(alike * QUANTUM) * (k->sessions + 1) + session;
+    }
+    if (touched > k->neighbours) least = value_at(k->partition, touched, k->neighbours - 1);
+    k->count = 0;
+    for (int64_t at = 0; at < touched; at++)
+        if (k->order[at] >= least) vote(k, k->touched[at], k->alike[at], k->match[k->touched[at]]);
+    double total = 0.0;
+    for (int64_t at = 0; at < k->count; at++) total += k->votes[at];
+    if (total > 0.0)
+        for (int64_t at = 0; at < k->count; at++) k->votes[at] /= total;
+}
