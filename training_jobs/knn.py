@@ -125,7 +125,7 @@ class KnnScorer:
         """What the kernel reads and fills, beside what numpy does."""
         index, settings = self.index, self.settings
         most = settings.last_items * settings.recent_sessions
-        longest = int(np.diff(index.session_offsets).max(initial=1))
+        longest = int(np.diff(index.session_offsets).max(initial=0)) + 1
         ages, distances = np.arange(settings.last_items), np.arange(longest)
         self._query_weights = np.exp(-ages / settings.query_decay) if settings.query_decay > 0 else None
         self._near_weights = np.exp(-distances / settings.near_decay) if settings.near_decay > 0 else None

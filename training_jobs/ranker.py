@@ -1,4 +1,4 @@
-"""The last word on the order: a small network looks again at the 128 items that the blend puts first.
+"""The last word on the order: a small network looks again at the 256 items that the blend puts first.
 
 It sees what encoder and neighbours say of an item, how near it is to the session's items, how popular it is, when the
 session saw it, and in what pattern the session goes back and forth. It is fitted to the validation tail (fit_ranker.py),
@@ -17,7 +17,7 @@ import numpy as np
 from training_jobs.data import DAY_MS, Float32, Int32, Int64, Sessions
 from training_jobs.kernel import Kernel, RankerArguments, address
 
-SHORTLIST = 128
+SHORTLIST = 256
 CLICKS = 50  # how far back in the session it looks
 NEAR = 10  # clicks whose vectors a candidate is compared with
 
@@ -80,7 +80,7 @@ class RankerScorer:
             return
         self._clicks, self._rows = np.zeros(CLICKS, np.int32), np.zeros(SHORTLIST, np.int64)
         self._probability, self._votes, self._raised = (np.zeros(SHORTLIST, np.float32) for _ in range(3))
-        self._scratch = np.empty(SHORTLIST * 2 * hidden, np.float32)
+        self._scratch = np.empty(SHORTLIST * (len(CANDIDATE_FEATURES) + 2 * hidden), np.float32)
         self._arguments = RankerArguments(
             candidate=address(network.candidate, np.float32, len(CANDIDATE_FEATURES), hidden),
             context=address(network.context, np.float32, len(CONTEXT_FEATURES), hidden),

@@ -1,7 +1,6 @@
 /* ranker.py for one shortlist: the candidates' features and the network, whose names and order are ranker.py's. */
 #include "product.h"
 
-#define SHORTLIST 128
 #define CLICKS 50
 #define NEAR 10
 #define PLACES 4
@@ -17,10 +16,10 @@ typedef struct {
     const float *vectors, *facts; /* [items][DIM], [items][3] */
     const int32_t *clicks;        /* the session's last [click_count], at most CLICKS */
     int64_t click_count;
-    const int64_t *rows; /* [count], at most SHORTLIST */
+    const int64_t *rows; /* [count] */
     const float *probability, *votes;
     int64_t count;
-    float *scratch; /* [SHORTLIST][2 * hidden], hidden at most WIDEST */
+    float *scratch; /* [count][FEATURES + 2 * hidden], hidden at most WIDEST */
     float *raised;  /* [count]: how much each candidate's logit rises */
 } Ranker;
 
@@ -67,15 +66,15 @@ INLINE float reciprocal_place(const float *values, int64_t count, float value) {
 }
 
 INLINE void rank_on(Ranker *r) {
-    float features[SHORTLIST][FEATURES], bias[WIDEST], *first = r->scratch, *second = first + SHORTLIST * r->hidden;
+    float bias[WIDEST], *features = r->scratch, *first = features + r->count * FEATURES, *second = first + r->count * r->hidden;
     int64_t recent = r->click_count < NEAR ? r->click_count : NEAR;
     const int32_t *near = r->clicks + r->click_count - recent;
     Session session;
     look_back(r->clicks, (int)r->click_count, &session);
 
-    memset(features, 0, sizeof features);
+    memset(features, 0, r->count * FEATURES * sizeof(float));
     for (int64_t at = 0; at < r->count; at++) {
-        float *to = features[at], cosine = 0.0f, largest = -2.0f, sum = 0.0f;
+        float *to = features + at * FEATURES, cosine = 0.0f, largest = -2.0f, sum = 0.0f;
         for (int64_t of = 0; of < recent; of++) {
             cosine = sum_of_products(r->vectors + r->rows[at] * DIM, r->vectors + (int64_t)near[of] * DIM, DIM);
             largest = cosine > largest ? cosine : largest;
@@ -95,7 +94,7 @@ INLINE void rank_on(Ranker *r) {
 
     int hidden = (int)r->hidden;
     product(bias, session.context, r->context, r->first_bias, 1, CONTEXT, hidden);
-    product(first, features[0], r->candidate, bias, r->count, FEATURES, hidden);
+    product(first, features, r->candidate, bias, r->count, FEATURES, hidden);
     for (int64_t at = 0; at < r->count * hidden; at++) first[at] = first[at] > 0.0f ? first[at] : 0.0f;
     product(second, first, r->second, r->second_bias, r->count, hidden, hidden);
     for (int64_t at = 0; at < r->count * hidden; at++) second[at] = second[at] > 0.0f ? second[at] : 0.0f;

@@ -11,6 +11,7 @@ from tests.unit.training_jobs.conftest import Trained
 from tests.unit.training_jobs.large_shop import large_shop
 from training_jobs.archive import load_recommender
 from training_jobs.encoder import encode
+from training_jobs.ranker import SHORTLIST
 from training_jobs.recommend import Recommender, top
 from training_jobs.scan import quantise
 
@@ -105,7 +106,7 @@ def test_the_short_way_finds_what_the_whole_ranking_begins_with(
         overlaps.append(len(set(found) & set(expected.tolist())) / 20)
         assert len(set(found)) == 20
         assert not barred & set(found)
-        # The last of 128 may be another item where two score alike, and moves the ranker's scale.
+        # The last of the shortlist may be another item where two score alike, and moves the ranker's scale.
         assert ranked or np.allclose(answer.scores, scores[found], rtol=2e-3, atol=1e-9)
     assert np.mean(overlaps) >= 0.999
 
@@ -117,7 +118,7 @@ def test_an_item_that_nobody_could_click_yet_keeps_the_place_that_content_gave_i
     moved = 0
     for row in range(0, 600, 20):
         prefix = sessions.session(row)
-        before, after = (top(one.scores([prefix])[0], 128).tolist() for one in (plain, served))
+        before, after = (top(one.scores([prefix])[0], SHORTLIST).tolist() for one in (plain, served))
         moved += before != after
         assert [place for place, item in enumerate(after) if item in new] == [
             place for place, item in enumerate(before) if item in new
