@@ -1,4 +1,4 @@
-"""The last word on the order: a small network looks again at the 256 items that the blend puts first.
+"""The last word on the order: a small network looks again at the 128 items that the blend puts first.
 
 It sees what encoder and neighbours say of an item, how near it is to the session's items, how popular it is, when the
 session saw it, and in what pattern the session goes back and forth. It is fitted to the validation tail (fit_ranker.py),
@@ -17,7 +17,7 @@ import numpy as np
 from training_jobs.data import DAY_MS, Float32, Int32, Int64, Sessions
 from training_jobs.kernel import Kernel, RankerArguments, address
 
-SHORTLIST = 256
+SHORTLIST = 128
 CLICKS = 50  # how far back in the session it looks
 NEAR = 10  # clicks whose vectors a candidate is compared with
 

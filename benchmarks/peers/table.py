@@ -33,24 +33,17 @@ _COLUMNS = (
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """A section for each data set and number of threads."""
+    """A section for each data set, number of threads and day: on another day ours was other code."""
     text = [_HEAD]
-    sections = {
-        (row["data"], row["threads"], row["machine"]["cpu"], row["machine"]["cores"]): None for row in rows
-    }
-    for key in sections:
-        inside = [
-            row
-            for row in rows
-            if (row["data"], row["threads"], row["machine"]["cpu"], row["machine"]["cores"]) == key
-        ]
-        data, threads, cpu, cores = key
+    sections = dict[tuple[Any, ...], list[dict[str, Any]]]()
+    for row in rows:
+        key = (row["data"], row["threads"], row["machine"]["cpu"], row["machine"]["cores"], row["at"][:10])
+        sections.setdefault(key, []).append(row)
+    for (data, threads, cpu, cores, day), inside in sections.items():
         loads = [row["machine"]["load_1_minute"] for row in inside]
         text.append(
-            f"\n## {data}\n\n{inside[0]['cases']:,} test cases, {threads} thread(s) on {cores} core(s) of {cpu}, "
-            f"{inside[0]['machine']['memory_gib']} GiB, "
-            f"{' to '.join(sorted({inside[0]['at'][:10], inside[-1]['at'][:10]}))}, load average at the start "
-            f"{min(loads)} to {max(loads)}.\n"
+            f"\n## {data}, {day}\n\n{inside[0]['cases']:,} test cases, {threads} thread(s) on {cores} core(s) of {cpu}, "
+            f"{inside[0]['machine']['memory_gib']} GiB, load average at the start {min(loads)} to {max(loads)}.\n"
         )
         text.append("| " + " | ".join(_COLUMNS) + " |")
         text.append("|" + "---|" * len(_COLUMNS))

@@ -1,5 +1,5 @@
-/* encoder.py for one session, in one call: its thirty small products take numpy longer to begin than to do. kernel.py compiles it
-with scan.c, and the names are encoder.py's. */
+/* encoder.py for one session, in one call: its thirty small products take numpy longer to begin than to do. The names are
+encoder.py's. */
 #include "product.h"
 
 typedef struct {
@@ -41,7 +41,7 @@ INLINE void softmax(float *x, int64_t count) {
     for (int64_t at = 0; at < count; at++) x[at] /= sum;
 }
 
-/* One row's weighted mean of `values`, rows of `stride`, over the first `count`; `logits` becomes the weights. */
+/* The mean of the first `count` of `values`, weighted by how near their `keys` are to `query`; `logits` becomes the weights. */
 INLINE void attention(float *to, const float *query, const float *keys, const float *values, int64_t stride, int64_t value_stride,
                       int64_t count, int64_t width, const float *relative, float *logits) {
     for (int64_t at = 0; at < count; at++) logits[at] = sum_of_products(query, keys + at * stride, width) + relative[count - 1 - at];
