@@ -30,6 +30,7 @@ _SERVING = (
     "knn.py",
     "ranker.py",
     "recommend.py",
+    "returns.py",
     "scan.py",
     "server.py",
 )

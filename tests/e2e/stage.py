@@ -27,7 +27,7 @@ EVENTS_BUCKET = LOCAL.events_bucket(LOCAL.account_id)
 MODELS_BUCKET = LOCAL.models_bucket(LOCAL.account_id)
 MACHINE = f"arn:aws:states:us-east-1:{LOCAL.account_id}:stateMachine:{LOCAL.prefix}-pipeline"
 # A model of the tests' shop in seconds instead of the best one.
-QUICK = {"epochs": "3", "tune_seconds": "0"}
+QUICK = {"epochs": "3", "tune_cases": "0"}
 
 
 @dataclass(frozen=True)
