@@ -1,4 +1,4 @@
-"""Training snapshots of generated shops, as the export writes them, without a warehouse.
+"""Training snapshots of generated shops and of public clicks, as the export writes them, without a warehouse.
 
 The rules are those of sql/models/training: crawlers out, one copy per event, sessions end after 30 minutes of silence,
 nothing after the first purchase, repeated touches of one item are one interaction.
@@ -11,9 +11,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from benchmarks.next_item_layouts import load
 from demo.generator import BOT_PREFIX, History, generate
 
 _STRENGTH = {"view_item": 1, "add_to_cart": 2, "purchase": 3}
@@ -28,6 +31,37 @@ def write_snapshot(history: History, directory: Path) -> tuple[Path, Path]:
         path.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, path / "part-0.parquet")
     return paths
+
+
+def write_bootstrap(source: Path, seed: int, directory: Path) -> Path:
+    """Write a bootstrap sample of a public click log's training sessions, drawn whole and with replacement."""
+    bench = load(source)
+    drawn = np.sort(np.random.default_rng(seed).integers(0, len(bench.train), len(bench.train)))
+    sessions = bench.train.take(drawn)
+    lengths = sessions.lengths
+    table = pa.table(
+        {
+            "SHOP_ID": ["public"] * len(sessions.items),
+            "SESSION_KEY": np.repeat(np.arange(len(sessions)), lengths).astype(str),
+            "POSITION": np.arange(len(sessions.items)) - np.repeat(sessions.offsets[:-1], lengths),
+            "ITEM_ID": sessions.items.astype(str),
+            "EVENT_NAME": ["view_item"] * len(sessions.items),
+            "EVENT_TIME_MS": sessions.times_ms,
+        }
+    )
+    path = directory / "interactions"
+    path.mkdir(parents=True)
+    pq.write_table(table, path / "part-0.parquet")
+    return path
+
+
+def session_ends_ms(table: pa.Table) -> NDArray[np.int64]:
+    """Return, for each interaction of a snapshot, when its session ended."""
+    codes = pa.chunked_array([table["SESSION_KEY"].combine_chunks()]).dictionary_encode().combine_chunks()
+    rows = codes.indices.to_numpy()
+    ends = np.zeros(len(codes.dictionary), np.int64)
+    np.maximum.at(ends, rows, table["EVENT_TIME_MS"].to_numpy())
+    return ends[rows]
 
 
 def snapshot(events: Iterable[dict[str, Any]]) -> tuple[pa.Table, pa.Table]:
