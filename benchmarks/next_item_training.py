@@ -6,7 +6,6 @@ whether its budget has room for both, shows on its tail.
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from training_jobs.encoder import EncoderWeights, probabilities
 from training_jobs.fit import Epoch, FitSettings, fit
 from training_jobs.measure import measure
 from training_jobs.model import EncoderSettings
-from training_jobs.pipeline import encoder_weights, new_encoder
+from training_jobs.pipeline import JobSettings, encoder_weights, new_encoder
 
 _TRIAL_EVENTS = 100_000  # recipes are compared on so many of the latest events
 _TRIAL_CASES = 3000
@@ -96,10 +95,7 @@ def choose_recipe(
 def train_encoder(
     bench: Bench, recipe: Recipe, seed: int, budget_s: float, on_epoch: Callable[[Epoch], None]
 ) -> Trained:
-    """Learn what lies before the validation tail, then everything from the start, within `budget_s` in all.
-
-    Carried on over the tail for an epoch, the first encoder does worse (docs/recommender.md).
-    """
+    """Learn the sessions before the validation tail, then everything from the start, as the job does, within `budget_s`."""
     epochs: list[Epoch] = []
 
     def note(epoch: Epoch) -> None:
@@ -111,11 +107,12 @@ def train_encoder(
         fit(encoder, sessions, recipe.fit, seed, stage, deadline_s=budget_s, on_epoch=note)
         return encoder_weights(encoder, np.bincount(sessions.items, minlength=bench.items) > 0)
 
-    chosen_with = learnt(bench.learn, recipe, "learn", budget_s / 2)
     if bench.train is bench.learn:
+        chosen_with = learnt(bench.learn, recipe, "learn", budget_s)
         return Trained(chosen_with, chosen_with, epochs)
-    as_many = replace(recipe, fit=replace(recipe.fit, epochs=len(epochs)))
-    return Trained(chosen_with, learnt(bench.train, as_many, "final", math.inf), epochs)
+    fewer = JobSettings(recipe.encoder, recipe.fit).learn
+    chosen_with = learnt(bench.learn, replace(recipe, fit=fewer), "learn", 0.4 * budget_s)
+    return Trained(chosen_with, learnt(bench.train, recipe, "final", 0.6 * budget_s), epochs)
 
 
 def _latest(sessions: Sessions) -> Sessions:

@@ -64,7 +64,12 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: python -m training_jobs.train --interactions interactions/ --model-dir out/ --epochs 3",
     )
     add = parse.add_argument
-    add("--epochs", type=int, default=fit.epochs, help="passes over the sessions, of each of two trainings")
+    add(
+        "--epochs",
+        type=int,
+        default=fit.epochs,
+        help="passes over the sessions for the served model; settings are chosen after six tenths of them",
+    )
     add("--batch-events", type=int, default=fit.batch_events, help="clicks that a step predicts, about")
     add("--learning-rate", type=float, default=fit.learning_rate, help="peak learning rate")
     add("--negatives", type=int, default=fit.negatives, help="items drawn for each step, besides its targets")

@@ -149,4 +149,4 @@ def test_settings_are_chosen_with_an_encoder_that_the_tail_is_kept_from_and_the_
     trained = train_encoder(load(tmp_path), QUICK, 0, 60.0, lambda _: None)
     assert not trained.chosen_with.vectors[ITEMS + 1 :].any()
     assert trained.final.vectors[ITEMS + 1 :].any(axis=1).all()
-    assert [epoch.epoch for epoch in trained.epochs] == [1, 2, 3, 1, 2, 3]
+    assert [epoch.epoch for epoch in trained.epochs] == [1, 2, 1, 2, 3]
