@@ -8,25 +8,33 @@ ifeq ($(STAGE),local)
 IN_STAGE := eval "$$($(PY) -m local env)" &&
 endif
 export TUGBOAT_STAGE := $(STAGE)
+comma := ,
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up deploy destroy demo replay run recommend rollback shop status logs traces down docs layers check format test test-unit clean
+.PHONY: help setup up deploy destroy demo replay run recommend rollback shop status logs traces down docs layers check format test test-unit test-sanitized peers clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 	@echo; echo "  STAGE=dev and the like for a real account (docs/deploy.md); EVENTS=path, ITEMS=a,b, ARGS=... where a command takes them"
 
 setup: $(VENV)/.installed ## the virtual environment with everything pinned in constraints.txt
+
+# -qq prints errors only: pip's warnings are about the machine's pip settings. The log has everything.
+define install
+	@printf '  %-46s' $(1); began=$$SECONDS; \
+	$(PY) -m pip install -qq --log $(VENV)/install.log --disable-pip-version-check -c constraints.txt $(2) \
+	&& echo "$$((SECONDS - began)) s" || { echo "failed; $(VENV)/install.log has all that pip did"; exit 1; }
+endef
 
 # torch first and alone: only this version has a CPU build where plain pip looks for local files.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(PY) || { command -v $(PYTHON) >/dev/null && $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV); }
 	@$(PY) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Tugboat needs Python 3.11: make setup PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "installing into $(VENV) (two to three minutes the first time)"
-	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt 'torch==2.13.0'
-	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation setuptools wheel
-	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[warehouse,train,serve,local,dev]'
+	$(call install,torch,'torch==2.13.0')
+	$(call install,'build tools',--no-build-isolation setuptools wheel)
+	$(call install,'everything else of constraints.txt',--no-build-isolation -e '.[warehouse$(comma)train$(comma)serve$(comma)local$(comma)dev]')
 	@touch $@
 
 up: setup ## start this machine's AWS and Snowflake, and deploy to them
@@ -91,9 +99,19 @@ format: setup ## rewrite what check would complain of
 
 test: setup ## every test (ARGS="-k name" for some)
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(if $(ARGS),,$(MAKE) --no-print-directory test-sanitized)
 
 test-unit: setup ## the tests that take seconds
 	@$(PY) -m pytest tests/unit $(ARGS)
+
+# A process that loads a sanitized library needs the sanitizer's runtime first. Python itself leaks on exit by design.
+test-sanitized: setup ## the kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@TUGBOAT_SANITIZED=1 ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$(cc -print-file-name=libasan.so)" \
+	$(PY) -m pytest -p no:xdist tests/unit/training_jobs/test_kernel.py tests/unit/training_jobs/test_scan.py \
+	tests/unit/training_jobs/test_sanitizers.py $(ARGS)
+
+peers: setup ## the libraries that benchmarks.peers compares with (1.5 GB in build/peers); their tests need it
+	@$(PY) -m benchmarks.peers setup
 
 clean: ## delete the environment, the local state and every build
 	-@test -x $(PY) && $(PY) -m local down

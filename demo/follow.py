@@ -6,21 +6,26 @@ python -m demo.follow --execution arn:aws:states:...
 
 import argparse
 import json
+import re
 import sys
 import time
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TextIO
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from demo import environment
 from demo.environment import Environment
+from demo.generator import History
 from demo.history import State, Story, folded, read_history, tell
 from demo.terminal import duration
 
 POLL_S = 1.0
 OVER = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
+EVALUATIONS = Path(".local/evaluations")
+EVALUATION = re.compile(r"s3://(?P<bucket>[^/\s]+)/(?P<key>\S+/evaluation\.html)")
 MARKS = {"running": ">", "retrying": "~", "done": "+", "failed": "x", "caught": "!"}
 
 
@@ -117,8 +122,8 @@ def follow(client: Any, execution_arn: str, out: TextIO, poll_s: float = POLL_S)
         time.sleep(poll_s)
 
 
-def explain(story: Story, execution_arn: str, where: Environment) -> str:
-    """What failed, why, and where to look."""
+def explain(story: Story, execution_arn: str, where: Environment, shop: str | None = None) -> str:
+    """Say what failed, why, and what to do next. `shop` is the shop that was trained for, if not the stage's first."""
     run_id = execution_arn.rsplit(":", 1)[1]
     failed = [state for state in story.states if state.status in ("failed", "caught") and state.failures]
     lines = [f"The run {run_id} ended as {story.status}."]
@@ -128,11 +133,45 @@ def explain(story: Story, execution_arn: str, where: Environment) -> str:
         lines.append(
             f"  state {state.name} failed {len(state.failures)} times, at last with {state.failures[-1][:1000]}"
         )
+    if story.error == "ModelRefused":
+        lines += [
+            "  what was published before is still being served",
+            f"  next: {after_refusal(story, where, shop)}",
+        ]
+        return "\n".join(lines)
     logs = f"/aws/lambda/tugboat-{where.stage}-*, /aws/sagemaker/TrainingJobs (CloudWatch log groups)"
     local_logs = where.logs_dir or (".local/logs" if where.is_local else None)
     lines.append(f"  look at: {f'{local_logs}/ or `make logs`, and ' if local_logs else ''}{logs}")
     lines.append("  what was published before is still being served")
     return "\n".join(lines)
+
+
+def after_refusal(story: Story, where: Environment, shop: str | None) -> str:
+    """Name the failed checks, the page with all of them, and the commands that may follow, in one line.
+
+    Copies the page from S3 to EVALUATIONS, so that a browser can open it. If that fails, names its S3 address.
+    """
+    found = EVALUATION.search(story.cause)
+    page = _local_copy(where, found["bucket"], found["key"]) if found else "the run's evaluation.html"
+    reasons = story.cause.removeprefix("Evaluate: ").split(" Report: ")[0].split("; ")
+    failed = ", ".join(reason.split(" is ")[0] for reason in reasons)
+    stage = "" if where.is_local else f" STAGE={where.stage}"
+    arguments = f"--shop {shop} " if shop else ""
+    return (
+        f"read {page} (failed: {failed}); then `make run{stage} ARGS='{arguments}--hyperparameter seed=1'` trains again,"
+        f""" and `make run{stage} ARGS='{arguments}--override-reason "your reason"'` trains and publishes anyway"""
+    )
+
+
+def _local_copy(where: Environment, bucket: str, key: str) -> str:
+    path = EVALUATIONS / key.split("/")[-2] / "evaluation.html"
+    try:
+        page = where.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(page)
+    except (BotoCoreError, ClientError, OSError):
+        return f"s3://{bucket}/{key}"
+    return str(path)
 
 
 def run(where: Environment, wanted: dict[str, Any], execution_arn: str | None = None) -> Story:
@@ -142,7 +181,8 @@ def run(where: Environment, wanted: dict[str, Any], execution_arn: str | None = 
     print(f"execution {arn}", flush=True)
     story = follow(client, arn, sys.stdout)
     if story.status != "SUCCEEDED":
-        print(explain(story, arn, where), file=sys.stderr)
+        shop = str(wanted.get("shop_id") or "")
+        print(explain(story, arn, where, shop if shop != History.shop_id else None), file=sys.stderr)
     return story
 
 

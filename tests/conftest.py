@@ -8,6 +8,7 @@ import pytest
 
 from local import lambda_venv
 from statemachine import layers
+from tests.missing import missing
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -26,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def chromium() -> Iterator[Any]:
     """A running Chromium: one a process, as Playwright's synchronous API allows."""
     if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is missing: apt-get install chromium")
+        missing(str(CHROMIUM), "apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -21,7 +21,7 @@ class NotSetUp(RuntimeError):
 def set_up() -> None:
     """Create it, or bring it up to requirements.txt."""
     subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
-    pip = [str(PYTHON), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    pip = [str(PYTHON), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     subprocess.run([*pip, _TORCH], check=True)
     # Without dependencies: recbole asks for ray and thop, which nothing here imports and which do not install any more.
     subprocess.run([*pip, "--no-deps", "-r", str(Path(__file__).with_name("requirements.txt"))], check=True)

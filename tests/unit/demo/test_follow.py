@@ -1,13 +1,15 @@
 import io
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from demo.environment import Environment
 from demo.follow import View, explain, follow, line_of
-from demo.history import folded, key_figures, read_history, tell
+from demo.history import Story, folded, key_figures, read_history, tell
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 WHERE = Environment("local", "http://x/api", "us-east-1", "/logs", {})
@@ -102,6 +104,51 @@ def test_a_caught_failure_ends_with_the_error_the_state_and_where_to_look() -> N
     assert "error: AlgorithmError" in text
     assert "state Train failed 2 times" in text
     assert "/logs/" in text
+
+
+class Refusing(Environment):
+    """A stage whose S3 has one evaluation, or none."""
+
+    page: bytes | None = b"<h1>checks</h1>"
+
+    def client(self, service: str) -> Any:
+        return self
+
+    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+        assert (Bucket, Key) == ("models", "evaluation/run-1/evaluation.html")
+        if self.page is None:
+            raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
+        return {"Body": io.BytesIO(self.page)}
+
+
+class RefusingWithoutPage(Refusing):
+    page = None
+
+
+def refused() -> Story:
+    cause = "hr_at_20 against popularity is 0.1, must be > 0.2; size_mb is 900, must be <= 500"
+    report = "Report: s3://models/evaluation/run-1/evaluation.html"
+    return Story(status="FAILED", error="ModelRefused", cause=f"Evaluate: {cause} {report}")
+
+
+def test_a_refused_model_ends_with_its_failed_checks_their_page_and_the_next_commands(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = explain(refused(), ARN, Refusing("local", "http://x/api", "us-east-1", "/logs", {}))
+    (line,) = [line for line in text.splitlines() if line.startswith("  next: ")]
+    assert "(failed: hr_at_20 against popularity, size_mb)" in line
+    assert "read .local/evaluations/run-1/evaluation.html" in line
+    assert (tmp_path / ".local/evaluations/run-1/evaluation.html").read_text() == "<h1>checks</h1>"
+    assert "`make run ARGS='--hyperparameter seed=1'` trains again" in line
+    assert """`make run ARGS='--override-reason "your reason"'` trains and publishes anyway""" in line
+
+
+def test_the_next_commands_name_the_stage_and_the_shop_and_s3_where_the_page_cannot_be_copied() -> None:
+    where = RefusingWithoutPage("dev", "http://x/api", "us-east-1", None, {})
+    text = explain(refused(), ARN, where, shop="other")
+    assert "read s3://models/evaluation/run-1/evaluation.html" in text
+    assert "make run STAGE=dev ARGS='--shop other --override-reason" in text
 
 
 def test_a_state_polled_in_a_loop_is_one_line_and_choices_are_none() -> None:
