@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from statemachine import chalice_config, layers
+from deploy import build_layers, chalice_config
 from tests import deployment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -68,7 +68,7 @@ def test_nothing_heavy_is_in_the_zip(bundle: zipfile.ZipFile) -> None:
 
 
 def test_nothing_of_this_machine_or_of_training_is_in_the_zip(bundle: zipfile.ZipFile) -> None:
-    outside = {"local", "demo", "training_jobs", "tests", "statemachine", "benchmarks"}
+    outside = {"local", "demo", "training_jobs", "tests", "statemachine", "deploy", "benchmarks"}
     assert {name.split("/")[0] for name in bundle.namelist()} & outside == set()
     storefront = {name for name in bundle.namelist() if name.startswith("storefront/") and name[-1] != "/"}
     assert storefront == {"storefront/dist/tugboat.js", "storefront/dist/tugboat-carousel.js"}
@@ -77,8 +77,8 @@ def test_nothing_of_this_machine_or_of_training_is_in_the_zip(bundle: zipfile.Zi
 
 def test_the_zip_leaves_room_for_the_layers(bundle: zipfile.ZipFile, package: Path) -> None:
     unzipped_bytes = sum(entry.file_size for entry in bundle.infolist())
-    assert unzipped_bytes < layers.FUNCTION_MAX_BYTES
-    assert (package / "deployment.zip").stat().st_size < layers.DIRECT_UPLOAD_MAX_BYTES
+    assert unzipped_bytes < build_layers.FUNCTION_MAX_BYTES
+    assert (package / "deployment.zip").stat().st_size < build_layers.DIRECT_UPLOAD_MAX_BYTES
 
 
 def test_compiled_code_in_the_zip_is_for_lambda_s_platform(bundle: zipfile.ZipFile) -> None:

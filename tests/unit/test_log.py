@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import app
+from deploy import chalice_config
 from functions import warehouse
 from functions.log import JsonFormatter, bind, get_logger
-from statemachine import chalice_config
 from tests.unit.collect.test_document import Shop, examples, shop
 
 __all__ = ["shop"]  # a fixture

@@ -111,7 +111,7 @@ def test_every_expression_is_jsonata() -> None:
 
 def test_every_placeholder_is_filled_in_by_the_template() -> None:
     template = (ROOT / "statemachine" / "resources.yaml").read_text()
-    deploy = (ROOT / "statemachine" / "deploy.py").read_text()
+    deploy = (ROOT / "deploy" / "deployment.py").read_text()
     for placeholder in set(re.findall(r"\$\{(\w+)\}", TEXT)):
         assert re.search(rf"\b{placeholder}\b", template + deploy), placeholder
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from deploy import chalice_config, template
+from deploy.deployment import stack_parameters
+from deploy.stages import read_stage
 from functions.collect.collector import RAW_PREFIX
-from statemachine import chalice_config, template
-from statemachine.deploy import stack_parameters
-from statemachine.stages import read_stage
 
 TEMPLATE = template.load_resources()
 RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).resolve().parent.parent / "statemachine"
 RESOURCES_FILE = FOLDER / "resources.yaml"
 PIPELINE_FILE = FOLDER / "pipeline.asl.json"
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html

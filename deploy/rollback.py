@@ -9,8 +9,8 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from statemachine.deploy import Progress
-from statemachine.stages import Stage, StageError, read_stage
+from deploy.deployment import Progress
+from deploy.stages import Stage, StageError, read_stage
 
 TIMEOUT_S = 1200
 
@@ -52,12 +52,12 @@ def rollback(stage: Stage, lambda_: Any, sagemaker: Any) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m statemachine.rollback",
+        prog="python -m deploy.rollback",
         description=__doc__,
-        epilog="example: python -m statemachine.rollback --stage dev",
+        epilog="example: python -m deploy.rollback --stage dev",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--stage", required=True, help="a stage of statemachine/stages.toml")
+    parser.add_argument("--stage", required=True, help="a stage of deploy/stages.toml")
     args = parser.parse_args(arguments)
     say = Progress()
     try:

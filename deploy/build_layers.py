@@ -175,9 +175,9 @@ def describe(layer: Layer) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m statemachine.layers",
+        prog="python -m deploy.build_layers",
         description=__doc__,
-        epilog="example: python -m statemachine.layers --build warehouse",
+        epilog="example: python -m deploy.build_layers --build warehouse",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = parser.add_mutually_exclusive_group(required=True)
@@ -196,7 +196,7 @@ def main(arguments: list[str] | None = None) -> int:
         line = (
             describe(layer)
             if layer
-            else f"{name:<10} not built: python -m statemachine.layers --build {name}"
+            else f"{name:<10} not built: python -m deploy.build_layers --build {name}"
         )
         print(line, "" if args.sizes else f"  {time.monotonic() - started:.1f} s")
     return 0

@@ -16,8 +16,8 @@ import pytest
 import yaml
 from moto import mock_aws
 
-from statemachine import serving_image
-from statemachine.stages import read_stage
+from deploy import serving_image
+from deploy.stages import read_stage
 
 LOCAL = read_stage("local")
 NAME = serving_image.repository(LOCAL)

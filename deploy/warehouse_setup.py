@@ -7,10 +7,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from deploy import stack
+from deploy.stages import Stage
 from functions import warehouse
 from functions.errors import WarehouseUnavailable
-from statemachine import stack
-from statemachine.stages import Stage
 
 # The connector brings a requests of its own, which does not know the versions of its neighbours that are pinned here.
 warnings.filterwarnings("ignore", message=".*doesn't match a supported version")

@@ -42,7 +42,7 @@ def outputs(cloudformation: Any, name: str) -> dict[str, str]:
     """The stack's outputs by name."""
     stack = describe(cloudformation, name)
     if stack is None:
-        raise StackError(f"stack {name} does not exist: deploy it first with python -m statemachine.deploy")
+        raise StackError(f"stack {name} does not exist: deploy it first with python -m deploy")
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 

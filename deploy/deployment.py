@@ -3,7 +3,6 @@
 Everything can be repeated: what is there already is left as it is.
 """
 
-import argparse
 import hashlib
 import io
 import json
@@ -17,21 +16,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions.names import CHAMPION_PREFIX
-from statemachine import (
+from deploy import (
+    build_layers,
     chalice_config,
     gateway_responses,
     layer_versions,
-    layers,
     serving_image,
     stack,
     template,
-    warehouse,
+    warehouse_setup,
 )
-from statemachine.stages import Stage, StageError, read_stage, require_keys, training_image
+from deploy.stages import Stage, StageError, training_image
+from functions.names import CHAMPION_PREFIX
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEPLOYED = REPOSITORY / ".chalice" / "deployed"
@@ -45,11 +43,11 @@ class DeployError(Exception):
 FAILURES = (
     DeployError,
     StageError,
-    layers.LayerError,
+    build_layers.LayerError,
     serving_image.ImageError,
     stack.StackError,
     template.TemplateError,
-    warehouse.SetUpError,
+    warehouse_setup.SetUpError,
 )
 
 
@@ -79,7 +77,7 @@ def account_of(stage: Stage, sts: Any) -> str:
     if stage.account_id and stage.account_id != account_id:
         raise DeployError(
             f"stage {stage.name} belongs to account {stage.account_id}, the credentials to {account_id}: "
-            "change AWS_PROFILE, or account_id in statemachine/stages.toml"
+            "change AWS_PROFILE, or account_id in deploy/stages.toml"
         )
     return account_id
 
@@ -264,8 +262,8 @@ def deploy(stage: Stage, session: Any, say: Callable[[str], None], dry_run: bool
             return
         say("created the buckets, streams, roles and alarms")
     if not dry_run:
-        warehouse.set_up(stage, account_id, session.client("secretsmanager"), say)
-    parameters |= warehouse.trust_parameters(stage, session, say)
+        warehouse_setup.set_up(stage, account_id, session.client("secretsmanager"), say)
+    parameters |= warehouse_setup.trust_parameters(stage, session, say)
     template_key = f"code/template-{_digest(body)}.json"
     if not _exists(s3, bucket, template_key):
         s3.put_object(Bucket=bucket, Key=template_key, Body=body.encode())
@@ -283,7 +281,7 @@ def deploy(stage: Stage, session: Any, say: Callable[[str], None], dry_run: bool
     say(f"serving image {serving_image.tag()}: {'built' if built else 'there already'}")
 
     arns = chalice_config.layer_arns(stage, account_id)
-    for name in layers.NAMES:
+    for name in build_layers.NAMES:
         if arns[name] != stage.pandas_layer_arn:
             arns[name] = layer_versions.publish(name, stage, bucket, lambda_, s3, say)
     for path in chalice_config.write(stage, account_id, arns):
@@ -295,48 +293,10 @@ def deploy(stage: Stage, session: Any, say: Callable[[str], None], dry_run: bool
     gateway_responses.apply(api["rest_api_id"], stage.api_stage, session.client("apigateway"))
     let_arrivals_invoke_load(stage, account_id, lambda_)
     for name in layer_versions.remove(
-        stage, lambda_, keep={chalice_config.layer_name(stage, name) for name in layers.NAMES}
+        stage, lambda_, keep={chalice_config.layer_name(stage, name) for name in build_layers.NAMES}
     ):
         say(f"removed layer {name}, which nothing uses any more")
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m statemachine.deploy",
-        description=__doc__,
-        epilog="example: python -m statemachine.deploy --stage dev --dry-run",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--stage", required=True, help="a stage of statemachine/stages.toml: local, dev, prod"
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="show what the stack would change, and change nothing"
-    )
-    args = parser.parse_args(arguments)
-    say = Progress()
-    try:
-        stage = read_stage(args.stage)
-        require_keys(stage)
-        deploy(stage, boto3.Session(region_name=stage.region), say, args.dry_run)
-    except FAILURES as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
-    except (BotoCoreError, ClientError) as error:
-        print(f"\nAWS refused: {error}. Mend it and deploy again: what was done is kept.", file=sys.stderr)
-        return 1
-    if not args.dry_run:
-        url = api_url(stage)
-        say(f"done: {url}")
-        print(
-            f"\nNext: make replay STAGE={stage.name}, make run STAGE={stage.name}, make status STAGE={stage.name}"
-        )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""stages.toml and images.json as one typed object a stage."""
+"""stages.toml and training_images.json as one typed object a stage."""
 
 import json
 import re
@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 FOLDER = Path(__file__).parent
 STAGES_FILE = FOLDER / "stages.toml"
-IMAGES_FILE = FOLDER / "images.json"
+IMAGES_FILE = FOLDER / "training_images.json"
 _SHOP_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _KEY = re.compile(r"[\w-]{8,64}", re.ASCII)
 
 
 class StageError(Exception):
-    """stages.toml or images.json cannot be used; the message says what to write there."""
+    """stages.toml or training_images.json cannot be used; the message says what to write there."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def training_image(stage: Stage, images_file: Path = IMAGES_FILE) -> str:
     if stage.region not in images:
         raise StageError(
             f"{images_file.name} has no images of {stage.region}: "
-            f"python -m statemachine.images --region {stage.region}"
+            f"python -m deploy.training_images --region {stage.region}"
         )
     # SageMaker's instance types with NVIDIA GPUs are ml.g* and ml.p*.
     gpu = stage.training_instance_type.startswith(("ml.g", "ml.p"))

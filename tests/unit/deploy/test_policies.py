@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from statemachine import chalice_config, layers
-from statemachine.stages import read_stage
+from deploy import build_layers, chalice_config
+from deploy.stages import read_stage
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 # What the code says where it needs an action: mostly boto3's method, which bears the action's name.
@@ -169,7 +169,9 @@ def test_layers_go_to_the_lambdas_that_need_them_and_to_no_other() -> None:
     ]
     layered = {name: entry["layers"] for name, entry in functions.items() if "layers" in entry}
     assert layered.keys() == chalice_config.LAYERS.keys()
-    assert all(layers.digest(chalice_config.LAYERS[name])[:8] in arns[0] for name, arns in layered.items())
+    assert all(
+        build_layers.digest(chalice_config.LAYERS[name])[:8] in arns[0] for name, arns in layered.items()
+    )
 
 
 def test_every_lambda_is_given_exactly_the_variables_that_its_settings_read() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from statemachine.stages import Stage
+from deploy.stages import Stage
 
 FOLDER = Path(__file__).resolve().parent.parent / "training_jobs" / "serving_image"
 POLL_S = 5.0

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from statemachine import layers, serving_image
-from statemachine.stages import Stage
+from deploy import build_layers, serving_image
+from deploy.stages import Stage
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDER = REPOSITORY / ".chalice"
@@ -53,14 +53,14 @@ Json = dict[str, Any]
 
 def layer_name(stage: Stage, name: str) -> str:
     """Holds the hash of the layer's content, so that it is published once, as version 1."""
-    return f"{stage.prefix}-{name}-{layers.digest(name)}"
+    return f"{stage.prefix}-{name}-{build_layers.digest(name)}"
 
 
 def layer_arns(stage: Stage, account_id: str) -> dict[str, str]:
     """The addresses of the stage's layers before anything is published."""
     arns = {
         name: f"arn:aws:lambda:{stage.region}:{account_id}:layer:{layer_name(stage, name)}:1"
-        for name in layers.NAMES
+        for name in build_layers.NAMES
     }
     return arns | ({"pandas": stage.pandas_layer_arn} if stage.pandas_layer_arn else {})
 

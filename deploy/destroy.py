@@ -12,9 +12,9 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from statemachine import layer_versions, stack
-from statemachine.deploy import DEPLOYED, DeployError, Progress, account_of, run_chalice
-from statemachine.stages import Stage, StageError, read_stage
+from deploy import layer_versions, stack
+from deploy.deployment import DEPLOYED, DeployError, Progress, account_of, run_chalice
+from deploy.stages import Stage, StageError, read_stage
 
 
 def remove_endpoint(stage: Stage, sagemaker: Any) -> list[str]:
@@ -155,12 +155,12 @@ def destroy(stage: Stage, session: Any, say: Callable[[str], None], delete_data:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m statemachine.destroy",
+        prog="python -m deploy.destroy",
         description=__doc__,
-        epilog="example: python -m statemachine.destroy --stage dev --delete-data",
+        epilog="example: python -m deploy.destroy --stage dev --delete-data",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--stage", required=True, help="a stage of statemachine/stages.toml")
+    parser.add_argument("--stage", required=True, help="a stage of deploy/stages.toml")
     parser.add_argument(
         "--delete-data", action="store_true", help="delete the buckets too: events, exports, models"
     )

@@ -1,4 +1,4 @@
-"""Looks up AWS's PyTorch containers for training with the SageMaker SDK and records their addresses in images.json.
+"""Looks up AWS's PyTorch containers for training with the SageMaker SDK and records their addresses in training_images.json.
 
 Needs `pip install -c constraints.txt -e '.[deploy]'`; nothing else imports the SDK, so that deploying stays light.
 """
@@ -7,7 +7,7 @@ import argparse
 import json
 import sys
 
-from statemachine.stages import IMAGES_FILE
+from deploy.stages import IMAGES_FILE
 
 # The framework as the SDK names it, and its version: AWS's images on Amazon Linux 2023 follow PyTorch's releases.
 TRAINING = ("pytorch-amzn2023", "2.13")
@@ -30,13 +30,13 @@ def look_up(region: str) -> dict[str, str]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m statemachine.images",
+        prog="python -m deploy.training_images",
         description=__doc__,
-        epilog="example: python -m statemachine.images --region eu-west-1",
+        epilog="example: python -m deploy.training_images --region eu-west-1",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--region", action="append", help="a region to look up; default: those in images.json"
+        "--region", action="append", help="a region to look up; default: those in training_images.json"
     )
     args = parser.parse_args(arguments)
     recorded: dict[str, dict[str, str]] = json.loads(IMAGES_FILE.read_text()) if IMAGES_FILE.exists() else {}

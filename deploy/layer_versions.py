@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from statemachine import chalice_config, layers
-from statemachine.stages import Stage
+from deploy import build_layers, chalice_config
+from deploy.stages import Stage
 
 
 def publish(name: str, stage: Stage, bucket: str, lambda_: Any, s3: Any, say: Callable[[str], None]) -> str:
@@ -13,12 +13,12 @@ def publish(name: str, stage: Stage, bucket: str, lambda_: Any, s3: Any, say: Ca
     versions = lambda_.list_layer_versions(LayerName=layer_name).get("LayerVersions", [])
     if versions:
         return str(versions[0]["LayerVersionArn"])
-    layer = layers.built(name)
+    layer = build_layers.built(name)
     if layer is None:
         say(f"building layer {name}, about a minute")
-        layer = layers.build(name)
+        layer = build_layers.build(name)
     key = f"layers/{layer_name}.zip"
-    if layer.zipped_bytes > layers.DIRECT_UPLOAD_MAX_BYTES:
+    if layer.zipped_bytes > build_layers.DIRECT_UPLOAD_MAX_BYTES:
         s3.upload_file(str(layer.zip_file), bucket, key)
         content: dict[str, str | bytes] = {"S3Bucket": bucket, "S3Key": key}
     else:
@@ -30,7 +30,7 @@ def publish(name: str, stage: Stage, bucket: str, lambda_: Any, s3: Any, say: Ca
         CompatibleRuntimes=["python3.11"],
         CompatibleArchitectures=["x86_64"],
     )
-    say(f"published layer {layers.describe(layer)}")
+    say(f"published layer {build_layers.describe(layer)}")
     return str(published["LayerVersionArn"])
 
 
@@ -40,7 +40,10 @@ def remove(stage: Stage, lambda_: Any, keep: set[str]) -> list[str]:
     for page in lambda_.get_paginator("list_layers").paginate():
         for layer in page["Layers"]:
             name = layer["LayerName"]
-            if name.startswith(tuple(f"{stage.prefix}-{own}-" for own in layers.NAMES)) and name not in keep:
+            if (
+                name.startswith(tuple(f"{stage.prefix}-{own}-" for own in build_layers.NAMES))
+                and name not in keep
+            ):
                 for version in lambda_.list_layer_versions(LayerName=name)["LayerVersions"]:
                     lambda_.delete_layer_version(LayerName=name, VersionNumber=version["Version"])
                 removed.append(name)

@@ -14,13 +14,13 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from statemachine import chalice_config, deploy, destroy, layer_versions, layers, stack, stages, template
-from statemachine.stages import read_stage
+from deploy import build_layers, chalice_config, deployment, destroy, layer_versions, stack, stages, template
+from deploy.stages import read_stage
 
 LOCAL = read_stage("local")
 ACCOUNT = LOCAL.account_id
 MODELS = LOCAL.models_bucket(ACCOUNT)
-PARAMETERS = deploy.stack_parameters(LOCAL, ACCOUNT, "0" * 64)
+PARAMETERS = deployment.stack_parameters(LOCAL, ACCOUNT, "0" * 64)
 
 # moto warns of each resource type that it does not know.
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse")
@@ -131,16 +131,16 @@ def test_a_failure_tells_the_resource_its_reason_and_the_next_step() -> None:
 
 def test_a_missing_secret_is_refused_with_the_command_that_makes_it() -> None:
     secrets = boto3.client("secretsmanager")
-    with pytest.raises(deploy.DeployError, match="aws secretsmanager create-secret"):
-        deploy.require_secret(LOCAL, secrets)
+    with pytest.raises(deployment.DeployError, match="aws secretsmanager create-secret"):
+        deployment.require_secret(LOCAL, secrets)
     secrets.create_secret(Name=LOCAL.secret_name, SecretString="{}")
-    deploy.require_secret(LOCAL, secrets)
+    deployment.require_secret(LOCAL, secrets)
 
 
 def test_another_account_s_credentials_are_refused() -> None:
     other = dataclasses.replace(LOCAL, account_id="210987654321")
-    with pytest.raises(deploy.DeployError, match="belongs to account 210987654321"):
-        deploy.account_of(other, boto3.client("sts"))
+    with pytest.raises(deployment.DeployError, match="belongs to account 210987654321"):
+        deployment.account_of(other, boto3.client("sts"))
 
 
 def test_the_training_code_is_uploaded_once_as_archive_and_as_files() -> None:
@@ -151,8 +151,8 @@ def test_the_training_code_is_uploaded_once_as_archive_and_as_files() -> None:
         entry = tarfile.TarInfo("training_jobs/train.py")
         entry.size = 4
         tar.addfile(entry, io.BytesIO(b"code"))
-    assert deploy.upload_code(packed.getvalue(), "abc", MODELS, s3)
-    assert not deploy.upload_code(packed.getvalue(), "abc", MODELS, s3)
+    assert deployment.upload_code(packed.getvalue(), "abc", MODELS, s3)
+    assert not deployment.upload_code(packed.getvalue(), "abc", MODELS, s3)
     keys = {found["Key"] for found in s3.list_objects_v2(Bucket=MODELS)["Contents"]}
     assert keys == {"code/abc.tar.gz", "code/abc/training_jobs/train.py"}
     assert PARAMETERS["CodeUri"] == f"s3://{MODELS}/code/{'0' * 64}.tar.gz"
@@ -162,7 +162,7 @@ def test_the_training_code_is_uploaded_once_as_archive_and_as_files() -> None:
 def test_the_first_evaluation_finds_an_input_where_the_champion_will_be() -> None:
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket=MODELS)
-    deploy.keep_place_of_champion(MODELS, s3)
+    deployment.keep_place_of_champion(MODELS, s3)
     assert s3.list_objects_v2(Bucket=MODELS, Prefix="serving/champion/")["KeyCount"] == 1
 
 
@@ -177,28 +177,30 @@ def test_the_rule_of_arriving_files_may_invoke_load_however_often_is_deployed() 
     }
     with Stubber(lambda_) as stubbed:
         stubbed.add_response("add_permission", {}, wanted)
-        deploy.let_arrivals_invoke_load(LOCAL, ACCOUNT, lambda_)
+        deployment.let_arrivals_invoke_load(LOCAL, ACCOUNT, lambda_)
         stubbed.add_client_error("add_permission", "ResourceConflictException")
-        deploy.let_arrivals_invoke_load(LOCAL, ACCOUNT, lambda_)
+        deployment.let_arrivals_invoke_load(LOCAL, ACCOUNT, lambda_)
         stubbed.add_client_error("add_permission", "AccessDeniedException")
         with pytest.raises(ClientError, match="AccessDenied"):
-            deploy.let_arrivals_invoke_load(LOCAL, ACCOUNT, lambda_)
+            deployment.let_arrivals_invoke_load(LOCAL, ACCOUNT, lambda_)
 
 
 @pytest.fixture
-def built_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> layers.Layer:
+def built_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> build_layers.Layer:
     zip_file = tmp_path / "warehouse.zip"
     zip_file.write_bytes(b"PK\x05\x06" + b"\0" * 18)
-    layer = layers.Layer("warehouse", layers.digest("warehouse"), zip_file, zip_file.stat().st_size, 0)
-    monkeypatch.setattr(layers, "built", lambda name: layer)
+    layer = build_layers.Layer(
+        "warehouse", build_layers.digest("warehouse"), zip_file, zip_file.stat().st_size, 0
+    )
+    monkeypatch.setattr(build_layers, "built", lambda name: layer)
     return layer
 
 
 @pytest.mark.parametrize("direct_max_bytes", [50_000_000, 1])
 def test_a_layer_is_published_once_directly_or_through_s3(
-    built_layer: layers.Layer, monkeypatch: pytest.MonkeyPatch, direct_max_bytes: int
+    built_layer: build_layers.Layer, monkeypatch: pytest.MonkeyPatch, direct_max_bytes: int
 ) -> None:
-    monkeypatch.setattr(layers, "DIRECT_UPLOAD_MAX_BYTES", direct_max_bytes)
+    monkeypatch.setattr(build_layers, "DIRECT_UPLOAD_MAX_BYTES", direct_max_bytes)
     s3, lambda_ = boto3.client("s3"), boto3.client("lambda")
     s3.create_bucket(Bucket=MODELS)
     first = layer_versions.publish("warehouse", LOCAL, MODELS, lambda_, s3, silent)
@@ -206,7 +208,7 @@ def test_a_layer_is_published_once_directly_or_through_s3(
     assert first == second == chalice_config.layer_arns(LOCAL, ACCOUNT)["warehouse"]
 
 
-def test_layers_of_other_content_go_and_those_of_others_stay(built_layer: layers.Layer) -> None:
+def test_layers_of_other_content_go_and_those_of_others_stay(built_layer: build_layers.Layer) -> None:
     s3, lambda_ = boto3.client("s3"), boto3.client("lambda")
     s3.create_bucket(Bucket=MODELS)
     for name in ("tugboat-local-warehouse-0ld", "tugboat-prod-warehouse-0ld", "somebody-elses"):
@@ -288,8 +290,8 @@ def test_a_shop_without_a_key_stops_a_deployment_and_is_offered_one() -> None:
 
 
 def test_a_region_that_was_not_looked_up_is_refused_with_the_command(tmp_path: Path) -> None:
-    images = tmp_path / "images.json"
+    images = tmp_path / "training_images.json"
     images.write_text(json.dumps({}))
     stage = dataclasses.replace(LOCAL, region="eu-west-1")
-    with pytest.raises(stages.StageError, match=r"python -m statemachine\.images --region eu-west-1"):
+    with pytest.raises(stages.StageError, match=r"python -m deploy.training_images --region eu-west-1"):
         stages.training_image(stage, images)
