@@ -1,137 +1,55 @@
-"""Renders .chalice/config.json and the policies of a stage: what Chalice gives each Lambda.
+"""Write .chalice/config.json and the policies of a stage: what Chalice gives each Lambda.
 
-The policies are written by hand, once, for the stage `local` (.chalice/policy-<function>.json). Those of another stage
-are the same text with its stage, account and region, so that no stage can have rights that another lacks.
+The policies are written by hand, once, for the stage `local` (.chalice/policy-<name>.json). Those of another stage are
+the same text with its stage, account and region, so that no stage has rights that another lacks.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-from deploy import build_layers, serving_image
-from deploy.stages import Stage
+from deploy import layer_versions
+from deploy.command import DeployError, exit_status, stage_parser
+from deploy.lambdas import LAMBDAS, Lambda
+from deploy.stages import Stage, StageError, read_stage
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDER = REPOSITORY / ".chalice"
-FUNCTIONS = (
-    "api_handler",
-    "load",
-    "transform",
-    "validate",
-    "export",
-    "publish",
-    "prove",
-    "rollback",
-    "replay",
-)
 
-# What the hand-written policies name.
+# The stage, account and region that the hand-written policies name.
 POLICY_STAGE, POLICY_ACCOUNT, POLICY_REGION = "local", "123456789012", "us-east-1"
-
-# Memory buys CPU: 1,769 MB is one core. dbt parses the project for seconds on less.
-SIZES: dict[str, tuple[int, int]] = {
-    "api_handler": (1024, 29),
-    "load": (1024, 900),
-    "transform": (2048, 900),
-    "validate": (2048, 900),
-    "export": (1024, 900),
-    "publish": (512, 120),
-    "prove": (1024, 300),
-    "rollback": (1024, 300),
-    "replay": (1769, 900),
-}
-LAYERS = {
-    "load": "warehouse",
-    "transform": "warehouse",
-    "validate": "warehouse",
-    "export": "warehouse",
-    "replay": "pandas",
-}
 
 Json = dict[str, Any]
 
 
-def layer_name(stage: Stage, name: str) -> str:
-    """Holds the hash of the layer's content, so that it is published once, as version 1."""
-    return f"{stage.prefix}-{name}-{build_layers.digest(name)}"
-
-
-def layer_arns(stage: Stage, account_id: str) -> dict[str, str]:
-    """The addresses of the stage's layers before anything is published."""
-    arns = {
-        name: f"arn:aws:lambda:{stage.region}:{account_id}:layer:{layer_name(stage, name)}:1"
-        for name in build_layers.NAMES
-    }
-    return arns | ({"pandas": stage.pandas_layer_arn} if stage.pandas_layer_arn else {})
-
-
-def lambda_name(stage: Stage, function: str) -> str:
-    """The deployed name; Chalice gives the API's Lambda none of its own."""
-    return stage.prefix if function == "api_handler" else f"{stage.prefix}-{function}"
-
-
-def environment(stage: Stage, account_id: str, function: str) -> dict[str, str]:
-    """The variables that functions/settings.py reads for this function."""
-    events = {"TUGBOAT_EVENTS_BUCKET": stage.events_bucket(account_id)}
-    keys = {"TUGBOAT_SHOP_KEYS": ",".join(f"{shop}={key}" for shop, of in stage.shops.items() for key in of)}
-    models = {"TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id)}
-    streams = {
-        "TUGBOAT_EVENTS_STREAM": f"{stage.prefix}-events",
-        "TUGBOAT_REJECTED_STREAM": f"{stage.prefix}-rejected",
-    }
-    receipts = {"TUGBOAT_RECEIPTS_SECRET": stage.receipts_secret}
-    match function:
-        case "api_handler":
-            recommend = {
-                "TUGBOAT_ENDPOINT": stage.prefix,
-                "TUGBOAT_ENDPOINT_TIMEOUT_MS": str(stage.endpoint_timeout_ms),
-            }
-            return {**events, **keys, **models, **recommend, **streams, **receipts}
-        case "replay":
-            return {**events, **keys, **streams, **receipts}
-        case "publish" | "prove" | "rollback":
-            return {
-                **models,
-                "TUGBOAT_ENDPOINT": stage.prefix,
-                "TUGBOAT_ENDPOINT_INSTANCE_TYPE": stage.endpoint_instance_type,
-                "TUGBOAT_ENDPOINT_KIND": stage.endpoint_kind,
-                "TUGBOAT_ENDPOINT_MAX_CONCURRENCY": str(stage.endpoint_max_concurrency),
-                "TUGBOAT_ENDPOINT_MEMORY_MB": str(stage.endpoint_memory_mb),
-                "TUGBOAT_INFERENCE_IMAGE": serving_image.address(stage, account_id),
-                "TUGBOAT_SAGEMAKER_ROLE_ARN": f"arn:aws:iam::{account_id}:role/{stage.prefix}-sagemaker",
-            }
-        case _:
-            shop = next(iter(stage.shops))
-            return {**events, **models, "TUGBOAT_SHOP": shop, "TUGBOAT_SNOWFLAKE_SECRET": stage.secret_name}
-
-
-def policy_file(stage: Stage, function: str) -> str:
+def policy_file(stage: Stage, name: str) -> str:
+    """Return the name of the file that holds a Lambda's policy for a stage."""
     suffix = "" if stage.name == POLICY_STAGE else f"-{stage.name}"
-    return f"policy-{function}{suffix}.json"
+    return f"policy-{name}{suffix}.json"
 
 
 def stage_config(stage: Stage, account_id: str, arns: dict[str, str]) -> Json:
-    """A stage's entry in config.json, with its layers at these addresses."""
-    functions = {}
-    for function in FUNCTIONS:
-        memory_mb, timeout_s = SIZES[function]
-        functions[function] = {
-            "lambda_memory_size": memory_mb,
-            "lambda_timeout": timeout_s,
-            "iam_policy_file": policy_file(stage, function),
-            "environment_variables": dict(sorted(environment(stage, account_id, function).items())),
-        }
-        if function in LAYERS:
-            functions[function]["layers"] = [arns[LAYERS[function]]]
+    """Return a stage's entry in config.json, with its layers at these addresses."""
     return {
         "api_gateway_stage": stage.api_stage,
         "environment_variables": {"TUGBOAT_STAGE": stage.name},
-        "lambda_functions": functions,
+        "lambda_functions": {one.name: _entry(one, stage, account_id, arns) for one in LAMBDAS},
     }
 
 
+def _entry(one: Lambda, stage: Stage, account_id: str, arns: dict[str, str]) -> Json:
+    entry: Json = {
+        "lambda_memory_size": one.memory_mb,
+        "lambda_timeout": one.timeout_s,
+        "iam_policy_file": policy_file(stage, one.name),
+        "environment_variables": one.environment(stage, account_id),
+    }
+    return entry | ({"layers": [arns[one.layer]]} if one.layer else {})
+
+
 def render_config(stage: Stage, account_id: str, arns: dict[str, str], current: Json) -> str:
-    """config.json with this stage's entry made anew and the other stages' kept."""
+    """Return config.json with this stage's entry rendered anew and the other stages' entries kept."""
     config: Json = {
         "version": "2.0",
         "app_name": "tugboat",
@@ -139,7 +57,7 @@ def render_config(stage: Stage, account_id: str, arns: dict[str, str], current: 
         "autogen_policy": False,
         "automatic_layer": False,
         "xray": True,
-        # API Gateway then gzips the SDK's scripts and long answers; it decompresses requests by itself.
+        # API Gateway gzips the SDK's scripts and long responses above this size. It decompresses requests by itself.
         "minimum_compression_size": 1024,
         "stages": {**current.get("stages", {}), stage.name: stage_config(stage, account_id, arns)},
     }
@@ -147,7 +65,7 @@ def render_config(stage: Stage, account_id: str, arns: dict[str, str], current: 
 
 
 def render_policy(stage: Stage, account_id: str, text: str) -> str:
-    """A hand-written policy for another stage, account and region."""
+    """Return a hand-written policy for another stage, account and region."""
     for old, new in (
         (f"tugboat-{POLICY_STAGE}", stage.prefix),
         (f"tugboat/{POLICY_STAGE}/", f"tugboat/{stage.name}/"),
@@ -158,16 +76,65 @@ def render_policy(stage: Stage, account_id: str, text: str) -> str:
     return text
 
 
-def write(stage: Stage, account_id: str, arns: dict[str, str], folder: Path = FOLDER) -> list[Path]:
-    """Writes what differs from what is there; the files written."""
+def outdated(stage: Stage, account_id: str, arns: dict[str, str], folder: Path = FOLDER) -> dict[Path, str]:
+    """Return the files that differ from what the stage wants, each with the text it should have.
+
+    Raises:
+        DeployError: a Lambda has no hand-written policy.
+    """
+    for one in LAMBDAS:
+        if not (folder / f"policy-{one.name}.json").exists():
+            raise DeployError(
+                f"Lambda {one.name} has no policy. Write .chalice/policy-{one.name}.json by hand: "
+                "copy the policy of a Lambda with the same settings, then allow exactly what the code calls"
+            )
     config_file = folder / "config.json"
     current = json.loads(config_file.read_text()) if config_file.exists() else {}
     wanted = {config_file: render_config(stage, account_id, arns, current)}
     if stage.name != POLICY_STAGE:
-        for function in FUNCTIONS:
-            source = (folder / f"policy-{function}.json").read_text()
-            wanted[folder / policy_file(stage, function)] = render_policy(stage, account_id, source)
-    written = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
-    for path in written:
-        path.write_text(wanted[path])
-    return written
+        for one in LAMBDAS:
+            source = (folder / f"policy-{one.name}.json").read_text()
+            wanted[folder / policy_file(stage, one.name)] = render_policy(stage, account_id, source)
+    return {path: text for path, text in wanted.items() if not path.exists() or path.read_text() != text}
+
+
+def write(stage: Stage, account_id: str, arns: dict[str, str], folder: Path = FOLDER) -> list[Path]:
+    """Write the outdated files and return their paths."""
+    files = outdated(stage, account_id, arns, folder)
+    for path, text in files.items():
+        path.write_text(text)
+    return list(files)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line."""
+    parser = stage_parser(__spec__.name, __doc__, "--stage local --check")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is outdated")
+    args = parser.parse_args(arguments)
+
+    def run() -> int:
+        stage = read_stage(args.stage)
+        if not stage.account_id:
+            raise StageError(
+                f"stage {stage.name} has no account_id in deploy/stages.toml: add it, or run make deploy, "
+                "which asks AWS for it"
+            )
+        arns = layer_versions.arns(stage, stage.account_id)
+        if not args.check:
+            for path in write(stage, stage.account_id, arns):
+                print(f"wrote {path.relative_to(REPOSITORY)}: commit it")
+            return 0
+        files = outdated(stage, stage.account_id, arns)
+        for path in files:
+            print(
+                f"{path.relative_to(REPOSITORY)} is not what deploy/lambdas.py and deploy/stages.toml ask for. "
+                f"Write it: python -m deploy.chalice_config --stage {stage.name}",
+                file=sys.stderr,
+            )
+        return 1 if files else 0
+
+    return exit_status(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,19 +1,8 @@
-"""Deploys a stage: the CloudFormation stack, the training code, the serving image, the layers, then Chalice's Lambdas and API.
-
-Everything can be repeated: what is there already is left as it is.
-"""
+"""The steps of a deployment, in order. Each step can be repeated: what exists already stays as it is."""
 
 import hashlib
-import io
-import json
-import os
-import shutil
-import subprocess
-import sys
-import tarfile
-import time
-from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,57 +11,117 @@ from deploy import (
     build_layers,
     chalice_config,
     gateway_responses,
+    lambdas,
     layer_versions,
     serving_image,
     stack,
     template,
+    training_code,
     warehouse_setup,
 )
-from deploy.stages import Stage, StageError, training_image
-from functions.names import CHAMPION_PREFIX
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-DEPLOYED = REPOSITORY / ".chalice" / "deployed"
-
-
-class DeployError(Exception):
-    """A prerequisite is missing or a step failed; the message ends with the next step to take."""
+from deploy.chalice_cli import REPOSITORY, deployed_api, run_chalice
+from deploy.command import DeployError, Say
+from deploy.stages import Stage
+from deploy.training_code import TrainingCode
 
 
-# What is told as it is; anything else is a bug and shows its traceback.
-FAILURES = (
-    DeployError,
-    StageError,
-    build_layers.LayerError,
-    serving_image.ImageError,
-    stack.StackError,
-    template.TemplateError,
-    warehouse_setup.SetUpError,
-)
+@dataclass(frozen=True)
+class Deployment:
+    """One deployment of one stage: what every step needs."""
+
+    stage: Stage
+    account_id: str
+    code: TrainingCode
+    template_body: str = field(repr=False)
+    session: Any = field(repr=False)
+    say: Say = field(repr=False)
+
+    @property
+    def bucket(self) -> str:
+        """The models bucket, which also holds code, layers and templates."""
+        return self.stage.models_bucket(self.account_id)
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The values of the template's parameters."""
+        return template.stack_parameters(self.stage, self.account_id, self.code.digest)
+
+    @cached_property
+    def s3(self) -> Any:
+        """The client of S3."""
+        return self.session.client("s3")
+
+    @cached_property
+    def cloudformation(self) -> Any:
+        """The client of CloudFormation."""
+        return self.session.client("cloudformation")
+
+    @cached_property
+    def secrets(self) -> Any:
+        """The client of Secrets Manager."""
+        return self.session.client("secretsmanager")
+
+    @cached_property
+    def lambda_(self) -> Any:
+        """The client of Lambda."""
+        return self.session.client("lambda")
 
 
-class Progress:
-    """Prints what is done, with the seconds since the start."""
+def prepare(stage: Stage, session: Any, say: Say) -> Deployment:
+    """Check the prerequisites and return the deployment.
 
-    def __init__(self) -> None:
-        self.started = time.monotonic()
+    Raises:
+        DeployError: the credentials, the Snowflake login or the template cannot be used.
+    """
+    from training_jobs.package import build_source_archive
 
-    def __call__(self, message: str) -> None:
-        print(f"[{time.monotonic() - self.started:6.1f} s] {message}", flush=True)
+    account_id = account_of(stage, session.client("sts"))
+    require_secret(stage, session.client("secretsmanager"))
+    say(f"stage {stage.name}, account {account_id}, {stage.region}")
+    code = TrainingCode(*build_source_archive())
+    return Deployment(stage, account_id, code, template.render(), session, say)
+
+
+def deploy(deployment: Deployment) -> str:
+    """Bring the account to the state that the repository describes, and return the address of the API."""
+    create_stack(deployment)
+    set_up_warehouse(deployment)
+    update_stack(deployment)
+    upload_training_code(deployment)
+    build_serving_image(deployment)
+    layer_arns = publish_layers(deployment)
+    write_chalice_config(deployment, layer_arns)
+    api = deploy_lambdas_and_api(deployment)
+    set_gateway_headers(deployment, api["rest_api_id"])
+    allow_load_on_arrival(deployment)
+    remove_unused_layers(deployment)
+    return api["rest_api_url"]
+
+
+def preview(deployment: Deployment) -> None:
+    """Print what the stack would change. Nothing is changed; the template may be uploaded for CloudFormation to read."""
+    if stack.is_deployed(deployment.cloudformation, deployment.stage.prefix):
+        update_stack(deployment, dry_run=True)
+    else:
+        create_stack(deployment, dry_run=True)
+        deployment.say(
+            "nothing was changed; a deployment would go on with the warehouse, the pipeline, the serving image, "
+            "the layers and chalice deploy"
+        )
 
 
 def account_of(stage: Stage, sts: Any) -> str:
-    """The account that the credentials belong to.
+    """Return the account that the credentials belong to.
 
     Raises:
-        DeployError: there are no usable credentials, or they are of another account than the stage's.
+        DeployError: there are no usable credentials, or they belong to another account than the stage.
     """
     try:
         account_id = str(sts.get_caller_identity()["Account"])
     except (BotoCoreError, ClientError) as error:
         raise DeployError(
-            f"AWS does not know who is deploying: {error}. Sign in (aws sso login, or AWS_PROFILE), "
-            "or for the local stage start it and take its environment: python -m local up"
+            f"AWS accepts no credentials: {error}. Sign in (aws sso login, or AWS_PROFILE). "
+            "For the local stage start it and use its environment: python -m local up"
         ) from error
     if stage.account_id and stage.account_id != account_id:
         raise DeployError(
@@ -83,7 +132,7 @@ def account_of(stage: Stage, sts: Any) -> str:
 
 
 def require_secret(stage: Stage, secrets: Any) -> None:
-    """Checks that the stage's Snowflake login is stored.
+    """Check that the stage's Snowflake login is stored.
 
     Raises:
         DeployError: it is not.
@@ -98,205 +147,112 @@ def require_secret(stage: Stage, secrets: Any) -> None:
             f"  aws secretsmanager create-secret --region {stage.region} --name {stage.secret_name} "
             "--secret-string file://snowflake.json\n"
             'where snowflake.json holds {"account", "user", "private_key_pem", "role", "warehouse", "database"}; '
-            "docs/deploy.md tells where each comes from"
+            "docs/deploy.md explains where each comes from"
         ) from None
 
 
-def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[str, str]:
-    """The template's parameters."""
-    code = f"s3://{stage.models_bucket(account_id)}/code/{code_digest}"
-    return {
-        "Stage": stage.name,
-        "EventsBufferSeconds": str(stage.events_buffer_seconds),
-        "EventsBufferMegabytes": str(stage.events_buffer_megabytes),
-        "RejectedExpireDays": str(stage.rejected_expire_days),
-        "ExportsExpireDays": str(stage.exports_expire_days),
-        "LogRetentionDays": str(stage.log_retention_days),
-        "NotificationEmail": stage.notification_email,
-        "SnowflakeUserArn": stage.snowflake_user_arn,
-        "SnowflakeExternalId": stage.snowflake_external_id,
-        "ScheduleExpression": stage.schedule,
-        "ScheduleState": "ENABLED" if stage.schedule_enabled else "DISABLED",
-        "LoadOnArrivalState": "ENABLED" if stage.load_on_arrival else "DISABLED",
-        "TrainingImage": training_image(stage),
-        "TrainingInstanceType": stage.training_instance_type,
-        "ProcessingInstanceType": stage.processing_instance_type,
-        "EndpointPollSeconds": str(stage.endpoint_poll_seconds),
-        "UseSpot": str(stage.use_spot).lower(),
-        "CodeUri": f"{code}.tar.gz",
-        "CodePrefix": f"{code}/",
-        "ServingImage": serving_image.address(stage, account_id),
-        "ServingImageSource": f"{stage.models_bucket(account_id)}/{serving_image.source_key()}",
-        "ApiStage": stage.api_stage,
-        "NoEventsHours": str(stage.no_events_hours),
-        "ApiLatencyMs": str(stage.api_latency_ms),
-    }
+def create_stack(deployment: Deployment, dry_run: bool = False) -> None:
+    """Create the stack with a placeholder for the pipeline, unless the stack exists.
 
-
-def upload_code(archive: bytes, digest: str, bucket: str, s3: Any) -> bool:
-    """Puts the training code below code/, as an archive for training jobs and as files for processing jobs.
-
-    The archive goes last: where it is, all is.
+    CloudFormation reads a template of this size only from a bucket, and the stack creates that bucket.
     """
-    if _exists(s3, bucket, f"code/{digest}.tar.gz"):
-        return False
-    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
-        for member in tar:
-            content = tar.extractfile(member)
-            if content is not None:
-                s3.put_object(
-                    Bucket=bucket, Key=f"code/{digest}/{member.name.removeprefix('./')}", Body=content.read()
-                )
-    s3.put_object(Bucket=bucket, Key=f"code/{digest}.tar.gz", Body=archive)
-    return True
+    name = deployment.stage.prefix
+    if stack.is_deployed(deployment.cloudformation, name):
+        return
+    first = stack.Template(body=template.render_without_pipeline())
+    stack.apply(deployment.cloudformation, name, first, deployment.parameters, deployment.say, dry_run)
+    if not dry_run:
+        deployment.say("created the buckets, streams, roles and alarms")
 
 
-def keep_place_of_champion(bucket: str, s3: Any) -> None:
-    """Puts a file where the champion's archive will be: SageMaker refuses a job whose input is an empty prefix."""
-    note = "The archive of the model that serves is kept here, for the next one to be compared with.\n"
-    s3.put_object(Bucket=bucket, Key=f"{CHAMPION_PREFIX}README.txt", Body=note.encode())
+def set_up_warehouse(deployment: Deployment) -> None:
+    """Create the tables, roles and integration in Snowflake."""
+    warehouse_setup.set_up(deployment.stage, deployment.account_id, deployment.secrets, deployment.say)
 
 
-def _exists(s3: Any, bucket: str, key: str) -> bool:
-    try:
-        s3.head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
-            return False
-        raise
-    return True
+def update_stack(deployment: Deployment, dry_run: bool = False) -> None:
+    """Bring the stack to the whole template, with the pipeline and the trust of Snowflake's role."""
+    stage, say = deployment.stage, deployment.say
+    parameters = deployment.parameters | warehouse_setup.trust_parameters(stage, deployment.session, say)
+    body = deployment.template_body.encode()
+    key = f"code/template-{hashlib.sha256(body).hexdigest()[:16]}.json"
+    if not training_code.exists(deployment.s3, deployment.bucket, key):
+        deployment.s3.put_object(Bucket=deployment.bucket, Key=key, Body=body)
+    whole = stack.Template(url=f"https://{deployment.bucket}.s3.{stage.region}.amazonaws.com/{key}")
+    changed = stack.apply(deployment.cloudformation, stage.prefix, whole, parameters, say, dry_run)
+    outcome = "unchanged" if not changed else "would change" if dry_run else "updated"
+    say(f"stack {stage.prefix}: {outcome}")
 
 
-def run_chalice(arguments: list[str], stage: Stage, say: Callable[[str], None]) -> str:
-    """Runs Chalice's command line with this interpreter and shows its lines.
+def upload_training_code(deployment: Deployment) -> None:
+    """Upload the code that SageMaker's jobs run."""
+    training_code.reserve_champion_prefix(deployment.bucket, deployment.s3)
+    uploaded = training_code.upload(deployment.code, deployment.bucket, deployment.s3)
+    outcome = "uploaded" if uploaded else "there already"
+    deployment.say(f"training code {deployment.code.digest[:12]}: {outcome}")
+
+
+def build_serving_image(deployment: Deployment) -> None:
+    """Build the container that serves the model."""
+    built = serving_image.ensure(deployment.stage, deployment.bucket, deployment.session, deployment.say)
+    deployment.say(f"serving image {serving_image.tag()}: {'built' if built else 'there already'}")
+
+
+def publish_layers(deployment: Deployment) -> dict[str, str]:
+    """Publish the layers and return their addresses. A layer of AWS's own is only referenced."""
+    stage = deployment.stage
+    arns = layer_versions.arns(stage, deployment.account_id)
+    for layer in build_layers.NAMES:
+        if arns[layer] != stage.pandas_layer_arn:
+            arns[layer] = layer_versions.publish(
+                layer, stage, deployment.bucket, deployment.lambda_, deployment.s3, deployment.say
+            )
+    return arns
+
+
+def write_chalice_config(deployment: Deployment, layer_arns: dict[str, str]) -> None:
+    """Write the stage's entry in .chalice/config.json and its policies."""
+    for path in chalice_config.write(deployment.stage, deployment.account_id, layer_arns):
+        deployment.say(f"wrote {path.relative_to(REPOSITORY)}: commit it")
+
+
+def deploy_lambdas_and_api(deployment: Deployment) -> dict[str, str]:
+    """Run `chalice deploy` and return its record of the API.
 
     Raises:
-        DeployError: it failed.
+        DeployError: Chalice failed, or app.py has no route.
     """
-    command = [
-        sys.executable,
-        "-c",
-        "from chalice.cli import main; main()",
-        "--project-dir",
-        str(REPOSITORY),
-        *arguments,
-        "--stage",
-        stage.name,
-    ]
-    # Chalice zips all that lies in the vendored folders: bytecode of this machine would make every zip another.
-    for cache in [*REPOSITORY.glob("functions/**/__pycache__"), *REPOSITORY.glob("sql/**/__pycache__")]:
-        shutil.rmtree(cache, ignore_errors=True)
-    process = subprocess.Popen(
-        command,
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    lines = []
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines.append(line.rstrip())
-        say(f"chalice: {lines[-1]}")
-    if process.wait() != 0:
-        raise DeployError(
-            f"chalice {' '.join(arguments)} failed with exit code {process.returncode} (its words are above). "
-            "Mend the cause and deploy again: what was done is kept"
-        )
-    return "\n".join(lines)
+    run_chalice("deploy", deployment.stage, deployment.say)
+    api = deployed_api(deployment.stage)
+    if api is None:
+        raise DeployError("chalice deployed no API: add a route to app.py, then deploy again")
+    return api
 
 
-def let_arrivals_invoke_load(stage: Stage, account_id: str, lambda_: Any) -> None:
-    """Lets the rule LoadOnArrival invoke load. The template cannot: the Lambda comes after the stack."""
-    rule = f"arn:aws:events:{stage.region}:{account_id}:rule/{stage.prefix}-load-on-arrival"
+def set_gateway_headers(deployment: Deployment, api_id: str) -> None:
+    """Set the headers of the responses that API Gateway sends itself."""
+    gateway_responses.apply(api_id, deployment.stage.api_stage, deployment.session.client("apigateway"))
+
+
+def allow_load_on_arrival(deployment: Deployment) -> None:
+    """Allow the rule LoadOnArrival to invoke load. The template cannot, because it is applied before the Lambda exists."""
+    stage = deployment.stage
+    rule = f"arn:aws:events:{stage.region}:{deployment.account_id}:rule/{stage.prefix}-load-on-arrival"
     try:
-        lambda_.add_permission(
-            FunctionName=chalice_config.lambda_name(stage, "load"),
+        deployment.lambda_.add_permission(
+            FunctionName=lambdas.named("load").deployed_name(stage),
             StatementId="load-on-arrival",
             Action="lambda:InvokeFunction",
             Principal="events.amazonaws.com",
             SourceArn=rule,
         )
     except ClientError as error:
-        if error.response["Error"]["Code"] != "ResourceConflictException":  # it may already
+        if error.response["Error"]["Code"] != "ResourceConflictException":  # an earlier deployment added it
             raise
 
 
-def deployed_api(stage: Stage) -> dict[str, str] | None:
-    """What Chalice recorded of the stage's API: `rest_api_id`, `rest_api_url`."""
-    record = DEPLOYED / f"{stage.name}.json"
-    if not record.exists():
-        return None
-    resources = json.loads(record.read_text())["resources"]
-    return next((resource for resource in resources if "rest_api_id" in resource), None)
-
-
-def api_url(stage: Stage) -> str | None:
-    """The address that Chalice recorded for the stage's API."""
-    api = deployed_api(stage)
-    return None if api is None else api["rest_api_url"]
-
-
-def deploy(stage: Stage, session: Any, say: Callable[[str], None], dry_run: bool = False) -> None:
-    """Brings the account to what the repository says."""
-    from training_jobs.package import build_source_archive
-
-    account_id = account_of(stage, session.client("sts"))
-    require_secret(stage, session.client("secretsmanager"))
-    say(f"stage {stage.name}, account {account_id}, {stage.region}")
-    cloudformation, s3, lambda_ = (session.client(name) for name in ("cloudformation", "s3", "lambda"))
-    archive, code_digest = build_source_archive()
-    parameters = stack_parameters(stage, account_id, code_digest)
-    bucket = stage.models_bucket(account_id)
-    body = template.render()
-
-    if not stack.is_deployed(cloudformation, stage.prefix):
-        # CloudFormation reads a template of this size from a bucket only, and the bucket is in the template.
-        first = stack.Template(body=template.render_without_pipeline())
-        stack.apply(cloudformation, stage.prefix, first, parameters, say, dry_run)
-        if dry_run:
-            say(
-                "nothing was changed; after these would come the pipeline, the serving image, the layers, and chalice deploy"
-            )
-            return
-        say("created the buckets, streams, roles and alarms")
-    if not dry_run:
-        warehouse_setup.set_up(stage, account_id, session.client("secretsmanager"), say)
-    parameters |= warehouse_setup.trust_parameters(stage, session, say)
-    template_key = f"code/template-{_digest(body)}.json"
-    if not _exists(s3, bucket, template_key):
-        s3.put_object(Bucket=bucket, Key=template_key, Body=body.encode())
-    whole = stack.Template(url=f"https://{bucket}.s3.{stage.region}.amazonaws.com/{template_key}")
-    changed = stack.apply(cloudformation, stage.prefix, whole, parameters, say, dry_run)
-    say(
-        f"stack {stage.prefix}: {'updated' if changed and not dry_run else 'would change' if changed else 'unchanged'}"
-    )
-    if dry_run:
-        return
-    keep_place_of_champion(bucket, s3)
-    uploaded = upload_code(archive, code_digest, bucket, s3)
-    say(f"training code {code_digest[:12]}: {'uploaded' if uploaded else 'there already'}")
-    built = serving_image.ensure(stage, bucket, session, say)
-    say(f"serving image {serving_image.tag()}: {'built' if built else 'there already'}")
-
-    arns = chalice_config.layer_arns(stage, account_id)
-    for name in build_layers.NAMES:
-        if arns[name] != stage.pandas_layer_arn:
-            arns[name] = layer_versions.publish(name, stage, bucket, lambda_, s3, say)
-    for path in chalice_config.write(stage, account_id, arns):
-        say(f"wrote {path.relative_to(REPOSITORY)}: commit it")
-    run_chalice(["deploy"], stage, say)
-    api = deployed_api(stage)
-    if api is None:
-        raise DeployError("chalice deployed no API: app.py must hold a route")
-    gateway_responses.apply(api["rest_api_id"], stage.api_stage, session.client("apigateway"))
-    let_arrivals_invoke_load(stage, account_id, lambda_)
-    for name in layer_versions.remove(
-        stage, lambda_, keep={chalice_config.layer_name(stage, name) for name in build_layers.NAMES}
-    ):
-        say(f"removed layer {name}, which nothing uses any more")
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def remove_unused_layers(deployment: Deployment) -> None:
+    """Delete the stage's layers of other content than today's."""
+    keep = {layer_versions.layer_name(deployment.stage, layer) for layer in build_layers.NAMES}
+    for name in layer_versions.remove(deployment.stage, deployment.lambda_, keep):
+        deployment.say(f"removed layer {name}, which no function uses any more")

@@ -1,24 +1,75 @@
-"""Removes a stage: Lambdas and API, the endpoint with its models, layers and stack. Data stays unless told otherwise.
+"""Remove a stage: Lambdas and API, the endpoint with its models, layers and stack. Data is kept unless --delete-data is given.
 
-Events and models lie in two buckets, which are kept, and which a later deployment of the stage takes up again.
+Events and models are in two buckets. A later deployment of the stage adopts buckets that were kept.
 """
 
-import argparse
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from deploy import layer_versions, stack
-from deploy.deployment import DEPLOYED, DeployError, Progress, account_of, run_chalice
-from deploy.stages import Stage, StageError, read_stage
+from deploy.chalice_cli import record_file, run_chalice
+from deploy.command import Progress, Say, exit_status, stage_parser
+from deploy.deployment import account_of
+from deploy.stages import Stage, read_stage
+
+
+def destroy(stage: Stage, session: Any, say: Say, delete_data: bool = False) -> list[str]:
+    """Remove the stage, and return the names of resources that still exist and should not."""
+    account_id = account_of(stage, session.client("sts"))
+    say(f"destroying stage {stage.name}, account {account_id}, {stage.region}")
+    cloudformation = session.client("cloudformation")
+    if stack.is_deployed(cloudformation, stage.prefix):
+        pipeline_arn = f"arn:aws:states:{stage.region}:{account_id}:stateMachine:{stage.prefix}-pipeline"
+        stopped = stop_executions(pipeline_arn, session.client("stepfunctions"))
+        say(f"stopped {stopped} running executions")
+    remove_lambdas_and_api(stage, say)
+    for removed in remove_endpoint(stage, session.client("sagemaker")):
+        say(f"deleted {removed}")
+    for name in layer_versions.remove(stage, session.client("lambda"), keep=set()):
+        say(f"deleted layer {name}")
+    if stack.delete(cloudformation, stage.prefix):
+        say(f"deleted stack {stage.prefix}")
+    remove_log_groups(stage, session.client("logs"))
+    for bucket in (stage.events_bucket(account_id), stage.models_bucket(account_id)):
+        if not delete_data:
+            say(f"kept bucket {bucket}; --delete-data deletes it")
+            continue
+        versions = empty_and_delete_bucket(bucket, session.client("s3"))
+        if versions is not None:
+            say(f"deleted bucket {bucket} with {versions:,} object versions")
+    say(f"kept secret {stage.secret_name} and everything in Snowflake")
+    return leftovers(stage, session, delete_data)
+
+
+def stop_executions(pipeline_arn: str, stepfunctions: Any) -> int:
+    """Stop the running executions of the pipeline, and return their number."""
+    stopped = 0
+    for page in stepfunctions.get_paginator("list_executions").paginate(
+        stateMachineArn=pipeline_arn, statusFilter="RUNNING"
+    ):
+        for execution in page["executions"]:
+            stepfunctions.stop_execution(
+                executionArn=execution["executionArn"], cause="the stage is being destroyed"
+            )
+            stopped += 1
+    return stopped
+
+
+def remove_lambdas_and_api(stage: Stage, say: Say) -> None:
+    """Run `chalice delete`, if Chalice has a record of the stage."""
+    record = record_file(stage)
+    if record.exists():
+        run_chalice("delete", stage, say)
+        record.unlink(missing_ok=True)
 
 
 def remove_endpoint(stage: Stage, sagemaker: Any) -> list[str]:
-    """Deletes what publish made: the endpoint, its configurations and models; what was deleted."""
+    """Delete the endpoint, its configurations and its models, and return the names of the deleted resources."""
     removed = []
     for page in sagemaker.get_paginator("list_endpoints").paginate(NameContains=stage.prefix):
         for endpoint in page["Endpoints"]:
@@ -38,22 +89,19 @@ def remove_endpoint(stage: Stage, sagemaker: Any) -> list[str]:
     return removed
 
 
-def stop_runs(pipeline_arn: str, stepfunctions: Any) -> int:
-    """Stops the executions that go on; how many."""
-    stopped = 0
-    for page in stepfunctions.get_paginator("list_executions").paginate(
-        stateMachineArn=pipeline_arn, statusFilter="RUNNING"
-    ):
-        for execution in page["executions"]:
-            stepfunctions.stop_execution(
-                executionArn=execution["executionArn"], cause="the stage is being destroyed"
-            )
-            stopped += 1
-    return stopped
+def remove_log_groups(stage: Stage, logs: Any) -> None:
+    """Delete the log groups that the stack did not create.
+
+    SageMaker creates the endpoint's. A Lambda that was still running may recreate its own after the stack removed it.
+    """
+    for page in logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix="/aws/"):
+        for group in page["logGroups"]:
+            if belongs(stage, group["logGroupName"]):
+                logs.delete_log_group(logGroupName=group["logGroupName"])
 
 
 def empty_and_delete_bucket(bucket: str, s3: Any) -> int | None:
-    """Deletes a bucket with every version in it; how many versions there were, None when there is no such bucket."""
+    """Delete a bucket with every object version, and return the number of versions. None if there is no such bucket."""
     try:
         s3.head_bucket(Bucket=bucket)
     except ClientError as error:
@@ -73,15 +121,15 @@ def empty_and_delete_bucket(bucket: str, s3: Any) -> int | None:
     return deleted
 
 
-def leftovers(stage: Stage, account_id: str, session: Any, delete_data: bool) -> list[str]:
-    """What of the stage is still in the account, as far as its name tells."""
+def leftovers(stage: Stage, session: Any, delete_data: bool) -> list[str]:
+    """Return the resources in the account whose name is the stage's."""
 
-    def names(service: str, operation: str, items: str, key: str, **arguments: str) -> Iterator[str]:
+    def names(service: str, operation: str, items: str, key: str) -> Iterator[str]:
         client = session.client(service)
         pages = (
-            client.get_paginator(operation).paginate(**arguments)
+            client.get_paginator(operation).paginate()
             if client.can_paginate(operation)
-            else [getattr(client, operation)(**arguments)]
+            else [getattr(client, operation)()]
         )
         for page in pages:
             for item in page.get(items, []):
@@ -112,77 +160,36 @@ def leftovers(stage: Stage, account_id: str, session: Any, delete_data: bool) ->
 
 
 def belongs(stage: Stage, name: str) -> bool:
-    """Whether a name, ARN or address is this stage's: its last part is `tugboat-<stage>` or begins with it and a hyphen."""
+    """Return True if a name, ARN or address is the stage's.
+
+    Its last part is then `tugboat-<stage>`, or begins with that and a hyphen.
+    """
     last = re.split("[/:]", name)[-1]
     return last == stage.prefix or last.startswith(f"{stage.prefix}-")
 
 
-def destroy(stage: Stage, session: Any, say: Callable[[str], None], delete_data: bool = False) -> list[str]:
-    """Removes the stage; what is still there afterwards and should not be."""
-    account_id = account_of(stage, session.client("sts"))
-    say(f"destroying stage {stage.name}, account {account_id}, {stage.region}")
-    cloudformation = session.client("cloudformation")
-    pipeline_arn = f"arn:aws:states:{stage.region}:{account_id}:stateMachine:{stage.prefix}-pipeline"
-    if stack.is_deployed(cloudformation, stage.prefix):
-        stopped = stop_runs(pipeline_arn, session.client("stepfunctions"))
-        say(f"stopped {stopped} running executions")
-    record = DEPLOYED / f"{stage.name}.json"
-    if record.exists():
-        run_chalice(["delete"], stage, say)
-        record.unlink(missing_ok=True)
-    for removed in remove_endpoint(stage, session.client("sagemaker")):
-        say(f"deleted {removed}")
-    for name in layer_versions.remove(stage, session.client("lambda"), keep=set()):
-        say(f"deleted layer {name}")
-    if stack.delete(cloudformation, stage.prefix):
-        say(f"deleted stack {stage.prefix}")
-    # A Lambda that was still answering may have made its log group again after the stack removed it.
-    logs = session.client("logs")
-    # Nobody but SageMaker made the endpoint's.
-    for page in logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix="/aws/"):
-        for group in filter(lambda group: belongs(stage, group["logGroupName"]), page["logGroups"]):
-            logs.delete_log_group(logGroupName=group["logGroupName"])
-    for bucket in (stage.events_bucket(account_id), stage.models_bucket(account_id)):
-        if delete_data:
-            versions = empty_and_delete_bucket(bucket, session.client("s3"))
-            if versions is not None:
-                say(f"deleted bucket {bucket} with {versions:,} object versions")
-        else:
-            say(f"kept bucket {bucket}; --delete-data deletes it")
-    say(f"kept secret {stage.secret_name} and everything in Snowflake")
-    return leftovers(stage, account_id, session, delete_data)
-
-
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m deploy.destroy",
-        description=__doc__,
-        epilog="example: python -m deploy.destroy --stage dev --delete-data",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--stage", required=True, help="a stage of deploy/stages.toml")
+    """Run the command line."""
+    parser = stage_parser("deploy.destroy", __doc__, "--stage dev --delete-data")
     parser.add_argument(
         "--delete-data", action="store_true", help="delete the buckets too: events, exports, models"
     )
     args = parser.parse_args(arguments)
-    say = Progress()
-    try:
+
+    def run() -> int:
+        say = Progress()
         stage = read_stage(args.stage)
         left = destroy(stage, boto3.Session(region_name=stage.region), say, args.delete_data)
-    except (DeployError, StageError, stack.StackError) as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
-    except (BotoCoreError, ClientError) as error:
-        print(f"\nAWS refused: {error}. Mend it and run the same command again.", file=sys.stderr)
-        return 1
-    for item in left:
-        print(f"still there: {item}", file=sys.stderr)
-    say(
-        "nothing else is left"
-        if not left
-        else "run the same command again, then delete what is still there by hand"
-    )
-    return 1 if left else 0
+        for item in left:
+            print(f"still there: {item}", file=sys.stderr)
+        say(
+            "nothing else is left"
+            if not left
+            else "run the same command again, then delete what is still there by hand"
+        )
+        return 1 if left else 0
+
+    return exit_status(run)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Looks up AWS's PyTorch containers for training with the SageMaker SDK and records their addresses in training_images.json.
+"""Look up AWS's PyTorch containers for training with the SageMaker SDK, and record them in training_images.json.
 
-Needs `pip install -c constraints.txt -e '.[deploy]'`; nothing else imports the SDK, so that deploying stays light.
+Needs `pip install -c constraints.txt -e '.[deploy]'`. Only this command imports the SDK, so that deploying stays light.
 """
 
 import argparse
@@ -9,12 +9,12 @@ import sys
 
 from deploy.stages import IMAGES_FILE
 
-# The framework as the SDK names it, and its version: AWS's images on Amazon Linux 2023 follow PyTorch's releases.
+# The framework's name in the SDK, and its version. AWS's images on Amazon Linux 2023 follow PyTorch's releases.
 TRAINING = ("pytorch-amzn2023", "2.13")
 
 
 def look_up(region: str) -> dict[str, str]:
-    """The addresses of a region's containers."""
+    """Return the addresses of a region's containers, one for CPUs and one for GPUs."""
     from sagemaker.core import image_uris
 
     framework, version = TRAINING
@@ -29,6 +29,7 @@ def look_up(region: str) -> dict[str, str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.training_images",
         description=__doc__,

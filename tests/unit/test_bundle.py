@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from deploy import build_layers, chalice_config
+from deploy import build_layers
+from deploy.lambdas import NAMES
 from tests import deployment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -44,7 +45,7 @@ def test_every_handler_is_a_function_of_app_py_in_the_zip(
 ) -> None:
     module = ast.parse(bundle.read("app.py"))
     defined = {node.name for node in module.body if isinstance(node, ast.FunctionDef)} | {"app"}
-    assert len(lambdas) == len(chalice_config.FUNCTIONS)
+    assert len(lambdas) == len(NAMES)
     for properties in lambdas.values():
         file, _, name = properties["Handler"].partition(".")
         assert file == "app"

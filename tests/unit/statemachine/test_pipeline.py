@@ -9,6 +9,7 @@ from typing import Any
 import jsonata
 import pytest
 
+from deploy import template
 from training_jobs.train import METRIC_DEFINITIONS, parser
 
 ROOT = Path(__file__).parents[3]
@@ -110,10 +111,9 @@ def test_every_expression_is_jsonata() -> None:
 
 
 def test_every_placeholder_is_filled_in_by_the_template() -> None:
-    template = (ROOT / "statemachine" / "resources.yaml").read_text()
-    deploy = (ROOT / "deploy" / "deployment.py").read_text()
+    given = template.load_resources()["Resources"]["Pipeline"]["Properties"]["DefinitionSubstitutions"]
     for placeholder in set(re.findall(r"\$\{(\w+)\}", TEXT)):
-        assert re.search(rf"\b{placeholder}\b", template + deploy), placeholder
+        assert placeholder in given, placeholder
 
 
 def test_the_tries_of_a_training_job_have_names_of_their_own_and_share_checkpoints() -> None:
