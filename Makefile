@@ -85,6 +85,8 @@ check: setup ## format, lint, types, templates, SQL: what CI checks
 	@$(PY) -m functions.collect.generate_validator --check
 	@$(PY) -m functions.collect.document --check
 	@$(PY) -m storefront.sdk.build --check
+	@$(PY) -m deploy.chalice_config --stage local --check
+	@$(PY) -m deploy.error_handling --check
 
 format: setup ## rewrite what check would complain of
 	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .

@@ -121,10 +121,10 @@ def main(arguments: list[str] | None = None) -> int:
             )
         arns = layer_versions.arns(stage, stage.account_id)
         if not args.check:
-            for path in write(stage, stage.account_id, arns):
+            for path in write(stage, stage.account_id, arns, FOLDER):
                 print(f"wrote {path.relative_to(REPOSITORY)}: commit it")
             return 0
-        files = outdated(stage, stage.account_id, arns)
+        files = outdated(stage, stage.account_id, arns, FOLDER)
         for path in files:
             print(
                 f"{path.relative_to(REPOSITORY)} is not what deploy/lambdas.py and deploy/stages.toml ask for. "

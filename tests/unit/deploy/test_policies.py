@@ -184,3 +184,15 @@ def test_every_lambda_is_given_exactly_the_variables_that_its_settings_read() ->
         given = {"TUGBOAT_STAGE", *one.environment(stage, stage.account_id)}
         classes = [f"{group.title()}Settings" for group in one.settings]
         assert given == {"TUGBOAT_STAGE"}.union(*(read[name] for name in classes)), one.name
+
+
+@pytest.mark.parametrize("function", lambdas.NAMES)
+def test_a_lambda_is_declared_with_the_settings_that_its_handler_reads(function: str) -> None:
+    read = set(
+        re.findall(r"(?<!def )\b(collect|recommend|warehouse|publish)_settings\(\)", source_of(function))
+    )
+    declared = set(lambdas.named(function).settings)
+    assert read == declared, (
+        f"the handler of {function} reads the settings {sorted(read)}, deploy/lambdas.py gives it {sorted(declared)}: "
+        "change `settings` there"
+    )
