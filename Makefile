@@ -42,10 +42,10 @@ up: setup ## start this machine's AWS and Snowflake, and deploy to them
 	@$(MAKE) --no-print-directory deploy
 
 deploy: setup ## deploy STAGE: CloudFormation, warehouse set-up, the endpoint's container, layers, chalice deploy
-	@$(IN_STAGE) $(PY) -m statemachine.deploy --stage $(STAGE)
+	@$(IN_STAGE) $(PY) -m deploy --stage $(STAGE)
 
 destroy: setup ## remove what deploy made in STAGE (ARGS=--delete-data for the buckets too)
-	@$(IN_STAGE) $(PY) -m statemachine.destroy --stage $(STAGE) $(ARGS)
+	@$(IN_STAGE) $(PY) -m deploy.destroy --stage $(STAGE) $(ARGS)
 
 demo: setup ## the whole journey on this machine (EVENTS=path for clicks of your own; default: a generated shop)
 	@$(MAKE) --no-print-directory up STAGE=local
@@ -64,7 +64,7 @@ shop: setup ## the demo shop on http://127.0.0.1:8095, against STAGE's API (ARGS
 	@$(IN_STAGE) $(PY) -m storefront.shop.server $(ARGS)
 
 rollback: setup ## the endpoint back onto the release before
-	@$(IN_STAGE) $(PY) -m statemachine.rollback --stage $(STAGE)
+	@$(IN_STAGE) $(PY) -m deploy.rollback --stage $(STAGE)
 
 status: setup ## what runs, what is deployed, what serves; of another STAGE: its last execution
 	@$(if $(filter local,$(STAGE)),$(PY) -m local status,$(PY) -m demo.follow --latest)
@@ -82,7 +82,7 @@ docs: setup ## dbt's documentation with lineage, on http://127.0.0.1:8090 (ARGS=
 	@$(IN_STAGE) $(PY) -m sql.docs $(ARGS)
 
 layers: setup ## build the Lambda layers and print their sizes against Lambda's limits
-	@$(PY) -m statemachine.layers --build
+	@$(PY) -m deploy.build_layers --build
 
 check: setup ## format, lint, types, templates, SQL: what CI checks
 	@$(VENV)/bin/ruff format --check .
@@ -93,6 +93,8 @@ check: setup ## format, lint, types, templates, SQL: what CI checks
 	@$(PY) -m functions.collect.generate_validator --check
 	@$(PY) -m functions.collect.document --check
 	@$(PY) -m storefront.sdk.build --check
+	@$(PY) -m deploy.chalice_config --stage local --check
+	@$(PY) -m deploy.error_handling --check
 
 format: setup ## rewrite what check would complain of
 	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .

@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from statemachine.stages import StageError, read_stage
+from deploy.stages import StageError, read_stage
 
 LOCAL_ACCOUNT = "123456789012"
 

@@ -95,7 +95,7 @@ class _Sender:
         shop = batch[0]["shop_id"]
         if shop not in self._keys:
             raise ReplayFailed(
-                f"shop {shop!r} has no key in statemachine/stages.toml: give it one there and deploy,"
+                f"shop {shop!r} has no key in deploy/stages.toml: give it one there and deploy,"
                 f" or send as another: --shop {next(iter(self._keys), 'ID')}"
             )
         body = json.dumps({"events": batch}, separators=(",", ":"), ensure_ascii=False).encode()

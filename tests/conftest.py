@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from deploy import build_layers
 from local import lambda_venv
-from statemachine import layers
 from tests.missing import missing
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -18,9 +18,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Builds the layers and the Lambda runtime, where they are missing, in the process that starts the others."""
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
         lambda_venv.ensure(lambda_venv.location())
-        for name in layers.NAMES:
-            if layers.built(name) is None:
-                layers.build(name)
+        for name in build_layers.NAMES:
+            if build_layers.built(name) is None:
+                build_layers.build(name)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-COPIED = (".chalice", "functions", "layers", "sql", "statemachine", "storefront", "training_jobs")
+COPIED = (".chalice", "deploy", "functions", "layers", "sql", "statemachine", "storefront", "training_jobs")
 
 
 def copy_repository(folder: Path) -> Path:
@@ -30,9 +30,9 @@ def copy_repository(folder: Path) -> Path:
 
 
 def run(command: str, copy: Path, environment: dict[str, str], *arguments: str) -> str:
-    """`python -m statemachine.<command> --stage local` in the copy; what it printed."""
+    """`python -m <command> --stage local` in the copy; what it printed."""
     done = subprocess.run(
-        [sys.executable, "-m", f"statemachine.{command}", "--stage", "local", *arguments],
+        [sys.executable, "-m", command, "--stage", "local", *arguments],
         cwd=copy,
         env={**os.environ, **environment, "PYTHONPATH": str(copy)},
         capture_output=True,

@@ -6,6 +6,7 @@ Alarms, dashboards and resource policies are passed over too: nothing here evalu
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from moto.cloudformation import parsing
@@ -180,6 +181,33 @@ def install() -> None:
     parsing.get_model_list.cache_clear()
     parsing.get_model_map.cache_clear()
     _make_buckets()
+    _fill_in_definitions()
+
+
+def _fill_in_definitions() -> None:
+    """Fill the placeholders of a state machine's definition in.
+
+    moto 5.2.5 ignores DefinitionSubstitutions, with which CloudFormation replaces `${Key}` in the DefinitionString.
+    A placeholder without a substitution stays as it is.
+    """
+    machine = stepfunctions_models.StateMachine
+
+    def filled(make: Any) -> Any:
+        def made(cls: Any, *arguments: Any, **named: Any) -> Any:
+            resource = next(one for one in (*arguments, *named.values()) if isinstance(one, dict))
+            properties = resource["Properties"]
+            values = properties.get("DefinitionSubstitutions", {})
+            properties["DefinitionString"] = re.sub(
+                r"\$\{(\w+)\}",
+                lambda found: str(values.get(found[1], found[0])),
+                properties["DefinitionString"],
+            )
+            return make(cls, *arguments, **named)
+
+        return classmethod(made)
+
+    machine.create_from_cloudformation_json = filled(machine.create_from_cloudformation_json.__func__)
+    machine.update_from_cloudformation_json = filled(machine.update_from_cloudformation_json.__func__)
 
 
 def _make_buckets() -> None:

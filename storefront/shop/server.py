@@ -171,9 +171,7 @@ def main(arguments: list[str] | None = None, say: Callable[[str], None] = print)
     landing = None if options.api else Landing(where.client("s3"), where.events_bucket())
     key = where.shop_keys.get(history.shop_id)
     if key is None:
-        print(
-            f"shop: {history.shop_id!r} has no key in statemachine/stages.toml: give it one", file=sys.stderr
-        )
+        print(f"shop: {history.shop_id!r} has no key in deploy/stages.toml: give it one", file=sys.stderr)
         return 1
     shelf = pages.Shelf.of(generator.catalogue_of(history))
     try:

@@ -443,7 +443,7 @@ def test_a_recommendation_is_counted_for_what_it_led_to_once_and_no_false_receip
 
 def test_a_rollback_serves_the_model_before_again(stage: Stage, second_run: Run, tuned_model: str) -> None:
     assert stage.recommend(ITEM)["model_version"] == tuned_model
-    deployment.run("rollback", stage.copy, stage.environment)
+    deployment.run("deploy.rollback", stage.copy, stage.environment)
     assert stage.recommend(ITEM)["model_version"] == f"{LOCAL.prefix}-{second_run.name}-1"
 
 

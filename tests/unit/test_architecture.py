@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEXT = (REPOSITORY / "docs" / "architecture.md").read_text()
-OURS = ("functions", "training_jobs", "statemachine", "sql", "local", "storefront", ".chalice")
+OURS = ("functions", "training_jobs", "statemachine", "deploy", "sql", "local", "storefront", ".chalice")
 
 
 def test_every_file_and_folder_of_ours_that_is_named_exists() -> None:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 from local_aws import Aws
 
-from statemachine import gateway_responses
+from deploy import gateway_responses
 
 pytestmark = pytest.mark.local_stack
 

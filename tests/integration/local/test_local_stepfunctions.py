@@ -346,3 +346,36 @@ def test_a_traced_execution_is_one_trace_down_to_what_its_lambdas_call(aws: Aws)
     )
     assert [state.name for state in root.below] == ["First", "Call"]
     assert [one.name for one in root.below[1].below] == [name]
+
+
+def test_cloudformation_fills_in_the_definition_and_does_so_again_when_a_parameter_changes(aws: Aws) -> None:
+    name = f"machine-{uuid.uuid4().hex[:8]}"
+    arn = f"arn:aws:states:us-east-1:123456789012:stateMachine:{name}"
+    states = {"P": {"Type": "Pass", "Output": {"is": "${Topic}, ${Account}, ${Other}"}, "End": True}}
+    properties = {
+        "StateMachineName": name,
+        "RoleArn": ROLE,
+        "DefinitionString": json.dumps({"QueryLanguage": "JSONata", "StartAt": "P", "States": states}),
+        "DefinitionSubstitutions": {
+            "Topic": {"Ref": "Wanted"},
+            "Account": {"Fn::Sub": "<${AWS::AccountId}>"},
+        },
+    }
+    template = {
+        "Parameters": {"Wanted": {"Type": "String"}},
+        "Resources": {"Pipeline": {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}},
+    }
+
+    def given(wanted: str) -> dict[str, Any]:
+        parameter = {"ParameterKey": "Wanted", "ParameterValue": wanted}
+        return {"StackName": name, "TemplateBody": json.dumps(template), "Parameters": [parameter]}
+
+    def output_of_p() -> Any:
+        found = aws.client("stepfunctions").describe_state_machine(stateMachineArn=arn)
+        return json.loads(found["definition"])["States"]["P"]["Output"]
+
+    cloudformation = aws.client("cloudformation")
+    cloudformation.create_stack(**given("a"))
+    assert output_of_p() == {"is": "a, <123456789012>, ${Other}"}
+    cloudformation.update_stack(**given("b"))
+    assert output_of_p() == {"is": "b, <123456789012>, ${Other}"}

@@ -79,7 +79,7 @@ def test_refused_events_are_counted_by_their_reason(collector: Collector) -> Non
 
 def test_a_shop_without_a_key_is_said_with_where_to_give_it_one(collector: Collector) -> None:
     foreign = [{**event, "shop_id": "nobody"} for event in events(2)]
-    with pytest.raises(ReplayFailed, match=r"'nobody' has no key in statemachine/stages.toml"):
+    with pytest.raises(ReplayFailed, match=r"'nobody' has no key in deploy/stages.toml"):
         send(foreign, collector.url, KEYS)
     assert collector.events == []
 

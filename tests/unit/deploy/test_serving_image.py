@@ -18,8 +18,8 @@ import yaml
 from moto import mock_aws
 from packaging.requirements import Requirement
 
-from statemachine import serving_image
-from statemachine.stages import read_stage
+from deploy import serving_image
+from deploy.stages import read_stage
 
 LOCAL = read_stage("local")
 NAME = serving_image.repository(LOCAL)

@@ -1,20 +1,20 @@
-"""Looks up AWS's PyTorch containers for training with the SageMaker SDK and records their addresses in images.json.
+"""Look up AWS's PyTorch containers for training with the SageMaker SDK, and record them in training_images.json.
 
-Needs `pip install -c constraints.txt -e '.[deploy]'`; nothing else imports the SDK, so that deploying stays light.
+Needs `pip install -c constraints.txt -e '.[deploy]'`. Only this command imports the SDK, so that deploying stays light.
 """
 
 import argparse
 import json
 import sys
 
-from statemachine.stages import IMAGES_FILE
+from deploy.stages import IMAGES_FILE
 
-# The framework as the SDK names it, and its version: AWS's images on Amazon Linux 2023 follow PyTorch's releases.
+# The framework's name in the SDK, and its version. AWS's images on Amazon Linux 2023 follow PyTorch's releases.
 TRAINING = ("pytorch-amzn2023", "2.13")
 
 
 def look_up(region: str) -> dict[str, str]:
-    """The addresses of a region's containers."""
+    """Return the addresses of a region's containers, one for CPUs and one for GPUs."""
     from sagemaker.core import image_uris
 
     framework, version = TRAINING
@@ -29,14 +29,15 @@ def look_up(region: str) -> dict[str, str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m statemachine.images",
+        prog="python -m deploy.training_images",
         description=__doc__,
-        epilog="example: python -m statemachine.images --region eu-west-1",
+        epilog="example: python -m deploy.training_images --region eu-west-1",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--region", action="append", help="a region to look up; default: those in images.json"
+        "--region", action="append", help="a region to look up; default: those in training_images.json"
     )
     args = parser.parse_args(arguments)
     recorded: dict[str, dict[str, str]] = json.loads(IMAGES_FILE.read_text()) if IMAGES_FILE.exists() else {}

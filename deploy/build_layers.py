@@ -1,7 +1,7 @@
-"""Builds the Lambda layers: heavy packages that only the warehouse functions and replay need.
+"""Build the Lambda layers: heavy packages that only the warehouse functions and replay need.
 
-A layer is known by the hash of what it is made from (its requirements and this recipe), so that an unchanged one is
-neither built nor published again, and its name says what is in it: tugboat-<stage>-warehouse-<hash>.
+A layer's name contains the hash of its requirements and of this recipe: tugboat-<stage>-warehouse-<hash>.
+An unchanged layer is therefore neither built nor published again.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.command import DeployError
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 REQUIREMENTS = REPOSITORY / "layers"
 BUILD = REPOSITORY / "build" / "layers"
@@ -22,19 +24,19 @@ NAMES = ("warehouse", "pandas")
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 UNZIPPED_MAX_BYTES = 262_144_000  # the function's zip and its layers together
 DIRECT_UPLOAD_MAX_BYTES = 50 * 1024 * 1024
-# Room for the function's own zip beside a layer; tests/unit/test_bundle.py holds it to that.
+# Reserved for the function's own zip beside a layer. tests/unit/test_bundle.py checks the zip against it.
 FUNCTION_MAX_BYTES = 60_000_000
 
-# Changes when the recipe below does, so that layers built by an older one are not taken for current.
+# Increase it when the recipe below changes, so that layers of an older recipe count as outdated.
 RECIPE = "2"
-# Lambda's python3.11 is Amazon Linux 2, whose glibc is 2.26; the newest wheels for it are manylinux_2_17's.
-# Packages that build on a newer manylinux only would fail there on import, so pip must refuse them.
+# Lambda's python3.11 runs on Amazon Linux 2 with glibc 2.26, for which manylinux_2_17 is the newest wheel platform.
+# A wheel for a newer platform fails on import there, so pip must refuse it.
 PLATFORMS = ("manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_12_x86_64", "manylinux2010_x86_64")
 
-# Never imported at run time, or only by features that no function uses.
+# Files that no function imports at run time.
 DROPPED = (
     "**/__pycache__",
-    # Not everywhere: a folder of dbt's own macros is called tests.
+    # Except below dbt, whose macros have a folder called tests.
     "[!d]*/**/tests",
     "**/*.pyi",
     "**/*.pyx",
@@ -57,8 +59,8 @@ DROPPED = (
 )
 
 
-class LayerError(Exception):
-    """A layer cannot be built or is too large; the message says what to change."""
+class LayerError(DeployError):
+    """A layer cannot be built or is too large. The message says what to change."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Layer:
 
 
 def digest(name: str, requirements: Path = REQUIREMENTS) -> str:
-    """Hash of what the layer is made from."""
+    """Return the hash of the layer's requirements and of the recipe."""
     lines = [
         line.strip()
         for line in (requirements / f"{name}.txt").read_text().splitlines()
@@ -83,16 +85,16 @@ def digest(name: str, requirements: Path = REQUIREMENTS) -> str:
 
 
 def built(name: str, build: Path = BUILD) -> Layer | None:
-    """The layer if it has been built from the current requirements."""
+    """Return the layer if it was built from the current requirements."""
     zip_file = build / f"{name}-{digest(name)}.zip"
     return _measure(name, zip_file) if zip_file.exists() else None
 
 
 def build(name: str, build: Path = BUILD) -> Layer:
-    """Builds the layer, or takes the one that is there.
+    """Build the layer, unless it exists.
 
     Raises:
-        LayerError: pip failed, or the result is over Lambda's limit.
+        LayerError: pip failed, or the layer exceeds Lambda's limit.
     """
     existing = built(name, build)
     if existing:
@@ -111,7 +113,7 @@ def build(name: str, build: Path = BUILD) -> Layer:
     if layer.unzipped_bytes > UNZIPPED_MAX_BYTES - FUNCTION_MAX_BYTES:
         zip_file.unlink()
         raise LayerError(
-            f"layer {name} is {layer.unzipped_bytes:,} bytes unzipped; with the function's zip Lambda takes "
+            f"layer {name} has {layer.unzipped_bytes:,} bytes unzipped; with the function's zip Lambda takes "
             f"{UNZIPPED_MAX_BYTES:,}: drop packages in layers/{name}.txt or files in DROPPED of {Path(__file__).name}"
         )
     return layer
@@ -133,7 +135,10 @@ def _install(name: str, target: Path) -> None:
     command += ["--requirement", str(REQUIREMENTS / f"{name}.txt")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise LayerError(f"pip could not install layers/{name}.txt:\n{done.stderr.strip()}")
+        raise LayerError(
+            f"pip could not install layers/{name}.txt:\n{done.stderr.strip()}\n"
+            "Fix the pin, then run the same command again"
+        )
 
 
 def _strip(target: Path) -> None:
@@ -146,7 +151,7 @@ def _strip(target: Path) -> None:
 
 
 def _zip(folder: Path, zip_file: Path) -> None:
-    """The same bytes for the same files: sorted, with a fixed time and mode."""
+    """Zip a folder. The same files give the same bytes: sorted, with a fixed time and mode."""
     unfinished = zip_file.with_suffix(".partial")
     with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for path in sorted(folder.rglob("*")):
@@ -165,7 +170,7 @@ def _measure(name: str, zip_file: Path) -> Layer:
 
 
 def describe(layer: Layer) -> str:
-    """One line of sizes."""
+    """Return one line with the layer's sizes."""
     way = "uploaded through S3" if layer.zipped_bytes > DIRECT_UPLOAD_MAX_BYTES else "uploaded directly"
     return (
         f"{layer.name:<10} {layer.digest}  {layer.zipped_bytes / 1e6:6.1f} MB zipped ({way})  "
@@ -174,17 +179,18 @@ def describe(layer: Layer) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m statemachine.layers",
+        prog="python -m deploy.build_layers",
         description=__doc__,
-        epilog="example: python -m statemachine.layers --build warehouse",
+        epilog="example: python -m deploy.build_layers --build warehouse",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "--build", nargs="*", choices=NAMES, metavar="NAME", help=f"build {' and '.join(NAMES)}, or one"
     )
-    what.add_argument("--sizes", action="store_true", help="print the sizes of the layers built already")
+    what.add_argument("--sizes", action="store_true", help="print the sizes of the layers that are built")
     args = parser.parse_args(arguments)
     for name in NAMES if args.sizes else (args.build or NAMES):
         started = time.monotonic()
@@ -196,7 +202,7 @@ def main(arguments: list[str] | None = None) -> int:
         line = (
             describe(layer)
             if layer
-            else f"{name:<10} not built: python -m statemachine.layers --build {name}"
+            else f"{name:<10} not built: python -m deploy.build_layers --build {name}"
         )
         print(line, "" if args.sizes else f"  {time.monotonic() - started:.1f} s")
     return 0

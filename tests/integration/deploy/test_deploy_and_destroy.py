@@ -7,8 +7,8 @@ from typing import Any
 import boto3
 import pytest
 
+from deploy.stages import read_stage
 from local.testing import running_stack
-from statemachine.stages import read_stage
 from tests.deployment import copy_repository, run
 
 LOCAL = read_stage("local")
@@ -83,7 +83,7 @@ def test_a_stage_is_deployed_twice_and_destroyed_with_its_data_kept(
     assert kept["SecretString"] == key
 
     s3.put_object(Bucket=LOCAL.events_bucket(LOCAL.account_id), Key="raw/2026/01/01/00/a.gz", Body=b"kept")
-    destroyed = run("destroy", copy, environment)
+    destroyed = run("deploy.destroy", copy, environment)
     assert "nothing else is left" in destroyed
     assert {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]} == BUCKETS
     assert ecr.describe_repositories()["repositories"] == []
@@ -99,9 +99,9 @@ def test_a_later_deployment_takes_the_kept_buckets_up_again_until_data_is_to_go(
     s3 = client("s3", environment)
     run("deploy", copy, environment)
     s3.put_object(Bucket=LOCAL.events_bucket(LOCAL.account_id), Key="raw/2026/01/01/00/b.gz", Body=b"kept")
-    run("destroy", copy, environment)
+    run("deploy.destroy", copy, environment)
     run("deploy", copy, environment)
     found = s3.get_object(Bucket=LOCAL.events_bucket(LOCAL.account_id), Key="raw/2026/01/01/00/b.gz")
     assert found["Body"].read() == b"kept"
-    run("destroy", copy, environment, "--delete-data")
+    run("deploy.destroy", copy, environment, "--delete-data")
     assert s3.list_buckets()["Buckets"] == []

@@ -14,13 +14,14 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from statemachine import chalice_config, deploy, destroy, layer_versions, layers, stack, stages, template
-from statemachine.stages import read_stage
+from deploy import build_layers, deployment, destroy, layer_versions, stack, stages, template, training_code
+from deploy.command import DeployError
+from deploy.stages import read_stage
 
 LOCAL = read_stage("local")
 ACCOUNT = LOCAL.account_id
 MODELS = LOCAL.models_bucket(ACCOUNT)
-PARAMETERS = deploy.stack_parameters(LOCAL, ACCOUNT, "0" * 64)
+PARAMETERS = template.stack_parameters(LOCAL, ACCOUNT, "0" * 64)
 
 # moto warns of each resource type that it does not know.
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse")
@@ -131,16 +132,16 @@ def test_a_failure_tells_the_resource_its_reason_and_the_next_step() -> None:
 
 def test_a_missing_secret_is_refused_with_the_command_that_makes_it() -> None:
     secrets = boto3.client("secretsmanager")
-    with pytest.raises(deploy.DeployError, match="aws secretsmanager create-secret"):
-        deploy.require_secret(LOCAL, secrets)
+    with pytest.raises(DeployError, match="aws secretsmanager create-secret"):
+        deployment.require_secret(LOCAL, secrets)
     secrets.create_secret(Name=LOCAL.secret_name, SecretString="{}")
-    deploy.require_secret(LOCAL, secrets)
+    deployment.require_secret(LOCAL, secrets)
 
 
 def test_another_account_s_credentials_are_refused() -> None:
     other = dataclasses.replace(LOCAL, account_id="210987654321")
-    with pytest.raises(deploy.DeployError, match="belongs to account 210987654321"):
-        deploy.account_of(other, boto3.client("sts"))
+    with pytest.raises(DeployError, match="belongs to account 210987654321"):
+        deployment.account_of(other, boto3.client("sts"))
 
 
 def test_the_training_code_is_uploaded_once_as_archive_and_as_files() -> None:
@@ -151,8 +152,9 @@ def test_the_training_code_is_uploaded_once_as_archive_and_as_files() -> None:
         entry = tarfile.TarInfo("training_jobs/train.py")
         entry.size = 4
         tar.addfile(entry, io.BytesIO(b"code"))
-    assert deploy.upload_code(packed.getvalue(), "abc", MODELS, s3)
-    assert not deploy.upload_code(packed.getvalue(), "abc", MODELS, s3)
+    code = training_code.TrainingCode(packed.getvalue(), "abc")
+    assert training_code.upload(code, MODELS, s3)
+    assert not training_code.upload(code, MODELS, s3)
     keys = {found["Key"] for found in s3.list_objects_v2(Bucket=MODELS)["Contents"]}
     assert keys == {"code/abc.tar.gz", "code/abc/training_jobs/train.py"}
     assert PARAMETERS["CodeUri"] == f"s3://{MODELS}/code/{'0' * 64}.tar.gz"
@@ -162,12 +164,13 @@ def test_the_training_code_is_uploaded_once_as_archive_and_as_files() -> None:
 def test_the_first_evaluation_finds_an_input_where_the_champion_will_be() -> None:
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket=MODELS)
-    deploy.keep_place_of_champion(MODELS, s3)
+    training_code.reserve_champion_prefix(MODELS, s3)
     assert s3.list_objects_v2(Bucket=MODELS, Prefix="serving/champion/")["KeyCount"] == 1
 
 
 def test_the_rule_of_arriving_files_may_invoke_load_however_often_is_deployed() -> None:
-    lambda_ = boto3.client("lambda")
+    session = boto3.Session()
+    made = deployment.Deployment(LOCAL, ACCOUNT, training_code.TrainingCode(b"", ""), "", session, silent)
     wanted = {
         "FunctionName": "tugboat-local-load",
         "StatementId": "load-on-arrival",
@@ -175,45 +178,47 @@ def test_the_rule_of_arriving_files_may_invoke_load_however_often_is_deployed() 
         "Principal": "events.amazonaws.com",
         "SourceArn": f"arn:aws:events:us-east-1:{ACCOUNT}:rule/tugboat-local-load-on-arrival",
     }
-    with Stubber(lambda_) as stubbed:
+    with Stubber(made.lambda_) as stubbed:
         stubbed.add_response("add_permission", {}, wanted)
-        deploy.let_arrivals_invoke_load(LOCAL, ACCOUNT, lambda_)
+        deployment.allow_load_on_arrival(made)
         stubbed.add_client_error("add_permission", "ResourceConflictException")
-        deploy.let_arrivals_invoke_load(LOCAL, ACCOUNT, lambda_)
+        deployment.allow_load_on_arrival(made)
         stubbed.add_client_error("add_permission", "AccessDeniedException")
         with pytest.raises(ClientError, match="AccessDenied"):
-            deploy.let_arrivals_invoke_load(LOCAL, ACCOUNT, lambda_)
+            deployment.allow_load_on_arrival(made)
 
 
 @pytest.fixture
-def built_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> layers.Layer:
+def built_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> build_layers.Layer:
     zip_file = tmp_path / "warehouse.zip"
     zip_file.write_bytes(b"PK\x05\x06" + b"\0" * 18)
-    layer = layers.Layer("warehouse", layers.digest("warehouse"), zip_file, zip_file.stat().st_size, 0)
-    monkeypatch.setattr(layers, "built", lambda name: layer)
+    layer = build_layers.Layer(
+        "warehouse", build_layers.digest("warehouse"), zip_file, zip_file.stat().st_size, 0
+    )
+    monkeypatch.setattr(build_layers, "built", lambda name: layer)
     return layer
 
 
 @pytest.mark.parametrize("direct_max_bytes", [50_000_000, 1])
 def test_a_layer_is_published_once_directly_or_through_s3(
-    built_layer: layers.Layer, monkeypatch: pytest.MonkeyPatch, direct_max_bytes: int
+    built_layer: build_layers.Layer, monkeypatch: pytest.MonkeyPatch, direct_max_bytes: int
 ) -> None:
-    monkeypatch.setattr(layers, "DIRECT_UPLOAD_MAX_BYTES", direct_max_bytes)
+    monkeypatch.setattr(build_layers, "DIRECT_UPLOAD_MAX_BYTES", direct_max_bytes)
     s3, lambda_ = boto3.client("s3"), boto3.client("lambda")
     s3.create_bucket(Bucket=MODELS)
     first = layer_versions.publish("warehouse", LOCAL, MODELS, lambda_, s3, silent)
     second = layer_versions.publish("warehouse", LOCAL, MODELS, lambda_, s3, silent)
-    assert first == second == chalice_config.layer_arns(LOCAL, ACCOUNT)["warehouse"]
+    assert first == second == layer_versions.arns(LOCAL, ACCOUNT)["warehouse"]
 
 
-def test_layers_of_other_content_go_and_those_of_others_stay(built_layer: layers.Layer) -> None:
+def test_layers_of_other_content_go_and_those_of_others_stay(built_layer: build_layers.Layer) -> None:
     s3, lambda_ = boto3.client("s3"), boto3.client("lambda")
     s3.create_bucket(Bucket=MODELS)
     for name in ("tugboat-local-warehouse-0ld", "tugboat-prod-warehouse-0ld", "somebody-elses"):
         content = {"ZipFile": built_layer.zip_file.read_bytes()}
         lambda_.publish_layer_version(LayerName=name, Content=content)
     layer_versions.publish("warehouse", LOCAL, MODELS, lambda_, s3, silent)
-    kept = chalice_config.layer_name(LOCAL, "warehouse")
+    kept = layer_versions.layer_name(LOCAL, "warehouse")
     assert layer_versions.remove(LOCAL, lambda_, keep={kept}) == ["tugboat-local-warehouse-0ld"]
     left = {layer["LayerName"] for layer in lambda_.list_layers()["Layers"]}
     assert left == {kept, "tugboat-prod-warehouse-0ld", "somebody-elses"}
@@ -256,8 +261,19 @@ def test_an_unknown_stage_is_refused_with_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("endpoint_memory_mb = '3072'", "endpoint_memory_mb of .* not a int"),
-        ("endpoint_memory = 1", "unknown: .*endpoint_memory"),
+        (
+            "endpoint_memory_mb = '3072'",
+            r"\[prod\] has endpoint_memory_mb = '3072'. Input should be 1024, 2048",
+        ),
+        ("events_buffer_seconds = '5'", "events_buffer_seconds = '5'. Input should be a valid integer"),
+        (
+            "use_spots = 1",
+            r"\[prod\] has the unknown key use_spots. Allowed are .* training_instance_type, use_spot",
+        ),
+        ("events_buffer_seconds = 901", "less than or equal to 900"),
+        ("log_retention_days = 31", "Input should be 1, 3, 5, 7, 14, 30"),
+        ("endpoint_kind = 'batch'", "Input should be 'serverless' or 'realtime'"),
+        ("schedule = 'nightly'", "schedule = 'nightly'"),
         ("shops = {}", "name at least one shop"),
         ("shops = { demo = 'key' }", "'demo' no list of keys"),
         ("shops = { demo = ['short'] }", "8 to 64 letters"),
@@ -267,9 +283,54 @@ def test_an_unknown_stage_is_refused_with_the_known_ones() -> None:
 )
 def test_a_wrong_value_in_stages_toml_is_refused(tmp_path: Path, line: str, message: str) -> None:
     copy = tmp_path / "stages.toml"
-    copy.write_text(stages.STAGES_FILE.read_text().replace("[prod]", f"[prod]\n{line}"))
-    with pytest.raises(stages.StageError, match=message):
+    others, _, prod = stages.STAGES_FILE.read_text().partition("[prod]\n")
+    key = line.split(" = ")[0]
+    kept = [own for own in prod.splitlines() if not own.startswith(f"{key} =")]
+    copy.write_text("\n".join([others, "[prod]", line, *kept]))
+    with pytest.raises(stages.StageError, match=message) as failure:
         read_stage("prod", copy)
+    assert str(copy) in str(failure.value)
+
+
+def test_a_default_that_is_misspelt_is_refused_with_its_table_and_so_is_a_missing_one(tmp_path: Path) -> None:
+    copy = tmp_path / "stages.toml"
+    copy.write_text(stages.STAGES_FILE.read_text().replace("api_latency_ms =", "api_latency ="))
+    with pytest.raises(stages.StageError) as failure:
+        read_stage("dev", copy)
+    assert "[default] has the unknown key api_latency." in str(failure.value)
+    assert "[default] has no api_latency_ms. Add it there" in str(failure.value)
+
+
+def test_a_file_that_is_not_toml_is_refused_with_its_line(tmp_path: Path) -> None:
+    copy = tmp_path / "stages.toml"
+    copy.write_text("[default]\nregion = us-east-1\n")
+    with pytest.raises(stages.StageError, match=r"not valid TOML.*line 2"):
+        read_stage("dev", copy)
+
+
+@pytest.mark.parametrize("name", ["Dev", "d", "2dev", "my-dev", "d" * 17])
+def test_a_stage_name_that_aws_names_cannot_hold_is_refused(tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "stages.toml"
+    copy.write_text(stages.STAGES_FILE.read_text() + f'\n["{name}"]\n')
+    with pytest.raises(stages.StageError, match="2 to 16 lower-case letters"):
+        read_stage(name, copy)
+
+
+def test_stages_toml_and_the_template_have_the_same_limits() -> None:
+    parameters = template.load_resources()["Parameters"]
+    assert parameters["Stage"]["AllowedPattern"] == stages.STAGE_NAME.pattern
+    bounds = {
+        "EventsBufferSeconds": ("events_buffer_seconds", "MinValue", "MaxValue"),
+        "EventsBufferMegabytes": ("events_buffer_megabytes", "MinValue", "MaxValue"),
+        "NoEventsHours": ("no_events_hours", "MinValue", "MaxValue"),
+    }
+    for parameter, (key, *limits) in bounds.items():
+        lowest, highest = (parameters[parameter][limit] for limit in limits)
+        for value in (lowest, highest):
+            assert getattr(dataclasses.replace(LOCAL, **{key: value}), key) == value
+        for value in (lowest - 1, highest + 1):
+            with pytest.raises(ValueError, match=key):
+                dataclasses.replace(LOCAL, **{key: value})
 
 
 @pytest.mark.parametrize("name", ["local", "dev", "prod"])
@@ -288,8 +349,8 @@ def test_a_shop_without_a_key_stops_a_deployment_and_is_offered_one() -> None:
 
 
 def test_a_region_that_was_not_looked_up_is_refused_with_the_command(tmp_path: Path) -> None:
-    images = tmp_path / "images.json"
+    images = tmp_path / "training_images.json"
     images.write_text(json.dumps({}))
     stage = dataclasses.replace(LOCAL, region="eu-west-1")
-    with pytest.raises(stages.StageError, match=r"python -m statemachine\.images --region eu-west-1"):
+    with pytest.raises(stages.StageError, match=r"python -m deploy.training_images --region eu-west-1"):
         stages.training_image(stage, images)

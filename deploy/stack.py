@@ -1,34 +1,36 @@
-"""Creates and updates the CloudFormation stack by change sets, and says why when that fails."""
+"""Create, update and delete the CloudFormation stack, and report the reasons of a failure."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
+
+from deploy.command import DeployError, Say
 
 POLL_S = 2.0
 TIMEOUT_S = 1800
 UNCHANGED = ("didn't contain changes", "No updates are to be performed")
 
 
-class StackError(Exception):
-    """The stack could not be brought to its template; the message ends with the next step to take."""
+class StackError(DeployError):
+    """The stack differs from its template. The message ends with the next step."""
 
 
 @dataclass(frozen=True)
 class Template:
-    """A template in the request, or one that CloudFormation reads from S3."""
+    """A template: its body, or the URL at which CloudFormation reads it."""
 
     body: str | None = None
     url: str | None = None
 
     def argument(self) -> dict[str, str]:
+        """Return the template as an argument of a CloudFormation call."""
         return {"TemplateURL": self.url} if self.url else {"TemplateBody": self.body or ""}
 
 
 def describe(cloudformation: Any, name: str) -> dict[str, Any] | None:
-    """The stack, None when there is none."""
+    """Return the stack, None if it does not exist."""
     try:
         stack: dict[str, Any] = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     except ClientError as error:
@@ -38,16 +40,8 @@ def describe(cloudformation: Any, name: str) -> dict[str, Any] | None:
     return stack
 
 
-def outputs(cloudformation: Any, name: str) -> dict[str, str]:
-    """The stack's outputs by name."""
-    stack = describe(cloudformation, name)
-    if stack is None:
-        raise StackError(f"stack {name} does not exist: deploy it first with python -m statemachine.deploy")
-    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-
-
 def is_deployed(cloudformation: Any, name: str) -> bool:
-    """Whether there is a stack that its creation brought to an end."""
+    """Return True if the stack exists and its creation finished."""
     stack = describe(cloudformation, name)
     return stack is not None and stack["StackStatus"] not in ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE")
 
@@ -57,11 +51,14 @@ def apply(
     name: str,
     template: Template,
     parameters: dict[str, str],
-    say: Callable[[str], None],
+    say: Say,
     dry_run: bool = False,
     poll_s: float = POLL_S,
 ) -> bool:
-    """Brings the stack to the template; False when it was there already.
+    """Bring the stack to the template.
+
+    Returns:
+        False if nothing had to change.
 
     Raises:
         StackError: the change set or its execution failed.
@@ -69,11 +66,9 @@ def apply(
     existing = describe(cloudformation, name)
     status = existing["StackStatus"] if existing else ""
     if status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":
-        raise StackError(
-            f"stack {name} is {status}: wait until whoever changes it has finished, then deploy again"
-        )
+        raise StackError(f"stack {name} is {status}: wait for that change to finish, then deploy again")
     if status in ("ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS"):
-        # A stack whose creation failed cannot be updated, and owns nothing.
+        # A stack whose creation failed cannot be updated, and owns no resources.
         say(f"removing stack {name}, whose creation did not succeed ({status})")
         cloudformation.delete_stack(StackName=name)
         _wait_until_gone(cloudformation, name, poll_s)
@@ -91,7 +86,7 @@ def apply(
         if kind == "CREATE":
             cloudformation.delete_stack(StackName=name)
         return True
-    # Retain is for data, not for the remains of a first deployment that failed.
+    # A failed first deployment also removes its buckets, which hold no data yet.
     cloudformation.execute_change_set(
         ChangeSetName=change_set["ChangeSetId"], StackName=name, RetainExceptOnCreate=True
     )
@@ -114,7 +109,7 @@ def _create_change_set(
             ],
             Capabilities=["CAPABILITY_NAMED_IAM"],
             Tags=[{"Key": "app", "Value": "tugboat"}],
-            # Buckets outlive a destroyed stack; the next one takes them up again instead of failing on their names.
+            # Buckets outlive a destroyed stack. The next stack imports them instead of failing on their names.
             ImportExistingResources=True,
         )
     except ClientError as error:
@@ -135,7 +130,7 @@ def _create_change_set(
             cloudformation.delete_change_set(ChangeSetName=created["Id"], StackName=name)
             if any(words in reason for words in UNCHANGED):
                 return None
-            raise StackError(f"change set of {name} failed: {reason}. Mend it in statemachine/resources.yaml")
+            raise StackError(f"change set of {name} failed: {reason}. Fix statemachine/resources.yaml")
         if time.monotonic() > deadline:
             raise StackError(
                 f"change set of {name} is not ready after {TIMEOUT_S} s: look at it in the console"
@@ -143,9 +138,9 @@ def _create_change_set(
         time.sleep(poll_s)
 
 
-def _wait_until_done(cloudformation: Any, name: str, say: Callable[[str], None], poll_s: float) -> None:
+def _wait_until_done(cloudformation: Any, name: str, say: Say, poll_s: float) -> None:
     started = time.monotonic()
-    told = started
+    reported = started
     while True:
         stack = describe(cloudformation, name)
         status = stack["StackStatus"] if stack else "DELETED"
@@ -154,15 +149,15 @@ def _wait_until_done(cloudformation: Any, name: str, say: Callable[[str], None],
         if not status.endswith("_IN_PROGRESS"):
             raise StackError(
                 f"stack {name} ended as {status}.\n{failure_reasons(cloudformation, name)}\n"
-                "Mend the first of these, then deploy again: what was there before is as it was."
+                "Fix the first of these, then deploy again. CloudFormation restored the previous state."
             )
         now = time.monotonic()
         if now - started > TIMEOUT_S:
             raise StackError(
                 f"stack {name} is {status} after {TIMEOUT_S} s: look at its events in the console"
             )
-        if now - told > 20:
-            told = now
+        if now - reported > 20:
+            reported = now
             say(f"  stack {name}: {status}, {now - started:.0f} s")
         time.sleep(poll_s)
 
@@ -173,13 +168,16 @@ def _wait_until_gone(cloudformation: Any, name: str, poll_s: float) -> None:
         if stack["StackStatus"] == "DELETE_FAILED" or time.monotonic() > deadline:
             raise StackError(
                 f"stack {name} could not be deleted.\n{failure_reasons(cloudformation, name)}\n"
-                "Mend the first of these, then run the same command again."
+                "Fix the first of these, then run the same command again."
             )
         time.sleep(poll_s)
 
 
 def delete(cloudformation: Any, name: str, poll_s: float = POLL_S) -> bool:
-    """Deletes the stack; False when there was none.
+    """Delete the stack.
+
+    Returns:
+        False if there was none.
 
     Raises:
         StackError: a resource could not be deleted.
@@ -192,7 +190,7 @@ def delete(cloudformation: Any, name: str, poll_s: float = POLL_S) -> bool:
 
 
 def failure_reasons(cloudformation: Any, name: str) -> str:
-    """The failed resources of the last operation with their reasons, the first failure first."""
+    """Return the failed resources of the last operation with their reasons, in the order of failure."""
     events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
     lines = []
     for event in events:  # newest first
@@ -204,5 +202,5 @@ def failure_reasons(cloudformation: Any, name: str) -> str:
         if event.get("ResourceStatusReason") == "User Initiated":
             break
     return (
-        "\n".join(reversed(lines)) or "  CloudFormation gave no failed resource; look at the stack's events."
+        "\n".join(reversed(lines)) or "  CloudFormation names no failed resource: look at the stack's events."
     )

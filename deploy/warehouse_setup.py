@@ -1,38 +1,39 @@
-"""The warehouse's side of a deployment: sql/setup, and the trust between Snowflake's integration and its AWS role."""
+"""Set Snowflake up: run sql/setup, and read whom the AWS role of Snowflake's integration has to trust."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from deploy import stack
+from deploy.command import DeployError, Say
+from deploy.stages import Stage
 from functions import warehouse
 from functions.errors import WarehouseUnavailable
-from statemachine import stack
-from statemachine.stages import Stage
 
-# The connector brings a requests of its own, which does not know the versions of its neighbours that are pinned here.
+# The connector vendors requests, which warns of dependency versions that are pinned here.
 warnings.filterwarnings("ignore", message=".*doesn't match a supported version")
 
+# Parameter of the template -> setting of the stage, property in DESC INTEGRATION.
 TRUST = {
     "SnowflakeUserArn": ("snowflake_user_arn", "STORAGE_AWS_IAM_USER_ARN"),
     "SnowflakeExternalId": ("snowflake_external_id", "STORAGE_AWS_EXTERNAL_ID"),
 }
 
 
-class SetUpError(Exception):
-    """The warehouse cannot be reached or set up; the message ends with the next step to take."""
+class SetUpError(DeployError):
+    """The warehouse cannot be reached or set up. The message ends with the next step."""
 
 
-def set_up(stage: Stage, account_id: str, secrets: Any, say: Callable[[str], None]) -> None:
-    """Runs sql/setup, as the administrator of the secret tugboat/<stage>/snowflake-admin where there is one.
+def set_up(stage: Stage, account_id: str, secrets: Any, say: Say) -> None:
+    """Run sql/setup with the login of the secret tugboat/<stage>/snowflake-admin, else with the pipeline's own login.
 
-    Without it the pipeline's own login tries. Where that may not, and the tables are there, all is well: an
-    administrator was here before.
+    The pipeline's login may lack the rights. That is fine if the tables exist: an administrator created them earlier.
 
     Raises:
-        SetUpError: the tables are not there and cannot be made.
+        SetUpError: the tables do not exist and cannot be created.
     """
     from snowflake.connector.errors import Error
 
@@ -53,12 +54,14 @@ def set_up(stage: Stage, account_id: str, secrets: Any, say: Callable[[str], Non
             say(f"warehouse {login.database}: applied {', '.join(setup.apply(connection, values))}")
     except Error as error:
         if admin is login and _is_set_up(login):
-            say(f"warehouse {login.database}: left as it is, {login.role} may not change it ({error.errno})")
+            say(
+                f"warehouse {login.database}: left as it is, role {login.role} lacks the rights to change it ({error.errno})"
+            )
             return
         raise SetUpError(
             f"sql/setup cannot be applied to {login.database}: {error.msg}\n"
             f"Store the login of a user with ACCOUNTADMIN as the secret {admin_secret}, with the fields of "
-            f"{stage.secret_name}, deploy again, and delete it afterwards"
+            f"{stage.secret_name}, deploy again, then delete the secret"
         ) from error
 
 
@@ -68,7 +71,9 @@ def _connection(credentials: warehouse.Credentials) -> Iterator[Any]:
         with warehouse.connect(credentials) as connection:
             yield connection
     except WarehouseUnavailable as error:
-        raise SetUpError(f"{error} Look whether account and host in the stage's secret are right") from error
+        raise SetUpError(
+            f"{error} Check account and host in the stage's secret, then deploy again"
+        ) from error
 
 
 def _is_set_up(login: warehouse.Credentials) -> bool:
@@ -82,11 +87,12 @@ def _is_set_up(login: warehouse.Credentials) -> bool:
     return True
 
 
-def trust_parameters(stage: Stage, session: Any, say: Callable[[str], None]) -> dict[str, str]:
-    """Whom Snowflake's role trusts: by stages.toml, else by the integration, else as the stack has it.
+def trust_parameters(stage: Stage, session: Any, say: Say) -> dict[str, str]:
+    """Return the template's parameters that name whom Snowflake's role trusts.
 
-    Snowflake names its AWS user and external id only once the integration exists, which names the role: that is why a
-    first deployment asks here between its two passes over the stack.
+    The values come from stages.toml, else from the integration, else from the deployed stack. Snowflake creates its AWS
+    user and external id together with the integration, and the integration names the role. A first deployment therefore
+    reads them between its two passes over the stack.
     """
     given = {parameter: str(getattr(stage, field)) for parameter, (field, _) in TRUST.items()}
     if all(given.values()):
@@ -99,13 +105,13 @@ def trust_parameters(stage: Stage, session: Any, say: Callable[[str], None]) -> 
         for parameter, (_, prop) in TRUST.items()
     }
     if not all(found.values()):
-        say("Snowflake told no AWS user of its integration: its role trusts this account alone for now")
+        say("DESC INTEGRATION names no AWS user: Snowflake's role trusts only this account for now")
         return dict.fromkeys(TRUST, "")
     return found
 
 
 def _describe_integration(stage: Stage, secrets: Any) -> dict[str, str]:
-    """Properties of the stage's storage integration; none where the login may not see them."""
+    """Return the properties of the stage's storage integration. Empty if the login lacks the rights to see them."""
     from snowflake.connector.errors import Error
 
     from sql.setup import apply as setup

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from statemachine import chalice_config, layers
-from statemachine.stages import read_stage
+from deploy import build_layers, chalice_config, lambdas, layer_versions
+from deploy.stages import read_stage
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 # What the code says where it needs an action: mostly boto3's method, which bears the action's name.
@@ -92,12 +92,12 @@ def method(action: str) -> str:
 
 
 def test_every_lambda_of_the_app_has_its_entry_and_policy() -> None:
-    assert {name.split(":")[0] for name in handlers()} == set(chalice_config.FUNCTIONS)
+    assert {name.split(":")[0] for name in handlers()} == set(lambdas.NAMES)
     written = {path.stem.removeprefix("policy-") for path in (REPOSITORY / ".chalice").glob("policy-*.json")}
-    assert set(chalice_config.FUNCTIONS) <= written
+    assert set(lambdas.NAMES) <= written
 
 
-@pytest.mark.parametrize("function", chalice_config.FUNCTIONS)
+@pytest.mark.parametrize("function", lambdas.NAMES)
 def test_a_lambda_may_do_nothing_that_its_code_does_not(function: str) -> None:
     source = source_of(function)
     unused = [
@@ -108,7 +108,7 @@ def test_a_lambda_may_do_nothing_that_its_code_does_not(function: str) -> None:
     assert unused == []
 
 
-@pytest.mark.parametrize("function", chalice_config.FUNCTIONS)
+@pytest.mark.parametrize("function", lambdas.NAMES)
 def test_a_policy_names_its_actions_and_resources(function: str) -> None:
     for statement in statements(function):
         assert statement["Effect"] == "Allow"
@@ -119,17 +119,17 @@ def test_a_policy_names_its_actions_and_resources(function: str) -> None:
             assert resource == "*" or "tugboat" in resource
 
 
-@pytest.mark.parametrize("function", chalice_config.FUNCTIONS)
+@pytest.mark.parametrize("function", lambdas.NAMES)
 def test_a_lambda_writes_to_its_own_log_group_only(function: str) -> None:
     (own,) = (statement for statement in statements(function) if "logs:PutLogEvents" in statement["Action"])
     assert own["Resource"] == [
-        f"arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/{chalice_config.lambda_name(read_stage('local'), function)}:*"
+        f"arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/{lambdas.named(function).deployed_name(read_stage('local'))}:*"
     ]
 
 
 def test_another_stage_has_the_same_rights_on_its_own_resources() -> None:
     stage = read_stage("prod")
-    for function in chalice_config.FUNCTIONS:
+    for function in lambdas.NAMES:
         text = (REPOSITORY / ".chalice" / f"policy-{function}.json").read_text()
         rendered = chalice_config.render_policy(stage, "210987654321", text)
         assert "local" not in rendered
@@ -142,24 +142,24 @@ def test_another_stage_has_the_same_rights_on_its_own_resources() -> None:
 def test_the_committed_configuration_of_local_is_what_deploy_renders() -> None:
     stage = read_stage("local")
     committed = (REPOSITORY / ".chalice" / "config.json").read_text()
-    arns = chalice_config.layer_arns(stage, stage.account_id)
+    arns = layer_versions.arns(stage, stage.account_id)
     rendered = chalice_config.render_config(stage, stage.account_id, arns, json.loads(committed))
     assert rendered == committed, "make deploy would change it: commit what it writes"
 
 
 def test_another_stage_is_added_beside_those_that_are_there(tmp_path: Path) -> None:
-    for function in chalice_config.FUNCTIONS:
+    for function in lambdas.NAMES:
         source = REPOSITORY / ".chalice" / f"policy-{function}.json"
         (tmp_path / source.name).write_text(source.read_text())
     (tmp_path / "config.json").write_text((REPOSITORY / ".chalice" / "config.json").read_text())
     before = json.loads((tmp_path / "config.json").read_text())["stages"]["local"]
     stage = read_stage("prod")
-    arns = chalice_config.layer_arns(stage, "210987654321")
+    arns = layer_versions.arns(stage, "210987654321")
     written = chalice_config.write(stage, "210987654321", arns, tmp_path)
     stages = json.loads((tmp_path / "config.json").read_text())["stages"]
     assert stages["local"] == before
     assert stages["prod"]["environment_variables"] == {"TUGBOAT_STAGE": "prod"}
-    assert len(written) == 1 + len(chalice_config.FUNCTIONS)
+    assert len(written) == 1 + len(lambdas.NAMES)
     assert chalice_config.write(stage, "210987654321", arns, tmp_path) == []
 
 
@@ -168,8 +168,9 @@ def test_layers_go_to_the_lambdas_that_need_them_and_to_no_other() -> None:
         "lambda_functions"
     ]
     layered = {name: entry["layers"] for name, entry in functions.items() if "layers" in entry}
-    assert layered.keys() == chalice_config.LAYERS.keys()
-    assert all(layers.digest(chalice_config.LAYERS[name])[:8] in arns[0] for name, arns in layered.items())
+    declared = {one.name: one.layer for one in lambdas.LAMBDAS if one.layer}
+    assert layered.keys() == declared.keys()
+    assert all(build_layers.digest(declared[name])[:8] in arns[0] for name, arns in layered.items())
 
 
 def test_every_lambda_is_given_exactly_the_variables_that_its_settings_read() -> None:
@@ -178,13 +179,20 @@ def test_every_lambda_is_given_exactly_the_variables_that_its_settings_read() ->
     for node in settings.body:
         if isinstance(node, ast.ClassDef):
             read[node.name] = set(re.findall(r"'(TUGBOAT_\w+)'", ast.unparse(node)))
-    needs = {
-        "api_handler": ("CollectSettings", "RecommendSettings"),
-        "replay": ("CollectSettings",),
-        **dict.fromkeys(("load", "transform", "validate", "export"), ("WarehouseSettings",)),
-        **dict.fromkeys(("publish", "prove", "rollback"), ("PublishSettings",)),
-    }
     stage = read_stage("local")
-    for function, classes in needs.items():
-        given = {"TUGBOAT_STAGE", *chalice_config.environment(stage, stage.account_id, function)}
-        assert given == {"TUGBOAT_STAGE"}.union(*(read[name] for name in classes)), function
+    for one in lambdas.LAMBDAS:
+        given = {"TUGBOAT_STAGE", *one.environment(stage, stage.account_id)}
+        classes = [f"{group.title()}Settings" for group in one.settings]
+        assert given == {"TUGBOAT_STAGE"}.union(*(read[name] for name in classes)), one.name
+
+
+@pytest.mark.parametrize("function", lambdas.NAMES)
+def test_a_lambda_is_declared_with_the_settings_that_its_handler_reads(function: str) -> None:
+    read = set(
+        re.findall(r"(?<!def )\b(collect|recommend|warehouse|publish)_settings\(\)", source_of(function))
+    )
+    declared = set(lambdas.named(function).settings)
+    assert read == declared, (
+        f"the handler of {function} reads the settings {sorted(read)}, deploy/lambdas.py gives it {sorted(declared)}: "
+        "change `settings` there"
+    )

@@ -6,7 +6,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from statemachine import gateway_responses
+from deploy import gateway_responses
 
 
 @pytest.fixture

@@ -1,28 +1,31 @@
-"""The container that serves the model: named by its content, built by CodeBuild where ECR does not hold it yet."""
+"""The container that serves the model: tagged with the hash of its source, and built by CodeBuild if ECR lacks the tag."""
 
 import hashlib
 import io
 import time
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from statemachine.stages import Stage
+from deploy.command import DeployError, Say
+from deploy.stages import Stage
 
 FOLDER = Path(__file__).resolve().parent.parent / "training_jobs" / "serving_image"
 POLL_S = 5.0
 LOG_LINES = 20
 
 
-class ImageError(Exception):
-    """The image could not be built; the message ends with the next step to take."""
+class ImageError(DeployError):
+    """The image could not be built. The message ends with the next step."""
 
 
 def source(folder: Path = FOLDER) -> bytes:
-    """The folder as a zip, the same bytes for the same files: sorted, uncompressed, with a fixed time and mode."""
+    """Return the folder as a zip.
+
+    The same files give the same bytes: sorted, uncompressed, with a fixed time and mode.
+    """
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(folder.iterdir()):
@@ -33,47 +36,48 @@ def source(folder: Path = FOLDER) -> bytes:
 
 
 def tag(folder: Path = FOLDER) -> str:
-    """Hash of what the image is made from."""
+    """Return the hash of the source, which is the image's tag."""
     return hashlib.sha256(source(folder)).hexdigest()[:16]
 
 
 def source_key() -> str:
-    """Where the source is put in the models bucket; the template's project reads it there."""
+    """Return the key in the models bucket under which the CodeBuild project reads the source."""
     return f"code/serving-image-{tag()}.zip"
 
 
 def repository(stage: Stage) -> str:
-    """Name of the repository, and of the project that builds for it."""
+    """Return the name of the ECR repository, which is also the name of the CodeBuild project."""
     return f"{stage.prefix}-serving"
 
 
 def address(stage: Stage, account_id: str) -> str:
-    """Where the image is, or will be, once it is built."""
+    """Return the address of the image. It is known before the image is built."""
     return f"{account_id}.dkr.ecr.{stage.region}.amazonaws.com/{repository(stage)}:{tag()}"
 
 
-def ensure(
-    stage: Stage, bucket: str, session: Any, say: Callable[[str], None], poll_s: float = POLL_S
-) -> bool:
-    """Builds the image and waits for it; False when it was there already.
+def ensure(stage: Stage, bucket: str, session: Any, say: Say, poll_s: float = POLL_S) -> bool:
+    """Build the image if ECR lacks it, and wait for the build.
+
+    Returns:
+        False if the image existed.
 
     Raises:
         ImageError: the build failed.
     """
     ecr, codebuild = session.client("ecr"), session.client("codebuild")
     name, image_tag = repository(stage), tag()
-    if _is_there(ecr, name, image_tag):
+    if _exists(ecr, name, image_tag):
         return False
     session.client("s3").put_object(Bucket=bucket, Key=source_key(), Body=source())
     say(f"building serving image {image_tag}, two to three minutes on AWS")
     build = _finish(codebuild.start_build(projectName=name)["build"], codebuild, say, poll_s)
-    # Tags are immutable: of two deployments at once, one finds its tag taken, and the image is the same.
-    if build["buildStatus"] != "SUCCEEDED" and not _is_there(ecr, name, image_tag):
+    # Tags are immutable: of two simultaneous deployments, one finds its tag taken, by the same image.
+    if build["buildStatus"] != "SUCCEEDED" and not _exists(ecr, name, image_tag):
         raise ImageError(_failure(build, session.client("logs")))
     return True
 
 
-def _is_there(ecr: Any, name: str, image_tag: str) -> bool:
+def _exists(ecr: Any, name: str, image_tag: str) -> bool:
     try:
         ecr.describe_images(repositoryName=name, imageIds=[{"imageTag": image_tag}])
     except ClientError as error:
@@ -83,10 +87,8 @@ def _is_there(ecr: Any, name: str, image_tag: str) -> bool:
     return True
 
 
-def _finish(
-    build: dict[str, Any], codebuild: Any, say: Callable[[str], None], poll_s: float
-) -> dict[str, Any]:
-    """The build once it is over; the project's time limit ends one that hangs."""
+def _finish(build: dict[str, Any], codebuild: Any, say: Say, poll_s: float) -> dict[str, Any]:
+    """Wait for the end of a build and return it. The project's time limit ends a build that hangs."""
     started, phase = time.monotonic(), ""
     while build["buildStatus"] == "IN_PROGRESS":
         if build.get("currentPhase", phase) != phase:
@@ -113,7 +115,7 @@ def _failure(build: dict[str, Any], logs: Any) -> str:
             *reasons,
             *(["The end of its log:", *(f"  {line}" for line in lines)] if lines else []),
             f"The whole log: {log.get('deepLink', 'the project in the CodeBuild console')}",
-            "Mend training_jobs/serving_image and deploy again; after a failure of AWS's own just deploy again",
+            "Fix training_jobs/serving_image, then deploy again. After a failure on AWS's side, just deploy again",
         ]
     )
 
@@ -129,5 +131,5 @@ def _last_lines(log: dict[str, Any], logs: Any) -> list[str]:
             startFromHead=False,
         )["events"]
     except ClientError:
-        return []  # The reasons and the address stand without it.
+        return []  # The message is complete enough without the log.
     return [event["message"].rstrip() for event in events]

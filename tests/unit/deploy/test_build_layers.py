@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from statemachine import layers
+from deploy import build_layers
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 LAMBDA = {
@@ -58,7 +58,7 @@ def test_a_layer_with_the_function_s_own_zip_has_everything_it_imports(name: str
     assert needed(roots) - there == set()
 
 
-@pytest.mark.parametrize("name", layers.NAMES)
+@pytest.mark.parametrize("name", build_layers.NAMES)
 def test_a_layer_repeats_nothing_of_the_function_s_own_zip(name: str) -> None:
     assert (
         pins(REPOSITORY / "layers" / f"{name}.txt").keys() & pins(REPOSITORY / "requirements.txt").keys()
@@ -74,7 +74,7 @@ def test_lambda_runs_the_versions_that_the_tests_run(path: str) -> None:
     } == {}
 
 
-@pytest.mark.parametrize("name", layers.NAMES)
+@pytest.mark.parametrize("name", build_layers.NAMES)
 def test_no_layer_holds_torch(name: str) -> None:
     assert not [
         pin for pin in pins(REPOSITORY / "layers" / f"{name}.txt") if pin.startswith(("torch", "nvidia"))
@@ -93,20 +93,20 @@ def fake_pip(monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes]) -> list[l
             (target / name).write_bytes(content)
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(layers.subprocess, "run", run)
+    monkeypatch.setattr(build_layers.subprocess, "run", run)
     return calls
 
 
 def test_the_same_files_make_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_pip(monkeypatch, {"b/x.py": b"x", "a/y.py": b"y"})
-    first, second = (layers.build("warehouse", tmp_path / place) for place in ("one", "two"))
+    first, second = (build_layers.build("warehouse", tmp_path / place) for place in ("one", "two"))
     assert first.zip_file.read_bytes() == second.zip_file.read_bytes()
 
 
 def test_an_unchanged_layer_is_not_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = fake_pip(monkeypatch, {"a.py": b"a"})
-    layers.build("warehouse", tmp_path)
-    layers.build("warehouse", tmp_path)
+    build_layers.build("warehouse", tmp_path)
+    build_layers.build("warehouse", tmp_path)
     assert len(calls) == 1
 
 
@@ -120,23 +120,23 @@ def test_a_layer_leaves_out_what_no_function_imports(tmp_path: Path, monkeypatch
     ]
     kept = ["p/q/m.py", "p.dist-info/METADATA", "babel/locale-data/en.dat", "babel/locale-data/root.dat"]
     fake_pip(monkeypatch, dict.fromkeys([*dropped, *kept], b""))
-    layer = layers.build("warehouse", tmp_path)
+    layer = build_layers.build("warehouse", tmp_path)
     with zipfile.ZipFile(layer.zip_file) as archive:
         assert sorted(archive.namelist()) == sorted(f"python/{name}" for name in kept)
 
 
 def test_a_layer_over_lambda_s_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "UNZIPPED_MAX_BYTES", layers.FUNCTION_MAX_BYTES + 9)
+    monkeypatch.setattr(build_layers, "UNZIPPED_MAX_BYTES", build_layers.FUNCTION_MAX_BYTES + 9)
     fake_pip(monkeypatch, {"a.py": b"0123456789"})
-    with pytest.raises(layers.LayerError, match=r"drop packages in layers/warehouse\.txt"):
-        layers.build("warehouse", tmp_path)
-    assert layers.built("warehouse", tmp_path) is None
+    with pytest.raises(build_layers.LayerError, match=r"drop packages in layers/warehouse\.txt"):
+        build_layers.build("warehouse", tmp_path)
+    assert build_layers.built("warehouse", tmp_path) is None
 
 
 def test_a_pin_that_moves_is_another_layer(tmp_path: Path) -> None:
     (tmp_path / "warehouse.txt").write_text("# why\nx==1\n")
-    before = layers.digest("warehouse", tmp_path)
+    before = build_layers.digest("warehouse", tmp_path)
     (tmp_path / "warehouse.txt").write_text("# another comment\n\nx==1\n")
-    assert layers.digest("warehouse", tmp_path) == before
+    assert build_layers.digest("warehouse", tmp_path) == before
     (tmp_path / "warehouse.txt").write_text("x==2\n")
-    assert layers.digest("warehouse", tmp_path) != before
+    assert build_layers.digest("warehouse", tmp_path) != before
