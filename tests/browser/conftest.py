@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from demo import generator
-from storefront.shop import pages
-from storefront.shop.landing import Landing
-from storefront.shop.server import Shop, make_server
+from demo.shop import pages
+from demo.shop.landing import Landing
+from demo.shop.server import Shop, make_server
 from tests.browser.world import KEY, SETTINGS, Api, Site, serving
 from tests.serving import served
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from storefront.shop import pages
+from demo.shop import pages
 from tests.browser.conftest import Visit, ready, serving_shop
 
 TITLES = [

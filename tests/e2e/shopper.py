@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from storefront.shop.landing import Landing
-from storefront.shop.pages import Api, Shelf
-from storefront.shop.server import Shop, make_server
+from demo.shop.landing import Landing
+from demo.shop.pages import Api, Shelf
+from demo.shop.server import Shop, make_server
 from tests.e2e import aisles
 from tests.e2e.stage import EVENTS_BUCKET, KEYS, Stage
 from tests.serving import served

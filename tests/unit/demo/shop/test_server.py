@@ -8,9 +8,9 @@ import pytest
 
 from demo import generator
 from demo.catalogue import DEPARTMENTS
-from storefront.shop import pictures, server
-from storefront.shop.landing import Landing
-from storefront.shop.pages import Api, Shelf
+from demo.shop import pictures, server
+from demo.shop.landing import Landing
+from demo.shop.pages import Api, Shelf
 from tests.fakes import FakeS3
 
 

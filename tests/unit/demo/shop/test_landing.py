@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from storefront.shop import landing
-from storefront.shop.landing import Landing
+from demo.shop import landing
+from demo.shop.landing import Landing
 from tests.fakes import FakeS3
 
 STARTED = datetime(2026, 11, 24, 16, 59, 30, 400_000, tzinfo=UTC)

@@ -1,7 +1,7 @@
 """The demo shop on this machine.
 
 make shop                                  # against the local stack, which `make up` starts
-python -m storefront.shop.server --port 8095 --api http://127.0.0.1:4567/api
+python -m demo.shop.server --port 8095 --api http://127.0.0.1:4567/api
 """
 
 import argparse
@@ -16,8 +16,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from botocore.exceptions import BotoCoreError, ClientError
 
 from demo import environment, generator
-from storefront.shop import pages, pictures
-from storefront.shop.landing import Landing
+from demo.shop import pages, pictures
+from demo.shop.landing import Landing
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8095
@@ -148,7 +148,7 @@ def make_server(shop: Shop, port: int) -> ThreadingHTTPServer:
 def main(arguments: list[str] | None = None, say: Callable[[str], None] = print) -> int:
     """Serve until Ctrl-C."""
     parser = argparse.ArgumentParser(
-        prog="python -m storefront.shop.server",
+        prog="python -m demo.shop.server",
         description="Serve the demo shop on 127.0.0.1, over the catalogue that the generated events are about.",
         epilog="example: make shop ARGS='--port 8100'",
     )
