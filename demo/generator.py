@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from demo.catalogue import Catalogue, make_catalogue
-from demo.walks import DAY_MS, Day, make_day, make_shop
+from demo.day import DAY_MS, Day
+from demo.walks import make_day, make_shop
 
 Event = dict[str, Any]
 
