@@ -1,4 +1,4 @@
-"""How generated shoppers walk through the catalogue, one day at a time, all sessions of the day at once."""
+"""Generate the item views of shoppers, one day at a time, all sessions of the day at once."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from demo.day import DAY_MS, BoolArray, Day, Visits, events_of
 EVENTS_PER_SESSION = 6.1  # measured over the whole mixture, crawlers included; only sizes the days
 LONGEST_SESSION = 30
 
-# What a shopper does next, as shares: go on along the price order of the cell, look at another line of the same
-# category, return to the item before, take the same line in a category that goes with this one, follow a promotion.
+# Shares of a shopper's next step: continue along the price order of the cell, switch to another line of the category,
+# return to the item before, take the same line in a matching category, follow a promotion.
 WALK, OTHER_LINE, RETURN, GOES_WITH, PROMOTION = 0.52, 0.10, 0.10, 0.13, 0.15
 STRIDES, STRIDE_SHARES = np.array([1, 2, 3]), (0.60, 0.28, 0.12)
 
 
 @dataclass(frozen=True)
 class Shop:
-    """Everything about the shop that all days share."""
+    """The part of the shop that all days share."""
 
     catalogue: Catalogue
     seed: int
@@ -32,7 +32,7 @@ class Shop:
 
 
 def make_shop(catalogue: Catalogue, events: int, days: int, seed: int) -> Shop:
-    """Clients with tastes, categories that go together, and how busy each day is."""
+    """Make clients with tastes, matching categories, and the number of sessions per day."""
     rng = np.random.default_rng([seed, 2])
     sessions = events / EVENTS_PER_SESSION
     weekly = 1.0 + 0.18 * np.sin(2 * np.pi * (np.arange(days) + rng.uniform(0, 7)) / 7)
@@ -58,7 +58,7 @@ def _skewed(n: int, rng: np.random.Generator) -> FloatArray:
 
 
 def make_day(shop: Shop, history_start_ms: int, number: int) -> Day:
-    """All events whose session starts on this day."""
+    """Make all events of sessions that start on this day."""
     rng = np.random.default_rng([shop.seed, 3, number])
     sessions = max(1, round(float(shop.sessions_per_day[number])))
     day_start_ms = history_start_ms + number * DAY_MS
@@ -72,7 +72,7 @@ def make_day(shop: Shop, history_start_ms: int, number: int) -> Day:
 
 
 def _popularity_on(shop: Shop, number: int) -> FloatArray:
-    """Popularity drifts: categories come and go, launches are promoted and absent before their day."""
+    """Return the popularity on a day: it drifts with the season, and launches are promoted from their first day."""
     catalogue = shop.catalogue
     season = 1.0 + 0.5 * np.sin(shop.leaf_phase + 2 * np.pi * number / 21)
     drift = np.random.default_rng([shop.seed, 4]).normal(0, 0.05, len(catalogue.popularity))
@@ -85,7 +85,7 @@ def _popularity_on(shop: Shop, number: int) -> FloatArray:
 def _walk(
     shop: Shop, popularity: FloatArray, day: int, client: IntArray, rng: np.random.Generator
 ) -> tuple[IntArray, BoolArray]:
-    """The items each session views, step by step: (sessions, steps) and which of them really happen."""
+    """Return the item of each step and which steps happen, both (sessions, steps)."""
     catalogue, sessions = shop.catalogue, len(client)
     starts, sizes = catalogue.cell_starts, np.diff(catalogue.cell_starts)
     cumulative = np.cumsum(popularity)
@@ -111,7 +111,7 @@ def _walk(
     lengths = np.minimum(1 + rng.geometric(0.28, sessions) - (rng.random(sessions) < 0.35), LONGEST_SESSION)
     steps = int(lengths.max())
     views = np.empty((sessions, steps), dtype=np.int64)
-    place = item.copy()  # where the shopper's own search stands; a promotion does not move it
+    place = item.copy()  # the place of the shopper's own search; a promotion does not move it
     views[:, 0] = item
     launched = np.ones(len(popularity), dtype=bool)
     launched[catalogue.launched_late] = day >= shop.days - 3
@@ -137,7 +137,7 @@ def _walk(
 
 
 def _time_of_day_ms(rng: np.random.Generator, count: int) -> IntArray:
-    """Most sessions start in the evening, few at night."""
+    """Draw start times: most sessions start in the evening, few at night."""
     hours = np.arange(24)
     weights = 0.25 + np.exp(-(((hours - 20) / 3.5) ** 2)) + 0.6 * np.exp(-(((hours - 12) / 3.0) ** 2))
     hour = rng.choice(hours, count, p=weights / weights.sum())

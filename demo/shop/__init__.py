@@ -1,1 +1,1 @@
-"""A small shop over the generated catalogue, to see the SDK and the carousel at work: `make shop`."""
+"""A small shop over the generated catalogue, which shows the SDK and the carousel: `make shop`."""

@@ -130,20 +130,20 @@ def visit(visits: Callable[..., Visit]) -> Visit:
 
 
 @pytest.fixture(scope="session")
-def shelf() -> pages.Shelf:
-    return pages.Shelf.of(generator.catalogue_of(generator.History()))
+def index() -> pages.CatalogueIndex:
+    return pages.CatalogueIndex.of(generator.catalogue_of(generator.History()))
 
 
 @contextmanager
-def serving_shop(visit: Visit, shelf: pages.Shelf, landing: Landing | None) -> Iterator[str]:
+def serving_shop(visit: Visit, index: pages.CatalogueIndex, landing: Landing | None) -> Iterator[str]:
     """The demo shop's address, on the visit's API."""
-    shop = Shop(shelf, pages.Api(visit.api_url + "/api", "demo", KEY), landing)
+    shop = Shop(index, pages.Api(visit.api_url + "/api", "demo", KEY), landing)
     with served(make_server(shop, 0)) as url:
         yield url
 
 
 @pytest.fixture
-def shop_url(visit: Visit, shelf: pages.Shelf) -> Iterator[str]:
+def shop_url(visit: Visit, index: pages.CatalogueIndex) -> Iterator[str]:
     """The demo shop, with a view of the bucket."""
-    with serving_shop(visit, shelf, Landing(visit.api.s3, SETTINGS["TUGBOAT_EVENTS_BUCKET"])) as url:
+    with serving_shop(visit, index, Landing(visit.api.s3, SETTINGS["TUGBOAT_EVENTS_BUCKET"])) as url:
         yield url

@@ -105,8 +105,8 @@ def test_of_a_visitor_who_refused_nothing_is_claimed(visit: Visit, shop_url: str
     assert "No session is kept" in walk.read(4)
 
 
-def test_a_shop_without_a_view_of_the_bucket_says_so(visit: Visit, shelf: pages.Shelf) -> None:
-    with serving_shop(visit, shelf, landing=None) as url:
+def test_a_shop_without_a_view_of_the_bucket_says_so(visit: Visit, index: pages.CatalogueIndex) -> None:
+    with serving_shop(visit, index, landing=None) as url:
         page = visit.page()
         page.goto(f"{url}/p/sku-00123")
         ready(page)

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from demo.http import Answer, Http, retry_after_s
+from demo.http import Http, Response, retry_after_s
 from demo.replay import ReplayFailed, batches, send
 from tests.unit.demo.collector import Collector, running
 
@@ -95,7 +95,7 @@ class _Lying:
     retries = 0
 
     def post(self, url: str, body: bytes, headers: dict[str, str]) -> Any:
-        return Answer({"accepted": 1, "refused": []}, 1.0)
+        return Response({"accepted": 1, "refused": []}, 1.0)
 
 
 def test_a_batch_of_too_many_bytes_is_sent_in_halves(collector: Collector) -> None:
