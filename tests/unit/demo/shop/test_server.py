@@ -140,4 +140,4 @@ def test_a_taken_port_is_said_in_a_sentence(capsys: pytest.CaptureFixture[str], 
         assert server.main(["--port", str(taken.server_port), "--api", "http://x/api"]) == 1
     finally:
         taken.server_close()
-    assert "give --port another" in capsys.readouterr().err
+    assert "choose another with --port" in capsys.readouterr().err
