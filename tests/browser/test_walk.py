@@ -1,4 +1,4 @@
-"""The drawer's walk: one click of a visitor, followed from the shop to the carousel that it led to."""
+"""The drawer's walk: one click of a visitor, from the shop to the carousel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TITLES = [
 
 
 class Walk:
-    """The six steps as a visitor reads them."""
+    """The six steps, as a visitor reads them."""
 
     def __init__(self, page: Any) -> None:
         self.drawer = page.get_by_role("complementary", name="Behind the scenes")
@@ -29,7 +29,7 @@ class Walk:
         self.drawer.locator(f".walk > li:nth-child({number})[data-state={state}]").wait_for()
 
     def read(self, number: int) -> str:
-        """Opens a step and answers all that it says."""
+        """Open a step and return its text."""
         row = self.rows.nth(number - 1)
         if row.locator("details").get_attribute("open") is None:
             row.locator("summary").click()

@@ -17,7 +17,7 @@ ARN = "arn:aws:states:us-east-1:123456789012:execution:tugboat-local-pipeline:ru
 
 
 class Script:
-    """Writes a history: each event follows the last of its state."""
+    """A builder of histories: each event follows the last one of its state."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -49,7 +49,7 @@ class Script:
 
 
 class Pages:
-    """A Step Functions client that knows one execution, gives its history in pages and grows it at each look."""
+    """A Step Functions client with one execution, whose history has pages and grows with each request."""
 
     def __init__(self, script: Script, looks: int = 1, status: str = "SUCCEEDED") -> None:
         self._events, self._looks, self._look, self._status = script.events, looks, 0, status

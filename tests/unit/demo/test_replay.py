@@ -26,7 +26,7 @@ def collector() -> Iterator[Collector]:
 
 
 class Waits(list[float]):
-    """A sleep that only remembers."""
+    """A sleep that records its durations and returns at once."""
 
     def __call__(self, seconds: float) -> None:
         self.append(seconds)
@@ -90,7 +90,7 @@ def test_an_answer_that_does_not_account_for_every_event_ends_the_replay() -> No
 
 
 class _Lying:
-    """Says that it took one event, whatever it was given."""
+    """A client whose response always accepts one event."""
 
     retries = 0
 

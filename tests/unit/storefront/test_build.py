@@ -1,4 +1,4 @@
-"""What is made of the storefront's sources, and what it weighs."""
+"""The files that are built from the storefront's sources, and their sizes."""
 
 import gzip
 import json
