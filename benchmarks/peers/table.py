@@ -8,10 +8,12 @@ from typing import Any
 
 _HEAD = """# Peers
 
-Written by `python -m benchmarks.peers table`; what the columns mean, and how the peers are run, is in
-`benchmarks/peers/README.md`. A ratio is ours over that peer, from the same run on the same cores. An epoch count with
-a `+` was cut by the budget before validation stopped getting better: what it scores says how far it got in that
-time, not how good it gets, no ratio of accuracy is shown for it, and its time to the best epoch is the least it can be.
+Written by `python -m benchmarks.peers table`.
+`benchmarks/peers/README.md` describes the columns and how the peers run.
+A ratio is ours over that peer, from the same run on the same cores.
+An epoch count with a `+` was cut by the budget before validation stopped improving.
+The scores of such a row show how far the model got in that time, so the row has no ratio of accuracy.
+Its time to the best epoch is a lower bound.
 """
 _COLUMNS = (
     "model",
