@@ -61,7 +61,7 @@ recommend: setup ## ask /recommend for ITEMS=a,b
 	@$(IN_STAGE) $(PY) -m demo.recommend --items "$(ITEMS)" $(ARGS)
 
 shop: setup ## the demo shop on http://127.0.0.1:8095, against STAGE's API (ARGS=--help for more)
-	@$(IN_STAGE) $(PY) -m storefront.shop.server $(ARGS)
+	@$(IN_STAGE) $(PY) -m demo.shop.server $(ARGS)
 
 rollback: setup ## the endpoint back onto the release before
 	@$(IN_STAGE) $(PY) -m deploy.rollback --stage $(STAGE)

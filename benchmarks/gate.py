@@ -59,12 +59,14 @@ def cases(shops: int, bootstraps: int, spoilt: int, seed: int, public: Path | No
     for at in range(shops):
         end = DATES[at % len(DATES)] + timedelta(days=at // len(DATES))
         yield Case("shop", _events_of(at), seed + at, end, at % CHAMPION_EVERY == 1, tuple(given.get(at, ())))
-    for name, folder in PUBLIC.items() if public else ():
+    if public is None:
+        return
+    for name, folder in PUBLIC.items():
+        if not (public / folder).is_dir():
+            print(f"gate: {public / folder} is absent: its bootstraps are left out", file=sys.stderr)
+            continue
         for at in range(bootstraps):
-            if (public / folder).is_dir():
-                yield Case(name, 0, seed + at, DATES[0], False)
-            else:
-                print(f"gate: {public / folder} is absent: its bootstraps are left out", file=sys.stderr)
+            yield Case(name, 0, seed + at, DATES[0], False)
 
 
 def _events_of(at: int) -> int:

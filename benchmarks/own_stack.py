@@ -1,4 +1,4 @@
-"""A local stack of its own for a drill: on free ports, in a temporary folder, deployed as `make up` deploys."""
+"""A separate local stack for a drill: on free ports, in a temporary folder, deployed as by `make up`."""
 
 import os
 import tempfile
@@ -15,7 +15,7 @@ from tests.e2e.stage import Stage
 
 @contextmanager
 def deployed_stack() -> Iterator[Stage]:
-    """The stage local on a stack that ends, with all it holds, when the drill does; clients find it in the environment."""
+    """Deploy the local stage on a new stack and delete the stack afterwards; clients find it in the environment."""
     with tempfile.TemporaryDirectory(prefix="tugboat-drill-") as name:
         folder = Path(name)
         (folder / "repository").mkdir()

@@ -28,6 +28,7 @@ from training_jobs.ranker import Network, Ranker
 from training_jobs.recommend import BlendSettings, Recommendation, Recommender
 
 Change = Callable[[Recommender], Recommender]
+Recommend = Callable[..., Recommendation]
 Train = Callable[[Path, Path], None]
 """Trains a sound model on the interactions in a directory, into another directory."""
 
@@ -262,7 +263,7 @@ def _poisoned(table: pa.Table, shop: Shop) -> tuple[pa.Table, pa.Table]:
     return both, both
 
 
-def _answering(change: Callable[[Any], Any]) -> Any:
+def _answering(change: Callable[[Recommend], Recommend]) -> Any:
     """The files are sound; the code that answers is not."""
 
     def spoil(shop: Shop, scratch: Path) -> Spoilt:
@@ -275,16 +276,16 @@ def _answering(change: Callable[[Any], Any]) -> Any:
 
 
 @contextmanager
-def _recommending(change: Callable[[Any], Any]) -> Iterator[None]:
+def _recommending(change: Callable[[Recommend], Recommend]) -> Iterator[None]:
     with patch.object(Recommender, "recommend", change(Recommender.recommend)):
         yield
 
 
-def _filter_forgotten(recommend: Any) -> Any:
+def _filter_forgotten(recommend: Recommend) -> Recommend:
     return lambda self, items, k, exclude=(): recommend(self, items, k)
 
 
-def _current_item_shown(recommend: Any) -> Any:
+def _current_item_shown(recommend: Recommend) -> Recommend:
     def wrong(self: Recommender, items: Sequence[str], k: int, exclude: Sequence[str] = ()) -> Recommendation:
         answer = recommend(self, items, k, exclude)
         if not items or items[-1] not in self.rows:
@@ -294,7 +295,7 @@ def _current_item_shown(recommend: Any) -> Any:
     return wrong
 
 
-def _worst_first(recommend: Any) -> Any:
+def _worst_first(recommend: Recommend) -> Recommend:
     """The defect of the paper's own Lambda: sorted ascending."""
 
     def wrong(self: Recommender, items: Sequence[str], k: int, exclude: Sequence[str] = ()) -> Recommendation:
@@ -304,7 +305,7 @@ def _worst_first(recommend: Any) -> Any:
     return wrong
 
 
-def _repeated(recommend: Any) -> Any:
+def _repeated(recommend: Recommend) -> Recommend:
     def wrong(self: Recommender, items: Sequence[str], k: int, exclude: Sequence[str] = ()) -> Recommendation:
         answer = recommend(self, items, k, exclude)
         return replace(answer, items=(answer.items[: (k + 1) // 2] * 2)[:k])
@@ -312,7 +313,7 @@ def _repeated(recommend: Any) -> Any:
     return wrong
 
 
-def _slow(recommend: Any) -> Any:
+def _slow(recommend: Recommend) -> Recommend:
     def wrong(self: Recommender, items: Sequence[str], k: int, exclude: Sequence[str] = ()) -> Recommendation:
         until = time.process_time() + 0.04
         while time.process_time() < until:
@@ -328,7 +329,7 @@ def _sold_out_shown(shop: Shop, scratch: Path) -> Spoilt:
     served, _ = load_recommender(candidate)
     write_json(candidate / archive.OUT_OF_STOCK, served.recommend([], 30).items)
 
-    def blind(recommend: Any) -> Any:
+    def blind(recommend: Recommend) -> Recommend:
         whole, _ = load_recommender(shop.model)
         return lambda self, items, k, exclude=(): recommend(whole, items, k, exclude)
 
@@ -348,7 +349,7 @@ def _ruined_slice(shop: Shop, scratch: Path) -> Spoilt:
                 out[row] = np.where(np.isfinite(out[row]), self.popularity, out[row])
         return out
 
-    def short(recommend: Any) -> Any:
+    def short(recommend: Recommend) -> Recommend:
         def answer(
             self: Recommender, items: Sequence[str], k: int, exclude: Sequence[str] = ()
         ) -> Recommendation:

@@ -1,4 +1,7 @@
-"""Progress lines and tables for people: redrawn on a terminal, appended elsewhere."""
+"""Progress lines and tables: redrawn in place on a terminal, appended elsewhere.
+
+Ours because rich and tqdm do not append progress lines to a log file, which is half of this module.
+"""
 
 import sys
 import time
@@ -15,7 +18,7 @@ STEADY_WITHIN = 2.0
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 0.8 s, 42 s, 3 min 05 s."""
+    """Format seconds: 0.8 s, 42 s, 3 min 05 s."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 60:
@@ -25,7 +28,7 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """One line that says how far long work is, how fast it goes and when it should end."""
+    """One line with the count, the rate and the time left of long work."""
 
     def __init__(
         self,
@@ -42,7 +45,7 @@ class Progress:
         self._samples: deque[tuple[float, int]] = deque([(self._started_s, 0)])
 
     def update(self, done: int, note: str = "") -> None:
-        """Draw again if enough time has passed since the last drawing."""
+        """Draw the line if enough time has passed since the last drawing."""
         now_s = self._clock()
         if now_s - self._samples[-1][0] >= SAMPLE_EVERY_S:
             self._samples.append((now_s, done))
@@ -53,7 +56,7 @@ class Progress:
             self._draw(done, note)
 
     def finish(self, done: int, note: str = "") -> None:
-        """Draw the last state and leave the line."""
+        """Draw the last state and end the line."""
         self._total = done
         self._draw(done, note)
         if self._tty:
@@ -97,7 +100,7 @@ class Progress:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns in step: the first to the left, the others to the right."""
+    """Align columns: the first to the left, the others to the right."""
     cells = [list(header), *[list(row) for row in rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     lines = []

@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 
-from demo.history import Story, read_history, tell
+from demo.history import Execution, parse, read_history
 from demo.http import Http
 from demo.landed import LandingWatch
 from demo.replay import Replayed, send
@@ -35,7 +35,7 @@ class Run:
     """An execution that is over."""
 
     name: str
-    story: Story
+    story: Execution
     notification: dict[str, str]
 
     def tries(self, state: str) -> list[str]:
@@ -94,7 +94,7 @@ class Stage:
         states = self.client("stepfunctions")
         wait_for(lambda: states.describe_execution(executionArn=arn)["status"] != "RUNNING", 240)
         status = states.describe_execution(executionArn=arn)
-        story = tell(read_history(states, arn))
+        story = parse(read_history(states, arn))
         story.status, story.error, story.cause = (
             status["status"],
             status.get("error", ""),

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from collections import Counter
 from datetime import date
@@ -24,6 +25,13 @@ def shop() -> list[Event]:
 
 def test_the_same_seed_gives_the_same_events(shop: list[Event]) -> None:
     assert list(generate(SMALL)) == shop
+
+
+def test_the_bytes_of_a_seed_never_change(shop: list[Event]) -> None:
+    lines = "".join(json.dumps(event, separators=(",", ":")) + "\n" for event in shop)
+    assert hashlib.sha256(lines.encode()).hexdigest() == (
+        "c999417a2e92b4f6d22568b861ff8ba8228af61b85266fd15e3a340ccbb7141d"
+    )
 
 
 def test_another_seed_gives_another_shop_with_other_ids(shop: list[Event]) -> None:

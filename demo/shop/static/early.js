@@ -1,8 +1,8 @@
-// Before the first paint, so that an open drawer moves nothing. On a wide screen it starts open: that is what somebody came to see.
+// Set the drawer's state before the first paint, so that nothing moves. On a wide screen the drawer starts open.
 try {
   const open = JSON.parse(sessionStorage.getItem("shop.log"))?.open ?? innerWidth >= 1200;
   document.documentElement.classList.toggle("drawer-open", open);
 } catch {}
-// The SDK may be quicker than drawer.js: what it announces until then is kept.
+// The SDK can load before drawer.js, so keep its notices until then.
 window.notices = [];
 document.addEventListener("tugboat", (event) => window.notices?.push(event.detail));

@@ -1,7 +1,7 @@
-"""The demo shop on this machine.
+"""Serve the demo shop on this machine.
 
 make shop                                  # against the local stack, which `make up` starts
-python -m storefront.shop.server --port 8095 --api http://127.0.0.1:4567/api
+python -m demo.shop.server --port 8095 --api http://127.0.0.1:4567/api
 """
 
 import argparse
@@ -16,14 +16,14 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from botocore.exceptions import BotoCoreError, ClientError
 
 from demo import environment, generator
-from storefront.shop import pages, pictures
-from storefront.shop.landing import Landing
+from demo.shop import pages, pictures
+from demo.shop.landing import Landing
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8095
 STATIC = Path(__file__).parent / "static"
 SCRIPTS_AND_STYLES = ("shop.css", "dom.js", "shop.js", "walk.js", "drawer.js", "early.js")
-# What the drawer's walk links to.
+# The drawer's walk links to these.
 DOCS = Path(__file__).parents[2] / "docs"
 DOCS_SHOWN = ("architecture.md", "events.md", "storefront.md")
 TYPES = {
@@ -34,8 +34,8 @@ TYPES = {
 CARDS_MAX = 100
 
 
-class Answer(NamedTuple):
-    """A response: status, type, body, and for how long a browser may keep it."""
+class Response(NamedTuple):
+    """A response: status, type, body, and how long a browser may cache it."""
 
     status: int
     kind: str
@@ -44,15 +44,15 @@ class Answer(NamedTuple):
 
 
 class Shop:
-    """Every page of the shop, made when it is asked for."""
+    """The shop's pages, built per request."""
 
-    def __init__(self, shelf: pages.Shelf, api: pages.Api, landing: Landing | None = None) -> None:
-        self.shelf = shelf
+    def __init__(self, index: pages.CatalogueIndex, api: pages.Api, landing: Landing | None = None) -> None:
+        self.index = index
         self.api = api
         self.landing = landing
 
     def headers(self) -> dict[str, str]:
-        """A policy as strict as a careful shop's: what the SDK needs is one host in three places."""
+        """Return headers with a strict policy, in which the SDK needs one host in three places."""
         host = "{0.scheme}://{0.netloc}".format(urlsplit(self.api.url))
         return {
             "Content-Security-Policy": (
@@ -64,59 +64,59 @@ class Shop:
             "X-Content-Type-Options": "nosniff",
         }
 
-    def answer(self, path: str, query: str) -> Answer:
-        """The response to a GET."""
+    def answer(self, path: str, query: str) -> Response:
+        """Answer a GET request."""
         asked = {name: values[0] for name, values in parse_qs(query).items()}
         head, _, rest = unquote(path).strip("/").partition("/")
         match head:
             case "":
-                return self._page(pages.home(self.shelf, self.api))
-            case "c" if rest in self.shelf.by_category:
-                return self._page(pages.category(self.shelf, self.api, rest))
-            case "p" if rest in self.shelf.items:
-                return self._page(pages.product(self.shelf, self.api, rest))
+                return self._page(pages.home(self.index, self.api))
+            case "c" if rest in self.index.by_category:
+                return self._page(pages.category(self.index, self.api, rest))
+            case "p" if rest in self.index.items:
+                return self._page(pages.product(self.index, self.api, rest))
             case "search":
-                return self._page(pages.results(self.shelf, self.api, asked.get("q", "")[:80]))
+                return self._page(pages.results(self.index, self.api, asked.get("q", "")[:80]))
             case "cart":
-                return self._page(pages.cart(self.shelf, self.api))
+                return self._page(pages.cart(self.index, self.api))
             case "done":
-                return self._page(pages.done(self.shelf, self.api))
-            case "pictures" if rest.removesuffix(".svg") in self.shelf.items:
-                item = self.shelf.items[rest.removesuffix(".svg")]
+                return self._page(pages.done(self.index, self.api))
+            case "pictures" if rest.removesuffix(".svg") in self.index.items:
+                item = self.index.items[rest.removesuffix(".svg")]
                 drawn = pictures.picture(
                     item["item_id"], item["item_name"], item["item_category"], item["item_brand"]
                 )
-                return Answer(200, TYPES[".svg"], drawn, 86_400)
+                return Response(200, TYPES[".svg"], drawn, 86_400)
             case "cards.json":
                 wanted = asked.get("ids", "").split(",")[:CARDS_MAX]
-                cards = {id_: self.shelf.card(id_) for id_ in wanted if id_ in self.shelf.items}
-                return Answer(200, "application/json", json.dumps(cards))
+                cards = {id_: self.index.card(id_) for id_ in wanted if id_ in self.index.items}
+                return Response(200, "application/json", json.dumps(cards))
             case "landed.json" if self.landing:
                 return self._landed(self.landing, asked.get("event_id", ""))
             case "docs" if rest in DOCS_SHOWN:
-                return Answer(200, "text/plain; charset=utf-8", (DOCS / rest).read_text())
+                return Response(200, "text/plain; charset=utf-8", (DOCS / rest).read_text())
             case "hero.svg" | "icon.svg":
-                return Answer(200, TYPES[".svg"], (STATIC / head).read_text(), 86_400)
+                return Response(200, TYPES[".svg"], (STATIC / head).read_text(), 86_400)
             case _ if head in SCRIPTS_AND_STYLES:
-                return Answer(200, TYPES[Path(head).suffix], (STATIC / head).read_text())
+                return Response(200, TYPES[Path(head).suffix], (STATIC / head).read_text())
             case _:
-                return Answer(404, "text/html; charset=utf-8", pages.missing(self.shelf, self.api))
+                return Response(404, "text/html; charset=utf-8", pages.missing(self.index, self.api))
 
     @staticmethod
-    def _landed(landing: Landing, event_id: str) -> Answer:
+    def _landed(landing: Landing, event_id: str) -> Response:
         try:
             found = landing.find(event_id)
         except (BotoCoreError, ClientError) as failed:
-            return Answer(503, "application/json", json.dumps({"error": str(failed)}))
-        return Answer(200, "application/json", json.dumps(found._asdict() if found else {"key": None}))
+            return Response(503, "application/json", json.dumps({"error": str(failed)}))
+        return Response(200, "application/json", json.dumps(found._asdict() if found else {"key": None}))
 
     @staticmethod
-    def _page(text: str) -> Answer:
-        return Answer(200, "text/html; charset=utf-8", text)
+    def _page(text: str) -> Response:
+        return Response(200, "text/html; charset=utf-8", text)
 
 
 def make_server(shop: Shop, port: int) -> ThreadingHTTPServer:
-    """The shop on a port of this machine; 0 picks a free one."""
+    """Make the shop's server on a port of this machine; 0 picks a free one."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -134,30 +134,28 @@ def make_server(shop: Shop, port: int) -> ThreadingHTTPServer:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """The drawer in the page says what happens."""
+            """Log nothing: the drawer in the page shows the requests."""
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
 
         def handle_error(self, *_: object) -> None:
-            """A browser that hangs up is no news."""
+            """Ignore browsers that close their connection."""
 
     return Server((HOST, port), Handler)
 
 
 def main(arguments: list[str] | None = None, say: Callable[[str], None] = print) -> int:
-    """Serve until Ctrl-C."""
+    """Serve until Ctrl-C; return 1 if the shop cannot start."""
     parser = argparse.ArgumentParser(
-        prog="python -m storefront.shop.server",
-        description="Serve the demo shop on 127.0.0.1, over the catalogue that the generated events are about.",
+        prog="python -m demo.shop.server",
+        description="Serve the demo shop on 127.0.0.1, with the catalogue of the generated events.",
         epilog="example: make shop ARGS='--port 8100'",
     )
     parser.add_argument(
         "--port", type=int, default=DEFAULT_PORT, help="default %(default)s; 0 for a free one"
     )
-    parser.add_argument(
-        "--api", metavar="URL", help="default: the API of TUGBOAT_STAGE, as `make shop` finds it"
-    )
+    parser.add_argument("--api", metavar="URL", help="address of an API (default: the API of TUGBOAT_STAGE)")
     generator.add_arguments(parser)
     options = parser.parse_args(arguments)
     history = generator.from_options(options)
@@ -167,20 +165,23 @@ def main(arguments: list[str] | None = None, say: Callable[[str], None] = print)
         print(f"shop: {failed}", file=sys.stderr)
         return 1
     api = (options.api or where.api_url).rstrip("/")
-    # What lies under raw/ can be told of the stage's own API only.
+    # Only the stage's own API writes to the stage's raw/.
     landing = None if options.api else Landing(where.client("s3"), where.events_bucket())
     key = where.shop_keys.get(history.shop_id)
     if key is None:
-        print(f"shop: {history.shop_id!r} has no key in deploy/stages.toml: give it one", file=sys.stderr)
+        print(
+            f"shop: {history.shop_id!r} has no key in deploy/stages.toml: add one there and deploy",
+            file=sys.stderr,
+        )
         return 1
-    shelf = pages.Shelf.of(generator.catalogue_of(history))
+    index = pages.CatalogueIndex.of(generator.catalogue_of(history))
     try:
-        server = make_server(Shop(shelf, pages.Api(api, history.shop_id, key), landing), options.port)
+        server = make_server(Shop(index, pages.Api(api, history.shop_id, key), landing), options.port)
     except OSError as error:
-        print(f"shop: port {options.port} is taken ({error}): give --port another", file=sys.stderr)
+        print(f"shop: port {options.port} is taken ({error}): choose another with --port", file=sys.stderr)
         return 1
-    say(f"{len(shelf.items):,} products on http://{HOST}:{server.server_port}, events to {api}")
-    say("Open “Behind the scenes” in a corner of any page. Ctrl-C ends.")
+    say(f"{len(index.items):,} products on http://{HOST}:{server.server_port}, events to {api}")
+    say("Open “Behind the scenes” in a corner of any page. Press Ctrl-C to stop.")
     try:
         server.serve_forever()
     except KeyboardInterrupt:

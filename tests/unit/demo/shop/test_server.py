@@ -8,9 +8,9 @@ import pytest
 
 from demo import generator
 from demo.catalogue import DEPARTMENTS
-from storefront.shop import pictures, server
-from storefront.shop.landing import Landing
-from storefront.shop.pages import Api, Shelf
+from demo.shop import pictures, server
+from demo.shop.landing import Landing
+from demo.shop.pages import Api, CatalogueIndex
 from tests.fakes import FakeS3
 
 
@@ -18,7 +18,8 @@ from tests.fakes import FakeS3
 def shop() -> server.Shop:
     history = generator.History()
     return server.Shop(
-        Shelf.of(generator.catalogue_of(history)), Api("https://api.example/api", "demo", "key-of-demo")
+        CatalogueIndex.of(generator.catalogue_of(history)),
+        Api("https://api.example/api", "demo", "key-of-demo"),
     )
 
 
@@ -48,7 +49,7 @@ def test_the_catalogue_is_the_one_that_the_generated_events_are_about(shop: serv
     items = {item["item_id"]: item for event in events for item in event.get("items", ())}
     assert len(items) > 100
     for item_id, item in items.items():
-        assert {name: item[name] for name in ("item_name", "price")}.items() <= shop.shelf.items[
+        assert {name: item[name] for name in ("item_name", "price")}.items() <= shop.index.items[
             item_id
         ].items()
 
@@ -60,10 +61,10 @@ def test_what_somebody_searches_for_is_shown_as_text_and_never_as_markup(shop: s
 
 
 def test_a_search_finds_what_holds_every_word(shop: server.Shop) -> None:
-    found = shop.shelf.search("tidewater TENT")
+    found = shop.index.search("tidewater TENT")
     assert found
-    assert all("Tidewater" in shop.shelf.items[item_id]["item_name"] for item_id in found)
-    assert shop.shelf.search("  ") == []
+    assert all("Tidewater" in shop.index.items[item_id]["item_name"] for item_id in found)
+    assert shop.index.search("  ") == []
 
 
 @pytest.mark.parametrize("path", ["/docs/../app.py", "/docs/operations.md", "/landed.json"])
@@ -76,7 +77,7 @@ def test_of_the_repository_only_the_pages_that_the_walk_links_to_are_shown(
 
 def test_a_bucket_that_does_not_answer_is_an_error_that_the_drawer_understands(shop: server.Shop) -> None:
     s3 = FakeS3()
-    watching = server.Shop(shop.shelf, shop.api, Landing(s3, "events"))
+    watching = server.Shop(shop.index, shop.api, Landing(s3, "events"))
     assert watching.answer("/landed.json", "event_id=e") == (200, "application/json", '{"key": null}', 0)
     s3.down = True
     assert watching.answer("/landed.json", "event_id=e").status == 503
@@ -139,4 +140,4 @@ def test_a_taken_port_is_said_in_a_sentence(capsys: pytest.CaptureFixture[str], 
         assert server.main(["--port", str(taken.server_port), "--api", "http://x/api"]) == 1
     finally:
         taken.server_close()
-    assert "give --port another" in capsys.readouterr().err
+    assert "choose another with --port" in capsys.readouterr().err

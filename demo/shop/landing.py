@@ -1,4 +1,4 @@
-"""Where an event lies under raw/: what no browser can know, looked up by the shop's own server for the drawer."""
+"""Find the line of an event under raw/, for the drawer: a browser has no access to S3."""
 
 import gzip
 import json
@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-# A shop of one visitor needs the last ones; somebody may replay a million meanwhile.
+# The drawer needs the newest events only, and a replay can add a million others.
 EVENTS_KEPT = 20_000
 
 
 class Landed(NamedTuple):
-    """A line under raw/: its object, its number from 1, and the event as it stands there."""
+    """A line under raw/: its object, its number from 1, and its event."""
 
     key: str
     line: int
@@ -21,18 +21,18 @@ class Landed(NamedTuple):
 
 
 class Landing:
-    """Finds events among what has arrived under raw/ since it was made; each object is read once."""
+    """An index of the events that arrive under raw/ after its creation; each object is read once."""
 
     def __init__(self, s3: Any, bucket: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._s3, self._bucket, self._now = s3, bucket, now
-        # S3 tells whole seconds.
+        # LastModified has whole seconds.
         self._since = now().replace(microsecond=0)
         self._read: set[str] = set()
         self._found: dict[str, Landed] = {}
         self._lock = threading.Lock()
 
     def find(self, event_id: str) -> Landed | None:
-        """The event's line, None while there is none.
+        """Return the event's line, or None while it has not arrived.
 
         Raises:
             ClientError, BotoCoreError: S3 did not answer.
@@ -44,7 +44,7 @@ class Landing:
             return self._found.get(event_id)
 
     def _new_keys(self) -> Iterator[str]:
-        """Keys are by the hour of receipt, and an object is written after what it holds was received."""
+        """List keys of the last two hours: an object is written after the receipt of its events, whose hour is in the key."""
         now = self._now()
         pages = self._s3.get_paginator("list_objects_v2")
         for hour in (now - timedelta(hours=1), now):
@@ -59,7 +59,7 @@ class Landing:
             lines = gzip.decompress(data).splitlines()
             events = [json.loads(line) for line in lines]
         except (OSError, EOFError, zlib.error, ValueError):
-            # Not whole yet, or not ours: the pipeline says what is wrong with a file.
+            # The object is incomplete or not ours; the pipeline reports bad files.
             return
         self._read.add(key)
         for number, event in enumerate(events, 1):

@@ -1,5 +1,5 @@
-// Behind the scenes: the events as they leave, what became of them, and why something is recommended.
-// It only listens to the "tugboat" events that the SDK announces; a shop could do the same.
+// The drawer "Behind the scenes": sent events, their fate, and the reasons for recommendations.
+// It only listens to the SDK's "tugboat" events, as any shop can.
 import { make } from "/dom.js";
 import { followed, makeWalk } from "/walk.js";
 
@@ -7,7 +7,7 @@ const LOG_MAX = 80;
 const LOOK_AGAIN_MS = 2_000;
 const LOOKS_MAX = 60;
 const log = readLog();
-// Another server may have a view of the bucket.
+// The shop's server may have restarted with access to the bucket.
 delete log.blind;
 
 function readLog() {
@@ -29,7 +29,7 @@ function fate(event, text, kind, request_id) {
   if (known) Object.assign(known, { fate: text, kind, request_id });
 }
 
-const VIA = { beacon: "left as a beacon", pixel: "accepted by the pixel" };
+const VIA = { beacon: "sent as a beacon", pixel: "accepted by the pixel" };
 
 function note(detail) {
   switch (detail.type) {
@@ -47,11 +47,11 @@ function note(detail) {
     }
     case "retry":
       for (const event of detail.events) {
-        fate(event, `${detail.status || "no answer"}: again in ${Math.ceil(detail.pause_ms / 1000)} s`, "retry");
+        fate(event, `${detail.status || "no response"}: again in ${Math.ceil(detail.pause_ms / 1000)} s`, "retry");
       }
       break;
     case "dropped":
-      for (const event of detail.events) fate(event, `given up: ${detail.reason}`, "refused");
+      for (const event of detail.events) fate(event, `dropped: ${detail.reason}`, "refused");
       break;
     case "recommended":
       log.answers.unshift({ asked: detail.asked, answer: detail.answer, at: Date.now() });
@@ -59,7 +59,7 @@ function note(detail) {
   }
 }
 
-// The drawer itself.
+// The elements of the drawer.
 const toggle = make("button", { type: "button", className: "drawer-toggle", ariaExpanded: "false" });
 const panel = make("aside", { className: "drawer", id: "drawer", ariaLabel: "Behind the scenes" });
 toggle.setAttribute("aria-controls", "drawer");
@@ -103,7 +103,7 @@ function setOpen(open) {
 }
 
 function shortId(id) {
-  return id ? `${id.slice(0, 8)}…` : "none kept";
+  return id ? `${id.slice(0, 8)}…` : "none stored";
 }
 
 function subject(event) {
@@ -132,14 +132,14 @@ function show() {
   walk.update(log, visitor);
   look();
   answers.replaceChildren(
-    ...(log.answers.length ? log.answers.map(answerRow) : [make("li", { className: "muted", textContent: "Nothing asked yet: open a product." })]),
+    ...(log.answers.length ? log.answers.map(answerRow) : [make("li", { className: "muted", textContent: "No request yet. Open a product." })]),
   );
   showEvents();
 }
 
 const rows = new Map();
 
-/** New rows on top; those that are there stay where they are, and open, and focused. */
+/** Add new rows on top. Existing rows keep their place, their open state and the focus. */
 function showEvents() {
   const wanted = new Set(log.events.map(({ event }) => event.event_id));
   for (const [id, { row }] of rows) if (!wanted.has(id) && rows.delete(id)) row.remove();
@@ -154,7 +154,7 @@ function showEvents() {
 
 let looking;
 
-/** Asks the shop's own server, a while long, whether the event that the walk follows lies in the bucket. */
+/** Poll the shop's server until the event of the walk is in the bucket. */
 function look(tries = 0) {
   const entry = followed(log);
   if (tries === 0 && looking === entry?.event.event_id) return;
@@ -189,7 +189,7 @@ function eventRow(event) {
   return { badge, row: make("li", {}, make("details", {}, summary, make("pre", { tabIndex: 0, textContent: JSON.stringify(event, null, 1) }))) };
 }
 
-// early.js has decided, before anything was painted, whether it is open.
+// early.js set the open state before the first paint.
 for (const detail of window.notices) note(detail);
 window.notices = null;
 writeLog();

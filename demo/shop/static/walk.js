@@ -1,11 +1,11 @@
-// A click's journey in six steps, each with what is really known of this visitor's own click. What happens out of the
-// browser's sight is told in a sentence, with the page of the documentation that has the rest.
+// The journey of a click in six steps, each with the data of this visitor's own click.
+// A step outside the browser has a sentence and a link to the documentation.
 import { make } from "/dom.js";
 
 const FOLLOWED = ["view_item", "add_to_cart"];
 const SCORES_SHOWN = 4;
 
-/** The event that the walk follows: the last product looked at or put into the cart. */
+/** Return the event that the walk follows: the last product viewed or added to the cart. */
 export function followed(log) {
   return log.events.find((entry) => FOLLOWED.includes(entry.event.event_name));
 }
@@ -23,40 +23,40 @@ function facts(pairs) {
   return make("dl", { className: "facts" }, ...rows.flatMap(([name, value]) => [make("dt", { textContent: name }), make("dd", { textContent: value })]));
 }
 
-// Each step says what it has seen, or null as long as it has seen nothing.
+// `seen` returns a step's data, or a false value until there is data.
 const STEPS = [
   {
     title: "The shop sees a click",
     doc: "events.md",
     wait: () => "Open a product: the walk follows that click.",
-    told: "The SDK makes an event of it, in the words of the contract, and keeps it in localStorage until it has arrived.",
+    about: "The SDK makes an event of the contract from the click, and stores it in localStorage until the collector has answered.",
     seen: ({ entry }) => entry && { short: `${entry.event.event_name} ${ids(entry.event.items)[0] || ""}`, more: [code(entry.event)] },
   },
   {
     title: "The collector takes it",
     doc: "events.md",
-    wait: () => "On its way: it leaves within a second, or when the network is back.",
-    told: "POST /events holds it against the contract, drops what the purpose does not need, and says yes only once Firehose, or else S3, has it.",
+    wait: () => "The SDK sends it within a second, or when the network is back.",
+    about: "POST /events validates the event and drops unneeded fields. It accepts the event once Firehose or S3 has stored it.",
     seen: ({ entry }) =>
       entry &&
       !["waiting", "retry"].includes(entry.kind) && {
         short: entry.fate,
-        more: [facts({ Answer: entry.kind === "left" ? "a beacon gets none" : entry.fate, Request: entry.request_id })],
+        more: [facts({ Answer: entry.kind === "left" ? "a beacon gets no response" : entry.fate, Request: entry.request_id })],
       },
   },
   {
     title: "It lies in raw/",
     doc: "architecture.md",
-    wait: () => "Firehose gathers lines for a while before it writes a file.",
-    told: "A file of the hour in which it was received, never changed again. Below is the line itself, with what the collector added.",
+    wait: () => "Firehose collects lines for up to a minute before it writes a file.",
+    about: "The line is in a file of the hour of its receipt, which never changes. Below is the line with the collector's fields.",
     seen: ({ entry, landed }) =>
       landed?.key ? { short: landed.key, more: [facts({ File: landed.key, Line: String(landed.line) }), code(landed.event)] } : blind(entry, landed),
   },
   {
     title: "It becomes part of a session",
     doc: "architecture.md",
-    wait: ({ visitor }) => (visitor?.consent === "granted" ? "Nothing looked at yet." : "No session is kept of a visitor who has not allowed it."),
-    told: "Tonight Load copies the file into Snowflake, and Transform makes a row of every event id and a session of what is less than 30 minutes apart. It will read like this.",
+    wait: ({ visitor }) => (visitor?.consent === "granted" ? "No product viewed yet." : "No session is kept without the visitor's consent."),
+    about: "The next run loads the file into Snowflake. Transform makes one row per event id, and a session ends after 30 minutes without an event. The session will look like this.",
     seen: ({ visitor }) =>
       visitor?.session_id &&
       visitor.items.length > 0 && {
@@ -67,8 +67,8 @@ const STEPS = [
   {
     title: "A model learns from sessions",
     doc: "architecture.md",
-    wait: () => "No model has answered yet: make demo trains and publishes one.",
-    told: "Validate lets only a sound batch through; Train learns, Evaluate refuses a worse model, Publish and Prove put it behind the endpoint. This one answers you.",
+    wait: () => "No model has answered yet. Run make demo to train and publish one.",
+    about: "Validate stops a bad batch. Train fits a model, Evaluate refuses a worse one, Publish and Prove release it. This model answers you.",
     seen: ({ answer }) =>
       answer?.model_version && {
         short: answer.model_version,
@@ -79,7 +79,7 @@ const STEPS = [
     title: "The carousel answers the click",
     doc: "storefront.md",
     wait: () => "Choose something in the carousel.",
-    told: "Your session goes to /recommend, and what comes back is on the page at once. What you choose of it is reported with the answer it belongs to.",
+    about: "The carousel sends your session to /recommend and shows the response. Your choice is reported with the id of that response.",
     seen: ({ click, answer, asked }) => {
       const chosen = click && ids(click.event.items)[0];
       const scores = (answer?.items || []).slice(0, SCORES_SHOWN).map((item) => `${item.item_id} ${score(item)}`);
@@ -101,10 +101,10 @@ function score(item) {
 
 function blind(entry, landed) {
   if (!landed?.blind) return null;
-  return { partly: true, more: [make("p", { textContent: "This shop was started without a view of the bucket (make shop has one)." })] };
+  return { partly: true, more: [make("p", { textContent: "This shop was started without a view of the bucket; make shop has one." })] };
 }
 
-/** What the steps can know, from what the SDK has announced and the shop's server has found. */
+/** Collect the data for the steps from the SDK's notices and the shop's server. */
 function known(log, visitor) {
   const entry = followed(log);
   const click = log.events.find(({ event }) => event.event_name === "recommendation_click");
@@ -113,7 +113,7 @@ function known(log, visitor) {
   return { entry, click, answer, asked, visitor, landed: entry?.landed || (log.blind ? { blind: true } : null) };
 }
 
-/** The walk as an element, and what brings it up to date without moving the reader's focus. */
+/** Make the walk: its elements, and a function that updates them without moving the focus. */
 export function makeWalk() {
   const rows = STEPS.map((step, at) => {
     const state = make("span", { className: "step-state" });
@@ -121,7 +121,7 @@ export function makeWalk() {
     const link = make("a", { href: `/docs/${step.doc}`, target: "_blank", rel: "noopener", textContent: `docs/${step.doc}` });
     const number = make("b", { className: "step-number", ariaHidden: "true", textContent: at + 1 });
     const summary = make("summary", {}, number, make("span", { className: "step-title", textContent: step.title }), state);
-    const details = make("details", {}, summary, make("p", {}, `${step.told} `, link), body);
+    const details = make("details", {}, summary, make("p", {}, `${step.about} `, link), body);
     return { step, state, body, row: make("li", {}, details), text: "" };
   });
   const count = make("span", { className: "walk-count" });
@@ -138,7 +138,7 @@ export function makeWalk() {
       line.state.textContent = done ? seen.short : line.step.wait(facts);
       const more = seen?.more || [];
       const text = more.map((part) => part.textContent).join();
-      // Only what has changed is put anew: somebody may be reading it.
+      // Replace only changed parts, because the visitor may be reading them.
       if (text !== line.text) line.body.replaceChildren(...more);
       line.text = text;
     }

@@ -1,4 +1,4 @@
-/** An element with its properties and children; a child that is null is left out. */
+/** Make an element with properties and children; null children are skipped. */
 export function make(name, properties, ...children) {
   const made = Object.assign(document.createElement(name), properties);
   made.append(...children.filter((child) => child !== null));

@@ -1,25 +1,25 @@
-"""Pictures of products that do not exist: a drawing of the thing, or else of its category, in its brand's colours."""
+"""Draw pictures of products: the product itself, or else its category, in the colors of its brand."""
 
 import hashlib
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-# A drawing fills 200 by 200. {a} is the main colour, {b} the second, {d} a dark of the same hue, {l} a light one.
+# A drawing fills 200 by 200. {a} is the main color, {b} the second, {d} a dark one of the same hue, {l} a light one.
 DRAWINGS = Path(__file__).parent / "drawings"
-# Things that look like another category's.
+# Products that use another product's drawing.
 ALIKE = {
     "approach-shoe": "running",
     "spray-top": "jackets",
     "neoprene-glove": "gloves",
     "splitboard": "snowboard",
 }
-# A hue for each of the brands' lines; who invents another brand gets one by its name.
+# One hue per brand; other brands get one from their name.
 HUES = {"Fjordsen": 208, "Quillpeak": 28, "Bramwell": 352, "Tidewater": 174, "Ohmroad": 262}
 
 
 class Palette(NamedTuple):
-    """The colours of one picture."""
+    """The colors of one picture."""
 
     a: str
     b: str
@@ -30,16 +30,16 @@ class Palette(NamedTuple):
 
 
 def picture(item_id: str, name: str, category: str, brand: str) -> str:
-    """An SVG of the item; the same item always looks the same."""
+    """Draw the item as an SVG; the same item always looks the same."""
     draw = hashlib.sha256(f"{item_id}/{category}".encode()).digest()
-    colours = _palette(brand, draw)
-    drawing = _drawing(name, category.rsplit("/", 1)[-1]).format(**colours._asdict())
+    colors = _palette(brand, draw)
+    drawing = _drawing(name, category.rsplit("/", 1)[-1]).format(**colors._asdict())
     tilt = draw[3] % 13 - 6
     mirror = " translate(200 0) scale(-1 1)" if draw[4] % 2 else ""
-    circle = f'<circle cx="{60 + draw[5] % 80}" cy="{60 + draw[6] % 70}" r="{62 + draw[7] % 26}" fill="{colours.shade}"/>'
+    circle = f'<circle cx="{60 + draw[5] % 80}" cy="{60 + draw[6] % 70}" r="{62 + draw[7] % 26}" fill="{colors.shade}"/>'
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 240 240" width="480" height="480">'
-        f'<rect width="240" height="240" fill="{colours.paper}"/><g transform="translate(20 16)">{circle}</g>'
+        f'<rect width="240" height="240" fill="{colors.paper}"/><g transform="translate(20 16)">{circle}</g>'
         '<ellipse cx="120" cy="200" rx="66" ry="8" fill="#000" opacity=".09"/>'
         f'<g transform="translate(20 20) rotate({tilt} 100 100){mirror}">{drawing}</g></svg>'
     )
@@ -47,7 +47,7 @@ def picture(item_id: str, name: str, category: str, brand: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _drawing(name: str, leaf: str) -> str:
-    """The drawing of the thing that a name ends with (“... Summit Mug 2”), else of the category."""
+    """Read the drawing of the product that a name ends with (“... Summit Mug 2”), else the category's."""
     known = {path.stem: path for path in DRAWINGS.glob("*.svg")}
     words = [word for word in name.lower().split() if not word.isdigit()]
     things = ["-".join(words[start:]) for start in range(len(words))]

@@ -1,4 +1,4 @@
-"""Where an event lies under raw/."""
+"""The search for an event's line under raw/."""
 
 import gzip
 import json
@@ -6,15 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from storefront.shop import landing
-from storefront.shop.landing import Landing
+from demo.shop import landing
+from demo.shop.landing import Landing
 from tests.fakes import FakeS3
 
 STARTED = datetime(2026, 11, 24, 16, 59, 30, 400_000, tzinfo=UTC)
 
 
 class Bucket:
-    """A bucket, and a clock that stands still."""
+    """A bucket, and a clock that does not advance."""
 
     def __init__(self) -> None:
         self.s3 = FakeS3()
@@ -36,7 +36,7 @@ def bucket() -> Bucket:
 
 def test_an_event_is_found_by_its_object_and_line_once_it_has_landed(bucket: Bucket) -> None:
     assert bucket.landing.find("e2") is None
-    # In the second of the start: S3 tells whole seconds.
+    # In the second of the start, because LastModified has whole seconds.
     key = bucket.write("e1", "e2", at=STARTED.replace(microsecond=0))
     assert bucket.landing.find("e2") == (key, 2, {"event_id": "e2"})
     assert bucket.landing.find("e3") is None

@@ -1,4 +1,4 @@
-"""The shop's pages: plain HTML, complete when it arrives, so that nothing moves afterwards."""
+"""The shop's pages: plain HTML, complete on arrival, so that nothing moves afterwards."""
 
 import json
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ Item = dict[str, Any]
 
 
 class Api(NamedTuple):
-    """Where the events go, whose they are, and the key that says so."""
+    """The API's address, the shop's id and its sending key."""
 
     url: str
     shop_id: str
@@ -22,32 +22,33 @@ class Api(NamedTuple):
 
 
 @dataclass
-class Shelf:
-    """The catalogue as a shop needs it: by id, by category, by what is wanted most."""
+class CatalogueIndex:
+    """The catalogue by id, by category and by popularity."""
 
     items: dict[str, Item]
     by_category: dict[str, list[str]]
-    wanted: list[str]
+    by_popularity: list[str]
     departments: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, catalogue: Catalogue) -> "Shelf":
+    def of(cls, catalogue: Catalogue) -> "CatalogueIndex":
+        """Index a catalogue."""
         items: dict[str, Item] = {item["item_id"]: item for item in catalogue.event_items()}
         wanted = [catalogue.item_ids[at] for at in catalogue.popularity.argsort()[::-1]]
-        shelf = cls(items, {}, wanted)
+        index = cls(items, {}, wanted)
         for item_id in wanted:
-            shelf.by_category.setdefault(items[item_id]["item_category"], []).append(item_id)
-        for category in sorted(shelf.by_category):
+            index.by_category.setdefault(items[item_id]["item_category"], []).append(item_id)
+        for category in sorted(index.by_category):
             department, _, leaf = category.partition("/")
-            shelf.departments.setdefault(department, []).append(leaf)
-        return shelf
+            index.departments.setdefault(department, []).append(leaf)
+        return index
 
     def search(self, term: str) -> list[str]:
-        """The items whose name or category holds every word, the most wanted first."""
+        """Return the items whose name or category contains every word, the most popular first."""
         words = term.lower().split()
         return [
             item_id
-            for item_id in self.wanted
+            for item_id in self.by_popularity
             if words
             and all(
                 word in f"{self.items[item_id]['item_name']} {self.items[item_id]['item_category']}".lower()
@@ -56,7 +57,7 @@ class Shelf:
         ]
 
     def card(self, item_id: str) -> dict[str, str]:
-        """What the carousel shows of an item."""
+        """Return the fields of an item that the carousel shows."""
         item = self.items[item_id]
         return {
             "title": item["item_name"],
@@ -67,46 +68,46 @@ class Shelf:
 
 
 def money(amount: float) -> str:
-    """An amount as the shop prints it."""
+    """Format an amount."""
     return f"${amount:,.2f}"
 
 
-def home(shelf: Shelf, api: Api) -> str:
-    """The first page."""
+def home(index: CatalogueIndex, api: Api) -> str:
+    """Build the home page."""
     departments = "".join(
         f'<a class="department" href="/c/{escape(department)}/{escape(leaves[0])}">'
-        f'<img src="/pictures/{shelf.by_category[f"{department}/{leaves[0]}"][0]}.svg" alt="" width="240" height="240">'
+        f'<img src="/pictures/{index.by_category[f"{department}/{leaves[0]}"][0]}.svg" alt="" width="240" height="240">'
         f"<span>{escape(department.title())}</span></a>"
-        for department, leaves in shelf.departments.items()
+        for department, leaves in index.departments.items()
     )
     body = f"""
 <section class="hero"><img src="/hero.svg" alt="" width="1200" height="480" fetchpriority="high">
 <div><p class="eyebrow">Everything for out there</p><h1>Small boat,<br>long way.</h1>
 <p>Gear for people who get far with little.</p><a class="button" href="/c/outdoor/tents">Start with a tent</a></div></section>
 <section><h2>Departments</h2><div class="departments">{departments}</div></section>
-<section><h2>Most wanted</h2>{grid(shelf, shelf.wanted[:8], "most-wanted")}</section>"""
-    return page(shelf, api, "home", body, {"list": "most-wanted", "items": shelf.wanted[:8]})
+<section><h2>Most wanted</h2>{grid(index, index.by_popularity[:8], "most-wanted")}</section>"""
+    return page(index, api, "home", body, {"list": "most-wanted", "items": index.by_popularity[:8]})
 
 
-def category(shelf: Shelf, api: Api, path: str) -> str:
-    """A category, with its neighbours."""
+def category(index: CatalogueIndex, api: Api, path: str) -> str:
+    """Build the page of a category, with links to its neighbours."""
     department, _, leaf = path.partition("/")
-    ids = shelf.by_category[path][:PAGE_SIZE]
+    ids = index.by_category[path][:PAGE_SIZE]
     neighbours = "".join(
         f'<a href="/c/{department}/{other}"{" aria-current=page" if other == leaf else ""}>{escape(other.title())}</a>'
-        for other in shelf.departments[department]
+        for other in index.departments[department]
     )
     body = f"""
 <nav class="trail" aria-label="Breadcrumb"><a href="/">Home</a> / {escape(department.title())}</nav>
-<h1>{escape(leaf.title())}</h1><nav class="chips" aria-label="Categories">{neighbours}</nav>{grid(shelf, ids, path)}"""
-    return page(shelf, api, f"{leaf.title()}", body, {"list": path, "items": ids})
+<h1>{escape(leaf.title())}</h1><nav class="chips" aria-label="Categories">{neighbours}</nav>{grid(index, ids, path)}"""
+    return page(index, api, f"{leaf.title()}", body, {"list": path, "items": ids})
 
 
-def results(shelf: Shelf, api: Api, term: str) -> str:
-    """What a search finds."""
-    ids = shelf.search(term)
+def results(index: CatalogueIndex, api: Api, term: str) -> str:
+    """Build the page of a search's results."""
+    ids = index.search(term)
     found = (
-        grid(shelf, ids[:PAGE_SIZE], "search")
+        grid(index, ids[:PAGE_SIZE], "search")
         if ids
         else '<p class="nothing">Nothing by that name. Try “tent” or “wool sock”.</p>'
     )
@@ -115,13 +116,13 @@ def results(shelf: Shelf, api: Api, term: str) -> str:
         count += f", the {PAGE_SIZE} most wanted"
     body = f'<h1>“{escape(term)}”</h1><p class="muted">{count}</p>{found}'
     return page(
-        shelf, api, f"Search: {term}", body, {"search": term, "list": "search", "items": ids[:PAGE_SIZE]}
+        index, api, f"Search: {term}", body, {"search": term, "list": "search", "items": ids[:PAGE_SIZE]}
     )
 
 
-def product(shelf: Shelf, api: Api, item_id: str) -> str:
-    """A product, and below it what the model thinks goes with the session."""
-    item = shelf.items[item_id]
+def product(index: CatalogueIndex, api: Api, item_id: str) -> str:
+    """Build the page of a product, with recommendations for the session below it."""
+    item = index.items[item_id]
     path = item["item_category"]
     department, _, leaf = path.partition("/")
     body = f"""
@@ -136,31 +137,31 @@ def product(shelf: Shelf, api: Api, item_id: str) -> str:
 <ul class="promises"><li>Sent today if ordered before 3 pm</li><li>100 days to change your mind</li>
 <li>Mended for life</li></ul></div></article>
 {carousel("You may also like", item_id)}"""
-    return page(shelf, api, item["item_name"], body, {"item": item})
+    return page(index, api, item["item_name"], body, {"item": item})
 
 
-def cart(shelf: Shelf, api: Api) -> str:
-    """The cart, which the browser fills in: no server knows it."""
+def cart(index: CatalogueIndex, api: Api) -> str:
+    """Build the cart page, which the browser fills: the cart exists only there."""
     body = f"""<h1>Your cart</h1><div id="cart" class="cart"></div>{carousel("Goes with your cart")}"""
-    return page(shelf, api, "Cart", body, {"cart": True})
+    return page(index, api, "Cart", body, {"cart": True})
 
 
-def done(shelf: Shelf, api: Api) -> str:
-    """The order is placed."""
+def done(index: CatalogueIndex, api: Api) -> str:
+    """Build the page after an order."""
     body = """<section class="done"><p class="tick" aria-hidden="true">✓</p><h1>Thank you!</h1><p id="order" class="muted"> </p>
 <p>No money moved and nothing will be sent: this shop sells only events.</p>
 <a class="button" href="/">Back to the harbour</a></section>"""
-    return page(shelf, api, "Order done", body, {"done": True})
+    return page(index, api, "Order done", body, {"done": True})
 
 
-def missing(shelf: Shelf, api: Api) -> str:
-    """No such page."""
+def missing(index: CatalogueIndex, api: Api) -> str:
+    """Build the page for an unknown address."""
     body = '<section class="done"><h1>No such page</h1><a class="button" href="/">Back to the harbour</a></section>'
-    return page(shelf, api, "No such page", body, {})
+    return page(index, api, "No such page", body, {})
 
 
 def prose(item: Item) -> str:
-    """A sentence that sounds like a shop's."""
+    """Make a product description in the style of a shop."""
     endings = (
         "Light where it can be, strong where it must be.",
         "Made to be used often and mended twice.",
@@ -172,19 +173,19 @@ def prose(item: Item) -> str:
     return f"From {item['item_brand']}'s {line} line. {ending}"
 
 
-def grid(shelf: Shelf, ids: list[str], name: str) -> str:
-    """Cards in rows."""
+def grid(index: CatalogueIndex, ids: list[str], name: str) -> str:
+    """Build a grid of product cards."""
     cards = "".join(
         f'<li><a href="/p/{item_id}" data-select="{item_id}"><img src="/pictures/{item_id}.svg" alt="" width="240" height="240"'
-        f'{"" if at < 8 else " loading=lazy"}><span class="title">{escape(shelf.items[item_id]["item_name"])}</span>'
-        f'<span class="price">{money(shelf.items[item_id]["price"])}</span></a></li>'
+        f'{"" if at < 8 else " loading=lazy"}><span class="title">{escape(index.items[item_id]["item_name"])}</span>'
+        f'<span class="price">{money(index.items[item_id]["price"])}</span></a></li>'
         for at, item_id in enumerate(ids)
     )
     return f'<ul class="grid" data-list="{escape(name)}">{cards}</ul>'
 
 
 def carousel(heading: str, item_id: str | None = None) -> str:
-    """The element of the SDK. `item_id` is the page's own item."""
+    """Build the carousel element. `item_id` is the page's own item."""
     own = f' item="{escape(item_id)}"' if item_id else ""
     return (
         f'<tugboat-carousel id="product-carousel" heading="{escape(heading)}" k="{CAROUSEL_CARDS}"{own}'
@@ -192,13 +193,13 @@ def carousel(heading: str, item_id: str | None = None) -> str:
     )
 
 
-def page(shelf: Shelf, api: Api, title: str, body: str, about: dict[str, Any]) -> str:
-    """The frame around every page. `about` is what shop.js tells the SDK."""
+def page(index: CatalogueIndex, api: Api, title: str, body: str, about: dict[str, Any]) -> str:
+    """Build the frame around a page. shop.js passes `about` to the SDK."""
     if "items" in about:
-        about = {**about, "items": [shelf.items[item_id] for item_id in about["items"]]}
+        about = {**about, "items": [index.items[item_id] for item_id in about["items"]]}
     menu = "".join(
         f'<a href="/c/{department}/{leaves[0]}">{escape(department.title())}</a>'
-        for department, leaves in shelf.departments.items()
+        for department, leaves in index.departments.items()
     )
     return f"""<!doctype html>
 <html lang="en">

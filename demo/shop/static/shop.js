@@ -1,4 +1,4 @@
-// What a shop writes to use Tugboat: commands, which the SDK takes whether it has loaded or not.
+// A shop's code for Tugboat: commands that work before and after the SDK has loaded.
 
 import { make } from "/dom.js";
 
@@ -35,7 +35,7 @@ function money(amount) {
   return amount.toLocaleString("en-US", { style: "currency", currency: CURRENCY });
 }
 
-// Lists, and the choice of something in one of them.
+// Lists, and the selection of an item in a list.
 if (about.search !== undefined) track("search", { search_term: about.search });
 if (about.list) {
   track("view_item_list", { item_list_id: about.list, items: about.items.map(({ item_id, price }) => ({ item_id, price })) });
@@ -47,7 +47,7 @@ document.addEventListener("click", (event) => {
   track("select_item", { item_list_id: list, items: [{ item_id: chosen.dataset.select }] });
 });
 
-// A product.
+// The product page.
 if (about.item) {
   track("view_item", { items: [about.item], value: about.item.price, currency: CURRENCY });
   document.getElementById("add").addEventListener("click", () => {
@@ -62,7 +62,7 @@ if (about.item) {
   });
 }
 
-// The cart, and its way to an order.
+// The cart, and the order.
 function showCart() {
   const lines = Object.values(readCart());
   const place = document.getElementById("cart");
@@ -104,7 +104,7 @@ if (about.cart) showCart();
 if (about.done) {
   const order = JSON.parse(sessionStorage.getItem("shop.order") || "null");
   if (order) {
-    // Loading this page again buys nothing again: the SDK makes the event's id of the transaction's.
+    // A reload of this page counts once: the SDK derives the event id from the transaction id.
     track("purchase", order);
     document.getElementById("order").textContent = `Order ${order.transaction_id}, ${money(order.value)}`;
     writeCart({});
