@@ -9,8 +9,8 @@ from unittest import mock
 
 from local.environment import Stack
 from local.testing import free_port_base, running_stack
-from tests import deployment
-from tests.e2e.stage import Stage
+from testing import deployment
+from testing.stage import Stage
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from demo import generator
 from storefront.shop import pages
 from storefront.shop.landing import Landing
 from storefront.shop.server import Shop, make_server
+from testing.http_server import served
 from tests.browser.world import KEY, SETTINGS, Api, Site, serving
-from tests.serving import served
 
 # What Chromium itself says of a request that did not get through; no script can keep it from that.
 NETWORK_MESSAGES = ("Failed to load resource", "blocked by CORS policy")

@@ -8,9 +8,9 @@ from typing import Any
 from storefront.shop.landing import Landing
 from storefront.shop.pages import Api, Shelf
 from storefront.shop.server import Shop, make_server
+from testing.http_server import served
+from testing.stage import EVENTS_BUCKET, KEYS, Stage
 from tests.e2e import aisles
-from tests.e2e.stage import EVENTS_BUCKET, KEYS, Stage
-from tests.serving import served
 
 SHOWN = "() => [...document.querySelector('tugboat-carousel').shadowRoot.querySelectorAll('a')].map((card) => card.dataset.id)"
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from statemachine import chalice_config, layers
-from tests import deployment
+from testing import deployment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # All of this is heavy, and only layers and SageMaker's containers have it.

@@ -11,7 +11,7 @@ from demo.catalogue import DEPARTMENTS
 from storefront.shop import pictures, server
 from storefront.shop.landing import Landing
 from storefront.shop.pages import Api, Shelf
-from tests.fakes import FakeS3
+from testing.fakes import FakeS3
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from demo.replay import Replayed, send
 from functions import warehouse
 from local.environment import Stack
 from statemachine.stages import read_stage
-from tests import deployment
+from testing import deployment
 
 LOCAL = read_stage("local")
 KEYS = LOCAL.sending_keys
