@@ -20,13 +20,13 @@ help: ## this list
 setup: $(VENV)/.installed ## the virtual environment with everything pinned in constraints.txt
 
 # torch first and alone: only this version has a CPU build where plain pip looks for local files.
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml local/pyproject.toml constraints.txt
 	@test -x $(PY) || { command -v $(PYTHON) >/dev/null && $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV); }
 	@$(PY) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Tugboat needs Python 3.11: make setup PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "installing into $(VENV) (two to three minutes the first time)"
 	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt 'torch==2.13.0'
 	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation setuptools wheel
-	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[warehouse,train,serve,local,dev]'
+	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[warehouse,train,serve,dev]' -e ./local
 	@touch $@
 
 up: setup ## start this machine's AWS and Snowflake, and deploy to them
@@ -93,7 +93,7 @@ test: setup ## every test (ARGS="-k name" for some)
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-unit: setup ## the tests that take seconds
-	@$(PY) -m pytest tests/unit $(ARGS)
+	@$(PY) -m pytest tests/unit local/tests/unit $(ARGS)
 
 clean: ## delete the environment, the local state and every build
 	-@test -x $(PY) && $(PY) -m local down

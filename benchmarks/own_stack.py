@@ -8,7 +8,8 @@ from pathlib import Path
 from unittest import mock
 
 from local.environment import Stack
-from local.testing import free_port_base, running_stack
+from local.ports import free_port_base
+from local.testing import running_stack
 from testing import deployment
 from testing.stage import Stage
 

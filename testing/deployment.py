@@ -1,6 +1,6 @@
-"""The deploying commands, run in a copy of the repository.
+"""Deployment commands in a copy of the repository.
 
-Chalice records what it deployed under .chalice/deployed, and the record of whoever works here must stay theirs.
+Chalice writes a record of its deployment to .chalice/deployed. In a copy, the developer's own record stays unchanged.
 """
 
 import os
@@ -14,7 +14,7 @@ COPIED = (".chalice", "functions", "layers", "sql", "statemachine", "storefront"
 
 
 def copy_repository(folder: Path) -> Path:
-    """What a deployment reads, in `folder`."""
+    """Copy the files that a deployment reads to `folder`; return it."""
     ignored = shutil.ignore_patterns("deployed", "__pycache__", "target", "logs")
     for name in COPIED:
         if (REPOSITORY / name).is_dir():
@@ -22,7 +22,7 @@ def copy_repository(folder: Path) -> Path:
     for name in ("app.py", "requirements.txt"):
         shutil.copy(REPOSITORY / name, folder / name)
     shutil.copytree(REPOSITORY / "vendor", folder / "vendor", symlinks=True)
-    # Built layers are known by their content's hash, so they can be shared; without them a test takes a minute more.
+    # Names of built layers contain a hash of their content, so copies share them. Building them takes a minute.
     (folder / "build").mkdir()
     (REPOSITORY / "build" / "layers").mkdir(parents=True, exist_ok=True)
     (folder / "build" / "layers").symlink_to(REPOSITORY / "build" / "layers")
@@ -30,8 +30,8 @@ def copy_repository(folder: Path) -> Path:
 
 
 def run(command: str, copy: Path, environment: dict[str, str], *arguments: str) -> str:
-    """`python -m statemachine.<command> --stage local` in the copy; what it printed."""
-    done = subprocess.run(
+    """Run `python -m statemachine.<command> --stage local` in the copy; return its output."""
+    completed = subprocess.run(
         [sys.executable, "-m", f"statemachine.{command}", "--stage", "local", *arguments],
         cwd=copy,
         env={**os.environ, **environment, "PYTHONPATH": str(copy)},
@@ -40,17 +40,18 @@ def run(command: str, copy: Path, environment: dict[str, str], *arguments: str) 
         check=False,
         timeout=280,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    return completed.stdout
 
 
 def package(folder: Path) -> Path:
-    """What `chalice package` makes of the stage local, in `folder`: deployment.zip, which all Lambdas share, and sam.json.
+    """Run `chalice package` for the stage `local`; return `folder`.
 
-    Packed from a copy, without the bytecode that tests leave in the repository: Chalice would zip it.
+    It then contains deployment.zip, which all Lambda functions share, and sam.json.
+    Chalice packs a copy, because the repository contains bytecode from tests, which it would add to the zip.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    done = subprocess.run(
+    completed = subprocess.run(
         [
             sys.executable,
             "-c",
@@ -66,5 +67,5 @@ def package(folder: Path) -> Path:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert completed.returncode == 0, completed.stdout + completed.stderr
     return folder

@@ -1,4 +1,4 @@
-"""AWS services that behave, as far as the functions under test use them."""
+"""Fakes of AWS services with the behavior that the code under test uses."""
 
 import io
 import json
@@ -10,12 +10,15 @@ from botocore.exceptions import ClientError
 
 
 def client_error(code: str, message: str = "") -> ClientError:
-    """The error botocore raises for an answer with this code."""
+    """Return the error that botocore raises for a response with this code."""
     return ClientError({"Error": {"Code": code, "Message": message or code}}, "operation")
 
 
 class FakeFirehose:
-    """Keeps records a stream; `refuse_next` records are refused one by one, `break_next` calls fail whole."""
+    """Firehose that keeps records per stream.
+
+    It refuses the next `refuse_next` records one by one, and the next `break_next` calls fail completely.
+    """
 
     def __init__(self, refuse_next: int = 0, break_next: int = 0) -> None:
         self.streams: dict[str, list[bytes]] = {}
@@ -45,7 +48,7 @@ class FakeFirehose:
 
 
 class FakeSecrets:
-    """Secrets Manager with one secret: its versions by their stage; `down` makes every call fail."""
+    """Secrets Manager with the versions of one secret; `down` makes every call fail."""
 
     def __init__(self, value: str = "key-1") -> None:
         self.versions = {"AWSCURRENT": value}
@@ -65,7 +68,7 @@ class FakeSecrets:
 
 
 class FakeS3:
-    """Objects by (bucket, key); `down` makes every call fail; lists give `page_size` keys a page, in their order."""
+    """S3 with objects by (bucket, key); `down` makes every call fail. Lists have `page_size` sorted keys per page."""
 
     class exceptions:
         class NoSuchKey(ClientError):
@@ -90,13 +93,13 @@ class FakeS3:
         self.objects[Bucket, Key] = Body
         return {}
 
-    def get_object(self, Bucket: str, Key: str, Range: str | None = None, **_: Any) -> dict[str, Any]:
+    def get_object(self, Bucket: str, Key: str, Range: str = "", **_: Any) -> dict[str, Any]:
         self._check()
         if (Bucket, Key) not in self.objects:
             raise client_error("NoSuchKey")
         body = self.objects[Bucket, Key]
         if Range:
-            first, _, last = Range.removeprefix("bytes=").partition("-")
+            first, last = Range.removeprefix("bytes=").split("-")
             body = body[int(first) : int(last) + 1]
         return {"Body": io.BytesIO(body)}
 
@@ -141,7 +144,7 @@ class FakeS3:
 
 
 class FakeSession:
-    """A boto3 session whose S3 client is a FakeS3, for libraries that make their clients themselves."""
+    """A boto3 session whose S3 client is a FakeS3, for libraries that create their own clients."""
 
     def __init__(self, s3: FakeS3) -> None:
         self.s3 = s3
@@ -153,7 +156,7 @@ class FakeSession:
 
 
 class FakeEndpoint:
-    """A sagemaker-runtime client whose endpoint is `answer(question)`, or fails when that raises."""
+    """A sagemaker-runtime client whose endpoint responds with `answer(request)`, or fails if that raises an error."""
 
     def __init__(self, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         self.answer = answer
@@ -167,7 +170,7 @@ class FakeEndpoint:
 
 
 class FakeSageMaker:
-    """Models, endpoint configurations and one endpoint, whose changes `finish` as SageMaker's do: later."""
+    """SageMaker with models, endpoint configurations and endpoints. As in SageMaker, changes take time: `finish` ends them."""
 
     def __init__(self) -> None:
         self.models: dict[str, dict[str, Any]] = {}

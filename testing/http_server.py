@@ -1,4 +1,4 @@
-"""Servers of a test's own, in threads."""
+"""HTTP servers in threads."""
 
 import threading
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from http.server import ThreadingHTTPServer
 
 @contextmanager
 def served(server: ThreadingHTTPServer) -> Iterator[str]:
-    """The address of a server that answers until the end of the block."""
+    """Serve until the end of the block; yield the URL."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""A Snowflake connection that answers by what a statement contains, and an S3 that keeps objects."""
+"""Fakes of a Snowflake connection and of an S3 bucket."""
 
 import io
 from typing import Any
@@ -32,7 +32,10 @@ class FakeCursor:
 
 
 class FakeConnection:
-    """`FakeConnection(("copy into", [(...)]))`: the first part found in a statement decides its rows."""
+    """A connection with prepared rows, for example `FakeConnection(("copy into", [(...)]))`.
+
+    The first text that a statement contains determines its rows.
+    """
 
     def __init__(self, *answers: tuple[str, list[tuple[Any, ...]]]) -> None:
         self.answers = answers
@@ -44,7 +47,7 @@ class FakeConnection:
 
 
 class FakeS3:
-    """One bucket's objects by key."""
+    """S3 with the objects of one bucket by key."""
 
     def __init__(self, **objects: bytes) -> None:
         self.objects = dict(objects)

@@ -6,7 +6,9 @@ import concurrent.futures
 import json
 
 import pytest
-from local_aws import Aws, make_zip, wait_for
+
+from local.testing import wait_for
+from local.tests.integration.aws.clients import Aws, make_zip
 
 pytestmark = pytest.mark.local_stack
 
@@ -35,7 +37,7 @@ def test_an_exception_gives_its_class_as_error_type(aws: Aws) -> None:
     assert (answer["errorType"], answer["errorMessage"]) == ("WarehouseUnavailable", "asleep")
 
 
-def test_a_timeout_is_typed_and_the_next_invocation_starts_afresh(aws: Aws) -> None:
+def test_a_timeout_has_its_own_error_type_and_the_next_invocation_gets_a_new_worker(aws: Aws) -> None:
     name = aws.make_function(
         "import time\ndef handler(event, context):\n    time.sleep(event)\n    return 'done'", Timeout=1
     )
@@ -51,7 +53,7 @@ def test_a_slow_import_does_not_count_against_the_timeout(aws: Aws) -> None:
     assert aws.invoke(name) == (1, None)
 
 
-def test_a_missing_import_and_a_crash_are_typed(aws: Aws) -> None:
+def test_a_missing_import_and_a_crash_have_their_own_error_types(aws: Aws) -> None:
     broken = aws.make_function("import numpy\ndef handler(event, context): return 1")
     answer, _ = aws.invoke(broken)
     assert answer["errorType"] == "Runtime.ImportModuleError"
@@ -100,7 +102,7 @@ def test_reserved_concurrency_throttles_and_otherwise_invocations_queue(aws: Aws
         assert set(pool.map(invoke, range(4))) == {"ran", "throttled"}
 
 
-def test_an_asynchronous_invocation_is_retried_twice_and_then_its_event_reaches_the_dead_letters(
+def test_an_asynchronous_invocation_is_retried_twice_and_then_its_event_reaches_the_dead_letter_queue(
     aws: Aws,
 ) -> None:
     sqs = aws.client("sqs")

@@ -1,3 +1,5 @@
+"""Background processes: records, stop, clean-up."""
+
 import os
 import signal
 import socket
@@ -8,9 +10,10 @@ from pathlib import Path
 
 from local import processes
 from local.environment import HOST
+from local.ports import free_port
 
 
-def test_a_reused_pid_is_not_taken_for_the_recorded_process(tmp_path: Path) -> None:
+def test_a_reused_pid_is_not_mistaken_for_the_recorded_process(tmp_path: Path) -> None:
     path = processes.record(tmp_path, os.getpid(), name="me")
     assert processes.read_record(path) is not None
     path.write_text(path.read_text().replace(str(processes.started_at(os.getpid())), "1"))
@@ -37,7 +40,7 @@ def test_a_process_that_ignores_sigterm_is_killed_with_its_children(tmp_path: Pa
     assert processes.started_at(child) is None
 
 
-def test_a_sweep_ends_what_was_recorded_and_forgets_it(tmp_path: Path) -> None:
+def test_a_sweep_stops_recorded_processes_and_removes_their_records(tmp_path: Path) -> None:
     process = subprocess.Popen(["sleep", "60"], start_new_session=True)
     processes.record(tmp_path, process.pid, name="left over")
     assert processes.sweep(tmp_path) == 1
@@ -46,5 +49,5 @@ def test_a_sweep_ends_what_was_recorded_and_forgets_it(tmp_path: Path) -> None:
 
 
 def test_a_free_port_can_be_listened_on() -> None:
-    with socket.create_server((HOST, processes.free_port())):
+    with socket.create_server((HOST, free_port())):
         pass

@@ -1,4 +1,4 @@
-"""SageMaker: jobs under the containers' contract, endpoints that serve what was trained."""
+"""SageMaker: jobs that follow the contract of its containers, and endpoints that serve models."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from local_aws import ROLE, Aws, wait_for
-from sagemaker_helpers import (
+
+from local.testing import wait_for
+from local.tests.integration.aws.clients import ROLE, Aws
+from local.tests.integration.aws.sagemaker import (
     ended_training,
     invoke,
     make_model,
@@ -32,7 +34,7 @@ def bucket(aws: Aws) -> str:
     return prepare(aws)
 
 
-def test_a_training_job_reads_its_channel_and_leaves_model_metrics_and_logs(aws: Aws, bucket: str) -> None:
+def test_a_training_job_reads_its_channel_and_writes_model_metrics_and_logs(aws: Aws, bucket: str) -> None:
     name = unique("train")
     request = training_request(bucket, name, checkpoints="/opt/ml/checkpoints")
     request["Environment"] = {"STAGE": "test"}
@@ -67,7 +69,7 @@ def test_a_training_job_reads_its_channel_and_leaves_model_metrics_and_logs(aws:
         ("killed", "ExitCode 137"),
     ],
 )
-def test_a_failing_training_job_says_why(aws: Aws, bucket: str, what: str, reason: str) -> None:
+def test_a_failed_training_job_has_a_reason(aws: Aws, bucket: str, what: str, reason: str) -> None:
     name = unique(what)
     aws.client("sagemaker").create_training_job(**training_request(bucket, name, do=what))
     job = ended_training(aws, name)
@@ -75,7 +77,7 @@ def test_a_failing_training_job_says_why(aws: Aws, bucket: str, what: str, reaso
     assert reason in job["FailureReason"]
 
 
-def test_a_training_job_stops_when_asked_and_when_its_time_is_over(aws: Aws, bucket: str) -> None:
+def test_a_training_job_stops_on_request_and_at_its_time_limit(aws: Aws, bucket: str) -> None:
     asked, over = unique("asked"), unique("over")
     client = aws.client("sagemaker")
     client.create_training_job(**training_request(bucket, asked, do="wait"))
@@ -99,7 +101,7 @@ def test_names_that_aws_refuses_are_refused(aws: Aws, bucket: str) -> None:
         client.create_training_job(**training_request(bucket, name))
 
 
-def test_a_processing_job_gets_its_inputs_and_its_outputs_reach_s3(aws: Aws, bucket: str) -> None:
+def test_a_processing_job_downloads_its_inputs_and_uploads_its_outputs(aws: Aws, bucket: str) -> None:
     name, s3 = unique("evaluate"), aws.client("s3")
     code = (
         "import json, os, sys\n"
@@ -161,7 +163,7 @@ def test_a_processing_job_whose_input_is_empty_fails_as_on_aws(aws: Aws, bucket:
     assert "No S3 objects found under S3 URL" in job["FailureReason"]
 
 
-def test_a_failing_processing_job_says_why(aws: Aws) -> None:
+def test_a_failed_processing_job_has_a_reason(aws: Aws) -> None:
     name = unique("bad")
     command = ["bash", "-c", "echo metrics missing; exit 4"]
     aws.client("sagemaker").create_processing_job(**_processing(name, command))
@@ -190,7 +192,7 @@ def _ended_processing(aws: Aws, name: str) -> dict[str, Any]:
     return job
 
 
-def test_tuning_runs_its_jobs_and_picks_the_best(aws: Aws, bucket: str) -> None:
+def test_tuning_runs_its_jobs_and_selects_the_best(aws: Aws, bucket: str) -> None:
     name, client = unique("tune"), aws.client("sagemaker")
     request = training_request(bucket, name)
     definition = {
@@ -242,7 +244,7 @@ def test_an_endpoint_serves_is_updated_keeps_serving_through_a_failed_update_and
     answer = invoke(aws, name, {"k": 2})
     python = answer.pop("python")
     assert answer == {"items": [0, 1], "version": first, "word": "set", "greeting": "good day"}
-    assert python != sys.prefix, "it must run in its image, not in this environment"
+    assert python != sys.prefix, "the server must run in its image, not in this environment"
 
     client.update_endpoint(EndpointName=name, EndpointConfigName=second)
     assert invoke(aws, name, {"k": 1})["version"] in (first, second)

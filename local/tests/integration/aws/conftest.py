@@ -1,4 +1,4 @@
-"""One AWS process for all contract tests of local/aws; its state lies in a temporary folder."""
+"""One AWS process for all contract tests of local/aws, with its state in a temporary folder."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from local_aws import Aws
 
 from local.environment import Stack
-from local.testing import free_port_base, running_stack
+from local.ports import free_port_base
+from local.testing import running_stack
+from local.tests.integration.aws.clients import Aws
 
 
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    """Run the AWS process."""
     state: Path = tmp_path_factory.mktemp("local-aws")
     base = free_port_base()
     with running_stack(state, base, warehouse=False) as environment:

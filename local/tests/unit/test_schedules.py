@@ -1,3 +1,5 @@
+"""Times of EventBridge schedules."""
+
 from datetime import UTC, datetime
 
 import pytest
@@ -23,6 +25,6 @@ def test_a_schedule_is_due_when_eventbridge_would_run_it(expression: str, due: d
     assert next_time(expression, SATURDAY_NOON) == due
 
 
-def test_an_expression_that_is_no_schedule_is_refused() -> None:
+def test_an_unknown_schedule_expression_is_refused() -> None:
     with pytest.raises(ValueError, match="neither rate"):
         next_time("every day", SATURDAY_NOON)

@@ -7,8 +7,9 @@ import uuid
 
 import pytest
 from botocore.exceptions import ClientError
-from local_aws import ROLE, Aws
-from sagemaker_helpers import DOCKERFILE, build_image, make_repository
+
+from local.tests.integration.aws.clients import ROLE, Aws
+from local.tests.integration.aws.sagemaker import DOCKERFILE, build_image, make_repository
 
 pytestmark = pytest.mark.local_stack
 
@@ -23,7 +24,7 @@ def repository(aws: Aws) -> str:
     return make_repository(aws, f"images-{uuid.uuid4().hex[:8]}")
 
 
-def test_a_built_image_is_in_the_registry_under_its_tag_for_good(
+def test_a_built_image_stays_in_the_registry_under_its_immutable_tag(
     aws: Aws, bucket: str, repository: str
 ) -> None:
     build = build_image(aws, bucket, f"{repository}:1")
@@ -64,7 +65,9 @@ def test_a_dockerfile_that_cannot_be_built_fails_with_its_reason(
     assert reason in log["events"][-1]["message"]
 
 
-def test_a_stack_s_repository_and_project_come_and_go_with_it_images_and_all(aws: Aws, bucket: str) -> None:
+def test_a_stack_creates_and_deletes_its_repository_with_images_and_its_build_project(
+    aws: Aws, bucket: str
+) -> None:
     name = f"stack-{uuid.uuid4().hex[:8]}"
     repository = {"RepositoryName": name, "ImageTagMutability": "IMMUTABLE", "EmptyOnDelete": True}
     project = {

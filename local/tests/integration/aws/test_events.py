@@ -6,7 +6,9 @@ import json
 import time
 
 import pytest
-from local_aws import ROLE, Aws, wait_for
+
+from local.testing import wait_for
+from local.tests.integration.aws.clients import ROLE, Aws
 
 pytestmark = pytest.mark.local_stack
 
@@ -35,7 +37,7 @@ def test_a_rule_starts_lambdas_and_state_machines_and_a_disabled_one_does_not(aw
     assert json.loads(described["input"])["detail"] == {"n": 1}
 
 
-def test_a_published_message_is_delivered_and_written_down(aws: Aws) -> None:
+def test_a_published_message_is_delivered_and_logged(aws: Aws) -> None:
     sns, sqs = aws.client("sns"), aws.client("sqs")
     topic = sns.create_topic(Name="notifications")["TopicArn"]
     queue = sqs.create_queue(QueueName="subscriber")["QueueUrl"]
@@ -47,8 +49,8 @@ def test_a_published_message_is_delivered_and_written_down(aws: Aws) -> None:
     assert sqs.receive_message(QueueUrl=queue)["Messages"]
 
 
-def test_a_traced_function_gives_its_own_segment_and_those_of_its_code(aws: Aws) -> None:
-    # What aws-xray-sdk sends, without the SDK: the contract is the packet and the header.
+def test_a_traced_function_writes_its_own_segment_and_those_of_its_code(aws: Aws) -> None:
+    # The packet and the header are the contract, so this code sends them without aws-xray-sdk.
     source = """
 import json, os, socket, time
 def handler(event, context):

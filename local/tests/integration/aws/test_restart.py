@@ -1,4 +1,4 @@
-"""What survives kill -9 of the AWS process: objects, acknowledged records, endpoints; executions are told as aborted."""
+"""State after kill -9 of the AWS process: objects, acknowledged records, endpoints, aborted executions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from local_aws import ROLE, Aws, wait_for
-from sagemaker_helpers import invoke, make_model, make_repository, settled_endpoint
 
 from local import processes
 from local.environment import Stack
-from local.testing import free_port_base, kill_aws, running_stack, start_aws
+from local.ports import free_port_base
+from local.testing import kill_aws, running_stack, start_aws, wait_for
+from local.tests.integration.aws.clients import ROLE, Aws
+from local.tests.integration.aws.sagemaker import invoke, make_model, make_repository, settled_endpoint
 
 pytestmark = pytest.mark.local_stack
 
@@ -26,17 +27,17 @@ PASSING = json.dumps({"StartAt": "P", "States": {"P": {"Type": "Pass", "End": Tr
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Aws, dict[str, Any]]]:
-    """A process of our own that did things, was killed and started again; with what it held before."""
+    """Fill an AWS process with resources, kill it, start it again; yield it and what it contained before."""
     stack = Stack(free_port_base(), tmp_path_factory.mktemp("killed-aws"))
     with running_stack(stack.state, stack.port_base, warehouse=False) as environment:
         aws = Aws(environment, stack)
-        held = _do_things(aws)
+        held = _create_resources(aws)
         kill_aws(stack)
         start_aws(stack)
         yield aws, held
 
 
-def _do_things(aws: Aws) -> dict[str, Any]:
+def _create_resources(aws: Aws) -> dict[str, Any]:
     s3, states = aws.client("s3"), aws.client("stepfunctions")
     s3.create_bucket(Bucket="kept")
     s3.put_object(Bucket="kept", Key="a/b", Body=b"old")
@@ -72,7 +73,7 @@ def _do_things(aws: Aws) -> dict[str, Any]:
     return held
 
 
-def test_objects_are_there_with_their_metadata_and_deleted_ones_are_not(
+def test_objects_survive_with_their_metadata_and_deleted_ones_stay_deleted(
     before: tuple[Aws, dict[str, Any]],
 ) -> None:
     aws, held = before
@@ -87,7 +88,7 @@ def test_objects_are_there_with_their_metadata_and_deleted_ones_are_not(
         s3.head_bucket(Bucket="gone")
 
 
-def test_the_deployment_that_runs_again_adopts_its_bucket(before: tuple[Aws, dict[str, Any]]) -> None:
+def test_a_deployment_after_the_restart_adopts_its_bucket(before: tuple[Aws, dict[str, Any]]) -> None:
     aws, _ = before
     template = {
         "Resources": {"Kept": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "kept"}}},
@@ -114,7 +115,7 @@ def test_the_endpoint_serves_again(before: tuple[Aws, dict[str, Any]]) -> None:
     assert invoke(aws, "shop", {"k": 1})["version"] == "model"
 
 
-def test_a_repository_that_is_made_again_has_its_images(before: tuple[Aws, dict[str, Any]]) -> None:
+def test_a_repository_that_is_created_again_has_its_images(before: tuple[Aws, dict[str, Any]]) -> None:
     aws, _ = before
     make_repository(aws)
     (image,) = aws.client("ecr").describe_images(repositoryName="test-serving")["imageDetails"]
@@ -140,7 +141,7 @@ def test_executions_are_listed_and_those_that_were_running_are_aborted(
         assert states.describe_execution(executionArn=held[name])["status"] == status
 
 
-def test_nothing_runs_on_after_the_stack_was_stopped(tmp_path: Path) -> None:
+def test_no_process_survives_the_stop_of_the_stack(tmp_path: Path) -> None:
     stack = Stack(free_port_base(), tmp_path)
     with running_stack(stack.state, stack.port_base, warehouse=False) as environment:
         aws = Aws(environment, stack)

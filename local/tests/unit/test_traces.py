@@ -43,7 +43,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_spans_lie_below_their_parents_in_the_order_of_time(file: Path) -> None:
+def test_spans_are_below_their_parents_in_the_order_of_time(file: Path) -> None:
     asked, ran = traces.read(file)
     assert (asked.name, [one.name for one in asked.below]) == ("api", ["runtime.sagemaker InvokeEndpoint"])
     assert [line.split("  ")[0] for line in map(str.strip, traces.timeline(ran).splitlines()[1:])] == [
@@ -60,12 +60,12 @@ def test_spans_lie_below_their_parents_in_the_order_of_time(file: Path) -> None:
     ]
 
 
-def test_a_timeline_tells_when_after_the_start_and_how_long(file: Path) -> None:
+def test_a_timeline_shows_offset_and_duration(file: Path) -> None:
     call = traces.timeline(traces.read(file)[0]).splitlines()[2]
     assert call.split()[-4:] == ["5.0", "ms", "7.0", "ms"]
 
 
-def test_of_traces_that_went_the_same_way_the_newest_is_shown(file: Path) -> None:
+def test_of_traces_with_the_same_spans_the_newest_is_shown(file: Path) -> None:
     later = [
         segment("1-d", "runtime.sagemaker", "d2", 9005, 3, parent_id="d1", **CALL),
         segment("1-d", "api", "d1", 9000, 4),
@@ -76,7 +76,7 @@ def test_of_traces_that_went_the_same_way_the_newest_is_shown(file: Path) -> Non
     assert [one.name for one in traces.newest_of_each_kind(traces.read(file), "invokeendpoint")] == ["api"]
 
 
-def test_the_command_prints_them_and_says_what_to_do_while_there_are_none(
+def test_the_command_prints_traces_and_names_the_next_step_if_there_are_none(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TUGBOAT_LOCAL_STATE", str(file.parents[1]))

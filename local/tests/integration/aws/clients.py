@@ -1,19 +1,17 @@
-"""What the contract tests of local/aws share: clients, tiny functions, waiting."""
+"""A running AWS process for contract tests: clients, buckets and small Lambda functions."""
 
 from __future__ import annotations
 
 import io
 import json
-import time
 import uuid
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
 from botocore.config import Config
 
+from local.clients import aws_client
 from local.environment import Stack
 
 ROLE = "arn:aws:iam::123456789012:role/contract-tests"
@@ -27,22 +25,18 @@ class Aws:
     stack: Stack
 
     def client(self, service: str, **config: Any) -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=self.environment["AWS_ENDPOINT_URL"],
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(retries={"total_max_attempts": 1}, **config),
-        )
+        """Return a client that does not retry; `config` are options of botocore's Config."""
+        own_config = Config(retries={"total_max_attempts": 1}, **config)
+        return aws_client(service, self.stack.aws_url, config=own_config)
 
     def make_bucket(self) -> str:
+        """Create a bucket; return its name."""
         name = f"bucket-{uuid.uuid4().hex[:12]}"
         self.client("s3").create_bucket(Bucket=name)
         return name
 
     def make_function(self, source: str, *, modules: dict[str, str] | None = None, **settings: Any) -> str:
-        """A function of one file, app.py, whose handler is `handler`; returns its name."""
+        """Create a function from the source of app.py, with the handler `handler`; return its name."""
         name = f"function-{uuid.uuid4().hex[:12]}"
         iam = self.client("iam")
         if not any(role["RoleName"] == "contract-tests" for role in iam.list_roles()["Roles"]):
@@ -53,28 +47,17 @@ class Aws:
         return name
 
     def invoke(self, name: str, event: Any = None) -> tuple[Any, str | None]:
-        """What the function answered and the kind of its error, if any."""
-        answer = self.client("lambda", read_timeout=60).invoke(
+        """Return the function's response and the kind of its error, if any."""
+        response = self.client("lambda", read_timeout=60).invoke(
             FunctionName=name, Payload=json.dumps(event).encode()
         )
-        return json.loads(answer["Payload"].read() or b"null"), answer.get("FunctionError")
+        return json.loads(response["Payload"].read() or b"null"), response.get("FunctionError")
 
 
 def make_zip(members: dict[str, str]) -> bytes:
-    """A zip of text files."""
+    """Return a zip of text files."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, text in members.items():
             archive.writestr(name, text)
     return out.getvalue()
-
-
-def wait_for(condition: Callable[[], Any], timeout_s: float = 15, every_s: float = 0.05) -> Any:
-    """The first true value of a condition."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(every_s)
-    raise AssertionError(f"still not so after {timeout_s} s")

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from local_aws import Aws
 
-from statemachine import gateway_responses
+from local.tests.integration.aws.clients import Aws
 
 pytestmark = pytest.mark.local_stack
 
@@ -66,7 +65,7 @@ class Reply(NamedTuple):
 
 
 class Gateway:
-    """Requests with exactly the headers given."""
+    """A client that sends exactly the given headers."""
 
     def __init__(self, aws: Aws) -> None:
         self.port = aws.stack.gateway_port
@@ -103,7 +102,7 @@ def gateway(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate
     (project / ".chalice" / "config.json").write_text(json.dumps(config))
     env = {"PATH": os.environ["PATH"], "HOME": str(project), **aws.environment}
     chalice = Path(sys.executable).with_name("chalice")
-    for _ in range(2):  # the second finds everything in place
+    for _ in range(2):  # the second deployment updates the first
         done = subprocess.run(
             [str(chalice), "deploy", "--stage", "local"], cwd=project, env=env, capture_output=True, text=True
         )
@@ -160,7 +159,7 @@ def test_the_event_holds_parameters_headers_and_the_callers_address(gateway: Gat
     assert gateway.ask("GET", "/api/items/fixed").json() == {"fixed": True}
 
 
-def test_what_is_not_there_is_refused_as_api_gateway_does(gateway: Gateway) -> None:
+def test_unknown_paths_methods_and_stages_are_refused_as_api_gateway_does(gateway: Gateway) -> None:
     unknown = gateway.ask("GET", "/api/nowhere")
     assert (unknown.status, unknown.json()) == (403, {"message": "Missing Authentication Token"})
     assert gateway.ask("DELETE", "/api/events").status == 403
@@ -202,7 +201,7 @@ def test_a_compressed_body_reaches_the_lambda_as_it_was(
         ("gzip", gzip.compress(b"{}" * 1000)[:-9], 415),
         ("gzip", gzip.compress(b" " * (10 * 1024 * 1024 + 1)), 413),
     ],
-    # Named, as gzip writes the time into its header and both test processes must collect the same names.
+    # Parallel test processes must collect the same names, and gzip writes the time into its header.
     ids=["unknown coding", "not gzip", "cut short", "too large"],
 )
 def test_a_body_that_cannot_be_decompressed_is_refused_before_the_lambda(
@@ -212,7 +211,7 @@ def test_a_body_that_cannot_be_decompressed_is_refused_before_the_lambda(
     assert gateway.ask("POST", "/api/events", body, headers).status == status
 
 
-def test_long_answers_are_compressed_for_who_accepts_it(gateway: Gateway) -> None:
+def test_long_responses_are_compressed_for_clients_that_accept_it(gateway: Gateway) -> None:
     long, short = "/api/items/a?q=" + "x" * 2000, "/api/items/fixed"
     plain = gateway.ask("GET", long)
     zipped = gateway.ask("GET", long, headers={"Accept-Encoding": "br;q=1, gzip;q=0.8"})
@@ -221,12 +220,16 @@ def test_long_answers_are_compressed_for_who_accepts_it(gateway: Gateway) -> Non
     assert "content-encoding" not in gateway.ask("GET", short, headers={"Accept-Encoding": "gzip"}).headers
 
 
-def test_answers_of_the_gateway_itself_carry_the_headers_that_were_set_for_them(
-    aws: Aws, gateway: Gateway
-) -> None:
+def test_responses_of_the_gateway_itself_carry_their_configured_headers(aws: Aws, gateway: Gateway) -> None:
     apigateway = aws.client("apigateway")
     (api,) = [one for one in apigateway.get_rest_apis()["items"] if one["name"] == "contract"]
-    gateway_responses.apply(api["id"], "api", apigateway)
+    allow_origin = {"gatewayresponse.header.Access-Control-Allow-Origin": "'*'"}
+    for kind, headers in (
+        ("DEFAULT_4XX", allow_origin),
+        ("DEFAULT_5XX", {**allow_origin, "gatewayresponse.header.Retry-After": "'5'"}),
+    ):
+        apigateway.put_gateway_response(restApiId=api["id"], responseType=kind, responseParameters=headers)
+    apigateway.create_deployment(restApiId=api["id"], stageName="api")
     for path, status in (("/api/nowhere", 403), ("/api/fails", 502)):
         reply = gateway.ask("GET", path)
         assert reply.status == status

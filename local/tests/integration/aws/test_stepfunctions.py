@@ -1,4 +1,4 @@
-"""Step Functions: our ASL's features, executed: JSONata, SageMaker .sync, retries, catches, waits."""
+"""Step Functions: executed state machines with JSONata, SageMaker .sync, retries, catches and waits."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from local_aws import ROLE, Aws, wait_for
-from sagemaker_helpers import invoke, make_model, prepare, training_request
 
 from local import traces
+from local.testing import wait_for
+from local.tests.integration.aws.clients import ROLE, Aws
+from local.tests.integration.aws.sagemaker import invoke, make_model, prepare, training_request
 
 pytestmark = pytest.mark.local_stack
 
@@ -20,22 +21,24 @@ LAMBDA = "arn:aws:states:::lambda:invoke"
 TRAIN = "arn:aws:states:::sagemaker:createTrainingJob.sync"
 
 
-def machine(aws: Aws, states: dict[str, Any], **about: Any) -> str:
-    definition = {"QueryLanguage": "JSONata", "StartAt": next(iter(states)), "States": states, **about}
+def machine(aws: Aws, states: dict[str, Any], **top_level: Any) -> str:
+    definition = {"QueryLanguage": "JSONata", "StartAt": next(iter(states)), "States": states, **top_level}
     arn: str = aws.client("stepfunctions").create_state_machine(
         name=f"machine-{uuid.uuid4().hex[:8]}", definition=json.dumps(definition), roleArn=ROLE
     )["stateMachineArn"]
     return arn
 
 
-def run(aws: Aws, states: dict[str, Any], given: Any = None, **about: Any) -> dict[str, Any]:
-    """Runs to the end; the output is parsed."""
+def run(aws: Aws, states: dict[str, Any], given: Any = None, **top_level: Any) -> dict[str, Any]:
+    """Execute a state machine to its end; return its description with parsed output."""
     client = aws.client("stepfunctions")
-    arn = client.start_execution(stateMachineArn=machine(aws, states, **about), input=json.dumps(given or {}))
-    ended = wait_for(lambda: _ended(client, arn["executionArn"]), timeout_s=30)
+    arn = client.start_execution(
+        stateMachineArn=machine(aws, states, **top_level), input=json.dumps(given or {})
+    )
+    ended: dict[str, Any] = wait_for(lambda: _ended(client, arn["executionArn"]), timeout_s=30)
     if "output" in ended:
         ended["output"] = json.loads(ended["output"])
-    print(ended)  # pytest shows it when the test fails
+    print(ended)  # pytest shows this if the test fails
     return ended
 
 
@@ -51,7 +54,7 @@ def output(aws: Aws, expression: Any, given: Any = None) -> Any:
 
 
 def test_jsonata_reads_the_input_and_step_functions_own_functions_exist(aws: Aws) -> None:
-    given = {"xs": [1, 2, 3], "q": 'a "quoted" \\ \n ☃ 😀', "one": [7], "none": None}
+    given: dict[str, Any] = {"xs": [1, 2, 3], "q": 'a "quoted" \\ \n ☃ 😀', "one": [7], "none": None}
     assert output(
         aws,
         {
@@ -312,7 +315,7 @@ def test_a_stopped_execution_is_aborted(aws: Aws) -> None:
     assert wait_for(lambda: _ended(client, execution))["status"] == "ABORTED"
 
 
-def test_a_traced_execution_is_one_trace_down_to_what_its_lambdas_call(aws: Aws) -> None:
+def test_a_traced_execution_is_one_trace_down_to_its_lambdas(aws: Aws) -> None:
     name = aws.make_function(
         "import os\ndef handler(event, context): return os.environ['_X_AMZN_TRACE_ID']",
         TracingConfig={"Mode": "Active"},

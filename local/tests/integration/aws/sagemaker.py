@@ -1,4 +1,4 @@
-"""A tiny training project and the requests that run it."""
+"""A small training project, a model server in an image, and the requests that run them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import tarfile
 import uuid
 from typing import Any
 
-from local_aws import ROLE, Aws, make_zip, wait_for
+from local.testing import wait_for
+from local.tests.integration.aws.clients import ROLE, Aws, make_zip
 
 TRAIN = """
 import argparse, json, os, signal, sys, time
@@ -56,7 +57,7 @@ exec python -m server "$SAGEMAKER_BIND_TO_PORT"
 """
 BUILDSPEC = "version: 0.2\nphases: {build: {commands: [docker build ., docker push $IMAGE]}}\n"
 
-# What a model's archive brings: a server of /ping and /invocations.
+# The server of /ping and /invocations in a model archive.
 SERVER = """
 import json, os, sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,7 +90,7 @@ ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 
 
 def make_archive(members: dict[str, str]) -> bytes:
-    """A .tar.gz of text files."""
+    """Return a .tar.gz of text files."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz") as archive:
         for name, text in members.items():
@@ -100,13 +101,13 @@ def make_archive(members: dict[str, str]) -> bytes:
 
 
 def read_archive(data: bytes) -> dict[str, bytes]:
-    """The files of a .tar.gz."""
+    """Return the files of a .tar.gz."""
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
         return {m.name: archive.extractfile(m).read() for m in archive if m.isfile()}  # type: ignore[union-attr]
 
 
 def prepare(aws: Aws) -> str:
-    """A bucket with code and data."""
+    """Create a bucket with code and data; return its name."""
     s3, bucket = aws.client("s3"), aws.make_bucket()
     s3.put_object(Bucket=bucket, Key="code/source.tar.gz", Body=make_archive({"train.py": TRAIN}))
     s3.put_object(Bucket=bucket, Key="data/a.csv", Body=b"1\n2\n")
@@ -115,7 +116,7 @@ def prepare(aws: Aws) -> str:
 
 
 def training_request(bucket: str, name: str, **hyperparameters: str) -> dict[str, Any]:
-    """CreateTrainingJob's arguments."""
+    """Return the arguments of CreateTrainingJob."""
     return {
         "TrainingJobName": name,
         "RoleArn": ROLE,
@@ -143,27 +144,27 @@ def training_request(bucket: str, name: str, **hyperparameters: str) -> dict[str
 
 
 def ended_training(aws: Aws, name: str) -> dict[str, Any]:
-    """The description of a training job, once it has ended."""
+    """Wait until a training job has ended; return its description."""
     client = aws.client("sagemaker")
 
     def described() -> dict[str, Any] | None:
         job: dict[str, Any] = client.describe_training_job(TrainingJobName=name)
         return job if job["TrainingJobStatus"] not in ("InProgress", "Stopping") else None
 
-    job: dict[str, Any] = wait_for(described, timeout_s=30, every_s=0.01)
-    # The state machine reads it as soon as the status says that the job is over.
+    job: dict[str, Any] = wait_for(described, timeout_s=30, pause_s=0.01)
+    # The state machine reads this field as soon as the status is final.
     assert "TrainingTimeInSeconds" in job
     return job
 
 
 def make_repository(aws: Aws, name: str = "test-serving") -> str:
-    """A repository for images whose tags cannot change; its address."""
+    """Create an image repository with immutable tags; return its address."""
     made = aws.client("ecr").create_repository(repositoryName=name, imageTagMutability="IMMUTABLE")
     return str(made["repository"]["repositoryUri"])
 
 
 def build_image(aws: Aws, bucket: str, address: str, **files: str) -> dict[str, Any]:
-    """Builds an image with CodeBuild; the build, once it is over."""
+    """Build an image with CodeBuild; return the finished build."""
     source = {"Dockerfile": DOCKERFILE, "serve": SERVE, "buildspec.yml": BUILDSPEC, **files}
     project = f"build-{uuid.uuid4().hex[:8]}"
     aws.client("s3").put_object(Bucket=bucket, Key=f"{project}.zip", Body=make_zip(source))
@@ -192,7 +193,7 @@ def build_image(aws: Aws, bucket: str, address: str, **files: str) -> dict[str, 
 
 
 def serving_image(aws: Aws, bucket: str) -> str:
-    """The image of the models below, built the first time; its address."""
+    """Return the address of the image that serves the models below; build it at the first call."""
     names = [found["repositoryName"] for found in aws.client("ecr").describe_repositories()["repositories"]]
     if "test-serving" in names:
         return f"{REGISTRY}/test-serving:1"
@@ -202,9 +203,9 @@ def serving_image(aws: Aws, bucket: str) -> str:
     return address
 
 
-def make_model(aws: Aws, bucket: str, name: str, image: str | None = None, **about: Any) -> None:
-    """A model archive on S3, its model and its endpoint configuration, all of this name."""
-    archive = make_archive({"model.json": json.dumps({"version": name, **about}), "code/server.py": SERVER})
+def make_model(aws: Aws, bucket: str, name: str, image: str | None = None, **details: Any) -> None:
+    """Create a model archive on S3, its model and its endpoint configuration, all with this name."""
+    archive = make_archive({"model.json": json.dumps({"version": name, **details}), "code/server.py": SERVER})
     aws.client("s3").put_object(Bucket=bucket, Key=f"{name}.tar.gz", Body=archive)
     sagemaker = aws.client("sagemaker")
     container = {
@@ -221,7 +222,7 @@ def make_model(aws: Aws, bucket: str, name: str, image: str | None = None, **abo
 
 
 def settled_endpoint(aws: Aws, name: str) -> dict[str, Any]:
-    """The description of an endpoint, once nothing is in progress."""
+    """Wait until an endpoint is neither created nor updated; return its description."""
     client = aws.client("sagemaker")
 
     def described() -> dict[str, Any] | None:
@@ -233,7 +234,7 @@ def settled_endpoint(aws: Aws, name: str) -> dict[str, Any]:
 
 
 def invoke(aws: Aws, name: str, request: Any) -> Any:
-    """What the endpoint answers."""
+    """Return the parsed response of the endpoint."""
     answer = aws.client("sagemaker-runtime").invoke_endpoint(
         EndpointName=name, ContentType="application/json", Body=json.dumps(request).encode()
     )

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from local_aws import ROLE, Aws, wait_for
+
+from local.testing import wait_for
+from local.tests.integration.aws.clients import ROLE, Aws
 
 pytestmark = pytest.mark.local_stack
 
@@ -38,7 +40,7 @@ def lines(aws: Aws, bucket: str, key: str) -> list[bytes]:
     return gzip.decompress(aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()).splitlines()
 
 
-def test_records_of_several_requests_become_one_object_when_the_interval_is_over(aws: Aws) -> None:
+def test_records_of_several_requests_become_one_object_after_the_interval(aws: Aws) -> None:
     bucket = aws.make_bucket()
     stream, firehose = make_stream(aws, bucket), aws.client("firehose")
     firehose.put_record(DeliveryStreamName=stream, Record={"Data": b'{"n":0}\n'})
@@ -75,7 +77,7 @@ def test_requests_over_the_limits_are_refused(aws: Aws) -> None:
         firehose.put_record(DeliveryStreamName="none", Record={"Data": b"x"})
 
 
-def test_a_deleted_stream_delivers_what_it_held(aws: Aws) -> None:
+def test_a_deleted_stream_delivers_its_buffer(aws: Aws) -> None:
     bucket = aws.make_bucket()
     stream = make_stream(aws, bucket, seconds=300)
     aws.client("firehose").put_record(DeliveryStreamName=stream, Record={"Data": b"last\n"})

@@ -1,11 +1,13 @@
-"""S3: notifications off the request's thread. That objects survive kill -9 is in test_local_restart.py."""
+"""S3: objects, and notifications in a thread of their own. test_restart.py covers objects after kill -9."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-from local_aws import Aws, wait_for
+
+from local.testing import wait_for
+from local.tests.integration.aws.clients import Aws
 
 pytestmark = pytest.mark.local_stack
 
@@ -41,7 +43,7 @@ def test_a_multipart_upload_is_one_object(aws: Aws) -> None:
     assert s3.get_object(Bucket=bucket, Key="big", Range="bytes=-3")["Body"].read() == b"end"
 
 
-def test_a_notification_reaches_its_lambda_without_holding_up_the_writer(aws: Aws) -> None:
+def test_a_notification_reaches_its_lambda_without_blocking_the_writer(aws: Aws) -> None:
     s3, bucket = aws.client("s3"), aws.make_bucket()
     name = aws.make_function("import time\ndef handler(event, context):\n    time.sleep(1)\n    print(event)")
     s3.put_bucket_notification_configuration(
@@ -65,7 +67,7 @@ def test_a_notification_reaches_its_lambda_without_holding_up_the_writer(aws: Aw
     assert "'key': 'raw%2Fa'" in text
 
 
-def test_an_object_becomes_an_event_of_eventbridge(aws: Aws) -> None:
+def test_a_new_object_becomes_an_event_of_eventbridge(aws: Aws) -> None:
     s3, bucket, events = aws.client("s3"), aws.make_bucket(), aws.client("events")
     name = aws.make_function("import json\ndef handler(event, context): print(json.dumps(event))", Timeout=9)
     s3.put_bucket_notification_configuration(
@@ -83,8 +85,8 @@ def test_an_object_becomes_an_event_of_eventbridge(aws: Aws) -> None:
     s3.put_object(Bucket=bucket, Key="raw/a", Body=b"abc")
     log = aws.stack.logs / "lambda" / f"{name}.log"
     text = wait_for(lambda: log.exists() and log.read_text().count("REPORT") == 2 and log.read_text())
-    told = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-    part, event = sorted(told, key=len)
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    part, event = sorted(lines, key=len)
     assert part == {"run_id": f"arrival-{event['id']}"}
     assert event["detail"]["object"]["key"] == "raw/a"
     assert event["detail"]["object"]["size"] == 3

@@ -1,4 +1,4 @@
-"""Memory of the AWS process: what passed through it does not stay in it."""
+"""Memory of the AWS process: it returns the memory of large requests."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from local_aws import Aws
 
 from local.testing import aws_service
+from local.tests.integration.aws.clients import Aws
 
 pytestmark = [
     pytest.mark.local_stack,
@@ -23,10 +23,10 @@ MB = 1 << 20
 
 
 def resident_mb(aws: Aws) -> int:
-    """Memory of the process itself, in MiB, without its children."""
-    about = aws_service(aws.stack).running()
-    assert about is not None
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{about['pid']}/status").read_text())
+    """Return the resident memory of the process in MiB, without its children."""
+    process = aws_service(aws.stack).running()
+    assert process is not None
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{process['pid']}/status").read_text())
     assert found is not None
     return int(found[1]) // 1024
 
@@ -57,11 +57,11 @@ def test_objects_put_read_and_deleted_leave_no_memory_behind(aws: Aws) -> None:
     )
     for number in range(10):
         s3.delete_object(Bucket=bucket, Key=str(number))
-    # 168 MB were put and 132 read.
+    # 168 MB were written and 132 MB were read.
     assert resident_mb(aws) - before < 60
 
 
-def test_functions_of_one_bundle_deployed_again_and_again_leave_no_memory_behind(aws: Aws) -> None:
+def test_functions_of_one_bundle_deployed_repeatedly_leave_no_memory_behind(aws: Aws) -> None:
     client = aws.client("lambda")
     names = [aws.make_function("def handler(event, context): return 'first'") for _ in range(3)]
     before = resident_mb(aws)
@@ -74,5 +74,5 @@ def test_functions_of_one_bundle_deployed_again_and_again_leave_no_memory_behind
             client.update_function_code(FunctionName=name, ZipFile=bundle.getvalue())
     assert aws.invoke(names[0])[0] == "third"
     assert len({client.get_function_configuration(FunctionName=name)["CodeSha256"] for name in names}) == 1
-    # 48 MB of zips, as bytes and as base64.
+    # The requests contained 48 MB of zips, as bytes and as base64.
     assert resident_mb(aws) - before < 40
