@@ -28,13 +28,13 @@ define install
 endef
 
 # torch first and alone: only this version has a CPU build where plain pip looks for local files.
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml local/pyproject.toml constraints.txt
 	@test -x $(PY) || { command -v $(PYTHON) >/dev/null && $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV); }
 	@$(PY) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Tugboat needs Python 3.11: make setup PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "installing into $(VENV) (two to three minutes the first time)"
 	$(call install,torch,'torch==2.13.0')
 	$(call install,'build tools',--no-build-isolation setuptools wheel)
-	$(call install,'everything else of constraints.txt',--no-build-isolation -e '.[warehouse$(comma)train$(comma)serve$(comma)local$(comma)dev]')
+	$(call install,'everything else of constraints.txt',--no-build-isolation -e '.[warehouse$(comma)train$(comma)serve$(comma)dev]' -e ./local)
 	@touch $@
 
 up: setup ## start this machine's AWS and Snowflake, and deploy to them
@@ -104,7 +104,7 @@ test: setup ## every test (ARGS="-k name" for some)
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-sanitized)
 
 test-unit: setup ## the tests that take seconds
-	@$(PY) -m pytest tests/unit $(ARGS)
+	@$(PY) -m pytest tests/unit local/tests/unit $(ARGS)
 
 # A process that loads a sanitized library needs the sanitizer's runtime first. Python itself leaks on exit by design.
 test-sanitized: setup ## the kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer

@@ -26,8 +26,8 @@ from benchmarks.conditions import conditions, parser
 from local import lambda_venv
 from local.aws.proxy_event import Request, build_event
 from local.environment import REPOSITORY
-from tests import deployment
-from tests.serving import served
+from testing import deployment
+from testing.http_server import served
 
 INSIDE = Path(__file__).with_name("collect_lambda.py")
 BATCHES = (1, 25, 500)

@@ -8,9 +8,10 @@ from pathlib import Path
 from unittest import mock
 
 from local.environment import Stack
-from local.testing import free_port_base, running_stack
-from tests import deployment
-from tests.e2e.stage import Stage
+from local.ports import free_port_base
+from local.testing import running_stack
+from testing import deployment
+from testing.stage import Stage
 
 
 @contextmanager

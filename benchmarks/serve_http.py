@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.open_loop import drive
-from local.processes import free_port
+from local.ports import free_port
 
 HOST = "127.0.0.1"
 START_S = 120.0

@@ -61,7 +61,7 @@ def session_ends_ms(table: pa.Table) -> NDArray[np.int64]:
     rows = codes.indices.to_numpy()
     ends = np.zeros(len(codes.dictionary), np.int64)
     np.maximum.at(ends, rows, table["EVENT_TIME_MS"].to_numpy())
-    return ends[rows]
+    return np.asarray(ends[rows], np.int64)
 
 
 def snapshot(events: Iterable[dict[str, Any]]) -> tuple[pa.Table, pa.Table]:

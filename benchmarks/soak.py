@@ -32,8 +32,8 @@ from benchmarks.soak_count import reconcile
 from demo.terminal import Progress
 from local import processes
 from local.services import services
-from local.testing import kill, kill_aws, start_stack
-from tests.e2e.stage import EVENTS_BUCKET, LOCAL, Stage, wait_for
+from local.testing import kill, kill_aws, start_stack, wait_for
+from testing.stage import EVENTS_BUCKET, LOCAL, Stage
 
 # Share of the events, connections, events per request: the rate rises to the stack's maximum.
 PHASES = ((0.005, 1, 10), (0.03, 2, 50), (0.25, 4, 200), (0.715, 4, 500))

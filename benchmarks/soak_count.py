@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.soak_client import Ledger
-from tests.e2e.stage import EVENTS_BUCKET, Stage
+from testing.stage import EVENTS_BUCKET, Stage
 
 LANDING_TIMEOUT_S = 120.0
 

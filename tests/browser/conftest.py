@@ -15,8 +15,8 @@ from demo import generator
 from demo.shop import pages
 from demo.shop.landing import Landing
 from demo.shop.server import Shop, make_server
+from testing.http_server import served
 from tests.browser.world import KEY, SETTINGS, Api, Site, serving
-from tests.serving import served
 
 # Chromium's own messages about failed requests; no script can suppress them.
 NETWORK_MESSAGES = ("Failed to load resource", "blocked by CORS policy")

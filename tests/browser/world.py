@@ -17,9 +17,9 @@ from urllib.parse import parse_qs
 
 from functions.names import FALLBACK_KEY
 from local.aws.proxy_event import Request, Response, build_response
-from tests.api import invoke
-from tests.fakes import FakeEndpoint, FakeFirehose, FakeS3, FakeSecrets
-from tests.serving import served
+from testing.api import invoke
+from testing.fakes import FakeEndpoint, FakeFirehose, FakeS3, FakeSecrets
+from testing.http_server import served
 
 KEY = "key-of-demo"
 EVENTS_STREAM, REJECTED_STREAM = "events", "rejected"

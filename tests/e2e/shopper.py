@@ -8,9 +8,9 @@ from typing import Any
 from demo.shop.landing import Landing
 from demo.shop.pages import Api, CatalogueIndex
 from demo.shop.server import Shop, make_server
+from testing.http_server import served
+from testing.stage import EVENTS_BUCKET, KEYS, Stage
 from tests.e2e import aisles
-from tests.e2e.stage import EVENTS_BUCKET, KEYS, Stage
-from tests.serving import served
 
 SHOWN = "() => [...document.querySelector('tugboat-carousel').shadowRoot.querySelectorAll('a')].map((card) => card.dataset.id)"
 

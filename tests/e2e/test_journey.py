@@ -23,10 +23,10 @@ from demo.replay import Replayed, send
 from functions.replay.replay import STOP_BEFORE_END_MS
 from local import processes
 from local.environment import Stack
-from local.testing import kill_stack, running_stack, start_stack
-from tests import deployment
+from local.testing import kill_stack, running_stack, start_stack, wait_for
+from testing import deployment
+from testing.stage import EVENTS_BUCKET, KEYS, LOCAL, MODELS_BUCKET, Run, Stage
 from tests.e2e import aisles, shopper
-from tests.e2e.stage import EVENTS_BUCKET, KEYS, LOCAL, MODELS_BUCKET, Run, Stage, wait_for
 
 pytestmark = [pytest.mark.local_stack, pytest.mark.timeout(600)]
 

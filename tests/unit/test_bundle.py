@@ -12,7 +12,7 @@ import pytest
 
 from deploy import build_layers
 from deploy.lambdas import NAMES
-from tests import deployment
+from testing import deployment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # All of this is heavy, and only layers and SageMaker's containers have it.

@@ -7,7 +7,7 @@ import pytest
 
 from functions import storefront
 from local.aws.proxy_event import Request
-from tests.api import invoke
+from testing.api import invoke
 
 
 def ask(path: str, **headers: str) -> dict[str, Any]:

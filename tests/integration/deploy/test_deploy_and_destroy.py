@@ -9,7 +9,7 @@ import pytest
 
 from deploy.stages import read_stage
 from local.testing import running_stack
-from tests.deployment import copy_repository, run
+from testing.deployment import copy_repository, run
 
 LOCAL = read_stage("local")
 BUCKETS = {LOCAL.events_bucket(LOCAL.account_id), LOCAL.models_bucket(LOCAL.account_id)}

@@ -10,8 +10,8 @@ import pytest
 from benchmarks import soak_count
 from benchmarks.soak_client import Events, Ledger
 from benchmarks.soak_count import reconcile
-from tests.e2e.stage import EVENTS_BUCKET
-from tests.fakes import FakeS3
+from testing.fakes import FakeS3
+from testing.stage import EVENTS_BUCKET
 
 
 class World:

@@ -11,7 +11,7 @@ from functions.collect.origin import Origin
 from functions.errors import Reason, RequestRefused, StorageUnavailable
 from functions.receipt_keys import ReceiptKeys
 from functions.settings import CollectSettings
-from tests.fakes import FakeFirehose, FakeS3, FakeSecrets
+from testing.fakes import FakeFirehose, FakeS3, FakeSecrets
 
 NOW_MS = 1_700_000_000_000
 KEY = "key-of-demo"

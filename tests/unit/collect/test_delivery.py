@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from functions.collect import delivery
 from functions.collect.delivery import RECORD_MAX_BYTES, RECORDS_MAX, deliver, pack
 from functions.errors import StorageUnavailable
-from tests.fakes import FakeFirehose, FakeS3
+from testing.fakes import FakeFirehose, FakeS3
 
 
 @pytest.fixture(autouse=True)

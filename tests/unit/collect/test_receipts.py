@@ -6,7 +6,7 @@ import pytest
 
 from functions.receipt import LIFETIME_S, RECEIPT_MAX_CHARACTERS, issue
 from functions.receipt_keys import ReceiptKeys
-from tests.fakes import FakeFirehose, FakeSecrets
+from testing.fakes import FakeFirehose, FakeSecrets
 from tests.unit.collect.test_collector import NOW_MS, event, send
 
 ISSUED_S = NOW_MS // 1000 - 60

@@ -4,7 +4,7 @@ import pytest
 
 from functions import export
 from functions.settings import WarehouseSettings
-from tests.unit.warehouse_fakes import FakeConnection, FakeS3
+from testing.warehouse_fakes import FakeConnection, FakeS3
 
 SETTINGS = WarehouseSettings("local", "events", "models", "secret", "demo")
 

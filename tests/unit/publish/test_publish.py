@@ -13,7 +13,7 @@ from functions.publish.prove import Proof, prove
 from functions.publish.publish import publish, resource_name
 from functions.publish.rollback import rollback
 from functions.settings import PublishSettings
-from tests.fakes import FakeEndpoint, FakeS3, FakeSageMaker
+from testing.fakes import FakeEndpoint, FakeS3, FakeSageMaker
 
 SETTINGS = PublishSettings(
     "test", "models", "tugboat-test", "serverless", 2048, 5, "ml.m5.large", "image", "arn:role"

@@ -15,7 +15,7 @@ from functions.recommend.handlers import recommend_by_body, recommend_by_query
 from functions.recommend.recommender import recommend
 from functions.recommend.request import Question, Visit, from_body, from_query
 from functions.settings import RecommendSettings
-from tests.fakes import FakeEndpoint, FakeS3, FakeSecrets, client_error
+from testing.fakes import FakeEndpoint, FakeS3, FakeSecrets, client_error
 
 SETTINGS = RecommendSettings("tugboat-test", 300, "models", "receipts")
 

@@ -19,7 +19,7 @@ from functions.receipt_keys import ReceiptKeys
 from functions.replay import replay as replay_module
 from functions.replay.replay import STOP_BEFORE_END_MS, Replayed, replay
 from functions.settings import CollectSettings
-from tests.fakes import FakeFirehose, FakeS3, FakeSecrets, FakeSession
+from testing.fakes import FakeFirehose, FakeS3, FakeSecrets, FakeSession
 from tests.unit.collect.test_collector import KEY, NOW_MS, SETTINGS, event
 
 BUCKET = SETTINGS.events_bucket

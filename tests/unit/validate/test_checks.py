@@ -7,7 +7,7 @@ from functions.transform.dbt import NodeResult
 from functions.validate.checks import Check, data_checks, dbt_check, population_stability_index, thresholds
 from functions.validate.measures import Measures, ShopDays, measure
 from functions.validate.report import page
-from tests.unit.warehouse_fakes import FakeConnection, FakeS3
+from testing.warehouse_fakes import FakeConnection, FakeS3
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 MIX = {"page_view": 400, "view_item": 500, "add_to_cart": 100}

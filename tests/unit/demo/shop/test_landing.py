@@ -8,7 +8,7 @@ import pytest
 
 from demo.shop import landing
 from demo.shop.landing import Landing
-from tests.fakes import FakeS3
+from testing.fakes import FakeS3
 
 STARTED = datetime(2026, 11, 24, 16, 59, 30, 400_000, tzinfo=UTC)
 

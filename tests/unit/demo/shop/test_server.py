@@ -11,7 +11,7 @@ from demo.catalogue import DEPARTMENTS
 from demo.shop import pictures, server
 from demo.shop.landing import Landing
 from demo.shop.pages import Api, CatalogueIndex
-from tests.fakes import FakeS3
+from testing.fakes import FakeS3
 
 
 @pytest.fixture(scope="module")
