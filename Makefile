@@ -82,8 +82,8 @@ check: setup ## format, lint, types, templates, SQL: what CI checks
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/cfn-lint statemachine/resources.yaml
 	@$(VENV)/bin/sqlfluff lint sql --config sql/.sqlfluff --disable-progress-bar
-	@$(PY) -m functions.collect.generate_validator --check
-	@$(PY) -m functions.collect.document --check
+	@$(PY) -m contracts.generate_validator --check
+	@$(PY) -m contracts.document --check
 	@$(PY) -m storefront.sdk.build --check
 
 format: setup ## rewrite what check would complain of

@@ -53,7 +53,7 @@ def warm(handler_name, events):
     handler = bootstrap._get_handler(handler_name)
     import app
 
-    app.client = lambda service: TakesAll()
+    app.wiring.client = lambda service: TakesAll()
     figures = {}
     with redirect_stdout(io.StringIO()):
         for name, event in events.items():

@@ -71,7 +71,7 @@ def lambda_name(stage: Stage, function: str) -> str:
 
 
 def environment(stage: Stage, account_id: str, function: str) -> dict[str, str]:
-    """The variables that functions/settings.py reads for this function."""
+    """The variables that functions/platform/settings.py reads for this function."""
     events = {"TUGBOAT_EVENTS_BUCKET": stage.events_bucket(account_id)}
     keys = {"TUGBOAT_SHOP_KEYS": ",".join(f"{shop}={key}" for shop, of in stage.shops.items() for key in of)}
     models = {"TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id)}

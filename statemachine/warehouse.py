@@ -7,8 +7,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from functions import warehouse
-from functions.errors import WarehouseUnavailable
+from functions.platform import warehouse
+from functions.platform.errors import WarehouseUnavailable
 from statemachine import stack
 from statemachine.stages import Stage
 

@@ -1,16 +1,16 @@
-"""The event contract in JavaScript and TypeScript, from functions/collect/event.schema.json."""
+"""The event contract in JavaScript and TypeScript, from contracts/event.schema.json."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-SCHEMA = Path(__file__).resolve().parents[2] / "functions" / "collect" / "event.schema.json"
+SCHEMA = Path(__file__).resolve().parents[2] / "contracts" / "event.schema.json"
 # What only the SDK may say of an event.
 STAMPED = ("schema_version", "event_name", "shop_id", "client_id", "session_id", "client_time_ms")
 TYPESCRIPT = {"amount": "number", "integer": "number", "items": "TugboatItem[]"}
 
 DECLARATIONS = """\
-// Generated from functions/collect/event.schema.json by `python -m storefront.sdk.build`: change the schema, not this file.
+// Generated from contracts/event.schema.json by `python -m storefront.sdk.build`: change the schema, not this file.
 
 /** What can happen in a shop, in Google Analytics 4's names. */
 export type TugboatEventName =

@@ -1,4 +1,4 @@
-// Generated from functions/collect/event.schema.json by `python -m storefront.sdk.build`: change the schema, not this file.
+// Generated from contracts/event.schema.json by `python -m storefront.sdk.build`: change the schema, not this file.
 
 /** What can happen in a shop, in Google Analytics 4's names. */
 export type TugboatEventName =

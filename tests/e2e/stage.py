@@ -16,7 +16,7 @@ from demo.history import Story, read_history, tell
 from demo.http import Http
 from demo.landed import LandingWatch
 from demo.replay import Replayed, send
-from functions import warehouse
+from functions.platform import warehouse
 from local.environment import Stack
 from statemachine.stages import read_stage
 from tests import deployment

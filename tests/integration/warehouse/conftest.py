@@ -18,8 +18,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from functions import warehouse
-from functions.settings import WarehouseSettings
+from functions.platform import warehouse
+from functions.platform.settings import WarehouseSettings
 from local.processes import free_port
 from sql.setup.apply import apply, parameters
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from snowflake.connector.errors import ProgrammingError
 
-from functions import warehouse
+from functions.platform import warehouse
 from local.processes import free_port
 from sql.setup.apply import apply, parameters
 from tests.integration.warehouse.conftest import ACCOUNT, Server, Stack, connected
