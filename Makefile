@@ -90,8 +90,8 @@ check: setup ## format, lint, types, templates, SQL: what CI checks
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/cfn-lint statemachine/resources.yaml
 	@$(VENV)/bin/sqlfluff lint sql --config sql/.sqlfluff --disable-progress-bar
-	@$(PY) -m functions.collect.generate_validator --check
-	@$(PY) -m functions.collect.document --check
+	@$(PY) -m contracts.generate_validator --check
+	@$(PY) -m contracts.document --check
 	@$(PY) -m storefront.sdk.build --check
 	@$(PY) -m deploy.chalice_config --stage local --check
 	@$(PY) -m deploy.error_handling --check

@@ -52,9 +52,9 @@ def cold(handler_name: str, event: Any) -> dict[str, float]:
 def warm(handler_name: str, events: Any) -> dict[str, float]:
     """Measure the median processor time of each event in milliseconds, without Firehose."""
     handler = bootstrap._get_handler(handler_name)
-    import app
+    from functions import wiring
 
-    vars(app)["client"] = lambda service: AcceptingFirehose()
+    vars(wiring)["client"] = lambda service: AcceptingFirehose()
     figures = {}
     with redirect_stdout(io.StringIO()):
         for name, event in events.items():

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from functions.collect.collector import GIF
-from functions.errors import Reason
+from functions.collect.routes import GIF
+from functions.platform.errors import Reason
 from local.aws.proxy_event import Request, Response
 
 STATUSES = {

@@ -9,8 +9,8 @@ from typing import Any
 from unittest import mock
 
 from benchmarks.fuzz_checks import Answered, Failed, Stored
-from functions import receipt_keys
-from functions.names import FALLBACK_KEY
+from functions.platform import receipt_keys
+from functions.platform.s3_keys import FALLBACK_KEY
 from local.aws.proxy_event import MalformedProxyResponse, Request, build_event, build_response
 from testing.fakes import FakeEndpoint, FakeFirehose, FakeS3, FakeSecrets, client_error
 
@@ -77,12 +77,12 @@ class Door:
 
     @contextmanager
     def _in_place(self) -> Iterator[None]:
-        import app
+        from functions import wiring
 
         with (
             mock.patch.dict(os.environ, self._variables),
-            mock.patch.object(app, "client", {"firehose": self._firehose, "s3": self._s3}.__getitem__),
-            mock.patch.object(app, "time_boxed_client", mock.Mock(return_value=self._endpoint)),
+            mock.patch.object(wiring, "client", {"firehose": self._firehose, "s3": self._s3}.__getitem__),
+            mock.patch.object(wiring, "time_boxed_client", mock.Mock(return_value=self._endpoint)),
             mock.patch.object(receipt_keys, "time_boxed_client", mock.Mock(return_value=self._secrets)),
         ):
             yield

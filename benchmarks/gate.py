@@ -238,28 +238,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     began = time.monotonic()
-    with ProcessPoolExecutor(options.workers) as pool:
+    pool = ProcessPoolExecutor(options.workers)
+    try:
         running = {pool.submit(judge, case, options.public): case for case in left}
         for number, future in enumerate(as_completed(running), start=1):
             found = future.result()
             rows += found
-            if options.output:
-                with options.output.open("a", encoding="utf-8") as file:
-                    file.writelines(json.dumps(row) + "\n" for row in found)
-            for row in found:
-                if row["refused"] == (row["judged"] == "sound"):
-                    print(
-                        f"wrong: {row['judged']}, {row['data']}, seed {row['seed']}: {row['failed']}",
-                        file=sys.stderr,
-                    )
+            _note(found, options.output)
             spent_s = time.monotonic() - began
+            left_s = spent_s / number * (len(left) - number)
             print(
-                f"{number} of {len(left)} models, {spent_s:.0f} s, {spent_s / number * (len(left) - number):.0f} s left",
+                f"{number} of {len(left)} models, {spent_s:.0f} s, {left_s:.0f} s left",
                 file=sys.stderr,
                 flush=True,
             )
+    finally:
+        pool.shutdown(cancel_futures=True)
     print(json.dumps(about | {"seed": options.seed} | summary(rows)))
     return 0
+
+
+def _note(found: Sequence[Row], output: Path | None) -> None:
+    """Append judgements to the output, and name those that are wrong."""
+    if output:
+        with output.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in found)
+    for row in found:
+        if row["refused"] == (row["judged"] == "sound"):
+            print(
+                f"wrong: {row['judged']}, {row['data']}, seed {row['seed']}: {row['failed']}", file=sys.stderr
+            )
 
 
 def _data_of(case: Case) -> str:

@@ -11,9 +11,7 @@ from typing import Any
 Event = dict[str, Any]
 
 EARLIEST_MS, LATEST_MS = 946_684_800_000, 4_102_444_800_000  # 2000 to 2100, as in the event contract
-_CONTRACT = json.loads(
-    (Path(__file__).parent.parent / "functions" / "collect" / "event.schema.json").read_text("utf-8")
-)
+_CONTRACT = json.loads((Path(__file__).parent.parent / "contracts" / "event.schema.json").read_text("utf-8"))
 MAX_ID_LENGTH = 64
 MAX_TEXT_LENGTH = 500
 EVENT_NAMES = frozenset(_CONTRACT["properties"]["event_name"]["enum"])

@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-r
 
 from typing import Any
 
-from functions.http import RETRY_AFTER_S
+from functions.platform.http import RETRY_AFTER_S
 
 READABLE = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
 RETRY_LATER = {**READABLE, "Retry-After": str(RETRY_AFTER_S)}

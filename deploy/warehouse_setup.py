@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 from deploy import stack
 from deploy.command import DeployError, Say
 from deploy.stages import Stage
-from functions import warehouse
-from functions.errors import WarehouseUnavailable
+from functions.platform import warehouse
+from functions.platform.errors import WarehouseUnavailable
 
 # The connector vendors requests, which warns of dependency versions that are pinned here.
 warnings.filterwarnings("ignore", message=".*doesn't match a supported version")

@@ -1,1 +1,1 @@
-"""Tugboat's Lambda code: one folder a step of an event's journey."""
+"""Tugboat's Lambda code: one folder per step of an event's journey, the steps' shared code in platform/."""

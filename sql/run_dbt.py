@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from functions import warehouse
-from functions.transform.dbt import dbt_environment, project_dir
+from functions.platform import warehouse
+from functions.platform.dbt import dbt_environment, project_dir
 
 # Not below sql/, which is packed into the Lambdas.
 BUILD = Path(__file__).resolve().parents[1] / "build" / "dbt"

@@ -15,7 +15,7 @@ from demo.http import Http
 from demo.landed import LandingWatch
 from demo.replay import Replayed, send
 from deploy.stages import read_stage
-from functions import warehouse
+from functions.platform import warehouse
 from local.clients import aws_client
 from local.environment import Stack
 from local.testing import wait_for

@@ -1,26 +1,37 @@
-"""What the server says of a request's origin, coarse by design: no address, no cookie, no user agent is kept."""
+"""The coarse origin of a request. The address, cookies and the user agent itself are never stored."""
 
 import ipaddress
 import re
 from typing import Literal, NamedTuple
 
+from chalice.app import Request
+
 Device = Literal["mobile", "tablet", "desktop", "other"]
 
+USER_AGENT_MAX_CHARACTERS = 500
 _TABLET = re.compile(r"iPad|Tablet|Android(?!.*Mobile)", re.IGNORECASE)
 _MOBILE = re.compile(r"Mobi|iPhone|Android", re.IGNORECASE)
 _DESKTOP = re.compile(r"Windows NT|Macintosh|X11|CrOS", re.IGNORECASE)
 
 
 class Origin(NamedTuple):
-    """Where a request came from."""
+    """The network prefix (/24 or /48), the device class, and whether a crawler or a tool sent the request."""
 
     ip_prefix: str | None
     device: Device
     is_bot: bool
 
 
+def origin_of(request: Request | None) -> Origin:
+    """Return the origin of Chalice's request."""
+    if request is None:
+        raise RuntimeError("origin_of() was called outside a request")
+    source_ip = request.context.get("identity", {}).get("sourceIp")
+    return origin(source_ip, request.headers.get("user-agent"))
+
+
 def origin(source_ip: str | None, user_agent: str | None) -> Origin:
-    """Network prefix (/24 or /48), coarse device and bot verdict of a request."""
+    """Return the origin of a request from this address with this user agent."""
     return Origin(_prefix(source_ip), _device(user_agent or ""), _is_bot(user_agent or ""))
 
 
@@ -42,9 +53,9 @@ def _device(user_agent: str) -> Device:
 
 
 def _is_bot(user_agent: str) -> bool:
-    # The list names crawlers and tools alike, curl and HTTP libraries too: a shop's own back end says who it is.
+    # The list names HTTP libraries too, so a shop's own back end identifies itself as tugboat-...
     if not user_agent or user_agent.startswith("tugboat-"):
         return False
     from crawleruseragents import is_crawler  # type: ignore[import-untyped]
 
-    return bool(is_crawler(user_agent[:500]))
+    return bool(is_crawler(user_agent[:USER_AGENT_MAX_CHARACTERS]))

@@ -1,1 +1,1 @@
-"""From a model that passed its gate to an endpoint that serves it: publish, prove, and the way back."""
+"""Publish: a model that passed its gate, behind the endpoint."""

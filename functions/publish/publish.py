@@ -1,14 +1,14 @@
 """Publish: a SageMaker model, its endpoint configuration, and the endpoint created or moved onto it.
 
-Every call can be repeated with the same run id: what exists already under the run's name is taken as it is.
+Every call can be repeated with the same run id: existing resources of the run are used as they are.
 """
 
 from typing import Any, NamedTuple, TypedDict
 
-from functions.errors import EndpointBusy
-from functions.log import get_logger
-from functions.names import release_key, split_s3_uri
-from functions.settings import PublishSettings
+from functions.platform.endpoint import exists, move_endpoint
+from functions.platform.log import get_logger
+from functions.platform.s3_keys import release_key, split_s3_uri
+from functions.platform.settings import PublishSettings
 
 log = get_logger(__name__)
 
@@ -17,14 +17,14 @@ NAME_MAX_CHARACTERS = 63
 
 
 class PublishEvent(TypedDict):
-    """What the state machine passes: the run, and the archive that its training job left."""
+    """The run, and the archive of its training job."""
 
     run_id: str
     model_data_uri: str
 
 
 class Published(NamedTuple):
-    """Names of what serves the model, and its archive; `endpoint_status` as SageMaker gives it."""
+    """The names of the run's resources, the URI of the kept archive, and SageMaker's status of the endpoint."""
 
     endpoint_name: str
     endpoint_config_name: str
@@ -34,16 +34,16 @@ class Published(NamedTuple):
 
 
 def resource_name(settings: PublishSettings, run_id: str) -> str:
-    """Name of a run's model and endpoint configuration, within SageMaker's 63 letters, digits and hyphens."""
+    """Return the name of a run's model and endpoint configuration: at most 63 letters, digits and hyphens."""
     cleaned = "".join(letter if letter.isalnum() else "-" for letter in run_id)
     return f"{settings.endpoint}-{cleaned}"[:NAME_MAX_CHARACTERS].rstrip("-")
 
 
 def publish(event: PublishEvent, settings: PublishSettings, sagemaker: Any, s3: Any) -> Published:
-    """Starts serving a copy of the archive; the state machine waits until the endpoint is in service.
+    """Start to serve a copy of the archive. The state machine waits until the endpoint is in service.
 
     Raises:
-        EndpointBusy: somebody else is changing the endpoint.
+        EndpointBusy: another caller is changing the endpoint.
     """
     name = resource_name(settings, event["run_id"])
     kept_uri = _keep_archive(name, event["model_data_uri"], settings, s3)
@@ -55,7 +55,7 @@ def publish(event: PublishEvent, settings: PublishSettings, sagemaker: Any, s3: 
 
 
 def _keep_archive(name: str, model_data_uri: str, settings: PublishSettings, s3: Any) -> str:
-    """Copies the archive to where it stays while its release is kept: instances start from it at any time."""
+    """Copy the archive to a key that does not expire: instances start from it at any time. Return its URI."""
     bucket, key = split_s3_uri(model_data_uri)
     s3.copy_object(
         Bucket=settings.models_bucket, Key=release_key(name), CopySource={"Bucket": bucket, "Key": key}
@@ -64,7 +64,7 @@ def _keep_archive(name: str, model_data_uri: str, settings: PublishSettings, s3:
 
 
 def _create_model(name: str, model_data_uri: str, settings: PublishSettings, sagemaker: Any) -> None:
-    if _exists(sagemaker.describe_model, ModelName=name):
+    if exists(sagemaker.describe_model, ModelName=name):
         return
     sagemaker.create_model(
         ModelName=name,
@@ -74,7 +74,7 @@ def _create_model(name: str, model_data_uri: str, settings: PublishSettings, sag
 
 
 def _create_config(name: str, settings: PublishSettings, sagemaker: Any) -> None:
-    if _exists(sagemaker.describe_endpoint_config, EndpointConfigName=name):
+    if exists(sagemaker.describe_endpoint_config, EndpointConfigName=name):
         return
     variant: dict[str, Any] = {"VariantName": VARIANT, "ModelName": name}
     if settings.endpoint_kind == "serverless":
@@ -89,46 +89,3 @@ def _create_config(name: str, settings: PublishSettings, sagemaker: Any) -> None
             "InitialVariantWeight": 1.0,
         }
     sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
-
-
-def move_endpoint(config_name: str, settings: PublishSettings, sagemaker: Any) -> str:
-    """Creates the endpoint on a configuration, or moves it there; its status afterwards.
-
-    Raises:
-        EndpointBusy: the endpoint is being changed.
-    """
-    from botocore.exceptions import ClientError
-
-    if not _exists(sagemaker.describe_endpoint, EndpointName=settings.endpoint):
-        sagemaker.create_endpoint(EndpointName=settings.endpoint, EndpointConfigName=config_name)
-        return "Creating"
-    described = sagemaker.describe_endpoint(EndpointName=settings.endpoint)
-    status = str(described["EndpointStatus"])
-    if described["EndpointConfigName"] == config_name and status in ("InService", "Creating", "Updating"):
-        return status
-    if status == "Failed":
-        # A failed endpoint cannot be updated, only replaced; it serves nothing, so nothing is lost.
-        sagemaker.delete_endpoint(EndpointName=settings.endpoint)
-        raise EndpointBusy(f"endpoint {settings.endpoint} had failed and is being replaced")
-    if status != "InService":
-        raise EndpointBusy(f"endpoint {settings.endpoint} is {status}")
-    try:
-        sagemaker.update_endpoint(EndpointName=settings.endpoint, EndpointConfigName=config_name)
-    except ClientError as error:
-        if "Cannot update in-progress endpoint" in str(error):
-            raise EndpointBusy(str(error)) from error
-        raise
-    return "Updating"
-
-
-def _exists(describe: Any, **name: str) -> bool:
-    from botocore.exceptions import ClientError
-
-    try:
-        describe(**name)
-    except ClientError as error:
-        # SageMaker answers "Could not find ..." as a ValidationException, not as a 404.
-        if "could not find" in str(error).lower() or error.response["Error"]["Code"] == "ResourceNotFound":
-            return False
-        raise
-    return True

@@ -1,1 +1,1 @@
-"""The last step of an event's journey: from a session's items to a carousel."""
+"""Recommend: from a session's items to a carousel."""

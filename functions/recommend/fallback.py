@@ -1,6 +1,6 @@
-"""What is shown when the endpoint does not answer in time: related items of the last known one, then what is popular.
+"""The fallback for a slow or broken endpoint: items related to the last known one, then popular items.
 
-`prove` writes it to S3 with each model (functions/publish/prove.py); here it is read once and kept for minutes.
+The step prove writes it to S3 with each model. Here it is read once and cached for minutes.
 """
 
 import json
@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from functions.log import get_logger
-from functions.names import FALLBACK_KEY
+from functions.platform.log import get_logger
+from functions.platform.s3_keys import FALLBACK_KEY
 
 log = get_logger(__name__)
 
@@ -18,30 +18,35 @@ REFRESH_S = 300.0
 
 @dataclass(frozen=True)
 class Fallback:
-    """Popular items, best first; for a known item its related ones, best first; the model they came with."""
+    """Popular items and, per known item, its related ones, both best first; and the version of their model."""
 
     popular: list[str]
     related: dict[str, list[str]]
     model_version: str
 
-    def pick(self, items: list[str], k: int, exclude: set[str]) -> tuple[list[str], str]:
-        """`k` distinct items without the excluded, and the source of the first: `related` or `popular`."""
+    def pick(self, items: list[str], k: int, excluded: set[str]) -> tuple[list[str], str]:
+        """Pick up to `k` distinct items that are not excluded.
+
+        Returns:
+            The items, and the source of the first one: `related` or `popular`.
+        """
         related: list[str] = next(
             (self.related[item] for item in reversed(items) if item in self.related), []
         )
-        picked = list(dict.fromkeys(item for item in [*related, *self.popular] if item not in exclude))[:k]
+        candidates = dict.fromkeys(item for item in [*related, *self.popular] if item not in excluded)
+        picked = list(candidates)[:k]
         return picked, "related" if picked and picked[0] in related else "popular"
 
 
 @dataclass
 class FallbackCache:
-    """The latest fallback of this execution environment; an old one is better than none when S3 does not answer."""
+    """The latest fallback of this execution environment. An old one is better than none if S3 fails."""
 
     value: Fallback | None = None
     read_at_s: float = field(default=float("-inf"))
 
     def get(self, s3: Any, bucket: str) -> Fallback | None:
-        """The fallback, read again after `REFRESH_S`; None before the first model is published."""
+        """Return the fallback, at most `REFRESH_S` old where S3 answers; None before the first model."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         now_s = time.monotonic()
@@ -52,5 +57,5 @@ class FallbackCache:
             self.value = Fallback(stored["popular"], stored["related"], stored["model_version"])
             self.read_at_s = now_s
         except (BotoCoreError, ClientError) as error:
-            log.warning("no fallback read", bucket=bucket, key=FALLBACK_KEY, error=str(error))
+            log.warning("fallback not read", bucket=bucket, key=FALLBACK_KEY, error=str(error))
         return self.value

@@ -1,11 +1,12 @@
-"""What a storefront asks of /recommend."""
+"""The request that a storefront sends to /recommend."""
 
 import json
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from functions.errors import Reason, RequestRefused
+from functions.platform.errors import Reason, RequestRefused
+from functions.platform.http import ApiRequest
 
 ITEMS_MAX = 50
 EXCLUDE_MAX = 500
@@ -13,42 +14,51 @@ ID_MAX_CHARACTERS = 64
 K_MAX = 100
 K_DEFAULT = 10
 BODY_MAX_BYTES = 65_536
-# An id as the event contract has it (functions/collect/event.schema.json).
+# The same ids as in the event contract (contracts/event.schema.json).
 ID = re.compile(rf"[^\x00-\x1f\x7f]{{1,{ID_MAX_CHARACTERS}}}")
 
 
-class Visit(NamedTuple):
-    """Whose session it is, as its events will say."""
+class Session(NamedTuple):
+    """The session that a receipt is issued to, named as in its events."""
 
     shop_id: str
     session_id: str
 
 
-class Question(NamedTuple):
-    """The session's items, oldest first; how many are wanted; what must not come back; who gets the receipt."""
+class RecommendRequest(NamedTuple):
+    """The session's items, oldest first; the number of items wanted; the items to exclude; the receipt's session."""
 
     items: list[str]
     k: int
     exclude: list[str]
-    visit: Visit | None = None
+    session: Session | None = None
 
 
-def from_query(query: Mapping[str, str]) -> Question:
-    """GET /recommend?items=a,b&k=10&exclude=c&shop=s&session=t
+def parse_request(request: ApiRequest) -> RecommendRequest:
+    """Read the query string of a GET, or the body of a POST.
 
     Raises:
-        RequestRefused: a parameter cannot be read.
+        RequestRefused: a parameter is invalid, or the body is unreadable.
     """
-    return _question(
+    return from_body(request.body) if request.method == "POST" else from_query(request.query)
+
+
+def from_query(query: Mapping[str, str]) -> RecommendRequest:
+    """Read GET /recommend?items=a,b&k=10&exclude=c&shop=s&session=t.
+
+    Raises:
+        RequestRefused: a parameter is invalid.
+    """
+    return _request(
         _split(query.get("items", "")), query.get("k", K_DEFAULT), _split(query.get("exclude", "")), query
     )
 
 
-def from_body(body: bytes) -> Question:
-    """POST /recommend {"items": ["a", "b"], "k": 10, "exclude": ["c"]}: for ids that hold a comma, and long sessions.
+def from_body(body: bytes) -> RecommendRequest:
+    """Read POST /recommend {"items": ["a", "b"], "k": 10, "exclude": ["c"]}, for ids with commas and long sessions.
 
     Raises:
-        RequestRefused: the body cannot be read.
+        RequestRefused: a parameter is invalid, or the body is unreadable.
     """
     if len(body) > BODY_MAX_BYTES:
         raise RequestRefused(Reason.BODY_TOO_LARGE, f"{len(body)} bytes, at most {BODY_MAX_BYTES} are taken")
@@ -60,14 +70,14 @@ def from_body(body: bytes) -> Question:
         raise RequestRefused(
             Reason.PARAMETER_INVALID, 'the body is not an object such as {"items": ["a", "b"], "k": 10}'
         )
-    return _question(parsed.get("items", []), parsed.get("k", K_DEFAULT), parsed.get("exclude", []), parsed)
+    return _request(parsed.get("items", []), parsed.get("k", K_DEFAULT), parsed.get("exclude", []), parsed)
 
 
 def _split(text: str) -> list[str]:
     return [part for part in text.split(",") if part]
 
 
-def _question(items: Any, k: Any, exclude: Any, named: Mapping[str, Any]) -> Question:
+def _request(items: Any, k: Any, exclude: Any, parameters: Mapping[str, Any]) -> RecommendRequest:
     try:
         count = int(k) if isinstance(k, str | int) and not isinstance(k, bool) else 0
     except ValueError:
@@ -80,23 +90,23 @@ def _question(items: Any, k: Any, exclude: Any, named: Mapping[str, Any]) -> Que
         raise RequestRefused(
             Reason.PARAMETER_INVALID, f"exclude holds {len(excluded)} ids, at most {EXCLUDE_MAX} are taken"
         )
-    return Question(kept, count, excluded, _visit(named))
+    return RecommendRequest(kept, count, excluded, _session(parameters))
 
 
-def _visit(named: Mapping[str, Any]) -> Visit | None:
-    """The visit, where both of its ids are given."""
-    given = {name: named[name] for name in ("shop", "session") if named.get(name) is not None}
-    for name, value in given.items():
+def _session(parameters: Mapping[str, Any]) -> Session | None:
+    """Return the session if both of its ids are given, else None."""
+    ids = {name: parameters[name] for name in ("shop", "session") if parameters.get(name) is not None}
+    for name, value in ids.items():
         if not isinstance(value, str) or not ID.fullmatch(value) or not _is_unicode(value):
             raise RequestRefused(
                 Reason.PARAMETER_INVALID,
                 f"{name} is an id of 1 to {ID_MAX_CHARACTERS} characters, as in the events",
             )
-    return Visit(given["shop"], given["session"]) if len(given) == 2 else None
+    return Session(ids["shop"], ids["session"]) if len(ids) == 2 else None
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether the text has no half of a surrogate pair, which JSON can escape and UTF-8 cannot hold."""
+    """Return False if the text has half a surrogate pair, which JSON can escape and UTF-8 cannot encode."""
     return text == text.encode("utf-8", "replace").decode()
 
 

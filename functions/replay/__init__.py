@@ -1,1 +1,1 @@
-"""Archived events once more through today's contract: for a refusal that was ours to mend, or a lost table."""
+"""Replay: archived events once more through the current contract."""

@@ -8,16 +8,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from functions.collect.collector import RAW_PREFIX
-from functions.collect.contract import accept, encoded, line
-from functions.collect.delivery import deliver
-from functions.collect.receipts import stamps, stamps_again, take_receipts
-from functions.errors import RequestRefused
-from functions.log import get_logger
-from functions.receipt_keys import ReceiptKeys
-from functions.replay.archive import Archived, Unreadable, archived_events, keys, lines
+from functions.platform.errors import RequestRefused
+from functions.platform.events.contract import accept, encode, line
+from functions.platform.events.intake import Intake
+from functions.platform.events.receipt_stamps import restamp, stamps, take_receipts
+from functions.platform.log import get_logger
+from functions.platform.receipt_keys import ReceiptKeys
+from functions.replay.archived_events import Archived, Unreadable, archived_events, keys, lines
 from functions.replay.period import parse_period
-from functions.settings import CollectSettings
 
 log = get_logger(__name__)
 
@@ -46,11 +44,8 @@ class Replayed(NamedTuple):
 class _Replay:
     """One call's counts, and the lines that wait for their delivery."""
 
-    def __init__(
-        self, archive: str, settings: CollectSettings, firehose: Any, s3: Any, receipt_keys: ReceiptKeys
-    ) -> None:
-        self.archive, self.settings, self.firehose, self.s3 = archive, settings, firehose, s3
-        self.receipt_keys = receipt_keys
+    def __init__(self, archive: str, intake: Intake) -> None:
+        self.archive, self.intake = archive, intake
         self.files = self.read = self.sent = self.unreadable = 0
         self.refused: dict[str, int] = {}
         self.unreadable_at: list[str] = []
@@ -61,7 +56,7 @@ class _Replay:
         self.files += 1
         number = 0
         try:
-            for number, text in enumerate(lines(self.settings.events_bucket, key), start=1):
+            for number, text in enumerate(lines(self.intake.settings.events_bucket, key), start=1):
                 self._take_line(text, f"{key} line {number}")
         except Unreadable as unreadable:
             self._report(f"{key} line {number + 1}: {unreadable}")
@@ -78,7 +73,7 @@ class _Replay:
             return
         for one in archived:
             try:
-                self.waiting.append(_again(one, self.settings.shops, self.receipt_keys))
+                self.waiting.append(_again(one, self.intake.settings.shops, self.intake.receipt_keys))
             except RequestRefused as refusal:
                 self._refuse(refusal)
         if len(self.waiting) >= LINES_PER_DELIVERY:
@@ -98,20 +93,12 @@ class _Replay:
         """Sends what waits."""
         if not self.waiting:
             return
-        of = self.settings
-        deliver(self.waiting, of.events_stream, RAW_PREFIX, of.events_bucket, self.firehose, self.s3)
+        self.intake.store(self.waiting)
         self.sent += len(self.waiting)
         self.waiting = []
 
 
-def replay(
-    event: Any,
-    settings: CollectSettings,
-    firehose: Any,
-    s3: Any,
-    receipt_keys: ReceiptKeys,
-    remaining_ms: Callable[[], int] = lambda: sys.maxsize,
-) -> Replayed:
+def replay(event: Any, intake: Intake, remaining_ms: Callable[[], int] = lambda: sys.maxsize) -> Replayed:
     """Sends a period's events again, as many files as the remaining time allows, one at least.
 
     Args:
@@ -123,9 +110,9 @@ def replay(
         StorageUnavailable: stopped half-way; run it again, what was sent twice is counted once.
     """
     period = parse_period(event, datetime.now(UTC))
-    run = _Replay(period.archive, settings, firehose, s3, receipt_keys)
+    run = _Replay(period.archive, intake)
     done, continue_with = "", None
-    for key in keys(period, settings.events_bucket):
+    for key in keys(period, intake.settings.events_bucket):
         if done and remaining_ms() < STOP_BEFORE_END_MS:
             continue_with = period.rest_after(done)
             break
@@ -145,7 +132,7 @@ def _again(archived: Archived, shops: frozenset[str], keys: ReceiptKeys) -> byte
     event_time_ms = kept.pop("event_time_ms")
     server = {**archived.server, "event_time_ms": event_time_ms}
     receipts = [
-        *stamps_again(server.pop("receipts", []), kept, event_time_ms, keys),
+        *restamp(server.pop("receipts", []), kept, event_time_ms, keys),
         *stamps(take_receipts(kept), kept, event_time_ms, keys),
     ]
-    return line(kept, encoded({**server, "receipts": receipts} if receipts else server))
+    return line(kept, encode({**server, "receipts": receipts} if receipts else server))

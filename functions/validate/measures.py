@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from functions import warehouse
+from functions.platform import warehouse
 
 DAY_MS = 86_400_000
 CHARTED_DAYS = 30

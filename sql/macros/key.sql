@@ -1,3 +1,3 @@
 {# One column that is unique where the given columns are together. Ids hold no control characters
-   (functions/collect/event.schema.json), so the separator keeps 'a','bc' apart from 'ab','c'. #}
+   (contracts/event.schema.json), so the separator keeps 'a','bc' apart from 'ab','c'. #}
 {% macro key(columns) %}md5({{ columns | join(" || chr(31) || ") }}){% endmacro %}

@@ -2,7 +2,7 @@
 
 -- Grain: one line of one file below raw/ on S3. Append-only: nothing ever updates or deletes a row.
 create table if not exists {{ database }}.RAW.EVENTS (
-    PAYLOAD variant comment 'The event as collect wrote it (functions/collect/event.schema.json)',
+    PAYLOAD variant comment 'The event as collect wrote it (contracts/event.schema.json)',
     FILENAME varchar comment 'Key of the file on S3',
     ROW_NUMBER number comment 'Line in that file, from 1',
     -- sysdate() is always UTC; current_timestamp() would go back an hour each autumn.

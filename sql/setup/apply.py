@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from functions import warehouse
+from functions.platform import warehouse
 
 SETUP = Path(__file__).parent
 PLACEHOLDER = re.compile(r"\{\{ (\w+) \}\}")

@@ -1,16 +1,16 @@
-"""Generate the event contract in JavaScript and TypeScript from functions/collect/event.schema.json."""
+"""Generate the event contract in JavaScript and TypeScript from contracts/event.schema.json."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-SCHEMA = Path(__file__).resolve().parents[2] / "functions" / "collect" / "event.schema.json"
+SCHEMA = Path(__file__).resolve().parents[2] / "contracts" / "event.schema.json"
 # Fields that only the SDK sets.
 STAMPED = ("schema_version", "event_name", "shop_id", "client_id", "session_id", "client_time_ms")
 TYPESCRIPT = {"amount": "number", "integer": "number", "items": "TugboatItem[]"}
 
 DECLARATIONS = """\
-// Generated from functions/collect/event.schema.json by `python -m storefront.sdk.build`. Change the schema, not this file.
+// Generated from contracts/event.schema.json by `python -m storefront.sdk.build`. Change the schema, not this file.
 
 /** Event names, as Google Analytics 4 has them. */
 export type TugboatEventName =

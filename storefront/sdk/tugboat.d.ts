@@ -1,4 +1,4 @@
-// Generated from functions/collect/event.schema.json by `python -m storefront.sdk.build`. Change the schema, not this file.
+// Generated from contracts/event.schema.json by `python -m storefront.sdk.build`. Change the schema, not this file.
 
 /** Event names, as Google Analytics 4 has them. */
 export type TugboatEventName =

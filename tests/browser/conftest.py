@@ -35,15 +35,15 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
         monkeypatch.delenv(name)
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
-    import app
-    from functions import receipt_keys, settings
+    from functions import wiring
+    from functions.platform import receipt_keys, settings
 
     cached = (settings.collect_settings, settings.recommend_settings, receipt_keys.receipt_keys)
     for read_once in cached:
         read_once.cache_clear()
     made = Api()
-    monkeypatch.setattr(app, "client", made.client)
-    monkeypatch.setattr(app, "time_boxed_client", made.client)
+    monkeypatch.setattr(wiring, "client", made.client)
+    monkeypatch.setattr(wiring, "time_boxed_client", made.client)
     monkeypatch.setattr(receipt_keys, "time_boxed_client", made.client)
     yield made
     with made.lock:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from functions.settings import collect_settings
+from functions.platform.settings import collect_settings
 from local.aws.proxy_event import Response
 from tests.browser.conftest import Visit
 from tests.browser.world import KEY, Api

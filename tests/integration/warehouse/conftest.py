@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from functions import warehouse
-from functions.settings import WarehouseSettings
+from functions.platform import warehouse
+from functions.platform.settings import WarehouseSettings
 from local import environment, snowflake_login
 from local.clients import aws_client
 from local.ports import free_port_base

@@ -11,7 +11,11 @@ from typing import Any
 import pyarrow.parquet as parquet
 import pytest
 
-from functions import export, load, transform, validate, warehouse
+from functions.export.export import EmptySnapshot, export
+from functions.load.load import load
+from functions.platform import warehouse
+from functions.transform.transform import transform
+from functions.validate.validate import validate
 from tests.integration.warehouse.conftest import Stack, connected
 from tests.integration.warehouse.events import DAY_MS, MIDNIGHT_MS, MINUTE_MS, deliver, raw_event
 
@@ -50,8 +54,8 @@ TABLES = {
 def run_to_tables(stack: Stack, run_id: str, full_refresh: bool = False) -> dict[str, list[list[str]]]:
     """Load and transform; the tables as text."""
     with connected(stack) as connection:
-        load.run({"run_id": run_id}, stack.settings, connection)
-    transform.run({"run_id": run_id, "full_refresh": full_refresh}, stack.settings, stack.credentials)
+        load({"run_id": run_id}, stack.settings, connection)
+    transform({"run_id": run_id, "full_refresh": full_refresh}, stack.settings, stack.credentials)
     with connected(stack) as connection:
         return {
             name: [
@@ -95,7 +99,7 @@ def test_late_and_repeated_events_give_the_golden_tables_incrementally_and_from_
 
 def test_a_corrupt_file_is_reported_in_every_run_and_the_good_ones_are_loaded_once(stack: Stack) -> None:
     with connected(stack) as connection:
-        result = load.run({"run_id": "again"}, stack.settings, connection)
+        result = load({"run_id": "again"}, stack.settings, connection)
         logged = warehouse.rows(
             connection,
             "select RUN_ID, STATUS, ROWS_LOADED from RAW.LOAD_LOG where FILE like '%corrupt.gz' order by 1",
@@ -110,8 +114,8 @@ def test_a_corrupt_file_is_reported_in_every_run_and_the_good_ones_are_loaded_on
 def test_a_small_good_history_passes_the_gate_and_is_exported(stack: Stack) -> None:
     stack.s3.put_object(Bucket=stack.settings.models_bucket, Key="stock/demo.json", Body=b'["A"]')
     with connected(stack) as connection:
-        verdict = validate.run({"run_id": "v1"}, stack.settings, stack.credentials, connection, stack.s3)
-        snapshot = export.run({"run_id": "v1"}, stack.settings, connection, stack.s3)
+        verdict = validate({"run_id": "v1"}, stack.settings, stack.credentials, connection, stack.s3)
+        snapshot = export({"run_id": "v1"}, stack.settings, connection, stack.s3)
         kept = warehouse.one(connection, "select count(*) from QA.CHECK_RESULTS where RUN_ID = 'v1'")
     assert verdict["failures"] == []
     assert verdict["passed"] is True
@@ -156,7 +160,7 @@ def test_a_bad_delivery_fails_the_gate_and_says_why(stack: Stack) -> None:
     deliver(stack.s3, stack.settings.events_bucket, "bad", [*usual, *bad, *nameless])
     run_to_tables(stack, "v2")
     with connected(stack) as connection:
-        verdict = validate.run({"run_id": "v2"}, stack.settings, stack.credentials, connection, stack.s3)
+        verdict = validate({"run_id": "v2"}, stack.settings, stack.credentials, connection, stack.s3)
     assert verdict["passed"] is False
     assert any("lack their id, name, time, client or shop" in failure for failure in verdict["failures"])
     assert any("have no items" in failure for failure in verdict["failures"])
@@ -193,7 +197,7 @@ def test_each_shop_is_judged_by_days_of_its_own(new_stack: Any) -> None:
     deliver(own.s3, own.settings.events_bucket, "shops", events)
     run_to_tables(own, "s1")
     with connected(own) as connection:
-        validate.run({"run_id": "s1"}, own.settings, own.credentials, connection, own.s3)
+        validate({"run_id": "s1"}, own.settings, own.credentials, connection, own.s3)
         found = warehouse.rows(
             connection,
             "select SUBJECT, STATUS from QA.CHECK_RESULTS where CHECK_NAME = 'volume' order by SUBJECT",
@@ -216,9 +220,9 @@ def test_each_shop_is_judged_by_days_of_its_own(new_stack: Any) -> None:
 def test_a_shop_without_sessions_cannot_be_exported(stack: Stack) -> None:
     with (
         connected(stack) as connection,
-        pytest.raises(export.EmptySnapshot, match="no session of shop nobody"),
+        pytest.raises(EmptySnapshot, match="no session of shop nobody"),
     ):
-        export.run({"run_id": "v3", "shop_id": "nobody"}, stack.settings, connection, stack.s3)
+        export({"run_id": "v3", "shop_id": "nobody"}, stack.settings, connection, stack.s3)
 
 
 def read(stack: Stack, uri: str) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from functions import warehouse
+from functions.platform import warehouse
 from tests.integration.warehouse.conftest import Stack
 
 SQL = Path(__file__).resolve().parents[3] / "sql"

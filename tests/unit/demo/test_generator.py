@@ -15,7 +15,7 @@ from demo.source import generated
 from demo.split import DAY_MS, Split, cutoff_of
 
 SMALL = History(events=12_000, seed=3, end=date(2026, 3, 15))
-SCHEMA = Path(__file__).parents[3] / "functions" / "collect" / "event.schema.json"
+SCHEMA = Path(__file__).parents[3] / "contracts" / "event.schema.json"
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from deploy.stages import read_stage
 REPOSITORY = Path(__file__).resolve().parents[3]
 # What the code says where it needs an action: mostly boto3's method, which bears the action's name.
 NOT_BY_METHOD = {
-    "s3:ListBucket": r"list_objects|read_current",  # also: a missing key is then NoSuchKey, not AccessDenied
+    "s3:ListBucket": r"list_objects|read_record",  # also: a missing key is then NoSuchKey, not AccessDenied
     "s3:DeleteObject": r"delete_objects?",
     "s3:PutObject": r"put_object|copy_object",
     "s3:GetObject": r"get_object|copy_object|s3\.download",
@@ -73,6 +73,20 @@ def modules_of(node: ast.AST) -> set[str]:
     return found
 
 
+def wiring_of(handler: ast.FunctionDef) -> list[ast.FunctionDef]:
+    """The functions of functions/wiring.py that a handler runs."""
+    module = ast.parse((REPOSITORY / "functions" / "wiring.py").read_text())
+    functions = {node.name: node for node in module.body if isinstance(node, ast.FunctionDef)}
+    waiting = re.findall(r"wiring\.(\w+)", ast.unparse(handler))
+    found: dict[str, ast.FunctionDef] = {}
+    while waiting:
+        name = waiting.pop()
+        found[name] = functions[name]
+        used = {node.id for node in ast.walk(functions[name]) if isinstance(node, ast.Name)}
+        waiting += [other for other in used & functions.keys() - found.keys() if other.startswith("_")]
+    return list(found.values())
+
+
 def path_of(module: str) -> Path:
     path = REPOSITORY / module.replace(".", "/")
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
@@ -81,6 +95,7 @@ def path_of(module: str) -> Path:
 def source_of(function: str) -> str:
     nodes = [node for name, node in handlers().items() if name.split(":")[0] == function]
     assert nodes, f"app.py has no Lambda {function}"
+    nodes = [wired for node in nodes for wired in wiring_of(node)]
     modules = set().union(*(modules_of(node) for node in nodes))
     texts = [path_of(name).read_text() for name in sorted(modules)]
     return "\n".join([*(ast.unparse(node) for node in nodes), *texts])
@@ -174,7 +189,7 @@ def test_layers_go_to_the_lambdas_that_need_them_and_to_no_other() -> None:
 
 
 def test_every_lambda_is_given_exactly_the_variables_that_its_settings_read() -> None:
-    settings = ast.parse((REPOSITORY / "functions" / "settings.py").read_text())
+    settings = ast.parse((REPOSITORY / "functions" / "platform" / "settings.py").read_text())
     read: dict[str, set[str]] = {}
     for node in settings.body:
         if isinstance(node, ast.ClassDef):

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from functions.warehouse import Credentials
+from functions.platform.warehouse import Credentials
 from sql.setup.apply import PLACEHOLDER, UnsafeParameter, parameters, render
 
 SQL = Path(__file__).resolve().parents[3] / "sql"

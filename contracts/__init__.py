@@ -1,0 +1,1 @@
+"""The contracts that the parts of Tugboat share as data, and the generators of everything derived from them."""

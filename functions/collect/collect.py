@@ -1,0 +1,152 @@
+"""Collect: store a request's accepted events below raw/, and its refused ones below rejected/ with the reason."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from functions.collect.origin import Origin
+from functions.collect.pixel import parse_pixel
+from functions.platform.errors import Reason, RequestRefused
+from functions.platform.events.batch import parse_batch
+from functions.platform.events.contract import ServerField, Timing, accept, line
+from functions.platform.events.intake import Intake
+from functions.platform.events.receipt_stamps import stamps, take_receipts
+from functions.platform.http import ApiRequest
+from functions.platform.log import get_logger
+from functions.platform.settings import CollectSettings
+
+log = get_logger(__name__)
+
+REFUSED_PAYLOAD_MAX_CHARACTERS = 65_536
+SHOWN_ID_MAX_CHARACTERS = 64
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A refused event, or the refused body as a whole if `index` is None."""
+
+    index: int | None
+    event_id: str | None
+    reason: str
+    message: str
+
+
+class Collected(NamedTuple):
+    """The number of accepted events of a request, and its refusals."""
+
+    accepted: int
+    refused: list[Refusal]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the body of the response."""
+        return {"accepted": self.accepted, "refused": [asdict(refusal) for refusal in self.refused]}
+
+
+class Arrival(NamedTuple):
+    """The facts that all events of a request have in common."""
+
+    shop_id: str
+    timing: Timing
+    source: str
+    origin: Origin
+    request_id: str
+
+
+def collect_batch(
+    request: ApiRequest, origin: Origin, intake: Intake, now_ms: int | None = None
+) -> Collected:
+    """Store the events of a POST /events body. A body without a valid key is neither read nor stored.
+
+    Raises:
+        RequestRefused: the key is wrong, or the whole body is unreadable; an unreadable body is stored in rejected/.
+        StorageUnavailable: the events are not stored, and the client must send them again.
+    """
+    shop_id = _shop_of(request.query.get("key"), intake.settings)
+    received_at_ms = now_ms or _now_ms()
+    try:
+        batch = parse_batch(request.body)
+    except RequestRefused as refused:
+        payload = request.body[:REFUSED_PAYLOAD_MAX_CHARACTERS].decode("utf-8", "replace")
+        refusal = Refusal(None, None, refused.reason.value, refused.message)
+        arrival = Arrival(shop_id, Timing(received_at_ms), "events", origin, request.request_id)
+        _store_refused([(refusal, payload)], arrival, intake)
+        raise
+    timing = Timing(received_at_ms, batch.sent_at_ms)
+    return _collect(batch.events, Arrival(shop_id, timing, "events", origin, request.request_id), intake)
+
+
+def collect_pixel(
+    request: ApiRequest, origin: Origin, intake: Intake, now_ms: int | None = None
+) -> Collected:
+    """Store the one event of a GET /pixel.gif query string.
+
+    Raises:
+        RequestRefused: the key is wrong.
+        StorageUnavailable: the event is not stored.
+    """
+    shop_id = _shop_of(request.query.get("key"), intake.settings)
+    received_at_ms = now_ms or _now_ms()
+    event = parse_pixel(request.query, request.request_id, received_at_ms)
+    arrival = Arrival(shop_id, Timing(received_at_ms), "pixel", origin, request.request_id)
+    return _collect([event], arrival, intake)
+
+
+def _shop_of(key: str | None, settings: CollectSettings) -> str:
+    """Return the shop that the key belongs to."""
+    shop_id = settings.keys.get(key or "")
+    if shop_id is None:
+        problem = "is not known here" if key else "is missing"
+        raise RequestRefused(
+            Reason.WRONG_KEY, f"the shop's key {problem}: send ?key=... as the operator gave it"
+        )
+    return shop_id
+
+
+def _collect(events: list[Any], arrival: Arrival, intake: Intake) -> Collected:
+    lines: list[bytes] = []
+    refused: list[tuple[Refusal, Any]] = []
+    shops = frozenset({arrival.shop_id})
+    server = ServerField(
+        arrival.timing.received_at_ms,
+        {"source": arrival.source, **arrival.origin._asdict(), "request_id": arrival.request_id},
+    )
+    for index, event in enumerate(events):
+        try:
+            kept = accept(event, shops, arrival.timing)
+            event_time_ms = kept.pop("event_time_ms")
+            tokens = take_receipts(kept)
+            receipts = stamps(tokens, kept, event_time_ms, intake.receipt_keys) if tokens else None
+            lines.append(line(kept, server.encode(event_time_ms, receipts)))
+        except RequestRefused as refusal:
+            event_id = event.get("event_id") if isinstance(event, dict) else None
+            shown_id = event_id[:SHOWN_ID_MAX_CHARACTERS] if isinstance(event_id, str) else None
+            refused.append((Refusal(index, shown_id, refusal.reason.value, refusal.message), event))
+    if lines:
+        intake.store(lines)
+    if refused:
+        _store_refused(refused, arrival, intake)
+    log.info("events collected", source=arrival.source, accepted=len(lines), refused=len(refused))
+    return Collected(len(lines), [refusal for refusal, _ in refused])
+
+
+def _store_refused(refused: list[tuple[Refusal, Any]], arrival: Arrival, intake: Intake) -> None:
+    lines = []
+    for refusal, payload in refused:
+        record = {
+            **asdict(refusal),
+            "payload": json.dumps(payload)[:REFUSED_PAYLOAD_MAX_CHARACTERS],
+            "sender": arrival.shop_id,
+            "source": arrival.source,
+            "request_id": arrival.request_id,
+            # A replay needs both times and the origin to restore the event as it would have been stored.
+            "received_at_ms": arrival.timing.received_at_ms,
+            "sent_at_ms": arrival.timing.sent_at_ms,
+            **arrival.origin._asdict(),
+        }
+        lines.append(json.dumps(record, separators=(",", ":")).encode() + b"\n")
+    intake.store_rejected(lines)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

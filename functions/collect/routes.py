@@ -1,0 +1,44 @@
+"""The collector's routes: from a request to a response."""
+
+from chalice.app import Response
+
+from functions.collect.collect import collect_batch, collect_pixel
+from functions.collect.origin import Origin
+from functions.platform.errors import Reason, RequestRefused, StorageUnavailable
+from functions.platform.events.intake import Intake
+from functions.platform.http import NO_STORE, ApiRequest, refusal, success, unavailable
+from functions.platform.log import get_logger
+
+log = get_logger(__name__)
+
+REFUSED_HEADER = "X-Tugboat-Refused"
+# A transparent GIF of one pixel. Every byte is below 0x80, so API Gateway passes it as text for every Accept header.
+# As a binary body it would need a media type that matches the first one that a browser accepts.
+GIF = "GIF89a\x01\x00\x01\x00\x00\x00\x00\x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x01\x2c\x00\x3b"
+
+
+def answer_batch(request: ApiRequest, origin: Origin, intake: Intake) -> Response:
+    """Return 200 with the counts, 4xx if the whole body was refused, 503 if nothing was stored."""
+    try:
+        collected = collect_batch(request, origin, intake)
+    except RequestRefused as refused:
+        return refusal(refused, request.request_id)
+    except StorageUnavailable:
+        log.exception("events not stored")
+        return unavailable(request.request_id)
+    return success({**collected.as_json(), "request_id": request.request_id})
+
+
+def answer_pixel(request: ApiRequest, origin: Origin, intake: Intake) -> Response:
+    """Return 200 with the GIF, always: a mail cannot handle an error. A header names the reason of a refusal."""
+    headers: dict[str, str | list[str]] = {"Content-Type": "image/gif", **NO_STORE}
+    try:
+        collected = collect_pixel(request, origin, intake)
+        if collected.refused:
+            headers[REFUSED_HEADER] = collected.refused[0].reason
+    except RequestRefused as refused:
+        headers[REFUSED_HEADER] = refused.reason.value
+    except StorageUnavailable:
+        log.exception("pixel event not stored")
+        headers[REFUSED_HEADER] = Reason.STORAGE_UNAVAILABLE.value
+    return Response(body=GIF, status_code=200, headers=headers)

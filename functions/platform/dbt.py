@@ -1,0 +1,164 @@
+"""dbt inside a Lambda: in this process, with all files below /tmp.
+
+Lambda's file system is read-only except for /tmp, and it has no /dev/shm, which multiprocessing's locks need.
+dbt uses those locks only between threads.
+"""
+
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from functions.platform.errors import WarehouseUnavailable
+from functions.platform.warehouse import Credentials
+
+CONNECTION_FAILURES = (
+    "250001",
+    "250003",
+    "251011",
+    "Could not connect to Snowflake",
+    "Failed to connect to DB",
+)
+
+
+class ProjectMissing(Exception):
+    """The dbt project was not shipped with the code."""
+
+
+class DbtFailed(Exception):
+    """A dbt command failed. The message names the model and the next step."""
+
+
+@dataclass(frozen=True)
+class NodeResult:
+    """The result of one model or test. `failures` is the number of rows that break a test."""
+
+    name: str
+    check: str
+    resource_type: str
+    status: str
+    seconds: float
+    failures: int
+    message: str
+    column: str
+    model: str
+
+    @property
+    def failed(self) -> bool:
+        """True if the model was not built, or the test did not pass."""
+        return self.status in ("error", "fail", "runtime error")
+
+
+def project_dir() -> Path:
+    """Return the dbt project's folder: sql/ in the Lambda's zip, or beside functions/ in the repository.
+
+    Raises:
+        ProjectMissing: neither exists.
+    """
+    beside = Path(__file__).resolve().parents[2] / "sql"
+    for candidate in (Path(os.environ.get("LAMBDA_TASK_ROOT", "/nowhere")) / "sql", beside):
+        if (candidate / "dbt_project.yml").is_file():
+            return candidate
+    raise ProjectMissing(f"no dbt project at {beside}: is vendor/sql a link to ../sql in this package?")
+
+
+def run_dbt(arguments: list[str], credentials: Credentials) -> list[NodeResult]:
+    """Run one dbt command, and return the result of each model or test, failed ones included.
+
+    Raises:
+        WarehouseUnavailable: Snowflake did not answer.
+        DbtFailed: dbt stopped before it ran the models.
+    """
+    work = Path(tempfile.gettempdir()) / "tugboat-dbt"
+    work.mkdir(exist_ok=True)
+    project = str(project_dir())
+    command = [
+        *arguments,
+        "--project-dir", project, "--profiles-dir", project,
+        "--target-path", str(work / "target"), "--log-path", str(work / "logs"),
+        "--no-partial-parse", "--no-use-colors", "--quiet", "--log-level-file", "none",
+    ]  # fmt: skip
+    with _environment(credentials, home=str(work)):
+        _use_thread_locks()
+        from dbt.cli.main import dbtRunner
+
+        outcome = dbtRunner().invoke(command)
+    if outcome.exception is not None:
+        raise _translated(str(outcome.exception), "dbt stopped") from outcome.exception
+    results = [_node_result(result) for result in getattr(outcome.result, "results", [])]
+    for result in results:
+        if result.failed and any(sign in result.message for sign in CONNECTION_FAILURES):
+            raise _translated(result.message, result.name)
+    return results
+
+
+def _node_result(result: Any) -> NodeResult:
+    node = result.node
+    attached = getattr(node, "attached_node", None) or (node.depends_on.nodes or [""])[0]
+    generic_test = getattr(node, "test_metadata", None)
+    return NodeResult(
+        name=node.name,
+        check=generic_test.name if generic_test else node.name,
+        resource_type=str(getattr(node.resource_type, "value", node.resource_type)),
+        status=str(getattr(result.status, "value", result.status)),
+        seconds=round(result.execution_time, 2),
+        failures=int(result.failures or 0),
+        message=" ".join((result.message or "").split()),
+        column=getattr(node, "column_name", None) or "",
+        model=attached.split(".")[-1],
+    )
+
+
+def _translated(message: str, subject: str) -> Exception:
+    """Return dbt's error as one of ours."""
+    if any(sign in message for sign in CONNECTION_FAILURES):
+        return WarehouseUnavailable(
+            f"{subject}: Snowflake does not answer ({message[:300]}). Run the step again later."
+        )
+    return DbtFailed(
+        f"{subject}: {message[:1000]}. Reproduce it with `python -m sql.run_dbt`, correct sql/ and deploy again."
+    )
+
+
+def dbt_environment(credentials: Credentials) -> dict[str, str]:
+    """Return the variables that sql/profiles.yml reads."""
+    return {
+        "TUGBOAT_SNOWFLAKE_ACCOUNT": credentials.account,
+        "TUGBOAT_SNOWFLAKE_USER": credentials.user,
+        "DBT_ENV_SECRET_SNOWFLAKE_PRIVATE_KEY": credentials.private_key_pem,
+        "TUGBOAT_SNOWFLAKE_ROLE": credentials.role,
+        "TUGBOAT_SNOWFLAKE_WAREHOUSE": credentials.warehouse,
+        "TUGBOAT_SNOWFLAKE_DATABASE": credentials.database,
+        "TUGBOAT_SNOWFLAKE_HOST": credentials.host or "",
+        "TUGBOAT_SNOWFLAKE_PORT": str(credentials.port),
+        "TUGBOAT_SNOWFLAKE_PROTOCOL": credentials.protocol,
+        "DO_NOT_TRACK": "1",
+    }
+
+
+@contextmanager
+def _environment(credentials: Credentials, home: str) -> Iterator[None]:
+    """Set the variables for one command; HOME too, because Lambda's is not writable."""
+    values = {**dbt_environment(credentials), "HOME": home}
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _use_thread_locks() -> None:
+    import multiprocessing.context
+
+    context: Any = multiprocessing.context.BaseContext
+    context.Lock = lambda _self: threading.Lock()
+    context.RLock = lambda _self: threading.RLock()

@@ -1,0 +1,1 @@
+"""From a request's events to stored lines: shared by collect and replay."""

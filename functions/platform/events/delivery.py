@@ -1,0 +1,84 @@
+"""Delivery of lines to Firehose, before the client gets its 200. Records that Firehose refuses are parked in S3."""
+
+import gzip
+import time
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from functions.platform.errors import StorageUnavailable
+from functions.platform.log import get_logger
+
+log = get_logger(__name__)
+
+# Firehose bills each record rounded up to 5 KB. It takes 1,000 KiB per record, and 500 records and 4 MiB per call. So
+# many lines share one record: https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html
+RECORD_MAX_BYTES = 500_000
+RECORDS_MAX = 8
+ATTEMPTS = 3
+FIRST_PAUSE_S = 0.05
+
+
+def pack(lines: Iterable[bytes]) -> list[bytes]:
+    """Join lines to records of at most `RECORD_MAX_BYTES`, in order."""
+    records: list[bytes] = []
+    current: list[bytes] = []
+    size_bytes = 0
+    for line in lines:
+        if current and size_bytes + len(line) > RECORD_MAX_BYTES:
+            records.append(b"".join(current))
+            current, size_bytes = [], 0
+        current.append(line)
+        size_bytes += len(line)
+    if current:
+        records.append(b"".join(current))
+    return records
+
+
+def deliver(lines: list[bytes], stream: str, prefix: str, bucket: str, firehose: Any, s3: Any) -> None:
+    """Store the lines in Firehose, or in S3 below the same prefix if Firehose refuses them.
+
+    Raises:
+        StorageUnavailable: neither took them, and the caller must send them again.
+    """
+    records = pack(lines)
+    for start in range(0, len(records), RECORDS_MAX):
+        unacknowledged = _put(records[start : start + RECORDS_MAX], stream, firehose)
+        if unacknowledged:
+            _park(unacknowledged, stream, prefix, bucket, s3)
+
+
+def _put(records: list[bytes], stream: str, firehose: Any) -> list[bytes]:
+    """Return the records that Firehose did not acknowledge after `ATTEMPTS`."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
+        try:
+            response = firehose.put_record_batch(
+                DeliveryStreamName=stream, Records=[{"Data": record} for record in records]
+            )
+        except (BotoCoreError, ClientError) as error:
+            log.warning("firehose refused a batch", stream=stream, attempt=attempt + 1, error=str(error))
+            continue
+        if not response["FailedPutCount"]:
+            return []
+        records = [
+            record
+            for record, result in zip(records, response["RequestResponses"], strict=True)
+            if result.get("ErrorCode")
+        ]
+        log.warning("firehose refused records", stream=stream, attempt=attempt + 1, records=len(records))
+    return records
+
+
+def _park(records: list[bytes], stream: str, prefix: str, bucket: str, s3: Any) -> None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    key = f"{prefix}{time.strftime('%Y/%m/%d/%H', time.gmtime())}/{stream}-parked-{uuid.uuid4()}.gz"
+    try:
+        s3.put_object(Bucket=bucket, Key=key, Body=gzip.compress(b"".join(records)))
+    except (BotoCoreError, ClientError) as error:
+        raise StorageUnavailable(f"neither Firehose {stream} nor S3 took {len(records)} records") from error
+    log.warning("records parked in S3", bucket=bucket, key=key, records=len(records))

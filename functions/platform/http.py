@@ -1,0 +1,62 @@
+"""Requests in and responses out of the REST API, the same for every route."""
+
+from typing import Any, NamedTuple
+
+from chalice.app import Request, Response
+
+from functions.platform.errors import Reason, RequestRefused, http_status
+from functions.platform.log import bind
+
+RETRY_AFTER_S = 5
+# A wrong key needs a human. Clients keep their events and retry every 10 minutes.
+WRONG_KEY_RETRY_AFTER_S = 600
+NO_STORE: dict[str, str | list[str]] = {"Cache-Control": "no-store"}
+
+
+class ApiRequest(NamedTuple):
+    """An HTTP request without its address, cookies and headers, none of which may be stored."""
+
+    request_id: str
+    method: str
+    query: dict[str, str]
+    body: bytes
+
+
+def read_request(request: Request | None) -> ApiRequest:
+    """Read Chalice's request, and bind its id to every later log line."""
+    if request is None:
+        raise RuntimeError("read_request() was called outside a request")
+    request_id = request.context["requestId"]
+    bind(request_id=request_id)
+    body = request.raw_body or b""
+    return ApiRequest(
+        request_id,
+        request.method,
+        dict(request.query_params or {}),
+        body.encode() if isinstance(body, str) else body,
+    )
+
+
+def success(body: dict[str, Any]) -> Response:
+    """Return a 200 response that no cache keeps."""
+    return Response(body=body, status_code=200, headers=NO_STORE)
+
+
+def refusal(refused: RequestRefused, request_id: str) -> Response:
+    """Return the refusal's status, reason and message, with Retry-After where a retry can succeed."""
+    status = http_status(refused.reason)
+    headers = dict(NO_STORE)
+    if refused.reason is Reason.WRONG_KEY:
+        headers["Retry-After"] = str(WRONG_KEY_RETRY_AFTER_S)
+    elif status >= 500:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    error = {"reason": refused.reason.value, "message": refused.message}
+    return Response(body={"error": error, "request_id": request_id}, status_code=status, headers=headers)
+
+
+def unavailable(request_id: str) -> Response:
+    """Return 503: nothing was stored, and the client must send the events again."""
+    return refusal(
+        RequestRefused(Reason.STORAGE_UNAVAILABLE, "the events are not stored, send them again later"),
+        request_id,
+    )

@@ -1,0 +1,41 @@
+"""The parts of a model archive that publishing reads."""
+
+import io
+import json
+import tarfile
+from typing import Any, NamedTuple
+
+from functions.platform.errors import GoldenMismatch
+from functions.platform.s3_keys import split_s3_uri
+
+
+class ModelArchive(NamedTuple):
+    """The archive without its weights."""
+
+    model_version: str
+    golden: list[dict[str, Any]]
+    fallback: dict[str, Any]
+
+
+def read_model_archive(model_data_uri: str, s3: Any) -> ModelArchive:
+    """Read `model.json`, `golden.json` and `fallback.json` of a model.tar.gz.
+
+    Raises:
+        GoldenMismatch: a file is missing, or the golden sessions are.
+    """
+    bucket, key = split_s3_uri(model_data_uri)
+    body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    wanted = {"model.json", "golden.json", "fallback.json"}
+    found: dict[str, Any] = {}
+    with tarfile.open(fileobj=io.BytesIO(body), mode="r:gz") as tar:
+        for member in tar:
+            name = member.name.removeprefix("./")
+            content = tar.extractfile(member) if name in wanted else None
+            if content is not None:
+                found[name] = json.loads(content.read())
+    missing = wanted - found.keys()
+    if missing or not found["golden.json"]:
+        raise GoldenMismatch(
+            f"{model_data_uri} has no {', '.join(sorted(missing)) or 'golden sessions'}: train again"
+        )
+    return ModelArchive(found["model.json"]["model_version"], found["golden.json"], found["fallback.json"])

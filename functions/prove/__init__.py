@@ -1,0 +1,1 @@
+"""Prove: the golden sessions against the endpoint, then the release record."""

@@ -1,0 +1,112 @@
+"""Prove: ask the endpoint the archive's golden sessions. Only a model that passes becomes the current release."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypedDict
+
+from functions.platform.errors import GoldenMismatch
+from functions.platform.log import get_logger
+from functions.platform.model_archive import read_model_archive
+from functions.platform.releases import Release, ReleaseRecord, read_record, write_record
+from functions.platform.s3_keys import release_key
+from functions.platform.settings import PublishSettings
+
+log = get_logger(__name__)
+
+# Floating point differs between processors, and with it the order of near ties, but never whole lists.
+OVERLAP_MIN = 0.95
+
+
+class ProveEvent(TypedDict):
+    """The run, its snapshot and archive, and the resources that publish made."""
+
+    run_id: str
+    snapshot_id: str
+    model_data_uri: str
+    endpoint_config_name: str
+    model_name: str
+
+
+class Proof(NamedTuple):
+    """The golden overlap, and the deleted endpoint configurations."""
+
+    model_version: str
+    golden_sessions: int
+    overlap: float
+    previous_endpoint_config: str | None
+    deleted: list[str]
+
+
+def prove(event: ProveEvent, settings: PublishSettings, sagemaker: Any, endpoint: Any, s3: Any) -> Proof:
+    """Ask the golden sessions, then write the release record, the fallback and the champion.
+
+    Raises:
+        GoldenMismatch: the endpoint serves another model; nothing is written.
+    """
+    archive = read_model_archive(event["model_data_uri"], s3)
+    overlap = _golden_overlap(archive.golden, settings.endpoint, endpoint)
+    if overlap < OVERLAP_MIN:
+        raise GoldenMismatch(
+            f"endpoint {settings.endpoint} gives {overlap:.1%} of the golden items of {event['model_data_uri']}, "
+            f"at least {OVERLAP_MIN:.0%} must match; look at the endpoint's log group"
+        )
+    release = Release(
+        endpoint_config=event["endpoint_config_name"],
+        model_name=event["model_name"],
+        model_version=archive.model_version,
+        model_data_uri=event["model_data_uri"],
+        snapshot_id=event["snapshot_id"],
+        run_id=event["run_id"],
+        published_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    before = read_record(s3, settings.models_bucket)
+    is_repeat = before.current is not None and before.current.endpoint_config == release.endpoint_config
+    previous = before.previous if is_repeat else before.current
+    write_record(ReleaseRecord(release, previous), archive, s3, settings.models_bucket)
+    kept = {release.endpoint_config, *([previous.endpoint_config] if previous else [])}
+    deleted = delete_older(kept, settings, sagemaker, s3)
+    log.info("model proved", model_version=archive.model_version, overlap=overlap, deleted=deleted)
+    return Proof(
+        archive.model_version,
+        len(archive.golden),
+        overlap,
+        previous.endpoint_config if previous else None,
+        deleted,
+    )
+
+
+def _golden_overlap(golden: list[dict[str, Any]], endpoint_name: str, endpoint: Any) -> float:
+    """Return the mean share of the expected items that the endpoint returns."""
+    shares = []
+    for session in golden:
+        body = {"items": session["items"], "k": session["k"], "exclude": []}
+        response = endpoint.invoke_endpoint(
+            EndpointName=endpoint_name, ContentType="application/json", Body=json.dumps(body).encode()
+        )
+        returned = {item["item_id"] for item in json.loads(response["Body"].read())["items"]}
+        expected = session["expected"]
+        shares.append(sum(item in returned for item in expected) / len(expected))
+    return sum(shares) / len(shares)
+
+
+def delete_older(kept: set[str], settings: PublishSettings, sagemaker: Any, s3: Any) -> list[str]:
+    """Delete this endpoint's configurations, models and archives whose name is not in `kept`.
+
+    Returns:
+        The names of the deleted configurations.
+    """
+    deleted = []
+    prefix = f"{settings.endpoint}-"
+    for page in sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=prefix):
+        for config in page["EndpointConfigs"]:
+            name = config["EndpointConfigName"]
+            if name.startswith(prefix) and name not in kept:
+                sagemaker.delete_endpoint_config(EndpointConfigName=name)
+                deleted.append(name)
+    for page in sagemaker.get_paginator("list_models").paginate(NameContains=prefix):
+        for model in page["Models"]:
+            name = model["ModelName"]
+            if name.startswith(prefix) and name not in kept:
+                sagemaker.delete_model(ModelName=name)
+                s3.delete_object(Bucket=settings.models_bucket, Key=release_key(name))
+    return deleted

@@ -1,0 +1,122 @@
+"""Archived files and lines as a replay reads them."""
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from functions.platform.errors import StorageUnavailable
+from functions.platform.events.batch import parse_batch
+from functions.platform.events.contract import Timing
+from functions.replay.period import Period
+
+
+class Unreadable(Exception):
+    """A line, or the rest of a file, that is not what the collector wrote; the message says why."""
+
+
+class Archived(NamedTuple):
+    """An event as it was sent, when that was, what the server knew of it but the event's time, and who sent it.
+
+    `sender` is the shop whose key came with a refused event; an accepted one was its own shop's.
+    """
+
+    event: Any
+    timing: Timing
+    server: dict[str, Any]
+    sender: str
+
+
+def keys(period: Period, bucket: str) -> Iterator[str]:
+    """Keys of the period's files in their order, page by page.
+
+    Raises:
+        StorageUnavailable: S3 did not answer.
+    """
+    import awswrangler
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    for prefix in period.prefixes():
+        try:
+            for page in awswrangler.s3.list_objects(
+                f"s3://{bucket}/{prefix}", last_modified_end=period.stored_before, chunked=True
+            ):
+                for path in page:
+                    key = str(path).removeprefix(f"s3://{bucket}/")
+                    if key > period.after_key:
+                        yield key
+        except (BotoCoreError, ClientError) as error:
+            raise StorageUnavailable(f"s3://{bucket}/{prefix} could not be listed: {error}") from error
+
+
+def lines(bucket: str, key: str) -> Iterator[bytes]:
+    """Lines of a file.
+
+    Raises:
+        Unreadable: the file, or its end, is no gzip; the lines before were given.
+        StorageUnavailable: S3 did not answer.
+    """
+    import awswrangler
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    content = io.BytesIO()
+    try:
+        awswrangler.s3.download(path=f"s3://{bucket}/{key}", local_file=content)
+    except (BotoCoreError, ClientError) as error:
+        raise StorageUnavailable(f"s3://{bucket}/{key} could not be read: {error}") from error
+    content.seek(0)
+    try:
+        with gzip.open(content) as unpacked:
+            yield from unpacked
+    except (EOFError, OSError, zlib.error) as error:
+        raise Unreadable(f"no gzip from here on: {error}") from None
+
+
+def archived_events(text: bytes, archive: str) -> list[Archived]:
+    """The events of an archived line: one, or all of a refused body.
+
+    Raises:
+        Unreadable: the line is not what the collector wrote.
+        RequestRefused: it is a body of which nothing can be taken today either.
+    """
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"not JSON: {error}") from None
+    try:
+        return [_of_raw(record)] if archive == "raw" else _of_rejected(record)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Unreadable(f"not a line of {archive}/, {type(error).__name__}: {str(error)[:100]}") from None
+
+
+def _of_raw(record: dict[str, Any]) -> Archived:
+    server = record.pop("server")
+    received_at_ms, event_time_ms = int(server["received_at_ms"]), int(server.pop("event_time_ms"))
+    # The time of sending that makes the event's time come out as it did.
+    sent_at_ms = int(record["client_time_ms"]) + received_at_ms - event_time_ms
+    return Archived(record, Timing(received_at_ms, sent_at_ms), server, record["shop_id"])
+
+
+def _of_rejected(record: dict[str, Any]) -> list[Archived]:
+    try:
+        payload = json.loads(record["payload"])
+    except (ValueError, RecursionError):
+        raise Unreadable("its payload was too long to be kept whole") from None
+    sent_at_ms = record.get("sent_at_ms")
+    events = [payload]
+    if record["index"] is None:
+        batch = parse_batch(payload.encode("utf-8", "surrogatepass"))
+        events, sent_at_ms = batch.events, batch.sent_at_ms
+    server = {
+        "received_at_ms": record["received_at_ms"],
+        "source": record["source"],
+        # Lines of before 2026-11-24 have no origin.
+        "ip_prefix": record.get("ip_prefix"),
+        "device": record.get("device", "other"),
+        "is_bot": record.get("is_bot", False),
+        "request_id": record["request_id"],
+    }
+    timing = Timing(record["received_at_ms"], sent_at_ms)
+    return [Archived(event, timing, server, record["sender"]) for event in events]

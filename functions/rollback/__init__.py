@@ -1,0 +1,1 @@
+"""Rollback: the endpoint back onto an earlier release."""

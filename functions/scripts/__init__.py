@@ -1,0 +1,1 @@
+"""Scripts: the storefront's JavaScript over HTTP."""

@@ -1,0 +1,46 @@
+"""Serve the storefront's scripts, which storefront/sdk/build.py builds, with headers that let caches keep them."""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from chalice.app import Response
+
+# storefront/ stands beside functions/, in the repository and in the Lambda's zip.
+DIST = Path(__file__).resolve().parents[2] / "storefront" / "dist"
+# Visitors get a new version within the hour, and no request waits for the revalidation.
+CACHE_CONTROL = "public, max-age=3600, stale-while-revalidate=86400"
+
+
+class Script(NamedTuple):
+    """A script and the ETag of its content."""
+
+    text: str
+    etag: str
+
+
+@lru_cache(maxsize=4)
+def read_script(name: str) -> Script:
+    """Read a built script, once per execution environment."""
+    text = (DIST / name).read_text()
+    return Script(text, f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"')
+
+
+def serve(name: str, if_none_match: str | None) -> Response:
+    """Return 200 with the script, or 304 if the client's ETag matches."""
+    script = read_script(name)
+    headers: dict[str, str | list[str]] = {
+        "Cache-Control": CACHE_CONTROL,
+        "Content-Type": "text/javascript; charset=utf-8",
+        "ETag": script.etag,
+        # Pages load it with crossorigin, which integrity= requires; others are isolated from foreign origins.
+        "Access-Control-Allow-Origin": "*",
+        "Cross-Origin-Resource-Policy": "cross-origin",
+        "X-Content-Type-Options": "nosniff",
+    }
+    # A compressing proxy turns the ETag into a weak one.
+    known = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
+    if script.etag in known or "*" in known:
+        return Response(body="", status_code=304, headers=headers)
+    return Response(body=script.text, status_code=200, headers=headers)

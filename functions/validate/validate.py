@@ -1,0 +1,79 @@
+"""Run the gate: dbt's tests and our own checks, kept in QA.CHECK_RESULTS and on one page."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from functions.platform.dbt import run_dbt
+from functions.platform.log import get_logger
+from functions.platform.settings import WarehouseSettings
+from functions.platform.warehouse import Credentials
+from functions.validate.data_checks import Check, data_checks, dbt_check, thresholds
+from functions.validate.measures import measure
+from functions.validate.page import page
+
+log = get_logger(__name__)
+
+KEEP_RESULT = """
+insert into QA.CHECK_RESULTS (RUN_ID, KIND, CHECK_NAME, SUBJECT, STATUS, VALUE, THRESHOLD, SENTENCE)
+values (%s, %s, %s, %s, %s, %s, %s, %s)
+"""
+
+
+def validate(
+    event: dict[str, Any], settings: WarehouseSettings, credentials: Credentials, connection: Any, s3: Any
+) -> dict[str, Any]:
+    """Check the tables. A failed check is an answer (`passed` false), not an error."""
+    run_id = event["run_id"]
+    limits = thresholds()
+    now = datetime.now(UTC)
+    measures = measure(
+        connection,
+        s3,
+        settings.events_bucket,
+        now,
+        trailing_days=limits["history"]["trailing_days"],
+        judged_days=limits["history"]["judged_days"],
+    )
+    checks = data_checks(measures, limits)
+    checks += [
+        dbt_check(result) for result in run_dbt(["test", "--exclude-resource-type", "unit_test"], credentials)
+    ]
+    _keep(connection, run_id, checks)
+    key = f"reports/validation/{run_id}.html"
+    s3.put_object(
+        Bucket=settings.models_bucket,
+        Key=key,
+        Body=page(run_id, now, checks, measures.daily_events).encode(),
+        ContentType="text/html; charset=utf-8",
+    )
+    failures = [check.sentence for check in checks if check.status == "failed"]
+    for sentence in failures:
+        log.warning("check failed", sentence=sentence)
+    log.info("validated", passed=not failures, checks=len(checks))
+    return {
+        "run_id": run_id,
+        "passed": not failures,
+        "failures": failures,
+        "checks": len(checks),
+        "report_uri": f"s3://{settings.models_bucket}/{key}",
+    }
+
+
+def _keep(connection: Any, run_id: str, checks: list[Check]) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            KEEP_RESULT,
+            [
+                (
+                    run_id,
+                    check.kind,
+                    check.name,
+                    check.subject,
+                    check.status,
+                    check.value,
+                    check.threshold,
+                    check.sentence,
+                )
+                for check in checks
+            ],
+        )

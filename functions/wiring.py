@@ -1,0 +1,143 @@
+"""Wire each step: read its settings, make its clients, call its entry point.
+
+Steps are imported inside the functions, so that a cold start of the API loads only the step that the request needs.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from chalice.app import Request, Response
+
+from functions.platform import settings
+from functions.platform.clients import client, time_boxed_client
+from functions.platform.http import read_request
+
+if TYPE_CHECKING:
+    from functions.platform.events.intake import Intake
+    from functions.platform.warehouse import Credentials
+
+# The state machine's input and output of a step: JSON objects, typed by the step.
+Event = Any
+
+
+def collect_batch(request: Request | None) -> Response:
+    """Answer POST /events."""
+    from functions.collect.origin import origin_of
+    from functions.collect.routes import answer_batch
+
+    return answer_batch(read_request(request), origin_of(request), _intake())
+
+
+def collect_pixel(request: Request | None) -> Response:
+    """Answer GET /pixel.gif."""
+    from functions.collect.origin import origin_of
+    from functions.collect.routes import answer_pixel
+
+    return answer_pixel(read_request(request), origin_of(request), _intake())
+
+
+def recommend(request: Request | None) -> Response:
+    """Answer GET and POST /recommend."""
+    from functions.platform.receipt_keys import receipt_keys
+    from functions.recommend.routes import RecommendServices, answer_recommend
+
+    environment = settings.recommend_settings()
+    endpoint = time_boxed_client("sagemaker-runtime", environment.endpoint_timeout_ms)
+    keys = receipt_keys(environment.receipts_secret)
+    services = RecommendServices(environment, endpoint, client("s3"), keys)
+    return answer_recommend(read_request(request), services)
+
+
+def script(request: Request | None) -> Response:
+    """Answer GET /tugboat.js and GET /tugboat-carousel.js."""
+    from functions.scripts.scripts import serve
+
+    if request is None:
+        raise RuntimeError("script() was called outside a request")
+    return serve(request.path.removeprefix("/"), request.headers.get("if-none-match"))
+
+
+def load(event: Event) -> Event:
+    """Run load."""
+    from functions.load.load import load
+
+    with _connection() as connection:
+        return load(event, settings.warehouse_settings(), connection)
+
+
+def transform(event: Event) -> Event:
+    """Run transform."""
+    from functions.transform.transform import transform
+
+    return transform(event, settings.warehouse_settings(), _credentials())
+
+
+def validate(event: Event) -> Event:
+    """Run validate."""
+    from functions.validate.validate import validate
+
+    with _connection() as connection:
+        return validate(event, settings.warehouse_settings(), _credentials(), connection, client("s3"))
+
+
+def export(event: Event) -> Event:
+    """Run export."""
+    from functions.export.export import export
+
+    with _connection() as connection:
+        return export(event, settings.warehouse_settings(), connection, client("s3"))
+
+
+def publish(event: Event) -> Event:
+    """Run publish."""
+    from functions.publish.publish import publish
+
+    return publish(event, settings.publish_settings(), client("sagemaker"), client("s3"))._asdict()
+
+
+def prove(event: Event) -> Event:
+    """Run prove."""
+    from functions.prove.prove import prove
+
+    endpoint = client("sagemaker-runtime")
+    return prove(event, settings.publish_settings(), client("sagemaker"), endpoint, client("s3"))._asdict()
+
+
+def rollback(event: Event) -> Event:
+    """Run rollback."""
+    from functions.rollback.rollback import rollback
+
+    return rollback(event, settings.publish_settings(), client("sagemaker"), client("s3"))._asdict()
+
+
+def replay(event: Event, context: Any) -> Event:
+    """Run replay, for as long as the Lambda's remaining time allows."""
+    from functions.replay.replay import replay
+
+    return replay(event, _intake(), context.get_remaining_time_in_millis)._asdict()
+
+
+def _intake() -> "Intake":
+    from functions.platform.events.intake import Intake
+    from functions.platform.receipt_keys import receipt_keys
+
+    environment = settings.collect_settings()
+    keys = receipt_keys(environment.receipts_secret)
+    return Intake(environment, client("firehose"), client("s3"), keys)
+
+
+def _credentials() -> "Credentials":
+    from functions.platform import warehouse
+
+    return warehouse.read_credentials(
+        client("secretsmanager"), settings.warehouse_settings().snowflake_secret
+    )
+
+
+@contextmanager
+def _connection() -> Iterator[Any]:
+    from functions.platform import warehouse
+
+    with warehouse.connect(_credentials()) as connection:
+        yield connection

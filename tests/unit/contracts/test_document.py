@@ -1,0 +1,360 @@
+"""docs/events.md: its tables are up to date, its examples do what it says, its limits are the collector's."""
+
+import contextlib
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+import pytest
+
+from contracts.document import DOCUMENT, SCHEMA, documented, limits, main
+from functions.collect.collect import collect_batch
+from functions.collect.routes import GIF, REFUSED_HEADER
+from functions.platform.errors import Reason, RequestRefused, http_status
+from functions.platform.events.intake import Intake
+from functions.platform.http import RETRY_AFTER_S, WRONG_KEY_RETRY_AFTER_S
+from functions.platform.settings import CollectSettings
+from local.aws.proxy_event import Request, build_response
+from testing.api import invoke
+from testing.fakes import FakeFirehose, FakeS3
+from tests.unit.functions.collect.test_collect import NOW_MS, ORIGIN, RECEIPT_KEYS, SETTINGS, event, post
+
+TEXT = DOCUMENT.read_text()
+BLOCKS = re.compile(r"```(?P<kind>\w+)\n(?P<text>.*?)```", re.DOTALL)
+
+
+class Example(NamedTuple):
+    """A curl command of the document, and the block after it that shows its answer."""
+
+    command: str
+    answer: str
+
+
+def examples() -> list[Example]:
+    blocks = [(found["kind"], found["text"]) for found in BLOCKS.finditer(TEXT)]
+    return [
+        Example(text, following if following_kind in ("json", "http") else "")
+        for (kind, text), (following_kind, following) in zip(blocks, [*blocks[1:], ("", "")], strict=True)
+        if kind == "sh"
+    ]
+
+
+KEY = "key-of-demo"
+
+
+def intake(firehose: FakeFirehose) -> Intake:
+    return Intake(SETTINGS, firehose, FakeS3(), RECEIPT_KEYS)
+
+
+class HttpAnswer(NamedTuple):
+    """What curl prints."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Shop:
+    """The deployed collector as curl sees it, down to Firehose and S3."""
+
+    def __init__(self) -> None:
+        self.firehose, self.s3 = FakeFirehose(), FakeS3()
+
+    def curl(self, command: str) -> HttpAnswer:
+        """Does what the command says, as curl does."""
+        program, *words = shlex.split(command.replace("$API", "").replace("$KEY", KEY))
+        assert program == "curl"
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        data: list[str] = []
+        method, path = "POST", ""
+        left = iter(words)
+        for word in left:
+            match word:
+                case "-A":
+                    headers["user-agent"] = next(left)
+                case "-H":
+                    name, _, value = next(left).partition(":")
+                    headers[name.lower()] = value.strip()
+                case "-d":
+                    data.append(next(left))
+                case "--data-urlencode":
+                    name, _, value = next(left).partition("=")
+                    data.append(urlencode({name: value}).replace("+", "%20"))
+                case "-G":
+                    method = "GET"
+                case "-i":
+                    pass
+                case _:
+                    path = word
+        if method == "GET":
+            del headers["content-type"]
+            return self.request(method, f"{path}?{'&'.join(data)}", headers, b"")
+        return self.request(method, path, headers, "&".join(data).encode())
+
+    @staticmethod
+    def request(method: str, path: str, headers: dict[str, str], body: bytes) -> HttpAnswer:
+        """The way through API Gateway into the Lambda, and back."""
+        resource, _, query = path.partition("?")
+        request = Request(method, resource, query, list(headers.items()), body, peer="203.0.113.77")
+        answer = build_response(invoke(request, resource), None, [])
+        return HttpAnswer(answer.status, answer.body, dict(answer.headers))
+
+
+@pytest.fixture
+def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
+    made = Shop()
+    settings = CollectSettings({KEY: "demo"}, "events", "rejected", "bucket", "receipts")
+    monkeypatch.setattr("functions.platform.settings.collect_settings", lambda: settings)
+    monkeypatch.setattr("functions.wiring.client", {"firehose": made.firehose, "s3": made.s3}.__getitem__)
+    return made
+
+
+def test_the_generated_tables_are_up_to_date() -> None:
+    assert documented(TEXT) == TEXT
+
+
+def test_check_fails_on_a_document_that_is_out_of_date_and_writing_mends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stale = tmp_path / "events.md"
+    stale.write_text(TEXT.replace("ISO 4217 code.", "Money."))
+    monkeypatch.setattr("contracts.document.DOCUMENT", stale)
+    monkeypatch.setattr("sys.argv", ["document", "--check"])
+    assert main() == 1
+    assert "python -m contracts.document" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["document"])
+    assert main() == 0
+    assert stale.read_text() == TEXT
+
+
+def test_a_document_that_lost_a_section_is_an_error_that_names_it() -> None:
+    with pytest.raises(SystemExit, match="item fields"):
+        documented(TEXT.replace("<!-- generated: item fields -->", ""))
+
+
+def test_no_handler_imports_the_documenting_module() -> None:
+    functions = DOCUMENT.parents[1] / "functions"
+    importing = [
+        file for file in [*functions.rglob("*.py"), functions.parent / "app.py"]
+        if re.search(r"^\s*(from|import) .*contracts\b.*\bdocument\b", file.read_text(), re.MULTILINE)
+    ]  # fmt: skip
+    assert importing == []
+
+
+@pytest.mark.parametrize("example", examples(), ids=lambda example: example.command[:60])
+def test_an_example_gives_the_answer_that_the_document_shows(example: Example, shop: Shop) -> None:
+    answer = shop.curl(example.command)
+    if "/pixel.gif" in example.command:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == "image/gif"
+        assert answer.body == GIF.encode()
+        shown = dict(line.split(": ") for line in example.answer.splitlines())
+        assert shown == ({REFUSED_HEADER: answer.headers[REFUSED_HEADER]} if shown else {})
+    else:
+        shown = json.loads(example.answer)
+        assert answer.json == {**shown, "request_id": answer.json["request_id"]}
+        assert answer.status == (http_status(Reason(shown["error"]["reason"])) if "error" in shown else 200)
+    if REFUSED_HEADER not in answer.headers and "error" not in example.answer:
+        [stored] = shop.firehose.lines("events")
+        assert not stored["server"]["is_bot"]
+
+
+def test_the_type_that_curl_sends_by_itself_is_taken_too(shop: Shop) -> None:
+    answer = shop.curl("""curl "$API/events?key=$KEY" -d '{"events": [1]}'""")
+    assert answer.status == 200
+    assert [line["reason"] for line in shop.firehose.lines("rejected")] == ["event_not_an_object"]
+
+
+def test_the_pixel_fills_in_what_the_document_says(shop: Shop) -> None:
+    shop.curl('curl -G "$API/pixel.gif" -d key=$KEY -d shop_id=demo -d client_id=c -d event_name=page_view')
+    [stored] = shop.firehose.lines("events")
+    assert stored["schema_version"] == 1
+    assert stored["session_id"] == "c"
+    assert stored["client_time_ms"] == stored["server"]["received_at_ms"]
+    assert stored["event_id"] == stored["server"]["request_id"]
+
+
+def test_what_the_server_adds_is_what_the_table_lists(shop: Shop) -> None:
+    shop.curl(examples()[0].command)
+    [stored] = shop.firehose.lines("events")
+    section = TEXT.split("### What the server adds")[1].split("**Not stored:**")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(stored["server"])
+    assert stored["page_location"] == "https://shop.example/boots/boot-7"
+
+
+def test_every_event_type_is_explained_and_no_other() -> None:
+    section = TEXT.split("\n## Event types")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == SCHEMA["properties"]["event_name"]["enum"]
+
+
+def test_every_reason_of_the_collector_is_explained_and_no_other() -> None:
+    section = TEXT.split("| reason | of |")[1].split("\n## ")[0]
+    of_recommend = {Reason.PARAMETER_INVALID, Reason.NO_MODEL_YET}
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [
+        reason.value for reason in Reason if reason not in of_recommend
+    ]
+
+
+def test_storage_that_is_gone_is_a_503_that_says_when_to_come_back(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("functions.platform.events.delivery.FIRST_PAUSE_S", 0)
+    shop.firehose.break_next, shop.s3.down = 99, True
+    answer = shop.curl(examples()[0].command)
+    assert answer.status == 503
+    assert answer.headers["Retry-After"] == str(RETRY_AFTER_S)
+    assert answer.json["error"]["reason"] == "storage_unavailable"
+
+
+# A limit's name in the document -> the outcome of events or of a whole body, at the limit and beyond it.
+def batch(*events: dict[str, Any], **envelope: Any) -> bytes:
+    return json.dumps({"events": events, **envelope}).encode()
+
+
+def collect(body: bytes) -> str | None:
+    """Reason of the first refusal; None when everything was taken."""
+    firehose = FakeFirehose()
+    try:
+        collected = collect_batch(post(body), ORIGIN, intake(firehose), NOW_MS)
+    except RequestRefused as refused:
+        return refused.reason.value
+    return collected.refused[0].reason if collected.refused else None
+
+
+def one(**changes: Any) -> bytes:
+    return batch(event(**changes))
+
+
+def item(**fields: Any) -> bytes:
+    return one(items=[{"item_id": "i", **fields}])
+
+
+def padded_to(size_bytes: int) -> bytes:
+    body = one()
+    return body + b" " * (size_bytes - len(body))
+
+
+def nested(levels: int) -> bytes:
+    """The body, its list of events and the event are three levels."""
+    inner: Any = []
+    for _ in range(levels - 4):
+        inner = [inner]
+    return one(unknown=inner)
+
+
+def stored_bytes(size: int) -> bytes:
+    """An event that is stored in this size, without `server`, in letters of two bytes each and one of one."""
+    firehose = FakeFirehose()
+    items = [{"item_id": "i", "item_name": "é" * 500} for _ in range(15)]
+    body = one(items=items, search_term="")
+    collect_batch(post(body), ORIGIN, intake(firehose), NOW_MS)
+    stored = firehose.streams["events"][0].partition(b',"server":')[0] + b"}"
+    left = size - len(stored)
+    return one(items=items, search_term="é" * (left // 2) + "e" * (left % 2))
+
+
+PROBES: dict[str, list[tuple[bytes, bytes]]] = {
+    "body": [(padded_to(1_048_576), padded_to(1_048_577))],
+    "events a request": [(batch(*[event()] * 500), batch(*[event()] * 501))],
+    "objects and lists in each other": [(nested(32), nested(33))],
+    "an event as stored": [(stored_bytes(16_384), stored_bytes(16_385))],
+    "items an event": [(one(items=[{"item_id": "i"}] * 200), one(items=[{"item_id": "i"}] * 201))],
+    "ids": [
+        (one(**{name: "x" * size}), one(**{name: bad}))
+        for name in ("event_id", "client_id", "session_id", "user_id", "transaction_id", "item_list_id", "recommendation_id")
+        for size in (1, 64)
+        for bad in ("", "x" * 65, "a\tb")
+    ],
+    "names, categories, search terms": [
+        (one(search_term="x" * 500), one(search_term="x" * 501)),
+        *((item(**{name: "x" * 500}), item(**{name: "x" * 501})) for name in ("item_name", "item_category", "item_brand")),
+    ],
+    "addresses of pages": [
+        (one(**{name: "x" * 2000}), one(**{name: "x" * 2001})) for name in ("page_location", "page_referrer")
+    ],
+    "receipts": [
+        (one(receipt="x" * 2000), one(receipt="x" * 2001)),
+        (item(receipt="x" * 2000), item(receipt="x" * 2001)),
+    ],
+    "`price`, `value`": [
+        (item(price=sign * 1_000_000_000), one(value=sign * 1_000_000_001)) for sign in (-1, 1)
+    ],
+    "`quantity`": [(item(quantity=0), item(quantity=-1)), (item(quantity=1_000_000), item(quantity=1_000_001))],
+    "`client_time_ms`": [
+        (one(client_time_ms=946_684_800_000), one(client_time_ms=946_684_799_999)),
+        (
+            batch(event(client_time_ms=4_102_444_800_000), sent_at_ms=4_102_444_799_999),
+            batch(event(client_time_ms=4_102_444_800_001), sent_at_ms=4_102_444_799_999),
+        ),
+    ],
+    "an event's time, corrected by `sent_at_ms`": [
+        (one(client_time_ms=NOW_MS + 3_600_000), one(client_time_ms=NOW_MS + 3_600_001)),
+        (
+            batch(event(client_time_ms=NOW_MS + 9_000_000), sent_at_ms=NOW_MS + 9_000_000),
+            batch(event(client_time_ms=NOW_MS + 3_600_000), sent_at_ms=NOW_MS - 1),
+        ),
+    ],
+}  # fmt: skip
+KEPT_OF_A_REFUSAL = "what is kept of a refused event or body"
+
+
+def test_every_limit_that_is_stated_is_tried_out() -> None:
+    assert [limit.name for limit in limits()] == [*PROBES, KEPT_OF_A_REFUSAL]
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_a_limit_is_where_the_document_says(name: str) -> None:
+    beyond = next(limit.beyond for limit in limits() if limit.name == name)
+    for within, outside in PROBES[name]:
+        assert collect(within) is None
+        reason = collect(outside)
+        assert f"`{reason}`" in beyond
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("body", ["1,048,576"]),
+        ("events a request", ["500"]),
+        ("objects and lists in each other", ["32"]),
+        ("an event as stored", ["16,384"]),
+        ("items an event", ["200"]),
+        ("ids", ["1", "64"]),
+        ("names, categories, search terms", ["500"]),
+        ("addresses of pages", ["2,000"]),
+        ("receipts", ["2,000"]),
+        ("`price`, `value`", ["1,000,000,000", "1,000,000,000"]),
+        ("`quantity`", ["0", "1,000,000"]),
+        ("`client_time_ms`", ["946,684,800,000", "2000", "4,102,444,800,000", "2100"]),
+        ("an event's time, corrected by `sent_at_ms`", ["60"]),
+        (KEPT_OF_A_REFUSAL, ["65,536"]),
+    ],
+)
+def test_the_numbers_that_are_tried_out_are_those_that_are_stated(name: str, numbers: list[str]) -> None:
+    value = next(limit.value for limit in limits() if limit.name == name)
+    assert re.findall(r"\d[\d,]*", value.replace("UTF-8", "")) == numbers
+
+
+def test_of_a_refused_event_and_of_a_refused_body_the_beginning_is_kept() -> None:
+    for body in (one(search_term="x" * 70_000), b"x" * 70_000):
+        firehose = FakeFirehose()
+        with contextlib.suppress(RequestRefused):
+            collect_batch(post(body), ORIGIN, intake(firehose), NOW_MS)
+        [kept] = firehose.lines("rejected")
+        assert len(kept["payload"]) == 65_536
+
+
+def test_a_wrong_key_is_told_when_to_come_back_and_gets_its_picture_all_the_same(shop: Shop) -> None:
+    answer = shop.curl(examples()[0].command.replace("$KEY", "stolen"))
+    assert (answer.status, answer.json["error"]["reason"]) == (403, "wrong_key")
+    assert answer.headers["Retry-After"] == str(WRONG_KEY_RETRY_AFTER_S)
+    picture = shop.curl('curl -G "$API/pixel.gif" -d shop_id=demo -d client_id=c -d event_name=page_view')
+    assert (picture.status, picture.headers[REFUSED_HEADER]) == (200, "wrong_key")
+    assert (shop.firehose.streams, shop.s3.objects) == ({}, {})

@@ -1,0 +1,83 @@
+import json
+
+import pytest
+
+from functions.export import export
+from functions.platform.settings import WarehouseSettings
+from testing.warehouse_fakes import FakeConnection, FakeS3
+
+SETTINGS = WarehouseSettings("local", "events", "models", "secret", "demo")
+
+
+def warehouse(sessions: int = 2) -> FakeConnection:
+    return FakeConnection(
+        ("count(distinct SESSION_KEY)", [(sessions, 1_767_312_000_000 if sessions else None)]),
+        ("/interactions/", [(5, 0, 0)]),
+        ("/items/", [(3, 0, 0)]),
+    )
+
+
+def test_a_snapshot_is_described_where_it_lies() -> None:
+    s3 = FakeS3()
+    result = export.export({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
+    assert result == {
+        "run_id": "run-1",
+        "snapshot_id": "run-1",
+        "interactions_uri": "s3://models/exports/run-1/interactions/",
+        "items_uri": "s3://models/exports/run-1/items/",
+        "manifest_uri": "s3://models/exports/run-1/manifest.json",
+        "interactions": 5,
+        "sessions": 2,
+        "items": 3,
+        "last_event_time_ms": 1_767_312_000_000,
+    }
+    manifest = json.loads(s3.objects["exports/run-1/manifest.json"])
+    assert manifest["interaction_columns"]["POSITION"] == "int"
+    assert manifest["sessions"] == 2
+
+
+def test_a_retry_leaves_no_file_of_the_try_before() -> None:
+    s3 = FakeS3(
+        **{"exports/run-1/items/data_0_7_0.snappy.parquet": b"old", "exports/run-10/manifest.json": b"{}"}
+    )
+    export.export({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
+    assert sorted(s3.objects) == ["exports/run-1/manifest.json", "exports/run-10/manifest.json"]
+
+
+def test_an_empty_snapshot_is_an_error_that_says_what_to_send() -> None:
+    with pytest.raises(export.EmptySnapshot, match="send events with two items or more"):
+        export.export({"run_id": "run-1"}, SETTINGS, warehouse(sessions=0), FakeS3())
+
+
+def test_the_shop_s_list_of_what_is_out_of_stock_goes_with_the_snapshot() -> None:
+    s3 = FakeS3(**{"stock/demo.json": b'["boot-7", "boot-9"]', "stock/demo.json.old": b"[]"})
+    export.export({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
+    assert json.loads(s3.objects["exports/run-1/items/out_of_stock.json"]) == ["boot-7", "boot-9"]
+    assert json.loads(s3.objects["exports/run-1/manifest.json"])["out_of_stock"] == 2
+
+
+def test_without_a_list_of_its_own_a_shop_has_everything_in_stock() -> None:
+    s3 = FakeS3(**{"stock/demo.json.old": b"[]", "stock/other.json": b"[]"})
+    export.export({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
+    assert "exports/run-1/items/out_of_stock.json" not in s3.objects
+    assert json.loads(s3.objects["exports/run-1/manifest.json"])["out_of_stock"] is None
+
+
+@pytest.mark.parametrize("text", [b"", b"boot-7", b'{"boot-7": 0}', b"[7]", b"\xff"])
+def test_a_list_that_cannot_be_read_is_an_error_that_says_where_it_lies(text: bytes) -> None:
+    s3 = FakeS3(**{"stock/demo.json": text})
+    with pytest.raises(export.StockUnreadable, match=r"s3://models/stock/demo\.json is no"):
+        export.export({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
+
+
+@pytest.mark.parametrize(("asked", "exported"), [({}, "demo"), ({"shop_id": "o'shop"}, "o'shop")])
+def test_the_stages_shop_or_the_one_asked_for_is_exported(asked: dict[str, str], exported: str) -> None:
+    connection = warehouse()
+    export.export({"run_id": "run-1", **asked}, SETTINGS, connection, FakeS3())
+    assert {parameters for _, parameters in connection.statements} == {(exported,)}
+
+
+@pytest.mark.parametrize("run_id", ["", "a/b", "a b", "x'; drop table RAW.EVENTS --", "a" * 81])
+def test_a_run_id_that_is_no_path_element_is_refused(run_id: str) -> None:
+    with pytest.raises(ValueError, match="cannot be part of a path"):
+        export.export({"run_id": run_id}, SETTINGS, warehouse(), FakeS3())

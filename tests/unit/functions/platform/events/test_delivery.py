@@ -1,0 +1,82 @@
+"""Lines to Firehose and, where that refuses, to S3: none lost, none twice, within Firehose's limits."""
+
+import gzip
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from functions.platform.errors import StorageUnavailable
+from functions.platform.events import delivery
+from functions.platform.events.delivery import RECORD_MAX_BYTES, RECORDS_MAX, deliver, pack
+from testing.fakes import FakeFirehose, FakeS3
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "FIRST_PAUSE_S", 0.0)
+
+
+def big_lines(count: int) -> list[bytes]:
+    """Lines of which each fills more than half a record, so that each travels alone."""
+    return [b"%04d" % number + b"x" * (RECORD_MAX_BYTES // 2) + b"\n" for number in range(count)]
+
+
+def send(lines: list[bytes], firehose: Any, s3: FakeS3) -> None:
+    deliver(lines, "events", "raw/", "bucket", firehose, s3)
+
+
+def parked(s3: FakeS3) -> list[bytes]:
+    return [line for body in s3.objects.values() for line in gzip.decompress(body).splitlines(keepends=True)]
+
+
+def stored(firehose: FakeFirehose) -> list[bytes]:
+    return [
+        line for record in firehose.streams.get("events", []) for line in record.splitlines(keepends=True)
+    ]
+
+
+@given(st.lists(st.integers(1, RECORD_MAX_BYTES), max_size=30))
+@settings(deadline=None, max_examples=20)
+def test_packing_keeps_every_line_in_order_in_as_few_records_as_fit(sizes: list[int]) -> None:
+    lines = [b"x" * size for size in sizes]
+    records = pack(lines)
+    assert b"".join(records) == b"".join(lines)
+    assert all(len(record) <= RECORD_MAX_BYTES for record in records)
+    assert all(len(one) + len(other) > RECORD_MAX_BYTES for one, other in pairwise(records))
+
+
+def test_more_than_a_call_takes_goes_in_several_calls_within_firehose_s_limits() -> None:
+    lines, firehose, s3 = big_lines(3 * RECORDS_MAX), FakeFirehose(), FakeS3()
+    assert sum(map(len, lines)) > 4 * 1024 * 1024
+    send(lines, firehose, s3)  # FakeFirehose asserts the limits of a call
+    assert stored(firehose) == lines
+    assert s3.objects == {}
+
+
+def test_records_that_firehose_refuses_of_a_call_are_sent_again_and_the_others_are_not() -> None:
+    lines, firehose, s3 = big_lines(RECORDS_MAX), FakeFirehose(refuse_next=3), FakeS3()
+    send(lines, firehose, s3)
+    assert sorted(stored(firehose)) == lines
+    assert s3.objects == {}
+
+
+@pytest.mark.parametrize(
+    "refused", [RECORDS_MAX + 1, 2 * RECORDS_MAX + 3, 3 * RECORDS_MAX, 3 * RECORDS_MAX + 5]
+)
+def test_records_that_firehose_keeps_refusing_are_parked_and_nothing_is_stored_twice(refused: int) -> None:
+    lines, firehose, s3 = big_lines(2 * RECORDS_MAX), FakeFirehose(refuse_next=refused), FakeS3()
+    send(lines, firehose, s3)
+    assert sorted([*stored(firehose), *parked(s3)]) == lines
+
+
+def test_the_calls_before_one_that_cannot_be_stored_are_not_taken_back() -> None:
+    lines, firehose, s3 = big_lines(2 * RECORDS_MAX), FakeFirehose(), FakeS3()
+    s3.down = True
+    send(lines[:RECORDS_MAX], firehose, s3)
+    firehose.break_next = 99
+    with pytest.raises(StorageUnavailable):
+        send(lines[RECORDS_MAX:], firehose, s3)
+    assert stored(firehose) == lines[:RECORDS_MAX]

@@ -1,0 +1,144 @@
+"""What the collector makes of the receipts that an event brings back."""
+
+from typing import Any
+
+import pytest
+
+from functions.platform.receipt import LIFETIME_S, RECEIPT_MAX_CHARACTERS, issue
+from functions.platform.receipt_keys import ReceiptKeys
+from testing.fakes import FakeFirehose, FakeSecrets
+from tests.unit.functions.collect.test_collect import NOW_MS, event, send
+
+ISSUED_S = NOW_MS // 1000 - 60
+
+
+def token(
+    recommendation: str = "rec-1",
+    session: str = "s1",
+    items: tuple[str, ...] = ("a", "b", "c"),
+    issued_at_s: int = ISSUED_S,
+    key: str = "key-1",
+) -> str:
+    return issue(recommendation, "demo", session, "m1", "v1", items, issued_at_s, key.encode())
+
+
+def stored(sent: dict[str, Any]) -> dict[str, Any]:
+    firehose = FakeFirehose()
+    assert send([sent], firehose).refused == []
+    [line] = firehose.lines("events")
+    return line
+
+
+def told(recommendation: str = "rec-1") -> dict[str, Any]:
+    return {
+        "recommendation_id": recommendation,
+        "model_version": "m1",
+        "variant": "v1",
+        "issued_at_ms": ISSUED_S * 1000,
+    }
+
+
+def test_a_receipt_of_the_event_goes_for_each_of_its_items() -> None:
+    line = stored(
+        event(
+            event_name="recommendation_impression",
+            items=[{"item_id": "b"}, {"item_id": "c"}],
+            receipt=token(),
+        )
+    )
+    seen = [{"item_id": "b", "slot": 1}, {"item_id": "c", "slot": 2}]
+    assert line["server"]["receipts"] == [{"verdict": "valid", **told(), "items": seen}]
+
+
+def test_items_bring_their_own_receipts_and_the_others_none() -> None:
+    items = [
+        {"item_id": "a", "receipt": token()},
+        {"item_id": "x", "price": 3},
+        {"item_id": "b", "receipt": token("rec-2")},
+    ]
+    line = stored(event(event_name="purchase", items=items))
+    assert line["server"]["receipts"] == [
+        {"verdict": "valid", **told(), "items": [{"item_id": "a", "slot": 0}]},
+        {"verdict": "valid", **told("rec-2"), "items": [{"item_id": "b", "slot": 1}]},
+    ]
+    assert line["items"] == [{"item_id": "a"}, {"item_id": "x", "price": 3}, {"item_id": "b"}]
+
+
+def test_no_token_of_a_session_is_stored() -> None:
+    line = stored(event(items=[{"item_id": "a", "receipt": token()}], receipt=token("rec-2")))
+    assert "receipt" not in line
+    assert token() not in str(line)
+
+
+@pytest.mark.parametrize(
+    ("receipt", "item", "verdict"),
+    [
+        (token(), "a", "valid"),
+        (token(), "z", "foreign"),
+        (token(session="s2"), "a", "foreign"),
+        (token(issued_at_s=ISSUED_S - LIFETIME_S), "a", "expired"),
+        (token(issued_at_s=ISSUED_S + 3600), "a", "expired"),
+        (token(key="guessed"), "a", "forged"),
+        ("nonsense", "a", "forged"),
+        ("", "a", "forged"),
+    ],
+)
+def test_a_bad_receipt_refuses_no_event_and_says_what_it_is(receipt: str, item: str, verdict: str) -> None:
+    [stamp] = stored(event(items=[{"item_id": item}], receipt=receipt))["server"]["receipts"]
+    assert stamp["verdict"] == verdict
+
+
+def test_the_event_counts_when_it_happened_by_the_corrected_clock() -> None:
+    two_days_ms = 2 * LIFETIME_S * 1000
+    slow = event(client_time_ms=NOW_MS - 1000 - two_days_ms, items=[{"item_id": "a"}], receipt=token())
+    firehose = FakeFirehose()
+    send([slow], firehose, sent_at_ms=NOW_MS - two_days_ms)
+    assert firehose.lines("events")[0]["server"]["receipts"][0]["verdict"] == "valid"
+    assert stored(slow)["server"]["receipts"][0]["verdict"] == "expired"
+
+
+def test_a_forged_receipt_says_nothing_that_could_be_believed() -> None:
+    [stamp] = stored(event(items=[{"item_id": "a"}], receipt=token(key="guessed")))["server"]["receipts"]
+    assert stamp == {"verdict": "forged", "items": [{"item_id": "a"}]}
+
+
+def test_without_a_key_the_token_waits_in_its_stamp() -> None:
+    secrets = FakeSecrets()
+    secrets.down = True
+    firehose = FakeFirehose()
+    keys = ReceiptKeys("receipts", lambda: secrets)
+    send([event(items=[{"item_id": "a"}, {"item_id": "b"}], receipt=token())], firehose, receipt_keys=keys)
+    [line] = firehose.lines("events")
+    waiting = {"verdict": "unverified", "receipt": token(), "items": [{"item_id": "a"}, {"item_id": "b"}]}
+    assert line["server"]["receipts"] == [waiting]
+    assert "receipt" not in line
+
+
+def test_events_without_receipts_ask_for_no_key_and_get_no_stamp() -> None:
+    secrets = FakeSecrets()
+    firehose = FakeFirehose()
+    keys = ReceiptKeys("receipts", lambda: secrets)
+    send(
+        [event(), event(event_id="e2", items=[]), event(event_id="e3", receipt=token(), items=[])],
+        firehose,
+        receipt_keys=keys,
+    )
+    assert secrets.calls == 0
+    assert not any("receipts" in line["server"] for line in firehose.lines("events"))
+
+
+def test_a_cart_full_of_receipts_is_not_too_large() -> None:
+    items = [
+        {"item_id": f"i{n}", "receipt": "x" * (RECEIPT_MAX_CHARACTERS - 3) + f"{n:03}"} for n in range(200)
+    ]
+    line = stored(event(event_name="purchase", items=items))
+    assert line["server"]["receipts"] == [
+        {"verdict": "forged", "items": [{"item_id": f"i{n}"} for n in range(200)]}
+    ]
+
+
+def test_half_a_surrogate_pair_in_a_receipt_is_forged_and_no_error() -> None:
+    assert stored(event(receipt="\ud800"))["server"]["receipts"][0]["verdict"] == "forged"
+    secrets = FakeSecrets()
+    secrets.down = True
+    assert ReceiptKeys("receipts", lambda: secrets).read("\ud800") is None

@@ -1,0 +1,208 @@
+"""/recommend always answers, and says where its answer comes from."""
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ReadTimeoutError
+
+from functions.platform.errors import Reason, RequestRefused
+from functions.platform.http import ApiRequest
+from functions.platform.receipt_keys import ReceiptKeys
+from functions.platform.s3_keys import FALLBACK_KEY
+from functions.platform.settings import RecommendSettings
+from functions.recommend.fallback import FallbackCache
+from functions.recommend.recommend import recommend
+from functions.recommend.request import RecommendRequest, Session, from_body, from_query
+from functions.recommend.routes import RecommendServices, answer_recommend
+from testing.fakes import FakeEndpoint, FakeS3, FakeSecrets, client_error
+
+SETTINGS = RecommendSettings("tugboat-test", 300, "models", "receipts")
+
+
+def published() -> FakeS3:
+    s3 = FakeS3()
+    popular = ", ".join(f'"p{n}"' for n in range(30))
+    s3.objects["models", FALLBACK_KEY] = (
+        f'{{"popular": [{popular}], "related": {{"a": ["r1", "b", "r2"]}}, "model_version": "m1"}}'.encode()
+    )
+    return s3
+
+
+def good_answer(question: dict[str, Any]) -> dict[str, Any]:
+    items = [{"item_id": f"m{n}", "score": 1.0 / (n + 1)} for n in range(question["k"])]
+    return {"items": items, "model_version": "m1", "source": "session", "reason": "3 items known"}
+
+
+def test_the_model_answers_with_its_version_and_reason() -> None:
+    found = recommend(
+        RecommendRequest(["a", "b"], 3, ["x"]), SETTINGS, FakeEndpoint(good_answer), FakeS3(), FallbackCache()
+    )
+    assert [item["item_id"] for item in found.items] == ["m0", "m1", "m2"]
+    assert (found.source, found.reason, found.model_version) == ("model", "3 items known", "m1")
+    assert found.variant == "all-traffic"
+
+
+def test_the_endpoint_is_not_told_whose_session_it_is() -> None:
+    endpoint = FakeEndpoint(good_answer)
+    question = RecommendRequest(["a"], 3, [], Session("demo", "s1"))
+    recommend(question, SETTINGS, endpoint, FakeS3(), FallbackCache())
+    assert endpoint.questions == [{"items": ["a"], "k": 3, "exclude": []}]
+
+
+def failing(error: Exception) -> FakeEndpoint:
+    def answer(question: dict[str, Any]) -> dict[str, Any]:
+        raise error
+
+    return FakeEndpoint(answer)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "why"),
+    [
+        (failing(ReadTimeoutError(endpoint_url="x")), "ReadTimeoutError"),
+        (failing(client_error("ModelError")), "ModelError"),
+        (failing(client_error("ValidationError", "Endpoint not found")), "ValidationError"),
+        (FakeEndpoint(lambda question: {"items": []}), "unreadable answer"),
+        (FakeEndpoint(lambda question: {"other": 1}), "unreadable answer"),
+    ],
+)
+def test_a_dead_slow_or_broken_endpoint_falls_back_and_says_why(endpoint: FakeEndpoint, why: str) -> None:
+    found = recommend(
+        RecommendRequest(["z", "a", "b"], 5, ["r2"]), SETTINGS, endpoint, published(), FallbackCache()
+    )
+    assert [item["item_id"] for item in found.items] == ["r1", "p0", "p1", "p2", "p3"]
+    assert (found.source, found.variant) == ("related", "fallback")
+    assert why in found.reason
+
+
+def test_an_unknown_session_gets_what_is_popular_and_never_an_empty_answer() -> None:
+    found = recommend(
+        RecommendRequest(["never seen"], 10, []),
+        SETTINGS,
+        failing(client_error("ModelError")),
+        published(),
+        FallbackCache(),
+    )
+    assert len(found.items) == 10
+    assert found.source == "popular"
+
+
+def test_the_fallback_survives_s3_being_away() -> None:
+    s3, cache = published(), FallbackCache()
+    assert cache.get(s3, "models") is not None
+    cache.read_at_s = float("-inf")
+    s3.down = True
+    assert cache.get(s3, "models") is not None
+
+
+def test_before_the_first_model_the_caller_is_told_what_to_do() -> None:
+    with pytest.raises(RequestRefused, match="make run") as caught:
+        recommend(
+            RecommendRequest([], 5, []),
+            SETTINGS,
+            failing(client_error("ModelError")),
+            FakeS3(),
+            FallbackCache(),
+        )
+    assert caught.value.reason == Reason.NO_MODEL_YET
+
+
+def test_a_query_is_read_with_its_defaults() -> None:
+    assert from_query({"items": "a,b,,c"}) == RecommendRequest(["a", "b", "c"], 10, [])
+    assert from_query({}) == RecommendRequest([], 10, [])
+    assert from_query({"items": "a", "k": "7", "exclude": "x,y"}) == RecommendRequest(["a"], 7, ["x", "y"])
+
+
+def test_a_long_session_keeps_its_latest_items() -> None:
+    assert from_body(b'{"items": [%s]}' % b",".join(b'"i%d"' % n for n in range(80))).items[0] == "i30"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"k": "0"},
+        {"k": "101"},
+        {"k": "ten"},
+        {"items": "x" * 65},
+        {"exclude": ",".join("x" * 501)},
+        {"shop": "", "session": "s1"},
+        {"shop": "demo", "session": "x" * 65},
+        {"session": "a\tb"},
+    ],
+)
+def test_a_parameter_that_cannot_be_read_is_refused(query: dict[str, str]) -> None:
+    with pytest.raises(RequestRefused):
+        from_query(query)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b'{"items": "a"}',
+        b'{"items": [1]}',
+        b'{"k": true}',
+        b'{"k": 1.5}',
+        b"[" * 70_000,
+        b'{"shop": 1, "session": "s1"}',
+        b'{"shop": "demo", "session": "\\ud800"}',
+    ],
+)
+def test_a_body_that_cannot_be_read_is_refused(body: bytes) -> None:
+    with pytest.raises(RequestRefused):
+        from_body(body)
+
+
+def test_a_visit_is_read_when_both_of_its_ids_are_given() -> None:
+    assert from_query({"shop": "demo", "session": "s1"}).session == Session("demo", "s1")
+    assert from_body('{"shop": "dé", "session": "s1"}'.encode()).session == Session("dé", "s1")
+    assert from_query({"session": "s1"}).session is None
+    assert from_body(b'{"shop": "demo", "session": null}').session is None
+
+
+class Api:
+    """The routes of /recommend with a model that answers, and a secret that can fail."""
+
+    def __init__(self) -> None:
+        self.secrets = FakeSecrets()
+        self.keys = ReceiptKeys("receipts", lambda: self.secrets)
+        self.services = RecommendServices(SETTINGS, FakeEndpoint(good_answer), FakeS3(), self.keys)
+
+    def get(self, **query: str) -> dict[str, Any]:
+        answer = answer_recommend(ApiRequest("rec-1", "GET", query, b""), self.services)
+        assert answer.status_code == 200
+        return dict(answer.body)
+
+    def post(self, body: bytes) -> dict[str, Any]:
+        answer = answer_recommend(ApiRequest("rec-1", "POST", {}, body), self.services)
+        assert answer.status_code == 200
+        return dict(answer.body)
+
+
+def test_shop_and_session_get_a_receipt_for_what_is_shown() -> None:
+    api = Api()
+    answers = [
+        api.get(items="a", k="2", shop="demo", session="s1"),
+        api.post(b'{"items": ["a"], "k": 2, "shop": "demo", "session": "s1"}'),
+    ]
+    for answer in answers:
+        receipt = api.keys.read(answer["receipt"])
+        assert receipt is not None
+        assert receipt[:5] == (answer["request_id"], "demo", "s1", "m1", "all-traffic")
+        assert [receipt.slot_of(item["item_id"]) for item in answer["items"]] == [0, 1]
+
+
+def test_who_does_not_say_whose_session_it_is_gets_no_receipt_and_no_key_is_read() -> None:
+    api = Api()
+    assert "receipt" not in api.get(items="a")
+    assert "receipt" not in api.get(items="a", shop="demo")
+    assert api.secrets.calls == 0
+
+
+def test_without_a_key_the_carousel_comes_without_a_receipt() -> None:
+    api = Api()
+    api.secrets.down = True
+    answer = api.get(items="a", shop="demo", session="s1")
+    assert len(answer["items"]) == 10
+    assert "receipt" not in answer

@@ -1,0 +1,164 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from functions.platform.dbt import NodeResult
+from functions.validate.data_checks import (
+    Check,
+    data_checks,
+    dbt_check,
+    population_stability_index,
+    thresholds,
+)
+from functions.validate.measures import Measures, ShopDays, measure
+from functions.validate.page import page
+from testing.warehouse_fakes import FakeConnection, FakeS3
+
+NOW = datetime(2026, 1, 10, tzinfo=UTC)
+MIX = {"page_view": 400, "view_item": 500, "add_to_cart": 100}
+
+
+def shop(
+    full_days: int = 8,
+    newest: dict[str, int] | None = None,
+    sessions_now: int = 200,
+    hours_since_load: float = 1,
+    newest_at: datetime | None = None,
+) -> ShopDays:
+    names = {day: dict(MIX) for day in range(1, 8)} | {0: newest if newest is not None else dict(MIX)}
+    return ShopDays(
+        "demo",
+        full_days=full_days,
+        newest_at=newest_at or NOW - timedelta(hours=hours_since_load),
+        last_loaded_at=NOW - timedelta(hours=hours_since_load),
+        events={day: sum(counts.values()) for day, counts in names.items()},
+        sessions=dict.fromkeys(range(1, 8), 200) | {0: sessions_now},
+        names=names,
+    )
+
+
+GOOD = Measures(
+    now=NOW,
+    raw_rows=9000,
+    last_loaded_at=NOW - timedelta(hours=1),
+    recent_raw_rows=9000,
+    recent_unusable_rows=20,
+    recent_staged_rows=8950,
+    rejected_bytes=100,
+    raw_bytes=1_000_000,
+    shops=(shop(),),
+    missing={"items": (0, 600), "storefront_session_id": (0, 1000), "device": (0, 1000)},
+    daily_events=(("2026-01-09", 1000),),
+)
+
+
+def failed(measures: Measures) -> list[str]:
+    return [check.name for check in data_checks(measures, thresholds()) if check.status == "failed"]
+
+
+def statuses(measures: Measures) -> dict[str, str]:
+    return {check.name: check.status for check in data_checks(measures, thresholds())}
+
+
+def test_a_usual_day_passes_every_check() -> None:
+    assert set(statuses(GOOD).values()) == {"passed"}
+
+
+@pytest.mark.parametrize(
+    ("measures", "name"),
+    [
+        (replace(GOOD, last_loaded_at=NOW - timedelta(hours=49)), "freshness"),
+        (replace(GOOD, last_loaded_at=None, raw_rows=0), "freshness"),
+        (replace(GOOD, rejected_bytes=500_000), "rejected events"),
+        (replace(GOOD, recent_unusable_rows=1000), "unusable rows"),
+        (replace(GOOD, recent_staged_rows=100), "repeated rows"),
+        (replace(GOOD, missing=GOOD.missing | {"items": (60, 600)}), "missing items"),
+        (replace(GOOD, shops=(shop(newest={"view_item": 100}, sessions_now=20),)), "volume"),
+        (replace(GOOD, shops=(shop(newest={name: 4 * n for name, n in MIX.items()}),)), "volume"),
+        (replace(GOOD, shops=(shop(hours_since_load=49),)), "silence"),
+        (replace(GOOD, shops=(shop(sessions_now=1000),)), "events per session"),
+        (replace(GOOD, shops=(shop(newest={"page_view": 990, "view_item": 10}),)), "event mix"),
+    ],
+)
+def test_a_fault_fails_its_check(measures: Measures, name: str) -> None:
+    assert name in failed(measures)
+
+
+def test_without_history_a_shop_is_not_compared() -> None:
+    found = statuses(replace(GOOD, shops=(shop(full_days=3),)))
+    assert found["volume"] == found["event mix"] == found["events per session"] == "skipped"
+    assert found["silence"] == "skipped"
+
+
+def test_a_shop_that_has_gone_is_judged_for_a_week_and_then_no_more() -> None:
+    tapering = {"view_item": 30}
+    within = statuses(replace(GOOD, shops=(shop(newest=tapering, sessions_now=20, hours_since_load=6 * 24),)))
+    after = statuses(replace(GOOD, shops=(shop(newest=tapering, sessions_now=20, hours_since_load=8 * 24),)))
+    assert (within["silence"], within["volume"]) == ("failed", "failed")
+    assert {after[name] for name in ("silence", "volume", "events per session", "event mix")} == {"skipped"}
+
+
+def test_a_data_set_of_years_ago_is_not_silent() -> None:
+    replayed = shop(hours_since_load=60, newest_at=datetime(2014, 9, 30, tzinfo=UTC))
+    found = statuses(replace(GOOD, shops=(replayed,)))
+    assert (found["silence"], found["volume"]) == ("skipped", "passed")
+
+
+def test_a_shop_that_sends_little_may_be_silent() -> None:
+    few = replace(shop(hours_since_load=60), events=dict.fromkeys(range(8), 5))
+    assert statuses(replace(GOOD, shops=(few,)))["silence"] == "skipped"
+
+
+def test_a_skipped_check_says_why() -> None:
+    checks = data_checks(replace(GOOD, shops=(shop(full_days=3),)), thresholds())
+    sentence = next(check.sentence for check in checks if check.name == "volume")
+    assert sentence == "Skipped: not enough history: 2 full days before the newest, 4 needed."
+
+
+def test_a_kind_of_event_that_a_shop_begins_to_send_is_no_fault() -> None:
+    newest = MIX | {"search": 900, "recommendation_impression": 5000}
+    assert "event mix" not in failed(replace(GOOD, shops=(shop(newest=newest),)))
+
+
+def test_equal_mixes_have_index_zero_and_a_vanished_kind_a_large_one() -> None:
+    assert population_stability_index({"a": 1, "b": 1}, {"a": 5, "b": 5}) == 0
+    assert population_stability_index({"a": 1, "b": 1}, {"a": 2}) > 1
+
+
+def test_a_failed_dbt_test_is_a_sentence_with_its_rows_and_column() -> None:
+    result = NodeResult("unique_stg_x", "unique", "test", "fail", 0.1, 3, "Got 3 results", "x", "stg")
+    assert dbt_check(result).sentence == "3 rows of stg.x break the test unique (unique_stg_x)."
+
+
+def test_a_dbt_test_that_could_not_run_fails_with_its_message() -> None:
+    result = NodeResult("unique_stg_x", "unique", "test", "error", 0.1, 0, "no such table", "x", "stg")
+    check = dbt_check(result)
+    assert check.status == "failed"
+    assert "could not run: no such table" in check.sentence
+
+
+def test_the_page_escapes_what_it_shows_and_needs_nothing_from_elsewhere() -> None:
+    check = Check(
+        "data", "volume", "shop <b>", "failed", 0.1, "0.3 to 3", "Shop <script>alert(1)</script> is silent."
+    )
+    html = page("run-1", NOW, [check], [("2026-01-09", 5), ("2026-01-10", 0)])
+    assert "<script>" not in html
+    assert "shop &lt;b&gt;" in html
+    assert "http" not in html
+    assert html.count("<rect") == 2
+
+
+def test_an_empty_warehouse_is_measured_without_error() -> None:
+    connection = FakeConnection(
+        ("where LOADED_AT > %s\n", [(0, 0)]),
+        ("max(LOADED_AT) from RAW.EVENTS", [(0, None)]),
+        ("from STAGING.STG_EVENTS where LOADED_AT", [(0,)]),
+        ("from STAGING.STG_EVENTS where not IS_BOT", []),
+        ("max(NEWEST_MS)", [(None,)]),
+        ("count_if(STOREFRONT_SESSION_ID is null)", [(0, 0, 0, 0, 0)]),
+        ("INT_SESSION_EVENTS", []),
+    )
+    measures = measure(connection, FakeS3(), "events", NOW, trailing_days=7, judged_days=7)
+    assert failed(measures) == ["freshness"]
+    assert "No events yet" in page("run-1", NOW, data_checks(measures, thresholds()), measures.daily_events)
