@@ -20,11 +20,11 @@ help: ## this list
 
 setup: $(VENV)/.installed ## the virtual environment with everything pinned in constraints.txt
 
-# -qq prints errors only: pip's warnings are about the machine's pip settings. The log has everything.
+# pip's warnings are about the machine's pip settings: they go to the log, of which a failure prints the end.
 define install
 	@printf '  %-46s' $(1); began=$$SECONDS; \
-	$(PY) -m pip install -qq --log $(VENV)/install.log --disable-pip-version-check -c constraints.txt $(2) \
-	&& echo "$$((SECONDS - began)) s" || { echo "failed; $(VENV)/install.log has all that pip did"; exit 1; }
+	$(PY) -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt $(2) >>$(VENV)/install.log 2>&1 \
+	&& echo "$$((SECONDS - began)) s" || { echo failed; grep -v ^WARNING $(VENV)/install.log | tail -n 20; echo "all of it: $(VENV)/install.log"; exit 1; }
 endef
 
 # torch first and alone: only this version has a CPU build where plain pip looks for local files.
