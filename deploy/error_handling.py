@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.template import PIPELINE_FILE
-from functions import errors
+from functions.platform import errors
 
 Json = dict[str, Any]
 
