@@ -163,6 +163,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._write(response)
             if arriving is not None:  # its application stops waiting for the body
                 arriving.disconnected = True
+                arriving.waiting_for_100_continue = False
                 arriving.message_event.set()
             self._finish()
 
