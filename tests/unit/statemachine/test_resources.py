@@ -230,7 +230,11 @@ def test_the_state_machine_may_invoke_exactly_the_lambdas_of_its_definition() ->
         for role, statement in role_statements()
         if role == "PipelineRole" and "lambda:InvokeFunction" in listed(statement["Action"])
     )
-    assert {arn["Fn::Sub"].rpartition("-")[2] for arn in allowed} == wanted
+    named = {arn["Fn::Sub"].rpartition("-")[2] for arn in allowed}
+    assert named == wanted, (
+        f"the definition invokes {sorted(wanted)}, PipelineRole may invoke {sorted(named)}: "
+        "change the statement Lambdas of PipelineRole in resources.yaml"
+    )
 
 
 @pytest.mark.parametrize("rule", ["NightlyRule", "LoadOnArrival"])
