@@ -1,4 +1,4 @@
-"""The requests of benchmarks.fuzz over HTTP, and what they left in S3."""
+"""Send the requests of benchmarks.fuzz over HTTP, and check S3 afterwards."""
 
 import gzip
 import http.client
@@ -18,12 +18,12 @@ from local.aws.proxy_event import Request, Response
 from testing.stage import EVENTS_BUCKET, MODELS_BUCKET, Stage
 
 LANDING_TIMEOUT_S = 60.0
-# What API Gateway answers by itself, before any Lambda: a body too large, a coding that it does not know.
+# Statuses of API Gateway itself, before any Lambda: a body too large, an unknown encoding.
 OF_THE_GATEWAY = {413, 415}
 
 
 class Api:
-    """A deployed API and the buckets behind it; without a model, /recommend answers from a fallback."""
+    """A deployed API and its buckets; without a model, /recommend answers from a fallback."""
 
     def __init__(self, stage: Stage, connections: int) -> None:
         self._address, self._connections = urlsplit(stage.api_url), connections
@@ -33,7 +33,7 @@ class Api:
         self._read: set[str] = set()
 
     def fuzz(self, maker: Maker, first: int, requests: int, findings: Findings) -> None:
-        """Sends the requests from several connections, then looks for everything that was answered for."""
+        """Send the requests from several connections, then find everything that the responses promise."""
         numbers = iter(range(first, first + requests))
         lock = threading.Lock()
         told: dict[str, tuple[int, Stored]] = {}
@@ -76,7 +76,7 @@ class Api:
 
     def _ask(self, connection: http.client.HTTPConnection, request: Request) -> Answered:
         path = self._address.path + request.path
-        # A client escapes what cannot stand in a request line.
+        # A client escapes characters that a request line cannot contain.
         query = quote(request.query, safe="%&=;+[]()<>'\"/:,*!$~@|^`{}\\", encoding="latin-1")
         connection.putrequest(request.method, f"{path}?{query}" if query else path, skip_accept_encoding=True)
         for name, value in request.headers:
