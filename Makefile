@@ -11,7 +11,7 @@ export TUGBOAT_STAGE := $(STAGE)
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up deploy destroy demo replay run recommend rollback shop status logs traces down docs layers check format test test-unit clean
+.PHONY: help setup up deploy destroy demo replay run recommend rollback shop status logs traces down docs layers check generate format test test-unit clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -82,9 +82,11 @@ check: setup ## format, lint, types, templates, SQL: what CI checks
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/cfn-lint statemachine/resources.yaml
 	@$(VENV)/bin/sqlfluff lint sql --config sql/.sqlfluff --disable-progress-bar
-	@$(PY) -m contracts.generate_validator --check
-	@$(PY) -m contracts.document --check
-	@$(PY) -m storefront.sdk.build --check
+	@$(MAKE) --no-print-directory generate ARGS=--check
+
+generate: setup ## rewrite everything derived from contracts/ (ARGS=--check: only say what is out of date)
+	@$(PY) -m contracts.generate $(ARGS)
+	@$(PY) -m storefront.sdk.build $(ARGS)
 
 format: setup ## rewrite what check would complain of
 	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .

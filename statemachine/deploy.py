@@ -20,7 +20,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions.platform.s3_keys import CHAMPION_PREFIX
+from functions.platform.contract import CHAMPION_PREFIX
 from statemachine import (
     chalice_config,
     gateway_responses,

@@ -1,4 +1,4 @@
-"""A request's way through API Gateway into app.py's Lambda."""
+"""Requests to app.py's Lambda through API Gateway's translation."""
 
 import json
 
@@ -6,7 +6,7 @@ from local.aws.proxy_event import Request, build_event
 
 
 def invoke(request: Request, path: str) -> bytes:
-    """What the Lambda gives back for a request to `path`, the address below the API's stage."""
+    """Return the Lambda's payload for a request to `path`, the address below the API's stage."""
     from app import app
 
     event = build_event(

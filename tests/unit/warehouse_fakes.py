@@ -1,4 +1,4 @@
-"""A Snowflake connection that answers by what a statement contains, and an S3 that keeps objects."""
+"""A Snowflake connection that answers by a statement's text, and an S3 that keeps objects."""
 
 import io
 from typing import Any

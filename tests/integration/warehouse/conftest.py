@@ -1,4 +1,4 @@
-"""A local warehouse and an S3 of these tests' own, on free ports, over temporary folders."""
+"""A local warehouse and an S3 for these tests alone, on free ports, in temporary folders."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ ACCOUNT = "123456789012"
 
 @dataclass
 class Server:
-    """A local warehouse process that can be killed and started again on what it left."""
+    """A local warehouse process that can be killed, and started again on its state."""
 
     state: Path
     s3_url: str
@@ -55,7 +55,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Stack:
-    """What a test works with."""
+    """The S3 client, settings and credentials of a test."""
 
     s3: Any
     settings: WarehouseSettings
@@ -102,7 +102,7 @@ def credentials(server: Server) -> warehouse.Credentials:
 
 @pytest.fixture(scope="session")
 def new_stack(server: Server, s3_url: str, credentials: warehouse.Credentials) -> Any:
-    """Makes a database and buckets of their own: `new_stack("late")`."""
+    """Return a function that makes a database and its buckets: `new_stack("late")`."""
     s3 = boto3.client(
         "s3",
         endpoint_url=s3_url,
@@ -118,7 +118,7 @@ def new_stack(server: Server, s3_url: str, credentials: warehouse.Credentials) -
             events_bucket=f"tugboat-{name}-events-{ACCOUNT}",
             models_bucket=f"tugboat-{name}-models-{ACCOUNT}",
             snowflake_secret=f"tugboat/{name}/snowflake",
-            shop_id="demo",
+            shop="demo",
         )
         s3.create_bucket(Bucket=settings.events_bucket)
         s3.create_bucket(Bucket=settings.models_bucket)
@@ -131,7 +131,7 @@ def new_stack(server: Server, s3_url: str, credentials: warehouse.Credentials) -
 
 @contextmanager
 def connected(stack: Stack) -> Iterator[Any]:
-    """A connection to a stack's database."""
+    """Open a connection to a stack's database."""
     with warehouse.connect(stack.credentials) as connection:
         yield connection
 

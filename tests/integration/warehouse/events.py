@@ -13,7 +13,7 @@ def raw_event(
     event_id: str, name: str = "view_item", *, client: str = "c1", at_ms: int = MIDNIGHT_MS, shop: str = "demo",
     items: list[str] | None = None, bot: bool = False, **more: Any,
 ) -> dict[str, Any]:  # fmt: skip
-    """One line of raw/."""
+    """Return one line of raw/."""
     listed = [{"item_id": item, "item_name": f"Name of {item}", "price": 9.5} for item in items or []]
     return {
         "schema_version": 1,

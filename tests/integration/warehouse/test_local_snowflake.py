@@ -1,4 +1,4 @@
-"""What Tugboat relies on in the local warehouse: each row fails when a moved pin changes an answer."""
+"""The statements that Tugboat needs of the local warehouse: a row fails if a new pin changes its answer."""
 
 import gzip
 from dataclasses import replace
@@ -13,7 +13,7 @@ from sql.setup.apply import apply, parameters
 from tests.integration.warehouse.conftest import ACCOUNT, Server, Stack, connected
 from tests.integration.warehouse.events import deliver, raw_event
 
-# statement -> rows. One line for each thing that fakesnow alone gets wrong or that our SQL leans on.
+# statement -> rows. One line per statement that fakesnow alone answers wrongly, or that our SQL needs.
 ANSWERS: list[tuple[str, list[tuple[Any, ...]]]] = [
     ("select parse_json('{\"a\":{\"b\":\"x\"}}'):a.b::varchar", [("x",)]),
     ("select parse_json('{\"a\":null}'):missing::varchar", [(None,)]),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from functions.platform.s3_keys import RAW_PREFIX
+from functions.platform.contract import RAW_PREFIX
 from statemachine import chalice_config, template
 from statemachine.deploy import stack_parameters
 from statemachine.stages import read_stage
