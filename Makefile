@@ -8,25 +8,33 @@ ifeq ($(STAGE),local)
 IN_STAGE := eval "$$($(PY) -m local env)" &&
 endif
 export TUGBOAT_STAGE := $(STAGE)
+comma := ,
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up deploy destroy demo replay run recommend rollback shop status logs traces down docs layers check generate format test test-unit clean
+.PHONY: help setup up deploy destroy demo replay run recommend rollback shop status logs traces down docs layers check generate format test test-unit test-sanitized peers clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 	@echo; echo "  STAGE=dev and the like for a real account (docs/deploy.md); EVENTS=path, ITEMS=a,b, ARGS=... where a command takes them"
 
 setup: $(VENV)/.installed ## the virtual environment with everything pinned in constraints.txt
 
+# pip's warnings are about the machine's pip settings: they go to the log, of which a failure prints the end.
+define install
+	@printf '  %-46s' $(1); began=$$SECONDS; \
+	$(PY) -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt $(2) >>$(VENV)/install.log 2>&1 \
+	&& echo "$$((SECONDS - began)) s" || { echo failed; grep -v ^WARNING $(VENV)/install.log | tail -n 20; echo "all of it: $(VENV)/install.log"; exit 1; }
+endef
+
 # torch first and alone: only this version has a CPU build where plain pip looks for local files.
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml local/pyproject.toml constraints.txt
 	@test -x $(PY) || { command -v $(PYTHON) >/dev/null && $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV); }
 	@$(PY) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Tugboat needs Python 3.11: make setup PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "installing into $(VENV) (two to three minutes the first time)"
-	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt 'torch==2.13.0'
-	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation setuptools wheel
-	@$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[warehouse,train,serve,local,dev]'
+	$(call install,torch,'torch==2.13.0')
+	$(call install,'build tools',--no-build-isolation setuptools wheel)
+	$(call install,'everything else of constraints.txt',--no-build-isolation -e '.[warehouse$(comma)train$(comma)serve$(comma)dev]' -e ./local)
 	@touch $@
 
 up: setup ## start this machine's AWS and Snowflake, and deploy to them
@@ -34,10 +42,10 @@ up: setup ## start this machine's AWS and Snowflake, and deploy to them
 	@$(MAKE) --no-print-directory deploy
 
 deploy: setup ## deploy STAGE: CloudFormation, warehouse set-up, the endpoint's container, layers, chalice deploy
-	@$(IN_STAGE) $(PY) -m statemachine.deploy --stage $(STAGE)
+	@$(IN_STAGE) $(PY) -m deploy --stage $(STAGE)
 
 destroy: setup ## remove what deploy made in STAGE (ARGS=--delete-data for the buckets too)
-	@$(IN_STAGE) $(PY) -m statemachine.destroy --stage $(STAGE) $(ARGS)
+	@$(IN_STAGE) $(PY) -m deploy.destroy --stage $(STAGE) $(ARGS)
 
 demo: setup ## the whole journey on this machine (EVENTS=path for clicks of your own; default: a generated shop)
 	@$(MAKE) --no-print-directory up STAGE=local
@@ -53,10 +61,10 @@ recommend: setup ## ask /recommend for ITEMS=a,b
 	@$(IN_STAGE) $(PY) -m demo.recommend --items "$(ITEMS)" $(ARGS)
 
 shop: setup ## the demo shop on http://127.0.0.1:8095, against STAGE's API (ARGS=--help for more)
-	@$(IN_STAGE) $(PY) -m storefront.shop.server $(ARGS)
+	@$(IN_STAGE) $(PY) -m demo.shop.server $(ARGS)
 
 rollback: setup ## the endpoint back onto the release before
-	@$(IN_STAGE) $(PY) -m statemachine.rollback --stage $(STAGE)
+	@$(IN_STAGE) $(PY) -m deploy.rollback --stage $(STAGE)
 
 status: setup ## what runs, what is deployed, what serves; of another STAGE: its last execution
 	@$(if $(filter local,$(STAGE)),$(PY) -m local status,$(PY) -m demo.follow --latest)
@@ -74,7 +82,7 @@ docs: setup ## dbt's documentation with lineage, on http://127.0.0.1:8090 (ARGS=
 	@$(IN_STAGE) $(PY) -m sql.docs $(ARGS)
 
 layers: setup ## build the Lambda layers and print their sizes against Lambda's limits
-	@$(PY) -m statemachine.layers --build
+	@$(PY) -m deploy.build_layers --build
 
 check: setup ## format, lint, types, templates, SQL: what CI checks
 	@$(VENV)/bin/ruff format --check .
@@ -83,6 +91,8 @@ check: setup ## format, lint, types, templates, SQL: what CI checks
 	@$(VENV)/bin/cfn-lint statemachine/resources.yaml
 	@$(VENV)/bin/sqlfluff lint sql --config sql/.sqlfluff --disable-progress-bar
 	@$(MAKE) --no-print-directory generate ARGS=--check
+	@$(PY) -m deploy.chalice_config --stage local --check
+	@$(PY) -m deploy.error_handling --check
 
 generate: setup ## rewrite everything derived from contracts/ (ARGS=--check: only say what is out of date)
 	@$(PY) -m contracts.generate $(ARGS)
@@ -93,9 +103,19 @@ format: setup ## rewrite what check would complain of
 
 test: setup ## every test (ARGS="-k name" for some)
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(if $(ARGS),,$(MAKE) --no-print-directory test-sanitized)
 
 test-unit: setup ## the tests that take seconds
-	@$(PY) -m pytest tests/unit $(ARGS)
+	@$(PY) -m pytest tests/unit local/tests/unit $(ARGS)
+
+# A process that loads a sanitized library needs the sanitizer's runtime first. Python itself leaks on exit by design.
+test-sanitized: setup ## the kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@TUGBOAT_SANITIZED=1 ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$(cc -print-file-name=libasan.so)" \
+	$(PY) -m pytest -p no:xdist tests/unit/training_jobs/test_kernel.py tests/unit/training_jobs/test_scan.py \
+	tests/unit/training_jobs/test_sanitizers.py $(ARGS)
+
+peers: setup ## the libraries that benchmarks.peers compares with (1.5 GB in build/peers); their tests need it
+	@$(PY) -m benchmarks.peers setup
 
 clean: ## delete the environment, the local state and every build
 	-@test -x $(PY) && $(PY) -m local down

@@ -1,6 +1,6 @@
-"""Click logs made by a seed, of the size and shape of public ones, as packed sessions: for speed, not for accuracy.
+"""Generate click logs with the size and shape of public ones, as packed sessions: for speed, not for accuracy.
 
-Vectorised over all events of a part of the log, so that 195 million are a matter of a minute and of some 4 GB.
+The code is vectorized over all events of a part of the log: 195 million take about a minute and 4 GB.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from training_jobs.data import Int32, Int64, Sessions
 
 ITEMS_A_CLUSTER = 50
-SHARE_OF_STEPS = 0.6  # of clicks that follow from the one before; the rest are drawn by popularity
+SHARE_OF_STEPS = 0.6  # share of clicks that follow from the click before; the others are drawn by popularity
 ZIPF_SHIFT = (
     50.0  # popularity falls as 1 / (rank + this): the first item has about .3 % of 37,000 items' clicks
 )
@@ -24,20 +24,22 @@ _CLICK_MS = 30_000
 
 @dataclass(frozen=True)
 class Size:
+    """The size of a log."""
+
     events: int
     items: int
     mean_length: float
 
 
-# As published, sessions of one click left out: Yoochoose's training clicks, OTTO's clicks.
+# As published, without sessions of one click: Yoochoose's training clicks, OTTO's clicks.
 SIZES = {"yoochoose": Size(31_637_239, 37_483, 3.97), "otto": Size(194_720_954, 1_855_603, 15.1)}
 
 
 def generate(size: Size, seed: int) -> Sessions:
-    """Sessions of two clicks and more with geometric lengths, ordered by their last click.
+    """Generate sessions of two clicks or more with geometric lengths, ordered by their last click.
 
-    Items lie in clusters of like popularity, each a ring: a click is mostly one to three steps on from the one before.
-    Which rows of the vocabulary are popular or neighbours is random, so that memory is touched as a shop's would be.
+    Items form clusters of similar popularity, each a ring: most clicks are one to three steps after the click before.
+    Popular items and neighbours have random rows in the vocabulary, so that memory access is as random as a shop's.
     """
     rng = np.random.default_rng(seed)
     offsets = _offsets(size, rng)
@@ -57,7 +59,7 @@ def generate(size: Size, seed: int) -> Sessions:
 
 
 def _offsets(size: Size, rng: np.random.Generator) -> Int64:
-    """Where sessions begin. The last one is cut so that there are just as many events as asked for."""
+    """Return where sessions begin. The last one is cut, so that the log has exactly `size.events` events."""
     sessions = int(size.events / size.mean_length * 1.05) + 1000
     lengths = np.minimum(rng.geometric(1 / (size.mean_length - 1), sessions) + 1, LONGEST)
     ends = np.cumsum(lengths)
@@ -66,22 +68,22 @@ def _offsets(size: Size, rng: np.random.Generator) -> Int64:
 
 
 def _ranks(begin: Int64, items: int, rng: np.random.Generator) -> Int64:
-    """Popularity ranks clicked, of sessions that begin at `begin`: runs of steps round a cluster, each from a fresh draw."""
+    """Return the clicked popularity ranks: runs of steps around a cluster, each run from a fresh draw."""
     events = int(begin[-1])
     fresh = rng.random(events, dtype=np.float32) >= SHARE_OF_STEPS
     fresh[begin[:-1]] = True
     drawn = _popular(int(fresh.sum()), items, rng)
-    # One to three steps on, one most often; how far a run has come is a difference of running sums.
-    come = np.cumsum(1 + (3 * rng.random(events, dtype=np.float32) ** 2).astype(np.int64))
+    # One to three steps, most often one. The position in a run is a difference of running sums.
+    steps = np.cumsum(1 + (3 * rng.random(events, dtype=np.float32) ** 2).astype(np.int64))
     run = np.cumsum(fresh) - 1
-    come -= come[fresh][run]
+    steps -= steps[fresh][run]
     origin = drawn[run]
     cluster = origin // ITEMS_A_CLUSTER * ITEMS_A_CLUSTER
     size = np.minimum(items - cluster, ITEMS_A_CLUSTER)
-    return np.asarray(cluster + (origin - cluster + come) % size, np.int64)
+    return np.asarray(cluster + (origin - cluster + steps) % size, np.int64)
 
 
 def _popular(draws: int, items: int, rng: np.random.Generator) -> Int32:
-    """Ranks drawn with probability proportional to 1 / (rank + ZIPF_SHIFT), by the inverse of its integral."""
+    """Draw ranks with probability proportional to 1 / (rank + ZIPF_SHIFT), by the inverse of its integral."""
     at = ZIPF_SHIFT * ((1 + items / ZIPF_SHIFT) ** rng.random(draws) - 1)
     return np.asarray(np.minimum(at, items - 1), np.int32)

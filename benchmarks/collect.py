@@ -1,14 +1,13 @@
-"""What the collector's Lambda costs: its cold start over the bare runtime, processor time a request, the zip's size.
+"""Measure the collector's Lambda: its cold start above the bare runtime, processor time per request, the zip's size.
 
     python -m benchmarks.collect
     taskset -c 0 python -m benchmarks.collect --starts 31
 
-The zip is what `chalice package` makes, unpacked and run by awslambdaric in fresh processes of the Lambda-like environment that
-the local stack uses. As in a Lambda, whose code folder is read-only and whose zip holds no bytecode, every start compiles.
-Prints one JSON line; exit 1 when an aim is missed.
+It unpacks the zip of `chalice package` and runs it with awslambdaric, in new processes of the local stack's Lambda-like
+environment. As in a Lambda, every start compiles: the code folder is read-only, and the zip has no bytecode.
+It prints one JSON line, and exits with 1 when a figure misses its target.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -23,12 +22,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.conditions import conditions
+from benchmarks.conditions import conditions, parser
 from local import lambda_venv
 from local.aws.proxy_event import Request, build_event
 from local.environment import REPOSITORY
-from tests import deployment
-from tests.serving import served
+from testing import deployment
+from testing.http_server import served
 
 INSIDE = Path(__file__).with_name("collect_lambda.py")
 BATCHES = (1, 25, 500)
@@ -38,7 +37,7 @@ EMPTY_HANDLER = "def app(event, context):\n    return {'statusCode': 200}\n"
 
 
 def event(number: int, now_ms: int) -> dict[str, Any]:
-    """A product's page, as the SDK tells of it."""
+    """Return the event of a product's page, as the SDK sends it."""
     return {
         "schema_version": 1,
         "event_id": f"6f1c2b1e-0d7a-4a52-9d7e-{number:012d}",
@@ -60,7 +59,7 @@ def event(number: int, now_ms: int) -> dict[str, Any]:
 
 
 def proxy_events() -> dict[str, dict[str, Any]]:
-    """Requests of the SDK and of a mail, as API Gateway hands them to the Lambda."""
+    """Return requests of the SDK and of an email pixel, as API Gateway passes them to the Lambda."""
     now_ms = time.time_ns() // 1_000_000
     query = "key=local-demo&shop_id=demo&client_id=c-7d21&event_name=view_item&item_id=boot-7"
     events = {"gif": _proxy_event("GET", "/pixel.gif", query, b"")}
@@ -89,7 +88,7 @@ def _proxy_event(method: str, path: str, query: str, body: bytes) -> dict[str, A
 
 @contextmanager
 def firehose() -> Iterator[str]:
-    """The address of a Firehose that acknowledges everything."""
+    """Serve a Firehose that acknowledges everything, and yield its address."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -103,14 +102,14 @@ def firehose() -> Iterator[str]:
             self.wfile.write(answer)
 
         def log_message(self, *arguments: Any) -> None:
-            """Nobody reads it."""
+            """Log nothing."""
 
     with served(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as url:
         yield url
 
 
 class Runtime:
-    """Fresh processes of the Lambda-like environment."""
+    """Starts new processes of the Lambda-like environment."""
 
     def __init__(self, code: Path, scratch: Path, endpoint_url: str) -> None:
         lambda_venv.ensure(lambda_venv.location())
@@ -131,7 +130,7 @@ class Runtime:
             **config["stages"]["local"]["lambda_functions"]["api_handler"]["environment_variables"],
         }
 
-    def ask(self, kind: str, handler: str, given: Any) -> dict[str, Any]:
+    def run(self, kind: str, handler: str, given: Any) -> dict[str, Any]:
         done = subprocess.run(
             [str(self._python), str(INSIDE), kind, handler],
             cwd=self._code,
@@ -148,7 +147,7 @@ class Runtime:
 
 
 def measure(starts: int) -> dict[str, Any]:
-    """Every figure."""
+    """Measure all figures."""
     events = proxy_events()
     with tempfile.TemporaryDirectory(prefix="tugboat-collect-") as name, firehose() as endpoint_url:
         folder = Path(name)
@@ -158,16 +157,16 @@ def measure(starts: int) -> dict[str, Any]:
             file.extractall(code)
         (code / "empty_handler.py").write_text(EMPTY_HANDLER)
         runtime = Runtime(code, folder, endpoint_url)
-        runtime.ask("cold", "app.app", events["1"])  # the files are in the system's cache from here on
+        runtime.run("cold", "app.app", events["1"])  # loads the files into the system's cache
         ours, bare = [], []
         for _ in range(starts):
-            ours.append(runtime.ask("cold", "app.app", events["1"]))
-            bare.append(runtime.ask("cold", "empty_handler.app", None))
-        warm = runtime.ask("warm", "app.app", events)
+            ours.append(runtime.run("cold", "app.app", events["1"]))
+            bare.append(runtime.run("cold", "empty_handler.app", None))
+        warm = runtime.run("warm", "app.app", events)
         size_bytes = archive.stat().st_size
 
     def over_bare(figure: str) -> float:
-        return median(one[figure] for one in ours) - median(one[figure] for one in bare)
+        return float(median(one[figure] for one in ours) - median(one[figure] for one in bare))
 
     further_us = (warm["500"] - warm["1"]) * 1000 / 499
     return {
@@ -191,17 +190,20 @@ def measure(starts: int) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print one JSON line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.collect",
-        description="Cold start, processor time a request and size of the collector's Lambda.",
-        epilog="example: taskset -c 0 python -m benchmarks.collect > benchmarks/results/collect.json",
+    """Print one JSON line; return 1 if a figure misses its target."""
+    command = parser(
+        "collect",
+        "Measure cold start, processor time per request and size of the collector's Lambda.",
+        "--starts 31 > benchmarks/results/collect.json",
     )
-    parser.add_argument("--starts", type=int, default=15, help="fresh processes (default %(default)s)")
-    options = parser.parse_args(arguments)
+    command.add_argument(
+        "--starts", type=int, default=15, help="number of new processes (default %(default)s)"
+    )
+    options = command.parse_args(arguments)
+    about = conditions("collect", data="events of one product's page", seed=None)
     figures = measure(options.starts)
     missed = [name for name, aim in AIMS.items() if figures[name] > aim]
-    print(json.dumps({**conditions("collect"), **figures, "missed": missed}))
+    print(json.dumps({**about, **figures, "missed": missed}))
     return 1 if missed else 0
 
 

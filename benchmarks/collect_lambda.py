@@ -1,7 +1,7 @@
-"""Inside the Lambda-like process of benchmarks.collect: `collect_lambda.py cold|warm HANDLER`.
+"""The program inside the Lambda-like process of benchmarks.collect: `collect_lambda.py cold|warm HANDLER`.
 
-Runs under the bare Lambda runtime with the deployed bundle as its only code, so it imports nothing of this repository.
-Reads proxy events as JSON from stdin and prints one JSON object.
+It runs under the bare Lambda runtime with the deployed bundle as its only code, so it imports nothing of this repository.
+It reads proxy events as JSON from stdin and prints one JSON object.
 """
 
 import io
@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import redirect_stdout
 from statistics import median
+from typing import Any
 
 from awslambdaric import bootstrap
 
@@ -17,20 +18,20 @@ REPEATS = {"gif": 300, "1": 300, "25": 200, "500": 60}
 
 
 class Context:
-    """What handlers read of an invocation."""
+    """The part of an invocation's context that handlers read."""
 
     aws_request_id = "00000000-0000-0000-0000-000000000000"
 
 
-class TakesAll:
-    """Firehose without its network: acknowledges every record."""
+class AcceptingFirehose:
+    """A Firehose client without a network that acknowledges every record."""
 
-    def put_record_batch(self, DeliveryStreamName, Records):
+    def put_record_batch(self, DeliveryStreamName: str, Records: list[Any]) -> dict[str, Any]:
         return {"FailedPutCount": 0, "RequestResponses": [{"RecordId": "r"} for _ in Records]}
 
 
-def cold(handler_name, event):
-    """Milliseconds of importing the handler, then of its first event through the real clients."""
+def cold(handler_name: str, event: Any) -> dict[str, float]:
+    """Measure the import of the handler, then its first event through the real clients."""
     started_s, started_cpu_s = time.perf_counter(), time.process_time()
     handler = bootstrap._get_handler(handler_name)
     imported_s, imported_cpu_s = time.perf_counter(), time.process_time()
@@ -48,12 +49,12 @@ def cold(handler_name, event):
     }
 
 
-def warm(handler_name, events):
-    """Median milliseconds of processor time of each event, without what Firehose would take."""
+def warm(handler_name: str, events: Any) -> dict[str, float]:
+    """Measure the median processor time of each event in milliseconds, without Firehose."""
     handler = bootstrap._get_handler(handler_name)
-    import app
+    from functions import wiring
 
-    app.wiring.client = lambda service: TakesAll()
+    vars(wiring)["client"] = lambda service: AcceptingFirehose()
     figures = {}
     with redirect_stdout(io.StringIO()):
         for name, event in events.items():

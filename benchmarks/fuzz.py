@@ -3,11 +3,14 @@
     python -m benchmarks.fuzz --requests 100000
     python -m benchmarks.fuzz --requests 100000 --endpoint "POST /events" --first 100000
     python -m benchmarks.fuzz --requests 20000 --over-http
+    python -m benchmarks.fuzz --requests 20000 --model-server
 
 In process by default: the event that API Gateway makes of a request, app.py's Lambda, the response that it makes of the answer;
 with --over-http against a local stack of its own: gateway, Lambda workers, Firehose, S3. Each request depends on the seed, the
 endpoint and its number alone, so that what a failure names can be made again: --first NUMBER --requests 1. Prints one JSON
 line; exit 1 on any failure.
+With --model-server a request is a conversation with a model server of its own: valid, odd and spoiled bytes, in parts and
+pipelined, from callers that wait, hang up or reset. After every hundred a normal invocation must get the same answer as at first.
 """
 
 import argparse
@@ -77,6 +80,16 @@ def over_http(options: argparse.Namespace) -> dict[str, Any]:
         }
 
 
+def model_server(options: argparse.Namespace) -> dict[str, Any]:
+    """The findings of conversations with a model server that is started for them."""
+    from benchmarks.fuzz_conversations import ENDPOINT
+    from benchmarks.fuzz_model_server import fuzz, model_server
+
+    with model_server(options.seed) as server:
+        found = measure(partial(fuzz, server, options.seed, options.connections), options)
+        return {ENDPOINT: {**found, "at_first": server.at_first, "at_last": server.at_last}}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print one JSON line."""
     parser = argparse.ArgumentParser(
@@ -90,12 +103,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, metavar="NUMBER", help="where to begin (default 0)")
     parser.add_argument("--seed", type=int, default=1, help="default 1")
     parser.add_argument("--endpoint", action="append", choices=OVER_HTTP, help="only this one (repeatable)")
-    parser.add_argument("--over-http", action="store_true", help="against a stack that is started for it")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--over-http", action="store_true", help="against a stack that is started for it")
+    where.add_argument(
+        "--model-server", action="store_true", help="against a model server that is started for it"
+    )
     parser.add_argument("--connections", type=int, default=4, help="at once over HTTP (default 4)")
     options = parser.parse_args(arguments)
     logging.disable(logging.CRITICAL)
-    figures = over_http(options) if options.over_http else in_process(options)
-    about = {"seed": options.seed, "first": options.first, "over_http": options.over_http}
+    fuzz = model_server if options.model_server else over_http if options.over_http else in_process
+    figures = fuzz(options)
+    about = {
+        "seed": options.seed,
+        "first": options.first,
+        "over_http": options.over_http,
+        "model_server": options.model_server,
+    }
     print(json.dumps({**conditions("fuzz"), **about, "endpoints": figures}))
     return 1 if any(one["failures"] for one in figures.values()) else 0
 

@@ -12,7 +12,7 @@ from benchmarks.fuzz_checks import Answered, Failed, Stored
 from functions.platform import receipt_keys
 from functions.platform.contract import FALLBACK_KEY
 from local.aws.proxy_event import MalformedProxyResponse, Request, build_event, build_response
-from tests.fakes import FakeEndpoint, FakeFirehose, FakeS3, FakeSecrets, client_error
+from testing.fakes import FakeEndpoint, FakeFirehose, FakeS3, FakeSecrets, client_error
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FALLBACK = {"popular": [f"p{n}" for n in range(200)], "related": {"i1": ["r1", "r2"]}, "model_version": "m1"}

@@ -15,7 +15,7 @@ from benchmarks.fuzz_requests import Maker
 from demo.terminal import Progress
 from functions.platform.contract import FALLBACK_KEY
 from local.aws.proxy_event import Request, Response
-from tests.e2e.stage import EVENTS_BUCKET, MODELS_BUCKET, Stage
+from testing.stage import EVENTS_BUCKET, MODELS_BUCKET, Stage
 
 LANDING_TIMEOUT_S = 60.0
 # What API Gateway answers by itself, before any Lambda: a body too large, a coding that it does not know.

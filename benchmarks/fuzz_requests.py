@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote_plus
 
+from deploy.stages import read_stage
 from local.aws.proxy_event import Request
-from statemachine.stages import read_stage
 
 Headers = list[tuple[str, str]]
 

@@ -1,9 +1,9 @@
-"""The whole journey on a generated shop of any size, with the same SQL's time in bare DuckDB beside it.
+"""Measure the whole journey on a generated shop of any size, beside the same SQL in bare DuckDB.
 
     python -m benchmarks.journey --generate 1000000
     python -m benchmarks.journey --generate 10000000 --bare-only
 
-Prints one JSON line: each stage's seconds, rows and rates. The stack must be up (`make up`) unless --bare-only.
+It prints one JSON line with the seconds, rows and rates of each step. Start the stack first (`make up`), unless --bare-only.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from typing import Any
 
 import duckdb
 
-from benchmarks.conditions import conditions
+from benchmarks.conditions import conditions, parser
 from demo import environment, follow, replay, report, source
 from demo.datasets import Dataset
 from demo.history import folded
@@ -36,13 +36,13 @@ LINES_PER_FILE = 50_000
 
 
 def raw_line(event: Event, is_bot: bool) -> dict[str, Any]:
-    """What collect makes of an event, as far as the SQL looks at it."""
+    """Return the line that collect makes of an event, reduced to what the SQL reads."""
     server = {"event_time_ms": event["client_time_ms"], "is_bot": is_bot, "source": "events"}
     return {**event, "server": server}
 
 
 def write_raw(dataset: Dataset, directory: Path) -> int:
-    """The data set as raw gzip JSON lines, as Firehose would leave them; returns how many."""
+    """Write the data set as raw gzip JSON lines, as Firehose would; return the number of lines."""
     written = 0
     progress = Progress("writing raw lines", dataset.expected)
     events = dataset.read(Rejects())
@@ -58,7 +58,7 @@ def write_raw(dataset: Dataset, directory: Path) -> int:
 
 
 def bare_duckdb(dataset: Dataset, memory_limit: str) -> dict[str, Any]:
-    """Load, staging, sessions and training interactions as plain DuckDB, statement by statement."""
+    """Measure load, staging, sessions and training interactions in plain DuckDB, statement by statement."""
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="tugboat-bare-") as name:
         directory = Path(name)
@@ -84,7 +84,7 @@ def bare_duckdb(dataset: Dataset, memory_limit: str) -> dict[str, Any]:
 
 
 def statements(text: str) -> list[tuple[str, str]]:
-    """The statements of the .sql, each with the table it makes."""
+    """Split the .sql into statements, each with the table that it creates."""
     found = []
     for statement in text.split(";"):
         code = "\n".join(
@@ -96,7 +96,7 @@ def statements(text: str) -> list[tuple[str, str]]:
 
 
 def through_the_stack(dataset: Dataset, options: argparse.Namespace) -> dict[str, Any]:
-    """Replay, landing, pipeline, report, each with its seconds."""
+    """Run replay, landing, pipeline and report, and measure each."""
     where = environment.from_variables()
     timings = Timings()
     split = Split(dataset, cutoff_of(dataset), for_report=options.max_prefixes > 0)
@@ -137,37 +137,39 @@ def through_the_stack(dataset: Dataset, options: argparse.Namespace) -> dict[str
 
 
 def times_the_bare(stack: dict[str, Any], bare: dict[str, Any]) -> float:
-    """How much longer a row takes from raw/ to the training tables through the stack (Load and Transform) than in bare DuckDB."""
+    """Return the time per row of Load and Transform in the stack, as a multiple of bare DuckDB's."""
     seconds = sum(stack["states"][name]["seconds"] for name in ("Load", "Transform"))
-    return round(seconds / stack["accepted"] / (bare["seconds"] / bare["raw_rows"]), 2)
+    stack_row_s: float = seconds / stack["accepted"]
+    bare_row_s: float = bare["seconds"] / bare["raw_rows"]
+    return round(stack_row_s / bare_row_s, 2)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print one JSON line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.journey",
-        description="Time every stage of the journey, and the same SQL in bare DuckDB.",
-        epilog="example: python -m benchmarks.journey --generate 1000000 > benchmarks/results/journey-1m.json",
+    """Print one JSON line; return 1 if a step failed."""
+    command = parser(
+        "journey",
+        "Measure every step of the journey, and the same SQL in bare DuckDB.",
+        "--generate 1000000 > benchmarks/results/journey-1m.json",
     )
-    source.add_arguments(parser)
-    replay.add_arguments(parser)
-    follow.add_arguments(parser)
-    parser.add_argument("--bare-only", action="store_true", help="only the bare DuckDB; needs no stack")
-    parser.add_argument("--no-bare", action="store_true", help="only the stack")
-    parser.add_argument("--bare-memory", default="4GB", help="DuckDB's memory limit (default %(default)s)")
-    parser.add_argument(
-        "--max-prefixes", type=int, default=500, help="of the report; 0 leaves it out (default 500)"
+    source.add_arguments(command)
+    replay.add_arguments(command)
+    follow.add_arguments(command)
+    add = command.add_argument
+    add("--bare-only", action="store_true", help="measure only bare DuckDB; needs no stack")
+    add("--no-bare", action="store_true", help="measure only the stack")
+    add("--bare-memory", default="4GB", help="DuckDB's memory limit (default %(default)s)")
+    add("--max-prefixes", type=int, default=500, help="prefixes of the report; 0 skips it (default 500)")
+    add(
+        "--landing-timeout",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="longest wait for S3 (default %(default)s)",
     )
-    parser.add_argument(
-        "--landing-timeout", type=float, default=600.0, metavar="SECONDS", help="default %(default)s"
-    )
-    options = parser.parse_args(arguments)
+    options = command.parse_args(arguments)
     try:
         dataset = source.from_options(options)
-        figures: dict[str, Any] = {
-            **conditions("journey"),
-            "data": dataset.name,
-        }
+        figures = conditions("journey", data=dataset.name, seed=None if options.events else options.seed)
         if not options.bare_only:
             figures["stack"] = through_the_stack(dataset, options)
         if not options.no_bare:

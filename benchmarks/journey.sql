@@ -1,6 +1,7 @@
--- What sql/ makes of the raw lines, as one would write it by hand for DuckDB: the floor for the warehouse's times.
--- Full build, one pass, same rules (first copy of an event, 30 minutes of silence, runs collapsed, no clicks after the
--- first purchase, no crawlers, two interactions at least), so the row counts must agree with the warehouse's.
+-- The models of sql/, written by hand for DuckDB: the lower bound for the warehouse's times.
+-- It is a full build in one pass with the same rules, so the row counts must equal the warehouse's.
+-- The rules: first copy of an event, 30 minutes of silence, runs collapsed, no clicks after the first purchase,
+-- no crawlers, at least two interactions.
 
 CREATE TABLE raw_events AS
 SELECT

@@ -1,7 +1,8 @@
-"""Next-item prediction on public clicks: every model's figures on the test cases of one directory, a JSON line each.
+"""Measure next-item prediction on public clicks: one JSON line per model, on the test cases of one directory.
 
-Detects the layout (see next_item_layouts.py), chooses every setting on a validation tail by time within --budget-s, then
-ranks all items for every test case (ties count against the model). The test is looked at once, after all is chosen.
+It identifies the layout (next_item_layouts.py) and chooses every setting on a validation tail within --budget-s.
+Then it ranks all items for every test case; ties count against the model.
+It reads the test once, after all choices.
 """
 
 from __future__ import annotations
@@ -12,40 +13,43 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.conditions import conditions
+from benchmarks.conditions import conditions, parser
 from benchmarks.next_item_layouts import Bench, LayoutError, load
 from benchmarks.next_item_training import choose_recipe, excludes_current, train_encoder
 from training_jobs import baselines, fit_ranker, metrics, tune
 from training_jobs.data import DataError, Float64, Int64
 from training_jobs.encoder import probabilities
 from training_jobs.fit import Epoch
+from training_jobs.kernel import compiled_kernel
 from training_jobs.knn import KnnScorer, build_index
 from training_jobs.measure import Measured, measure
 from training_jobs.metrics import LENGTH_BUCKETS
+from training_jobs.model import EncoderSettings
 from training_jobs.ranker import Ranker, item_facts
 from training_jobs.recommend import BlendSettings, Recommender
+from training_jobs.returns import return_floor
 
-# VMIS-kNN as published has these to choose; ours has more (tune.py).
+# The settings of VMIS-kNN as published; ours has more (tune.py).
 VMIS_GRID: dict[str, tuple[float, ...]] = {
     "last_items": (9, 2, 3, 5),
     "neighbours": (200, 100, 500, 1500),
     "recent_sessions": (1000, 500, 5000),
 }
-# Shares of the budget. What is left is the blend's.
-KNN_SHARE, TRIALS_SHARE, TRAIN_SHARE = 0.1, 0.2, 0.6
+# Shares of the budget. The rest is for kNN settings and the ranker, which their cases bound.
+TRIALS_SHARE, TRAIN_SHARE = 0.2, 0.6
 
 Row = dict[str, Any]
 
 
 def run(bench: Bench, seeds: Sequence[int], budget_s: float, draws: int, emit: Callable[[Row], None]) -> None:
-    """Rows of all models, those that a seed changes once a seed; then the means over seeds."""
+    """Emit one row per model, one per seed where the seed matters, then the means over seeds."""
     exclude = excludes_current(bench.learn)
     share = baselines.popularity(bench.train, bench.items)
     learnt = baselines.popularity(bench.learn, bench.items)
@@ -85,15 +89,14 @@ def run(bench: Bench, seeds: Sequence[int], budget_s: float, draws: int, emit: C
     began = time.perf_counter()
     index = build_index(bench.learn, bench.items)
     full = index if bench.train is bench.learn else build_index(bench.train, bench.items)
-    vmis, _ = tune.tune_knn(
-        index, valid, learnt, grid=VMIS_GRID, exclude_current=False, deadline_s=budget_s * KNN_SHARE
-    )
+    kernel = compiled_kernel(EncoderSettings().dim)
+    vmis, _ = tune.tune_knn(index, valid, learnt, grid=VMIS_GRID, exclude_current=False, kernel=kernel)
     vmis_scorer = baselines.knn_scorer(KnnScorer(full, vmis), share)
     vmis_row = row("vmis_knn", vmis_scorer, time.perf_counter() - began, seeds[0], asdict(vmis), False)
     vmis_mrr = vmis_row["mrr_at_20"]
 
     began = time.perf_counter()
-    knn, _ = tune.tune_knn(index, valid, learnt, exclude_current=exclude, deadline_s=budget_s * KNN_SHARE)
+    knn, _ = tune.tune_knn(index, valid, learnt, exclude_current=exclude, kernel=kernel)
     knn_seconds = time.perf_counter() - began
     knn_scorer = baselines.knn_scorer(KnnScorer(full, knn), share)
     row("session_knn", knn_scorer, knn_seconds, seeds[0], asdict(knn), exclude)
@@ -103,7 +106,7 @@ def run(bench: Bench, seeds: Sequence[int], budget_s: float, draws: int, emit: C
     trials_seconds = time.perf_counter() - began
     for seed in seeds:
         began = time.perf_counter()
-        trained = train_encoder(bench, recipe, seed, budget_s * TRAIN_SHARE, say)
+        trained = train_encoder(bench, recipe, seed, budget_s * TRAIN_SHARE, report_epoch)
         seconds = trials_seconds + time.perf_counter() - began
         speed = {"events_per_s": round(max(e.events / e.seconds for e in trained.epochs)), "trials": trials}
         row(
@@ -116,10 +119,12 @@ def run(bench: Bench, seeds: Sequence[int], budget_s: float, draws: int, emit: C
             **speed,
         )
         began = time.perf_counter()
-        blend = BlendSettings(knn=knn, exclude_current=exclude)
+        blend = BlendSettings(knn=knn, exclude_current=exclude, return_floor=return_floor(bench.learn))
         names = [str(item) for item in range(bench.items)]
         unranked = Recommender(names, trained.chosen_with, index, learnt, blend)
-        network, rank = fit_ranker.choose(unranked, bench.learn, bench.valid, seed)
+        choice = fit_ranker.choose(unranked, bench.learn, bench.valid, seed)
+        network, rank = choice.network, choice.rank
+        blend = replace(blend, floor_ranked=choice.floor_ranked)
         tail = {
             "tail_hr_at_20": round(metrics.hit_rate(rank, 20), 4),
             "tail_mrr_at_20": round(metrics.mrr(rank, 20), 4),
@@ -135,7 +140,7 @@ def run(bench: Bench, seeds: Sequence[int], budget_s: float, draws: int, emit: C
             emit(mean_row([found for found in rows if found["model"] == name]))
 
 
-def say(epoch: Epoch) -> None:
+def report_epoch(epoch: Epoch) -> None:
     rate = epoch.events / max(epoch.seconds, 1e-9)
     print(
         f"epoch={epoch.epoch}/{epoch.epochs} loss={epoch.loss:.4f} seconds={epoch.seconds:.1f} events_per_s={rate:.0f}",
@@ -145,7 +150,7 @@ def say(epoch: Epoch) -> None:
 
 
 def describe(bench: Bench, measured: Measured, popularity: Float64, draws: int) -> Row:
-    """Metrics, intervals and slices of one model."""
+    """Return the metrics, intervals and slices of one model."""
     cases, rank = bench.test, measured.rank
     resampler = metrics.Resampler(cases.session, draws)
     return {
@@ -192,7 +197,7 @@ def _slices(bench: Bench, rank: Int64, popularity: Float64) -> dict[str, Row]:
 
 
 def mean_row(rows: Sequence[Row]) -> Row:
-    """Mean and standard deviation over seeds of each figure."""
+    """Return the mean and the standard deviation of each figure over the seeds."""
     names = [
         name
         for name in rows[0]
@@ -209,27 +214,32 @@ def mean_row(rows: Sequence[Row]) -> Row:
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.next_item",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: python -m benchmarks.next_item --data ../shared/data/bench/diginetica --seeds 3",
+    command = parser("next_item", __doc__, "--data clicks/diginetica --seeds 3")
+    add = command.add_argument
+    add("--data", type=Path, required=True, help="directory in one of the three layouts")
+    add(
+        "--budget-s",
+        type=float,
+        default=1800.0,
+        help="seconds for choosing and training (default %(default)s)",
     )
-    add = parser.add_argument
-    add("--data", type=Path, required=True, help="a directory in one of the three layouts")
-    add("--budget-s", type=float, default=1800.0, help="seconds to choose and train in (default %(default)s)")
-    add("--seed", type=int, default=0, help="the first seed (default %(default)s)")
-    add("--seeds", type=int, default=1, help="how many; with more than one their mean follows")
-    add("--threads", type=int, default=0, help="of torch; 0 leaves its choice")
+    add("--seed", type=int, default=0, help="first seed (default %(default)s)")
+    add(
+        "--seeds",
+        type=int,
+        default=1,
+        help="number of seeds; several add a row of means (default %(default)s)",
+    )
+    add("--threads", type=int, default=0, help="threads of torch; 0 for torch's default")
     add("--bootstrap", type=int, default=500, help="draws for the intervals (default %(default)s)")
-    return parser
+    return command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = arguments().parse_args(argv)
     if options.threads:
         torch.set_num_threads(options.threads)
-    about = {**conditions("next_item"), "threads": torch.get_num_threads(), "budget_s": options.budget_s}
+    about = conditions("next_item", threads=torch.get_num_threads(), budget_s=options.budget_s)
     try:
         bench = load(options.data)
         seeds = range(options.seed, options.seed + max(1, options.seeds))

@@ -1,9 +1,9 @@
-"""Public click data in three layouts, read as training sessions, a validation tail and test cases.
+"""Read public click data in three layouts as training sessions, a validation tail and test cases.
 
 * events: `train.tsv.gz`, `valid.tsv.gz`, `test.tsv.gz` with SessionId, ItemId, Time (s), or `*_train_full`, `*_test`
-  (session-rec): every position of a test session is a case.
-* prefixes: `train_sessions.txt.gz` (a session a line, in time order) and `test_prefix_target.tsv.gz`.
-* users: one `*.txt.gz` of `user item item ...`: the last item of each is the test, the one before it validation.
+  (session-rec). Every position of a test session is a case.
+* prefixes: `train_sessions.txt.gz` (one session per line, in time order) and `test_prefix_target.tsv.gz`.
+* users: one `*.txt.gz` with lines `user item item ...`. The last item is the test, the item before it validation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _VALID_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Bench:
-    """`learn` and `valid` come from `train`, by time; the test is looked at once, at the end."""
+    """One data set. `learn` and `valid` are parts of `train`, by time; the test is read once, at the end."""
 
     name: str
     layout: str
@@ -34,11 +34,11 @@ class Bench:
 
 
 class LayoutError(ValueError):
-    """The directory holds none of the layouts."""
+    """The directory has none of the layouts."""
 
 
 def load(directory: Path) -> Bench:
-    """Read a directory in whichever layout it is."""
+    """Read a directory in any of the layouts."""
     files = sorted(path for path in directory.iterdir() if path.is_file())
     train = _one(files, ("train.tsv", "train_full.tsv"))
     test = _one(files, ("test.tsv",))
@@ -53,7 +53,7 @@ def load(directory: Path) -> Bench:
     users = [path for path in files if path.name.endswith((".txt", ".txt.gz"))]
     if len(users) == 1:
         return _users(directory.name, users[0])
-    raise LayoutError(f"{directory} is in none of the known layouts: {__doc__}")
+    raise LayoutError(f"{directory} has none of the known layouts. {__doc__}")
 
 
 def _one(files: Sequence[Path], endings: Iterable[str]) -> Path | None:
@@ -117,7 +117,7 @@ def _prefixes(name: str, train: Path, test: Path) -> Bench:
     )
     packed = _from_lists(sessions)
     learn, tail = _tail(packed)
-    # Ids start at 1, so row 0 is an item nobody ever sees: it is never right, and harmless in the ranking.
+    # Ids start at 1, so row 0 is an item without clicks: it is never the target, and harmless in the ranking.
     return Bench(name, "prefixes", items, packed, learn, prefix_cases(tail), _cases(prefixes, targets))
 
 
@@ -133,7 +133,7 @@ def _users(name: str, path: Path) -> Bench:
 
 
 def _from_lists(sessions: Sequence[np.ndarray]) -> Sessions:
-    """Sessions in time order, whose clock is not in the file: spread evenly over thirty days."""
+    """Pack sessions in time order without a clock in the file: spread them evenly over thirty days."""
     offsets = np.zeros(len(sessions) + 1, np.int64)
     np.cumsum([len(s) for s in sessions], out=offsets[1:])
     when = (np.arange(len(sessions), dtype=np.int64) * 30 * DAY_MS) // max(len(sessions), 1)
@@ -143,13 +143,13 @@ def _from_lists(sessions: Sequence[np.ndarray]) -> Sessions:
 def _cases(prefixes: Sequence[np.ndarray], targets: np.ndarray) -> Cases:
     offsets = np.zeros(len(prefixes) + 1, np.int64)
     np.cumsum([len(p) for p in prefixes], out=offsets[1:])
-    # Prefixes of one session follow one another, growing or shrinking by one: a new session starts elsewhere.
+    # Prefixes of one session are adjacent and differ by one item; otherwise a new session starts.
     session = np.zeros(len(prefixes), np.int64)
     for at in range(1, len(prefixes)):
         a, b = prefixes[at - 1], prefixes[at]
         short, long = (a, b) if len(a) < len(b) else (b, a)
-        kin = len(long) - len(short) == 1 and bool((long[: len(short)] == short).all())
-        session[at] = session[at - 1] + (not kin)
+        related = len(long) - len(short) == 1 and bool((long[: len(short)] == short).all())
+        session[at] = session[at - 1] + (not related)
     return Cases(np.concatenate(prefixes).astype(np.int32), offsets, targets, session)
 
 

@@ -1,16 +1,16 @@
-"""How the encoder of `benchmarks.next_item` is trained: a recipe is chosen on the validation tail, then learnt in full.
+"""Train the encoder of `benchmarks.next_item`: choose a recipe on the validation tail, then train it in full.
 
-`standard` is the training job's own: ten epochs. `quick` has three, under less dropout. Which is better for a directory, and
-whether its budget has room for both, shows on its tail.
+`standard` is the training job's recipe with ten epochs; `quick` has three epochs and less dropout.
+The tail decides which one suits a directory, if the budget has room for both.
 """
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,15 +22,17 @@ from training_jobs.encoder import EncoderWeights, probabilities
 from training_jobs.fit import Epoch, FitSettings, fit
 from training_jobs.measure import measure
 from training_jobs.model import EncoderSettings
-from training_jobs.pipeline import encoder_weights, new_encoder
+from training_jobs.pipeline import JobSettings, encoder_weights, new_encoder
 
-_TRIAL_EVENTS = 100_000  # recipes are compared on so many of the latest events
+_TRIAL_EVENTS = 100_000  # recipes are compared on this many of the latest events
 _TRIAL_CASES = 3000
-_REPEATS = 0.01  # with fewer consecutive repeats than this, the item being looked at is not a candidate
+_REPEATS = 0.01  # with a smaller share of immediate repeats, the current item is excluded
 
 
 @dataclass(frozen=True)
 class Recipe:
+    """Settings of the encoder and of its training."""
+
     name: str
     encoder: EncoderSettings
     fit: FitSettings
@@ -46,7 +48,7 @@ RECIPES = (QUICK, STANDARD)
 
 @dataclass(frozen=True)
 class Trained:
-    """The encoder as settings are chosen with it, and one that has learnt the validation tail as well."""
+    """The encoder for choosing settings, and the one that was trained on the validation tail too."""
 
     chosen_with: EncoderWeights
     final: EncoderWeights
@@ -54,7 +56,7 @@ class Trained:
 
 
 def excludes_current(sessions: Sessions) -> bool:
-    """Whether sessions hardly ever show the same item twice in a row, so that models need not rank it."""
+    """Return True if sessions hardly ever repeat an item immediately, so that models need not rank it."""
     inner = np.ones(len(sessions.items), bool)
     inner[sessions.offsets[:-1]] = False
     again = sessions.items[1:] == sessions.items[:-1]
@@ -64,9 +66,9 @@ def excludes_current(sessions: Sessions) -> bool:
 def choose_recipe(
     bench: Bench, seed: int, budget_s: float, recipes: Sequence[Recipe] = RECIPES
 ) -> tuple[Recipe, list[dict[str, Any]]]:
-    """The recipe that does best on the tail, having learnt only the latest sessions; and what each came to.
+    """Return the recipe that is best on the tail after training on the latest sessions, and all trials' results.
 
-    A recipe that needs more time than is left, at the pace of those before it, is not tried.
+    A recipe is not tried if it needs more time than is left, at the pace of the recipes before it.
     """
     exclude = excludes_current(bench.learn)
     recipes = [replace(r, fit=replace(r.fit, exclude_current=exclude)) for r in recipes]
@@ -75,15 +77,13 @@ def choose_recipe(
     for recipe in recipes:
         left_s = until - time.monotonic()
         if trials and left_s < pace_s * recipe.fit.epochs:
-            print(f"recipe {recipe.name} is not tried: no time left", file=sys.stderr)
+            print(f"recipe {recipe.name} is not tried: no time is left", file=sys.stderr)
             continue
         encoder = new_encoder(sessions, no_content(bench.items), recipe.encoder, seed)
         epochs: list[Epoch] = []
         fit(encoder, sessions, recipe.fit, seed, "trial", deadline_s=left_s, on_epoch=epochs.append)
-        weights = encoder_weights(encoder)
-        rank = measure(
-            recipe.name, lambda p, w=weights: probabilities(w, p), cases, exclude_current=exclude
-        ).rank  # type: ignore[misc]
+        scorer = partial(probabilities, encoder_weights(encoder))
+        rank = measure(recipe.name, scorer, cases, exclude_current=exclude).rank
         pace_s = max(pace_s, sum(epoch.seconds for epoch in epochs) / len(epochs))
         trials.append(
             {"recipe": recipe.name, "epochs": len(epochs), "objective": round(tune.objective(rank), 5)}
@@ -96,10 +96,7 @@ def choose_recipe(
 def train_encoder(
     bench: Bench, recipe: Recipe, seed: int, budget_s: float, on_epoch: Callable[[Epoch], None]
 ) -> Trained:
-    """Learn what lies before the validation tail, then everything from the start, within `budget_s` in all.
-
-    Carried on over the tail for an epoch, the first encoder does worse (docs/recommender.md).
-    """
+    """Train before the validation tail, then on everything from the start as the job does, within `budget_s`."""
     epochs: list[Epoch] = []
 
     def note(epoch: Epoch) -> None:
@@ -111,11 +108,12 @@ def train_encoder(
         fit(encoder, sessions, recipe.fit, seed, stage, deadline_s=budget_s, on_epoch=note)
         return encoder_weights(encoder, np.bincount(sessions.items, minlength=bench.items) > 0)
 
-    chosen_with = learnt(bench.learn, recipe, "learn", budget_s / 2)
     if bench.train is bench.learn:
+        chosen_with = learnt(bench.learn, recipe, "learn", budget_s)
         return Trained(chosen_with, chosen_with, epochs)
-    as_many = replace(recipe, fit=replace(recipe.fit, epochs=len(epochs)))
-    return Trained(chosen_with, learnt(bench.train, as_many, "final", math.inf), epochs)
+    fewer = JobSettings(recipe.encoder, recipe.fit).learn
+    chosen_with = learnt(bench.learn, replace(recipe, fit=fewer), "learn", 0.4 * budget_s)
+    return Trained(chosen_with, learnt(bench.train, recipe, "final", 0.6 * budget_s), epochs)
 
 
 def _latest(sessions: Sessions) -> Sessions:

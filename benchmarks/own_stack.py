@@ -1,4 +1,4 @@
-"""A local stack of its own for a drill: on free ports, in a temporary folder, deployed as `make up` deploys."""
+"""A separate local stack for a drill: on free ports, in a temporary folder, deployed as by `make up`."""
 
 import os
 import tempfile
@@ -8,14 +8,15 @@ from pathlib import Path
 from unittest import mock
 
 from local.environment import Stack
-from local.testing import free_port_base, running_stack
-from tests import deployment
-from tests.e2e.stage import Stage
+from local.ports import free_port_base
+from local.testing import running_stack
+from testing import deployment
+from testing.stage import Stage
 
 
 @contextmanager
 def deployed_stack() -> Iterator[Stage]:
-    """The stage local on a stack that ends, with all it holds, when the drill does; clients find it in the environment."""
+    """Deploy the local stage on a new stack and delete the stack afterwards; clients find it in the environment."""
     with tempfile.TemporaryDirectory(prefix="tugboat-drill-") as name:
         folder = Path(name)
         (folder / "repository").mkdir()

@@ -1,19 +1,18 @@
-"""How fast an answer is, in process and over HTTP, beside what others would serve the same model with.
+"""Measure the latency of a response, in process and over HTTP, beside other ways to serve the same model.
 
-Everything of one size is measured in turns on one core, so that a neighbour's noise falls on all alike. `read_ms` is the
-floor: the int8 matrix read once, at the bandwidth measured in the same turns. Times are wall clock; `cpu_p50_ms` is the
-thread's own time, which a busy machine stretches less.
+All contestants of one size take turns on one core, so that noise of other processes affects all alike.
+`read` is the lower bound: one read of the int8 matrix, measured in the same turns.
+Times are wall clock; `cpu_p50_ms` is the thread's own time, which depends less on the machine's load.
 """
 
 from __future__ import annotations
 
 import os
 
-# Before numpy and torch load.
+# Set before numpy and torch load.
 for _library in ("OPENBLAS", "MKL", "OMP"):
     os.environ[f"{_library}_NUM_THREADS"] = "1"
 
-import argparse  # noqa: E402
 import copy  # noqa: E402
 import gc  # noqa: E402
 import importlib.util  # noqa: E402
@@ -29,7 +28,7 @@ from typing import Any  # noqa: E402
 import numpy as np  # noqa: E402
 
 from benchmarks import serve_http, serve_peers  # noqa: E402
-from benchmarks.conditions import conditions  # noqa: E402
+from benchmarks.conditions import conditions, parser  # noqa: E402
 from benchmarks.serve_shops import made_up, write_archive  # noqa: E402
 from training_jobs.archive import load_recommender  # noqa: E402
 from training_jobs.data import Int32  # noqa: E402
@@ -42,7 +41,7 @@ TURNS = 5
 
 
 def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: int) -> dict[str, Any]:
-    """Milliseconds of each contestant and part, over `questions` questions in TURNS turns."""
+    """Measure each contestant and part in milliseconds, over `questions` requests in TURNS turns."""
     weights, vocabulary = recommender.weights, recommender.vocabulary
     sessions = {id(prefix): [vocabulary[item] for item in prefix] for prefix in prefixes}
     encoder_only, unranked = copy.copy(recommender), copy.copy(recommender)
@@ -108,7 +107,7 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
 
 
 def parity(recommender: Recommender, prefixes: Sequence[Int32]) -> dict[str, float | int]:
-    """How much of the whole float32 ranking's first twenty comes back, over all of `prefixes`."""
+    """Compare the responses with the first twenty of the full float32 ranking, over all prefixes."""
     shared, same = [], []
     for begin in range(0, len(prefixes), 64):
         part = prefixes[begin : begin + 64]
@@ -126,30 +125,27 @@ def parity(recommender: Recommender, prefixes: Sequence[Int32]) -> dict[str, flo
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.serve",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: python -m benchmarks.serve --items 50000,100000 --http-items 100000 > serve.json",
-    )
-    add = parser.add_argument
+    command = parser("serve", __doc__, "--items 50000,100000 --http-items 100000 > serve.json")
+    add = command.add_argument
     add(
         "--items",
         default="50000,100000,500000,1000000",
         help="sizes in process; empty for none (default: %(default)s)",
     )
-    add("--artefact", type=Path, help="a trained archive to measure too, asked for its golden sessions")
-    add("--questions", type=int, default=1000, help="to each contestant (default: %(default)s)")
+    add("--artefact", type=Path, help="a trained archive to measure too, with its golden sessions")
+    add("--questions", type=int, default=1000, help="requests to each contestant (default: %(default)s)")
     add("--http-items", type=int, default=100_000, help="size over HTTP; 0 for none (default: %(default)s)")
-    add("--http-seconds", type=float, default=5.0, help="at each rate (default: %(default)s)")
-    add("--core", type=int, default=0, help="the core to measure on; the HTTP client takes the others")
-    add("--seed", type=int, default=0)
-    options = parser.parse_args(argv)
+    add("--http-seconds", type=float, default=5.0, help="seconds at each rate (default: %(default)s)")
+    add("--core", type=int, default=0, help="core to measure on; the HTTP client uses the others")
+    add("--seed", type=int, default=0, help="seed of the shop (default: %(default)s)")
+    options = command.parse_args(argv)
     every_core = os.sched_getaffinity(0)
     result: dict[str, Any] = {
-        **conditions("serve"),
-        "seed": options.seed,
-        "data": "made up: vectors in groups of 50, d=128, two layers, 200,000 past sessions",
+        **conditions(
+            "serve",
+            seed=options.seed,
+            data="generated: vectors in groups of 50, d=128, two layers, 200,000 past sessions",
+        ),
         "in_process": [],
     }
     os.sched_setaffinity(0, {options.core})

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.open_loop import drive
-from local.processes import free_port
+from local.ports import free_port
 
 HOST = "127.0.0.1"
 START_S = 120.0
@@ -43,7 +43,13 @@ def torchserve(model_dir: Path, bodies: Sequence[bytes], core: int, seconds: flo
     programs = Path(sys.executable).parent
     with tempfile.TemporaryDirectory() as scratch:
         handler = _ROOT / "benchmarks" / "serve_torchserve.py"
-        archiver = [programs / "torch-model-archiver", "--model-name", "model", "--version", "1.0"]
+        archiver: list[str | Path] = [
+            programs / "torch-model-archiver",
+            "--model-name",
+            "model",
+            "--version",
+            "1.0",
+        ]
         subprocess.run([*archiver, "--handler", handler, "--export-path", scratch], check=True)
         settings = Path(scratch) / "config.properties"
 
@@ -134,7 +140,7 @@ def _wait(process: subprocess.Popen[bytes], port: int, path: str) -> None:
         except (OSError, http.client.HTTPException):
             pass
         time.sleep(0.005)
-    raise RuntimeError(f"{process.args} did not come up: run it by hand to see why")
+    raise RuntimeError(f"{process.args!r} did not come up: run it by hand to see why")
 
 
 def _group(pid: int) -> list[Path]:

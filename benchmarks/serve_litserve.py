@@ -1,4 +1,4 @@
-"""LitServe with the same model in torch eager: `python -m benchmarks.serve_litserve --model-dir DIR --port N`."""
+"""Serve the same model in torch eager with LitServe: `python -m benchmarks.serve_litserve --model-dir DIR --port N`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training_jobs.archive import load_recommender
 
 
 class Api(litserve.LitAPI):  # type: ignore[misc]
-    """One worker; the model answers what the endpoint is asked, without exclusions."""
+    """The endpoint's API without exclusions, with one worker."""
 
     def __init__(self, model_dir: Path) -> None:
         super().__init__(api_path="/invocations")
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         epilog="example: python -m benchmarks.serve_litserve --model-dir model --port 8090",
     )
     parser.add_argument("--model-dir", type=Path, required=True, help="an unpacked archive")
-    parser.add_argument("--port", type=int, required=True, help="on 127.0.0.1")
+    parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
     options = parser.parse_args(argv)
     server = litserve.LitServer(Api(options.model_dir), accelerator="cpu", workers_per_device=1)
     server.run(host="127.0.0.1", port=options.port, generate_client_file=False, log_level="warning")

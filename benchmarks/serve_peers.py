@@ -1,6 +1,6 @@
-"""What others would serve the same model with: torch eager, ONNX Runtime and faiss, in process.
+"""Other ways to serve the same model in process: torch eager, ONNX Runtime and faiss.
 
-They encode, score every item in float32 and take the best 20; none of them has session-kNN, exclusions or a blend.
+They encode, score every item in float32 and return the best 20, without session-kNN, exclusions or a blend.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ Peer = Callable[[Int32], Any]
 
 
 class Norm(nn.Module):
-    """nn.RMSNorm spelt out: the ONNX exporter does not know it."""
+    """nn.RMSNorm in basic operations, because the ONNX exporter does not support it."""
 
     def __init__(self, norm: nn.RMSNorm) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Norm(nn.Module):
 
 
 class WholeModel(nn.Module):
-    """model.Encoder with its item vectors worked out: rows [1, length] in, the best 20 rows and scores out."""
+    """model.Encoder with precomputed item vectors: rows [1, length] in, the best 20 rows and scores out."""
 
     def __init__(self, weights: EncoderWeights) -> None:
         super().__init__()
@@ -51,10 +51,11 @@ class WholeModel(nn.Module):
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         encoder, length = self.encoder, rows.shape[1]
         width = math.sqrt(encoder.settings.dim)
-        raw = self.vectors[rows] * (width * INPUT_SCALE)
-        bias = (encoder.relative[:, encoder.distance[:length, :length]] + encoder.causal[:length, :length])[
-            None
-        ]
+        vectors, distance, causal = (
+            cast(Tensor, one) for one in (self.vectors, encoder.distance, encoder.causal)
+        )
+        raw = vectors[rows] * (width * INPUT_SCALE)
+        bias = (encoder.relative[:, distance[:length, :length]] + causal[:length, :length])[None]
         x = raw + encoder.position[:length]
         for layer in encoder.layers:
             x = layer(x, bias)
@@ -63,7 +64,7 @@ class WholeModel(nn.Module):
         attention = query @ key.transpose(1, 2) / width
         pooled = torch.softmax(attention + bias[:, 0], -1) @ raw
         query = nn.functional.normalize(pooled + encoder.residual_gate * y, dim=-1)[:, -1]
-        scores = torch.softmax(query @ self.vectors.T / self.temperature, -1)
+        scores = torch.softmax(query @ vectors.T / self.temperature, -1)
         best = torch.topk(scores, K)
         return best.indices, best.values
 
@@ -80,13 +81,14 @@ def torch_eager(weights: EncoderWeights) -> Peer:
 
 
 def onnx_runtime(weights: EncoderWeights) -> Peer:
-    """The whole graph: encoder, product with all items, softmax, the best 20."""
+    """Build a session of the whole graph: encoder, product with all items, softmax, best 20."""
     import onnxruntime
 
     model = WholeModel(weights)
-    for layer in model.encoder.layers:
+    encoder: Any = model.encoder
+    for layer in encoder.layers:
         layer.norm_attention, layer.norm_feed = Norm(layer.norm_attention), Norm(layer.norm_feed)
-    model.encoder.norm = Norm(model.encoder.norm)
+    encoder.norm = Norm(encoder.norm)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.onnx"
         torch.onnx.export(
@@ -95,7 +97,7 @@ def onnx_runtime(weights: EncoderWeights) -> Peer:
             path,
             input_names=["rows"],
             dynamic_axes={"rows": {1: "length"}},
-            # The newer exporter cannot view the attention's transposed output for a length it does not know.
+            # The newer exporter cannot view the attention's transposed output for an unknown length.
             dynamo=False,
         )
         options = onnxruntime.SessionOptions()
@@ -105,7 +107,7 @@ def onnx_runtime(weights: EncoderWeights) -> Peer:
 
 
 def faiss_flat(weights: EncoderWeights) -> Peer:
-    """Our encoder, then an exact inner-product index."""
+    """Combine our encoder with an exact inner-product index."""
     import faiss
 
     faiss.omp_set_num_threads(1)

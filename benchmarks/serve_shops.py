@@ -1,6 +1,6 @@
-"""Shops to serve, made by a seed: item vectors in groups as a trained encoder leaves them, and a session-kNN index to match.
+"""Generate shops to serve: item vectors in groups, as a trained encoder has them, and a matching session-kNN index.
 
-Nothing is learnt: speed depends on shapes and on how scores are spread, not on whether the recommendations are good.
+Nothing is trained: speed depends on shapes and on the distribution of scores, not on the quality of recommendations.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SESSIONS = 200_000
 
 
 def made_up(items: int, seed: int) -> tuple[Recommender, list[Int32]]:
-    """A recommender of `items` items (d=128, two layers, 200,000 past sessions), and sessions to ask it about."""
+    """Make a recommender of `items` items (d=128, two layers, 200,000 past sessions), and sessions to request."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     group = np.sort(rng.integers(0, items // ITEMS_A_GROUP, items))
@@ -48,7 +48,7 @@ def made_up(items: int, seed: int) -> tuple[Recommender, list[Int32]]:
 
 
 def _network(rng: np.random.Generator) -> Network:
-    """Of the size that training fits, and too weak to change the order much."""
+    """Make a ranker of the trained size, with weights too small to change the order much."""
     layers = [(len(CANDIDATE_FEATURES), HIDDEN), (len(CONTEXT_FEATURES), HIDDEN), (HIDDEN,)]
     layers += [(HIDDEN, HIDDEN), (HIDDEN,), (HIDDEN,)]
     return Network(*(0.01 * rng.standard_normal(shape, dtype=np.float32) for shape in layers))
@@ -63,7 +63,7 @@ def _vectors(group: np.ndarray, dim: int, rng: np.random.Generator) -> Float32:
 
 
 def _sessions(group: np.ndarray, rng: np.random.Generator) -> Sessions:
-    """Clicks within a group, on popular groups and popular items of a group more often; one in ten anywhere."""
+    """Make sessions of clicks within a popular group, on its popular items; one click in ten is anywhere."""
     lengths = np.minimum(rng.geometric(0.25, SESSIONS), 30) + 1
     owner = np.repeat(np.arange(SESSIONS), lengths)
     groups = int(group.max()) + 1
@@ -79,7 +79,7 @@ def _sessions(group: np.ndarray, rng: np.random.Generator) -> Sessions:
 
 
 def write_archive(recommender: Recommender, directory: Path) -> Path:
-    """As training leaves it, without the parts that only the gate reads."""
+    """Write the archive as training does, without the parts that only the gate reads."""
     card = archive.ModelCard("bench", "made up", {}, 0, 0, {}, len(recommender.vocabulary))
     archive.save_recommender(directory, recommender, card)
     copy_serving_code(directory / "code")

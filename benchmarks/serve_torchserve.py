@@ -1,4 +1,4 @@
-"""TorchServe's handler of the same model in torch eager; serve_http.py packs it. Its worker is told the archive by MODEL_DIR."""
+"""A TorchServe handler for the same model in torch eager; serve_http.py packs it, and MODEL_DIR is the archive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _loaded: dict[str, Any] = {}
 
 
 def handle(data: list[dict[str, Any]] | None, context: Any) -> list[Any] | None:
-    """Called once without data when a worker starts, then with each batch."""
+    """Handle a batch; TorchServe calls this once without data when a worker starts."""
     if not _loaded:
         recommender, _ = load_recommender(Path(os.environ["MODEL_DIR"]))
         _loaded.update(ask=torch_eager(recommender.weights), recommender=recommender)
@@ -24,7 +24,7 @@ def handle(data: list[dict[str, Any]] | None, context: Any) -> list[Any] | None:
         return None
     answers = []
     for row in data:
-        body = row.get("body") or row.get("data")
+        body: Any = row.get("body") or row.get("data")
         items = (body if isinstance(body, dict) else json.loads(body))["items"]
         recommender = _loaded["recommender"]
         best = _loaded["ask"](np.array([recommender.rows[item] for item in items], np.int32))

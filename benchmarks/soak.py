@@ -1,15 +1,16 @@
-"""A soak: events at rising rates while everything is killed in turn, and a reconciliation that must come out even.
+"""A soak test: send events at rising rates while every service is killed in turn, then reconcile all counts.
 
     python -m benchmarks.soak --events 50000
     python -m benchmarks.soak --events 1000000
 
-On a local stack of its own, deployed. Shoppers send repeats, out of order, late and invalid events, and retry as the SDK does.
-In between, kill -9 of the Lambda workers, of the AWS process (gateway, Firehose, S3) and of Snowflake, each brought back as
-`make up` does; once Firehose is gone for a while, and the collector parks. Then load and transform run, and all is counted.
-Prints one JSON line; exit 1 when anything was lost or counted twice.
+It deploys a local stack of its own.
+Shoppers send repeated, unordered, late and invalid events, and retry as the SDK does.
+Meanwhile, kill -9 ends the Lambda workers, the AWS process (gateway, Firehose, S3) and Snowflake; each restarts as by `make up`.
+Once, Firehose is deleted for a while, and the collector parks events in S3.
+Then load and transform run, and everything is counted.
+It prints one JSON line, and exits with 1 if an event was lost or counted twice.
 """
 
-import argparse
 import json
 import os
 import queue
@@ -24,23 +25,23 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from benchmarks.conditions import conditions
+from benchmarks.conditions import conditions, parser
 from benchmarks.own_stack import deployed_stack
 from benchmarks.soak_client import Events, Ledger, Sender
 from benchmarks.soak_count import reconcile
 from demo.terminal import Progress
 from local import processes
 from local.services import services
-from local.testing import kill, kill_aws, start_stack
-from tests.e2e.stage import EVENTS_BUCKET, LOCAL, Stage, wait_for
+from local.testing import kill, kill_aws, start_stack, wait_for
+from testing.stage import EVENTS_BUCKET, LOCAL, Stage
 
-# Share of the events, connections, events a request: the rate rises until the stack gives what it has.
+# Share of the events, connections, events per request: the rate rises to the stack's maximum.
 PHASES = ((0.005, 1, 10), (0.03, 2, 50), (0.25, 4, 200), (0.715, 4, 500))
 FIREHOSE_GONE_MAX_S = 60.0
 
 
 class Drill:
-    """What is done to the stack, each at its share of the events."""
+    """The failures of the stack, each at its share of the events."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -58,7 +59,7 @@ class Drill:
         ]
 
     def run(self, share_done: Callable[[], float], over: threading.Event) -> None:
-        """Follows the plan; what is left of it when the events are sent is left out. An error ends the soak."""
+        """Cause the failures in order, until all events are sent. An error ends the soak."""
         for share, name, act in self._plan:
             while share_done() < share:
                 if over.wait(0.05):
@@ -116,7 +117,7 @@ class Drill:
         )
 
     def _parked(self) -> bool:
-        """Whether the collector has written to S3 itself."""
+        """Return True if the collector has parked events in S3."""
         pages = self._stage.client("s3").get_paginator("list_objects_v2")
         return any(
             "-parked-" in one["Key"]
@@ -126,14 +127,14 @@ class Drill:
 
 
 class StepFailed(Exception):
-    """A step's Lambda answered with an error."""
+    """The Lambda of a step returned an error."""
 
 
 def invoke(stage: Stage, step: str, **payload: Any) -> dict[str, Any]:
-    """What a step's Lambda answers.
+    """Invoke a step's Lambda and return its result.
 
     Raises:
-        StepFailed: it failed.
+        StepFailed: the Lambda returned an error.
     """
     client = boto3.client(
         "lambda",
@@ -141,14 +142,14 @@ def invoke(stage: Stage, step: str, **payload: Any) -> dict[str, Any]:
         config=Config(read_timeout=900, retries={"total_max_attempts": 1}),
     )
     answer = client.invoke(FunctionName=f"{LOCAL.prefix}-{step}", Payload=json.dumps(payload).encode())
-    told: dict[str, Any] = json.loads(answer["Payload"].read())
+    result: dict[str, Any] = json.loads(answer["Payload"].read())
     if answer.get("FunctionError"):
-        raise StepFailed(f"{step}: {told}")
-    return told
+        raise StepFailed(f"{step}: {result}")
+    return result
 
 
 def send(stage: Stage, count: int, seed: int, timeout_s: float) -> tuple[Ledger, Drill, list[dict[str, Any]]]:
-    """Sends all events, phase by phase, through the drill."""
+    """Send all events, phase by phase, during the drill."""
     shop, (key, *_) = next(iter(LOCAL.shops.items()))
     events, ledger, drill = Events(count, seed, shop), Ledger(), Drill(stage)
     ends_s = time.monotonic() + timeout_s
@@ -206,22 +207,22 @@ def send(stage: Stage, count: int, seed: int, timeout_s: float) -> tuple[Ledger,
 
 def main(arguments: list[str] | None = None) -> int:
     """Print one JSON line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.soak",
-        description="Send events at rising rates while the stack is killed in turn, then count everything.",
-        epilog="example: python -m benchmarks.soak --events 50000",
+    command = parser(
+        "soak",
+        "Send events at rising rates while every service is killed in turn, then reconcile all counts.",
+        "--events 50000",
     )
-    parser.add_argument(
+    add = command.add_argument
+    add(
         "--events",
         type=int,
         default=1_000_000,
-        help="distinct ones (default %(default)s); below 50,000 they may be over before the drill is",
+        help="distinct events (default %(default)s); below 50,000 they may end before the drill",
     )
-    parser.add_argument("--seed", type=int, default=1, help="default 1")
-    parser.add_argument(
-        "--timeout", type=float, default=1800, metavar="SECONDS", help="of sending (default 1800)"
-    )
-    options = parser.parse_args(arguments)
+    add("--seed", type=int, default=1, help="seed of the events (default 1)")
+    add("--timeout", type=float, default=1800, metavar="SECONDS", help="limit of sending (default 1800)")
+    options = command.parse_args(arguments)
+    about = conditions("soak", data="generated events", seed=options.seed)
     with deployed_stack() as stage:
         started_s = time.monotonic()
         ledger, drill, phases = send(stage, options.events, options.seed, options.timeout)
@@ -231,7 +232,6 @@ def main(arguments: list[str] | None = None) -> int:
         )
         ended_s = time.monotonic()
     figures = {
-        "seed": options.seed,
         "drill": drill.done,
         "phases": phases,
         "seconds": {"sending": round(sent_s - started_s, 1), "reconciling": round(ended_s - sent_s, 1)},
@@ -242,7 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
         "counts": counts,
         "wrong": wrong,
     }
-    print(json.dumps({**conditions("soak"), **figures}))
+    print(json.dumps({**about, **figures}))
     return 1 if wrong else 0
 
 

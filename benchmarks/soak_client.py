@@ -1,4 +1,4 @@
-"""The soak's shoppers: events with a memory of what was sent and answered, and a client that never gives up, as the SDK does."""
+"""The soak's shoppers: generated events, a ledger of responses, and a client that retries as the SDK does."""
 
 import http.client
 import json
@@ -18,7 +18,7 @@ REQUEST_TIMEOUT_S = 35.0
 
 
 class Ledger:
-    """What was promised. An event is known by its number, which is in its id."""
+    """The collector's responses, by event id."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -28,7 +28,11 @@ class Ledger:
         self.failures: dict[str, int] = {}
 
     def answered(self, batch: list[dict[str, Any]], answer: dict[str, Any]) -> None:
-        """Raises ValueError where the answer does not account for every event of the batch."""
+        """Record a response.
+
+        Raises:
+            ValueError: the response does not account for every event of the batch.
+        """
         refused = {one["index"] for one in answer["refused"]}
         if answer["accepted"] + len(refused) != len(batch):
             raise ValueError(f"{len(batch)} events sent, the answer accounts for {answer}")
@@ -46,7 +50,7 @@ class Ledger:
 
 
 class Events:
-    """Batches of a shop's events: some invalid, some hours or days late, some sent again later, all out of order."""
+    """Batches of a shop's events: some invalid, some hours or days late, some repeated later, all unordered."""
 
     def __init__(self, count: int, seed: int, shop: str) -> None:
         self.count, self._shop = count, shop
@@ -55,7 +59,7 @@ class Events:
         self._again: list[dict[str, Any]] = []
 
     def batches(self, count: int, size: int) -> Iterator[list[dict[str, Any]]]:
-        """So many new events in batches; what is sent again comes on top."""
+        """Yield `count` new events in batches, and repeats in addition."""
         left = count
         while left or self._again:
             due = min(len(self._again) // 2 if left else len(self._again), size // 2)
@@ -91,7 +95,7 @@ class Events:
 
 
 class Sender:
-    """One connection that sends a batch until somebody answers for it."""
+    """One connection that sends a batch until it gets a response."""
 
     def __init__(self, api_url: str, key: str, ledger: Ledger, ends_s: float, over: threading.Event) -> None:
         self._address, self._ledger, self._ends_s, self._over = urlsplit(api_url), ledger, ends_s, over
@@ -99,7 +103,11 @@ class Sender:
         self._connection = http.client.HTTPConnection(self._address.netloc, timeout=REQUEST_TIMEOUT_S)
 
     def send(self, batch: list[dict[str, Any]]) -> None:
-        """Raises TimeoutError when the soak's time is up, or it was given up."""
+        """Send a batch, with retries.
+
+        Raises:
+            TimeoutError: the time limit has passed, or the soak was stopped.
+        """
         backoff_s = FIRST_BACKOFF_S
         while time.monotonic() < self._ends_s and not self._over.is_set():
             asked_s = 0.0
@@ -116,10 +124,10 @@ class Sender:
                 self._ledger.failed(f"status {status}")
             time.sleep(max(asked_s, backoff_s * random.uniform(0.5, 1)))
             backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
-        raise TimeoutError("the time of the soak is up")
+        raise TimeoutError("the soak's time limit has passed: increase --timeout")
 
     def _post(self, batch: list[dict[str, Any]]) -> tuple[int, str | None, bytes]:
-        # Times of the past are as they are: no sent_at_ms.
+        # Without sent_at_ms, the collector keeps times of the past.
         body = json.dumps({"events": batch}, separators=(",", ":")).encode()
         headers = {"Content-Type": "text/plain;charset=UTF-8", "User-Agent": "tugboat-soak/1"}
         self._connection.request("POST", self._path, body, headers)

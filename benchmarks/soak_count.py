@@ -1,4 +1,4 @@
-"""The end of the soak: what was promised, what lies in S3, what is in the warehouse, and whether it comes out even."""
+"""Reconcile the soak: compare the collector's responses with S3 and with the warehouse."""
 
 import gzip
 import json
@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.soak_client import Ledger
-from tests.e2e.stage import EVENTS_BUCKET, Stage
+from testing.stage import EVENTS_BUCKET, Stage
 
 LANDING_TIMEOUT_S = 120.0
 
 
-class Archive:
-    """The lines below a prefix, each object read once."""
+class StoredLines:
+    """The lines under a prefix; each object is read once."""
 
     def __init__(self, s3: Any, prefix: str) -> None:
         self._s3, self._prefix = s3, prefix
@@ -22,7 +22,7 @@ class Archive:
         self.ids: set[str] = set()
 
     def read_new(self) -> None:
-        """Counts the lines of objects that were not there before."""
+        """Count the lines of new objects."""
         for key in self._keys():
             if key in self._read:
                 continue
@@ -43,9 +43,9 @@ class Archive:
 def reconcile(
     stage: Stage, events: int, ledger: Ledger, run: Callable[[str], dict[str, Any]]
 ) -> tuple[dict[str, int], list[str]]:
-    """Every count, and a sentence for each that is not as it must be."""
+    """Return all counts, and the name of each rule that does not hold."""
     s3 = stage.client("s3")
-    raw, rejected = Archive(s3, "raw/"), Archive(s3, "rejected/")
+    raw, rejected = StoredLines(s3, "raw/"), StoredLines(s3, "rejected/")
     ends_s = time.monotonic() + LANDING_TIMEOUT_S
     while True:
         raw.read_new()
@@ -53,7 +53,7 @@ def reconcile(
         if (ledger.accepted <= raw.ids and ledger.refused <= rejected.ids) or time.monotonic() > ends_s:
             break
         time.sleep(1)
-    time.sleep(2 * 5)  # Firehose's interval of this stage: lines of requests that nobody was answered for
+    time.sleep(2 * 5)  # two Firehose intervals of this stage: for lines of requests whose response was lost
     raw.read_new()
     rejected.read_new()
     run("load")
@@ -82,7 +82,7 @@ def reconcile(
         "nothing else is in raw/": raw.ids <= ledger.accepted,
         "every refused event is in rejected/": ledger.refused <= rejected.ids,
         "nothing else is in rejected/": rejected.ids <= ledger.refused,
-        # More lines than promised are requests whose answer a kill swallowed; fewer would be a loss.
+        # More lines than acknowledged come from requests whose response a kill cut off. Fewer would be a loss.
         "no acknowledged send is missing in raw/": raw.lines >= ledger.acknowledged_sends,
         "no refused send is missing in rejected/": rejected.lines >= ledger.refused_sends,
         "every line of raw/ is loaded once": raw.lines

@@ -1,7 +1,8 @@
-"""Training speed on a made-up log of Yoochoose's or OTTO's size, on the GPU where there is one: a JSON line a batch size.
+"""Measure training speed on a generated log of Yoochoose's or OTTO's size: one JSON line per batch size.
 
-Trains with the training job's own `fit` for --seconds after a warm-up, from random vectors, and says how many clicks a
-second it predicts, what that is of the device's measured ceilings (training_work.py), and which operations take the time.
+It trains with the training job's `fit` for --seconds after a warm-up, from random vectors, on a GPU if there is one.
+It reports predicted clicks per second, their share of the device's measured ceilings (training_work.py),
+and the time of each operation.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.click_logs import SIZES, generate
-from benchmarks.conditions import conditions
+from benchmarks.conditions import conditions, parser
 from benchmarks.training_work import Ceilings, Counter, Work, ceilings, synchronise
 from training_jobs.data import Sessions, no_content
 from training_jobs.fit import FitSettings, fit
@@ -29,18 +30,18 @@ from training_jobs.model import Encoder, EncoderSettings
 
 WARM_UP_STEPS = 5
 PROFILED_STEPS = 10
-# On a GPU a step must predict about so many clicks, or starting its kernels takes longer than running them.
+# On a GPU, a step with fewer clicks takes longer to start its kernels than to run them.
 GPU_BATCH_EVENTS = 32_768
 
 Row = dict[str, Any]
 
 
-class _Enough(Exception):
-    """Ends a fit that has run as long as was asked."""
+class _Done(Exception):
+    """Ends a fit after the measurement."""
 
 
 class Watch:
-    """Told of each step: warms up, measures for a time, profiles a few steps more, then ends the fit."""
+    """A callback per step: it warms up, measures for a time, profiles a few more steps, then ends the fit."""
 
     def __init__(self, encoder: Encoder, device: torch.device, warm_up_s: float, seconds: float) -> None:
         self.device, self.warm_up_s, self.seconds = device, warm_up_s, seconds
@@ -65,7 +66,7 @@ class Watch:
             if self._profiled == PROFILED_STEPS:
                 synchronise(self.device)
                 self.profile.stop()
-                raise _Enough
+                raise _Done
             return
         if not self.losses:
             self.losses.append(float(loss))
@@ -90,7 +91,7 @@ class Watch:
         self.batches_s = 0.0
 
     def operations(self) -> list[tuple[str, float]]:
-        """Seconds a profiled step on the device, by operation, longest first."""
+        """Return the seconds per profiled step by operation, longest first."""
         on_gpu = self.device.type == "cuda"
         found = [
             (str(entry.key), (entry.self_device_time_total if on_gpu else entry.self_cpu_time_total) / 1e6)
@@ -116,9 +117,9 @@ def measure(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     watch = Watch(encoder, device, warm_up_s, seconds)
-    # No epoch is the last: the rate stays what it is while we look.
+    # So many epochs keep the learning rate constant during the measurement.
     endless = replace(settings, epochs=10**6, warmup_share=0.0)
-    with contextlib.suppress(_Enough):
+    with contextlib.suppress(_Done):
         fit(encoder, sessions, endless, seed, "learn", on_step=watch.step)
     return described(watch, settings, top)
 
@@ -136,7 +137,7 @@ def described(watch: Watch, settings: FitSettings, top: Ceilings) -> Row:
         "events_per_step": round(work.positions / steps),
         "padding_share": round(1 - work.positions / work.padded, 4),
         "milliseconds_per_step": round(1e3 * seconds / steps, 3),
-        # Up to the encoder: choosing sessions, gathering them, drawing candidates; on a GPU, asking it to.
+        # The time before the encoder: choose and gather sessions, draw candidates; on a GPU, start that work.
         "milliseconds_to_batch": round(1e3 * watch.batches_s / steps, 3),
         "flops_per_s": _digits(work.flops / seconds),
         "flops_share_of_ceiling": _digits(work.flops / seconds / top.flops_per_s),
@@ -155,7 +156,7 @@ def described(watch: Watch, settings: FitSettings, top: Ceilings) -> Row:
 
 
 def _ideal_seconds(work: Work, top: Ceilings) -> float:
-    """Products at the product's rate, then memory at the copy's: the optimiser begins when the products are done."""
+    """Return the time at both ceilings: products first, then memory, because the optimizer starts after the products."""
     return work.flops / top.flops_per_s + work.bytes / top.bytes_per_s
 
 
@@ -164,23 +165,18 @@ def _digits(value: float) -> float:
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.training_speed",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: python -m benchmarks.training_speed --size yoochoose --events 300000 --seconds 20",
-    )
-    add = parser.add_argument
-    add("--size", choices=sorted(SIZES), default="yoochoose", help="whose size (default %(default)s)")
-    add("--events", type=int, default=0, help="clicks of the log, to shrink it; 0: the size's")
-    add("--items", type=int, default=0, help="items of the log, to shrink it; 0: the size's")
-    add("--batch-events", type=int, nargs="+", help="one line each; default: the job's own, on a GPU 32,768")
-    add("--seconds", type=float, default=20.0, help="how long to measure (default %(default)s)")
-    add("--warm-up-seconds", type=float, default=5.0, help="at least so long before (default %(default)s)")
-    add("--device", choices=["auto", "cuda", "cpu"], default="auto", help="auto: a GPU where there is one")
-    add("--threads", type=int, default=0, help="of torch; 0 leaves its choice")
-    add("--seed", type=int, default=0, help="of the log and the training (default %(default)s)")
-    return parser
+    command = parser("training_speed", __doc__, "--size yoochoose --events 300000 --seconds 20")
+    add = command.add_argument
+    add("--size", choices=sorted(SIZES), default="yoochoose", help="size of the log (default %(default)s)")
+    add("--events", type=int, default=0, help="clicks of a smaller log; 0 for all of the size")
+    add("--items", type=int, default=0, help="items of a smaller log; 0 for all of the size")
+    add("--batch-events", type=int, nargs="+", help="one line each (default: the job's; on a GPU 32,768)")
+    add("--seconds", type=float, default=20.0, help="time to measure (default %(default)s)")
+    add("--warm-up-seconds", type=float, default=5.0, help="shortest warm-up (default %(default)s)")
+    add("--device", choices=["auto", "cuda", "cpu"], default="auto", help="auto: a GPU if there is one")
+    add("--threads", type=int, default=0, help="threads of torch; 0 for torch's default")
+    add("--seed", type=int, default=0, help="seed of the log and the training (default %(default)s)")
+    return command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -190,11 +186,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.device == "auto":
         options.device = "cuda" if torch.cuda.is_available() else "cpu"
     if options.device == "cuda" and not torch.cuda.is_available():
-        print("training_speed: torch sees no GPU here: leave --device out", file=sys.stderr)
+        print("training_speed: torch finds no GPU here: run without --device", file=sys.stderr)
         return 1
     device, size = torch.device(options.device), SIZES[options.size]
     size = replace(size, events=options.events or size.events, items=options.items or size.items)
-    about = {**conditions("training_speed"), "torch": torch.__version__, "threads": torch.get_num_threads()}
+    about = conditions("training_speed", data=f"generated log, size {options.size}", seed=options.seed)
+    about |= {"torch": torch.__version__, "threads": torch.get_num_threads()}
     about["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     began = time.perf_counter()
     sessions = generate(size, options.seed)

@@ -1,12 +1,13 @@
-"""What a step of training has to do, counted from shapes, and what the device can do at most, measured.
+"""Count the work of a training step from shapes, and measure the device's ceilings.
 
-Forward multiply-adds of the encoder, two operations each, for each position of the padded batch (width L, dimension d):
+Forward multiply-adds of the encoder, two operations each, per position of the padded batch (width L, dimension d):
 
     a layer       24 d^2 + 4 L d    projections 6 + 2, feed-forward 8 + 4, two gates 2 + 2; attention's two products
     the head       4 d^2 + 4 L d    query and key; pooling's two products
 
-Backward is twice that: a gradient for both sides of each product. The sampled softmax has three products of
-[positions predicted, d] with [candidates, d]: 6 d a pair. Everything that is no matrix product counts as nothing.
+Backward is twice that: one gradient for each side of each product.
+The sampled softmax has three products of [positions predicted, d] with [candidates, d]: 6 d per pair.
+Only matrix products count.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ import torch
 from training_jobs.model import Encoder, EncoderSettings
 
 _FLOAT_BYTES = 4
-# AdamW reads weight, gradient and two moments and writes all but the gradient; clipping reads it, and reads and writes it.
+# AdamW reads weight, gradient and two moments, and writes all but the gradient. Clipping reads it twice and writes it once.
 _PASSES = 7 + 3
-# So it is for the rows of the item table that a step compares; before, each is read with its moments, and written out.
+# Rows of the item table have these passes too, and before them each row and its moments are read, and the row is written.
 _ROW_PASSES = 4
 
 
 @dataclass
 class Work:
-    """Shapes of steps, added up."""
+    """The work of several steps, added up."""
 
     encoder_flops: int = 0
     softmax_flops: int = 0
@@ -42,7 +43,7 @@ class Work:
 
 
 def encoder_flops(settings: EncoderSettings, sessions: int, width: int) -> int:
-    """Forward and backward, of a padded batch."""
+    """Return the operations of a padded batch, forward and backward."""
     d = settings.dim
     layer, head = 24 * d * d + 4 * width * d, 4 * d * d + 4 * width * d
     return 3 * sessions * width * (settings.layers * layer + head)
@@ -53,14 +54,14 @@ def softmax_flops(settings: EncoderSettings, predicted: int, candidates: int) ->
 
 
 def step_bytes(encoder: Encoder, candidates: int) -> int:
-    """A lower bound of memory traffic: weights, gradients, moments, item rows. Activations and logits may stay in caches."""
+    """Return a lower bound of memory traffic: weights, gradients, moments, item rows; activations may stay in caches."""
     weights = sum(parameter.numel() for parameter in encoder.parameters()) - encoder.item.weight.numel()
     rows = candidates * encoder.settings.dim
     return _FLOAT_BYTES * (_PASSES * (weights + rows) + _ROW_PASSES * rows)
 
 
 class Counter:
-    """Counts the work of an encoder's steps from the shapes its modules are called with."""
+    """A counter of an encoder's work, from the shapes of its calls."""
 
     def __init__(self, encoder: Encoder, on_batch: Callable[[], None] = lambda: None) -> None:
         self.work = Work()
@@ -85,6 +86,8 @@ class Counter:
 
 @dataclass(frozen=True)
 class Ceilings:
+    """The measured maximum rates of a device, and how they were measured."""
+
     flops_per_s: float
     bytes_per_s: float
     product: str
@@ -92,7 +95,7 @@ class Ceilings:
 
 
 def ceilings(device: torch.device, size: int = 0, copied_bytes: int = 0) -> Ceilings:
-    """The rate of a large matrix product (the faster of bfloat16 and float32) and of a large copy, read and written."""
+    """Measure a large matrix product (the faster of bfloat16 and float32) and a large copy, read and written."""
     size = size or (8192 if device.type == "cuda" else 2048)
     copied_bytes = copied_bytes or (2**32 if device.type == "cuda" else 2**28)
     rates = {}
@@ -108,7 +111,7 @@ def ceilings(device: torch.device, size: int = 0, copied_bytes: int = 0) -> Ceil
 def _seconds(
     device: torch.device, work: Callable[[torch.Tensor], torch.Tensor], argument: torch.Tensor
 ) -> float:
-    """The best of several times, each of a few calls, after one that is not counted."""
+    """Return the best of several measurements of a few calls each."""
     best, calls = float("inf"), 10 if device.type == "cuda" else 1
     for _ in range(6):
         synchronise(device)

@@ -1,7 +1,7 @@
-"""The whole journey from the command line: replay, wait for the landing, run the pipeline, report.
+"""Run the whole journey: replay events, wait until they are in S3, run the pipeline, score the recommendations.
 
 python -m demo
-python -m demo --events ../shared/data/events/serenade
+python -m demo --events clicks.csv
 """
 
 import argparse
@@ -23,21 +23,21 @@ from demo.terminal import duration, table
 NEXT_STEPS = """
 What to try next:
   make recommend ITEMS={items}
-      ask for a carousel yourself
+      ask /recommend for a carousel
   make run{run_arguments}
-      a second run: it ships a second model and keeps the first for `make rollback`
+      start a second run; it publishes a second model and keeps the first for `make rollback`
   make demo EVENTS=your.csv
-      your own events; docs/datasets.md names the columns
+      send your own events; docs/datasets.md lists the columns
   make status, make logs, make down
-      what runs, what it says, and the end of it; the state survives"""
+      see what runs, read its logs, stop it; the state stays on disk"""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0 only if all of it happened."""
+    """Run the journey; return 0 only if every step succeeded."""
     parser = argparse.ArgumentParser(
         prog="python -m demo",
-        description="Send events, run the pipeline, and judge what /recommend then serves.",
-        epilog="example: python -m demo --events ../shared/data/events/serenade",
+        description="Send events, run the pipeline, and score what /recommend then serves.",
+        epilog="example: python -m demo --events clicks.csv",
     )
     source.add_arguments(parser)
     replay.add_arguments(parser)
@@ -46,12 +46,15 @@ def main(arguments: list[str] | None = None) -> int:
         "--max-prefixes",
         type=int,
         default=report.MAX_PREFIXES,
-        help="test prefixes asked for (default %(default)s)",
+        help="test prefixes to request (default %(default)s)",
     )
     parser.add_argument(
-        "--landing-timeout", type=float, metavar="SECONDS", help="default 120 locally, 600 elsewhere"
+        "--landing-timeout",
+        type=float,
+        metavar="SECONDS",
+        help="longest wait for S3 (default 120 on the local stage, 600 on others)",
     )
-    parser.add_argument("--json", action="store_true", help="end with one JSON line of all figures")
+    parser.add_argument("--json", action="store_true", help="print all figures as one last JSON line")
     options = parser.parse_args(arguments)
     try:
         return journey(options)
@@ -59,17 +62,19 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"demo: {failed}", file=sys.stderr)
     except (BotoCoreError, ClientError) as error:
         print(
-            f"demo: {error}. Is the stack up and deployed? `make status` says, `make up` starts.",
+            f"demo: {error}. Check the stack with `make status`; start it with `make up`.",
             file=sys.stderr,
         )
     except KeyboardInterrupt:
-        print("\ndemo: stopped. Running it again is safe: event ids do not change.", file=sys.stderr)
+        print(
+            "\ndemo: stopped. It is safe to run it again, because event ids do not change.", file=sys.stderr
+        )
         return 130
     return 1
 
 
 def journey(options: argparse.Namespace) -> int:
-    """The stages in order; the first that fails ends it."""
+    """Run the steps in order and stop at the first that fails."""
     where = environment.from_variables()
     timings = Timings()
     dataset = source.from_options(options)
@@ -86,7 +91,7 @@ def journey(options: argparse.Namespace) -> int:
             f"{split.held_out_events:,} events from {moment:%Y-%m-%d %H:%M} UTC on are held out for the report"
         )
     if not sent.accepted:
-        raise JourneyFailed("no event was accepted; the reasons are above, the contract is event.schema.json")
+        raise JourneyFailed("no event was accepted; see the reasons above and the contract in docs/events.md")
     land(watch, sent, options.landing_timeout or (120.0 if where.is_local else 600.0), timings)
     with timings.stage("pipeline"):
         story = follow.run(where, {**follow.execution_input(options), "shop_id": dataset.shop_id})
@@ -107,9 +112,9 @@ def journey(options: argparse.Namespace) -> int:
             published=dataset.published,
             max_prefixes=options.max_prefixes,
         )
-    print("\nTime of each stage:")
+    print("\nTime per step:")
     print(table(("", "time"), [(name, duration(seconds)) for name, seconds in timings.stages]))
-    print(f"  {duration(timings.total_s)} in all")
+    print(f"  {duration(timings.total_s)} in total")
     if judged is None or judged.failures:
         return 1
     run_arguments = "" if dataset.shop_id == History.shop_id else f" ARGS='--shop {dataset.shop_id}'"

@@ -1,7 +1,7 @@
-"""What the served model has to beat, computed plainly from the same training sessions.
+"""Baselines for the served model, computed from the same training sessions.
 
 Readable reference implementations: popularity, item-to-item co-occurrence and VMIS-kNN (Kersbergen et al.,
-"Serenade", SIGMOD 2022). None of them recommends the item that is being looked at, as in Serenade's evaluation.
+"Serenade", SIGMOD 2022). As in Serenade's evaluation, none of them recommends the session's current item.
 """
 
 import math
@@ -23,12 +23,12 @@ class Score:
 
 
 def prefixes(sessions: Iterable[Session]) -> list[tuple[Session, str]]:
-    """Every prefix of every session with the item that came next."""
+    """Return every prefix of every session, with the item that came next."""
     return [(session[:end], session[end]) for session in sessions for end in range(1, len(session))]
 
 
 def score(ranked: Iterable[tuple[Sequence[str], str]], k: int = 20) -> Score:
-    """Judge ranked lists, each beside the item that really came next."""
+    """Score ranked lists against the item that came next."""
     hits, reciprocal_ranks, count = 0, 0.0, 0
     for items, target in ranked:
         count += 1
@@ -44,7 +44,7 @@ def _best(scores: dict[str, float], k: int) -> list[str]:
 
 
 def popularity(sessions: Sequence[Session]) -> Recommender:
-    """The items with most interactions, the same for everybody."""
+    """Recommend the items with the most interactions, the same to everybody."""
     counts = Counter(item for session in sessions for item in session)
     ranking = _best(dict(counts), len(counts))
 
@@ -55,7 +55,7 @@ def popularity(sessions: Sequence[Session]) -> Recommender:
 
 
 def item_to_item(sessions: Sequence[Session]) -> Recommender:
-    """The items that share most sessions with the one being looked at."""
+    """Recommend the items that share the most sessions with the current item."""
     together: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for session in sessions:
         distinct = set(session)
@@ -71,11 +71,11 @@ def item_to_item(sessions: Sequence[Session]) -> Recommender:
 def session_knn(
     sessions: Sequence[Session], neighbours: int = 200, candidates: int = 1000, last_clicks: int = 9
 ) -> Recommender:
-    """VMIS-kNN: the items of the most similar recent sessions.
+    """Recommend items of the most similar recent sessions (VMIS-kNN).
 
-    Sessions come oldest first. An item keeps its `candidates` most recent sessions; the `neighbours` sessions with the
-    greatest overlap, later clicks counting more, vote for their items by their similarity, by how late in the
-    prefix they were last matched, and by the item's rarity.
+    Sessions come oldest first. An item keeps its `candidates` most recent sessions.
+    The `neighbours` sessions with the greatest overlap vote for their items; later clicks count more in the overlap.
+    A vote is weighted by the session's similarity, by how late in the prefix it last matched, and by the item's rarity.
     """
     contents = [frozenset(session) for session in sessions]
     found_in: defaultdict[str, list[int]] = defaultdict(list)

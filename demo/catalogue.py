@@ -1,4 +1,4 @@
-"""The generated shop's catalogue: departments, categories, lines, names and prices."""
+"""The catalogue of the generated shop: departments, categories, lines, names and prices."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +48,7 @@ DEPARTMENTS: dict[str, dict[str, tuple[float, tuple[str, ...]]]] = {
         "safety": (190.0, ("Beacon", "Probe", "Shovel")),
     },
 }
-# A line is what one brand makes for one taste: shoppers stay in their lines when they change category.
+# A line is one brand's style. Shoppers stay in their line when they change the category.
 LINES: tuple[tuple[str, str], ...] = (
     ("Fjordsen", "Alpine"),
     ("Quillpeak", "Featherlight"),
@@ -72,7 +72,7 @@ ADJECTIVES = (
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Items numbered 0..n-1, cell by cell (a cell is one line in one category), cheapest first within a cell."""
+    """Items numbered 0..n-1 by cell, cheapest first in a cell; a cell is one line in one category."""
 
     item_ids: list[str]
     names: list[str]
@@ -80,24 +80,24 @@ class Catalogue:
     brands: list[str]
     prices: list[float]
     cell_of: IntArray
-    cell_starts: IntArray  # one more than there are cells: the items of cell c are starts[c]..starts[c+1]-1
+    cell_starts: IntArray  # cell c has the items starts[c]..starts[c+1]-1; one entry more than cells
     popularity: FloatArray  # sums to 1
-    launched_late: IntArray  # items that the shop starts to sell in the last days
+    launched_late: IntArray  # items sold in the last days only
 
     @property
     def leaves(self) -> int:
-        """Number of categories at the bottom of the tree."""
+        """Return the number of categories at the bottom of the tree."""
         return (len(self.cell_starts) - 1) // len(LINES)
 
     def event_items(self) -> list[dict[str, Any]]:
-        """Each item as the events of the contract show it."""
+        """Return each item as it stands in contract events."""
         columns = zip(self.item_ids, self.names, self.categories, self.brands, self.prices, strict=True)
         names = ("item_id", "item_name", "item_category", "item_brand", "price")
         return [dict(zip(names, row, strict=True)) for row in columns]
 
 
 def make_catalogue(items: int, seed: int) -> Catalogue:
-    """A shop of about so many items, always the same for the same seed."""
+    """Make a catalogue of about `items` items; the same seed gives the same catalogue."""
     rng = np.random.default_rng([seed, 1])
     leaves = [(department, leaf) for department, leaf_of in DEPARTMENTS.items() for leaf in leaf_of]
     cells = len(leaves) * len(LINES)
@@ -122,7 +122,7 @@ def make_catalogue(items: int, seed: int) -> Catalogue:
             categories.append(f"{department}/{leaf}")
             brands.append(brand)
             prices.append(round(float(price)) - 0.05 if price >= 2 else 1.95)
-    # Zipf over a random order: a few items take most of the views.
+    # Zipf over a random order: a few items get most of the views.
     weights = 1.0 / (rng.permutation(total) + 10.0) ** 0.8
     return Catalogue(
         item_ids=item_ids,

@@ -1,6 +1,6 @@
-"""Readers for EVENTS=: a directory or a file of events in a layout that is recognised by its header.
+"""Read events from a file or a directory; the header of a file identifies its layout.
 
-docs/datasets.md describes the layouts. Every reader yields contract events and hands bad rows to a Rejects.
+docs/datasets.md describes the layouts. Every reader yields contract events and adds bad rows to a Rejects.
 """
 
 import csv
@@ -16,29 +16,29 @@ from typing import IO, Any, cast
 from demo.rejects import Rejects
 from demo.rows import OWN_COLUMNS, BadRow, Event, from_columns, from_contract, row_id, short_id, time_ms
 
-ACCEPTED = """accepted are:
-  a directory with train.tsv(.gz) and perhaps test.tsv(.gz), columns SessionId ItemId Time (Serenade's layout)
+ACCEPTED = """accepted layouts:
+  a directory with train.tsv(.gz) and optionally test.tsv(.gz), columns SessionId ItemId Time (Serenade's layout)
   a .csv(.gz) with REES46's columns: event_time event_type product_id category_code brand price user_id user_session
-  a .csv(.gz) with columns of your own data: event_time event_name item_id client_id, and optional ones
+  a .csv(.gz) of your own data: event_time event_name item_id client_id, and optional columns
   a .jsonl(.gz) with contract events, or with the same columns as the .csv
   UCI's e-shop clothing 2008 .csv(.gz)
-or a directory of files of one of these kinds. docs/datasets.md describes each."""
+or a directory of such files. docs/datasets.md describes each layout."""
 SERENADE_PUBLISHED = {"VMIS-kNN, published": (0.6402, 0.3277)}  # HitRate@20, MRR@20: Serenade, SIGMOD 2022
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".jsonl", ".jsonl.gz", ".json", ".json.gz")
 
 
 class UnknownLayout(Exception):
-    """Nothing here that can be read; the message lists what can."""
+    """The path has no readable events; the message lists the accepted layouts."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Events to send, and how to judge what is learnt from them."""
+    """Events to send, and how to test a model trained on them."""
 
     name: str
     read: Callable[[Rejects], Iterator[Event]]
     shop_id: str = "demo"
-    cutoff_ms: int | None = None  # events from here on are held out, where the data brings no test of its own
+    cutoff_ms: int | None = None  # later events are held out; None if the data has its own test sessions
     test: list[list[str]] = field(default_factory=list)
     published: dict[str, tuple[float, float]] = field(default_factory=dict)
     user_agent_of: Callable[[str], str] | None = None
@@ -47,13 +47,13 @@ class Dataset:
 
 
 def open_dataset(path: Path, shop_id: str | None = None) -> Dataset:
-    """Recognise what lies at the path. Each kind of data is a shop of its own, so that two of them never mix.
+    """Identify the layout at the path. Each data set gets its own shop, so that two never mix.
 
     Raises:
-        UnknownLayout: nothing here can be read; the message lists what can.
+        UnknownLayout: no file has a known layout; the message lists the accepted ones.
     """
     if not path.exists():
-        raise UnknownLayout(f"{path} does not exist. Give EVENTS= a directory or a file; {ACCEPTED}")
+        raise UnknownLayout(f"{path} does not exist. Set EVENTS= to a file or a directory; {ACCEPTED}")
     if path.is_file():
         return _of_files(path.name, [path], shop_id)
     for name in ("train.tsv.gz", "train.tsv"):
@@ -61,7 +61,7 @@ def open_dataset(path: Path, shop_id: str | None = None) -> Dataset:
             return _of_serenade(path, path / name, shop_id or "serenade")
     files = sorted(file for file in path.iterdir() if file.is_file() and file.name.endswith(SUFFIXES))
     if not files:
-        raise UnknownLayout(f"{path} holds no events; {ACCEPTED}")
+        raise UnknownLayout(f"{path} contains no event files; {ACCEPTED}")
     return _of_files(path.name, files, shop_id)
 
 
@@ -78,7 +78,7 @@ def _of_serenade(directory: Path, train: Path, shop_id: str) -> Dataset:
 
 
 def _is_serenade_sample(test: list[list[str]]) -> bool:
-    """The published figures hold for this very test file: 931 evaluations in 302 sessions."""
+    """Return True for the test file behind the published figures: 931 evaluations in 302 sessions."""
     return len(test) == 302 and sum(len(items) - 1 for items in test) == 931
 
 
@@ -101,12 +101,14 @@ def _usual_shop(file: Path, reader: Callable[..., Iterator[Event]]) -> str:
 
 
 def reader_for(file: Path) -> Callable[[Path, str, Rejects], Iterator[Event]]:
-    """The reader for a file, by its first line."""
+    """Choose the reader for a file by its first line."""
     try:
         with open_text(file) as lines:
             first = lines.readline(65536).strip().lstrip("\ufeff")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UnknownLayout(f"{file} cannot be unpacked: {error}. Is it really gzip?") from error
+        raise UnknownLayout(
+            f"{file} cannot be decompressed: {error}. Check that it is a gzip file."
+        ) from error
     if first.startswith("{"):
         return _jsonl
     columns = {column.strip().strip('"') for column in first.replace("\t", ",").replace(";", ",").split(",")}
@@ -121,19 +123,19 @@ def reader_for(file: Path) -> Callable[[Path, str, Rejects], Iterator[Event]]:
     missing = [column for column in OWN_COLUMNS if column not in columns]
     raise UnknownLayout(
         f"{file} has a layout that is not known: its first line is {first[:120]!r}"
-        f" (as your own CSV it lacks {', '.join(missing)}); {ACCEPTED}"
+        f" (to be a CSV of your own data, it lacks {', '.join(missing)}); {ACCEPTED}"
     )
 
 
 def open_text(file: Path) -> IO[str]:
-    """A text file, gzipped or not; bytes that are no UTF-8 do not stop the reading."""
+    """Open a text file, gzipped or not. Bytes that are not UTF-8 are replaced."""
     if file.name.endswith(".gz"):
         return gzip.open(file, "rt", encoding="utf-8-sig", errors="replace", newline="")
     return file.open(encoding="utf-8-sig", errors="replace", newline="")
 
 
 def _table(file: Path, delimiter: str, rejects: Rejects) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows with as many cells as the header has; the others are rejected, a file that ends early as well."""
+    """Yield the rows that have as many cells as the header; reject the others, and the end of a truncated file."""
     line = 0
     with open_text(file) as text:
         reader = csv.reader(text, delimiter=delimiter)
@@ -161,7 +163,7 @@ def _table(file: Path, delimiter: str, rejects: Rejects) -> Iterator[tuple[int, 
 
 
 def _tsv(file: Path, shop_id: str, rejects: Rejects) -> Iterator[Event]:
-    """SessionId ItemId Time, in no order: sorted here, as such files are small. A session is a client of its own."""
+    """Read SessionId, ItemId, Time. The rows are unordered and few, so sort them here. A session is one client."""
     rows: list[tuple[int, str, str]] = []
     for line, row in _table(file, "\t", rejects):
         try:
@@ -185,7 +187,7 @@ def _tsv(file: Path, shop_id: str, rejects: Rejects) -> Iterator[Event]:
 
 
 def test_sessions(file: Path) -> list[list[str]]:
-    """The sessions of a test file, each by time, as Serenade's evaluation orders them."""
+    """Read the sessions of a test file, each in time order, as Serenade's evaluation does."""
     rows = []
     for _, row in _table(file, "\t", Rejects()):
         rows.append((short_id(row["SessionId"]), time_ms(row["Time"]), short_id(row["ItemId"])))
@@ -193,7 +195,7 @@ def test_sessions(file: Path) -> list[list[str]]:
     return [[row[2] for row in group] for _, group in groupby(rows, key=lambda row: row[0])]
 
 
-test_sessions.__test__ = False  # type: ignore[attr-defined]  # the name is no test of pytest's
+test_sessions.__test__ = False  # type: ignore[attr-defined]  # its name begins like a test
 
 
 def _convert(
@@ -232,7 +234,7 @@ def _rees46(file: Path, shop_id: str, rejects: Rejects) -> Iterator[Event]:
 
 
 def _eshop_clothing(file: Path, shop_id: str, rejects: Rejects) -> Iterator[Event]:
-    """It has days and an order but no clock: a session starts at noon and takes half a minute a click."""
+    """Read the file's days and click order. It has no clock: sessions start at noon, with 30 seconds per click."""
     departments = {"1": "trousers", "2": "skirts", "3": "blouses", "4": "sale"}
 
     def convert(row: dict[str, str]) -> Event:

@@ -1,4 +1,4 @@
-"""Where the stage under test is: names and clients, from environment variables."""
+"""The stage that the commands talk to: names and clients, from environment variables."""
 
 import json
 import os
@@ -10,18 +10,18 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from statemachine.stages import StageError, read_stage
+from deploy.stages import StageError, read_stage
 
 LOCAL_ACCOUNT = "123456789012"
 
 
 class NotDeployed(Exception):
-    """The stage cannot be reached because nobody says where it is."""
+    """The address of the stage is not known."""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """One deployed stage, as seen from a command line; `shop_keys` has the key that each shop sends with."""
+    """One deployed stage, as a command line sees it. `shop_keys` has one sending key per shop."""
 
     stage: str
     api_url: str
@@ -31,26 +31,26 @@ class Environment:
 
     @property
     def is_local(self) -> bool:
-        """Only decides defaults of this command line (credentials, hints on where logs are)."""
+        """Return True for the local stage. It only changes defaults of this command line: credentials, log hints."""
         return self.stage == "local"
 
     def client(self, service: str) -> Any:
-        """A boto3 client that retries and gives up on a dead endpoint within seconds."""
+        """Make a boto3 client that retries, and gives up on a dead endpoint within seconds."""
         config = Config(retries={"max_attempts": 4, "mode": "standard"}, connect_timeout=5, read_timeout=60)
         return boto3.client(service, region_name=self.region, config=config)
 
     def account(self) -> str:
-        """The account the credentials belong to."""
+        """Return the AWS account of the credentials."""
         if self.is_local:
             return LOCAL_ACCOUNT
         return str(self.client("sts").get_caller_identity()["Account"])
 
     def events_bucket(self) -> str:
-        """The bucket with raw/ and rejected/."""
+        """Return the name of the bucket with raw/ and rejected/."""
         return f"tugboat-{self.stage}-events-{self.account()}"
 
     def state_machine_arn(self) -> str:
-        """The pipeline's state machine."""
+        """Return the ARN of the pipeline's state machine."""
         return f"arn:aws:states:{self.region}:{self.account()}:stateMachine:tugboat-{self.stage}-pipeline"
 
 
@@ -58,7 +58,7 @@ def from_variables() -> Environment:
     """Read TUGBOAT_STAGE, TUGBOAT_API_URL, TUGBOAT_LOGS_DIR, and AWS's own variables.
 
     Raises:
-        NotDeployed: a stage that stages.toml does not know, or other than local and its API's address is not known.
+        NotDeployed: stages.toml does not list the stage, or the stage is not local and its API has no known address.
     """
     stage = os.environ.get("TUGBOAT_STAGE", "local")
     if stage == "local":
@@ -80,7 +80,7 @@ def from_variables() -> Environment:
 
 
 def _api_url(stage: str) -> str:
-    """The local gateway's address, or what `chalice deploy` noted down for a stage."""
+    """Return the local gateway's address, or the address that `chalice deploy` wrote for the stage."""
     if stage == "local":
         return os.environ.get("TUGBOAT_LOCAL_GATEWAY_URL", "http://127.0.0.1:4567") + "/api"
     noted = Path(".chalice") / "deployed" / f"{stage}.json"
@@ -89,7 +89,7 @@ def _api_url(stage: str) -> str:
         return str(next(one["rest_api_url"] for one in resources if one.get("resource_type") == "rest_api"))
     except (OSError, ValueError, KeyError, StopIteration) as error:
         raise NotDeployed(
-            f"the address of stage {stage}'s API is not known: {noted} does not tell it."
+            f"the address of stage {stage}'s API is not known: {noted} does not contain it."
             f" Deploy with `make deploy STAGE={stage}`, or set TUGBOAT_API_URL."
         ) from error
 

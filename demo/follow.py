@@ -6,26 +6,31 @@ python -m demo.follow --execution arn:aws:states:...
 
 import argparse
 import json
+import re
 import sys
 import time
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TextIO
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from demo import environment
 from demo.environment import Environment
-from demo.history import State, Story, folded, read_history, tell
+from demo.generator import History
+from demo.history import Execution, State, folded, parse, read_history
 from demo.terminal import duration
 
 POLL_S = 1.0
 OVER = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
+EVALUATIONS = Path(".local/evaluations")
+EVALUATION = re.compile(r"s3://(?P<bucket>[^/\s]+)/(?P<key>\S+/evaluation\.html)")
 MARKS = {"running": ">", "retrying": "~", "done": "+", "failed": "x", "caught": "!"}
 
 
 def execution_input(options: argparse.Namespace) -> dict[str, Any]:
-    """What the flags ask of the pipeline."""
+    """Build the execution's input from the flags."""
     wanted: dict[str, Any] = {
         "full_refresh": options.full_refresh,
         "skip_training": options.skip_training,
@@ -47,20 +52,20 @@ def _pair(text: str) -> str:
 
 
 def start(client: Any, state_machine_arn: str, wanted: dict[str, Any]) -> str:
-    """Start an execution; its name becomes the run_id of every step."""
+    """Start an execution and return its ARN; its name becomes the run_id of every step."""
     name = f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
     started = client.start_execution(stateMachineArn=state_machine_arn, name=name, input=json.dumps(wanted))
     return str(started["executionArn"])
 
 
 def latest(client: Any, state_machine_arn: str) -> str | None:
-    """The execution that was started last."""
+    """Return the ARN of the execution that started last, or None."""
     found = client.list_executions(stateMachineArn=state_machine_arn, maxResults=1)["executions"]
     return str(found[0]["executionArn"]) if found else None
 
 
 def line_of(state: State, now: datetime) -> str:
-    """One state on one line."""
+    """Format one state as one line."""
     figures = ", ".join(f"{key}={value}" for key, value in state.figures.items() if key != "caught")
     tries = f"  try {state.attempts}" if state.attempts > 1 else ""
     text = (
@@ -70,16 +75,16 @@ def line_of(state: State, now: datetime) -> str:
 
 
 class View:
-    """Draws the states: in place on a terminal, otherwise a line for each change."""
+    """A live view of the states: redrawn in place on a terminal, otherwise one line per change."""
 
     def __init__(self, out: TextIO, width: int = 160) -> None:
         self._out, self._width = out, width
         self._tty = out.isatty()
         self._drawn = 0
-        self._told: set[str] = set()
+        self._printed: set[str] = set()
 
-    def draw(self, story: Story, now: datetime) -> None:
-        """Show the story as it is now."""
+    def draw(self, story: Execution, now: datetime) -> None:
+        """Draw the current states."""
         states = folded(story.states)
         if self._tty:
             lines = [line_of(state, now)[: self._width] for state in states]
@@ -89,24 +94,26 @@ class View:
         else:
             for position, state in enumerate(states):
                 for count, failure in enumerate(state.failures, 1):
-                    self._tell(f"{position}/failure/{count}", f"  {state.name}, try {count}: {failure[:400]}")
+                    self._print_once(
+                        f"{position}/failure/{count}", f"  {state.name}, try {count}: {failure[:400]}"
+                    )
                 if state.status != "retrying" and not (state.visits > 1 and state.status == "running"):
-                    self._tell(f"{position}/{state.status}", line_of(state, now))
+                    self._print_once(f"{position}/{state.status}", line_of(state, now))
         self._out.flush()
 
-    def _tell(self, key: str, line: str) -> None:
-        if key not in self._told:
-            self._told.add(key)
+    def _print_once(self, key: str, line: str) -> None:
+        if key not in self._printed:
+            self._printed.add(key)
             self._out.write(line + "\n")
 
 
-def follow(client: Any, execution_arn: str, out: TextIO, poll_s: float = POLL_S) -> Story:
-    """Draw until the execution is over, and tell its story."""
+def follow(client: Any, execution_arn: str, out: TextIO, poll_s: float = POLL_S) -> Execution:
+    """Draw the states until the execution ends, and return the execution."""
     view = View(out)
     while True:
         status = client.describe_execution(executionArn=execution_arn)
-        story = tell(read_history(client, execution_arn))
-        # The history may lag behind the status; the status decides when to stop.
+        story = parse(read_history(client, execution_arn))
+        # The history can lag behind the status, so the status decides when to stop.
         if status["status"] in OVER:
             story.status = status["status"]
             story.error = story.error or str(status.get("error", ""))
@@ -117,8 +124,8 @@ def follow(client: Any, execution_arn: str, out: TextIO, poll_s: float = POLL_S)
         time.sleep(poll_s)
 
 
-def explain(story: Story, execution_arn: str, where: Environment) -> str:
-    """What failed, why, and where to look."""
+def explain(story: Execution, execution_arn: str, where: Environment, shop: str | None = None) -> str:
+    """Explain what failed, why, and what to do next. `shop` is the trained shop, unless it is the stage's first."""
     run_id = execution_arn.rsplit(":", 1)[1]
     failed = [state for state in story.states if state.status in ("failed", "caught") and state.failures]
     lines = [f"The run {run_id} ended as {story.status}."]
@@ -126,47 +133,86 @@ def explain(story: Story, execution_arn: str, where: Environment) -> str:
         lines += [f"  error: {story.error}", f"  cause: {story.cause[:2000]}"]
     for state in failed:
         lines.append(
-            f"  state {state.name} failed {len(state.failures)} times, at last with {state.failures[-1][:1000]}"
+            f"  state {state.name} failed {len(state.failures)} times, last with {state.failures[-1][:1000]}"
         )
+    if story.error == "ModelRefused":
+        lines += [
+            "  what was published before is still being served",
+            f"  next: {after_refusal(story, where, shop)}",
+        ]
+        return "\n".join(lines)
     logs = f"/aws/lambda/tugboat-{where.stage}-*, /aws/sagemaker/TrainingJobs (CloudWatch log groups)"
     local_logs = where.logs_dir or (".local/logs" if where.is_local else None)
     lines.append(f"  look at: {f'{local_logs}/ or `make logs`, and ' if local_logs else ''}{logs}")
-    lines.append("  what was published before is still being served")
+    lines.append("  the model that was published before still serves")
     return "\n".join(lines)
 
 
-def run(where: Environment, wanted: dict[str, Any], execution_arn: str | None = None) -> Story:
-    """Start an execution unless one is given, follow it, and say what a person needs."""
+def after_refusal(story: Execution, where: Environment, shop: str | None) -> str:
+    """Name the failed checks, the page with all of them, and the commands that may follow, in one line.
+
+    Copies the page from S3 to EVALUATIONS, so that a browser can open it. If that fails, names its S3 address.
+    """
+    found = EVALUATION.search(story.cause)
+    page = _local_copy(where, found["bucket"], found["key"]) if found else "the run's evaluation.html"
+    reasons = story.cause.removeprefix("Evaluate: ").split(" Report: ")[0].split("; ")
+    failed = ", ".join(reason.split(" is ")[0] for reason in reasons)
+    stage = "" if where.is_local else f" STAGE={where.stage}"
+    arguments = f"--shop {shop} " if shop else ""
+    return (
+        f"read {page} (failed: {failed}); then `make run{stage} ARGS='{arguments}--hyperparameter seed=1'` trains again,"
+        f""" and `make run{stage} ARGS='{arguments}--override-reason "your reason"'` trains and publishes anyway"""
+    )
+
+
+def _local_copy(where: Environment, bucket: str, key: str) -> str:
+    path = EVALUATIONS / key.split("/")[-2] / "evaluation.html"
+    try:
+        page = where.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(page)
+    except (BotoCoreError, ClientError, OSError):
+        return f"s3://{bucket}/{key}"
+    return str(path)
+
+
+def run(where: Environment, wanted: dict[str, Any], execution_arn: str | None = None) -> Execution:
+    """Start an execution unless one is given, follow it, and print its failure if there is one."""
     client = where.client("stepfunctions")
     arn = execution_arn or start(client, where.state_machine_arn(), wanted)
     print(f"execution {arn}", flush=True)
     story = follow(client, arn, sys.stdout)
     if story.status != "SUCCEEDED":
-        print(explain(story, arn, where), file=sys.stderr)
+        shop = str(wanted.get("shop_id") or "")
+        print(explain(story, arn, where, shop if shop != History.shop_id else None), file=sys.stderr)
     return story
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags that become the execution's input."""
+    """Add the flags that become the execution's input."""
     parser.add_argument(
-        "--full-refresh", action="store_true", help="rebuild every table instead of the new rows only"
+        "--full-refresh", action="store_true", help="rebuild every table, not only with new rows"
     )
     parser.add_argument("--skip-training", action="store_true", help="stop after validation")
-    parser.add_argument("--tune", action="store_true", help="search for settings instead of one training job")
     parser.add_argument(
-        "--override-reason", metavar="WHY", help="publish although the gate says no; the reason is recorded"
+        "--tune", action="store_true", help="run a hyperparameter search instead of one training job"
+    )
+    parser.add_argument(
+        "--override-reason",
+        metavar="WHY",
+        help="publish although the gate refuses the model; the reason is recorded",
     )
     parser.add_argument(
         "--hyperparameter",
         action="append",
         type=_pair,
         metavar="NAME=VALUE",
-        help="a setting for the training job; may be given several times",
+        help="a setting of the training job; repeat the flag for several",
     )
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0 only if the execution succeeded."""
+    """Start or follow an execution; return 0 only if it succeeded."""
     parser = argparse.ArgumentParser(
         prog="python -m demo.follow",
         description="Start or follow one execution of the pipeline.",
@@ -183,17 +229,20 @@ def main(arguments: list[str] | None = None) -> int:
         if options.latest:
             arn = latest(where.client("stepfunctions"), where.state_machine_arn())
             if arn is None:
-                print("follow: nothing has run yet; start one without --latest", file=sys.stderr)
+                print("follow: there is no execution yet; start one without --latest", file=sys.stderr)
                 return 1
         return 0 if run(where, execution_input(options), arn).status == "SUCCEEDED" else 1
     except environment.NotDeployed as unknown:
         print(f"follow: {unknown}", file=sys.stderr)
         return 1
     except (BotoCoreError, ClientError) as error:
-        print(f"follow: {error}. Is the stack up and deployed? `make status` says.", file=sys.stderr)
+        print(f"follow: {error}. Check the stack with `make status`.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nfollow: stopped looking; the execution goes on. --latest follows it again.", file=sys.stderr)
+        print(
+            "\nfollow: stopped following; the execution still runs. Follow it again with --latest.",
+            file=sys.stderr,
+        )
         return 130
 
 

@@ -1,9 +1,9 @@
-"""A shop's history, made up: the same seed always gives the same events.
+"""Generate a shop's history of events; the same seed always gives the same events.
 
-What is built in, because real shops have it and the pipeline must cope: skewed and drifting popularity, tastes,
-walks through a category along its price order, returns to an item seen before, distraction by promotions, carts,
-purchases, clicks after a purchase, searches, sessions across midnight, events that arrive late, events sent twice,
-crawlers, and items launched in the last days.
+The history contains what real shops have and the pipeline must handle:
+skewed and drifting popularity, tastes, walks along the price order of a category, returns to an item seen before,
+promotions, carts, purchases, clicks after a purchase, searches, sessions across midnight, events that arrive late,
+events sent twice, crawlers, and items launched in the last days.
 
     python -m demo.generator --generate 1000 --seed 7 | head
 """
@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from demo.catalogue import Catalogue, make_catalogue
-from demo.walks import DAY_MS, Day, make_day, make_shop
+from demo.day import DAY_MS, Day
+from demo.walks import make_day, make_shop
 
 Event = dict[str, Any]
 
@@ -48,7 +49,7 @@ EVENT_NAMES = (
 
 @dataclass(frozen=True)
 class History:
-    """What to generate. `end` is the first day that is not generated: events stop at its midnight, UTC."""
+    """What to generate. `end` is the first day without events: they stop at its midnight, UTC."""
 
     events: int = DEFAULT_EVENTS
     seed: int = 1
@@ -59,28 +60,28 @@ class History:
 
     @property
     def end_ms(self) -> int:
-        """Midnight at which the history ends; today's when no end is given."""
+        """Return the midnight at which the history ends; without an end, today's."""
         end = self.end or datetime.now(UTC).date()
         return int(datetime(end.year, end.month, end.day, tzinfo=UTC).timestamp() * 1000)
 
     @property
     def start_ms(self) -> int:
-        """Midnight at which the history starts."""
+        """Return the midnight at which the history starts."""
         return self.end_ms - self.days * DAY_MS
 
     @property
     def catalogue_size(self) -> int:
-        """Grows with the square root of the history, as shops do; 1,000 for the default one."""
+        """Return the number of items: it grows with the square root of the history, 1,000 for the default one."""
         return self.items or int(1000 * math.sqrt(max(self.events, 4000) / DEFAULT_EVENTS))
 
 
 def catalogue_of(history: History) -> Catalogue:
-    """The shop's items."""
+    """Make the shop's catalogue."""
     return make_catalogue(history.catalogue_size, history.seed)
 
 
 def user_agent_of(client_id: str) -> str:
-    """The browser a generated client uses; always the same one for one client."""
+    """Return the user agent of a generated client, always the same for one client."""
     if client_id.startswith(BOT_PREFIX):
         return BOT_USER_AGENT
     share = int(hashlib.sha1(client_id.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
@@ -88,7 +89,7 @@ def user_agent_of(client_id: str) -> str:
 
 
 def generate(history: History) -> Iterator[Event]:
-    """Contract events in the order in which they arrive: by time, but for a few that come hours late."""
+    """Yield contract events in order of arrival: by time, except for a few that are hours late."""
     catalogue = catalogue_of(history)
     shop = make_shop(catalogue, history.events, history.days, history.seed)
     prefix = hashlib.sha1(
@@ -100,7 +101,7 @@ def generate(history: History) -> Iterator[Event]:
         if waiting is not None:
             day = Day.joined(waiting, day)
         day = day.take(np.argsort(day.arrives_ms, kind="stable"))
-        # What happens or arrives after midnight is mixed with the next day's events first.
+        # Events after midnight wait, because they mix with the next day's events.
         until_ms = history.start_ms + (number + 1) * DAY_MS
         split = int(np.searchsorted(day.arrives_ms, until_ms))
         today, waiting = day.take(slice(0, split)), day.take(slice(split, None))
@@ -108,7 +109,7 @@ def generate(history: History) -> Iterator[Event]:
 
 
 def _events(day: Day, catalogue: Catalogue, prefix: str, shop_id: str) -> Iterator[Event]:
-    """Turn rows of arrays into contract events."""
+    """Convert a day's columns to contract events."""
     item_blocks = catalogue.event_items()
     columns = (day.time_ms, day.kind, day.client, day.session, day.item, day.number, day.bot)
     carts: dict[int, list[int]] = {}
@@ -174,9 +175,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags that say what to generate."""
+    """Add the flags that choose what to generate."""
     parser.add_argument(
-        "--generate", type=int, metavar="N", help=f"about N events (default {DEFAULT_EVENTS:,})"
+        "--generate", type=int, metavar="N", help=f"generate about N events (default {DEFAULT_EVENTS:,})"
     )
     parser.add_argument("--seed", type=int, default=1, help="same seed, same shop (default 1)")
     parser.add_argument(
@@ -189,13 +190,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="first day without events (default today, UTC)",
     )
     parser.add_argument(
-        "--items", type=int, metavar="N", help="size of the catalogue (default grows with --generate)"
+        "--items", type=int, metavar="N", help="size of the catalogue (the default grows with --generate)"
     )
-    parser.add_argument("--shop", metavar="SHOP_ID", help="shop the events belong to (default by the data)")
+    parser.add_argument(
+        "--shop", metavar="SHOP_ID", help="shop of the events (the default depends on the data)"
+    )
 
 
 def from_options(options: argparse.Namespace) -> History:
-    """The history that the flags describe."""
+    """Build the history that the flags describe."""
     return History(
         events=options.generate or DEFAULT_EVENTS,
         seed=options.seed,

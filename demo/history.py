@@ -1,4 +1,4 @@
-"""A state machine's execution history, told as states: when each began, ended, was retried or failed."""
+"""Read a state machine's execution history as states: when each began, ended, was retried or failed."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -7,7 +7,7 @@ from typing import Any
 
 HistoryEvent = dict[str, Any]
 
-# What a person wants to see of a step's output, in this order; see the payloads of each step in docs/architecture.md.
+# The figures of a step's output that the live view shows, in this order.
 KEY_FIGURES = (
     "files_loaded",
     "rows_loaded",
@@ -49,17 +49,17 @@ class State:
 
     @property
     def attempts(self) -> int:
-        """How often its task was tried so far."""
+        """Return how often its task was tried so far."""
         return len(self.failures) + (0 if self.status in ("failed", "caught") else 1)
 
     def seconds(self, now: datetime) -> float:
-        """How long it took, or has taken."""
+        """Return how long it took, or has taken until now."""
         return max(0.0, ((self.exited or now) - self.entered).total_seconds())
 
 
 @dataclass
-class Story:
-    """An execution as far as its history tells."""
+class Execution:
+    """An execution, as its history shows it."""
 
     states: list[State] = field(default_factory=list)
     status: str = "RUNNING"
@@ -71,7 +71,7 @@ HIDDEN_KINDS = ("Choice", "Pass", "Succeed")
 
 
 def folded(states: list[State]) -> list[State]:
-    """The states worth a line each: no decisions, and a state that is polled in a loop only once."""
+    """Return one state per line of the view: no choices, and a state that a loop polls only once."""
     found: dict[str, State] = {}
     for state in states:
         if state.kind in HIDDEN_KINDS:
@@ -95,7 +95,7 @@ def _details(event: HistoryEvent) -> dict[str, Any]:
 
 
 def read_history(client: Any, execution_arn: str) -> list[HistoryEvent]:
-    """The whole history, oldest first, however many pages it has."""
+    """Read all pages of the history, oldest event first."""
     events: list[HistoryEvent] = []
     token: dict[str, str] = {}
     while True:
@@ -112,9 +112,9 @@ def read_history(client: Any, execution_arn: str) -> list[HistoryEvent]:
         token = {"nextToken": page["nextToken"]}
 
 
-def tell(events: list[HistoryEvent]) -> Story:
-    """Follow each event back to the state it belongs to."""
-    story = Story()
+def parse(events: list[HistoryEvent]) -> Execution:
+    """Build the execution's states: follow each event back to its state."""
+    execution = Execution()
     state_of: dict[int, State] = {}
     for event in events:
         kind, details = event["type"], _details(event)
@@ -123,30 +123,30 @@ def tell(events: list[HistoryEvent]) -> Story:
                 str(details.get("name", "?")), kind.removesuffix("StateEntered"), event["timestamp"]
             )
             state.figures = {"input": str(details.get("input", ""))}
-            story.states.append(state)
+            execution.states.append(state)
             state_of[event["id"]] = state
             continue
         owner = state_of.get(event.get("previousEventId", 0))
         if owner is not None:
             state_of[event["id"]] = owner
         if kind.startswith("Execution"):
-            _end(story, kind, details)
+            _end(execution, kind, details)
         elif kind.endswith("StateExited"):
-            left = _left(story, owner, str(details.get("name", "")))
+            left = _left(execution, owner, str(details.get("name", "")))
             if left is not None:
                 _leave(left, event["timestamp"], str(details.get("output", "")))
         elif kind.endswith(FAILURES) and owner is not None:
             error, cause = str(details.get("error", kind)), readable(str(details.get("cause", "")))
             owner.failures.append(f"{error}: {cause}")
-    _settle(story)
-    return story
+    _settle(execution)
+    return execution
 
 
-def _left(story: Story, owner: State | None, name: str) -> State | None:
+def _left(execution: Execution, owner: State | None, name: str) -> State | None:
     if owner is not None and owner.name == name:
         return owner
     return next(
-        (state for state in reversed(story.states) if state.name == name and state.exited is None), None
+        (state for state in reversed(execution.states) if state.name == name and state.exited is None), None
     )
 
 
@@ -156,46 +156,48 @@ def _leave(state: State, at: datetime, output: str) -> None:
     state.status = "done"
 
 
-def _end(story: Story, kind: str, details: dict[str, Any]) -> None:
+def _end(execution: Execution, kind: str, details: dict[str, Any]) -> None:
     if kind == "ExecutionStarted":
         return
-    story.status = {
+    execution.status = {
         "ExecutionSucceeded": "SUCCEEDED",
         "ExecutionTimedOut": "TIMED_OUT",
         "ExecutionAborted": "ABORTED",
     }.get(kind, "FAILED")
-    story.error = str(details.get("error", ""))
-    story.cause = readable(str(details.get("cause", "")))
+    execution.error = str(details.get("error", ""))
+    execution.cause = readable(str(details.get("cause", "")))
 
 
-def _settle(story: Story) -> None:
-    """A state that is followed by another without success was caught; one that never ended failed with the run."""
-    for position, state in enumerate(story.states):
+def _settle(execution: Execution) -> None:
+    """Set the status of states without an exit: caught if another state follows, failed if the run has ended."""
+    for position, state in enumerate(execution.states):
         if state.exited is None:
             state.figures = {}
-            over = story.status != "RUNNING"
+            over = execution.status != "RUNNING"
             if state.kind == "Fail":
                 state.status = "failed"
             elif over:
-                state.status = "failed" if story.status != "SUCCEEDED" else "done"
-            elif state.failures and position + 1 < len(story.states):
+                state.status = "failed" if execution.status != "SUCCEEDED" else "done"
+            elif state.failures and position + 1 < len(execution.states):
                 state.status = "caught"
             elif state.failures:
                 state.status = "retrying"
             if over or state.status == "caught":
-                later = story.states[position + 1].entered if position + 1 < len(story.states) else None
+                later = (
+                    execution.states[position + 1].entered if position + 1 < len(execution.states) else None
+                )
                 state.exited = later
-        elif state.failures and state.kind not in ("Parallel", "Map") and _caught(story, position):
+        elif state.failures and state.kind not in ("Parallel", "Map") and _caught(execution, position):
             state.status = "caught"
 
 
-def _caught(story: Story, position: int) -> bool:
-    """A Catch leaves the state with its error in the output instead of its result."""
-    return story.states[position].figures.get("caught") == "yes"
+def _caught(execution: Execution, position: int) -> bool:
+    """Return True if a Catch put an error into the state's output instead of its result."""
+    return execution.states[position].figures.get("caught") == "yes"
 
 
 def readable(cause: str) -> str:
-    """A Lambda's cause is JSON with the message inside; a person wants the message."""
+    """Extract the message from a cause; a Lambda's cause is JSON that contains it."""
     try:
         parsed = json.loads(cause)
     except ValueError:
@@ -208,7 +210,7 @@ def readable(cause: str) -> str:
 
 
 def key_figures(before: str, after: str) -> dict[str, str]:
-    """The figures that a state added to its data, the known ones first, five at most."""
+    """Return at most five known figures that a state added to its data."""
     try:
         old, new = json.loads(before or "{}"), json.loads(after or "{}")
     except ValueError:
@@ -225,7 +227,7 @@ def key_figures(before: str, after: str) -> dict[str, str]:
 
 
 def _leaves(value: Any) -> list[tuple[str, str]]:
-    """Every named scalar, SageMaker's metric lists by the metric's name, and lists by their length or content."""
+    """List every named scalar; SageMaker's metrics get the metric's name, lists their content or length."""
     found: list[tuple[str, str]] = []
     if isinstance(value, dict):
         if "MetricName" in value and "Value" in value:

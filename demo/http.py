@@ -1,4 +1,8 @@
-"""HTTP that survives a busy or restarting service: kept connections, retries with backoff, Retry-After obeyed."""
+"""A JSON client for a busy or restarting service: kept connections, retries with backoff, Retry-After.
+
+The loop is ours because urllib3's Retry reports neither the latency of the attempt that succeeded nor the retries
+of a request under way, and it raises an error on a Retry-After that is neither whole seconds nor a date.
+"""
 
 import json
 import random
@@ -19,7 +23,7 @@ Body = dict[str, Any]
 
 
 class RequestFailed(Exception):
-    """A request that will not succeed by sending it again, or was sent again often enough."""
+    """A request failed for good: retries cannot help, or none is left."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
@@ -27,15 +31,15 @@ class RequestFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A successful response."""
+class Response:
+    """A successful response, with the latency of its attempt."""
 
     body: Body
     milliseconds: float
 
 
 def retry_after_s(value: str | None, now_s: Callable[[], float] = time.time) -> float:
-    """Retry-After in seconds, whether it is a number or a date; nothing sensible is 0."""
+    """Convert Retry-After to seconds, from a number or a date; return 0 for anything else."""
     if not value:
         return 0.0
     try:
@@ -49,7 +53,7 @@ def retry_after_s(value: str | None, now_s: Callable[[], float] = time.time) -> 
 
 
 class Http:
-    """A small JSON client, safe to share among threads."""
+    """A small JSON client that threads can share."""
 
     def __init__(
         self,
@@ -69,15 +73,15 @@ class Http:
         self._lock = threading.Lock()
         self.retries = 0
 
-    def get(self, url: str) -> Answer:
-        """GET a JSON object."""
+    def get(self, url: str) -> Response:
+        """Get a JSON object."""
         return self._request("GET", url, None, {})
 
-    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """POST a JSON body and read a JSON object."""
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Response:
+        """Post a JSON body and return the response's JSON object."""
         return self._request("POST", url, body, {"Content-Type": "application/json", **headers})
 
-    def _request(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+    def _request(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Response:
         backoff_s, problem = FIRST_BACKOFF_S, ""
         status = 0
         for attempt in range(1, self._max_attempts + 1):
@@ -93,7 +97,7 @@ class Http:
                 status = response.status
                 if status < 300:
                     milliseconds = (time.perf_counter() - started_s) * 1000
-                    return Answer(_object(response.data, url), milliseconds)
+                    return Response(_object(response.data, url), milliseconds)
                 problem = f"status {status}: {response.data[:500].decode('utf-8', 'replace')}"
                 if status != 429 and status < 500:
                     raise RequestFailed(f"{method} {url} was refused with {problem}", status)
@@ -105,7 +109,7 @@ class Http:
                 backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
         raise RequestFailed(
             f"{method} {url} failed {self._max_attempts} times, at last with {problem}."
-            " Is the stack up? `make status` says, `make up` starts it.",
+            " Check the stack with `make status`; start it with `make up`.",
             status,
         )
 

@@ -1,4 +1,4 @@
-"""The stages that the demo and the benchmark share."""
+"""The steps of the journey that the demo and the benchmark share."""
 
 import time
 from collections.abc import Iterator
@@ -12,23 +12,23 @@ from demo.split import Split
 
 
 class JourneyFailed(Exception):
-    """A stage that did not do its part."""
+    """A step of the journey failed."""
 
 
 class Timings:
-    """How long each stage took, in order."""
+    """The duration of each step, in order."""
 
     def __init__(self) -> None:
         self.stages: list[tuple[str, float]] = []
         self._started_s = time.monotonic()
 
     def add(self, name: str, seconds: float) -> None:
-        """Note a duration that was measured elsewhere."""
+        """Add a duration that was measured elsewhere."""
         self.stages.append((name, seconds))
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Note how long the block takes."""
+        """Measure the duration of a block."""
         started_s = time.monotonic()
         place = len(self.stages)
         try:
@@ -38,14 +38,14 @@ class Timings:
 
     @property
     def total_s(self) -> float:
-        """Since the journey began."""
+        """Return the seconds since the journey began."""
         return time.monotonic() - self._started_s
 
 
 def send_events(
     where: Environment, split: Split, rejects: Rejects, connections: int, timings: Timings
 ) -> tuple[Replayed, LandingWatch]:
-    """Send the training events, with somebody watching raw/ from before the first one."""
+    """Send the training events, and return the result with a watch on raw/ that began before the first event."""
     watch = LandingWatch(where.client("s3"), where.events_bucket())
     with timings.stage("replay"):
         sent = send(
@@ -60,15 +60,15 @@ def send_events(
 
 
 def land(watch: LandingWatch, sent: Replayed, timeout_s: float, timings: Timings) -> None:
-    """Wait until every accepted event lies in S3.
+    """Wait until every accepted event is in S3.
 
     Raises:
-        JourneyFailed: some are missing when the time is up.
+        JourneyFailed: events are missing after the timeout.
     """
     with timings.stage("landing"):
         sent.landed = watch.wait_for(sent.accepted, timeout_s)
     if sent.landed < sent.accepted:
         raise JourneyFailed(
-            f"{sent.accepted:,} events were accepted but only {sent.landed:,} lie in S3 after {timeout_s:.0f} s:"
-            " look at the delivery stream (`make logs`), or give --landing-timeout more seconds"
+            f"{sent.accepted:,} events were accepted, but only {sent.landed:,} are in S3 after {timeout_s:.0f} s:"
+            " check the delivery stream with `make logs`, or increase --landing-timeout"
         )

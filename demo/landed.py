@@ -1,4 +1,4 @@
-"""Wait until what the collector accepted lies in S3 under raw/, so that the pipeline finds all of it."""
+"""Wait until all accepted events are in S3 under raw/, so that the pipeline loads all of them."""
 
 import gzip
 import time
@@ -13,7 +13,7 @@ POLL_S = 0.5
 
 
 class LandingWatch:
-    """Counts the lines that arrive under raw/ from the moment it is made."""
+    """A count of the lines that arrive under raw/ after its creation."""
 
     def __init__(self, s3: Any, bucket: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._s3, self._bucket, self._now = s3, bucket, now
@@ -22,7 +22,7 @@ class LandingWatch:
         self._before = {key for key, _ in self._objects()}
 
     def count(self) -> int:
-        """Lines landed so far; each object is read once."""
+        """Count the lines that arrived so far; each object is read once."""
         for key, size in self._objects():
             if key in self._before or self._seen.get(key) is not None:
                 continue
@@ -34,7 +34,7 @@ class LandingWatch:
         return sum(self._seen.values())
 
     def wait_for(self, expected: int, timeout_s: float) -> int:
-        """Poll until so many lines have landed or the time is up; returns how many did."""
+        """Poll until the expected lines are there or the time is up; return how many are there."""
         progress = Progress("landing in S3", expected)
         ends_s = time.monotonic() + timeout_s
         landed = self.count()
@@ -46,7 +46,7 @@ class LandingWatch:
         return landed
 
     def _objects(self) -> list[tuple[str, int]]:
-        """Keys are by the hour of receipt: only the hours since the start are listed."""
+        """List keys and sizes of the hours since the start; keys begin with the hour of receipt."""
         found = []
         hour = self._since.replace(minute=0, second=0, microsecond=0)
         pages = self._s3.get_paginator("list_objects_v2")
@@ -58,7 +58,7 @@ class LandingWatch:
 
 
 def _lines(data: bytes) -> int | None:
-    """Lines of a gzip object, None while it cannot be read whole."""
+    """Count the lines of a gzip object; return None while it is incomplete."""
     try:
         text = gzip.decompress(data)
     except (OSError, EOFError, zlib.error):

@@ -1,4 +1,4 @@
-"""Ask /recommend for a carousel.
+"""Request a carousel from /recommend.
 
 python -m demo.recommend --items sku-00012,sku-00040
 """
@@ -13,12 +13,12 @@ from urllib.parse import urlencode
 from demo import environment
 from demo.http import Http, RequestFailed
 
-LONGEST_PREFIX = 50  # what the service looks at
+LONGEST_PREFIX = 50  # the service ignores older items
 
 
 @dataclass(frozen=True)
 class Carousel:
-    """One answer of /recommend."""
+    """One response of /recommend."""
 
     items: list[str]
     source: str
@@ -29,15 +29,15 @@ class Carousel:
 
     @property
     def is_fallback(self) -> bool:
-        """Whether the model did not answer and something kept for such cases did."""
+        """Return True if a fallback answered instead of the model."""
         return self.source != "model"
 
 
 def ask(http: Http, api_url: str, items: Sequence[str], k: int, shop_id: str) -> Carousel:
-    """The carousel for a session, its oldest item first.
+    """Request the carousel for a session, given with its oldest item first.
 
     Raises:
-        RequestFailed: no answer.
+        RequestFailed: the service does not answer, or answers without items.
     """
     recent = list(items)[-LONGEST_PREFIX:]
     if any("," in item for item in recent):
@@ -65,15 +65,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Print one carousel."""
     parser = argparse.ArgumentParser(
         prog="python -m demo.recommend",
-        description="Ask /recommend what to show next to somebody who viewed these items.",
+        description="Request recommendations for a session that viewed these items.",
         epilog="example: python -m demo.recommend --items sku-00012,sku-00040 --k 5",
     )
     parser.add_argument(
         "--items", required=True, metavar="A,B", help="items viewed, oldest first, separated by commas"
     )
-    parser.add_argument("--k", type=int, default=10, help="how many to ask for (default %(default)s)")
+    parser.add_argument("--k", type=int, default=10, help="number of recommendations (default %(default)s)")
     parser.add_argument("--shop", default="demo", metavar="SHOP_ID", help="default demo")
-    parser.add_argument("--json", action="store_true", help="print the answer as one JSON line")
+    parser.add_argument("--json", action="store_true", help="print the response as one JSON line")
     options = parser.parse_args(arguments)
     items = [item for item in options.items.split(",") if item]
     try:

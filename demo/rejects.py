@@ -1,4 +1,4 @@
-"""Rows that could not be read: counted, shown and written to a file, never silently dropped."""
+"""Rows that cannot be read: counted, shown and written to a file, never dropped silently."""
 
 import json
 from collections import Counter
@@ -10,7 +10,7 @@ SHOWN = 5
 
 
 class Rejects:
-    """Keeps count of the bad rows and writes each to an error file, as JSON lines."""
+    """A count of the bad rows, and an error file with one JSON line per row."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
@@ -20,7 +20,7 @@ class Rejects:
         self._file: TextIO | None = None
 
     def add(self, source: str, line: int, reason: str, text: str) -> None:
-        """Keep one bad row: where it was, why it was refused, and what it said."""
+        """Record one bad row: its place, the reason and its text."""
         self.count += 1
         self.reasons[reason.split(":")[0]] += 1
         if len(self.examples) < SHOWN:
@@ -34,7 +34,7 @@ class Rejects:
         self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
     def close(self) -> None:
-        """Finish the error file."""
+        """Close the error file."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -48,7 +48,7 @@ class Rejects:
         self.close()
 
     def summary(self) -> str:
-        """What a person needs to know about the bad rows, or nothing."""
+        """Summarize the bad rows; return an empty text if there are none."""
         if not self.count:
             return ""
         lines = [f"{self.count:,} rows could not be read and were not sent:"]
@@ -56,5 +56,5 @@ class Rejects:
         if self.count > len(self.examples):
             lines.append(f"  ... and {self.count - len(self.examples):,} more")
         if self.path is not None:
-            lines.append(f"  all of them are in {self.path}")
+            lines.append(f"  see all of them in {self.path}")
         return "\n".join(lines)

@@ -1,6 +1,6 @@
-"""Send events through POST /events, as storefronts do, and reconcile what the collector says about them.
+"""Send events through POST /events, as storefronts do, and account for every event by the collector's responses.
 
-python -m demo.replay --events ../shared/data/events/serenade
+python -m demo.replay --events clicks.csv
 python -m demo.replay --generate 60000 --seed 7
 """
 
@@ -33,17 +33,17 @@ DEFAULT_REJECTS = Path(".local/replay/rejected-rows.jsonl")
 
 
 class ReplayFailed(Exception):
-    """The replay stopped; running it again is safe, as event ids do not change."""
+    """The replay stopped. It is safe to run it again, because event ids do not change."""
 
 
 @dataclass
 class Replayed:
-    """What became of the events."""
+    """How many events were sent, accepted and refused."""
 
     sent: int = 0
     accepted: int = 0
     refused: int = 0
-    repeated: int = 0  # sent more than once by the source itself; counted within the last 200,000 events
+    repeated: int = 0  # ids that the source repeats within its last 200,000 events
     batches: int = 0
     retries: int = 0
     seconds: float = 0.0
@@ -53,11 +53,11 @@ class Replayed:
 
     @property
     def rate(self) -> float:
-        """Events a second."""
+        """Return events per second."""
         return self.sent / self.seconds if self.seconds else 0.0
 
     def summary(self) -> str:
-        """One paragraph for a person."""
+        """Format the result as one paragraph."""
         lines = [
             f"{self.sent:,} events sent in {duration(self.seconds)} ({self.rate:,.0f}/s):"
             f" {self.accepted:,} accepted, {self.refused:,} refused, {self.repeated:,} of them repeats,"
@@ -71,7 +71,7 @@ class Replayed:
 def batches(
     events: Iterable[Event], user_agent_of: Callable[[str], str] | None, size: int = BATCH_MAX
 ) -> Iterator[tuple[str, list[Event]]]:
-    """Batches in order of arrival, each from one kind of browser and one shop."""
+    """Group events into batches in order of arrival, each with one user agent and one shop."""
     open_batches: dict[tuple[str, str], list[Event]] = {}
     for event in events:
         agent = user_agent_of(event["client_id"]) if user_agent_of else DEFAULT_USER_AGENT
@@ -84,7 +84,7 @@ def batches(
 
 
 class _Sender:
-    """Posts batches from several threads and adds up the answers."""
+    """A client that posts batches from several threads and adds up the responses."""
 
     def __init__(self, url: str, keys: Mapping[str, str], http: Http) -> None:
         self.result = Replayed()
@@ -95,8 +95,8 @@ class _Sender:
         shop = batch[0]["shop_id"]
         if shop not in self._keys:
             raise ReplayFailed(
-                f"shop {shop!r} has no key in statemachine/stages.toml: give it one there and deploy,"
-                f" or send as another: --shop {next(iter(self._keys), 'ID')}"
+                f"shop {shop!r} has no key in deploy/stages.toml: add one there and deploy,"
+                f" or send as another shop: --shop {next(iter(self._keys), 'ID')}"
             )
         body = json.dumps({"events": batch}, separators=(",", ":"), ensure_ascii=False).encode()
         url = f"{self._url}?key={self._keys[shop]}"
@@ -105,7 +105,7 @@ class _Sender:
         except RequestFailed as failed:
             if failed.status != 413 or len(batch) == 1:
                 raise
-            # Too many bytes, not too many events: send it as two.
+            # The batch has too many bytes, not too many events: send two halves.
             half = len(batch) // 2
             self.post(agent, batch[:half])
             self.post(agent, batch[half:])
@@ -118,7 +118,7 @@ class _Sender:
         ):
             raise ReplayFailed(
                 f"{self._url} took a batch of {len(batch)} but accounts for accepted={accepted} and"
-                f" refused={len(refused) if isinstance(refused, list) else refused}; look at the collector's log"
+                f" refused={len(refused) if isinstance(refused, list) else refused}; read the collector's log with `make logs`"
             )
         with self._lock:
             self.result.sent += len(batch)
@@ -141,7 +141,7 @@ def send(
     expected: int | None = None,
     http: Http | None = None,
 ) -> Replayed:
-    """Send all events, those of each shop with its key.
+    """Send all events, each shop's with its own key.
 
     Raises:
         ReplayFailed: a shop has no key, or the collector cannot be reached, refuses a batch whole, or does not account
@@ -158,7 +158,7 @@ def send(
             try:
                 for agent, batch in batches(repeats.counted(events), user_agent_of):
                     under_way.add(pool.submit(sender.post, agent, batch))
-                    # Two batches wait for each connection at most: memory stays small, however long the history.
+                    # At most two batches wait per connection, so that a long history needs little memory.
                     while len(under_way) >= 2 * connections:
                         done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
                         for one in done:
@@ -186,7 +186,7 @@ def _retry_note(retries: int) -> str:
 
 
 class _Repeats:
-    """Counts event ids that come again within the last events."""
+    """A count of event ids that repeat within the last events."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -207,7 +207,7 @@ class _Repeats:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Send a data set or a generated shop."""
+    """Send a data set or a generated shop; return 0 if any event was accepted."""
     parser = argparse.ArgumentParser(
         prog="python -m demo.replay",
         description="Send events through POST /events.",
@@ -238,20 +238,22 @@ def main(arguments: list[str] | None = None) -> int:
     if split.cutoff_ms is not None:
         moment = datetime.fromtimestamp(split.cutoff_ms / 1000, UTC)
         print(
-            f"{split.held_out_events:,} events from {moment:%Y-%m-%d %H:%M} UTC on were held out (--all sends them)"
+            f"{split.held_out_events:,} events from {moment:%Y-%m-%d %H:%M} UTC on were held out; --all sends them"
         )
     return 0 if result.accepted else 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags that say how to send."""
-    parser.add_argument("--all", action="store_true", help="hold nothing out for a test")
-    parser.add_argument("--connections", type=int, default=CONNECTIONS, help="at once (default %(default)s)")
+    """Add the flags that choose how to send."""
+    parser.add_argument("--all", action="store_true", help="send the held-out events too")
+    parser.add_argument(
+        "--connections", type=int, default=CONNECTIONS, help="connections at a time (default %(default)s)"
+    )
     parser.add_argument(
         "--rejects",
         type=Path,
         default=DEFAULT_REJECTS,
-        help="where rows that cannot be read go (default %(default)s)",
+        help="file for rows that cannot be read (default %(default)s)",
     )
 
 

@@ -1,7 +1,7 @@
-"""After a run: is what /recommend serves any good? Judged on sessions the model has never seen.
+"""Score /recommend after a run, on sessions that the model has never seen.
 
-Every prefix of every test session asks /recommend for 20 items, over HTTP, and is scored by whether and where the
-item that came next is among them.
+For every prefix of every test session, it requests 20 items over HTTP.
+A prefix scores by whether, and at which rank, the item that came next is among them.
 """
 
 import random
@@ -27,7 +27,7 @@ SHOWN_ITEMS = 8
 
 @dataclass
 class Report:
-    """What was measured."""
+    """The scores, latencies and failures of one measurement."""
 
     served: Score
     others: dict[str, Score]
@@ -40,12 +40,12 @@ class Report:
     failures: list[str]
 
     def latency_ms(self, share: float) -> float:
-        """The latency below which that share of the requests stayed."""
+        """Return the latency at a quantile, such as 0.99."""
         ordered = sorted(self.latencies_ms)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
     def figures(self) -> dict[str, object]:
-        """The figures for machines."""
+        """Return the figures for the JSON line."""
         return {
             "prefixes": self.prefixes,
             "served": {"hr_at_20": round(self.served.hit_rate, 4), "mrr_at_20": round(self.served.mrr, 4)},
@@ -71,10 +71,10 @@ def measure(
     max_prefixes: int = MAX_PREFIXES,
     threads: int = THREADS,
 ) -> Report:
-    """Ask for every prefix, or a fixed sample of sessions when there are too many, and score all recommenders alike.
+    """Request every prefix, or those of a fixed sample of sessions, and score all recommenders alike.
 
     Raises:
-        RequestFailed: /recommend does not answer at all.
+        RequestFailed: /recommend does not answer.
     """
     chosen = sample(test, max_prefixes)
     pairs = baselines.prefixes(chosen)
@@ -106,8 +106,8 @@ def measure(
         failures.append("there are no test sessions of two items or more: send more days of data")
     elif share > MAX_FALLBACK_SHARE:
         failures.append(
-            f"{share:.1%} of the answers came from the fallback (at most {MAX_FALLBACK_SHARE:.0%} may), most recently"
-            f" from {fallbacks[-1].source!r} because {fallbacks[-1].reason!r}: see the endpoint's log (`make logs`)"
+            f"{share:.1%} of the answers came from the fallback (the limit is {MAX_FALLBACK_SHARE:.0%}), last"
+            f" from {fallbacks[-1].source!r} because {fallbacks[-1].reason!r}: read the endpoint's log with `make logs`"
         )
     return Report(
         served=served,
@@ -123,7 +123,7 @@ def measure(
 
 
 def sample(test: Sequence[Session], max_prefixes: int) -> list[Session]:
-    """All sessions, or as many whole ones as make up the number, always the same ones."""
+    """Return all sessions, or a fixed sample of whole sessions with about `max_prefixes` prefixes."""
     if sum(max(0, len(session) - 1) for session in test) <= max_prefixes:
         return list(test)
     order = list(range(len(test)))
@@ -138,7 +138,7 @@ def sample(test: Sequence[Session], max_prefixes: int) -> list[Session]:
 
 
 def scores_table(report: Report) -> str:
-    """The served model above what it has to beat."""
+    """Format the scores: the served model first, then the baselines."""
     rows = [("served by /recommend", f"{report.served.hit_rate:.4f}", f"{report.served.mrr:.4f}")]
     rows += [(name, f"{score.hit_rate:.4f}", f"{score.mrr:.4f}") for name, score in report.others.items()]
     rows += [(name, f"{hit_rate:.4f}", f"{mrr:.4f}") for name, (hit_rate, mrr) in report.published.items()]
@@ -148,7 +148,7 @@ def scores_table(report: Report) -> str:
 def show_carousels(
     http: Http, api_url: str, test: Sequence[Session], names: dict[str, str], shop_id: str = "demo"
 ) -> list[str]:
-    """Carousels for a few sessions, with names where the events brought any; * marks what came next."""
+    """Format carousels for a few sessions, with item names if events have them; * marks what came next."""
 
     def named(item: str) -> str:
         return f"{names[item]} ({item})" if item in names else item
@@ -170,7 +170,7 @@ def show_carousels(
 
 
 def show(report: Report) -> None:
-    """Print the report for a person."""
+    """Print the report."""
     asked = f"{report.prefixes:,} prefixes"
     if report.prefixes < report.all_prefixes:
         asked += f", a fixed sample of {report.all_prefixes:,}"
@@ -178,7 +178,8 @@ def show(report: Report) -> None:
     print(scores_table(report))
     print(
         f"\n/recommend: p50 {report.latency_ms(0.50):.0f} ms, p99 {report.latency_ms(0.99):.0f} ms"
-        f" with {THREADS} at once; {report.fallback_share:.1%} from the fallback; model {', '.join(report.model_versions)}"
+        f" with {THREADS} requests at a time; {report.fallback_share:.1%} from the fallback;"
+        f" model {', '.join(report.model_versions)}"
     )
     for failure in report.failures:
         print(f"report: {failure}", file=sys.stderr)
@@ -195,7 +196,7 @@ def judge(
     published: dict[str, tuple[float, float]],
     max_prefixes: int,
 ) -> Report | None:
-    """Measure and print everything; None when /recommend does not answer."""
+    """Measure and print everything; return None if /recommend does not answer."""
     try:
         print("\nCarousels (* came next in the session):")
         print("\n".join(show_carousels(http, api_url, test, names, shop_id)))

@@ -1,4 +1,4 @@
-"""One row of a file of events to one contract event."""
+"""Convert one row of a file of events to one contract event."""
 
 import hashlib
 import json
@@ -31,11 +31,11 @@ OPTIONAL_COLUMNS = (
 
 
 class BadRow(Exception):
-    """A row that is no event; the message says what is wrong with it."""
+    """A row is not an event; the message contains the reason."""
 
 
 def short_id(text: str) -> str:
-    """An id within the contract's 64 characters: itself where it fits, else a digest of it."""
+    """Return the id if it fits the contract's 64 characters, else a digest of it."""
     clean = text.strip()
     if len(clean) <= MAX_ID_LENGTH and clean.isprintable():
         return clean
@@ -43,13 +43,13 @@ def short_id(text: str) -> str:
 
 
 def row_id(dataset: str, *values: object) -> str:
-    """An event id made of what the row says, so that sending a file twice changes nothing."""
+    """Derive an event id from the row's content, so that a file sent twice changes nothing."""
     text = "\x1f".join([dataset, *[str(value) for value in values]])
     return hashlib.sha1(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def time_ms(text: str) -> int:
-    """ISO 8601 (UTC where no zone is given), or seconds or milliseconds since 1970."""
+    """Parse ISO 8601 (UTC unless it has a zone), or seconds or milliseconds since 1970."""
     clean = text.strip()
     if not clean:
         raise BadRow("event_time is empty")
@@ -73,7 +73,7 @@ def time_ms(text: str) -> int:
 
 
 def amount(text: str, column: str) -> float | None:
-    """A price, or None where there is none."""
+    """Parse an amount; return None for an empty cell."""
     clean = text.strip()
     if not clean:
         return None
@@ -91,7 +91,7 @@ def _text(value: str) -> str:
 
 
 def from_columns(row: Mapping[str, str], dataset: str, shop_id: str) -> Event:
-    """A row with the project's own columns (docs/datasets.md) to an event."""
+    """Convert a row with the project's own columns (docs/datasets.md) to an event."""
     name = row.get("event_name", "").strip().lower()
     name = ALIASES.get(name, name)
     if name not in EVENT_NAMES:
@@ -144,7 +144,7 @@ def _item(row: Mapping[str, str], item_id: str) -> dict[str, Any]:
 
 
 def from_contract(record: Mapping[str, Any], dataset: str, shop_id: str) -> Event:
-    """A contract event from a file; what only the server writes is left out, what is missing is filled in."""
+    """Complete a contract event from a file: drop the server's fields and fill in missing ones."""
     event = {key: value for key, value in record.items() if key != "server" and value is not None}
     happened = event.get("client_time_ms")
     if (

@@ -1,7 +1,8 @@
-"""Sessions as the warehouse makes them, for the baselines and for held-out tests.
+"""Build sessions as the warehouse does, for the baselines and for held-out tests.
 
-The rules are those of the table training_interactions: a session ends after 30 minutes without an event, a run of
-the same item counts once, and nothing after the session's first purchase counts.
+The rules are those of the table training_interactions.
+A session ends after 30 minutes without an event, a run of the same item counts once,
+and nothing after the session's first purchase counts.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,19 +13,19 @@ SESSION_GAP_MS = 30 * 60 * 1000
 INTERACTIONS = frozenset({"view_item", "add_to_cart", "purchase"})
 
 Event = dict[str, Any]
-Moment = tuple[int, str, str]  # time in ms, event name, item id ("" where the event names no item)
+Moment = tuple[int, str, str]  # time in ms, event name, item id ("" if the event has no item)
 
 
 @dataclass
 class EventLog:
-    """What happened to each client, in as little memory as the baselines need."""
+    """The events of each client, reduced to what the baselines need."""
 
     moments: dict[str, list[Moment]] = field(default_factory=dict)
     item_names: dict[str, str] = field(default_factory=dict)
     _seen: set[int] = field(default_factory=set)
 
     def add(self, event: Event) -> None:
-        """Take one contract event; a repeated event_id counts once."""
+        """Add one contract event; a repeated event_id counts once."""
         key = hash((event["shop_id"], event["event_id"]))
         if key in self._seen:
             return
@@ -54,7 +55,7 @@ def cut(moments: Iterable[Moment]) -> Iterator[list[Moment]]:
 
 
 def item_sequence(session: Iterable[Moment]) -> list[str]:
-    """The session's items, oldest first: runs of one item collapsed, nothing after the first purchase."""
+    """Return the session's items, oldest first, without immediate repeats and without items after the first purchase."""
     items: list[str] = []
     purchased_ms: int | None = None
     for time_ms, name, item_id in session:
@@ -68,7 +69,7 @@ def item_sequence(session: Iterable[Moment]) -> list[str]:
 
 
 def training_sessions(log: EventLog) -> list[list[str]]:
-    """Sessions of two items or more, in the order in which they ended."""
+    """Return the sessions of two items or more, in the order in which they ended."""
     found: list[tuple[int, list[str]]] = []
     for moments in log.moments.values():
         for session in cut(moments):
@@ -80,7 +81,7 @@ def training_sessions(log: EventLog) -> list[list[str]]:
 
 
 def held_out_sessions(held_out: EventLog, training: EventLog) -> list[list[str]]:
-    """Sessions that begin in the held-out time; the rest of a session that had begun before it is left out."""
+    """Return the sessions that begin in the held-out time, without the rest of sessions that began earlier."""
     found: list[tuple[int, list[str]]] = []
     for client_id, moments in held_out.moments.items():
         last_trained_ms = max((moment[0] for moment in training.moments.get(client_id, ())), default=None)

@@ -1,4 +1,4 @@
-"""The flags that choose the events, and the data set they stand for."""
+"""The flags that choose the events, and the data set for them."""
 
 import argparse
 from pathlib import Path
@@ -11,18 +11,21 @@ __all__ = ["UnknownLayout", "add_arguments", "from_options", "generated"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """--events PATH, or the generator's flags."""
+    """Add --events and the generator's flags."""
     parser.add_argument(
-        "--events", type=Path, metavar="PATH", help="a data set (docs/datasets.md); else a made-up shop"
+        "--events",
+        type=Path,
+        metavar="PATH",
+        help="a data set (docs/datasets.md); the default is a generated shop",
     )
     generator.add_arguments(parser)
 
 
 def from_options(options: argparse.Namespace) -> Dataset:
-    """The data set that the flags describe.
+    """Return the data set that the flags describe.
 
     Raises:
-        UnknownLayout: nothing readable at the path.
+        UnknownLayout: the path has no file with a known layout.
     """
     if options.events:
         return open_dataset(options.events, options.shop)
@@ -30,7 +33,7 @@ def from_options(options: argparse.Namespace) -> Dataset:
 
 
 def generated(history: generator.History) -> Dataset:
-    """A made-up shop; its last day is held out."""
+    """Return the data set of a generated shop; its last day is held out."""
     return Dataset(
         name=f"a generated shop, seed {history.seed}",
         read=lambda rejects: generator.generate(history),

@@ -1,4 +1,4 @@
-"""Where the training ends and the test begins, for data that brings no test of its own."""
+"""Split events into training and test, for data without test sessions of its own."""
 
 from array import array
 from bisect import bisect_left
@@ -14,7 +14,10 @@ SHORTEST_SHARE, LARGEST_SHARE, USUAL_SHARE = 0.01, 0.20, 0.10
 
 
 def cutoff_of(dataset: Dataset) -> int | None:
-    """The last 24 hours are held out; where that is hardly anything or too much, the last tenth of the events."""
+    """Return the time at which the test begins, or None if the data has its own test.
+
+    The test is the last 24 hours, or the last tenth of the events if the last day has under 1 % or over 20 % of them.
+    """
     if dataset.test:
         return None
     if dataset.cutoff_ms is not None:
@@ -34,18 +37,18 @@ def cutoff_of(dataset: Dataset) -> int | None:
 
 @dataclass
 class Split:
-    """Passes on the training events and remembers what the report needs of both sides."""
+    """The training events to send, and the sessions of both sides for the report."""
 
     dataset: Dataset
     cutoff_ms: int | None
-    # A report needs every event of both sides, some 200 bytes each; without one there is nothing to remember.
+    # A report needs every event of both sides, about 200 bytes each.
     for_report: bool = True
     training: EventLog = field(default_factory=EventLog)
     held_out: EventLog = field(default_factory=EventLog)
     held_out_events: int = 0
 
     def training_events(self, rejects: Rejects) -> Iterator[Event]:
-        """The events to send."""
+        """Yield the events to send."""
         for event in self.dataset.read(rejects):
             trained = self.cutoff_ms is None or event["client_time_ms"] < self.cutoff_ms
             if not trained:
@@ -56,13 +59,13 @@ class Split:
                 yield event
 
     def training_sessions(self) -> list[list[str]]:
-        """What the baselines learn from."""
+        """Return the sessions that the baselines learn from."""
         return training_sessions(self.training)
 
     def test_sessions(self) -> list[list[str]]:
-        """What everybody is judged on."""
+        """Return the sessions that all recommenders are scored on."""
         return self.dataset.test or held_out_sessions(self.held_out, self.training)
 
     def item_names(self) -> dict[str, str]:
-        """Names of items, where the events bring any."""
+        """Return the names of items, as far as the events have them."""
         return {**self.held_out.item_names, **self.training.item_names}

@@ -1,30 +1,24 @@
-"""How generated shoppers walk through the catalogue, one day at a time, all sessions of the day at once."""
+"""Generate the item views of shoppers, one day at a time, all sessions of the day at once."""
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from demo.catalogue import LINES, Catalogue, FloatArray, IntArray
+from demo.day import DAY_MS, BoolArray, Day, Visits, events_of
 
-DAY_MS = 86_400_000
 EVENTS_PER_SESSION = 6.1  # measured over the whole mixture, crawlers included; only sizes the days
 LONGEST_SESSION = 30
-BOT_EVENTS = 150
-PAGE_VIEW, SEARCH, VIEW_ITEM_LIST, VIEW_ITEM, ADD_TO_CART, REMOVE_FROM_CART, BEGIN_CHECKOUT, PURCHASE = range(
-    8
-)
 
-# What a shopper does next, as shares: go on along the price order of the cell, look at another line of the same
-# category, return to the item before, take the same line in a category that goes with this one, follow a promotion.
+# Shares of a shopper's next step: continue along the price order of the cell, switch to another line of the category,
+# return to the item before, take the same line in a matching category, follow a promotion.
 WALK, OTHER_LINE, RETURN, GOES_WITH, PROMOTION = 0.52, 0.10, 0.10, 0.13, 0.15
 STRIDES, STRIDE_SHARES = np.array([1, 2, 3]), (0.60, 0.28, 0.12)
 
 
 @dataclass(frozen=True)
 class Shop:
-    """Everything about the shop that all days share."""
+    """The part of the shop that all days share."""
 
     catalogue: Catalogue
     seed: int
@@ -37,36 +31,8 @@ class Shop:
     leaf_phase: FloatArray
 
 
-@dataclass(frozen=True)
-class Day:
-    """A day's events as columns."""
-
-    arrives_ms: IntArray
-    time_ms: IntArray
-    kind: IntArray
-    client: IntArray
-    session: IntArray
-    item: IntArray
-    number: IntArray
-    bot: IntArray
-
-    def take(self, rows: Any) -> "Day":
-        """Some of the rows, in the order asked for."""
-        return Day(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
-
-    @staticmethod
-    def joined(first: "Day", second: "Day") -> "Day":
-        """The rows of both."""
-        return Day(
-            **{
-                f.name: np.concatenate([getattr(first, f.name), getattr(second, f.name)])
-                for f in fields(first)
-            }
-        )
-
-
 def make_shop(catalogue: Catalogue, events: int, days: int, seed: int) -> Shop:
-    """Clients with tastes, categories that go together, and how busy each day is."""
+    """Make clients with tastes, matching categories, and the number of sessions per day."""
     rng = np.random.default_rng([seed, 2])
     sessions = events / EVENTS_PER_SESSION
     weekly = 1.0 + 0.18 * np.sin(2 * np.pi * (np.arange(days) + rng.uniform(0, 7)) / 7)
@@ -92,7 +58,7 @@ def _skewed(n: int, rng: np.random.Generator) -> FloatArray:
 
 
 def make_day(shop: Shop, history_start_ms: int, number: int) -> Day:
-    """All events whose session starts on this day."""
+    """Make all events of sessions that start on this day."""
     rng = np.random.default_rng([shop.seed, 3, number])
     sessions = max(1, round(float(shop.sessions_per_day[number])))
     day_start_ms = history_start_ms + number * DAY_MS
@@ -101,11 +67,12 @@ def make_day(shop: Shop, history_start_ms: int, number: int) -> Day:
     client = (shop.clients * rng.random(sessions) ** 1.4).astype(np.int64)
     views, active = _walk(shop, popularity, number, client, rng)
     starts_ms = day_start_ms + _time_of_day_ms(rng, sessions)
-    return _with_surroundings(shop, number, client, views, active, starts_ms, popularity, rng)
+    visits = Visits(client, starts_ms, views, active)
+    return events_of(visits, number, day_start_ms, len(popularity), rng)
 
 
 def _popularity_on(shop: Shop, number: int) -> FloatArray:
-    """Popularity drifts: categories come and go, launches are promoted and absent before their day."""
+    """Return the popularity on a day: it drifts with the season, and launches are promoted from their first day."""
     catalogue = shop.catalogue
     season = 1.0 + 0.5 * np.sin(shop.leaf_phase + 2 * np.pi * number / 21)
     drift = np.random.default_rng([shop.seed, 4]).normal(0, 0.05, len(catalogue.popularity))
@@ -117,8 +84,8 @@ def _popularity_on(shop: Shop, number: int) -> FloatArray:
 
 def _walk(
     shop: Shop, popularity: FloatArray, day: int, client: IntArray, rng: np.random.Generator
-) -> tuple[IntArray, npt.NDArray[np.bool_]]:
-    """The items each session views, step by step: (sessions, steps) and which of them really happen."""
+) -> tuple[IntArray, BoolArray]:
+    """Return the item of each step and which steps happen, both (sessions, steps)."""
     catalogue, sessions = shop.catalogue, len(client)
     starts, sizes = catalogue.cell_starts, np.diff(catalogue.cell_starts)
     cumulative = np.cumsum(popularity)
@@ -144,7 +111,7 @@ def _walk(
     lengths = np.minimum(1 + rng.geometric(0.28, sessions) - (rng.random(sessions) < 0.35), LONGEST_SESSION)
     steps = int(lengths.max())
     views = np.empty((sessions, steps), dtype=np.int64)
-    place = item.copy()  # where the shopper's own search stands; a promotion does not move it
+    place = item.copy()  # the place of the shopper's own search; a promotion does not move it
     views[:, 0] = item
     launched = np.ones(len(popularity), dtype=bool)
     launched[catalogue.launched_late] = day >= shop.days - 3
@@ -170,102 +137,8 @@ def _walk(
 
 
 def _time_of_day_ms(rng: np.random.Generator, count: int) -> IntArray:
-    """Most sessions start in the evening, few at night."""
+    """Draw start times: most sessions start in the evening, few at night."""
     hours = np.arange(24)
     weights = 0.25 + np.exp(-(((hours - 20) / 3.5) ** 2)) + 0.6 * np.exp(-(((hours - 12) / 3.0) ** 2))
     hour = rng.choice(hours, count, p=weights / weights.sum())
     return np.asarray(hour * 3_600_000 + rng.integers(0, 3_600_000, count), dtype=np.int64)
-
-
-def _with_surroundings(
-    shop: Shop,
-    number: int,
-    client: IntArray,
-    views: IntArray,
-    active: npt.NDArray[np.bool_],
-    starts_ms: IntArray,
-    popularity: FloatArray,
-    rng: np.random.Generator,
-) -> Day:
-    """Views with what happens around them: landings, searches, lists, carts, purchases, crawlers, repeats."""
-    sessions, steps = views.shape
-    order_of: list[FloatArray] = []
-    rows_item: list[IntArray] = []
-    rows_session: list[IntArray] = []
-    rows_kind: list[IntArray] = []
-
-    def add(chosen: npt.NDArray[np.bool_], kind: int, offset: float) -> None:
-        """Add an event beside the chosen views; the offset places it before or after the view."""
-        session_rows, step_rows = np.nonzero(chosen)
-        rows_session.append(session_rows)
-        rows_item.append(views[session_rows, step_rows])
-        rows_kind.append(np.full(len(session_rows), kind))
-        order_of.append(np.asarray(step_rows + offset, dtype=np.float64))
-
-    first = np.zeros_like(active)
-    first[:, 0] = True
-    draw = rng.random(views.shape)
-    # A shopper who bought stops soon: the session is over at its purchase but for a few more clicks.
-    carted = np.logical_and(active, rng.random(views.shape) < 0.09)
-    has_cart = np.asarray(carted.any(axis=1))
-    last_cart = np.where(has_cart, steps - 1 - np.argmax(carted[:, ::-1], axis=1), -1)
-    buys = has_cart & (rng.random(sessions) < 0.38)
-    at_last_cart = np.equal(np.arange(steps)[None, :], last_cart[:, None])
-    leaves_after = np.where(buys, last_cart + np.where(rng.random(sessions) < 0.3, 2, 0), steps)
-    active = active & (np.arange(steps)[None, :] <= leaves_after[:, None])
-    add(first & (draw < 0.30), PAGE_VIEW, -0.3)
-    add(active & (draw > 0.93), SEARCH, -0.2)
-    add(active & (draw > 0.50) & (draw < 0.62), VIEW_ITEM_LIST, -0.1)
-    add(active, VIEW_ITEM, 0.0)
-    add(carted & active, ADD_TO_CART, 0.2)
-    add(at_last_cart & buys[:, None], BEGIN_CHECKOUT, 0.3)
-    add(at_last_cart & buys[:, None], PURCHASE, 0.4)
-    add(at_last_cart & (~buys & (rng.random(sessions) < 0.25))[:, None] & active, REMOVE_FROM_CART, 0.3)
-
-    session = np.concatenate(rows_session)
-    order = np.concatenate(order_of)
-    rows = np.lexsort((order, session))
-    session, item, kind = session[rows], np.concatenate(rows_item)[rows], np.concatenate(rows_kind)[rows]
-    gaps_ms = np.minimum(rng.lognormal(np.log(25_000), 1.0, len(session)), 20 * 60_000).astype(np.int64) + 200
-    begins = np.concatenate([[True], session[1:] != session[:-1]])
-    gaps_ms[begins] = 0
-    elapsed = np.cumsum(gaps_ms)
-    elapsed -= np.repeat(elapsed[begins], np.diff(np.concatenate([np.nonzero(begins)[0], [len(session)]])))
-    time_ms = starts_ms[session] + elapsed
-    bot = np.zeros(len(session), dtype=np.int64)
-    rows_client = client[session]
-
-    crawlers = int(rng.binomial(max(1, sessions // 90), 0.25))
-    crawled = crawlers * BOT_EVENTS
-    crawler_start = starts_ms[0] // DAY_MS * DAY_MS + rng.integers(
-        0, DAY_MS - BOT_EVENTS * 3000, max(crawlers, 1)
-    )
-    crawler = np.repeat(np.arange(crawlers), BOT_EVENTS)
-    crawl_step = np.tile(np.arange(BOT_EVENTS), crawlers)
-    first_item = rng.integers(0, len(popularity), max(crawlers, 1))
-    crawl_time = crawler_start[crawler] + crawl_step * 2000 + rng.integers(0, 900, crawled)
-
-    time_ms = np.concatenate([time_ms, crawl_time])
-    kind = np.concatenate([kind, np.full(crawled, VIEW_ITEM)])
-    item = np.concatenate([item, (first_item[crawler] + crawl_step) % len(popularity)])
-    rows_client = np.concatenate([rows_client, crawler])
-    session = np.concatenate([session, sessions + crawler])
-    bot = np.concatenate([bot, np.ones(crawled, dtype=np.int64)])
-    delay_ms = rng.integers(20, 400, len(time_ms))
-    late = rng.random(len(time_ms)) < 0.005
-    delay_ms[late] = rng.integers(600_000, 6 * 3_600_000, int(late.sum()))
-    arrives_ms = time_ms + delay_ms
-    day = Day(
-        arrives_ms=arrives_ms,
-        time_ms=time_ms,
-        kind=kind,
-        client=rows_client,
-        session=number * 10_000_000 + session,
-        item=item,
-        number=number * 100_000_000 + np.arange(len(time_ms)),
-        bot=bot,
-    )
-    twice = day.take(np.nonzero(rng.random(len(time_ms)) < 0.004)[0])
-    again = {field.name: getattr(twice, field.name) for field in fields(twice)}
-    again["arrives_ms"] = twice.arrives_ms + rng.integers(100, 5000, len(twice.arrives_ms))
-    return Day.joined(day, Day(**again))

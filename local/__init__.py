@@ -1,1 +1,4 @@
-"""This machine's AWS and Snowflake. Generic emulation: nothing here knows the product, and the product never imports it."""
+"""AWS and Snowflake emulated on this machine.
+
+The product never imports this package, and this package imports nothing of the product.
+"""

@@ -1,4 +1,4 @@
-"""`python -m local`: the local stack's command line."""
+"""Command line of the local stack: `python -m local`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`python -m local`: start, stop and look at this machine's AWS and Snowflake."""
+"""Start, stop and inspect the AWS and the Snowflake on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOGS = ("aws", "warehouse", "lambda", "jobs", "builds", "endpoint")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit status."""
+    """Run one command; return its exit status."""
     options = _parser().parse_args(arguments)
     stack = default_stack()
     try:
@@ -30,34 +30,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def up(stack: Stack, options: argparse.Namespace) -> int:
-    """Starts what is not running and waits till it answers."""
-    began = time.monotonic()
+    """Start the services that do not run and wait until they are healthy."""
+    start_s = time.monotonic()
     if lambda_venv.ensure(lambda_venv.location()):
-        print(f"made {lambda_venv.location()} (the interpreter of Lambda workers)")
+        print(f"created {lambda_venv.location()} (the interpreter of Lambda workers)")
     start(services(stack), print)
     snowflake_login.ensure(stack)
     print(f"AWS          {stack.aws_url}")
     print(f"API gateway  {stack.gateway_url}/<stage>/<path>")
     print(f"Snowflake    {stack.warehouse_url}")
-    print(f"up in {time.monotonic() - began:.1f} s; logs in {stack.logs}")
+    print(f"up in {time.monotonic() - start_s:.1f} s; logs in {stack.logs}")
     return 0
 
 
 def down(stack: Stack, options: argparse.Namespace) -> int:
-    """Stops everything; data stays in the state folder."""
+    """Stop everything; data stays in the state folder."""
     stop(services(stack), print)
     return 0
 
 
 def status(stack: Stack, options: argparse.Namespace) -> int:
-    """Shows processes, addresses and memory; 1 when anything is down."""
+    """Print processes, addresses and memory; return 1 if a service is down."""
     all_up = True
     for service in services(stack):
-        about = service.running()
-        healthy = about is not None and service.healthy()
+        process = service.running()
+        healthy = process is not None and service.healthy()
         all_up &= healthy
-        state = "up" if healthy else "does not answer" if about else "down"
-        detail = f"pid {about['pid']}, {processes.memory_mb(about['pid']):.0f} MB" if about else ""
+        state = "up" if healthy else "does not answer" if process else "down"
+        detail = f"pid {process['pid']}, {processes.memory_mb(process['pid']):.0f} MB" if process else ""
         print(f"{service.name:<10} {state:<15} {service.health_url:<42} {detail}".rstrip())
     for path in sorted((stack.pids / "children").glob("*.json")):
         child = processes.read_record(path)
@@ -68,7 +68,7 @@ def status(stack: Stack, options: argparse.Namespace) -> int:
 
 
 def logs(stack: Stack, options: argparse.Namespace) -> int:
-    """Prints the end of the logs, or follows them."""
+    """Print the end of the logs, or follow them."""
     paths = _log_files(stack.logs, options.name)
     if not paths:
         print(f"no {options.name or ''} logs in {stack.logs} yet", file=sys.stderr)
@@ -81,17 +81,17 @@ def logs(stack: Stack, options: argparse.Namespace) -> int:
 
 
 def show_traces(stack: Stack, options: argparse.Namespace) -> int:
-    """Prints the newest trace of each kind."""
+    """Print the newest trace of each kind."""
     found = traces.newest_of_each_kind(traces.read(stack.logs / "xray.jsonl"), options.word)
     if not found:
-        print("no such traces yet; make recommend ITEMS=a,b makes one, make run another", file=sys.stderr)
+        print("no such traces yet; `make recommend ITEMS=a,b` or `make run` creates one", file=sys.stderr)
         return 1
     print("\n\n".join(map(traces.timeline, found)))
     return 0
 
 
 def env(stack: Stack, options: argparse.Namespace) -> int:
-    """Prints shell lines that point boto3 and chalice at this stack."""
+    """Print shell lines that point boto3 and chalice to this stack."""
     for name, value in client_environment(stack).items():
         print(f"export {name}={shlex.quote(value)}")
     return 0
@@ -111,21 +111,25 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    def command(name: str, run: object, about: str, example: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=about, description=about, epilog=f"example: {example}")
+    def command(name: str, run: object, description: str, example: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name, help=description, description=description, epilog=f"example: {example}"
+        )
         sub.set_defaults(run=run)
         return sub
 
     command("up", up, "start AWS and Snowflake on this machine", "python -m local up")
     command("down", down, "stop both and everything they started", "python -m local down")
-    command("status", status, "what runs, where, with how much memory", "python -m local status")
+    command("status", status, "show processes, addresses and memory", "python -m local status")
     log = command("logs", logs, "show or follow logs", "python -m local logs lambda -f")
-    log.add_argument("name", nargs="?", choices=LOGS, help="which logs (default: all)")
+    log.add_argument("name", nargs="?", choices=LOGS, help="show one kind of log (default: all)")
     log.add_argument("-f", "--follow", action="store_true", help="keep following")
-    log.add_argument("-n", "--lines", type=int, default=40, help="lines of each log (default: 40)")
+    log.add_argument("-n", "--lines", type=int, default=40, help="lines per log (default: 40)")
     trace = command(
-        "traces", show_traces, "the newest X-Ray trace of each kind", "python -m local traces pipeline"
+        "traces", show_traces, "show the newest X-Ray trace of each kind", "python -m local traces pipeline"
     )
-    trace.add_argument("word", nargs="?", default="", help="only traces with this in the name of a segment")
+    trace.add_argument(
+        "word", nargs="?", default="", help="show only traces with this word in the name of a segment"
+    )
     command("env", env, "print environment variables for clients", 'eval "$(python -m local env)"')
     return parser

@@ -1,4 +1,4 @@
-"""Where the local stack lives and the environment variables with which a client reaches it."""
+"""Addresses and folders of a local stack, and the environment variables that point a client to it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 ACCOUNT_ID = "123456789012"
 REGION = "us-east-1"
+# Signatures are not checked; every client sends the same credentials.
+ACCESS_KEY = SECRET_KEY = "local"
 DEFAULT_PORT_BASE = 4566
 
 
@@ -22,54 +24,62 @@ class Stack:
 
     @property
     def aws_port(self) -> int:
+        """Port of every AWS service."""
         return self.port_base
 
     @property
     def gateway_port(self) -> int:
+        """Port of deployed REST APIs."""
         return self.port_base + 1
 
     @property
     def warehouse_port(self) -> int:
+        """Port of Snowflake."""
         return self.port_base + 2
 
     @property
     def aws_url(self) -> str:
+        """Endpoint URL of every AWS service."""
         return f"http://{HOST}:{self.aws_port}"
 
     @property
     def gateway_url(self) -> str:
+        """URL below which the stages of REST APIs are."""
         return f"http://{HOST}:{self.gateway_port}"
 
     @property
     def warehouse_url(self) -> str:
+        """URL of Snowflake."""
         return f"http://{HOST}:{self.warehouse_port}"
 
     @property
     def logs(self) -> Path:
+        """Folder of all log files."""
         return self.state / "logs"
 
     @property
     def pids(self) -> Path:
+        """Folder of the records of running processes."""
         return self.state / "pids"
 
 
 def default_stack() -> Stack:
-    """The stack that `python -m local` manages: `.local/`, ports from TUGBOAT_LOCAL_PORT_BASE."""
+    """Return the stack that `python -m local` manages; TUGBOAT_LOCAL_STATE and TUGBOAT_LOCAL_PORT_BASE override it."""
     port_base = int(os.environ.get("TUGBOAT_LOCAL_PORT_BASE", DEFAULT_PORT_BASE))
     state = Path(os.environ.get("TUGBOAT_LOCAL_STATE", REPOSITORY / ".local"))
     return Stack(port_base=port_base, state=state.resolve())
 
 
 def client_environment(stack: Stack | None = None) -> dict[str, str]:
-    """What a client (boto3, chalice, the Snowflake connector's settings) needs to reach this stack."""
+    """Return the environment variables with which boto3, chalice and the commands reach this stack."""
     stack = stack or default_stack()
     return {
         "AWS_ENDPOINT_URL": stack.aws_url,
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
-        # A profile or a metadata service of the developer's machine must never be asked.
+        # The developer's own AWS profile and a metadata service must never be used.
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,

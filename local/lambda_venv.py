@@ -1,6 +1,6 @@
-"""A bare virtual environment for Lambda workers: what AWS's managed python3.11 runtime holds, and nothing else.
+"""The virtual environment of Lambda workers: the packages of AWS's managed python3.11 runtime, and nothing else.
 
-A deployed zip with its layers must hold everything more, exactly as on AWS.
+A deployed zip and its layers must contain everything else, exactly as on AWS.
 """
 
 from __future__ import annotations
@@ -13,16 +13,21 @@ from pathlib import Path
 
 from local.environment import REPOSITORY
 
-PACKAGES = ("awslambdaric==4.2.2", "boto3")
+# constraints.txt pins both.
+PACKAGES = ("awslambdaric", "boto3")
 
 
 def location() -> Path:
-    """Shared by every stack of this checkout, because making it takes seconds."""
+    """Return the folder of the environment. All stacks of this checkout share it, because installing takes seconds."""
     return Path(os.environ.get("TUGBOAT_LOCAL_LAMBDA_RUNTIME", REPOSITORY / ".local" / "lambda-runtime"))
 
 
 def ensure(path: Path) -> bool:
-    """Makes the environment if it is missing or its pins changed. True when something was made."""
+    """Create the environment if it is missing or if its pins changed.
+
+    Returns:
+        True if it was created.
+    """
     constraints = REPOSITORY / "constraints.txt"
     wanted = hashlib.sha256(repr(PACKAGES).encode() + constraints.read_bytes()).hexdigest()
     marker = path / "made-from"

@@ -1,6 +1,6 @@
 """Background processes with pid files: start, find, stop with all children, and clean up after a crash.
 
-A pid alone is not an identity: it is reused. Every record holds the process's start time too.
+The operating system reuses pids, so every record also contains the start time of its process.
 """
 
 from __future__ import annotations
@@ -9,18 +9,15 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from local.environment import HOST
-
 
 def started_at(pid: int) -> str | None:
-    """When this process started, in the system's own terms; None when there is no such process."""
+    """Return the start time of a process in the operating system's own format, or None if it does not run."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
@@ -35,37 +32,30 @@ def started_at(pid: int) -> str | None:
     return None if fields[0] == "Z" else fields[19]
 
 
-def record(folder: Path, pid: int, **about: Any) -> Path:
-    """Writes down that we started this process."""
+def record(folder: Path, pid: int, **details: Any) -> Path:
+    """Write the record of a process that we started; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{pid}.json"
     part = path.with_suffix(".part")
-    part.write_text(json.dumps({"pid": pid, "started_at": started_at(pid), **about}))
+    part.write_text(json.dumps({"pid": pid, "started_at": started_at(pid), **details}))
     part.replace(path)
     return path
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """The process of a pid file, if it is still the same and running."""
+    """Return the record at `path`, or None if its process ended or its pid was reused."""
     try:
-        about: dict[str, Any] = json.loads(path.read_text())
+        process: dict[str, Any] = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
         return None
-    start = started_at(about["pid"])
-    return about if start is not None and start == about["started_at"] else None
-
-
-def free_port() -> int:
-    """A port of this machine that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    start = started_at(process["pid"])
+    return process if start is not None and start == process["started_at"] else None
 
 
 def spawn(
     command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> subprocess.Popen[bytes]:
-    """Starts a process in a session of its own (so that its whole tree can be signalled), output to a log."""
+    """Start a process in a session of its own, so that signals reach its whole tree; append its output to a log."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
         return subprocess.Popen(
@@ -80,22 +70,26 @@ def spawn(
 
 
 def signal_session(pid: int, sig: signal.Signals) -> None:
-    """Signals every process of the session that this process leads; gone already is fine."""
+    """Signal every process of the session that this process leads. A session that ended is not an error."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, sig)
 
 
 def stop(pid: int, start: str | None, grace_s: float) -> bool:
-    """SIGTERM, then SIGKILL after a grace. True when SIGTERM was enough."""
+    """Send SIGTERM, then SIGKILL after the grace period.
+
+    Returns:
+        True if SIGTERM was enough.
+    """
     if started_at(pid) != start or start is None:
         return True
     signal_session(pid, signal.SIGTERM)
     deadline = time.monotonic() + grace_s
     while time.monotonic() < deadline:
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)  # a child of ours would stay a zombie
+            os.waitpid(pid, os.WNOHANG)  # otherwise our child stays a zombie
         if started_at(pid) != start:
-            signal_session(pid, signal.SIGKILL)  # a leader that ended may leave members behind
+            signal_session(pid, signal.SIGKILL)  # the leader may leave other members behind
             return True
         time.sleep(0.05)
     signal_session(pid, signal.SIGKILL)
@@ -105,21 +99,21 @@ def stop(pid: int, start: str | None, grace_s: float) -> bool:
 
 
 def sweep(folder: Path, grace_s: float = 2.0) -> int:
-    """Stops every process recorded in this folder (left over from a crash) and forgets it."""
+    """Stop every process that a crash left behind and remove its record from `folder`; return their number."""
     paths = sorted(folder.glob("*.json"))
-    left = [about for about in map(read_record, paths) if about]
-    for about in left:  # all at once, so that their graces run together
-        signal_session(about["pid"], signal.SIGTERM)
+    left = [process for process in map(read_record, paths) if process]
+    for process in left:  # signal all first, so that their grace periods overlap
+        signal_session(process["pid"], signal.SIGTERM)
     deadline = time.monotonic() + grace_s
-    for about in left:
-        stop(about["pid"], about["started_at"], max(0.0, deadline - time.monotonic()))
+    for process in left:
+        stop(process["pid"], process["started_at"], max(0.0, deadline - time.monotonic()))
     for path in paths:
         path.unlink(missing_ok=True)
     return len(left)
 
 
 def memory_mb(pid: int) -> float:
-    """Resident memory of a process and all its descendants, in MB (10^6 bytes)."""
+    """Return the resident memory of a process and all its descendants, in MB (10^6 bytes)."""
     listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,rss="], capture_output=True, text=True).stdout
     children: dict[int, list[int]] = {}
     rss_kib: dict[int, int] = {}

@@ -1,8 +1,7 @@
-"""The two processes of the local stack: how each starts, and how one sees that it answers."""
+"""The two processes of the local stack: start, health check, stop."""
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -13,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local import lambda_venv, processes
-from local.environment import HOST, REPOSITORY, Stack
+from local import lambda_venv, ports, processes
+from local.environment import REPOSITORY, Stack
 
 START_TIMEOUT_S = 90
 STOP_GRACE_S = 15
 
 
 class StackError(RuntimeError):
-    """The local stack cannot do what was asked; the message ends with the next step to take."""
+    """The local stack cannot start or stop; the message ends with the next step."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +35,20 @@ class Service:
     log: Path
 
     def running(self) -> dict[str, Any] | None:
+        """Return the record of the process, or None if it does not run."""
         return processes.read_record(self.pid_file)
 
     def healthy(self) -> bool:
+        """Return True if the health check answers 200."""
         try:
-            with urllib.request.urlopen(self.health_url, timeout=2) as answer:
-                return bool(answer.status == 200)
+            with urllib.request.urlopen(self.health_url, timeout=2) as response:
+                return bool(response.status == 200)
         except (urllib.error.URLError, OSError):
             return False
 
 
 def services(stack: Stack) -> list[Service]:
-    """The AWS process and the warehouse process of this stack."""
+    """Return the AWS process and the Snowflake process of this stack."""
 
     def service(name: str, ports: tuple[int, ...], health_url: str, *arguments: str) -> Service:
         return Service(
@@ -79,25 +80,29 @@ def services(stack: Stack) -> list[Service]:
     return [aws, warehouse]
 
 
-def start(wanted: list[Service], say: Callable[[str], None]) -> None:
-    """Starts what is not running and waits until everything answers."""
-    begun: dict[str, subprocess.Popen[bytes]] = {}
+def start(wanted: list[Service], report: Callable[[str], None]) -> None:
+    """Start the services that do not run and wait until all are healthy.
+
+    Raises:
+        StackError: a port is taken, or a service ended or did not answer in time.
+    """
+    started: dict[str, subprocess.Popen[bytes]] = {}
     for service in wanted:
-        about = service.running()
-        if about:
-            say(f"{service.name} is running already (pid {about['pid']})")
+        process = service.running()
+        if process:
+            report(f"{service.name} is already running (pid {process['pid']})")
             continue
         _refuse_taken_ports(service)
-        process = processes.spawn(service.command, log=service.log, cwd=REPOSITORY)
-        processes.record(service.pid_file.parent, process.pid, name=service.name).replace(service.pid_file)
-        begun[service.name] = process
+        child = processes.spawn(service.command, log=service.log, cwd=REPOSITORY)
+        processes.record(service.pid_file.parent, child.pid, name=service.name).replace(service.pid_file)
+        started[service.name] = child
     deadline = time.monotonic() + START_TIMEOUT_S
     for service in wanted:
         while not service.healthy():
-            child = begun.get(service.name)
-            if (child is not None and child.poll() is not None) or service.running() is None:
+            own_child = started.get(service.name)
+            if (own_child is not None and own_child.poll() is not None) or service.running() is None:
                 raise StackError(
-                    f"{service.name} ended while it started:\n{tail(service.log, 15)}\nRead {service.log}."
+                    f"{service.name} ended during its start:\n{tail(service.log, 15)}\nRead {service.log}."
                 )
             if time.monotonic() > deadline:
                 raise StackError(
@@ -107,16 +112,16 @@ def start(wanted: list[Service], say: Callable[[str], None]) -> None:
             time.sleep(0.05)
 
 
-def stop(wanted: list[Service], say: Callable[[str], None]) -> None:
-    """Stops the processes, the last started first, and whatever they left running."""
+def stop(wanted: list[Service], report: Callable[[str], None]) -> None:
+    """Stop the services in reverse order, then every process that they left running."""
     for service in reversed(wanted):
-        about = service.running()
-        if about is None:
-            say(f"{service.name} is not running")
-        elif processes.stop(about["pid"], about["started_at"], STOP_GRACE_S):
-            say(f"{service.name} stopped")
+        process = service.running()
+        if process is None:
+            report(f"{service.name} is not running")
+        elif processes.stop(process["pid"], process["started_at"], STOP_GRACE_S):
+            report(f"{service.name} stopped")
         else:
-            say(f"{service.name} did not stop in {STOP_GRACE_S} s and was killed")
+            report(f"{service.name} did not stop within {STOP_GRACE_S} s and was killed")
         service.pid_file.unlink(missing_ok=True)
     for service in wanted:
         processes.sweep(service.pid_file.parent / "children")
@@ -124,19 +129,15 @@ def stop(wanted: list[Service], say: Callable[[str], None]) -> None:
 
 def _refuse_taken_ports(service: Service) -> None:
     for port in service.ports:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                raise StackError(
-                    f"Port {port}, which {service.name} needs, is taken by another program. "
-                    "Stop that program, or set TUGBOAT_LOCAL_PORT_BASE to another port."
-                ) from None
+        if not ports.is_free(port):
+            raise StackError(
+                f"Port {port}, which {service.name} needs, is used by another program. "
+                "Stop that program, or set TUGBOAT_LOCAL_PORT_BASE to another port."
+            )
 
 
 def tail(path: Path, lines: int) -> str:
-    """The last lines of a log; empty when there is none."""
+    """Return the last lines of a log; an empty text if the file is missing."""
     try:
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
     except FileNotFoundError:

@@ -1,28 +1,30 @@
-"""The local Snowflake's login where the product looks for it: a key pair of its own, stored in the local Secrets Manager."""
+"""The login of the local Snowflake: a key pair per stack, stored in the local Secrets Manager where the product reads it."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
-from local.environment import HOST, Stack, client_environment
+from local.clients import aws_client
+from local.environment import HOST, Stack
 
 SECRET_NAME = "tugboat/local/snowflake"
 DATABASE = "TUGBOAT"
 
 
 def ensure(stack: Stack) -> None:
-    """Stores the secret, which the AWS process keeps in memory only."""
-    import boto3
+    """Store the login as a secret. The AWS process keeps secrets in memory only, so every start stores it again."""
+    secrets = aws_client("secretsmanager", stack.aws_url)
+    value = json.dumps(login(stack))
+    try:
+        secrets.create_secret(Name=SECRET_NAME, SecretString=value)
+    except secrets.exceptions.ResourceExistsException:
+        secrets.put_secret_value(SecretId=SECRET_NAME, SecretString=value)
 
-    environment = client_environment(stack)
-    secrets = boto3.client(
-        "secretsmanager",
-        endpoint_url=environment["AWS_ENDPOINT_URL"],
-        region_name=environment["AWS_REGION"],
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-    )
-    login = {
+
+def login(stack: Stack) -> dict[str, Any]:
+    """Return the content of the secret."""
+    return {
         "account": "local",
         "user": "TUGBOAT",
         "private_key_pem": _private_key(stack),
@@ -33,14 +35,10 @@ def ensure(stack: Stack) -> None:
         "port": stack.warehouse_port,
         "protocol": "http",
     }
-    try:
-        secrets.create_secret(Name=SECRET_NAME, SecretString=json.dumps(login))
-    except secrets.exceptions.ResourceExistsException:
-        secrets.put_secret_value(SecretId=SECRET_NAME, SecretString=json.dumps(login))
 
 
 def _private_key(stack: Stack) -> str:
-    """An RSA key in PEM, made once per state folder: the connector signs with it as it does for a real account."""
+    """Return an RSA key in PEM, created once per state folder. The connector signs with it as for a real account."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 

@@ -1,38 +1,29 @@
-"""A stack of their own for tests: `with running_stack(tmp_path) as environment: ...`."""
+"""Local stacks for tests: start, kill, restart, wait."""
 
 from __future__ import annotations
 
 import os
-import random
 import signal
-import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from local import lambda_venv, snowflake_login
-from local.environment import HOST, Stack, client_environment
+from local.environment import Stack, client_environment
+from local.ports import free_port_base
 from local.services import Service, StackError, services, start, stop
-
-
-def free_port_base(count: int = 3) -> int:
-    """A port with as many free ports behind it."""
-    for _ in range(200):
-        # Below the range from which the system picks ports of outgoing connections.
-        base = random.randrange(15000, 32000)
-        if all(_is_free(base + offset) for offset in range(count)):
-            return base
-    raise StackError("Found no free ports on 127.0.0.1. Close some programs and try again.")
 
 
 @contextmanager
 def running_stack(
     state: Path, port_base: int | None = None, warehouse: bool = True
 ) -> Iterator[dict[str, str]]:
-    """Starts AWS (and Snowflake) on free ports and yields the client's environment; stops them at the end."""
+    """Run AWS (and Snowflake) on free ports; yield the environment variables of a client."""
     stack = Stack(port_base=port_base or free_port_base(), state=state.resolve())
     lambda_venv.ensure(lambda_venv.location())
-    wanted = [service for service in services(stack) if warehouse or service.name != "warehouse"]
+    wanted = services(stack) if warehouse else [aws_service(stack)]
     try:
         start(wanted, lambda _: None)
         if warehouse:
@@ -43,46 +34,55 @@ def running_stack(
 
 
 def kill(service: Service) -> None:
-    """kill -9, as a power cut would."""
-    about = service.running()
-    if about is None:
+    """Send SIGKILL to one process of the stack, as a power failure would end it."""
+    process = service.running()
+    if process is None:
         raise StackError(f"The {service.name} process is not running. Start it first.")
-    os.kill(about["pid"], signal.SIGKILL)
-    os.waitpid(about["pid"], 0)
+    os.kill(process["pid"], signal.SIGKILL)
+    os.waitpid(process["pid"], 0)
     service.pid_file.unlink()
 
 
 def kill_aws(stack: Stack) -> None:
-    """kill -9 of the AWS process."""
+    """Send SIGKILL to the AWS process."""
     kill(aws_service(stack))
 
 
 def start_aws(stack: Stack) -> None:
-    """Starts the AWS process of this stack, on the state that it left."""
+    """Start the AWS process on the state that the last one left."""
     start([aws_service(stack)], lambda _: None)
 
 
 def kill_stack(stack: Stack) -> None:
-    """kill -9 of AWS and Snowflake."""
+    """Send SIGKILL to AWS and Snowflake."""
     for service in services(stack):
         kill(service)
 
 
 def start_stack(stack: Stack) -> None:
-    """Starts AWS and Snowflake on the state that they left."""
+    """Start AWS and Snowflake on the state that the last processes left."""
     start(services(stack), lambda _: None)
     snowflake_login.ensure(stack)
 
 
 def aws_service(stack: Stack) -> Service:
-    """The AWS process of this stack."""
+    """Return the AWS process of this stack."""
     return services(stack)[0]
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
+def warehouse_service(stack: Stack) -> Service:
+    """Return the Snowflake process of this stack."""
+    return services(stack)[1]
+
+
+def wait_for(condition: Callable[[], Any], timeout_s: float = 15, pause_s: float = 0.05) -> Any:
+    """Return the first true value of `condition`.
+
+    Raises:
+        AssertionError: `condition` stayed false until the timeout.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"the condition is still false after {timeout_s} s"
+        time.sleep(pause_s)
+    return value

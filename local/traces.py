@@ -1,4 +1,4 @@
-"""The latest traces as timelines, from what X-Ray received."""
+"""The newest X-Ray traces as timelines."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-# The end of the file is enough: some ten thousand segments.
+# Read only the end of the file, which contains about ten thousand segments.
 READ_BYTES = 8_000_000
-# Of calls that a span repeats.
+# Repeated calls below one span are shown this often, then counted.
 REPEATS_SHOWN = 3
 
 
@@ -28,14 +28,14 @@ class Span:
     below: list[Span] = field(default_factory=list)
 
     def walk(self) -> Iterator[Span]:
-        """This span and all below it."""
+        """Yield this span and all spans below it."""
         yield self
         for span in self.below:
             yield from span.walk()
 
 
 def read(path: Path) -> list[Span]:
-    """Roots of the traces in the file, the newest last."""
+    """Return the root spans of the traces in the file, the newest last."""
     if not path.exists():
         return []
     with path.open("rb") as file:
@@ -45,7 +45,7 @@ def read(path: Path) -> list[Span]:
     for line in lines:
         try:
             segment = json.loads(line)
-        except ValueError:  # the first line may be cut, the last may still be written
+        except ValueError:  # the first line may be cut off, the last may be incomplete
             continue
         if "end_time" in segment:
             _add(traces.setdefault(segment["trace_id"], {}), segment, segment.get("parent_id"))
@@ -54,17 +54,17 @@ def read(path: Path) -> list[Span]:
 
 
 def newest_of_each_kind(roots: Iterable[Span], word: str = "") -> list[Span]:
-    """Of the traces that went the same way the last one, in order of time. With a word: those that it occurs in."""
+    """Return the newest trace per set of span names, in order of time; only traces that contain `word`."""
     newest = {}
     for root in roots:
-        way = (root.name, *sorted({span.name for span in root.walk()}))
-        if word.lower() in " ".join(way).lower():
-            newest[way] = root
+        kind = (root.name, *sorted({span.name for span in root.walk()}))
+        if word.lower() in " ".join(kind).lower():
+            newest[kind] = root
     return sorted(newest.values(), key=lambda root: root.began)
 
 
 def timeline(root: Span) -> str:
-    """One trace: every span indented below its parent, with its start after the trace's and its duration."""
+    """Return one trace as text: each span indented below its parent, with its offset from the trace's start and its duration."""
     started = datetime.fromtimestamp(root.began)
     header = f"{started:%Y-%m-%d %H:%M:%S}{'start':>60}{'took':>12}"
     return "\n".join([header, *_lines(root, root.began, 1)])
@@ -99,8 +99,8 @@ def _add(spans: dict[str, Span], segment: dict[str, Any], parent: str | None) ->
 
 
 def _tree(spans: dict[str, Span]) -> list[Span]:
-    """The roots: a span whose parent is not there (yet, or ever: the caller's own) is one too."""
-    roots = []
+    """Link spans to their parents; return those without a parent in the file, for example below the caller's own span."""
+    roots: list[Span] = []
     for span in spans.values():
         above = spans.get(span.parent or "")
         (above.below if above else roots).append(span)

@@ -1,1 +1,1 @@
-"""What runs in a shopper's browser: the JavaScript SDK, the carousel, and a shop to see both in."""
+"""The product's code in a shopper's browser: the JavaScript SDK and the carousel element."""

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from deploy import build_layers
 from local import lambda_venv
-from statemachine import layers
+from tests.missing import missing
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -17,16 +18,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """Builds the layers and the Lambda runtime, where they are missing, in the process that starts the others."""
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
         lambda_venv.ensure(lambda_venv.location())
-        for name in layers.NAMES:
-            if layers.built(name) is None:
-                layers.build(name)
+        for name in build_layers.NAMES:
+            if build_layers.built(name) is None:
+                build_layers.build(name)
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """A running Chromium: one a process, as Playwright's synchronous API allows."""
     if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is missing: apt-get install chromium")
+        missing(str(CHROMIUM), "apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -37,7 +37,7 @@ from training_jobs.ranker import Ranker, load_network, save_network
 from training_jobs.recommend import BlendSettings, Recommender, top
 from training_jobs.scan import quantise
 
-FORMAT = 4
+FORMAT = 5
 OUT_OF_STOCK = "out_of_stock.json"
 GOLDEN_K = 20
 

@@ -1,4 +1,9 @@
-"""The gate's checks: each a row with a value, a bound and a verdict. Too few cases is never a pass."""
+"""The gate's checks: each a row with a value, a bound and a verdict. Too few cases is never a pass.
+
+Comparisons with another model are judged by the far end of an interval (`by_far_end`): a row fails only where the data show
+that the candidate is worse by more than the margin. The intervals of all such rows hold together (`family_level`), so that a
+gate of thirty comparisons refuses a sound model no more often than a gate of one.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +27,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Check:
-    """`verdict` is passed, failed or skipped; `reason` says why in a sentence wherever it is not passed.
+    """`verdict` is passed, failed, skipped or reported; `reason` says why in a sentence wherever it is not passed.
 
     `against` is what the bound is for: absolute (the value itself), or the name of the model whose figure was taken off.
     """
@@ -51,25 +56,44 @@ def check(
     over: str = "all",
     against: str = "absolute",
     interval: Interval | None = None,
-    benefit_of_doubt: bool = False,
+    by_far_end: bool = False,
     required: bool = True,
 ) -> Check:
-    """Compare. With fewer than `minimum_n` cases a required check fails and another is skipped.
+    """Compare `value` with `bound`. With fewer than `minimum_n` cases a required check fails and another is skipped.
 
-    With `benefit_of_doubt` a difference that misses its bound fails only where its interval lies wholly on the wrong
-    side of zero: what so few cases cannot tell from chance is no reason to refuse a model.
+    With `by_far_end` the end of the interval that is nearer to the bound's good side is compared instead: the whole interval
+    must miss the bound before the row fails.
     """
     verdict, reason = "passed", ""
     if n < minimum_n:
         verdict = "failed" if required else "skipped"
         reason = f"{name} ({over}): {n} cases, at least {minimum_n} are needed to judge"
-    elif not (np.isfinite(value) and _COMPARE[comparator](value, bound)):
-        in_doubt = benefit_of_doubt and interval is not None and interval[0] <= 0.0 <= interval[1]
-        if not in_doubt:
-            verdict = "failed"
-            spread = f" (95 %: {interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
-            reason = f"{name} ({over}) is {value:.4g}{spread}, must be {comparator} {bound:.4g}"
+    elif not (
+        np.isfinite(value) and _COMPARE[comparator](_judged(value, comparator, interval, by_far_end), bound)
+    ):
+        verdict = "failed"
+        spread = f" (interval {interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
+        reason = f"{name} ({over}) is {value:.4g}{spread}, must be {comparator} {bound:.4g}"
     return Check(name, over, against, n, minimum_n, value, bound, comparator, interval, verdict, reason)
+
+
+def _judged(value: float, comparator: str, interval: Interval | None, by_far_end: bool) -> float:
+    if not by_far_end or interval is None:
+        return value
+    return interval[1] if comparator.startswith(">") else interval[0]
+
+
+def family_level(limits: Thresholds) -> float:
+    """Level of each interval end, so that all comparisons together err with chance `family_error` (Bonferroni)."""
+    return 1.0 - float(limits["family_error"]) / int(limits["family_rows"])
+
+
+def reported(
+    name: str, value: float, why: str, *, n: int, over: str, against: str, interval: Interval
+) -> Check:
+    """A figure that is shown and not judged, and why."""
+    reason = f"{name} ({over}): {why}"
+    return Check(name, over, against, n, 0, value, 0.0, "", interval, "reported", reason)
 
 
 def skipped(name: str, reason: str, *, over: str = "all", against: str = "absolute") -> Check:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from training_jobs import inference, metrics
-from training_jobs.checks import Check, Thresholds, check, share
+from training_jobs.checks import Check, Thresholds, check, family_level, share
 from training_jobs.data import Cases, Float32, Int64
 from training_jobs.measure import latencies_ms
 from training_jobs.recommend import Recommendation, Recommender, top
@@ -157,8 +157,8 @@ def perturbation_checks(served: Recommender, sessions: Sessions, limits: Thresho
             float(limits["minimum_recency_effect"]),
             n=len(long),
             minimum_n=20,
-            interval=metrics.bootstrap_interval(effect, np.arange(len(long))),
-            benefit_of_doubt=True,
+            interval=metrics.Resampler(np.arange(len(long))).family_interval(effect, family_level(limits)),
+            by_far_end=True,
             required=False,
         ),
     ]

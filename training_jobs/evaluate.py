@@ -36,6 +36,7 @@ from training_jobs.checks_served import (
     probe_sessions,
     stock_checks,
 )
+from training_jobs.checks_snapshot import surge_check
 from training_jobs.data import DataError, read_dataset
 from training_jobs.measure import HeldOut, held_out, measure_baselines, measure_recommender
 from training_jobs.recommend import Recommender
@@ -83,7 +84,8 @@ def evaluate(
     own = measured["candidate"]
     found: list[Check] = [
         *measured_checks(measured, held, resampler, limits, note),
-        *leakage_checks(candidate, candidate_card, card, own, held, limits),
+        *leakage_checks(candidate, candidate_card, whole, card, own, held, limits),
+        surge_check(held.data.sessions, limits),
         served_check(measure_recommender("served", whole, held), own, held, resampler, limits),
         *constraint_checks(whole, probes, limits),
         *stock_checks(served, out_of_stock, probes),

@@ -20,7 +20,7 @@ from training_jobs.ranker import (
     candidate_features,
     item_facts,
 )
-from training_jobs.recommend import Recommender
+from training_jobs.recommend import Recommender, ranked_scores
 from training_jobs.tune import objective, sample
 
 CASES = 24_000  # a shortlist of each is in memory at once: 260 MB
@@ -32,6 +32,9 @@ _EPOCHS = 10
 _BATCH = 64
 _RATE = 3e-3
 _WEIGHT_DECAY = 1e-2
+_FLOOR_PRICE = (
+    0.002  # of the objective: within the noise of a small tail, the floor protects shoppers who go back
+)
 
 
 def case_limit(items: int) -> int:
@@ -39,28 +42,38 @@ def case_limit(items: int) -> int:
     return max(2000, min(CASES, _SCORES // items))
 
 
-def choose(blend: Recommender, learnt: Sessions, tail: Cases, seed: int) -> tuple[Network | None, Int64]:
-    """A network for this blend, or None where it is no better than the blend; and the ranks that it reaches.
+@dataclass(frozen=True)
+class Choice:
+    """`network` is None where the blend was no worse. `rank` holds the ranks of the targets that the choice reaches."""
 
-    The blend has `learnt` what lies before the `tail`, of which at most `case_limit` cases are drawn. Each is judged by a
-    network that has not seen its session; what is returned has seen all.
+    network: Network | None
+    floor_ranked: bool
+    rank: Int64
+
+
+def choose(blend: Recommender, learnt: Sessions, tail: Cases, seed: int) -> Choice:
+    """Fit a network to the validation tail, and keep it, with the return floor or without, where it beats the blend.
+
+    The blend has learnt the sessions of `learnt`, which end before the `tail`; at most `case_limit` cases of the tail are
+    used. Each case is judged by a network that has not seen its session; the network returned has seen all.
     """
     items = len(blend.vocabulary)
     cases = sample(tail, seed, case_limit(items))
     if len(cases) < LEAST_CASES:
-        return None, measure(
-            "blend", blend.scores, cases, exclude_current=blend.settings.exclude_current
-        ).rank
+        measured = measure("blend", blend.scores, cases, exclude_current=blend.settings.exclude_current)
+        return Choice(None, True, measured.rank)
     lists = shortlists(blend, item_facts(learnt, items), cases)
-    rank = out_of_fold(lists, cases.session, seed)
+    floored, free = out_of_fold(lists, cases.session, seed)
+    floor_ranked = objective(floored) >= objective(free) - _FLOOR_PRICE
+    rank = floored if floor_ranked else free
     if objective(rank) <= objective(lists.rank):
-        return None, lists.rank
-    return fit_network(lists, np.arange(len(lists)), seed), rank
+        return Choice(None, True, lists.rank)
+    return Choice(fit_network(lists, np.arange(len(lists)), seed), floor_ranked, rank)
 
 
 @dataclass(frozen=True)
 class Shortlists:
-    """Shortlists of the cases: [cases, SHORTLIST, features], [cases, features], [cases, SHORTLIST].
+    """Shortlists of the cases: [cases, SHORTLIST, features], [cases, features], [cases, SHORTLIST], [cases, SHORTLIST].
 
     `target` is the place of the item clicked next, or -1 where it is not on the list; `rank` is its rank in the blend.
     """
@@ -68,6 +81,7 @@ class Shortlists:
     candidate: Float32
     context: Float32
     logit: Float32
+    floor: Float32
     target: Int64
     rank: Int64
 
@@ -80,7 +94,7 @@ def shortlists(blend: Recommender, facts: Float32, cases: Cases) -> Shortlists:
     n, width = len(cases), min(SHORTLIST, len(blend.vocabulary) - blend.settings.exclude_current)
     candidate = np.empty((n, width, len(CANDIDATE_FEATURES)), np.float32)
     context = np.empty((n, len(CONTEXT_FEATURES)), np.float32)
-    logit = np.empty((n, width), np.float32)
+    logit, floor = np.empty((n, width), np.float32), np.empty((n, width), np.float32)
     target, rank = np.full(n, -1, np.int64), np.empty(n, np.int64)
     for begin in range(0, n, 128):
         prefixes = [cases.prefix(row) for row in range(begin, min(begin + 128, n))]
@@ -93,13 +107,13 @@ def shortlists(blend: Recommender, facts: Float32, cases: Cases) -> Shortlists:
                 blend.weights.vectors,
                 facts,
             )
-            logit[row] = short.logits
+            logit[row], floor[row] = short.logits, short.floor
             own = scores[cases.targets[row]] if cases.targets[row] >= 0 else -np.inf
             rank[row] = (scores >= own).sum() if np.isfinite(own) else len(scores) + 1
             place = np.flatnonzero(short.rows == cases.targets[row])
             if len(place):
                 target[row] = place[0]
-    return Shortlists(candidate, context, logit, target, rank)
+    return Shortlists(candidate, context, logit, floor, target, rank)
 
 
 def fit_network(lists: Shortlists, rows: Int64, seed: int) -> Network:
@@ -145,25 +159,32 @@ def fit_network(lists: Shortlists, rows: Int64, seed: int) -> Network:
     )
 
 
-def reached(lists: Shortlists, network: Network, rows: Int64) -> Int64:
-    """Ranks of the targets of the cases at `rows` under the network; those not on the list keep the blend's."""
-    rank = lists.rank[rows].copy()
+def reached(lists: Shortlists, network: Network, rows: Int64) -> tuple[Int64, Int64]:
+    """Return the ranks of the targets of the cases at `rows` under the network, with the return floor and without.
+
+    Targets that are not on the shortlist keep the blend's rank.
+    """
+    floored, free = lists.rank[rows].copy(), lists.rank[rows].copy()
     for at, row in enumerate(rows.tolist()):
-        if lists.target[row] >= 0:
-            logits = lists.logit[row] + network(lists.candidate[row], lists.context[row])
-            rank[at] = (logits >= logits[lists.target[row]]).sum()
-    return rank
+        if lists.target[row] < 0:
+            continue
+        logits = lists.logit[row] + network(lists.candidate[row], lists.context[row])
+        total = np.exp(lists.logit[row]).sum()
+        for rank, floor in ((floored, lists.floor[row]), (free, None)):
+            scores = ranked_scores(logits, total, floor)
+            rank[at] = (scores >= scores[lists.target[row]]).sum()
+    return floored, free
 
 
-def out_of_fold(lists: Shortlists, session: Int64, seed: int) -> Int64:
-    """Ranks of all cases, each under a network that has learnt only the other half of the sessions."""
+def out_of_fold(lists: Shortlists, session: Int64, seed: int) -> tuple[Int64, Int64]:
+    """Return what `reached` returns for all cases, each under a network that has learnt only the other half of the sessions."""
     names = np.unique(session)
     later = session >= names[len(names) // 2]
-    rank = np.empty(len(lists), np.int64)
+    floored, free = np.empty(len(lists), np.int64), np.empty(len(lists), np.int64)
     for half in (later, ~later):
         network = fit_network(lists, np.flatnonzero(~half), seed)
-        rank[half] = reached(lists, network, np.flatnonzero(half))
-    return rank
+        floored[half], free[half] = reached(lists, network, np.flatnonzero(half))
+    return floored, free
 
 
 def _moments(values: Float32) -> tuple[Float32, Float32]:

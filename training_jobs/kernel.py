@@ -26,7 +26,9 @@ from numpy.typing import NDArray
 
 _DIRECTORY = Path(__file__).with_name("native")
 _SOURCES = tuple(_DIRECTORY / f"{name}.c" for name in ("encode", "knn", "product", "rank", "scan"))
-_COMPILE_TIMEOUT_S = 60
+_COMPILE_TIMEOUT_S = (
+    600  # ten times what it takes on a machine at a load of 8: a model must not depend on the load
+)
 _INTERFACE = 2  # another with each change of a structure: the gate reads the kernel of the champion, too
 # Together with the sources' `omp simd` these let sums, minima and exponents be vectorised. Not -ffast-math, which would also
 # change how the whole process treats tiny numbers.
@@ -161,6 +163,13 @@ def load_kernel(directory: Path, dim: int) -> Kernel | None:
     for name, function in functions.items():
         function.argtypes, function.restype = (ctypes.POINTER(_ARGUMENTS[name]),), None
     return Kernel(**functions)
+
+
+@lru_cache
+def compiled_kernel(dim: int) -> Kernel | None:
+    """Compile the kernel for vectors of `dim` numbers and load it; None where either fails."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return load_kernel(Path(scratch), dim) if write_kernel(Path(scratch), dim) else None
 
 
 @lru_cache

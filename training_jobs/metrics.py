@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -91,6 +93,40 @@ class Resampler:
         means = (self._drawn @ sums.astype(np.float32))[total > 0] / total[total > 0]
         low, high = np.quantile(means, self._tails)
         return float(low), float(high)
+
+    def family_interval(
+        self, values: NDArray[Any], level: float, inside: NDArray[np.bool_] | None = None
+    ) -> tuple[float, float]:
+        """Interval of the mean of `values` [cases] over the cases `inside`, each of whose ends holds with chance `level`.
+
+        The standard error is that of a ratio of sums over sessions (cluster-robust), with a t quantile: levels of .9997, as
+        many comparisons at once need them, are beyond what a thousand bootstrap draws can tell.
+        """
+        group = self._group if inside is None else self._group[inside]
+        values = (values if inside is None else values[inside]).astype(np.float64)
+        if len(values) == 0:
+            return (0.0, 0.0)
+        counts = np.bincount(group, minlength=self._sessions)
+        sums = np.bincount(group, weights=values, minlength=self._sessions)
+        drawn = counts > 0
+        clusters, mean = int(drawn.sum()), float(values.mean())
+        if clusters < 2:
+            return (-np.inf, np.inf)
+        residual = sums[drawn] - mean * counts[drawn]
+        error = float(np.sqrt((residual**2).sum() * clusters / (clusters - 1))) / len(values)
+        half = t_quantile(level, clusters - 1) * error
+        return mean - half, mean + half
+
+
+def t_quantile(level: float, degrees: int) -> float:
+    """Student's t quantile by its expansion in 1 / degrees (Abramowitz and Stegun 26.7.5); within 1 % from 10 degrees on."""
+    z = NormalDist().inv_cdf(level)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return z + math.fsum(term / degrees**power for power, term in enumerate(terms, start=1))
 
 
 def bootstrap_interval(values: NDArray[Any], groups: Int64) -> tuple[float, float]:

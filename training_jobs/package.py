@@ -22,16 +22,20 @@ _SUFFIXES = (".py", ".json", ".c", ".h")
 _SERVING = (
     "__init__.py",
     "archive.py",
+    "asgi.py",
     "data.py",
     "encoder.py",
-    "http_connection.py",
+    "http_limits.py",
     "inference.py",
     "kernel.py",
     "knn.py",
     "ranker.py",
     "recommend.py",
+    "responses.py",
+    "returns.py",
     "scan.py",
     "server.py",
+    "worker.py",
 )
 
 

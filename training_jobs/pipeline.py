@@ -1,8 +1,9 @@
-"""From a snapshot to a model archive: learn, choose settings, learn again with the held-out day, write the files.
+"""From a snapshot to a model archive: learn, choose settings, train again with everything, write the files.
 
-Three encoders, each trained from the start: `learn` sees everything before the validation tail and is what settings are
-chosen with; `holdout` adds the tail and is what the gate measures on the held-out day; `served` adds that day and is what
-shoppers get. Carried on over what is new for an epoch, an encoder does worse (docs/recommender.md).
+Two encoders, each trained from the start. `learn` sees the sessions before the validation tail, and settings are chosen with it.
+With the neighbors, popularity and new items of the tail added it is the holdout variant: the gate measures that one on the
+held-out day. `served` sees everything and is what shoppers get. An encoder that is trained further on newer sessions is worse
+than one from the start (docs/decisions/0021).
 """
 
 from __future__ import annotations
@@ -33,18 +34,21 @@ from training_jobs.data import (
 )
 from training_jobs.encoder import EncoderWeights, probabilities
 from training_jobs.fit import Epoch, FitSettings, fit
-from training_jobs.knn import build_index
+from training_jobs.kernel import compiled_kernel
+from training_jobs.knn import KnnSettings, build_index
 from training_jobs.measure import measure
 from training_jobs.model import Encoder, EncoderSettings
 from training_jobs.package import copy_serving_code
 from training_jobs.ranker import Network, Ranker, item_facts, load_network, save_network
 from training_jobs.recommend import BlendSettings, Recommender
+from training_jobs.returns import return_floor
 from training_jobs.warm_start import place_new_items, warm_start
 
 POPULARITY_HALF_LIFE_DAYS = 3.0
 RELATED_ITEMS = 20_000
 GOLDEN_SESSIONS = 30
 _WATCHED_CASES = 500
+_LEARN_SHARE = 0.6  # of the epochs: settings come out alike (docs/decisions/0021)
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,13 @@ class JobSettings:
     fit: FitSettings = field(default_factory=FitSettings)
     holdout_hours: float = 24.0
     seed: int = 0
+    tune_cases: int = 3000
     max_train_seconds: float = math.inf
-    tune_seconds: float = 30.0
+
+    @property
+    def learn(self) -> FitSettings:
+        """How the encoder is trained that settings are chosen with."""
+        return replace(self.fit, epochs=max(1, round(_LEARN_SHARE * self.fit.epochs)))
 
 
 Log = Callable[[dict[str, float | int | str]], None]
@@ -109,35 +118,38 @@ def run(
     tail = prefix_cases(within(data.sessions, split.valid_start_ms, split.holdout_start_ms))
     watched = tune.sample(tail, settings.seed, _WATCHED_CASES)
     encoder = new_encoder(learn, data.content, settings.encoder, settings.seed)
-    pace = _fit_stage(encoder, learn, settings, "learn", until, 0.3, checkpoint, watched, log)
+    pace_s = _fit_stage(
+        encoder, learn, settings.learn, settings.seed, "learn", until, 0.35, checkpoint, watched, log
+    )
     weights = encoder_weights(encoder, _seen(learn, items))
-    tune_s = max(0.0, min(settings.tune_seconds, 0.3 * (until - time.monotonic())))
-    chosen = _choose(weights, learn, tail, tune_s, settings.seed, checkpoint, log)
+    blend, network = _choose(weights, learn, tail, settings, until, checkpoint, log)
 
-    known = learn
-    card: archive.ModelCard | None = None
-    for stage, sessions in (("holdout", measured), ("served", data.sessions)):
-        # Writing the files takes about as long as half an epoch; without that much time left only kNN learns what is new.
-        if until - time.monotonic() > pace * (2.5 if stage == "holdout" else 1.3):
-            encoder = new_encoder(sessions, data.content, settings.encoder, settings.seed)
-            share = 0.45 if stage == "holdout" else 1.0
-            _fit_stage(encoder, sessions, settings, stage, until, share, checkpoint, None, log)
-        else:
-            place_new_items(encoder, known, sessions, data.content, settings.seed)
-            log({"stage": stage, "skipped": "no time left for the encoder"})
-        weights = encoder_weights(encoder, _seen(sessions, items))
-        recommender = _assemble(data.vocabulary, sessions, weights, *chosen)
-        if stage == "holdout":
-            card = _card(data, split, sessions, recommender, settings, version, snapshot, log)
-            archive.save_recommender(model_dir / "holdout", recommender, card)
-        else:
-            assert card is not None
-            card = replace(card, trained_until_ms=int(sessions.ends_ms.max()))
-            archive.save_recommender(model_dir, recommender, card)
-            _write_answers(model_dir, recommender, sessions)
-        known = sessions
+    place_new_items(encoder, learn, measured, data.content, settings.seed)
+    weights = encoder_weights(encoder, _seen(measured, items))
+    recommender = _assemble(data.vocabulary, measured, weights, blend, network)
+    card = _card(data, split, measured, recommender, settings, version, snapshot, log)
+    archive.save_recommender(model_dir / "holdout", recommender, card)
+
+    # Writing the files takes about as long as half an epoch.
+    if until - time.monotonic() > pace_s * 1.3:
+        encoder = new_encoder(data.sessions, data.content, settings.encoder, settings.seed)
+        _fit_stage(
+            encoder, data.sessions, settings.fit, settings.seed, "served", until, 1.0, checkpoint, None, log
+        )
+    else:
+        place_new_items(encoder, measured, data.sessions, data.content, settings.seed)
+        log(
+            {
+                "stage": "served",
+                "out_of_time": "the encoder has not learnt the last days: raise max_train_seconds",
+            }
+        )
+    weights = encoder_weights(encoder, _seen(data.sessions, items))
+    recommender = _assemble(data.vocabulary, data.sessions, weights, blend, network)
+    card = replace(card, trained_until_ms=int(data.sessions.ends_ms.max()))
+    archive.save_recommender(model_dir, recommender, card)
+    _write_answers(model_dir, recommender, data.sessions)
     copy_serving_code(model_dir / "code")
-    assert card is not None
     return card
 
 
@@ -152,7 +164,8 @@ def new_encoder(sessions: Sessions, content: ItemContent, settings: EncoderSetti
 def _fit_stage(
     encoder: Encoder,
     sessions: Sessions,
-    settings: JobSettings,
+    settings: FitSettings,
+    seed: int,
     stage: str,
     until: float,
     share: float,
@@ -160,7 +173,7 @@ def _fit_stage(
     watched: Cases | None,
     log: Log,
 ) -> float:
-    """Train one stage and return seconds an epoch."""
+    """Train one stage within `share` of the time left, and return seconds per epoch."""
     seconds: list[float] = []
 
     def report(epoch: Epoch) -> None:
@@ -178,17 +191,24 @@ def _fit_stage(
             line |= {"valid_hr_at_20": metrics.hit_rate(rank, 20), "valid_mrr_at_20": metrics.mrr(rank, 20)}
         log(line)
 
-    left = max(1.0, (until - time.monotonic()) * share)
-    fit(
+    left_s = max(1.0, (until - time.monotonic()) * share)
+    epochs = fit(
         encoder,
         sessions,
-        settings.fit,
-        settings.seed,
+        settings,
+        seed,
         stage,
-        deadline_s=left,
+        deadline_s=left_s,
         checkpoint=checkpoint,
         on_epoch=report,
     )
+    if epochs < settings.epochs:
+        log(
+            {
+                "stage": stage,
+                "out_of_time": f"{epochs} of {settings.epochs} epochs: raise max_train_seconds",
+            }
+        )
     return max(seconds, default=0.0)
 
 
@@ -196,12 +216,15 @@ def _choose(
     weights: EncoderWeights,
     learn: Sessions,
     tail: Cases,
-    tune_s: float,
-    seed: int,
+    settings: JobSettings,
+    until: float,
     checkpoint: Path | None,
     log: Log,
 ) -> tuple[BlendSettings, Network | None]:
-    """kNN settings and the ranker's network from the validation tail; remembered, so that a resumed job chooses the same."""
+    """Choose the blend and the ranker's network on the validation tail.
+
+    The choice is kept in the checkpoint, so that a resumed job chooses the same.
+    """
     kept = checkpoint / "chosen" if checkpoint else None
     if kept is not None and (kept / "blend.json").exists():
         blend = BlendSettings.from_json(json.loads((kept / "blend.json").read_text("utf-8")))
@@ -210,28 +233,39 @@ def _choose(
     items = len(weights.vectors)
     index = build_index(learn, items)
     floor = baselines.popularity(learn, items, POPULARITY_HALF_LIFE_DAYS)
-    knn, _ = tune.tune_knn(index, tune.sample(tail, seed), floor, deadline_s=tune_s)
-    blend = BlendSettings(knn=knn)
+
+    def out_of_time() -> bool:
+        if time.monotonic() < until:
+            return False
+        log({"stage": "tune", "out_of_time": "the search for kNN settings is cut: raise max_train_seconds"})
+        return True
+
+    knn = KnnSettings()
+    if settings.tune_cases:
+        cases = tune.sample(tail, settings.seed, settings.tune_cases)
+        knn, _ = tune.tune_knn(index, cases, floor, kernel=compiled_kernel(weights.dim), stop=out_of_time)
+    blend = BlendSettings(knn=knn, return_floor=return_floor(learn))
     unranked = Recommender([str(row) for row in range(items)], weights, index, floor, blend)
-    network, rank = fit_ranker.choose(unranked, learn, tail, seed)
+    choice = fit_ranker.choose(unranked, learn, tail, settings.seed)
+    blend = replace(blend, floor_ranked=choice.floor_ranked)
     log(
         {
             "stage": "tune",
-            "valid_hr_at_20": metrics.hit_rate(rank, 20),
-            "valid_mrr_at_20": metrics.mrr(rank, 20),
-            "cases": len(rank),
-            "ranker": "none: the blend was no worse" if network is None else "fitted",
+            "valid_hr_at_20": metrics.hit_rate(choice.rank, 20),
+            "valid_mrr_at_20": metrics.mrr(choice.rank, 20),
+            "cases": len(choice.rank),
+            "ranker": "none: the blend was no worse" if choice.network is None else "fitted",
             "seconds": round(time.monotonic() - began, 1),
         }
     )
     if kept is not None:
         kept.mkdir(parents=True, exist_ok=True)
-        if network is not None:
-            save_network(kept / "ranker.npz", network)
+        if choice.network is not None:
+            save_network(kept / "ranker.npz", choice.network)
         partial = kept / "blend.partial"
         archive.write_json(partial, asdict(blend))
         partial.replace(kept / "blend.json")
-    return blend, network
+    return blend, choice.network
 
 
 def _assemble(

@@ -18,6 +18,7 @@ from training_jobs.encoder import EncoderWeights, SessionEncoder, probabilities
 from training_jobs.kernel import Kernel
 from training_jobs.knn import KnnIndex, KnnScorer, KnnSettings
 from training_jobs.ranker import SHORTLIST, Ranker, RankerScorer
+from training_jobs.returns import CLICKS, floor_of
 from training_jobs.scan import Int8, Scan
 
 _SPARE = 40  # candidates beyond those asked for: what int8 gets wrong is far smaller than the gap they span
@@ -33,26 +34,41 @@ class BlendSettings:
     """`knn_weight` is the share of session-kNN; the encoder has the rest.
 
     With `exclude_current` the item being looked at does not compete: no shop recommends it.
+
+    `return_floor` is the least score of the session's own items by clicks since (returns.py); empty for none. It brings
+    them onto the shortlist, and with `floor_ranked` it holds for the ranker's order too.
     """
 
     knn_weight: float = 0.5
     knn: KnnSettings = field(default_factory=KnnSettings)
     exclude_current: bool = True
+    return_floor: tuple[float, ...] = ()
+    floor_ranked: bool = True
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> BlendSettings:
         """What `dataclasses.asdict` made of one, back from JSON."""
-        return cls(float(raw["knn_weight"]), KnnSettings(**raw["knn"]), bool(raw["exclude_current"]))
+        return cls(
+            float(raw["knn_weight"]),
+            KnnSettings(**raw["knn"]),
+            bool(raw["exclude_current"]),
+            tuple(float(value) for value in raw["return_floor"]),
+            bool(raw["floor_ranked"]),
+        )
 
 
 @dataclass(frozen=True)
 class Shortlist:
-    """The items that a blend puts first, best first, equals by row: their scores, what encoder and neighbours say of them."""
+    """The items that a blend puts first, best first, equals by row: their scores, what encoder and neighbours say of them.
+
+    `floor` is the least score of each under `BlendSettings.return_floor`, 0 for items outside the session.
+    """
 
     rows: Int64
     scores: Float32
     probability: Float32
     votes: Float32
+    floor: Float32
 
     @property
     def logits(self) -> Float32:
@@ -116,6 +132,8 @@ class Recommender:
         self.scan = Scan(weights.vectors, codes, self.hidden, kernel)
         # Scratch memory of one question, left as it was found.
         self._votes: Float32 = np.zeros(len(self.vocabulary), np.float32)
+        self._floors: Float32 = np.zeros(len(self.vocabulary), np.float32)
+        self._return_floor: Float32 = np.array(settings.return_floor or np.zeros(CLICKS), np.float32)
         self._barred: NDArray[np.bool_] = self._absent.copy()
 
     def scores(self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]] = ()) -> Float32:
@@ -155,13 +173,19 @@ class Recommender:
                 found, votes = self._knn.score(prefix)
                 self._votes[found] = votes
                 blended += share * self._votes
+            own, floor = floor_of(self._return_floor, prefix)
+            blended[own] = np.maximum(blended[own], floor)
             blended[self._absent] = -np.inf
             if exclude:
                 blended[list(exclude[row])] = -np.inf
             if self.settings.exclude_current:
                 blended[prefix[-1]] = -np.inf
             rows = top(blended, SHORTLIST)
-            short = Shortlist(rows, blended[rows], probability[row, rows], self._votes[rows])
+            self._floors[own] = floor
+            short = Shortlist(
+                rows, blended[rows], probability[row, rows], self._votes[rows], self._floors[rows]
+            )
+            self._floors[own] = 0.0
             if share > 0:
                 self._votes[found] = 0.0
             yield blended, short
@@ -176,8 +200,7 @@ class Recommender:
         if new.any() and not new.all():
             # Votes and popularity say nothing of an item that nobody could click yet: it keeps the blend's place.
             logits[new] = _between(np.flatnonzero(new), np.flatnonzero(~new), -np.sort(-logits[~new]))
-        weight = np.exp(np.maximum(logits - logits.max(), _DEEPEST))
-        return np.asarray(weight * (short.scores.sum() / weight.sum()), np.float32)
+        return ranked_scores(logits, short.scores.sum(), short.floor if self.settings.floor_ranked else None)
 
     def recommend(self, items: Sequence[str], k: int, exclude: Collection[str] = ()) -> Recommendation:
         """The best `k` items to show after `items` (oldest first): never the last of them, none of `exclude`."""
@@ -222,6 +245,8 @@ class Recommender:
             self._votes[voted] = ballots
             candidates.append(voted)
 
+        own, floor = floor_of(self._return_floor, prefix)
+        self._floors[own] = floor
         pool: Int64 = np.sort(np.concatenate(candidates))
         self._barred[barred] = True
         shut: NDArray[np.bool_] = self._barred[pool]
@@ -235,7 +260,7 @@ class Recommender:
         if len(pool) > kept:
             near = np.exp((self.scan.cosines[pool] - peak) * steepness)
             self._silence(near, pool)
-            approximate = near * ((1 - share) / total) + told
+            approximate = np.maximum(near * ((1 - share) / total) + told, self._floors[pool])
             best = np.sort(np.argpartition(approximate, -kept)[-kept:])
             pool, votes, told = pool[best], votes[best], told[best]
 
@@ -245,19 +270,30 @@ class Recommender:
         corrected = total + (terms - np.exp((self.scan.cosines[exact] - peak) * steepness)).sum()
         probability = terms[: len(pool)] / corrected
         self._silence(probability, pool)
-        scores = (1 - share) * probability + told
+        floors = self._floors[pool]
+        self._floors[own] = 0.0
+        scores = np.maximum((1 - share) * probability + told, floors)
         order = np.argsort(-scores, kind="stable")
         pool, scores = pool[order], scores[order]
         if self.ranker is None:
             return pool[:k], scores[:k]
         first = order[:SHORTLIST]
-        short = Shortlist(pool[:SHORTLIST], scores[:SHORTLIST], probability[first], votes[first])
+        short = Shortlist(
+            pool[:SHORTLIST], scores[:SHORTLIST], probability[first], votes[first], floors[first]
+        )
         ranked = self._ranked(prefix, short)
         order = np.argsort(-ranked, kind="stable")
         rest = scores[SHORTLIST:]
         rest *= _behind(ranked, rest)
         pool[:SHORTLIST], scores[:SHORTLIST] = pool[:SHORTLIST][order], ranked[order]
         return pool[:k], scores[:k]
+
+
+def ranked_scores(logits: Float32, total: np.float32, floor: Float32 | None) -> Float32:
+    """Scores in proportion to exp(`logits`) that sum to `total`, each then raised to its `floor` where one is given."""
+    weight = np.exp(np.maximum(logits - logits.max(), _DEEPEST))
+    scores = np.asarray(weight * (total / weight.sum()), np.float32)
+    return scores if floor is None else np.maximum(scores, floor)
 
 
 def _behind(ranked: Float32, others: Float32) -> np.float32:

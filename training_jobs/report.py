@@ -31,7 +31,7 @@ svg text{font:11px system-ui,sans-serif;fill:var(--ink)}
 svg .dim{fill:var(--dim)}table{border-collapse:collapse;width:100%;font-size:14px}th,td{padding:5px 8px;text-align:left;
 border-bottom:1px solid var(--line)}td.n,th.n{text-align:right;white-space:nowrap;
 font-variant-numeric:tabular-nums}.passed{color:var(--good)}
-.failed{color:var(--bad);font-weight:600}.skipped{color:var(--skip)}.scroll{overflow-x:auto}
+.failed{color:var(--bad);font-weight:600}.skipped{color:var(--skip)}.reported{color:var(--dim)}.scroll{overflow-x:auto}
 """
 
 
@@ -43,7 +43,7 @@ def render(result: Mapping[str, Any]) -> str:
     ordered = {name: metrics[name] for name in _LABELS if name in metrics}
     plots = _bars("Hit rate at 20", ordered, "hr_at_20") + _bars("MRR at 20", ordered, "mrr_at_20")
     plots += _curves("Hit rate by length of the list", result["hit_rates"])
-    plots += _gains("Gain over the others, with 95 % interval", result["checks"])
+    plots += _gains("Gain over the others, with the interval that decides", result["checks"])
     plots += _reliability("Chance of a hit: said and come true", result["reliability"])
     plots += _grouped("Hit rate at 20 by slice", result["slices"], list(ordered))
     return f"""<!doctype html>
@@ -191,7 +191,7 @@ def _plot(title: str, height: int, inside: str) -> str:
 def _tally(checks: Sequence[Mapping[str, Any]]) -> str:
     counts = {
         verdict: sum(row["verdict"] == verdict for row in checks)
-        for verdict in ("passed", "failed", "skipped")
+        for verdict in ("passed", "failed", "skipped", "reported")
     }
     return f"{len(checks)} checks: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
 
@@ -234,4 +234,4 @@ def _checks(checks: Sequence[Mapping[str, Any]]) -> str:
         '<tr><th></th><th>check</th><th>slice</th><th>against</th><th class="n">n, least</th>'
         '<th class="n">value</th><th>bound</th>'
     )
-    return f'<table>{head}<th class="n">95 % interval</th><th>reason</th></tr>{"".join(rows)}</table>'
+    return f'<table>{head}<th class="n">interval</th><th>reason</th></tr>{"".join(rows)}</table>'

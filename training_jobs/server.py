@@ -1,7 +1,7 @@
 """The endpoint's server: `python -m training_jobs.server --model-dir /opt/ml/model --port 8080`.
 
 SageMaker's container contract: GET /ping is answered once the model is loaded, POST /invocations within 60 s, SIGTERM comes
-30 s before SIGKILL. One process computes one answer at a time; requests beyond the queue are told to come back (503).
+30 s before SIGKILL. uvicorn speaks HTTP in one thread; another computes one answer at a time. Requests beyond the queue get 503.
 """
 
 from __future__ import annotations
@@ -13,76 +13,97 @@ for _library in ("OPENBLAS", "MKL"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
 import argparse  # noqa: E402
-import asyncio  # noqa: E402
 import gc  # noqa: E402
 import json  # noqa: E402
+import logging  # noqa: E402
 import signal  # noqa: E402
+import socket  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 import traceback  # noqa: E402
-from collections.abc import Callable, Sequence  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
+
+import uvicorn  # noqa: E402
 
 from training_jobs import inference  # noqa: E402
 from training_jobs.archive import ArchiveError  # noqa: E402
-from training_jobs.http_connection import Answer, Connection, Desk, Respond, refusal  # noqa: E402
+from training_jobs.asgi import Application  # noqa: E402
+from training_jobs.http_limits import IDLE_S, BoundedProtocol  # noqa: E402
+from training_jobs.responses import Respond, Response, refusal  # noqa: E402
+from training_jobs.worker import Worker  # noqa: E402
 
 QUEUE = 64
-DRAIN_S = 20.0
+DRAIN_S = 20
+BACKLOG = 512
+SHED_LOG_S = 10
 
 
 def responder(model: inference.Model) -> Respond:
-    """What is answered to the body of an invocation."""
+    """Return the function that answers the body of an invocation."""
 
-    def respond(body: bytes, content_type: str) -> Answer:
+    def respond(body: bytes, content_type: str) -> Response:
         try:
             query = inference.input_fn(body, content_type or None)
         except ValueError as error:
             return refusal(400, str(error))
         try:
             text, kind = inference.output_fn(inference.predict_fn(query, model))
-        except Exception as error:  # one session's bad luck must not stop the others
+        except Exception as error:  # one session's failure must not stop the others
             log("an answer failed", error=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
             return refusal(500, "the model could not answer; the endpoint's log says why")
-        return Answer(200, text.encode("utf-8", "replace"), kind)
+        return Response(200, text.encode("utf-8", "replace"), kind)
 
     return respond
 
 
-async def serve(
-    respond: Respond,
-    host: str,
-    port: int,
-    *,
-    queue: int = QUEUE,
-    on_listening: Callable[[int], None] = lambda port: None,
-) -> None:
-    """Answer until SIGTERM or SIGINT; then finish what was begun, for at most DRAIN_S."""
-    loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
+def serve(worker: Worker, listener: socket.socket) -> None:
+    """Answer until SIGTERM or SIGINT. Then finish the requests that have begun, for at most DRAIN_S."""
+    logged = 0
+
+    async def log_shed() -> None:
+        nonlocal logged
+        if worker.shed > logged:
+            log("requests were refused: more came than can be answered", refused=worker.shed - logged)
+            logged = worker.shed
+
+    config = uvicorn.Config(
+        Application(worker),
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        loop="asyncio",
+        interface="asgi3",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=IDLE_S,
+        timeout_graceful_shutdown=DRAIN_S,
+        callback_notify=log_shed,
+        timeout_notify=SHED_LOG_S,
+    )
+    server = uvicorn.Server(config)
+    # uvicorn raises the signal again after its drain; the default handlers would then end the process with an error.
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    desk = Desk(respond, queue)
-    server = await loop.create_server(lambda: Connection(desk), host, port, backlog=512)
-    on_listening(server.sockets[0].getsockname()[1])
-    told = 0
-    while not stopped.is_set():
-        try:
-            await asyncio.wait_for(stopped.wait(), timeout=10.0)
-        except TimeoutError:
-            if desk.shed > told:
-                log("requests were refused: more came than can be answered", refused=desk.shed - told)
-                told = desk.shed
-    server.close()
-    desk.drain()
-    until = loop.time() + DRAIN_S
-    while desk.connections and loop.time() < until:
-        await asyncio.sleep(0.02)
-    log("stopped", refused=desk.shed, cut_off=len(desk.connections))
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+    server.run([listener])
+    log("stopped", refused=worker.shed, cut_off=worker.pending)
 
 
 def log(event: str, **about: object) -> None:
-    """A line of JSON for CloudWatch."""
+    """Write a line of JSON for CloudWatch."""
     print(json.dumps({"event": event, **about}, ensure_ascii=True), file=sys.stderr, flush=True)
+
+
+class _JsonLines(logging.Handler):
+    """The records of uvicorn and asyncio, as JSON lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        trace = {"trace": "".join(traceback.format_exception(*record.exc_info))} if record.exc_info else {}
+        log(record.getMessage().strip(), logger=record.name, level=record.levelname, **trace)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -106,6 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--queue", type=int, default=QUEUE, help="requests that may wait (default: %(default)s)"
     )
     options = parser.parse_args(argv)
+    logging.basicConfig(handlers=[_JsonLines()], level=logging.WARNING)
     began = time.monotonic()
     try:
         model = inference.model_fn(options.model_dir)
@@ -116,18 +138,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     # What is loaded stays: collections that looked at it again held answers up for 5 to 12 ms.
     gc.collect()
     gc.freeze()
-
-    def ready(port: int) -> None:
+    with socket.create_server((options.host, options.port), backlog=BACKLOG) as listener:
         log(
             "ready",
-            port=port,
+            port=listener.getsockname()[1],
             model_version=model.model_version,
             items=len(model.recommender.vocabulary),
             scan=model.recommender.scan.library,
             seconds=round(time.monotonic() - began, 3),
         )
-
-    asyncio.run(serve(responder(model), options.host, options.port, queue=options.queue, on_listening=ready))
+        serve(Worker(responder(model), options.queue), listener)
     return 0
 
 

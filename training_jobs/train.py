@@ -64,7 +64,12 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: python -m training_jobs.train --interactions interactions/ --model-dir out/ --epochs 3",
     )
     add = parse.add_argument
-    add("--epochs", type=int, default=fit.epochs, help="passes over the sessions, of each of three trainings")
+    add(
+        "--epochs",
+        type=int,
+        default=fit.epochs,
+        help="passes over the sessions for the served model; settings are chosen after six tenths of them",
+    )
     add("--batch-events", type=int, default=fit.batch_events, help="clicks that a step predicts, about")
     add("--learning-rate", type=float, default=fit.learning_rate, help="peak learning rate")
     add("--negatives", type=int, default=fit.negatives, help="items drawn for each step, besides its targets")
@@ -95,8 +100,18 @@ def parser() -> argparse.ArgumentParser:
         help="how much of the end is held out for the gate",
     )
     add("--seed", type=int, default=job.seed, help="the same seed on a CPU gives the same model")
-    add("--max-train-seconds", type=float, default=0.0, help="wall clock to stay within; 0 means no bound")
-    add("--tune-seconds", type=float, default=job.tune_seconds, help="at most this long on kNN settings")
+    add(
+        "--max-train-seconds",
+        type=float,
+        default=0.0,
+        help="wall clock to stay within, 0 for none; a run that it cuts depends on the machine",
+    )
+    add(
+        "--tune-cases",
+        type=int,
+        default=job.tune_cases,
+        help="cases that kNN settings are compared on; 0 keeps the defaults",
+    )
     add("--threads", type=int, default=0, help="torch threads; 0 leaves torch's choice")
     add("--model-version", default=env.get("TRAINING_JOB_NAME") or "local", help="default: the job's name")
     add("--snapshot-id", default="unknown", help="the export this is trained on")
@@ -140,7 +155,7 @@ def _check(options: argparse.Namespace) -> None:
         ("id_dropout", 0.0, 0.95),
         ("holdout_hours", 0.01, 1e5),
         ("seed", 0, 2**32 - 1),
-        ("tune_seconds", 0.0, 1e6),
+        ("tune_cases", 0, 10**7),
     ):
         value = getattr(options, name)
         if not low <= value <= high:  # NaN, too
@@ -172,10 +187,10 @@ def settings_of(options: argparse.Namespace) -> JobSettings:
     return JobSettings(
         encoder,
         fit,
-        options.holdout_hours,
-        options.seed,
-        options.max_train_seconds if options.max_train_seconds > 0 else math.inf,
-        options.tune_seconds,
+        holdout_hours=options.holdout_hours,
+        seed=options.seed,
+        tune_cases=options.tune_cases,
+        max_train_seconds=options.max_train_seconds if options.max_train_seconds > 0 else math.inf,
     )
 
 

@@ -1,15 +1,20 @@
-"""Choose kNN settings on the validation tail: nothing is trained again, so the search takes seconds."""
+"""Choose kNN settings on the validation tail: nothing is trained again.
+
+The search is bounded by its number of cases, never by the clock: the same snapshot gives the same settings on a slow and on
+a busy machine.
+"""
 
 from __future__ import annotations
 
 import itertools
-import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from training_jobs import metrics
 from training_jobs.data import Cases, Float64, Int64
+from training_jobs.kernel import Kernel
 from training_jobs.knn import KnnIndex, KnnScorer, KnnSettings
 
 _GRID: dict[str, tuple[float, ...]] = {
@@ -23,7 +28,7 @@ _GRID: dict[str, tuple[float, ...]] = {
     "recent_sessions": (1000, 500, 5000),
     "idf_power": (1.0, 0.0, 0.5),
 }
-CASES = 5000  # tell settings apart well enough; more only take longer
+CASES = 5000  # the evaluation sample: enough to tell settings apart
 
 
 def objective(rank: Int64) -> float:
@@ -46,29 +51,37 @@ def tune_knn(
     *,
     grid: dict[str, tuple[float, ...]] = _GRID,
     exclude_current: bool = True,
-    deadline_s: float = 30.0,
+    kernel: Kernel | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[KnnSettings, Int64]:
-    """One setting at a time, each kept where it helps, until the time is spent. Returns the ranks reached, too."""
-    best, best_rank = KnnSettings(), knn_ranks(index, KnnSettings(), cases, floor, exclude_current)
-    until = time.monotonic() + deadline_s
+    """Try one setting at a time, and keep each that helps. Return the settings and the ranks of the targets under them.
+
+    `stop` is asked before each try: it is for a job that has run out of time, and changes the result.
+    """
+    best, best_rank = KnnSettings(), knn_ranks(index, KnnSettings(), cases, floor, exclude_current, kernel)
     for name, value in itertools.chain.from_iterable(((n, v) for v in values) for n, values in grid.items()):
-        if time.monotonic() > until:
+        if stop():
             break
         if getattr(best, name) == value:
             continue
         kind = type(getattr(best, name))
         tried = replace(best, **{name: kind(value)})
-        rank = knn_ranks(index, tried, cases, floor, exclude_current)
+        rank = knn_ranks(index, tried, cases, floor, exclude_current, kernel)
         if objective(rank) > objective(best_rank) + 1e-4:
             best, best_rank = tried, rank
     return best, best_rank
 
 
 def knn_ranks(
-    index: KnnIndex, settings: KnnSettings, cases: Cases, floor: Float64, exclude_current: bool
+    index: KnnIndex,
+    settings: KnnSettings,
+    cases: Cases,
+    floor: Float64,
+    exclude_current: bool,
+    kernel: Kernel | None = None,
 ) -> Int64:
-    """Rank of each target by votes alone; below all votes items stand by popularity."""
-    scorer = KnnScorer(index, settings)
+    """Rank of each target by votes alone; below all votes items are ordered by popularity (`floor`)."""
+    scorer = KnnScorer(index, settings, kernel)
     order = np.argsort(np.argsort(-floor, kind="stable"))
     out = np.empty(len(cases), np.int64)
     for row in range(len(cases)):

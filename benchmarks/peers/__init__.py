@@ -1,1 +1,1 @@
-"""Other libraries' session recommenders on the very files, cores and ranking code of `benchmarks.next_item`."""
+"""Other libraries' session recommenders on the same files, cores and ranking code as `benchmarks.next_item`."""

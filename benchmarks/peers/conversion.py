@@ -1,6 +1,6 @@
-"""The benchmark's sessions as the libraries take them, and their scores as the benchmark ranks them.
+"""Convert the benchmark's sessions for the libraries, and their scores for the benchmark's ranking.
 
-`id_of_row` maps the benchmark's items to the peer's ids; 0 stands for an item that the peer does not know.
+`id_of_row` maps the benchmark's items to the peer's ids; 0 is an item that the peer does not know.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from training_jobs.data import Float32, Int32, Int64, Sessions
 
 
 def expand(sessions: Sessions, longest: int) -> tuple[list[Int32], Int32]:
-    """Every position as an example of its own: at most `longest` items before it, and the item there."""
+    """Return one example per position: at most `longest` items before it, and its item."""
     before, after = [], []
     for row in range(len(sessions)):
         items = sessions.session(row)
@@ -26,7 +26,7 @@ def expand(sessions: Sessions, longest: int) -> tuple[list[Int32], Int32]:
 
 
 def known_tails(prefixes: Sequence[Int32], id_of_row: Int64, longest: int, *, pad_left: bool) -> Int64:
-    """The last `longest` items of each prefix that the peer knows, under its own ids; 0 is padding and unknown."""
+    """Return the last `longest` known items of each prefix as the peer's ids; 0 is padding."""
     tails = [ids[ids > 0][-longest:] for ids in (id_of_row[prefix] for prefix in prefixes)]
     width = longest if pad_left else max(1, *(len(tail) for tail in tails))
     out = np.zeros((len(tails), width), np.int64)
@@ -39,9 +39,9 @@ def known_tails(prefixes: Sequence[Int32], id_of_row: Int64, longest: int, *, pa
 
 
 def over_all_items(own: Float32, id_of_row: Int64, tails: Int64) -> Float32:
-    """Scores over the benchmark's items from those over the peer's ids: what it does not know, it cannot hit.
+    """Convert scores over the peer's ids to scores over the benchmark's items; unknown items cannot be hit.
 
-    A prefix of which it knows nothing scores every item alike, so that all of them count against it.
+    A prefix without known items scores every item alike, so that ties count against the peer.
     """
     out = np.full((len(own), len(id_of_row)), -math.inf, np.float32)
     out[:, id_of_row > 0] = own[:, id_of_row[id_of_row > 0]]
@@ -50,7 +50,7 @@ def over_all_items(own: Float32, id_of_row: Int64, tails: Int64) -> Float32:
 
 
 def newest(sessions: Sessions, id_of_row: Int64, longest: int) -> list[list[int]]:
-    """The last `longest` known items of each session under the peer's ids, where at least two are known."""
+    """Return the last `longest` known items of each session as the peer's ids, for sessions with at least two."""
     kept = []
     for row in range(len(sessions)):
         ids = id_of_row[sessions.session(row)]
@@ -61,7 +61,7 @@ def newest(sessions: Sessions, id_of_row: Int64, longest: int) -> list[list[int]
 
 
 def write_prefixes(path: Path, sessions: Sessions, longest: int) -> None:
-    """RecBole's atomic file: a line an example, items separated by spaces."""
+    """Write RecBole's atomic file: one line per example, with items separated by spaces."""
     before, after = expand(sessions, longest)
     with path.open("w") as file:
         file.write("session_id:token\titem_id_list:token_seq\titem_id:token\n")

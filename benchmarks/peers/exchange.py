@@ -1,6 +1,6 @@
-"""What passes between the benchmark's environment and the peers': a task in, a report and a file of scores out.
+"""The files between the benchmark's environment and the peers': a task in, a report and scores out.
 
-Plain numpy and JSON, so that neither side needs anything of the other's.
+They are plain numpy and JSON, so that neither side needs the other's packages.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SCORING_BATCH = 512
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train; `budget_s` is wall clock for all of it, validation included."""
+    """How to train; `budget_s` is wall clock for training and validation."""
 
     library: str
     algorithm: str
@@ -35,7 +35,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Task:
-    """`learn` and `train` are the same object where the data came with its own validation set."""
+    """The data of a run. `learn` and `train` are the same object if the data has its own validation set."""
 
     plan: Plan
     items: int
@@ -53,7 +53,7 @@ def write_task(directory: Path, task: Task) -> None:
     for name, cases in (("valid", task.valid), ("test", task.test)):
         packed |= {f"{name}_items": cases.items, f"{name}_offsets": cases.offsets}
         packed |= {f"{name}_targets": cases.targets, f"{name}_session": cases.session}
-    np.savez(directory / "task.npz", **packed)
+    np.savez(directory / "task.npz", **packed)  # type: ignore[arg-type]
     (directory / "plan.json").write_text(json.dumps(asdict(task.plan)))
 
 
@@ -73,7 +73,7 @@ def read_task(directory: Path) -> Task:
 
 
 def write_scores(path: Path, score: Scorer, cases: Cases, items: int) -> None:
-    """Every case's scores over all items, float32, a row a case in the order of the cases."""
+    """Write each case's scores over all items: float32, one row per case, in the order of the cases."""
     out = np.lib.format.open_memmap(path, "w+", np.float32, (len(cases), items))
     for begin in range(0, len(cases), _SCORING_BATCH):
         end = min(begin + _SCORING_BATCH, len(cases))
@@ -82,8 +82,8 @@ def write_scores(path: Path, score: Scorer, cases: Cases, items: int) -> None:
 
 
 def scorer_of_file(path: Path) -> Scorer:
-    """A scorer for `measure`, which asks for the cases in their order, some at a time."""
-    scores = np.load(path, mmap_mode="r")
+    """Make a scorer for `measure`, which requests the cases in order, some at a time."""
+    scores: Float32 = np.load(path, mmap_mode="r")
     at = 0
 
     def score(prefixes: Sequence[Int32]) -> Float32:
@@ -95,5 +95,5 @@ def scorer_of_file(path: Path) -> Scorer:
 
 
 def predicted_positions(sessions: Sessions) -> int:
-    """Training events, counted alike for everyone: each position of a session that has one before it."""
+    """Count training events, alike for all models: each position of a session except its first."""
     return int(np.maximum(sessions.lengths - 1, 0).sum())

@@ -1,6 +1,6 @@
-"""RecBole: its own data set, loader, model and training loop, fed with the benchmark's sessions.
+"""RecBole (https://recbole.io/docs): its data set, loader, model and training loop, with the benchmark's sessions.
 
-https://recbole.io/docs; sessions come as ready prefixes (its `benchmark_filename`), as in the CORE paper's data.
+Sessions are given as complete prefixes (its `benchmark_filename`), as in the CORE paper's data.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _NAME = "sessions"
 
 
 class RecBole:
+    """A RecBole model."""
+
     def __init__(self, task: Task, directory: Path) -> None:
         sys.argv = sys.argv[:1]  # RecBole's Config reads the command line
         logging.getLogger().setLevel(logging.WARNING)
@@ -95,7 +97,7 @@ class RecBole:
 
 
 class _Until:
-    """A loader that ends early once told to."""
+    """A loader that ends early when `stop` returns True."""
 
     def __init__(self, loader: Any, stop: Callable[[], bool]) -> None:
         self._loader, self._stop, self.done = loader, stop, 0

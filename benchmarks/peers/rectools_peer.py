@@ -1,6 +1,6 @@
-"""RecTools: its SASRec with LiGR layers (eSASRec), its collation and Lightning module, fed with the benchmark's sessions.
+"""RecTools (https://rectools.readthedocs.io): its SASRec with LiGR layers (eSASRec), with the benchmark's sessions.
 
-https://rectools.readthedocs.io; the model is built from `train`, so that it knows the items of the refit.
+It uses RecTools' collation and Lightning module. The model is built from `train`, so that it knows the items of the refit.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from training_jobs.data import Float32, Int32, Sessions
 
 
 class RecTools:
+    """RecTools' eSASRec."""
+
     def __init__(self, task: Task) -> None:
         logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
         warnings.filterwarnings("ignore", module="pytorch_lightning")
@@ -48,7 +50,7 @@ class RecTools:
             get_trainer_func=lambda: self._trainer,
             **task.plan.settings,
         )
-        # What SASRecModel.fit does, but for the loop over epochs: that is the benchmark's, to validate between them.
+        # The steps of SASRecModel.fit without its loop over epochs: the benchmark validates between epochs.
         self._model._build_model_from_dataset(Dataset.construct(interactions(task.train)))
         preparator = self._model.data_preparator
         self._id_of_row = np.zeros(task.items, np.int64)
@@ -100,8 +102,8 @@ class RecTools:
             group["lr"] /= factor
 
 
-class _Until(Callback):
-    """Counts the batches done, and ends an epoch early once told to."""
+class _Until(Callback):  # type: ignore[misc]
+    """A callback that counts batches, and ends an epoch early when `stop` returns True."""
 
     def begin(self, stop: Callable[[], bool]) -> None:
         self._stop, self.done = stop, 0
@@ -113,7 +115,7 @@ class _Until(Callback):
 
 
 def interactions(sessions: Sessions) -> pd.DataFrame:
-    """A row an event; a session is a user, and the order of events stands for the clock."""
+    """Make one row per event; a session is a user, and the order of events is the clock."""
     order = np.arange(len(sessions.items))
     return pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""One run: our neural model, then each peer, on the same data, cores and threads; a row of JSON each."""
+"""One run: our neural model, then each peer, on the same data, cores and threads, with one row each."""
 
 from __future__ import annotations
 
@@ -28,13 +28,11 @@ from training_jobs.measure import Measured, measure
 
 
 def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Rows as they come. Each peer's has the ratios of ours to it, from this run."""
+    """Yield the rows. A peer's row has the ratios of ours to it, from this run."""
     bench = load(options.data)
     exclude = excludes_current(bench.learn)
     torch.set_num_threads(options.threads)
-    about = {"threads": options.threads, "seed": options.seed, "budget_s": options.budget_s} | conditions(
-        "peers"
-    )
+    about = conditions("peers", threads=options.threads, seed=options.seed, budget_s=options.budget_s)
     ours = about | neural(bench, options, exclude)
     yield ours
     for name in options.models:
@@ -47,7 +45,7 @@ def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def neural(bench: Bench, options: argparse.Namespace, exclude: bool) -> dict[str, Any]:
-    """Ours, its recipe chosen and trained by `benchmarks.next_item`'s code, in its shares of the budget."""
+    """Train ours with the code of `benchmarks.next_item`, and with its shares of the budget."""
     epochs: list[Epoch] = []
     cpu_s: list[float] = []
 
@@ -67,7 +65,7 @@ def neural(bench: Bench, options: argparse.Namespace, exclude: bool) -> dict[str
     learnt = epochs if bench.train is bench.learn else epochs[: len(epochs) // 2]
     events = predicted_positions(bench.learn)
     per_epoch = sum(epoch.seconds for epoch in learnt) / len(learnt)
-    # Of the epochs after the first: nothing but training lies between the ends of two.
+    # From the epochs after the first, because only training happens between the ends of two epochs.
     cpu_per_epoch = (cpu_s[len(learnt) - 1] - cpu_s[0]) / (len(learnt) - 1) if len(learnt) > 1 else 0.0
     measured = measure(
         "neural", lambda prefixes: probabilities(trained.final, prefixes), bench.test, exclude_current=exclude
@@ -90,7 +88,7 @@ def neural(bench: Bench, options: argparse.Namespace, exclude: bool) -> dict[str
 
 
 def peer(bench: Bench, name: str, options: argparse.Namespace, exclude: bool) -> dict[str, Any]:
-    """A peer, trained and scoring in its own environment, ranked in ours."""
+    """Train and score a peer in its own environment, and rank its scores in ours."""
     chosen = published(name, bench.layout)
     plan = Plan(
         chosen.library,
@@ -108,7 +106,7 @@ def peer(bench: Bench, name: str, options: argparse.Namespace, exclude: bool) ->
         write_task(directory, Task(plan, bench.items, bench.learn, bench.train, valid, bench.test))
         print(f"{name}: {chosen.library} {chosen.algorithm}", file=sys.stderr, flush=True)
         run_worker(directory, options.threads)
-        report = json.loads((directory / "report.json").read_text())
+        report: dict[str, Any] = json.loads((directory / "report.json").read_text())
         scorer = scorer_of_file(directory / "scores.npy")
         measured = measure(name, scorer, bench.test, exclude_current=exclude)
     report["train_seconds"] = report.pop("seconds")

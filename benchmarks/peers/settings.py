@@ -1,4 +1,4 @@
-"""Which peers there are, with the best settings their authors published, and where those stand."""
+"""The peers, each with the best settings that its authors published, and the source of these settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ESASREC = (
 
 @dataclass(frozen=True)
 class Peer:
-    """`settings` go to the library as they stand; `patience` is in epochs without a better MRR@20 on validation."""
+    """A peer. `settings` go to the library unchanged; `patience` counts epochs without a better validation MRR@20."""
 
     library: str
     algorithm: str
@@ -83,12 +83,12 @@ PEERS: dict[str, Peer] = {
         5,
         _CORE,
     ),
-    # The paper's production-like study on short histories cut by time, the nearest it has to shop sessions.
+    # From the paper's study on short histories split by time, which is nearest to shop sessions.
     "rectools_sasrec": _esasrec("kion_r/layer_and_losses.yaml", n_blocks=2, n_heads=2, dropout_rate=0.1),
 }
 _OF_USERS = {"rectools_sasrec": _esasrec("loo/s3_beauty_ligr.yaml", n_blocks=1, n_heads=1, dropout_rate=0.2)}
 
 
 def published(name: str, layout: str) -> Peer:
-    """The peer with its settings for a layout of `benchmarks.next_item_layouts`."""
+    """Return the peer with its settings for a layout of `benchmarks.next_item_layouts`."""
     return _OF_USERS.get(name, PEERS[name]) if layout == "users" else PEERS[name]

@@ -1,4 +1,4 @@
-"""The markdown table of result files: ours beside the peers, with the ratios of the run they share."""
+"""Make the Markdown table of result files: ours beside the peers, with the ratios of their common run."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 
 _HEAD = """# Peers
 
-Written by `python -m benchmarks.peers table`; what the columns mean, and how the peers are run, is in
-`benchmarks/peers/README.md`. A ratio is ours over that peer, from the same run on the same cores. An epoch count with
-a `+` was cut by the budget before validation stopped getting better: what it scores says how far it got in that
-time, not how good it gets, no ratio of accuracy is shown for it, and its time to the best epoch is the least it can be.
+Written by `python -m benchmarks.peers table`.
+`benchmarks/peers/README.md` describes the columns and how the peers run.
+A ratio is ours over that peer, from the same run on the same cores.
+An epoch count with a `+` was cut by the budget before validation stopped improving.
+The scores of such a row show how far the model got in that time, so the row has no ratio of accuracy.
+Its time to the best epoch is a lower bound.
 """
 _COLUMNS = (
     "model",
@@ -33,7 +35,7 @@ _COLUMNS = (
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """A section for each data set, number of threads and day: on another day ours was other code."""
+    """Make one section per data set, number of threads and day, because our code differs between days."""
     text = [_HEAD]
     sections = dict[tuple[Any, ...], list[dict[str, Any]]]()
     for row in rows:
@@ -59,7 +61,7 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def middle(ours: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Ours is trained in every run: the first one's row, with the median of what the machine's load moves."""
+    """Return the first of our rows, with the median over all runs of the figures that depend on the machine's load."""
     moved = (
         *("train_seconds", "seconds_per_epoch", "cpu_seconds_per_epoch"),
         *("events_per_s", "events_per_cpu_s"),
@@ -69,7 +71,7 @@ def middle(ours: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def cpu_s_to_best(row: dict[str, Any]) -> float | None:
-    """Processor time of training up to the epoch that was best on validation; ours follows a schedule to its end."""
+    """Return the processor time of training up to the best epoch on validation; for ours, of the whole schedule."""
     per_epoch = row.get("cpu_seconds_per_epoch")
     return per_epoch * (row.get("best_epoch") or row["epochs"]) if per_epoch else None
 

@@ -1,4 +1,4 @@
-"""Train a peer as a fair user would: early stopping on the shared validation, then the refit that ours gets too."""
+"""Train a peer fairly: early stopping on the common validation, then a refit, as for ours."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _VALIDATION_BATCH = 256
 
 
 class Model(Protocol):
-    """What an adapter gives of its library."""
+    """The interface of an adapter to a library."""
 
     def train_epoch(self, part: str, stop: Callable[[], bool]) -> float:
-        """One pass over "learn" or "train", ended early once `stop()`; returns the share of it that was done."""
+        """Train one pass over "learn" or "train" until `stop()` is True; return the share of the pass."""
 
     def scores(self, prefixes: Sequence[Int32]) -> Float32:
-        """Scores over all items, float32 [prefixes, items]."""
+        """Score all items: float32 [prefixes, items]."""
 
     def state(self) -> Any:
-        """A copy of the weights."""
+        """Return a copy of the weights."""
 
     def restore(self, state: Any) -> None: ...
 
@@ -37,7 +37,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """`epochs` counts the passes over the learning part, a started one by its share; `best_epoch` is what is used."""
+    """The result of training. `epochs` counts passes over `learn`, with fractions; `best_epoch` is the one in use."""
 
     epochs: float
     best_epoch: float
@@ -46,7 +46,7 @@ class Trained:
     valid_mrr_at_20: list[float]
     seconds_per_epoch: float
     events_per_s: float
-    cpu_seconds_per_epoch: float  # of all threads together: what is left of the machine's other load
+    cpu_seconds_per_epoch: float  # of all threads together; it depends less on other load
     seconds: float
 
 
@@ -56,7 +56,7 @@ def train(
     clock: Callable[[], float] = time.perf_counter,
     cpu_clock: Callable[[], float] = time.process_time,
 ) -> Trained:
-    """Train within the plan's budget. At least a part of an epoch is always done."""
+    """Train within the plan's budget, at least for a part of an epoch."""
     began, budget = clock(), task.plan.budget_s
     has_tail = task.train is not task.learn
     events = predicted_positions(task.learn)
@@ -65,7 +65,7 @@ def train(
     best, best_epoch, kept = -1.0, 0.0, None
     valid: list[float] = []
     while True:
-        # The refit takes an epoch more, whose time is known once one has been done.
+        # The refit takes one more epoch, whose time is known after the first epoch.
         reserve = training_s / epochs * longer if has_tail and epochs else 0.0
         deadline = began + budget - reserve
         started, cpu_started = clock(), cpu_clock()
@@ -104,7 +104,7 @@ def train(
 
 
 def validate(score: Scorer, cases: Cases, exclude_current: bool) -> float:
-    """MRR@20 with the ranking of the test."""
+    """Return MRR@20, ranked as in the test."""
     rank = []
     for begin in range(0, len(cases), _VALIDATION_BATCH):
         end = min(begin + _VALIDATION_BATCH, len(cases))

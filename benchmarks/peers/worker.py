@@ -1,4 +1,4 @@
-"""Runs in the peers' environment: `python -m benchmarks.peers.worker DIR` trains what DIR's plan says and scores the test."""
+"""The program in the peers' environment: `python -m benchmarks.peers.worker DIR` trains by DIR's plan and scores the test."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""AWS on this machine: moto, patched in one small module a service.
+"""AWS on this machine: moto, patched by one small module per service.
 
-Every patch names the pin it was written for and why it is there; tests/integration/local holds a contract test for each,
-tests/unit/local fails when a pin moves.
+Every patch names its reason and the version of moto that it was written for. Each has a contract test in
+local/tests/integration/aws, and local/tests/unit/test_pins.py fails when a pin moves.
 """

@@ -1,4 +1,4 @@
-"""`python -m local.aws`: the AWS process in the foreground; `python -m local up` starts it in the background."""
+"""The AWS process in the foreground: `python -m local.aws`. `python -m local up` starts it in the background."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from local.aws.settings import Settings
 
 
 def main() -> None:
-    """Parses the command line and serves."""
+    """Parse the command line and serve."""
     parser = argparse.ArgumentParser(
         prog="python -m local.aws",
-        description="AWS on 127.0.0.1.",
+        description="Serve AWS on 127.0.0.1.",
         epilog="example: python -m local.aws --port 4566 --gateway-port 4567 --state .local",
     )
-    parser.add_argument("--port", type=int, default=4566, help="every AWS service (default: 4566)")
-    parser.add_argument("--gateway-port", type=int, default=4567, help="deployed REST APIs (default: 4567)")
+    parser.add_argument("--port", type=int, default=4566, help="port of every AWS service (default: 4566)")
     parser.add_argument(
-        "--state", type=Path, default=Path(".local"), help="where data lives (default: .local)"
+        "--gateway-port", type=int, default=4567, help="port of deployed REST APIs (default: 4567)"
+    )
+    parser.add_argument(
+        "--state", type=Path, default=Path(".local"), help="folder of all data (default: .local)"
     )
     parser.add_argument(
         "--lambda-runtime",
         type=Path,
         default=None,
-        help="virtual environment of Lambda workers (default: the checkout's .local/lambda-runtime)",
+        help="virtual environment of Lambda workers (default: .local/lambda-runtime of this checkout)",
     )
     options = parser.parse_args()
     runtime = options.lambda_runtime or lambda_venv.location()

@@ -1,8 +1,8 @@
-"""API Gateway's control plane: what `chalice deploy` sends must be accepted, and what it deployed must be findable.
+"""API Gateway's control plane: it accepts the requests of `chalice deploy` and keeps the deployed document.
 
-chalice 1.34.0 imports Swagger 2.0 without a description; moto 5.2.5 takes OpenAPI 3 with one, and fails on a MOCK integration
-without a uri (the CORS preflight). The parts of the two formats that are read are the same. The document as deployed is kept:
-the gateway routes by it, as API Gateway serves a deployment, not what was imported since.
+chalice 1.34.0 imports Swagger 2.0 without a description. moto 5.2.5 accepts only OpenAPI 3 with a description, and it fails on
+a MOCK integration without a uri (the CORS preflight). moto reads only fields that both formats share, so a small conversion is
+enough. The gateway routes by the document of the last deployment, because API Gateway serves deployments, not later imports.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from local.aws.settings import ACCOUNT_ID, REGION
 
 @dataclass(frozen=True)
 class Deployment:
-    """One API as deployed to a stage."""
+    """One API, deployed to an API stage."""
 
     api_id: str
     api_name: str
@@ -33,7 +33,7 @@ _deployments: dict[tuple[str, str], Deployment] = {}
 
 
 def newest_deployment(stage: str) -> Deployment | None:
-    """The API that was deployed last under this stage name, if it still exists."""
+    """Return the API that was last deployed to a stage of this name, or None if it does not exist."""
     backend = models.apigateway_backends[ACCOUNT_ID][REGION]
     found = [
         deployment
@@ -44,13 +44,13 @@ def newest_deployment(stage: str) -> Deployment | None:
 
 
 def minimum_compression_bytes(api_id: str) -> int | None:
-    """From which size on the API compresses its responses; None where it does not."""
+    """Return the minimum size of compressed responses, or None if the API does not compress."""
     size = models.apigateway_backends[ACCOUNT_ID][REGION].apis[api_id].minimum_compression_size
     return None if size in (None, "") else int(size)
 
 
 def default_response_headers(api_id: str, status: int) -> list[tuple[str, str]]:
-    """Headers that were set for the answers which API Gateway gives by itself with such a status."""
+    """Return the headers configured for responses that API Gateway itself creates with such a status."""
     known = models.apigateway_backends[ACCOUNT_ID][REGION].apis[api_id].gateway_responses
     response = known.get(f"DEFAULT_{status // 100}XX")
     parameters: dict[str, str] = (response and response.response_parameters) or {}
@@ -60,14 +60,14 @@ def default_response_headers(api_id: str, status: int) -> list[tuple[str, str]]:
 
 
 def install() -> None:
-    """Patches moto's API Gateway."""
+    """Patch moto's API Gateway."""
     put, import_api = models.APIGatewayBackend.put_rest_api, models.APIGatewayBackend.import_rest_api
     deploy = models.APIGatewayBackend.create_deployment
 
     def import_rest_api(
         self: models.APIGatewayBackend, api_doc: dict[str, Any], fail_on_warnings: bool
     ) -> models.RestAPI:
-        return import_api(self, _normalised(api_doc), fail_on_warnings)
+        return import_api(self, _normalized(api_doc), fail_on_warnings)
 
     def put_rest_api(
         self: models.APIGatewayBackend,
@@ -76,7 +76,7 @@ def install() -> None:
         fail_on_warnings: bool,
         mode: str = "merge",
     ) -> models.RestAPI:
-        document = _normalised(api_doc)
+        document = _normalized(api_doc)
         api = put(self, function_id, copy.deepcopy(document), fail_on_warnings, mode)
         api.document = document
         return api
@@ -95,11 +95,11 @@ def install() -> None:
     models.APIGatewayBackend.put_rest_api = put_rest_api
     models.APIGatewayBackend.create_deployment = create_deployment
     _patch_compression_size()
-    _create_from_template()
+    _import_body_of_templates()
 
 
 def _patch_compression_size() -> None:
-    # chalice 1.34.0 sets it by a patch operation, which moto 5.2.5 ignores.
+    # chalice 1.34.0 sets this size by a patch operation, which moto 5.2.5 ignores.
     original = models.RestAPI.apply_patch_operations
 
     def apply_patch_operations(self: models.RestAPI, patch_operations: list[dict[str, Any]]) -> None:
@@ -111,7 +111,7 @@ def _patch_compression_size() -> None:
     models.RestAPI.apply_patch_operations = apply_patch_operations
 
 
-def _create_from_template() -> None:
+def _import_body_of_templates() -> None:
     # moto 5.2.5 ignores the Body of AWS::ApiGateway::RestApi.
     original = models.RestAPI.create_from_cloudformation_json.__func__
 
@@ -121,6 +121,7 @@ def _create_from_template() -> None:
         template: dict[str, Any],
         account: str,
         region: str,
+        /,
         **kwargs: Any,
     ) -> models.RestAPI:
         properties = template["Properties"]
@@ -135,7 +136,7 @@ def _create_from_template() -> None:
     models.RestAPI.create_from_cloudformation_json = classmethod(create)
 
 
-def _normalised(document: dict[str, Any]) -> dict[str, Any]:
+def _normalized(document: dict[str, Any]) -> dict[str, Any]:
     document = json.loads(json.dumps(document))
     if document.pop("swagger", None):
         document["openapi"] = "3.0.1"

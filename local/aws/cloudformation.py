@@ -1,11 +1,12 @@
-"""Delivery streams and secrets from CloudFormation, which moto 5.2.5 passes over with a warning.
+"""CloudFormation: delivery streams and secrets, which moto 5.2.5 skips with a warning, and missing options of buckets.
 
-Alarms, dashboards and resource policies are passed over too: nothing here evaluates them.
+Alarms, dashboards and resource policies stay skipped, because nothing here evaluates them.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from moto.cloudformation import parsing
@@ -16,9 +17,11 @@ from moto.secretsmanager.models import secretsmanager_backends
 from moto.stepfunctions import models as stepfunctions_models
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
+from local.aws import nested
+
 
 class DeliveryStream(CloudFormationModel):
-    """AWS::KinesisFirehose::DeliveryStream with an S3 destination, made and removed through moto's own Firehose."""
+    """AWS::KinesisFirehose::DeliveryStream with an S3 destination, created and deleted through moto's own Firehose."""
 
     def __init__(self, name: str, arn: str) -> None:
         self.name = name
@@ -94,9 +97,9 @@ class DeliveryStream(CloudFormationModel):
 
 
 class Secret(CloudFormationModel):
-    """AWS::SecretsManager::Secret with a generated value, made through moto's own Secrets Manager.
+    """AWS::SecretsManager::Secret with a generated value, created through moto's own Secrets Manager.
 
-    As in AWS, the secret goes with its stack at once, without a window of recovery that would keep its name taken.
+    As in AWS, the deletion of a stack deletes its secrets at once, without a recovery window that blocks their names.
     """
 
     def __init__(self, name: str, arn: str) -> None:
@@ -134,7 +137,7 @@ class Secret(CloudFormationModel):
                 require_each_included_type=generate.get("RequireEachIncludedType", True),
             )
         )["RandomPassword"]
-        made = backend.create_secret(
+        created = backend.create_secret(
             name=resource_name,
             secret_string=value,
             secret_binary=None,
@@ -145,7 +148,7 @@ class Secret(CloudFormationModel):
             replica_regions=[],
             force_overwrite=False,
         )
-        return cls(resource_name, json.loads(made)["ARN"])
+        return cls(resource_name, json.loads(created)["ARN"])
 
     @classmethod
     def update_from_cloudformation_json(cls, original_resource: Any, *_: Any, **__: Any) -> Secret:
@@ -162,32 +165,57 @@ class Secret(CloudFormationModel):
 
 
 def _typed(value: Any) -> Any:
-    """Numbers and truth values, which CloudFormation's parameters carry as text."""
-    if isinstance(value, dict):
-        return {key: _typed(inner) for key, inner in value.items()}
-    if isinstance(value, str) and value.isdigit():
-        return int(value)
-    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+    """Return a copy with numbers and booleans instead of the texts that CloudFormation passes."""
+    return nested.mapped(
+        value, lambda leaf: int(leaf) if isinstance(leaf, str) and leaf.isdigit() else nested.boolean(leaf)
+    )
 
 
 def install() -> None:
-    """Makes the parser know the type, puts state machines where the API looks for them, and makes buckets as asked.
+    """Register the resource types above and patch state machines and buckets of templates.
 
-    moto 5.2.5 finds its types as subclasses, once, and keeps the list; and it creates state machines of a stack in the
-    backend that only records, while the API uses the one that executes.
+    moto 5.2.5 collects the subclasses of CloudFormationModel once and caches the list. It creates state machines of a stack
+    in the backend that only records executions, while the API uses the backend that runs them.
     """
     stepfunctions_models.stepfunctions_backends = stepfunctions_parser_backends
     parsing.get_model_list.cache_clear()
     parsing.get_model_map.cache_clear()
-    _make_buckets()
+    _adopt_and_configure_buckets()
+    _fill_in_definitions()
 
 
-def _make_buckets() -> None:
-    """moto 5.2.5 leaves a bucket's NotificationConfiguration out, and ignores ImportExistingResources, with which a stack
-    takes up a bucket that an earlier one retained.
+def _fill_in_definitions() -> None:
+    """Fill the placeholders of a state machine's definition in.
 
-    The service's emulation restarts with its buckets and without its stacks, so that a deployment after a restart needs
-    the same.
+    moto 5.2.5 ignores DefinitionSubstitutions, with which CloudFormation replaces `${Key}` in the DefinitionString.
+    A placeholder without a substitution stays as it is.
+    """
+    machine = stepfunctions_models.StateMachine
+
+    def filled(make: Any) -> Any:
+        def made(cls: Any, *arguments: Any, **named: Any) -> Any:
+            resource = next(one for one in (*arguments, *named.values()) if isinstance(one, dict))
+            properties = resource["Properties"]
+            values = properties.get("DefinitionSubstitutions", {})
+            properties["DefinitionString"] = re.sub(
+                r"\$\{(\w+)\}",
+                lambda found: str(values.get(found[1], found[0])),
+                properties["DefinitionString"],
+            )
+            return make(cls, *arguments, **named)
+
+        return classmethod(made)
+
+    machine.create_from_cloudformation_json = filled(machine.create_from_cloudformation_json.__func__)
+    machine.update_from_cloudformation_json = filled(machine.update_from_cloudformation_json.__func__)
+
+
+def _adopt_and_configure_buckets() -> None:
+    """Let stacks adopt existing buckets and configure their notifications.
+
+    moto 5.2.5 ignores ImportExistingResources, with which a stack adopts a bucket that an earlier stack retained, and the
+    NotificationConfiguration of a bucket. After a restart of this process, buckets exist and stacks do not, so the next
+    deployment must adopt its buckets too.
     """
     original = FakeBucket.create_from_cloudformation_json.__func__
 
@@ -197,13 +225,14 @@ def _make_buckets() -> None:
         cloudformation_json: Any,
         account_id: str,
         region_name: str,
+        /,
         **kwargs: Any,
     ) -> FakeBucket:
         bucket = s3_backends[account_id]["aws"].buckets.get(resource_name)
         if bucket is None:
             bucket = original(cls, resource_name, cloudformation_json, account_id, region_name, **kwargs)
-        told = cloudformation_json.get("Properties", {}).get("NotificationConfiguration", {})
-        if told.get("EventBridgeConfiguration", {}).get("EventBridgeEnabled"):
+        notifications = cloudformation_json.get("Properties", {}).get("NotificationConfiguration", {})
+        if notifications.get("EventBridgeConfiguration", {}).get("EventBridgeEnabled"):
             bucket.set_notification_configuration({"EventBridgeConfiguration": {}})
         return bucket
 

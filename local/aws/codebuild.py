@@ -1,7 +1,7 @@
-"""CodeBuild that builds: the project's source from S3 becomes an image of local/aws/images.py in ECR, under $IMAGE.
+"""CodeBuild with real builds: it builds the source of a project from S3 into an image of local/aws/images.py.
 
-moto 5.2.5 only records builds and calls every one a success when it is asked; and it knows no project of CloudFormation.
-The commands of buildspec.yml need Docker and are not run here: their outcome, an image built and pushed, is.
+moto 5.2.5 only records builds, reports each as successful, and does not support projects in CloudFormation templates.
+The commands of buildspec.yml need Docker, so they do not run here. Their result does appear: an image, pushed to ECR as $IMAGE.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from moto.core.common_models import CloudFormationModel
 from moto.core.utils import iso_8601_datetime_with_milliseconds
 from moto.ecr.exceptions import ImageAlreadyExistsException
 
-from local.aws import images, logs, s3
+from local.aws import images, logs, nested, s3
 from local.aws.ecr import Registry
 from local.aws.settings import ACCOUNT_ID, REGION, Settings
 
-# A build is changed by its thread while requests read it.
+# The thread of a build changes it while requests read it.
 _lock = threading.Lock()
 
 
 class Project(CloudFormationModel):
-    """AWS::CodeBuild::Project, as far as builds here need it."""
+    """AWS::CodeBuild::Project, limited to the properties that builds here need."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -81,33 +81,33 @@ class Project(CloudFormationModel):
 
 
 def backend() -> models.CodeBuildBackend:
-    """CodeBuild itself."""
+    """Return moto's CodeBuild."""
     return models.codebuild_backends[ACCOUNT_ID][REGION]
 
 
 def install(settings: Settings, registry: Registry) -> None:
-    """Patches moto's builds."""
+    """Patch moto's builds."""
     start = models.CodeBuildBackend.start_build
 
-    def start_build(self: models.CodeBuildBackend, project_name: str, *given: Any) -> dict[str, Any]:
-        build = start(self, project_name, *given)
+    def start_build(self: models.CodeBuildBackend, project_name: str, *arguments: Any) -> dict[str, Any]:
+        build: dict[str, Any] = start(self, project_name, *arguments)
         project = self.codebuild_projects[project_name].project_metadata
         group, stream = f"/aws/codebuild/{project_name}", build["id"].partition(":")[2]
-        log = settings.logs / "builds" / f"{project_name}.log"
+        log_file = settings.logs / "builds" / f"{project_name}.log"
         build |= {
             "source": project["source"],
             "environment": project["environment"],
-            "logs": {"groupName": group, "streamName": stream, "deepLink": str(log)},
+            "logs": {"groupName": group, "streamName": stream, "deepLink": str(log_file)},
         }
-        log.parent.mkdir(parents=True, exist_ok=True)
+        log_file.parent.mkdir(parents=True, exist_ok=True)
 
-        def say(line: str) -> None:
+        def log(line: str) -> None:
             logs.append_events(group, stream, [line], int(time.time() * 1000))
-            with log.open("a") as file:
+            with log_file.open("a") as file:
                 file.write(line + "\n")
 
         started = copy.deepcopy(build)
-        threading.Thread(target=_build, args=(build, registry, say), daemon=True).start()
+        threading.Thread(target=_build, args=(build, registry, log), daemon=True).start()
         return started
 
     def batch_get_builds(self: models.CodeBuildBackend, ids: list[str]) -> list[dict[str, Any]]:
@@ -119,16 +119,16 @@ def install(settings: Settings, registry: Registry) -> None:
     models.CodeBuildBackend.batch_get_builds = batch_get_builds
 
 
-def _build(build: dict[str, Any], registry: Registry, say: images.Say) -> None:
+def _build(build: dict[str, Any], registry: Registry, log: images.Log) -> None:
     status, contexts = "FAILED", []
     try:
         _next_phase(build, "DOWNLOAD_SOURCE")
         files = _source(build["source"]["location"])
         _next_phase(build, "BUILD")
-        given = {one["name"]: one["value"] for one in build["environment"]["environmentVariables"]}
-        image = images.build(files, say)
-        registry.push(given["IMAGE"], image)
-        say(f"pushed {given['IMAGE']}")
+        variables = {item["name"]: item["value"] for item in build["environment"]["environmentVariables"]}
+        image = images.build(files, log)
+        registry.push(variables["IMAGE"], image)
+        log(f"pushed {variables['IMAGE']}")
         status = "SUCCEEDED"
     except (
         images.BuildFailed,
@@ -137,7 +137,7 @@ def _build(build: dict[str, Any], registry: Registry, say: images.Say) -> None:
         OSError,
         zipfile.BadZipFile,
     ) as error:
-        say(f"error: {error}")
+        log(f"error: {error}")
         contexts = [{"statusCode": "COMMAND_EXECUTION_ERROR", "message": str(error)}]
     finally:
         _next_phase(build, "COMPLETED", status, contexts)
@@ -152,7 +152,7 @@ def _build(build: dict[str, Any], registry: Registry, say: images.Say) -> None:
 def _next_phase(
     build: dict[str, Any], phase: str, status: str = "SUCCEEDED", contexts: Sequence[dict[str, str]] = ()
 ) -> None:
-    """Ends the build's phase with this status and begins the next."""
+    """End the current phase with this status and start the next."""
     now = iso_8601_datetime_with_milliseconds()
     with _lock:
         build["phases"][-1] |= {"phaseStatus": status, "endTime": now, "contexts": list(contexts)}
@@ -161,10 +161,10 @@ def _next_phase(
 
 
 def _source(location: str) -> dict[str, bytes]:
-    """The files of the source's zip.
+    """Return the files of the source zip.
 
     Raises:
-        BuildFailed: it is not in S3, or holds no buildspec with commands.
+        BuildFailed: the zip is not in S3, or its buildspec has no phases.
     """
     bucket, _, key = location.partition("/")
     found = s3.backend().get_object(bucket, key)
@@ -179,9 +179,5 @@ def _source(location: str) -> dict[str, bytes]:
 
 
 def _as_api(value: Any) -> Any:
-    """CloudFormation's names and texts as the API's: `PrivilegedMode: "true"` is `privilegedMode: True`."""
-    if isinstance(value, dict):
-        return {key[0].lower() + key[1:]: _as_api(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_as_api(inner) for inner in value]
-    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+    """Convert names and values of CloudFormation to the API's: `PrivilegedMode: "true"` to `privilegedMode: True`."""
+    return nested.mapped(value, nested.boolean, lambda name: name[0].lower() + name[1:])

@@ -1,5 +1,7 @@
-"""API Gateway's content codings: compressed requests are decompressed before the integration sees them, and responses of an API
-with a minimum compression size are compressed for clients that accept it.
+"""Content codings of API Gateway.
+
+It decompresses requests before their integration receives them, and compresses responses for clients that accept it if the
+API has a minimum compression size.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-gzip-compression-decompression.html
 """
@@ -12,20 +14,25 @@ from dataclasses import replace
 
 from local.aws.proxy_event import Request, Response
 
-# zlib's window: 16 more for gzip's header and trailer.
+# 16 added to zlib's window selects the header and trailer of gzip.
 _WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
 class UnsupportedCoding(ValueError):
-    """API Gateway answers 415: the coding is unknown, or the body is not of it."""
+    """Status 415: the coding is unknown, or the body does not have this coding."""
 
 
 class TooLarge(ValueError):
-    """The body is larger than API Gateway takes once it is decompressed."""
+    """Status 413: the decompressed body is larger than the limit of API Gateway."""
 
 
 def decompress(request: Request, max_bytes: int) -> Request:
-    """The request as its integration sees it."""
+    """Return the request that the integration receives.
+
+    Raises:
+        UnsupportedCoding: the coding is unknown, or the body does not have it.
+        TooLarge: the decompressed body is larger than `max_bytes`.
+    """
     coding = (request.header("Content-Encoding") or "identity").strip().lower()
     if coding == "identity" or not request.body:
         return request
@@ -39,13 +46,13 @@ def decompress(request: Request, max_bytes: int) -> Request:
     if len(body) > max_bytes:
         raise TooLarge
     if not reader.eof:
-        raise UnsupportedCoding("the body ends too soon")
+        raise UnsupportedCoding("the body is incomplete")
     headers = [pair for pair in request.headers if pair[0].lower() != "content-encoding"]
     return replace(request, body=body, headers=headers)
 
 
 def compress(response: Response, accept_encoding: str | None, minimum_bytes: int | None) -> Response:
-    """The response as the client gets it; `minimum_bytes` is the API's minimum compression size, None where it is off."""
+    """Return the response that the client receives. `minimum_bytes` is None if the API does not compress."""
     accepted = {part.partition(";")[0].strip().lower() for part in (accept_encoding or "").split(",")}
     encoded = any(name.lower() == "content-encoding" for name, _ in response.headers)
     if minimum_bytes is None or len(response.body) < minimum_bytes or "gzip" not in accepted or encoded:

@@ -1,8 +1,7 @@
-"""ECR whose images can be run: each tag stands for a folder that local/aws/images.py made.
+"""ECR with images that run: each tag refers to a folder that local/aws/images.py built.
 
-moto 5.2.5 keeps manifests only, forgets them with the process, and refuses to delete a stack's repository with images
-in it although the template says EmptyOnDelete. Repositories come back with the deployment, as all of a stack does, and
-find their images again.
+moto 5.2.5 keeps manifests in memory only. It refuses to delete the repository of a stack that contains images, although the
+template sets EmptyOnDelete. After a restart, the next deployment creates repositories again, and their images reappear.
 """
 
 from __future__ import annotations
@@ -19,22 +18,22 @@ from local.aws.journal import Journal
 from local.aws.settings import ACCOUNT_ID, REGION, Settings
 
 HOST = f"{ACCOUNT_ID}.dkr.ecr.{REGION}.amazonaws.com"
-# The one kind that SageMaker takes.
+# The only manifest type that SageMaker accepts.
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 
 class Registry:
-    """The images of every repository."""
+    """The images of all repositories."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
 
     def push(self, address: str, image: images.Image) -> None:
-        """Puts an image under its tag.
+        """Store an image under its tag.
 
         Raises:
-            LookupError: there is no such repository.
-            ImageAlreadyExistsException: the tag is taken, and tags of this repository never change.
+            LookupError: the repository does not exist.
+            ImageAlreadyExistsException: the tag exists, and the tags of this repository are immutable.
         """
         host, _, rest = address.partition("/")
         repository, _, tag = rest.partition(":")
@@ -44,37 +43,37 @@ class Registry:
         self._journal.put(repository, tag, str(image.root))
 
     def find(self, address: str) -> images.Image | None:
-        """The image at an address."""
+        """Return the image at an address, or None."""
         repository, _, tag = address.removeprefix(f"{HOST}/").partition(":")
         root = self._journal.all(repository).get(tag)
         return images.load(Path(root)) if root else None
 
     def restore(self, repository: str) -> None:
-        """Puts the images back that a repository of this name had."""
+        """Store the images again that a repository of this name contained."""
         for tag, root in self._journal.all(repository).items():
             _put(repository, tag, Path(root))
 
     def forget(self, repository: str) -> None:
-        """Drops a repository's images."""
+        """Remove all images of a repository."""
         for tag in self._journal.all(repository):
             self._journal.remove(repository, tag)
 
 
 def backend() -> models.ECRBackend:
-    """ECR itself."""
+    """Return moto's ECR."""
     return models.ecr_backends[ACCOUNT_ID][REGION]
 
 
 def install(settings: Settings) -> Registry:
-    """Patches moto's repositories."""
+    """Patch moto's repositories."""
     registry = Registry(Journal(settings.state / "ecr.json"))
     create = models.ECRBackend.create_repository
     delete = models.ECRBackend.delete_repository
 
     def create_repository(
-        self: models.ECRBackend, repository_name: str, *given: Any, **named: Any
+        self: models.ECRBackend, repository_name: str, *args: Any, **kwargs: Any
     ) -> models.Repository:
-        repository = create(self, repository_name, *given, **named)
+        repository = create(self, repository_name, *args, **kwargs)
         registry.restore(repository_name)
         return repository
 
@@ -95,9 +94,9 @@ def _empty_on_delete() -> None:
     original = models.Repository.create_from_cloudformation_json.__func__
 
     def create(
-        cls: type[models.Repository], name: str, cloudformation_json: Any, *rest: Any, **named: Any
+        cls: type[models.Repository], name: str, cloudformation_json: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        repository = original(cls, name, cloudformation_json, *rest, **named)
+        repository = original(cls, name, cloudformation_json, *args, **kwargs)
         repository.empty_on_delete = cloudformation_json["Properties"].get("EmptyOnDelete") in (True, "true")
         return repository
 

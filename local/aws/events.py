@@ -1,7 +1,7 @@
-"""EventBridge: Lambda, Step Functions and SNS targets, schedules that tick, targets called off the sender's thread.
+"""EventBridge: Lambda, Step Functions and SNS as targets, schedules that run, and delivery outside the sender's thread.
 
-moto 5.2.5 raises NotImplementedError for those targets, ignores a rule's state, and lets a rule that has only a schedule match
-every event.
+moto 5.2.5 raises NotImplementedError for these targets and ignores the state of a rule. A rule that has only a schedule
+matches every event there.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from local.aws.schedules import next_time
 
 log = logging.getLogger(__name__)
 
-_OURS = ("lambda", "states", "sns")
+_OWN_TARGETS = ("lambda", "states", "sns")
 
 
 def install() -> None:
-    """Patches moto's EventBridge and starts the clock of schedules."""
+    """Patch moto's EventBridge and start the thread of schedules."""
     original = models.Rule.send_to_targets
 
     def send_to_targets(self: models.Rule, original_event: Any, transform_input: bool = True) -> None:
@@ -37,19 +37,19 @@ def install() -> None:
         if not self.event_pattern.matches_event(original_event):
             return
         for target in self.targets:
-            if parse_arn(target["Arn"]).service in _OURS:
+            if parse_arn(target["Arn"]).service in _OWN_TARGETS:
                 asynchronous.submit(deliver, target, _with_iso_time(original_event))
-        rest = copy.copy(self)
-        rest.targets = [t for t in self.targets if parse_arn(t["Arn"]).service not in _OURS]
-        if rest.targets:
-            original(rest, _with_unix_time(original_event), transform_input)
+        others = copy.copy(self)
+        others.targets = [t for t in self.targets if parse_arn(t["Arn"]).service not in _OWN_TARGETS]
+        if others.targets:
+            original(others, _with_unix_time(original_event), transform_input)
 
     models.Rule.send_to_targets = send_to_targets
     threading.Thread(target=_tick, daemon=True, name="schedules").start()
 
 
 def deliver(target: dict[str, Any], event: dict[str, Any]) -> None:
-    """Hands an event to a Lambda, a state machine or a topic."""
+    """Deliver an event to a Lambda function, a state machine or a topic."""
     arn = parse_arn(target["Arn"])
     payload = target_input(target, event)
     if arn.service == "lambda":
@@ -69,7 +69,7 @@ def deliver(target: dict[str, Any], event: dict[str, Any]) -> None:
 
 
 def target_input(target: dict[str, Any], event: dict[str, Any]) -> Any:
-    """What the target gets: the event, a constant, a part, or a transformed text."""
+    """Return the input of the target: the event, a constant, a part of the event, or a transformed text."""
     if "Input" in target:
         return json.loads(target["Input"])
     if "InputPath" in target:
@@ -82,7 +82,7 @@ def target_input(target: dict[str, Any], event: dict[str, Any]) -> Any:
         return models.EventTemplateParser.parse(
             input_template=transformer["InputTemplate"],
             input_paths_map=transformer.get("InputPathsMap", {}),
-            # moto 5.2.5 wants to know when the event came in, which no event of S3 says.
+            # moto 5.2.5 requires an ingestion time, which events of S3 lack.
             event={"ingestion-time": event["time"], **event},
         )
     return event
@@ -95,14 +95,14 @@ def _tick() -> None:
         for rule in _scheduled_rules():
             expression, time_due = due.get(rule.arn, ("", now))
             try:
-                if expression != rule.scheduled_expression:  # a new or changed schedule starts now
+                if expression != rule.scheduled_expression:  # a new or changed schedule
                     due[rule.arn] = (rule.scheduled_expression, next_time(rule.scheduled_expression, now))
                 elif time_due <= now:
                     due[rule.arn] = (expression, next_time(expression, now))
                     _fire(rule, now)
             except ValueError as error:
                 due[rule.arn] = (rule.scheduled_expression, datetime.max.replace(tzinfo=UTC))
-                log.error("rule %s never runs: %s", rule.name, error)
+                log.error("rule %s never runs, because its schedule is invalid: %s", rule.name, error)
         time.sleep(1)
 
 
@@ -132,15 +132,15 @@ def _fire(rule: models.Rule, now: datetime) -> None:
 
 
 def _with_iso_time(event: dict[str, Any]) -> dict[str, Any]:
-    when = event.get("time")
-    if isinstance(when, int | float):
-        when = datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {**event, "time": when}
+    time_ = event.get("time")
+    if isinstance(time_, int | float):
+        time_ = datetime.fromtimestamp(time_, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {**event, "time": time_}
 
 
 def _with_unix_time(event: dict[str, Any]) -> dict[str, Any]:
-    """moto's own targets expect a number."""
-    when = event.get("time")
-    if isinstance(when, str) and "T" in when:
-        when = datetime.fromisoformat(when).timestamp()
-    return {**event, "time": when}
+    """Return the event with its time as a number, which moto's own targets expect."""
+    time_ = event.get("time")
+    if isinstance(time_, str) and "T" in time_:
+        time_ = datetime.fromisoformat(time_).timestamp()
+    return {**event, "time": time_}

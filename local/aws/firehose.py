@@ -1,9 +1,9 @@
-"""Firehose that buffers: records are acknowledged when they are on disk and reach S3 by size or by age.
+"""Firehose with buffers: it acknowledges records when they are on disk and writes them to S3 by size or by age.
 
-moto 5.2.5 writes every request to S3 as an object of its own, uncompressed, and knows no limits. Patched: put_record_batch
-(limits, buffers), delete_delivery_stream (flushes first). Buffers of a process that died are flushed at the next start.
-As on AWS, records are concatenated as they are: who wants lines ends each record with a newline. ErrorOutputPrefix is ignored:
-nothing here can fail in transformation.
+moto 5.2.5 writes every request to S3 as one uncompressed object and checks no limits. This module patches put_record_batch
+(limits, buffers) and delete_delivery_stream (flush first). The next start flushes the buffers of a process that crashed.
+As on AWS, records are concatenated unchanged, so a producer of lines ends each record with a newline.
+ErrorOutputPrefix is ignored, because no record is transformed here.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _DATE_LETTERS = {"yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "
 
 @dataclass(frozen=True)
 class Target:
-    """Where a stream's buffers go; written beside them, because moto forgets streams when it ends."""
+    """The S3 destination of a stream. It is stored beside the buffers, because moto keeps streams in memory only."""
 
     stream: str
     version: str
@@ -51,7 +51,7 @@ class Target:
 
 
 class Buffers:
-    """The open buffer of every stream."""
+    """The open buffers of all streams."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -59,30 +59,31 @@ class Buffers:
         self._changed = threading.Condition()
 
     def start(self) -> None:
-        """Flushes what an earlier process left, then keeps flushing."""
+        """Flush the buffers of an earlier process and start the thread that flushes by age."""
         for path in sorted(self.root.glob("*/*.buffer")):
             target = Target(**json.loads((path.parent / "stream.json").read_text()))
             _flush_soon(target, path)
         threading.Thread(target=self._run, daemon=True, name="firehose").start()
 
     def append(self, target: Target, data: bytes) -> None:
+        """Append to the buffer of a stream; the data is on disk when this returns."""
         with self._changed:
-            held = self._open.get(target.stream)
-            if held is not None and held[0] != target:
+            entry = self._open.get(target.stream)
+            if entry is not None and entry[0] != target:
                 self._close(target.stream)
-                held = None
-            if held is None:
+                entry = None
+            if entry is None:
                 folder = self.root / target.stream
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / "stream.json").write_text(json.dumps(asdict(target)))
-                held = self._open[target.stream] = (target, Buffer(folder))
+                entry = self._open[target.stream] = (target, Buffer(folder))
                 self._changed.notify()
-            held[1].append(data)
-            if held[1].size_bytes >= target.size_bytes:
+            entry[1].append(data)
+            if entry[1].size_bytes >= target.size_bytes:
                 self._close(target.stream)
 
     def flush(self, stream: str) -> None:
-        """Writes the stream's open buffer to S3 now."""
+        """Write the open buffer of a stream to S3 now."""
         with self._changed:
             if stream in self._open:
                 self._close(stream)
@@ -96,16 +97,18 @@ class Buffers:
         with self._changed:
             while True:
                 now = time.time()
-                ages = {name: held[1].began + held[0].interval_s - now for name, held in self._open.items()}
-                for name, left_s in ages.items():
-                    if left_s <= 0:
+                waits = {
+                    name: buffer.began + target.interval_s - now
+                    for name, (target, buffer) in self._open.items()
+                }
+                for name, wait_s in waits.items():
+                    if wait_s <= 0:
                         self._close(name)
-                left = [left_s for left_s in ages.values() if left_s > 0]
-                self._changed.wait(min(left) if left else None)
+                self._changed.wait(min((wait_s for wait_s in waits.values() if wait_s > 0), default=None))
 
 
 def put(buffers: Buffers, name: str, data: list[bytes]) -> list[str]:
-    """Buffers records for S3; returns their ids. The records are on disk when it returns."""
+    """Buffer records for S3 and return their ids. The records are on disk when this returns."""
     stream = models.firehose_backends[ACCOUNT_ID][REGION].delivery_streams.get(name)
     target = _target(stream) if stream is not None else None
     if target is None:
@@ -118,7 +121,7 @@ def put(buffers: Buffers, name: str, data: list[bytes]) -> list[str]:
 
 
 def install(settings: Settings) -> Buffers:
-    """Patches moto's Firehose and flushes what the last process left; S3 must be restored before."""
+    """Patch moto's Firehose and flush the buffers of the last process. S3 must be restored before."""
     buffers = Buffers(settings.state / "firehose")
     buffers.start()
     delete = models.FirehoseBackend.delete_delivery_stream
@@ -129,8 +132,8 @@ def install(settings: Settings) -> Buffers:
     ) -> dict[str, Any]:
         stream = self.delivery_streams.get(delivery_stream_name)
         if stream is not None and _target(stream) is None:
-            answer: dict[str, Any] = other_destinations(self, delivery_stream_name, records)
-            return answer
+            response: dict[str, Any] = other_destinations(self, delivery_stream_name, records)
+            return response
         ids = put(buffers, delivery_stream_name, [_bytes(record["Data"]) for record in records])
         return {"FailedPutCount": 0, "Encrypted": False, "RequestResponses": [{"RecordId": i} for i in ids]}
 
@@ -144,7 +147,7 @@ def install(settings: Settings) -> Buffers:
 
 
 def object_key(target: Target, arrived: datetime) -> str:
-    """Firehose's name for an object whose first record arrived at this time."""
+    """Return Firehose's key for an object whose first record arrived at this time."""
     compressed = ".gz" if target.gzip else ""
     return (
         f"{object_prefix(target.prefix, arrived)}{target.stream}-{target.version}-"
@@ -153,7 +156,7 @@ def object_key(target: Target, arrived: datetime) -> str:
 
 
 def object_prefix(prefix: str, arrived: datetime) -> str:
-    """The prefix with its expressions evaluated; without a timestamp expression, followed by the hour."""
+    """Return the prefix with its expressions evaluated; without an expression, followed by date and hour."""
 
     def value(match: re.Match[str]) -> str:
         if match["kind"] == "firehose":
@@ -173,15 +176,17 @@ def _flush_soon(target: Target, path: Path) -> None:
 
 
 def _flush(target: Target, path: Path) -> None:
-    """Writes a closed buffer to S3, again and again until S3 takes it, as Firehose does for 24 hours."""
+    """Write a closed buffer to S3; retry until S3 accepts it, as Firehose does for 24 hours."""
     arrived = datetime.fromtimestamp(firehose_buffer.began(path), UTC)
     data = firehose_buffer.content(path, target.gzip)
     delay_s = 0.5
     while any(firehose_buffer.frames(path)):
         try:
             key = s3.backend().put_object(target.bucket, object_key(target, arrived), data)
-        except Exception:  # S3 may refuse in any way, a bucket that is not there yet among them
-            log.exception("%s could not write to %s; trying again", target.stream, target.bucket)
+        except Exception:  # any error of S3 is retried, also a bucket that does not exist yet
+            log.exception(
+                "%s could not write to %s; it retries in %s s", target.stream, target.bucket, delay_s
+            )
             time.sleep(delay_s)
             delay_s = min(delay_s * 2, 60)
         else:

@@ -1,7 +1,7 @@
-"""Firehose's buffers on disk: every acknowledged record survives kill -9.
+"""Buffers of Firehose on disk: every acknowledged record survives kill -9.
 
-A buffer file is a row of frames (length, bytes), one a request; a frame cut short by a crash was never acknowledged and is
-dropped. The file's name says when its first record arrived: <milliseconds>-<random>.buffer
+A buffer file is a sequence of frames (length, bytes), one per request. A frame that a crash cut off was never acknowledged,
+so readers drop it. The name of the file contains the arrival time of its first record: <milliseconds>-<random>.buffer
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LENGTH = struct.Struct(">Q")
 
 
 class Buffer:
-    """One file that is being filled."""
+    """One open buffer file."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -28,23 +28,24 @@ class Buffer:
         self._file = self.path.open("ab", buffering=0)
 
     def append(self, data: bytes) -> None:
-        """Returns once the operating system has the bytes."""
+        """Append one frame; the operating system has the bytes when this returns."""
         frame = memoryview(_LENGTH.pack(len(data)) + data)
         while frame:
             frame = frame[self._file.write(frame) or 0 :]
         self.size_bytes += len(data)
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
 
 def began(path: Path) -> float:
-    """When the buffer's first record arrived, in seconds since the epoch."""
+    """Return the arrival time of the first record, in seconds since the epoch."""
     return int(path.name.partition("-")[0]) / 1000
 
 
 def frames(path: Path) -> Iterator[bytes]:
-    """What was appended, in order."""
+    """Yield the complete frames in order."""
     with path.open("rb") as file:
         while len(header := file.read(_LENGTH.size)) == _LENGTH.size:
             (length,) = _LENGTH.unpack(header)
@@ -55,7 +56,7 @@ def frames(path: Path) -> Iterator[bytes]:
 
 
 def content(path: Path, compress: bool) -> bytes:
-    """The object that this buffer becomes."""
+    """Return the content of the S3 object for this buffer."""
     if not compress:
         return b"".join(frames(path))
     out = io.BytesIO()

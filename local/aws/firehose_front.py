@@ -1,7 +1,7 @@
-"""PutRecord and PutRecordBatch answered before moto sees them.
+"""A fast path for PutRecord and PutRecordBatch in front of moto.
 
-moto 5.2.5 spends 36 ms of processor time on a batch of 500 records (it parses the body as a form and every field by the
-service's model); an event collector sends them all day. Everything else goes to moto.
+moto 5.2.5 needs 36 ms of CPU time for a batch of 500 records, because it parses the body as a form and every field by the
+service model. An event collector sends such batches all day. All other requests go to moto.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _ACTIONS = {"Firehose_20150804.PutRecord": "Record", "Firehose_20150804.PutRecor
 
 
 def in_front_of(app: Application, buffers: Buffers) -> Application:
-    """The application with the two calls taken out."""
+    """Return a WSGI application that answers these two calls and forwards all others to `app`."""
 
-    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def put_or_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         field = _ACTIONS.get(environ.get("HTTP_X_AMZ_TARGET", ""))
         if field is None or not environ.get("CONTENT_TYPE", "").startswith("application/x-amz-json"):
             return app(environ, start_response)
@@ -40,7 +40,7 @@ def in_front_of(app: Application, buffers: Buffers) -> Application:
         body = {"FailedPutCount": 0, "Encrypted": False, "RequestResponses": responses}
         return _reply(start_response, "200 OK", body)
 
-    return answer
+    return put_or_app
 
 
 def _error(error: ServiceException | JsonRESTError) -> dict[str, Any]:

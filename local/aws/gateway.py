@@ -1,4 +1,4 @@
-"""API Gateway's data plane: http://127.0.0.1:<gateway port>/<stage>/<path> runs the Lambda that Chalice deployed there."""
+"""API Gateway's data plane: http://127.0.0.1:<gateway port>/<API stage>/<path> invokes the deployed Lambda function."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ log = logging.getLogger(__name__)
 MAX_BODY_BYTES = 10 * 1024 * 1024
 INTEGRATION_TIMEOUT_S = 29
 _FUNCTION = re.compile(r"functions/(?P<arn>arn:[^/]+)/invocations")
-# Of answers that the gateway gives by itself.
+# The header of responses that the gateway itself creates.
 _ERROR_TYPE = "x-amzn-ErrorType"
-# What a Lambda adds to the body: headers, request context, escapes.
+# Headers of one connection, which a proxy does not forward.
 _HOP_BY_HOP = {"connection", "content-length", "keep-alive", "transfer-encoding"}
 
 
 def serve(settings: Settings, pool: Pool) -> ThreadingHTTPServer:
-    """Starts the gateway on its port, in threads of its own."""
+    """Start the gateway on its port, in threads of its own."""
     integrations = ThreadPoolExecutor(64, thread_name_prefix="gateway")
 
     class Handler(_Handler):
-        def answer(self, request: Request) -> Response:
+        def respond(self, request: Request) -> Response:
             return respond(settings, pool, integrations, request)
 
     server = _Server((HOST, settings.gateway_port), Handler)
@@ -53,18 +53,18 @@ def serve(settings: Settings, pool: Pool) -> ThreadingHTTPServer:
 
 
 def respond(settings: Settings, pool: Pool, integrations: ThreadPoolExecutor, request: Request) -> Response:
-    """One request, from URL to response."""
+    """Return the response to one request."""
     stage, _, rest = request.path.lstrip("/").partition("/")
     deployment = newest_deployment(stage)
     if deployment is None:
         return _error(403, "Forbidden", "ForbiddenException")
-    response = _answer(settings, pool, integrations, request, deployment, "/" + rest)
+    response = _respond(settings, pool, integrations, request, deployment, "/" + rest)
     if any(name == _ERROR_TYPE for name, _ in response.headers):
         response.headers.extend(default_response_headers(deployment.api_id, response.status))
     return response
 
 
-def _answer(
+def _respond(
     settings: Settings,
     pool: Pool,
     integrations: ThreadPoolExecutor,
@@ -97,7 +97,10 @@ def _answer(
 
 
 def match(resources: Sequence[str], path: str) -> tuple[str, dict[str, str]]:
-    """The resource for a path: fixed segments win over `{parameter}`, which wins over `{greedy+}`."""
+    """Return the resource and the parameters of a path.
+
+    A fixed segment has precedence over `{parameter}`, which has precedence over `{greedy+}`.
+    """
     wanted = [unquote(part) for part in path.strip("/").split("/")]
     best: tuple[list[int], str, dict[str, str]] | None = None
     for resource in resources:
@@ -143,7 +146,7 @@ def _invoke(
 ) -> Response:
     arn = _FUNCTION.search(uri)
     if arn is None:
-        log.error("%s has an integration that is no Lambda: %s", resource, uri)
+        log.error("the integration of %s is not a Lambda function: %s", resource, uri)
         return _error(500, "Internal server error", "InternalServerErrorException")
     binary_types = deployment.document.get("x-amazon-apigateway-binary-media-types", [])
     trace = request.header("X-Amzn-Trace-Id") or f"Root={xray.new_trace_id()}"
@@ -168,7 +171,7 @@ def _invoke(
         )
     except TimedOut:
         return _error(504, "Endpoint request timed out", "EndpointRequestTimedOutException")
-    except JsonRESTError as error:  # throttled, or the function is gone
+    except JsonRESTError as error:  # throttled, or the function does not exist
         log.error("%s could not be invoked: %s", arn["arn"], error)
         return _error(500, "Internal server error", "InternalServerErrorException")
     if outcome.failed:
@@ -176,7 +179,7 @@ def _invoke(
     try:
         response = build_response(outcome.payload, request.header("Accept"), binary_types)
     except MalformedProxyResponse as error:
-        log.error("Malformed Lambda proxy response of %s: %s", arn["arn"], error)
+        log.error("malformed Lambda proxy response of %s: %s", arn["arn"], error)
         return _error(502, "Internal server error", "InternalServerErrorException")
     response.headers.append(("x-amz-apigw-id", deployment.api_id))
     response.headers.append(("x-amzn-RequestId", event["requestContext"]["requestId"]))
@@ -184,12 +187,14 @@ def _invoke(
 
 
 def _mock(integration: dict[str, Any]) -> Response:
-    answer = integration.get("responses", {}).get("default", {})
+    default = integration.get("responses", {}).get("default", {})
     headers = [
         (name.removeprefix("method.response.header."), value.strip("'"))
-        for name, value in answer.get("responseParameters", {}).items()
+        for name, value in default.get("responseParameters", {}).items()
     ]
-    return Response(int(answer.get("statusCode", 200)), b"", [*headers, ("Content-Type", "application/json")])
+    return Response(
+        int(default.get("statusCode", 200)), b"", [*headers, ("Content-Type", "application/json")]
+    )
 
 
 def _error(status: int, message: str, kind: str) -> Response:
@@ -207,11 +212,11 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1
 
-    def answer(self, request: Request) -> Response:
+    def respond(self, request: Request) -> Response:
         raise NotImplementedError
 
     def log_message(self, *arguments: Any) -> None:
-        """Lambda's own log says what happened."""
+        """Log nothing: the log of the Lambda function contains every request."""
 
     def handle_any(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
@@ -222,10 +227,10 @@ class _Handler(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         body = self.rfile.read(length) if length else b""
         request = Request(self.command, path, query, self.headers.items(), body, self.client_address[0])
-        self.reply(self.answer(request))
+        self.reply(self.respond(request))
 
     def _discard(self, length: int) -> None:
-        """Reads a body that is refused: a client that is still sending would see a broken pipe, not the answer."""
+        """Read a refused body: a client that still sends would get a broken pipe instead of the response."""
         while length > 0 and (chunk := self.rfile.read(min(length, 1 << 20))):
             length -= len(chunk)
 
@@ -243,6 +248,6 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(response.body)
             self.wfile.flush()
         except (TimeoutError, BrokenPipeError, ConnectionResetError):
-            self.close_connection = True  # the client left
+            self.close_connection = True  # the client closed the connection
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_HEAD = handle_any

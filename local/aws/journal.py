@@ -1,4 +1,4 @@
-"""What a service holds, on disk."""
+"""Resources of a service on disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Journal:
-    """One JSON file of what exists, replaced atomically at every change."""
+    """One JSON file of all resources by kind and name, replaced atomically at every change."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -18,14 +18,17 @@ class Journal:
         self._state: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
 
     def all(self, kind: str) -> dict[str, Any]:
+        """Return all resources of a kind by name."""
         return dict(self._state.get(kind, {}))
 
-    def put(self, kind: str, name: str, about: Any) -> None:
+    def put(self, kind: str, name: str, properties: Any) -> None:
+        """Store a resource."""
         with self._lock:
-            self._state.setdefault(kind, {})[name] = about
+            self._state.setdefault(kind, {})[name] = properties
             self._write()
 
     def remove(self, kind: str, name: str) -> None:
+        """Remove a resource; a missing one is not an error."""
         with self._lock:
             self._state.get(kind, {}).pop(name, None)
             self._write()

@@ -1,6 +1,7 @@
-"""JSONata for Step Functions: jsonata-python 0.7.1 in the place of the Java library that moto 5.2.5 expects.
+"""JSONata for Step Functions: jsonata-python 0.7.1 replaces the Java library that moto 5.2.5 requires.
 
-Also fixed: moto binds strings without escaping them, calls "$" inside a predicate illegal, and has stubs for $hash and $uuid.
+Other corrections of moto 5.2.5: it binds strings without escapes, refuses "$" inside a predicate, and has stubs for $hash
+and $uuid.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ _HASHES = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-384": "sha38
 
 
 def install() -> None:
-    """Patches moto's JSONata."""
+    """Patch moto's JSONata."""
     engine._eval_jsonata = evaluate
-    # "$" is the context inside a predicate: legal, though not at the top of an expression.
+    # "$" is legal inside a predicate, where it is the context, and illegal at the top of an expression.
     engine._ILLEGAL_VARIABLE_REFERENCES = frozenset()
     references = engine.extract_jsonata_variable_references
 
@@ -36,7 +37,7 @@ def install() -> None:
     replace_everywhere(
         "encode_jsonata_variable_declarations", engine.encode_jsonata_variable_declarations, _declarations
     )
-    # Ours are bound for every expression; declarations would shadow them.
+    # evaluate() binds these functions for every expression; declarations would shadow them.
     declared = intrinsic.get_intrinsic_functions_declarations
 
     def remaining(variable_references: set[str]) -> str:
@@ -47,13 +48,17 @@ def install() -> None:
 
 
 def evaluate(expression: str) -> Any:
-    """The value of an expression as plain JSON types; None both for null and for nothing."""
+    """Return the value of an expression as JSON types; None for null and for no value.
+
+    Raises:
+        JSONataException: the expression is invalid or failed.
+    """
     try:
         program = jsonata.Jsonata(expression)
         for name, function in _FUNCTIONS.items():
             program.register_lambda(name.removeprefix("$"), function)
         return json.loads(json.dumps(program.evaluate(None), default=_refuse))
-    except Exception as error:  # the library raises its own and Python's errors alike
+    except Exception as error:  # the library raises its own errors and those of Python
         raise engine.JSONataException("States.QueryEvaluationError", str(error)) from error
 
 
@@ -65,7 +70,7 @@ def _declarations(bindings: dict[str, Any]) -> str:
 
 
 def _refuse(value: object) -> None:
-    raise TypeError(f"an expression must give JSON, not {type(value).__name__}")
+    raise TypeError(f"the value of an expression must be JSON, not {type(value).__name__}")
 
 
 def _hash(text: str, algorithm: str) -> str:
@@ -76,7 +81,7 @@ def _random(*seed: float) -> float:
     return random.Random(*seed).random()
 
 
-# What Step Functions adds to JSONata and an expression cannot define itself; $partition and $range are moto's.
+# Functions that Step Functions adds to JSONata. moto defines $partition and $range.
 _FUNCTIONS = {
     "$hash": _hash,
     "$parse": json.loads,

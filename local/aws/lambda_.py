@@ -1,7 +1,7 @@
-"""Lambda functions that really run: the deployed zip and layers, under AWS's own runtime client, in warm processes.
+"""Lambda functions that really run: the deployed zip and its layers, under AWS's own runtime client, in warm processes.
 
-moto 5.2.5 runs functions in Docker, one container an invocation. Patched: LambdaFunction.invoke (workers, error types,
-asynchronous invocations, log groups, throttling) and what it forgets (dead-letter queues).
+moto 5.2.5 runs functions in Docker, in one container per invocation. This module patches LambdaFunction.invoke (workers, error
+types, asynchronous invocations, log groups, throttling) and the configuration that moto drops (dead-letter queues, tracing).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _INVOCATION_TYPE = "x-amz-invocation-type"
 
 
 class TooManyRequestsException(LambdaClientError):
-    """What a throttled caller gets."""
+    """The error of a throttled invocation."""
 
     def __init__(self) -> None:
         super().__init__("TooManyRequestsException", "Rate Exceeded.")
@@ -33,7 +33,7 @@ class TooManyRequestsException(LambdaClientError):
 
 
 class RequestTooLargeException(LambdaClientError):
-    """The event is larger than Lambda takes."""
+    """The event is larger than Lambda's limit."""
 
     def __init__(self, size: int) -> None:
         super().__init__(
@@ -44,14 +44,14 @@ class RequestTooLargeException(LambdaClientError):
 
 
 def install(settings: Settings, pool: Pool) -> None:
-    """Patches moto's Lambda."""
+    """Patch moto's Lambda."""
     _run_in_workers(settings, pool)
     _retire_deleted(pool)
-    _remember_dead_letters()
+    _keep_dead_letter_and_tracing_config()
 
 
 def _run_in_workers(settings: Settings, pool: Pool) -> None:
-    def invoke(function: models.LambdaFunction, body: Any, request: Any, answer: Any) -> str | bytes:
+    def invoke(function: models.LambdaFunction, body: Any, request: Any, response: Any) -> str | bytes:
         raw = body if isinstance(body, bytes) else (body or "{}").encode()
         if len(raw) > MAX_PAYLOAD_BYTES:
             raise RequestTooLargeException(len(raw))
@@ -63,9 +63,9 @@ def _run_in_workers(settings: Settings, pool: Pool) -> None:
             return b""
         outcome = run(settings, pool, function, raw, request.get("X-Amzn-Trace-Id"))
         if outcome.failed:
-            answer["x-amz-function-error"] = "Unhandled"
-        answer["x-amz-log-result"] = base64.b64encode(outcome.log.encode()[-4096:]).decode()
-        answer["x-amz-executed-version"] = str(function.version)
+            response["x-amz-function-error"] = "Unhandled"
+        response["x-amz-log-result"] = base64.b64encode(outcome.log.encode()[-4096:]).decode()
+        response["x-amz-executed-version"] = str(function.version)
         return outcome.payload
 
     models.LambdaFunction.invoke = invoke
@@ -74,7 +74,7 @@ def _run_in_workers(settings: Settings, pool: Pool) -> None:
 def run(
     settings: Settings, pool: Pool, function: models.LambdaFunction, payload: bytes, trace_header: str | None
 ) -> Outcome:
-    """One synchronous invocation, with its logs and its X-Ray segment."""
+    """Invoke a function synchronously; keep its log and its X-Ray segment."""
     trace = xray.continue_trace(trace_header, function.tracing_config["Mode"] == "Active")
     try:
         outcome = pool.invoke(_version(function), payload, str(trace))
@@ -128,8 +128,8 @@ def _retire_deleted(pool: Pool) -> None:
     models.LambdaBackend.delete_function = delete_function
 
 
-def _remember_dead_letters() -> None:
-    # moto 5.2.5 drops DeadLetterConfig, and TracingConfig when it is updated.
+def _keep_dead_letter_and_tracing_config() -> None:
+    # moto 5.2.5 drops DeadLetterConfig always, and TracingConfig in updates.
     create, update = models.LambdaFunction.__init__, models.LambdaFunction.update_configuration
     describe = models.LambdaFunction.get_configuration
 

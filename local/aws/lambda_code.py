@@ -1,7 +1,7 @@
-"""Zips of functions and layers, on disk, once for each content.
+"""Zips of functions and layers on disk, one file per content.
 
-moto 5.2.5 keeps every zip in memory, as bytes and again as base64: nine functions of one bundle and their layers are most
-of a gigabyte. Patched: where moto unpacks a zip, it gets the path of the file in its place, named by its SHA-256.
+moto 5.2.5 keeps every zip in memory, as bytes and as base64. Nine functions of one bundle with their layers need almost one
+gigabyte. The patches replace the bytes by the path of a file that is named by its SHA-256.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from local.aws.settings import Settings
 
 
 def install(settings: Settings) -> None:
-    """Patches moto's Lambda."""
+    """Patch moto's Lambda."""
     folder = settings.state / "lambda" / "archives"
-    # Functions are deployed again after a restart: nothing names what an earlier process kept.
+    # After a restart functions are deployed again, so no function refers to files of an earlier process.
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 
@@ -33,11 +33,11 @@ def install(settings: Settings) -> None:
 
     models._zipfile_content = of_request
     models._s3_content = of_object
-    _forget_base64()
+    _drop_base64()
 
 
 def _keep(folder: Path, archive: bytes) -> tuple[Path, int, str, str]:
-    """What moto notes of a zip: its content (here the file), size, SHA-256 in base64 and in hex."""
+    """Store a zip; return the values that moto keeps: content (here the path), size, SHA-256 in base64 and in hex."""
     digest = hashlib.sha256(archive)
     path = folder / f"{digest.hexdigest()}.zip"
     if not path.exists():
@@ -47,7 +47,7 @@ def _keep(folder: Path, archive: bytes) -> tuple[Path, int, str, str]:
     return path, len(archive), base64.b64encode(digest.digest()).decode(), digest.hexdigest()
 
 
-def _forget_base64() -> None:
+def _drop_base64() -> None:
     set_code, make_layer = models.LambdaFunction._set_function_code, models.LayerVersion.__init__
 
     def _set_function_code(self: models.LambdaFunction, updated_spec: dict[str, Any]) -> None:

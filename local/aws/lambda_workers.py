@@ -1,4 +1,4 @@
-"""Warm Lambda workers: started from a deployed zip and its layers, reused, capped, retired."""
+"""Warm Lambda workers, each started from a deployed zip and its layers: start, reuse, limit, retirement."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from local.aws.runtime_api import Invocation, WorkerProcess
 from local.aws.settings import Settings
 
-# Importing the handler does not count against the timeout, for as long as AWS gives it.
+# As on AWS, the import of the handler does not count against the timeout within this time.
 INIT_S = 10
 IDLE_S = 600
 QUEUE_S = 60
@@ -29,7 +29,7 @@ class TooManyRequests(RuntimeError):
 
 @dataclass(frozen=True)
 class FunctionVersion:
-    """All that an execution environment depends on; another value is another environment."""
+    """Everything that an execution environment depends on. A changed value needs a new environment."""
 
     name: str
     arn: str
@@ -44,14 +44,15 @@ class FunctionVersion:
 
     @property
     def identity(self) -> str:
+        """Digest of all values that need a new environment when they change."""
         archives = [archive.name for archive in (self.code, *self.layers)]
-        about = (self.handler, self.environment, self.memory_mb, self.timeout_s, archives)
-        return hashlib.sha256(repr(about).encode()).hexdigest()
+        values = (self.handler, self.environment, self.memory_mb, self.timeout_s, archives)
+        return hashlib.sha256(repr(values).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an invocation gave."""
+    """The result of an invocation; `began` and `ended` are seconds since the epoch."""
 
     request_id: str
     payload: bytes
@@ -88,33 +89,34 @@ class Worker:
 
     @property
     def alive(self) -> bool:
+        """True while the process runs."""
         return self._process.alive
 
     def invoke(self, payload: bytes, trace: str) -> Outcome:
-        """Runs one event; a timeout or a crash ends the worker, as on AWS."""
+        """Handle one event. A timeout or a crash ends the worker, as on AWS."""
         request_id = str(uuid.uuid4())
         if self._cold:
-            self._process.wait_till_initialised(INIT_S)
+            self._process.wait_until_initialized(INIT_S)
         began = time.time()
         timeout_s = self.function.timeout_s
         deadline_ms = int((began + timeout_s) * 1000)
-        answer = self._process.ask(
+        result = self._process.invoke(
             Invocation(request_id, payload, deadline_ms, self.function.arn, trace), timeout_s
         )
         ended = time.time()
         log = self._process.take_log()
         memory_mb = self._process.memory_mb()
-        if answer is None:
+        if result is None:
             message = f"{request_id} Task timed out after {timeout_s:.2f} seconds"
             error = {
                 "errorType": "Sandbox.Timedout",
                 "errorMessage": f"RequestId: {request_id} Error: Task timed out after {timeout_s:.2f} seconds",
             }
-            answer_payload, failed = json.dumps(error).encode(), True
+            payload_out, failed = json.dumps(error).encode(), True
             log += f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}Z {message}\n"
         else:
-            answer_payload, failed = answer.payload, answer.kind != "response"
-        if answer is None or answer.kind in ("exit", "init_error"):
+            payload_out, failed = result.payload, result.kind != "response"
+        if result is None or result.kind in ("exit", "init_error"):
             self.kill()
         duration_ms = (ended - began) * 1000
         report = (
@@ -129,9 +131,10 @@ class Worker:
             f"START RequestId: {request_id} Version: {self.function.version}\n{log}"
             f"{'' if not log or log.endswith(chr(10)) else chr(10)}END RequestId: {request_id}\n{report}\n"
         )
-        return Outcome(request_id, answer_payload, failed, text, self.log_stream, began, ended)
+        return Outcome(request_id, payload_out, failed, text, self.log_stream, began, ended)
 
     def kill(self) -> None:
+        """End the process and delete its scratch folder."""
         self._process.kill()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -148,6 +151,11 @@ class Pool:
         threading.Thread(target=self._retire_idle, daemon=True).start()
 
     def invoke(self, function: FunctionVersion, payload: bytes, trace: str) -> Outcome:
+        """Handle one event in a free worker.
+
+        Raises:
+            TooManyRequests: all workers of the function are busy.
+        """
         worker = self._take(function)
         try:
             if worker is None:
@@ -157,13 +165,14 @@ class Pool:
             self._give_back(function.name, worker)
 
     def retire(self, name: str) -> None:
-        """Ends the idle workers of a function that was deleted; busy ones end when they come back."""
+        """End the idle workers of a deleted function. Busy workers end after their invocation."""
         with self._free:
             workers = self._idle.pop(name, [])
         for worker in workers:
             worker.kill()
 
     def close(self) -> None:
+        """End all idle workers."""
         with self._free:
             workers = [worker for idle in self._idle.values() for worker in idle]
             self._idle.clear()
@@ -171,13 +180,13 @@ class Pool:
             worker.kill()
 
     def _take(self, function: FunctionVersion) -> Worker | None:
-        """A warm worker, or None with the right to start one."""
-        cap = function.reserved_concurrency
-        wait_s = 0 if cap is not None else QUEUE_S
-        cap = self.settings.lambda_concurrency if cap is None else cap
+        """Return a warm worker, or None if the caller may start a new one."""
+        limit = function.reserved_concurrency
+        wait_s = 0 if limit is not None else QUEUE_S
+        limit = self.settings.lambda_concurrency if limit is None else limit
         stale: list[Worker] = []
         with self._free:
-            if not self._free.wait_for(lambda: self._busy.get(function.name, 0) < cap, wait_s):
+            if not self._free.wait_for(lambda: self._busy.get(function.name, 0) < limit, wait_s):
                 raise TooManyRequests("Rate Exceeded.")
             self._busy[function.name] = self._busy.get(function.name, 0) + 1
             idle = self._idle.setdefault(function.name, [])
@@ -209,7 +218,7 @@ class Pool:
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """The contents of a zip that is named by its digest, unpacked once."""
+    """Unpack a zip that is named by its digest, unless it is unpacked; return the folder."""
     target = folder / archive.stem[:24]
     if not target.is_dir():
         part = folder / f"{target.name}.{uuid.uuid4().hex[:6]}"
@@ -218,10 +227,10 @@ def unpack(archive: Path, folder: Path) -> Path:
                 path = Path(file.extract(member, part))
                 mode = member.external_attr >> 16 & 0o777
                 if mode and path.is_file():
-                    path.chmod(mode | 0o400)  # extract() drops modes; a layer's programs need theirs
+                    path.chmod(mode | 0o400)  # extract() drops modes, which the programs of a layer need
         try:
             part.rename(target)
-        except OSError:  # another thread was faster
+        except OSError:  # another thread unpacked it first
             shutil.rmtree(part)
     return target
 
@@ -243,7 +252,7 @@ def _environment(
         "LD_LIBRARY_PATH": os.pathsep.join(libraries),
         "LANG": "en_US.UTF-8",
         "TZ": ":UTC",
-        # On AWS /tmp belongs to one environment; here a folder stands for it.
+        # On AWS /tmp belongs to one environment; here each worker has a folder.
         "TMPDIR": str(scratch),
         "PYTHONPATH": os.pathsep.join([str(task_root), *opt]),
         "PYTHONUNBUFFERED": "1",

@@ -1,4 +1,4 @@
-"""CloudWatch log groups, filled by whatever runs here."""
+"""CloudWatch log groups with the output of local processes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from moto.logs.models import logs_backends
 
 from local.aws.settings import ACCOUNT_ID, REGION
 
-# moto keeps events in memory for ever; the files under .local/logs are complete.
+# moto keeps events in memory, so old ones are dropped; the files under .local/logs are complete.
 MAX_EVENTS_PER_STREAM = 5_000
 
 _lock = threading.Lock()
 
 
 def append_events(group: str, stream: str, lines: Sequence[str], time_ms: int) -> None:
-    """Adds lines to a stream, making group and stream when they are missing."""
+    """Append lines to a stream; create group and stream if they are missing."""
     backend = logs_backends[ACCOUNT_ID][REGION]
     with _lock:
         backend.ensure_log_group(group)

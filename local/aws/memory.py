@@ -1,7 +1,7 @@
-"""Memory of the AWS process: what is freed goes back to the system.
+"""Memory of the AWS process: it returns freed memory to the operating system.
 
-Requests carry archives of tens of megabytes through threads of their own. glibc raises the size from which it maps a block
-by itself to 32 MB as such blocks are freed, and then keeps them, in up to eight arenas a core: gigabytes that nothing uses.
+Requests carry archives of tens of megabytes, each in a thread of its own. When such blocks are freed, glibc raises the size of
+blocks that it maps separately up to 32 MB. It then keeps smaller blocks, in up to eight arenas per core: unused gigabytes.
 """
 
 from __future__ import annotations
@@ -11,35 +11,38 @@ import gc
 import sys
 from typing import Any
 
-# malloc.h of glibc; mallopt(3): setting the threshold ends its growth.
+# malloc.h of glibc. After the threshold is set, glibc no longer raises it: mallopt(3).
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 _LARGE_BYTES = 1 << 20
 
 
 def return_freed_memory() -> None:
-    """For this process alone: in the environment, children would inherit it, and training allocates large blocks all the time."""
+    """Configure malloc of this process.
+
+    Environment variables would also reach child processes, where training allocates large blocks all the time.
+    """
     if not sys.platform.startswith("linux"):
         return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none, and needs none
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has no mallopt and needs none
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
         mallopt(_M_ARENA_MAX, 2)
 
 
 def collect_after_large_requests(app: Any) -> Any:
-    """A WSGI application in front of `app`.
+    """Return a WSGI application that forwards to `app` and collects garbage after large requests.
 
-    moto's requests, their bodies among them, sit in reference cycles and would wait for a full collection, which comes
-    seldom: so many objects are alive. Those of the start, which stay for ever, are left out, so it takes milliseconds here.
+    moto's requests and their bodies are part of reference cycles. Full collections are rare, because many objects are alive.
+    gc.freeze() excludes the objects of the start, so a collection takes milliseconds here.
     """
     gc.collect()
     gc.freeze()
 
-    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+    def collecting_app(environ: dict[str, Any], start_response: Any) -> Any:
         try:
             return app(environ, start_response)
         finally:
             if int(environ.get("CONTENT_LENGTH") or 0) >= _LARGE_BYTES:
                 gc.collect()
 
-    return answer
+    return collecting_app

@@ -1,5 +1,4 @@
-"""Lambda proxy integration, payload format 1.0: the event that API Gateway makes of a request, and the response it makes
-of the answer."""
+"""Lambda proxy integration, payload format 1.0: from a request to the event, and from a result to the response."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ _IDENTITY = (
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request as it arrived."""
+    """One HTTP request; `peer` is the address of the client."""
 
     method: str
     path: str
@@ -33,6 +32,7 @@ class Request:
     peer: str
 
     def header(self, name: str) -> str | None:
+        """Return the first value of a header, or None; names ignore case."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
 
@@ -46,11 +46,11 @@ class Response:
 
 
 class MalformedProxyResponse(ValueError):
-    """The function answered something that API Gateway does not accept."""
+    """API Gateway does not accept the result of the function."""
 
 
 def is_binary(media_type: str | None, binary_types: Sequence[str]) -> bool:
-    """Whether API Gateway treats this type as binary; it ignores the type's parameters."""
+    """Return True if API Gateway treats this media type as binary; parameters of the type do not count."""
     if "*/*" in binary_types:
         return True
     return media_type is not None and media_type.partition(";")[0].strip().lower() in (
@@ -69,7 +69,7 @@ def build_event(
     binary_types: Sequence[str],
     trace: str,
 ) -> dict[str, Any]:
-    """The event of a Lambda proxy integration."""
+    """Return the event of a Lambda proxy integration."""
     forwarded = request.header("X-Forwarded-For")
     headers = [pair for pair in request.headers if pair[0].lower() not in _REPLACED]
     headers += [
@@ -123,31 +123,35 @@ def build_event(
 
 
 def build_response(payload: bytes, accept: str | None, binary_types: Sequence[str]) -> Response:
-    """The HTTP response of a function's answer; raises MalformedProxyResponse as API Gateway answers 502."""
+    """Return the HTTP response for the result of a function.
+
+    Raises:
+        MalformedProxyResponse: the result is invalid; API Gateway then answers 502.
+    """
     try:
-        answer = json.loads(payload)
+        result = json.loads(payload)
     except ValueError:
-        raise MalformedProxyResponse("the answer is not JSON") from None
-    if not isinstance(answer, dict) or not isinstance(answer.get("statusCode", 200), int | str):
-        raise MalformedProxyResponse("the answer is not an object with a statusCode")
+        raise MalformedProxyResponse("the result is not JSON") from None
+    if not isinstance(result, dict) or not isinstance(result.get("statusCode", 200), int | str):
+        raise MalformedProxyResponse("the result is not an object with a statusCode")
     try:
-        status = int(answer.get("statusCode", 200))
+        status = int(result.get("statusCode", 200))
     except ValueError:
         raise MalformedProxyResponse("statusCode is not a number") from None
-    body = answer.get("body")
+    body = result.get("body")
     if body is not None and not isinstance(body, str):
         raise MalformedProxyResponse("body is not a string")
-    many = answer.get("multiValueHeaders") or {}
-    one = answer.get("headers") or {}
+    many = result.get("multiValueHeaders") or {}
+    one = result.get("headers") or {}
     if not isinstance(many, dict) or not isinstance(one, dict):
         raise MalformedProxyResponse("headers are not an object")
     headers = [(name, str(value)) for name, values in many.items() for value in values]
     known = {name.lower() for name, _ in headers}
     headers += [(name, str(value)) for name, value in one.items() if name.lower() not in known]
     raw = (body or "").encode()
-    # Only the first type of Accept decides whether an encoded body is decoded.
+    # API Gateway decodes an encoded body only if the first type of Accept is binary.
     first = (accept or "").split(",")[0].strip() or None
-    if answer.get("isBase64Encoded") and is_binary(first, binary_types):
+    if result.get("isBase64Encoded") and is_binary(first, binary_types):
         try:
             raw = base64.b64decode(raw, validate=True)
         except binascii.Error:

@@ -1,7 +1,7 @@
-"""One Lambda execution environment: AWS's Runtime API for one worker process that runs awslambdaric.
+"""AWS's Lambda Runtime API for one worker process that runs awslambdaric.
 
-The worker writes to a log file, not to a pipe: what a handler printed is in the file before its answer arrives, so that
-logs and answers never race.
+The worker writes to a log file, not to a pipe. The output of a handler is in the file before its response arrives, so the log
+of an invocation is always complete.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _VERSION = "/2018-06-01/runtime"
 
 
 class Invocation(NamedTuple):
-    """What the worker fetches."""
+    """The event that the worker fetches, with its metadata."""
 
     request_id: str
     payload: bytes
@@ -33,38 +33,39 @@ class Invocation(NamedTuple):
     trace: str
 
 
-class Answer(NamedTuple):
-    """What came of an invocation: kind is response, error, init_error or exit."""
+class Result(NamedTuple):
+    """The result of an invocation; `kind` is response, error, init_error or exit."""
 
     kind: str
     payload: bytes
 
 
 class RuntimeServer(ThreadingHTTPServer):
-    """The Runtime API that one worker polls."""
+    """The HTTP server that one worker polls."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__((HOST, 0), _Handler)
         self.invocations: queue.SimpleQueue[Invocation | None] = queue.SimpleQueue()
-        self.answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
-        self.initialised = threading.Event()
+        self.results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        self.initialized = threading.Event()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
     def address(self) -> str:
+        """Host and port, for AWS_LAMBDA_RUNTIME_API."""
         return f"{HOST}:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A worker that was killed drops its long poll: nothing to report."""
+        """Log nothing: a worker that was killed drops its long poll."""
 
     def close(self) -> None:
+        """Stop serving, in the background: shutdown() waits up to half a second for the serving loop."""
         self.invocations.put(None)
-        # shutdown() waits for the serving loop to look up, which it does twice a second.
-        threading.Thread(target=self._shut, daemon=True).start()
+        threading.Thread(target=self._shut_down, daemon=True).start()
 
-    def _shut(self) -> None:
+    def _shut_down(self) -> None:
         self.shutdown()
         self.server_close()
 
@@ -76,18 +77,18 @@ class _Handler(BaseHTTPRequestHandler):
     server: RuntimeServer
 
     def log_message(self, *arguments: Any) -> None:
-        """The worker's polling is not worth a log."""
+        """Log nothing: the worker polls all the time."""
 
     def do_GET(self) -> None:
         if self.path != f"{_VERSION}/invocation/next":
-            self._answer(404)
+            self._respond(404)
             return
-        self.server.initialised.set()
+        self.server.initialized.set()
         invocation = self.server.invocations.get()
         if invocation is None:
-            self._answer(410)
+            self._respond(410)
             return
-        self._answer(
+        self._respond(
             200,
             invocation.payload,
             {
@@ -101,11 +102,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         payload = self._body()
-        self._answer(202)
+        self._respond(202)
         end = self.path.rpartition("/")[2]
         kind = "init_error" if self.path == f"{_VERSION}/init/error" else end
-        self.server.answers.put(Answer(kind, payload))
-        self.server.initialised.set()
+        self.server.results.put(Result(kind, payload))
+        self.server.initialized.set()
 
     def _body(self) -> bytes:
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):
@@ -117,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return b"".join(chunks)
 
-    def _answer(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
+    def _respond(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
@@ -129,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class WorkerProcess:
-    """The process behind the Runtime API and its log file."""
+    """One worker process, its Runtime API and its log file."""
 
     def __init__(
         self, command: list[str], env: dict[str, str], cwd: str, log: Path, children: Path, name: str
@@ -149,41 +150,43 @@ class WorkerProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        # A worker outlives a kill -9 of this process: awslambdaric asks for its next event again and again.
+        # awslambdaric retries its poll for ever, so a worker survives kill -9 of this process. sweep() ends it by its record.
         self._record = processes.record(children, self.process.pid, kind="lambda", name=name)
         threading.Thread(target=self._report_exit, daemon=True).start()
 
     @property
     def alive(self) -> bool:
+        """True while the process runs."""
         return self.process.poll() is None
 
-    def wait_till_initialised(self, timeout_s: float) -> None:
-        """Returns when the handler is imported (or cannot be), or after this time."""
-        self.api.initialised.wait(timeout_s)
+    def wait_until_initialized(self, timeout_s: float) -> None:
+        """Wait until the handler is imported or its import failed, at most until the timeout."""
+        self.api.initialized.wait(timeout_s)
 
-    def ask(self, invocation: Invocation, timeout_s: float) -> Answer | None:
-        """None when the time is up."""
+    def invoke(self, invocation: Invocation, timeout_s: float) -> Result | None:
+        """Return the result of an event, or None after the timeout."""
         self.api.invocations.put(invocation)
         try:
-            return self.api.answers.get(timeout=timeout_s)
+            return self.api.results.get(timeout=timeout_s)
         except queue.Empty:
             return None
 
     def take_log(self) -> str:
-        """What the worker wrote since last asked."""
+        """Return the output since the last call."""
         with self.log.open("r+b") as file:
             text = file.read().decode(errors="replace")
             file.truncate(0)
         return text
 
     def memory_mb(self) -> int:
-        """The most memory the worker ever held; 0 where the system does not say."""
+        """Return the peak memory of the worker in MiB, or 0 where the system does not report it."""
         with contextlib.suppress(OSError, ValueError, IndexError):
             status = Path(f"/proc/{self.process.pid}/status").read_text()
             return int(status.partition("VmHWM:")[2].split()[0]) // 1024
         return 0
 
     def kill(self) -> None:
+        """End the process and delete its log file."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -198,5 +201,5 @@ class WorkerProcess:
             "errorType": "Runtime.ExitError",
             "errorMessage": f"Error: Runtime exited with error: {reason}",
         }
-        self.api.answers.put(Answer("exit", json.dumps(error).encode()))
-        self.api.initialised.set()
+        self.api.results.put(Result("exit", json.dumps(error).encode()))
+        self.api.initialized.set()

@@ -1,8 +1,8 @@
-"""S3 whose objects live on disk and survive kill -9.
+"""S3 with objects on disk, which survive kill -9.
 
-moto 5.2.5 keeps objects in memory only. Patched: FakeKey reads its bytes from the store, the backend's writes and deletes
-reach the store before they are acknowledged, and everything is restored at start. Older versions of a key and multipart
-uploads in progress do not survive.
+moto 5.2.5 keeps objects in memory only. With these patches FakeKey reads its bytes from the store, writes and deletes reach the
+store before they are acknowledged, and the start restores everything. Older versions of a key and unfinished multipart uploads
+do not survive.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _memory_value = models.FakeKey.value
 
 
 def backend() -> models.S3Backend:
-    """S3 itself, for services that read and write objects."""
+    """Return moto's S3, for services that read and write objects."""
     return models.s3_backends[ACCOUNT_ID]["aws"]
 
 
 def install(settings: Settings) -> None:
-    """Patches moto and restores what the last process left."""
+    """Patch moto and restore the objects of the last process."""
     store = ObjectStore(settings.state / "s3")
     _read_values_from_disk()
     _keep_metadata(store)
@@ -48,7 +48,7 @@ def _read_values_from_disk() -> None:
 
 
 def _keep_metadata(store: ObjectStore) -> None:
-    # moto's S3Response sets metadata (content type and encoding among it) on the key after put_object returned.
+    # moto's S3Response sets metadata, such as the content type and the content encoding, after put_object returned.
     original = models.FakeKey.set_metadata
 
     def set_metadata(key: models.FakeKey, metadata: Any, replace: bool = False) -> None:
@@ -56,7 +56,7 @@ def _keep_metadata(store: ObjectStore) -> None:
         if getattr(key, "data_path", None):
             with _lock:
                 if _is_current(key):
-                    store.describe(key.bucket_name, _about(key))
+                    store.describe(key.bucket_name, _description(key))
 
     models.FakeKey.set_metadata = set_metadata
 
@@ -76,7 +76,7 @@ def _keep_writes(store: ObjectStore) -> None:
             key._etag = hashlib.md5(value).hexdigest()
         with _lock:
             if _is_current(key):
-                store.describe(bucket_name, _about(key, data))
+                store.describe(bucket_name, _description(key, data))
             _move_to_disk(key, data)
             if before is not None and not bucket.is_versioned and getattr(before, "data_path", None):
                 store.discard(before.data_path)
@@ -93,16 +93,16 @@ def _keep_deletes(store: ObjectStore) -> None:
     ) -> Any:
         bucket = self.get_bucket(bucket_name)
         before = bucket.keys.get(key_name)
-        answer = original(self, bucket_name, key_name, *args, **kwargs)
+        result = original(self, bucket_name, key_name, *args, **kwargs)
         with _lock:
             now = bucket.keys.get(key_name)
             if not isinstance(now, models.FakeKey):
                 store.remove(bucket_name, key_name)
                 if now is None and getattr(before, "data_path", None):
                     store.discard(before.data_path)
-            elif now is not before:  # a delete marker was taken away
-                store.describe(bucket_name, _about(now))
-        return answer
+            elif now is not before:  # a delete marker was removed
+                store.describe(bucket_name, _description(now))
+        return result
 
     models.S3Backend.delete_object = delete_object
 
@@ -129,8 +129,8 @@ def _keep_buckets(store: ObjectStore) -> None:
 
 def _restore(store: ObjectStore) -> None:
     s3 = backend()
-    for name, about in store.buckets():
-        bucket = s3.create_bucket(name, about["region"])
+    for name, bucket_description in store.buckets():
+        bucket = s3.create_bucket(name, bucket_description["region"])
         for description in store.objects(name):
             bucket.keys.setlist(description["key"], [_key(store, name, description)])
 
@@ -145,10 +145,10 @@ def _move_to_disk(key: models.FakeKey, data: Path) -> None:
     key._value_buffer.close()
     key._value_buffer = io.BytesIO()
     if key.multipart is not None:
-        key.multipart.dispose()  # its parts are a second copy of the bytes
+        key.multipart.dispose()  # the parts are a second copy of the bytes
 
 
-def _about(key: models.FakeKey, data: Path | None = None) -> dict[str, Any]:
+def _description(key: models.FakeKey, data: Path | None = None) -> dict[str, Any]:
     return {
         "key": key.name,
         "data": (data or key.data_path).name,
@@ -160,20 +160,20 @@ def _about(key: models.FakeKey, data: Path | None = None) -> dict[str, Any]:
     }
 
 
-def _key(store: ObjectStore, bucket: str, about: dict[str, Any]) -> models.FakeKey:
+def _key(store: ObjectStore, bucket: str, description: dict[str, Any]) -> models.FakeKey:
     s3 = backend()
     key = models.FakeKey(
-        name=about["key"],
+        name=description["key"],
         value=b"",
         account_id=s3.account_id,
         region_name=s3.region_name,
-        storage=about["storage_class"],
-        etag=about["etag"],
+        storage=description["storage_class"],
+        etag=description["etag"],
         version_id="null",
         bucket_name=bucket,
     )
-    key.contentsize = about["size"]
-    key.last_modified = datetime.fromisoformat(about["last_modified"])
-    models.FakeKey.set_metadata(key, about["metadata"])
-    key.data_path = store.data_path(bucket, about)
+    key.contentsize = description["size"]
+    key.last_modified = datetime.fromisoformat(description["last_modified"])
+    models.FakeKey.set_metadata(key, description["metadata"])
+    key.data_path = store.data_path(bucket, description)
     return key

@@ -1,4 +1,4 @@
-"""S3's notifications, delivered off the request's thread, retried as AWS does, and to EventBridge as AWS writes them."""
+"""Notifications of S3: delivery outside the request's thread, AWS's retries, and AWS's format for EventBridge."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ log = logging.getLogger(__name__)
 
 
 def install() -> None:
-    """Patches moto's notifications."""
-    _accept_capitalised_filters()
-    _deliver_off_thread()
+    """Patch moto's notifications."""
+    _accept_capitalized_filters()
+    _deliver_in_background()
     notifications._invoke_awslambda = _invoke_lambda
     notifications._send_event_bridge_message = _send_to_event_bridge
 
 
-def _accept_capitalised_filters() -> None:
-    # moto 5.2.5 knows the filter rules "prefix" and "suffix" only; botocore and CloudFormation may write "Prefix".
+def _accept_capitalized_filters() -> None:
+    # moto 5.2.5 accepts only the filter rules "prefix" and "suffix"; botocore and CloudFormation may send "Prefix".
     original = S3Response._notification_config_from_body
 
     def parsed(self: S3Response) -> Any:
@@ -38,8 +38,8 @@ def _accept_capitalised_filters() -> None:
     S3Response._notification_config_from_body = parsed
 
 
-def _deliver_off_thread() -> None:
-    # moto 5.2.5 delivers inside PutObject: a slow Lambda would hold up the writer, a failing one would be silent.
+def _deliver_in_background() -> None:
+    # moto 5.2.5 delivers inside PutObject: a slow function would block the writer, and its errors would be lost.
     original = notifications.send_event
 
     def send_event(account_id: str, event_name: Any, bucket: Any, key: Any) -> None:
@@ -54,7 +54,7 @@ def _invoke_lambda(account_id: str, event_body: Any, fn_arn: str, region_name: s
 
 
 def _send_to_event_bridge(account_id: str, bucket: Any, event_name: str, key: Any) -> None:
-    # moto 5.2.5 leaves the id out, gives the time as a number and swallows every error, a missing target among them.
+    # moto 5.2.5 omits the id, sends the time as a number and suppresses every error, for example a missing target.
     from moto.events.models import events_backends
 
     removed = "ObjectRemoved" in event_name

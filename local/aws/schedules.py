@@ -1,4 +1,4 @@
-"""When an EventBridge schedule is due: rate() and cron(), in UTC."""
+"""Times of EventBridge schedules: rate() and cron(), in UTC."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ _CRON = re.compile(r"cron\((?P<fields>[^)]+)\)")
 
 
 def next_time(expression: str, after: datetime) -> datetime:
-    """The first time after `after`; ValueError for an expression that EventBridge does not know."""
+    """Return the first time of a schedule after `after`.
+
+    Raises:
+        ValueError: EventBridge does not accept the expression.
+    """
     if rate := _RATE.fullmatch(expression.strip()):
         return after + int(rate["count"]) * timedelta(**{f"{rate['unit']}s": 1})
     if cron := _CRON.fullmatch(expression.strip()):
@@ -26,5 +30,5 @@ def next_time(expression: str, after: datetime) -> datetime:
 
 
 def _unix_weekday(field: str) -> str:
-    """EventBridge counts from Sunday = 1, Unix from Sunday = 0."""
+    """Convert weekdays: EventBridge counts from Sunday = 1, Unix from Sunday = 0."""
     return re.sub(r"(?<![#/\dA-Za-z])[1-7]", lambda day: str(int(day[0]) - 1), field)

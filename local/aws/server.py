@@ -1,4 +1,4 @@
-"""The AWS process: moto's server with every patch, the gateway, and an orderly end."""
+"""The AWS process: moto's server with all patches, the gateway, and a clean shutdown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEALTH_PATH = "/_local/health"
 
 
 def run(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT."""
     memory.return_freed_memory()
     _prepare_environment(settings)
     stop_all, buffers = _install(settings)
@@ -34,7 +34,7 @@ def run(settings: Settings) -> None:
 
     class Handler(MotoRequestHandler):
         def log_request(self, *arguments: Any, **named: Any) -> None:
-            """A line for every call would hide the warnings."""
+            """Log nothing: one line per request would hide the warnings."""
 
     from local.aws import firehose_front
 
@@ -43,19 +43,23 @@ def run(settings: Settings) -> None:
     server = make_server(HOST, settings.port, app, threaded=True, request_handler=Handler)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
-    log.info("AWS on %s, API gateway on port %s", settings.url, settings.gateway_port)
+    log.info("AWS serves on %s, the API gateway on port %s", settings.url, settings.gateway_port)
     try:
         server.serve_forever()
     finally:
         stop_all()
         processes.sweep(settings.children)
-        log.info("ended")
+        log.info("the AWS process ended")
         sys.stderr.flush()
-        os._exit(0)  # non-daemon threads of moto must not hold the end up
+        os._exit(0)  # non-daemon threads of moto must not block the exit
 
 
 def _install(settings: Settings) -> tuple[Callable[[], None], Any]:
-    """Applies the patches, in the order in which they need each other; returns what ends everything, and Firehose."""
+    """Apply the patches in the order of their dependencies.
+
+    Returns:
+        A function that stops all services, and the buffers of Firehose.
+    """
     swept = processes.sweep(settings.children)
     if swept:
         log.info("ended %s processes that an earlier run left behind", swept)
@@ -104,7 +108,7 @@ def _install(settings: Settings) -> tuple[Callable[[], None], Any]:
 
 
 def _prepare_environment(settings: Settings) -> None:
-    """What moto and the boto3 clients inside this process read."""
+    """Set the environment variables that moto and the boto3 clients of this process read."""
     os.environ["MOTO_PORT"] = str(settings.port)
     os.environ["MOTO_ACCOUNT_ID"] = ACCOUNT_ID
     os.environ["AWS_DEFAULT_REGION"] = REGION
@@ -117,10 +121,10 @@ def _prepare_environment(settings: Settings) -> None:
 
 
 def _with_health(app: Any) -> Any:
-    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+    def health_or_app(environ: dict[str, Any], start_response: Any) -> Any:
         if environ["PATH_INFO"] == HEALTH_PATH:
             start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
             return [b"ok"]
         return app(environ, start_response)
 
-    return answer
+    return health_or_app

@@ -1,4 +1,4 @@
-"""What every module of the local AWS needs to know."""
+"""Addresses, folders and limits of the AWS process."""
 
 from __future__ import annotations
 
@@ -9,16 +9,6 @@ from pathlib import Path
 
 from local.environment import ACCOUNT_ID, HOST, REGION
 
-# The versions that the patches of this package were written for; tests/unit/local compares them with what is installed.
-PINS = {
-    "moto": "5.2.5",
-    "awslambdaric": "4.2.2",
-    "chalice": "1.34.0",
-    "jsonata-python": "0.7.1",
-    "aws-xray-sdk": "2.15.0",
-    "boto3": "1.44.5",
-}
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -28,26 +18,28 @@ class Settings:
     gateway_port: int
     state: Path
     lambda_runtime: Path
-    # Lambda workers of one function at a time; AWS's own limit (1,000 an account) would swamp one machine.
+    # Concurrent workers per function. AWS's own limit, 1,000 per account, would overload one machine.
     lambda_concurrency: int = int(os.environ.get("TUGBOAT_LOCAL_LAMBDA_CONCURRENCY", "4"))
     # The interpreter of SageMaker's containers.
     container_python: str = os.environ.get("TUGBOAT_LOCAL_CONTAINER_PYTHON", sys.executable)
 
     @property
     def url(self) -> str:
+        """Endpoint URL of every service."""
         return f"http://{HOST}:{self.port}"
 
     @property
     def logs(self) -> Path:
+        """Folder of all log files."""
         return self.state / "logs"
 
     @property
     def children(self) -> Path:
-        """Records of the processes that this one started, for the clean-up after a crash."""
+        """Folder of the records of child processes, for the clean-up after a crash."""
         return self.state / "pids" / "children"
 
     def role_environment(self) -> dict[str, str]:
-        """What code running under a role sees: credentials, region and where AWS is."""
+        """Return the environment of code that runs under a role: credentials, region and endpoint."""
         return {
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
@@ -58,4 +50,4 @@ class Settings:
         }
 
 
-__all__ = ["ACCOUNT_ID", "HOST", "PINS", "REGION", "Settings"]
+__all__ = ["ACCOUNT_ID", "HOST", "REGION", "Settings"]

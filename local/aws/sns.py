@@ -1,6 +1,6 @@
-"""SNS, which besides delivering appends every message to logs/notifications.jsonl: nobody reads e-mail on localhost.
+"""SNS: it delivers messages and appends each to logs/notifications.jsonl, because nobody receives e-mail on localhost.
 
-moto 5.2.5 keeps messages in memory only. Lambda subscriptions are delivered off the publisher's thread, as AWS does.
+moto 5.2.5 keeps messages in memory only, and it invokes subscribed Lambda functions in the thread of the publisher.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _lock = threading.Lock()
 
 
 def install(settings: Settings) -> None:
-    """Patches moto's SNS."""
+    """Patch moto's SNS."""
     file = settings.logs / "notifications.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
     publish = models.Topic.publish
 
-    def publish_and_keep(self: models.Topic, message: str, subject: str | None = None, **rest: Any) -> str:
-        message_id = publish(self, message, subject=subject, **rest)
+    def publish_and_log(self: models.Topic, message: str, subject: str | None = None, **kwargs: Any) -> str:
+        message_id: str = publish(self, message, subject=subject, **kwargs)
         line = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "topic": self.arn,
@@ -38,7 +38,7 @@ def install(settings: Settings) -> None:
             out.write(json.dumps(line) + "\n")
         return message_id
 
-    models.Topic.publish = publish_and_keep
+    models.Topic.publish = publish_and_log
 
     deliver = LambdaBackend.send_sns_message
 

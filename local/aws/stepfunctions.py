@@ -1,7 +1,7 @@
-"""Step Functions that survive a restart in what they tell: executions are written down; those that were running are ABORTED.
+"""Step Functions with a log of executions: after a restart they are listed, and those that were running are ABORTED.
 
-Also fixed in moto 5.2.5: an execution without a name is called "None" (so a second one is refused), names are not checked,
-and a definite JSONPath such as $.a[0].b gives a list.
+Other corrections of moto 5.2.5: it names an execution without a name "None", so that it refuses a second one. It does not check
+names. A definite JSONPath such as $.a[0].b returns a list there.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from moto.stepfunctions.parser.asl.utils import json_path
 from moto.stepfunctions.parser.backend import execution as executions
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
-from local.aws import jsonata_, stepfunctions_sagemaker, stepfunctions_xray
+from local.aws import jsonata_, nested, stepfunctions_sagemaker, stepfunctions_xray
 from local.aws.patching import replace_everywhere
 from local.aws.settings import Settings
 
 _NAME = re.compile(r"[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}")
 _INDEFINITE = re.compile(r"\*|\.\.|\?|\[[^\]'\"]*[:,]")
-_ABORTED = "The process that ran this execution ended. Start the pipeline again."
+_ABORTED = "The process that ran this execution ended. Start the execution again."
 
 
 def install(settings: Settings) -> None:
-    """Patches moto's interpreter."""
+    """Patch moto's interpreter."""
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     stepfunctions_sagemaker.install()
     jsonata_.install()
     _select_single_values()
-    _give_json_of_the_sdk()
-    _keep_executions(Journal(settings.state / "stepfunctions" / "executions.jsonl"))
+    _return_json_from_sdk_tasks()
+    _keep_executions(ExecutionLog(settings.state / "stepfunctions" / "executions.jsonl"))
     stepfunctions_xray.install()
 
 
-class Journal:
-    """A line when an execution starts and one when it ends."""
+class ExecutionLog:
+    """One line at the start and one at the end of every execution."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -56,25 +56,28 @@ class Journal:
         self._earlier: dict[str, dict[str, Any]] = {}
         if path.exists():
             for line in path.read_text().splitlines():
-                if line.endswith("}"):  # the last line may be cut short
-                    about = json.loads(line)
-                    self._earlier.setdefault(about["arn"], {}).update(about)
+                if line.endswith("}"):  # the last line may be incomplete
+                    record = json.loads(line)
+                    self._earlier.setdefault(record["arn"], {}).update(record)
 
-    def write(self, arn: str, **about: Any) -> None:
+    def write(self, arn: str, **record: Any) -> None:
+        """Append a line."""
         with self._lock, self.path.open("a") as file:
-            file.write(json.dumps({"arn": arn, **about}, default=str) + "\n")
+            file.write(json.dumps({"arn": arn, **record}, default=str) + "\n")
 
     def earlier(self, state_machine_arn: str) -> list[dict[str, Any]]:
-        """What earlier processes ran of this state machine; each is given once."""
+        """Return the executions of this state machine by earlier processes, each only once."""
         found = [
-            about for about in self._earlier.values() if about.get("state_machine_arn") == state_machine_arn
+            record
+            for record in self._earlier.values()
+            if record.get("state_machine_arn") == state_machine_arn
         ]
-        for about in found:
-            del self._earlier[about["arn"]]
+        for record in found:
+            del self._earlier[record["arn"]]
         return found
 
 
-def _keep_executions(journal: Journal) -> None:
+def _keep_executions(log: ExecutionLog) -> None:
     start, create = (
         StepFunctionsParserBackend.start_execution,
         StepFunctionsParserBackend.create_state_machine,
@@ -92,11 +95,11 @@ def _keep_executions(journal: Journal) -> None:
         name = name or str(uuid.uuid4())
         if not _NAME.fullmatch(name):
             raise InvalidName(f"Invalid Name: '{name}'")
-        # Written before it starts: it could end first.
+        # Write before the start, because the execution could end first.
         arn = f"{state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
         known = any(e.exec_arn == arn for e in self.describe_state_machine(state_machine_arn).executions)
         if not known:
-            journal.write(
+            log.write(
                 arn,
                 name=name,
                 state_machine_arn=state_machine_arn,
@@ -105,13 +108,13 @@ def _keep_executions(journal: Journal) -> None:
             )
         return start(self, state_machine_arn, name, execution_input, *args, **kwargs)
 
-    def tell(self: executions.BaseExecutionWorkerCommunication) -> None:
+    def terminated_and_logged(self: executions.BaseExecutionWorkerCommunication) -> None:
         terminated(self)
         ended = self.execution
         if ended.exec_status == ExecutionStatus.SUCCEEDED:
-            # moto 5.2.5 gives an output that is a text as that text, not as JSON.
+            # moto 5.2.5 returns an output that is a string without JSON quotes.
             ended.output = json.dumps(ended.output)
-        journal.write(
+        log.write(
             ended.exec_arn,
             status=ended.status,
             stop=ended.stop_date.isoformat(),
@@ -122,40 +125,38 @@ def _keep_executions(journal: Journal) -> None:
 
     def create_state_machine(self: StepFunctionsParserBackend, *args: Any, **kwargs: Any) -> Any:
         machine = create(self, *args, **kwargs)
-        for about in journal.earlier(machine.arn):
-            machine.executions.append(_restored(machine, self, about))
-            if "status" not in about:
-                journal.write(
-                    about["arn"], status="ABORTED", stop=datetime.now(UTC).isoformat(), cause=_ABORTED
-                )
+        for record in log.earlier(machine.arn):
+            machine.executions.append(_restored(machine, self, record))
+            if "status" not in record:
+                log.write(record["arn"], status="ABORTED", stop=datetime.now(UTC).isoformat(), cause=_ABORTED)
         return machine
 
     StepFunctionsParserBackend.start_execution = start_execution
     StepFunctionsParserBackend.create_state_machine = create_state_machine
-    executions.BaseExecutionWorkerCommunication.terminated = tell
+    executions.BaseExecutionWorkerCommunication.terminated = terminated_and_logged
 
 
-def _restored(machine: Any, backend: Any, about: dict[str, Any]) -> executions.Execution:
+def _restored(machine: Any, backend: Any, record: dict[str, Any]) -> executions.Execution:
     restored = executions.Execution(
-        name=about["name"],
+        name=record["name"],
         sm_type=machine.sm_type,
         role_arn=machine.roleArn,
-        exec_arn=about["arn"],
+        exec_arn=record["arn"],
         account_id=backend.account_id,
         region_name=backend.region_name,
         state_machine=machine,
-        start_date=datetime.fromisoformat(about["start"]),
+        start_date=datetime.fromisoformat(record["start"]),
         cloud_watch_logging_session=None,
-        input_data=about["input"],
+        input_data=record["input"],
         activity_store={},
     )
-    restored.exec_status = ExecutionStatus(about.get("status", "ABORTED"))
-    stop = about.get("stop")
+    restored.exec_status = ExecutionStatus(record.get("status", "ABORTED"))
+    stop = record.get("stop")
     restored.stop_date = datetime.fromisoformat(stop) if stop else datetime.now(UTC)
-    restored.output = about.get("output")
-    restored.error = about.get("error")
-    restored.cause = about.get("cause") if "status" in about else _ABORTED
-    # Its history is gone with the process.
+    restored.output = record.get("output")
+    restored.error = record.get("error")
+    restored.cause = record.get("cause") if "status" in record else _ABORTED
+    # Its history was lost with the process.
     restored.exec_worker = SimpleNamespace(env=None, stop=lambda **_: None)
     return restored
 
@@ -174,8 +175,8 @@ def _select_single_values() -> None:
     replace_everywhere("extract_json", original, extract_json)
 
 
-def _give_json_of_the_sdk() -> None:
-    # moto 5.2.5 leaves botocore's streams and dates in the result of aws-sdk tasks, which then cannot be copied.
+def _return_json_from_sdk_tasks() -> None:
+    # moto 5.2.5 leaves streams and dates of botocore in the results of aws-sdk tasks, which cannot be copied.
     original = StateTaskServiceAwsSdk._eval_service_task
 
     def eval_service_task(
@@ -185,31 +186,22 @@ def _give_json_of_the_sdk() -> None:
         normalised_parameters: dict[str, Any],
         state_credentials: Any,
     ) -> None:
-        # ASL writes every service's parameters in PascalCase; of the services used here, Step Functions' own API does not.
+        # ASL has parameters of all services in PascalCase. The API of Step Functions itself is in camelCase.
         is_own = self._get_boto_service_name() == "stepfunctions"
-        parameters = (
-            {key[:1].lower() + key[1:]: value for key, value in normalised_parameters.items()}
-            if is_own
-            else normalised_parameters
-        )
+        parameters = normalised_parameters
+        if is_own:
+            parameters = {key[:1].lower() + key[1:]: value for key, value in normalised_parameters.items()}
         original(self, env, resource_runtime_part, parameters, state_credentials)
-        result = _json(env.stack[-1])
-        env.stack[-1] = _pascal_case(result) if is_own else result
+        env.stack[-1] = nested.mapped(env.stack[-1], _json, _pascal_case if is_own else nested.same)
 
     StateTaskServiceAwsSdk._eval_service_task = eval_service_task
 
 
-def _pascal_case(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key[:1].upper() + key[1:]: _pascal_case(item) for key, item in value.items()}
-    return [_pascal_case(item) for item in value] if isinstance(value, list) else value
+def _pascal_case(name: str) -> str:
+    return name[:1].upper() + name[1:]
 
 
 def _json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _json(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_json(item) for item in value]
     if isinstance(value, StreamingBody):
         return value.read().decode()
     if isinstance(value, datetime):

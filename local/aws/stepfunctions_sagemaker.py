@@ -1,6 +1,6 @@
-"""Step Functions' optimised SageMaker integrations, `.sync` among them; moto 5.2.5 lists SageMaker as unsupported.
+"""Step Functions' optimized integrations of SageMaker, including `.sync`; moto 5.2.5 lists SageMaker as unsupported.
 
-A `.sync` task waits in memory for the job's status; it stops the job when the task times out or the execution is stopped.
+A `.sync` task polls the status of its job in memory. It stops the job when the task times out or the execution is stopped.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 
+from local.aws import nested
 from local.aws.sagemaker.resources import backend
 
-_LOOK_S = 0.5
+_POLL_S = 0.5
 
 
 class _Job(NamedTuple):
-    """How one kind of job is described and stopped, and where moto holds it."""
+    """API calls and fields of one kind of job; `container` is moto's attribute with all jobs of the kind."""
 
     name: str
     describe: str
     stop: str
-    held_in: str
+    container: str
     status: str
 
 
@@ -63,7 +64,7 @@ _JOBS = {
         *("transform_jobs", "TransformJobStatus"),
     ),
 }
-# The error names of AWS's Java SDK, which Step Functions shows; everything else is AmazonSageMakerException.
+# Error names of AWS's Java SDK, which Step Functions reports. All other errors are AmazonSageMakerException.
 _NAMED_ERRORS = {
     "ConflictException": "ConflictException",
     "ResourceInUse": "ResourceInUseException",
@@ -73,7 +74,7 @@ _NAMED_ERRORS = {
 
 
 def install() -> None:
-    """Adds the service to moto's interpreter."""
+    """Add the service to moto's interpreter."""
     original = state_task_service_factory.state_task_service_for
 
     def service_for(service_name: str) -> Any:
@@ -84,7 +85,7 @@ def install() -> None:
 
 
 class SageMakerTask(StateTaskServiceCallback):
-    """`arn:aws:states:::sagemaker:<action>` and `.sync`."""
+    """A task with the resource `arn:aws:states:::sagemaker:<action>`, with or without `.sync`."""
 
     def __init__(self) -> None:
         super().__init__(supported_integration_patterns={ResourceCondition.Sync})
@@ -108,7 +109,7 @@ class SageMakerTask(StateTaskServiceCallback):
         client = self._client(resource_runtime_part, state_credentials)
         response = getattr(client, self._get_boto_service_action())(**_parameters(normalised_parameters))
         response.pop("ResponseMetadata", None)
-        env.stack.append(_plain(response))
+        env.stack.append(nested.mapped(response, _milliseconds))
 
     def _eval_integration_pattern(
         self,
@@ -117,20 +118,20 @@ class SageMakerTask(StateTaskServiceCallback):
         normalised_parameters: dict[str, Any],
         state_credentials: Any,
     ) -> None:
-        # moto's own version needs the callback endpoint that only .waitForTaskToken services have.
+        # moto's own version needs a callback endpoint, which only services with .waitForTaskToken have.
         env.stack.pop()
         job = _JOBS[self._get_boto_service_action()]
         client = self._client(resource_runtime_part, state_credentials)
         name = normalised_parameters[job.name]
         attribute = _snake(job.status)
-        while getattr(getattr(backend(), job.held_in)[name], attribute) in ("InProgress", "Stopping"):
+        while getattr(getattr(backend(), job.container)[name], attribute) in ("InProgress", "Stopping"):
             if not env.is_running():
                 getattr(client, job.stop)(**{job.name: name})
                 return
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         described = getattr(client, job.describe)(**{job.name: name})
         described.pop("ResponseMetadata", None)
-        described = _plain(described)
+        described = nested.mapped(described, _milliseconds)
         if described[job.status] == "Failed":
             error = StatesErrorName(typ=StatesErrorNameType.StatesTaskFailed)
             raise FailureEventException(self._failed(env, error, "States.TaskFailed", json.dumps(described)))
@@ -166,19 +167,16 @@ class SageMakerTask(StateTaskServiceCallback):
         )
 
 
-def _parameters(given: dict[str, Any]) -> dict[str, Any]:
-    """Step Functions takes Tags as an object too."""
-    if isinstance(given.get("Tags"), dict):
-        return {**given, "Tags": [{"Key": key, "Value": value} for key, value in given["Tags"].items()]}
-    return given
+def _parameters(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Convert Tags from an object, which Step Functions accepts too, to a list."""
+    if isinstance(arguments.get("Tags"), dict):
+        tags = [{"Key": key, "Value": value} for key, value in arguments["Tags"].items()]
+        return {**arguments, "Tags": tags}
+    return arguments
 
 
-def _plain(value: Any) -> Any:
-    """JSON as Step Functions gives it: times are milliseconds since the epoch."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
+def _milliseconds(value: Any) -> Any:
+    """Convert times to milliseconds since the epoch, as Step Functions returns them."""
     if isinstance(value, datetime.datetime):
         return int(value.timestamp() * 1000)
     return value

@@ -1,6 +1,6 @@
-"""An execution as one trace: its segment, a subsegment for each state, and below these the segments of the Lambdas it invokes.
+"""One X-Ray trace per execution: its segment, one subsegment per state, and below them the segments of invoked functions.
 
-moto 5.2.5 does nothing with a state machine's TracingConfiguration. Its calls of Lambda get the trace header here.
+moto 5.2.5 ignores the TracingConfiguration of a state machine. These patches add the trace header to its calls of Lambda.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ _calling = threading.local()
 
 
 def install() -> None:
-    """Patches moto's interpreter."""
-    _send_the_header()
+    """Patch moto's interpreter."""
+    _send_trace_header()
     terminated = executions.BaseExecutionWorkerCommunication.terminated
 
-    def tell(self: executions.BaseExecutionWorkerCommunication) -> None:
+    def terminated_and_traced(self: executions.BaseExecutionWorkerCommunication) -> None:
         terminated(self)
         if _is_traced(self.execution):
             xray.put_segment(_segment(self.execution))
 
-    executions.BaseExecutionWorkerCommunication.terminated = tell
-    _read_the_template()
+    executions.BaseExecutionWorkerCommunication.terminated = terminated_and_traced
+    _read_tracing_of_templates()
 
 
-def _read_the_template() -> None:
-    # moto 5.2.5 leaves TracingConfiguration of a template out.
+def _read_tracing_of_templates() -> None:
+    # moto 5.2.5 ignores TracingConfiguration in a template.
     create, update = (
         StateMachine.create_from_cloudformation_json.__func__,
         StateMachine.update_from_cloudformation_json.__func__,
     )
 
-    def traced(make: Any) -> Any:
-        def made(cls: type[StateMachine], *arguments: Any, **named: Any) -> StateMachine:
-            machine: StateMachine = make(cls, *arguments, **named)
-            template = next(one for one in (*arguments, *named.values()) if isinstance(one, dict))
-            asked = template.get("Properties", {}).get("TracingConfiguration", {})
-            machine.tracingConfiguration = {"enabled": asked.get("Enabled", False)}
+    def traced(create_or_update: Any) -> Any:
+        def with_tracing(cls: type[StateMachine], *args: Any, **kwargs: Any) -> StateMachine:
+            machine: StateMachine = create_or_update(cls, *args, **kwargs)
+            template = next(value for value in (*args, *kwargs.values()) if isinstance(value, dict))
+            tracing = template.get("Properties", {}).get("TracingConfiguration", {})
+            machine.tracingConfiguration = {"enabled": tracing.get("Enabled", False)}
             return machine
 
-        return classmethod(made)
+        return classmethod(with_tracing)
 
     StateMachine.create_from_cloudformation_json = traced(create)
     StateMachine.update_from_cloudformation_json = traced(update)
 
 
-def _send_the_header() -> None:
+def _send_trace_header() -> None:
     invoke, client_for = (
         lambda_eval_utils.execute_lambda_function_integration,
         lambda_eval_utils.boto_client_for,
@@ -89,7 +89,7 @@ def _is_traced(execution: executions.Execution) -> bool:
 
 
 def _trace_id(arn: str) -> str:
-    """Of an execution's ARN, so that nobody has to remember it. On AWS its first part is a time, which nothing here reads."""
+    """Derive the trace id from the ARN, so that it need not be stored. On AWS its first part is a time, unused here."""
     digest = hashlib.sha256(arn.encode()).hexdigest()
     return f"1-{digest[:8]}-{digest[8:32]}"
 
@@ -103,20 +103,20 @@ def _segment(execution: executions.Execution) -> dict[str, Any]:
     subsegments: list[dict[str, Any]] = []
     open_states: dict[str, dict[str, Any]] = {}
     for event in execution.exec_worker.env.event_manager.get_event_history():
-        at = datetime.fromisoformat(event["timestamp"]).timestamp()
+        time_s = datetime.fromisoformat(event["timestamp"]).timestamp()
         if entered := event.get("stateEnteredEventDetails"):
             name = entered["name"]
-            first = all(one["name"] != name for one in subsegments)
+            first = all(subsegment["name"] != name for subsegment in subsegments)
             state = {
                 "name": name,
                 "id": _id(arn, name) if first else secrets.token_hex(8),
-                "start_time": at,
+                "start_time": time_s,
                 "end_time": ended,
             }
             subsegments.append(state)
             open_states[name] = state
-        elif left := event.get("stateExitedEventDetails"):
-            open_states[left["name"]]["end_time"] = at
+        elif exited := event.get("stateExitedEventDetails"):
+            open_states[exited["name"]]["end_time"] = time_s
     return {
         "name": execution.state_machine.name,
         "id": _id(arn, ""),

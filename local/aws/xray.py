@@ -1,7 +1,7 @@
-"""X-Ray: the daemon that SDKs send segments to over UDP, and the segments that Lambda itself writes.
+"""X-Ray: the UDP daemon that receives segments from SDKs, and the segments of the Lambda service itself.
 
-Segments are appended to logs/xray.jsonl and put into moto's X-Ray. moto 5.2.5 refuses segments without an end (in_progress)
-and reports only traces with whole segments; those we keep in the file alone.
+Segments are appended to logs/xray.jsonl and stored in moto's X-Ray. moto 5.2.5 refuses segments in progress, without an end,
+so only the file contains these.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from local.aws.lambda_workers import Outcome
 
 log = logging.getLogger(__name__)
-# moto keeps traces in memory for ever; the file is complete.
+# moto keeps traces in memory, so old ones are dropped; the file is complete.
 MAX_TRACES = 1_000
 _lock = threading.Lock()
 _file: Path | None = None
@@ -45,12 +45,12 @@ class Trace:
 
 
 def new_trace_id() -> str:
-    """A trace id as X-Ray's: version, time, 96 random bits."""
+    """Return a trace id in X-Ray's format: version, time, 96 random bits."""
     return f"1-{int(time.time()):08x}-{secrets.token_hex(12)}"
 
 
 def continue_trace(header: str | None, active: bool) -> Trace:
-    """The caller's trace with a segment id of our own, or a new trace, sampled when tracing is active."""
+    """Return the caller's trace with a new segment id, or a new trace; without a decision in it, sample if tracing is active."""
     fields = dict(part.strip().split("=", 1) for part in (header or "").split(";") if "=" in part)
     sampled = fields["Sampled"] == "1" if fields.get("Sampled") in ("0", "1") else active
     return Trace(
@@ -62,7 +62,7 @@ def continue_trace(header: str | None, active: bool) -> Trace:
 
 
 def install(settings: Settings) -> str:
-    """Starts the daemon; returns its address, for AWS_XRAY_DAEMON_ADDRESS."""
+    """Start the daemon; return its address, for AWS_XRAY_DAEMON_ADDRESS."""
     global _file
     _file = settings.logs / "xray.jsonl"
     _file.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def install(settings: Settings) -> str:
 
 
 def put_lambda_segment(trace: Trace, name: str, arn: str, outcome: Outcome) -> None:
-    """The segment that the Lambda service writes for an invocation."""
+    """Store the segment that the Lambda service writes for an invocation."""
     segment: dict[str, Any] = {
         "name": name,
         "id": trace.parent,
@@ -92,9 +92,9 @@ def put_lambda_segment(trace: Trace, name: str, arn: str, outcome: Outcome) -> N
 
 
 def put_segment(segment: dict[str, Any]) -> None:
-    """Keeps one segment document."""
+    """Store one segment document."""
     document = json.dumps(segment)
-    assert _file is not None, "install() first"
+    assert _file is not None, "call install() first"
     with _lock:
         with _file.open("a") as file:
             file.write(document + "\n")
@@ -115,6 +115,6 @@ def _listen(daemon: socket.socket) -> None:
         try:
             segment = json.loads(document)
         except ValueError:
-            log.warning("X-Ray's daemon got a packet that is not a segment: %r", packet[:100])
+            log.warning("the X-Ray daemon received a packet that is not a segment: %r", packet[:100])
             continue
         put_segment(segment)

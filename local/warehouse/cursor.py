@@ -1,7 +1,7 @@
-"""What happens around every statement: rewriting, unloads, load metadata and failures.
+"""The wrapper of every statement: rewrites, unloads, load metadata and errors.
 
-fakesnow 0.12.1 answers an unexpected exception with HTTP 500, which the connector retries for minutes, and
-leaves DuckDB's transaction aborted, so that every later statement of the session fails too.
+fakesnow 0.12.1 answers an unexpected exception with HTTP 500, which the connector retries for minutes. It also leaves DuckDB's
+transaction aborted, so that every later statement of the session fails too.
 """
 
 import re
@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from local.warehouse import load, unload
 from local.warehouse.rewrites import rewrite
-from local.warehouse.stages import remember_file_format
+from local.warehouse.stages import store_file_format
 
 FIRST_WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(\w+)", re.DOTALL)
 
@@ -29,7 +29,7 @@ def install() -> None:
             return _execute(original, self, command, *args, **kwargs)
         except Exception as error:
             if isinstance(error, duckdb.Error) or isinstance(error.__cause__, duckdb.Error):
-                _leave_aborted_transaction(self)
+                _roll_back_aborted_transaction(self)
             if isinstance(error, DatabaseError):
                 raise
             message = f"{type(error).__name__}: {error}".split("\n")[0]
@@ -48,13 +48,15 @@ def _execute(original: Any, cursor: FakeSnowflakeCursor, command: str, *args: An
     if isinstance(statement, exp.Copy) and unload.is_unload(statement):
         return original(cursor, unload.unload(cursor, statement), *args, **kwargs)
     if isinstance(statement, exp.Create) and _creates_nothing(cursor, statement):
-        # fakesnow forgets a table's load metadata on every CREATE TABLE, even one that creates nothing:
-        # a second set-up would load every file again.
-        name = statement.find(exp.Table).name.upper()
-        return original(cursor, f"SELECT '{name} already exists, statement succeeded.' AS \"status\"")
+        # fakesnow deletes the load metadata of a table on every CREATE TABLE, even if the table exists.
+        # The next COPY would then load every file again.
+        table = statement.find(exp.Table)
+        assert table is not None
+        status = f"{table.name.upper()} already exists, statement succeeded."
+        return original(cursor, f"SELECT '{status}' AS \"status\"")
     result = original(cursor, command, *args, **kwargs)
     if isinstance(statement, exp.Create) and str(statement.args.get("kind")).upper() == "STAGE":
-        remember_file_format(cursor._duck_conn, statement, cursor._conn.database, cursor._conn.schema)
+        store_file_format(cursor._duck_conn, statement, cursor._conn.database, cursor._conn.schema)
     if isinstance(statement, exp.TruncateTable):
         for table in statement.expressions:
             load.forget(cursor._duck_conn, *_full_name(cursor, table))
@@ -66,11 +68,11 @@ def _parsed(command: str) -> exp.Expr | None:
     try:
         return sqlglot.parse_one(command, read="snowflake")
     except sqlglot.ParseError:
-        return None  # fakesnow will say what is wrong with it
+        return None  # fakesnow reports the error
 
 
 def _creates_nothing(cursor: FakeSnowflakeCursor, statement: exp.Create) -> bool:
-    """Whether this is `create table if not exists` of a table that exists."""
+    """Return True for `create table if not exists` of a table that exists."""
     if str(statement.args.get("kind")).upper() != "TABLE" or not statement.args.get("exists"):
         return False
     table = statement.find(exp.Table)
@@ -90,8 +92,8 @@ def _full_name(cursor: FakeSnowflakeCursor, table: exp.Table) -> tuple[str, str,
     return database.upper(), schema.upper(), name
 
 
-def _leave_aborted_transaction(cursor: FakeSnowflakeCursor) -> None:
+def _roll_back_aborted_transaction(cursor: FakeSnowflakeCursor) -> None:
     try:
         cursor._duck_conn.rollback()
     except duckdb.Error:
-        return  # there was no transaction
+        return  # no transaction was open

@@ -1,4 +1,4 @@
-"""FLATTEN's `outer` and `path`: fakesnow 0.12.1 ignores both, which silently drops or multiplies rows."""
+"""The options `outer` and `path` of FLATTEN: fakesnow 0.12.1 ignores both and silently drops or multiplies rows."""
 
 import fakesnow.cursor
 import fakesnow.transforms
@@ -6,13 +6,14 @@ from sqlglot import exp
 
 
 def install() -> None:
-    """Replace fakesnow's transform by one that reads the options and hands everything else on."""
+    """Replace fakesnow's transform by one that supports these options and forwards all other calls."""
     original = fakesnow.transforms.flatten
 
     def flatten(node: exp.Expr) -> exp.Expr:
         options = _options(node)
         if not options.keys() & {"outer", "path"}:
-            return original(node)
+            original_result: exp.Expr = original(node)
+            return original_result
         value = options.get("input") or node.this.this
         if "path" in options:
             steps = [exp.JSONPathKey(this=step) for step in options["path"].name.split(".")]

@@ -1,8 +1,8 @@
 """COPY INTO a table from JSON lines, as Snowflake loads them.
 
-fakesnow 0.12.1 knows neither METADATA$ columns, PATTERN, ON_ERROR nor a stage's own file format, takes
-`force = false` for true, and reports every file that was loaded before. Other formats than JSON go to
-fakesnow's own COPY.
+fakesnow 0.12.1 supports neither METADATA$ columns nor PATTERN, ON_ERROR and the file format of a stage.
+It treats `force = false` as true, and it reports every file that was loaded before.
+Formats other than JSON go to fakesnow's own COPY.
 """
 
 import datetime
@@ -20,7 +20,7 @@ from sqlglot import exp
 
 from local.warehouse.stages import file_format_of_stage
 
-LARGEST_LINE_BYTES = 16 * 1024 * 1024
+MAX_LINE_BYTES = 16 * 1024 * 1024
 RESULT_COLUMNS = (
     "file", "status", "rows_parsed", "rows_loaded", "error_limit", "errors_seen",
     "first_error", "first_error_line", "first_error_character", "first_error_column_name",
@@ -29,7 +29,7 @@ RESULT_COLUMNS = (
 
 @dataclass(frozen=True)
 class Options:
-    """Copy options that fakesnow does not know or gets wrong."""
+    """Copy options that fakesnow does not support or treats wrongly."""
 
     on_error: str = "ABORT_STATEMENT"
     pattern: str | None = None
@@ -38,7 +38,7 @@ class Options:
 
 @dataclass(frozen=True)
 class FileResult:
-    """One row of COPY's answer."""
+    """One row of COPY's result."""
 
     url: str
     status: str
@@ -47,6 +47,7 @@ class FileResult:
     error_line: int | None = None
 
     def values(self) -> tuple[Any, ...]:
+        """Return the values of `RESULT_COLUMNS`."""
         limit = None if self.status == "LOAD_SKIPPED" else 1
         return (
             self.url, self.status, self.rows, self.rows, limit, 1 if self.error else 0,
@@ -55,7 +56,7 @@ class FileResult:
 
 
 def install() -> None:
-    """Put this module's COPY in front of fakesnow's."""
+    """Route COPY of JSON to this module, other formats to fakesnow."""
     original = fakesnow.copy_into.copy_into
 
     def copy_into(
@@ -90,7 +91,7 @@ def install() -> None:
 
 
 def forget(duck_conn: duckdb.DuckDBPyConnection, database: str, schema: str, table: str) -> None:
-    """Drop a table's load metadata, as TRUNCATE does: its files may be loaded again."""
+    """Delete the load metadata of a table, as TRUNCATE does, so that its files can be loaded again."""
     history = f"{database}._fs_information_schema._fs_load_history"
     duck_conn.execute(f"DELETE FROM {history} WHERE SCHEMA_NAME = ? AND TABLE_NAME = ?", [schema, table])
 
@@ -98,7 +99,7 @@ def forget(duck_conn: duckdb.DuckDBPyConnection, database: str, schema: str, tab
 def _take_options(
     expr: exp.Copy, duck_conn: duckdb.DuckDBPyConnection, database: str | None, schema: str | None
 ) -> Options:
-    """Remove from the statement what fakesnow cannot read, and give it the stage's file format."""
+    """Remove the options that fakesnow cannot parse from the statement, and add the file format of the stage."""
     taken: dict[str, Any] = {}
     kept = []
     for param in expr.args.get("params", []):
@@ -113,14 +114,17 @@ def _take_options(
             case _:
                 kept.append(param)
     if taken.get("on_error", "ABORT_STATEMENT") not in ("ABORT_STATEMENT", "SKIP_FILE"):
-        raise NotImplementedError(f"ON_ERROR = {taken['on_error']} on this machine")
+        raise NotImplementedError(
+            f"ON_ERROR = {taken['on_error']} is not supported by the local Snowflake. "
+            "Use ABORT_STATEMENT or SKIP_FILE."
+        )
     source = fakesnow.copy_into._from_source(expr)
     if source.startswith("@") and not any(param.this.name.upper() == "FILE_FORMAT" for param in kept):
         file_format = file_format_of_stage(duck_conn, source, database, schema)
         if file_format:
-            written = ", ".join(f"{key} = {_literal(value)}" for key, value in file_format.items())
+            options = ", ".join(f"{key} = {_literal(value)}" for key, value in file_format.items())
             with_format = sqlglot.parse_one(
-                f"copy into t from @s file_format = ({written})", read="snowflake"
+                f"copy into t from @s file_format = ({options})", read="snowflake"
             )
             kept += with_format.args["params"]
     expr.set("params", kept)
@@ -149,18 +153,18 @@ def _load(
         ).fetchall()
     }
     results = []
-    # A connection of its own: a bad file must not abort the session's transaction. Unlike Snowflake's, a COPY
-    # inside an explicit transaction is therefore not undone with it.
+    # A separate connection, because a bad file must not abort the session's transaction. In contrast to Snowflake,
+    # the rollback of an explicit transaction therefore does not undo a COPY.
     with duck_conn.cursor() as connection:
         connection.begin()
         for url in urls:
             if url in loaded_before and not options.force:
-                # Snowflake names a file it skips only when the statement named it.
+                # Snowflake reports a skipped file only if the statement listed it.
                 results += [FileResult(url, "LOAD_SKIPPED", error="File was loaded before.")] if named else []
                 continue
             results.append(_load_file(connection, expr, url, target))
             if results[-1].status == "LOADED" and options.on_error == "ABORT_STATEMENT":
-                continue  # all files or none: committed below
+                continue  # all files or none: the commit is below
             if options.on_error == "ABORT_STATEMENT":
                 connection.rollback()
                 raise ProgrammingError(msg=str(results[-1].error), errno=100069, sqlstate="22P02")
@@ -168,15 +172,15 @@ def _load(
             connection.begin()
         connection.commit()
     if not results:
-        return _answer(duck_conn, "SELECT 'Copy executed with 0 files processed.' AS status")
+        return _result(duck_conn, "SELECT 'Copy executed with 0 files processed.' AS status")
     rows = exp.values([result.values() for result in results], alias="t", columns=RESULT_COLUMNS)
-    return _answer(duck_conn, exp.select("*").from_(rows).sql(dialect="duckdb"))
+    return _result(duck_conn, exp.select("*").from_(rows).sql(dialect="duckdb"))
 
 
 def _load_file(
     connection: duckdb.DuckDBPyConnection, expr: exp.Copy, url: str, target: tuple[str, str, str]
 ) -> FileResult:
-    """Load one file and remember it."""
+    """Load one file and store its load metadata."""
     database, schema, table = target
     try:
         (rows,) = connection.execute(_insert(expr, url, target).sql(dialect="duckdb")).fetchall()[0]
@@ -194,13 +198,14 @@ def _load_file(
 
 def _insert(expr: exp.Copy, url: str, target: tuple[str, str, str]) -> exp.Insert:
     source = expr.args["files"][0]
-    line_itself = [exp.Parameter(this=exp.Literal.number(1))]
-    selected = source.this.expressions if isinstance(source, exp.Subquery) else line_itself
-    lines = sqlglot.parse_one(
+    whole_line = [exp.Parameter(this=exp.Literal.number(1))]
+    selected = source.this.expressions if isinstance(source, exp.Subquery) else whole_line
+    lines = exp.maybe_parse(
         f"SELECT json AS _line, row_number() OVER () AS _number FROM read_json_objects('{url}', "
         "format = 'newline_delimited', hive_partitioning = false, "
-        f"maximum_object_size = {LARGEST_LINE_BYTES})",
-        read="duckdb",
+        f"maximum_object_size = {MAX_LINE_BYTES})",
+        into=exp.Select,
+        dialect="duckdb",
     ).subquery("_lines")
 
     def metadata(node: exp.Expr) -> exp.Expr:
@@ -215,7 +220,7 @@ def _insert(expr: exp.Copy, url: str, target: tuple[str, str, str]) -> exp.Inser
         return node
 
     values = [each.copy().transform(metadata) for each in selected]
-    # The full name: the file is loaded over a connection without the session's current schema.
+    # The full name, because the separate connection lacks the current schema of the session.
     table = exp.table_(target[2], db=target[1], catalog=target[0], quoted=True)
     columns = expr.this.expressions if isinstance(expr.this, exp.Schema) else []
     into = exp.Schema(this=table, expressions=[column.copy() for column in columns]) if columns else table
@@ -228,6 +233,6 @@ def _as_snowflake(error: duckdb.Error, url: str) -> tuple[str, int | None]:
     return f"Error parsing JSON: {text} (file {url})", int(line[1]) if line else None
 
 
-def _answer(duck_conn: duckdb.DuckDBPyConnection, sql: str) -> str:
+def _result(duck_conn: duckdb.DuckDBPyConnection, sql: str) -> str:
     duck_conn.execute(sql)
     return sql

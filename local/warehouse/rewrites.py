@@ -1,11 +1,11 @@
-"""Statements changed before fakesnow 0.12.1 sees them: text in, text out."""
+"""Rewrites of statements that fakesnow 0.12.1 does not support: text in, text out."""
 
 import re
 
 import sqlglot
 from sqlglot import exp
 
-# A name with a schema in front of it, after `create [or replace] temporary table|view`.
+# A name with a schema, after `create [or replace] temporary table|view`.
 QUALIFIED_TEMPORARY = re.compile(
     r"\b(create\s+(?:or\s+replace\s+)?)(?:local\s+|global\s+)?temp(?:orary)?\s+(table|view)"
     r"(\s+(?:if\s+not\s+exists\s+)?\"?[\w$]+\"?\.)",
@@ -14,7 +14,7 @@ QUALIFIED_TEMPORARY = re.compile(
 
 
 def rewrite(command: str, keyword: str) -> str:
-    """The statement as fakesnow answers it rightly. `keyword` is its first word, in lower case."""
+    """Return the statement in a form that fakesnow supports. `keyword` is its first word in lower case."""
     if keyword == "create":
         command = qualified_temporary_as_permanent(command)
     if keyword == "merge":
@@ -23,8 +23,11 @@ def rewrite(command: str, keyword: str) -> str:
 
 
 def qualified_temporary_as_permanent(command: str) -> str:
-    """`create temporary table db.schema.t`: DuckDB keeps temporary tables outside every schema, so the one
-    that dbt creates by its full name is not found by it. dbt drops what it creates, so a permanent one does."""
+    """Replace `create temporary table db.schema.t` by a permanent table.
+
+    DuckDB keeps temporary tables outside every schema, so dbt would not find the table by its full name.
+    dbt drops the table itself.
+    """
     return QUALIFIED_TEMPORARY.sub(
         lambda match: f"{match[1]}{'transient table' if match[2].lower() == 'table' else 'view'}{match[3]}",
         command,
@@ -32,8 +35,10 @@ def qualified_temporary_as_permanent(command: str) -> str:
 
 
 def merge_values_from_source(command: str) -> str:
-    """dbt's merge writes `insert (a) values (a)`: in a NOT MATCHED branch an unqualified name is the
-    source's, and fakesnow calls it ambiguous."""
+    """Qualify the columns in `insert (a) values (a)` of dbt's merge.
+
+    In a NOT MATCHED branch an unqualified name is a column of the source. fakesnow reports it as ambiguous.
+    """
     merge = sqlglot.parse_one(command, read="snowflake")
     source = merge.args["using"].alias_or_name
     for when in merge.args["whens"].expressions:

@@ -1,6 +1,6 @@
-"""S3 for DuckDB through boto3: its own reader (httpfs) is an extension that has to be downloaded.
+"""S3 for DuckDB through boto3, because DuckDB's own reader (httpfs) is an extension that must be downloaded.
 
-`glob` has a stage's meaning: 's3://bucket/prefix*' is every key below the prefix, at any depth.
+`glob` matches as a stage does: 's3://bucket/prefix*' means every key with the prefix, at any depth.
 """
 
 import io
@@ -8,31 +8,30 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
-import boto3
 from botocore.exceptions import ClientError
 from fsspec.spec import AbstractFileSystem
 
+from local.clients import aws_client
+
 
 class S3Files(AbstractFileSystem):
-    """What DuckDB calls of an fsspec file system: whole objects, read and written."""
+    """The methods of an fsspec file system that DuckDB calls; it reads and writes whole objects."""
 
     protocol = "s3"
     cachable = False
 
     def __init__(self, endpoint_url: str) -> None:
         super().__init__()
-        self.client = boto3.client(
-            "s3", endpoint_url=endpoint_url, region_name="us-east-1", aws_access_key_id="local",
-            aws_secret_access_key="local",
-        )  # fmt: skip
+        self.client = aws_client("s3", endpoint_url)
 
     def objects(self, url: str) -> Iterator[dict[str, Any]]:
-        """Every object below a URL, as S3 lists it."""
+        """Yield S3's description of every object below a URL."""
         bucket, prefix = _bucket_and_key(url)
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             yield from page.get("Contents", [])
 
     def glob(self, path: str, **_: Any) -> list[str]:
+        """Return the URLs of all non-empty objects that match a pattern."""
         bucket, pattern = _bucket_and_key(path)
         fixed = pattern.split("*", 1)[0]
         return sorted(
@@ -42,6 +41,11 @@ class S3Files(AbstractFileSystem):
         )
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
+        """Return size and time of an object.
+
+        Raises:
+            FileNotFoundError: the object does not exist.
+        """
         bucket, key = _bucket_and_key(path)
         try:
             head = self.client.head_object(Bucket=bucket, Key=key)
@@ -55,9 +59,11 @@ class S3Files(AbstractFileSystem):
         }
 
     def modified(self, path: str) -> Any:
+        """Return the time of the last change."""
         return self.info(path)["mtime"]
 
     def exists(self, path: str, **_: Any) -> bool:
+        """Return True if the object exists."""
         try:
             self.info(path)
         except FileNotFoundError:
@@ -65,15 +71,18 @@ class S3Files(AbstractFileSystem):
         return True
 
     def isfile(self, path: str) -> bool:
+        """Return True if the object exists."""
         return self.exists(path)
 
     def isdir(self, path: str) -> bool:
+        """Return False: S3 has no folders."""
         return False
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """S3 has no folders."""
+        """Do nothing: S3 has no folders."""
 
     def rm_file(self, path: str) -> None:
+        """Delete an object."""
         bucket, key = _bucket_and_key(path)
         self.client.delete_object(Bucket=bucket, Key=key)
 
@@ -82,20 +91,21 @@ class S3Files(AbstractFileSystem):
         if "r" not in mode:
             return _Upload(self.client, bucket, key)
         content = io.BytesIO(self.client.get_object(Bucket=bucket, Key=key)["Body"].read())
-        content.size = content.getbuffer().nbytes  # type: ignore[attr-defined]  # DuckDB asks for it
+        content.size = content.getbuffer().nbytes  # type: ignore[attr-defined]  # DuckDB reads this attribute
         return content
 
 
 class _Upload(io.BytesIO):
-    """Collects what DuckDB writes and puts it as one object when it is closed."""
+    """A buffer for one object, which is uploaded on close."""
 
     def __init__(self, client: Any, bucket: str, key: str) -> None:
         super().__init__()
-        self._put = lambda content: client.put_object(Bucket=bucket, Key=key, Body=content)
+        self._client, self._bucket, self._key = client, bucket, key
 
     def close(self) -> None:
+        """Upload the object."""
         if not self.closed:
-            self._put(self.getvalue())
+            self._client.put_object(Bucket=self._bucket, Key=self._key, Body=self.getvalue())
             super().close()
 
 

@@ -1,4 +1,4 @@
-"""The HTTP side: fakesnow's server, plus log-ins and long statements as the connector expects them."""
+"""The HTTP server: fakesnow's routes, with the logins and long statements that the connector expects."""
 
 import asyncio
 import contextlib
@@ -17,22 +17,22 @@ from starlette.routing import Route
 
 from local.warehouse import cursor, flatten, load
 from local.warehouse.s3_files import S3Files
-from local.warehouse.store import Store, write_metadata_apart
+from local.warehouse.store import Store, write_metadata_separately
 
-# The connector gives up on an answer after 60 s and sends the statement again, so long before that it is told
-# to come back (Snowflake's code 333334). fakesnow 0.12.1 always answers in one response.
-ANSWER_WITHIN_S = 30.0
+# The connector waits 60 s for a response, then sends the statement again. After this shorter time the server answers
+# "still running" (Snowflake's code 333334), and the connector polls. fakesnow 0.12.1 always answers in one response.
+RESPONSE_LIMIT_S = 30.0
 STILL_RUNNING = "333334"
 UNKNOWN_QUERY = "000709"
 
 
 def make_app(state: Path, aws_endpoint: str, memory_limit: str = "") -> Starlette:
-    """The local warehouse as an ASGI application over the files in `state`."""
-    # boto3 would otherwise look for credentials on the network.
+    """Return the local Snowflake as an ASGI application with its databases in `state`."""
+    # Without this variable, boto3 looks for credentials on the network.
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
     store = Store(state, memory_limit)
     store.duck_conn.register_filesystem(S3Files(aws_endpoint))
-    write_metadata_apart(store)
+    write_metadata_separately(store)
     for patch in (flatten.install, load.install, cursor.install):
         patch()
     fakesnow.server.shared_fs = store
@@ -43,7 +43,7 @@ def make_app(state: Path, aws_endpoint: str, memory_limit: str = "") -> Starlett
         store.close()
 
     queries = Queries()
-    ours = [
+    own_routes = [
         Route("/health", health),
         Route("/session/v1/login-request", log_in, methods=["POST"]),
         Route("/session/token-request", renew, methods=["POST"]),
@@ -52,21 +52,21 @@ def make_app(state: Path, aws_endpoint: str, memory_limit: str = "") -> Starlett
         Route("/queries/v1/query-request", queries.run, methods=["POST"]),
         Route("/queries/{query_id}/result", queries.result),
     ]
-    return Starlette(routes=[*ours, *fakesnow.server.routes], lifespan=lifespan)
+    return Starlette(routes=[*own_routes, *fakesnow.server.routes], lifespan=lifespan)
 
 
 async def health(_: Request) -> JSONResponse:
-    """Whether the server answers."""
+    """Answer the health check."""
     return JSONResponse({"status": "ok"})
 
 
 async def acknowledge(_: Request) -> JSONResponse:
-    """Take and forget the connector's telemetry."""
+    """Accept and drop the connector's telemetry."""
     return JSONResponse({"success": True, "data": None})
 
 
 async def log_in(request: Request) -> JSONResponse:
-    """fakesnow's log-in, with the fields that the connector keeps for renewing a session."""
+    """Add the fields to fakesnow's login that the connector needs to renew a session."""
     response = await fakesnow.server.login_request(request)
     body = json.loads(bytes(response.body))
     body["data"] |= {
@@ -79,7 +79,7 @@ async def log_in(request: Request) -> JSONResponse:
 
 
 async def renew(request: Request) -> JSONResponse:
-    """Sessions never expire here: give the same token again."""
+    """Return the same token again, because sessions do not expire here."""
     token = fakesnow.server.to_token(request)
     data = {
         "sessionToken": token,
@@ -91,34 +91,34 @@ async def renew(request: Request) -> JSONResponse:
 
 
 class Queries:
-    """Statements under way, one at a time in each session (DuckDB's connections are not thread-safe)."""
+    """Running statements, one at a time per session, because DuckDB's connections are not thread-safe."""
 
     def __init__(self) -> None:
         self._running: dict[str, asyncio.Task[JSONResponse]] = {}
         self._sessions: dict[str, asyncio.Lock] = {}
 
     async def run(self, request: Request) -> JSONResponse:
-        """Run a statement, or join the run that the same request started before."""
+        """Run a statement, or wait for the statement that an earlier attempt of this request started."""
         query_id = request.query_params.get("requestId") or str(uuid.uuid4())
         if query_id not in self._running:
             await request.body()
             self._running[query_id] = asyncio.create_task(self._in_turn(request))
-        return await self._answer(query_id)
+        return await self._respond(query_id)
 
     async def result(self, request: Request) -> JSONResponse:
-        """The answer of a statement that took longer than `ANSWER_WITHIN_S`."""
+        """Return the result of a statement that took longer than `RESPONSE_LIMIT_S`."""
         query_id = request.path_params["query_id"]
         if query_id in self._running:
-            return await self._answer(query_id)
+            return await self._respond(query_id)
         return JSONResponse(
             {"data": None, "code": UNKNOWN_QUERY, "message": "unknown query", "success": False}
         )
 
     async def session(self, request: Request) -> JSONResponse:
-        """fakesnow's end of a session, after giving back its DuckDB connection and open transaction."""
+        """End a session of fakesnow and close its DuckDB connection with any open transaction."""
         token = request.headers.get("Authorization", "")[17:-1]
         connection = fakesnow.server.sessions.get(token)
-        response = await fakesnow.server.session(request)
+        response: JSONResponse = await fakesnow.server.session(request)
         if connection and token not in fakesnow.server.sessions:
             async with self._sessions.pop(token, asyncio.Lock()):
                 with contextlib.suppress(duckdb.Error):  # most sessions end without a transaction
@@ -128,11 +128,12 @@ class Queries:
 
     async def _in_turn(self, request: Request) -> JSONResponse:
         async with self._sessions.setdefault(fakesnow.server.to_token(request), asyncio.Lock()):
-            return await fakesnow.server.query_request(request)
+            response: JSONResponse = await fakesnow.server.query_request(request)
+            return response
 
-    async def _answer(self, query_id: str) -> JSONResponse:
+    async def _respond(self, query_id: str) -> JSONResponse:
         task = self._running[query_id]
-        done, _ = await asyncio.wait({task}, timeout=ANSWER_WITHIN_S)
+        done, _ = await asyncio.wait({task}, timeout=RESPONSE_LIMIT_S)
         if done:
             self._running.pop(query_id, None)
             return task.result()

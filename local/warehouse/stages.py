@@ -1,4 +1,4 @@
-"""File formats of stages: fakesnow 0.12.1 drops `create stage ... file_format = (...)`."""
+"""File formats of stages, which fakesnow 0.12.1 drops from `create stage ... file_format = (...)`."""
 
 import json
 from typing import Any
@@ -14,10 +14,10 @@ FORMAT_OF_STAGE = """
 """
 
 
-def remember_file_format(
+def store_file_format(
     duck_conn: duckdb.DuckDBPyConnection, create: exp.Create, database: str | None, schema: str | None
 ) -> None:
-    """Keep the file format of a stage that was just created."""
+    """Store the file format of a new stage."""
     options = _file_format_of(create)
     table = create.find(exp.Table)
     if not options or not table:
@@ -38,7 +38,7 @@ def remember_file_format(
 def file_format_of_stage(
     duck_conn: duckdb.DuckDBPyConnection, reference: str, database: str | None, schema: str | None
 ) -> dict[str, Any]:
-    """The file format of the stage that `@stage/path` names; empty when it has none."""
+    """Return the file format of the stage in `@stage/path`; empty if the stage has none."""
     parts = stage.parts_from_var(reference.removeprefix("@").partition("/")[0], database, schema)
     found = duck_conn.execute(FORMAT_OF_STAGE, parts).fetchone()
     return dict(json.loads(found[0])) if found and found[0] else {}

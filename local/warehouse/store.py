@@ -1,7 +1,7 @@
-"""The persistent store: one DuckDB file per Snowflake database, plus one for what spans databases.
+"""The persistent store: one DuckDB file per Snowflake database, and one for metadata of the account.
 
-fakesnow 0.12.1 keeps stages, file formats and comments in memory and attaches no existing database when it
-starts, so a restarted server forgets them. DuckDB's write-ahead log makes the files safe against `kill -9`.
+fakesnow 0.12.1 keeps stages, file formats and comments in memory and does not attach existing databases at its start.
+With files, all of them survive. DuckDB's write-ahead log makes the files safe against `kill -9`.
 """
 
 from collections import OrderedDict
@@ -13,7 +13,7 @@ from fakesnow import info_schema, macros
 from fakesnow.instance import GLOBAL_DATABASE_NAME, FakeSnow
 from fakesnow.transforms import show, stage
 
-# What an account holds beside data. Accepted and ignored: this machine has one user and no billing.
+# Statements about the account. They are accepted and ignored, because the local Snowflake has one user and no billing.
 ACCOUNT_STATEMENTS = [
     r"\s*(create|alter|drop)\s+(or\s+replace\s+)?(warehouse|role|user|storage\s+integration|resource\s+monitor)\b",
     r"\s*(grant|revoke)\b",
@@ -23,7 +23,7 @@ CACHED_RESULTS = 16
 
 
 class ResultsCache(OrderedDict[str, tuple[Any, ...]]):
-    """The newest results only; fakesnow's cache keeps every result for ever."""
+    """A cache of the newest results; fakesnow's own cache keeps every result."""
 
     def __setitem__(self, query_id: str, result: tuple[Any, ...]) -> None:
         super().__setitem__(query_id, result)
@@ -32,16 +32,16 @@ class ResultsCache(OrderedDict[str, tuple[Any, ...]]):
 
 
 class Store(FakeSnow):
-    """fakesnow's instance over files in `state`. Replaces `FakeSnow.__init__`, which only knows memory."""
+    """An instance of fakesnow with files in `state`. `FakeSnow.__init__`, which supports only memory, is replaced."""
 
     def __init__(self, state: Path, memory_limit: str = "") -> None:
         state.mkdir(parents=True, exist_ok=True)
-        # As in Snowflake, connecting to a database that does not exist does not create it.
+        # As in Snowflake, a connection to a missing database does not create it.
         self.create_database_on_connect = self.create_schema_on_connect = False
         self.db_path = state
         self.nop_regexes = ACCOUNT_STATEMENTS
         self.results_cache = ResultsCache()
-        # sqlglot 30.22 still writes lambdas with an arrow, which duckdb 2.0 reads only in this mode.
+        # sqlglot 30.22 writes lambdas with an arrow, which duckdb 2.0 accepts only in this mode.
         self.duck_conn = duckdb.connect(":memory:", config={"lambda_syntax": "ENABLE_SINGLE_ARROW"})
         self.duck_conn.execute("SET GLOBAL TimeZone = 'UTC'")
         self.duck_conn.execute(f"SET GLOBAL temp_directory = '{state / 'spill'}'")
@@ -56,7 +56,7 @@ class Store(FakeSnow):
         self.duck_conn.execute(f"ATTACH '{file}' AS {GLOBAL_DATABASE_NAME}")
         self.duck_conn.execute(info_schema.fs_global_creation_sql())
         self.duck_conn.execute(show.fs_global_creation_sql())
-        # fakesnow forgets a stage's file format; local.warehouse.stages fills this column.
+        # fakesnow drops the file format of a stage; local.warehouse.stages fills this column.
         self.duck_conn.execute(
             "ALTER TABLE _fs_global._fs_information_schema._fs_stages "
             "ADD COLUMN IF NOT EXISTS file_format TEXT"
@@ -69,7 +69,7 @@ class Store(FakeSnow):
         self.duck_conn.execute(macros.creation_sql(name))
 
     def connect(self, database: str | None = None, schema: str | None = None, **options: Any) -> Any:
-        """A session; as in Snowflake, a database without a named schema means its schema PUBLIC."""
+        """Open a session. As in Snowflake, the schema PUBLIC is the default of a database."""
         if database and not schema and self._exists(database):
             with self.duck_conn.cursor() as connection:
                 connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{database}".PUBLIC')
@@ -82,18 +82,18 @@ class Store(FakeSnow):
         return (database.upper(),) in names
 
     def close(self) -> None:
-        """Write everything to the database files."""
+        """Close the database files, which writes everything to them."""
         self.duck_conn.close()
 
 
-def write_metadata_apart(store: Store) -> None:
-    """Write table comments and text lengths in a transaction of their own.
+def write_metadata_separately(store: Store) -> None:
+    """Write table comments and text lengths in a separate transaction.
 
-    fakesnow 0.12.1 writes them to its global database from the session's transaction; duckdb 2.0 refuses to
-    write two attached databases in one transaction, which breaks dbt's `begin; create ...; commit`.
+    fakesnow 0.12.1 writes them to its global database in the session's transaction. duckdb 2.0 refuses writes to two attached
+    databases in one transaction, so dbt's `begin; create ...; commit` would fail.
     """
 
-    def apart(render: Any) -> Any:
+    def separately(render: Any) -> Any:
         def write(*arguments: Any) -> str:
             with store.duck_conn.cursor() as metadata:
                 metadata.execute(render(*arguments))
@@ -101,5 +101,5 @@ def write_metadata_apart(store: Store) -> None:
 
         return write
 
-    info_schema.insert_table_comment_sql = apart(info_schema.insert_table_comment_sql)
-    info_schema.insert_text_lengths_sql = apart(info_schema.insert_text_lengths_sql)
+    info_schema.insert_table_comment_sql = separately(info_schema.insert_table_comment_sql)
+    info_schema.insert_text_lengths_sql = separately(info_schema.insert_text_lengths_sql)

@@ -1,4 +1,4 @@
-// What this browser keeps between pages: JSON in localStorage, or in memory where the browser refuses that.
+// The store between pages: JSON in localStorage, or in memory if the browser refuses localStorage.
 
 const PREFIX = "tugboat.";
 const inMemory = new Map();
@@ -12,7 +12,7 @@ function read(name) {
   }
 }
 
-/** Keeps a value; null forgets it. */
+/** Store a value; null deletes it. */
 function write(name, value) {
   inMemory.delete(name);
   try {
@@ -23,7 +23,7 @@ function write(name, value) {
   }
 }
 
-/** The names of every page's queue, this one's too. */
+/** List the names of all pages' queues, this page's included. */
 function queueNames() {
   try {
     return Object.keys(localStorage)

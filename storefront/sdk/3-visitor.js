@@ -1,16 +1,16 @@
-// Who visits, as far as they allow: consent, a client id, a session of 30 minutes, the items it looked at.
+// The visitor, as far as consent allows: a client id, a session of 30 minutes, the items of the session.
 
-// Global Privacy Control outranks everything that the page says, unless the page says that it knows better.
+// Global Privacy Control overrides the page's settings, except data-gpc="ignore".
 const privacyControl = navigator.globalPrivacyControl === true && settings.gpc !== "ignore";
-// granted: events leave. denied: nothing leaves, nothing is kept. wait: held in this page's memory until somebody decides.
+// granted: events are sent. denied: nothing is sent or stored. wait: events stay in memory until a decision.
 let consent = privacyControl || read("consent") === "denied" ? "denied" : settings.consent || "granted";
 const supplied = {};
 identify({ client_id: settings.clientId, session_id: settings.sessionId, user_id: settings.userId });
 let held = [];
-// The items of this page, for a visitor of whom nothing is kept.
+// The items of this page, for a visitor without consent.
 let itemsHere = [];
 
-/** A decision of the visitor (or, with `byDefault`, what holds until there is one). A denial outlives the page. */
+/** Apply the visitor's decision or, with `byDefault`, the setting until one. Only a denial is stored. */
 function setConsent(next, byDefault) {
   if (privacyControl || !["granted", "denied", "wait"].includes(next)) return;
   if (byDefault && read("consent") === "denied") return;
@@ -34,7 +34,7 @@ function forget() {
   for (const name of ["client", "session", "retry", MINE, ...queueNames()]) write(name, null);
 }
 
-/** Takes the ids that the shop supplies; null gives one back to the SDK. */
+/** Set ids of the shop; null restores the SDK's own. */
 function identify(ids) {
   for (const name of ["client_id", "session_id", "user_id"]) {
     if (ids[name] === null) delete supplied[name];
@@ -42,14 +42,14 @@ function identify(ids) {
   }
 }
 
-/** The session, begun anew after 30 minutes of silence in all tabs, whatever the date. */
+/** Return the session. A new one begins after 30 minutes without events in all tabs, not at midnight. */
 function currentSession() {
   const session = read("session");
   const silent = !session || !Array.isArray(session.items) || Date.now() - session.at > SESSION_SILENCE_MS;
   return silent ? { id: newId(), items: [] } : session;
 }
 
-/** The ids of what happens now; it keeps the session alive and remembers what was looked at, and what recommendation led to it. */
+/** Return the ids for a new event. Extend the session, and add the event's items and receipts to it. */
 function visit(itemIds = [], name, fields) {
   let client = supplied.client_id || read("client");
   if (typeof client !== "string") write("client", (client = newId()));
@@ -61,7 +61,7 @@ function visit(itemIds = [], name, fields) {
   return { client_id: client, session_id: supplied.session_id || session.id };
 }
 
-/** Keeps the receipts of clicked items, the last click's each, and gives them to the items on their way to an order. */
+/** Store the receipt of each item's last click, and set it on items of order events. */
 function useReceipts(receipts, name, fields) {
   for (const item of fields?.items || []) {
     const id = item.item_id;
@@ -74,12 +74,12 @@ function useReceipts(receipts, name, fields) {
   return [...receipts].slice(-SESSION_RECEIPTS_MAX);
 }
 
-/** The items with more at the end, no item twice in a row. */
+/** Append items, without immediate repeats. */
 function appended(items, more) {
   return [...items, ...more].filter((id, at, all) => id !== all[at - 1]).slice(-SESSION_ITEMS_MAX);
 }
 
-/** The session's last items, oldest first: what a recommendation is asked with. */
+/** Return the session's last items, oldest first, for a recommend request. */
 function sessionItems() {
   return consent === "granted" ? currentSession().items : itemsHere;
 }

@@ -1,10 +1,10 @@
-// From what a page says to an event of the contract: known fields only, each of its kind.
+// Build an event of the contract from the page's fields: known fields only, each of its type.
 
 const LIMITS = { text: 500, address: 2_000 };
 const SESSION_EVENTS = ["view_item", "add_to_cart"];
 const ORDER_EVENTS = ["add_to_cart", "begin_checkout", "purchase"];
 
-/** The fields that the contract names, as numbers or strings that it takes; what cannot be made one is left out. */
+/** Return the contract's fields, converted to its types. Values that do not convert are dropped. */
 function clean(given, kinds) {
   const kept = {};
   for (const name of Object.keys(given || {})) {
@@ -24,12 +24,12 @@ function clean(given, kinds) {
   return kept;
 }
 
-/** At most so many characters, never half of one. Ids are not cut: half an id is another id. */
+/** Cut a text to whole characters. Without a limit nothing is cut: a cut id is another id. */
 function cut(text, limit) {
   return text.length > limit ? [...text].slice(0, limit).join("") : text;
 }
 
-/** Records something that happened in the shop. */
+/** Record an event of the shop. */
 function track(name, fields) {
   if (!settings.shop || !EVENT_NAMES.includes(name)) return;
   if (name === "page_view") viewed = true;
@@ -45,7 +45,7 @@ function track(name, fields) {
 function record(name, fields, at) {
   const given = clean(fields, FIELDS);
   const looked = SESSION_EVENTS.includes(name) ? given.items?.map((item) => item.item_id) || [] : [];
-  // The page of an order that is loaded again buys nothing again.
+  // An order page that is loaded again repeats the event id, so the order counts once.
   const order = name === "purchase" && `purchase-${given.transaction_id || ""}`;
   const event = {
     event_id: order && given.transaction_id && order.length <= 64 ? order : newId(),
@@ -59,7 +59,7 @@ function record(name, fields, at) {
     ...visit(looked, name, given),
     client_time_ms: at,
   };
-  // Long lists keep what counts rather than be refused whole.
+  // An event that is too large keeps only the essential fields of its items, because the collector refuses it otherwise.
   if (event.items && new Blob([JSON.stringify(event)]).size > EVENT_MAX_BYTES) {
     event.items = event.items.map(({ item_id, price, quantity, receipt }) => ({ item_id, price, quantity, receipt }));
   }

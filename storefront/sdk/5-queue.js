@@ -1,8 +1,8 @@
-// Events that have not arrived yet. Each page writes a queue of its own, so that two tabs never overwrite each other;
-// the truth is in the store, so that a page that is killed loses nothing: another one takes its queue over.
+// Events without a response yet. Each page writes its own queue, so that two tabs never overwrite each other.
+// The queue is in the store, so that a killed page loses nothing: another page adopts its queue.
 
 const MINE = "queue." + newId();
-// What happened in the task that runs now; at its end it is written, all of it at once.
+// Events of the current task. They are written together at its end.
 let fresh = [];
 
 function waiting(name = MINE) {
@@ -10,7 +10,7 @@ function waiting(name = MINE) {
   return [...(Array.isArray(events) ? events : []), ...(name === MINE ? fresh : [])];
 }
 
-/** Keeps the newest of the events that the caps allow. `at` 0 leaves the queue to whoever comes first. */
+/** Store the newest events within the limits. With `at` 0, another page can adopt the queue at once. */
 function keep(events, at = Date.now()) {
   fresh = [];
   const oldest = Date.now() - QUEUE_MAX_AGE_MS;
@@ -32,7 +32,7 @@ function keepFresh() {
   if (events.length) later(events.length < BATCH_MAX_EVENTS ? BATCH_WAIT_MS : 0);
 }
 
-/** Takes over what pages left behind that were closed or killed. */
+/** Adopt the queues of closed and killed pages. */
 function adopt() {
   for (const name of queueNames()) {
     if (name === MINE) continue;
@@ -44,7 +44,7 @@ function adopt() {
   }
 }
 
-/** The next events for one request. */
+/** Return the next events for one request. */
 function nextBatch(events) {
   let characters = 0;
   const end = events.findIndex((event, at) => {
@@ -54,7 +54,7 @@ function nextBatch(events) {
   return end < 0 ? events : events.slice(0, end);
 }
 
-/** These need no sending any more. */
+/** Remove events from the queue: they were sent or refused. */
 function settle(events) {
   const ids = events.map((event) => event.event_id);
   keep(waiting().filter((event) => !ids.includes(event.event_id)));

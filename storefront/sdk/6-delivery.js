@@ -1,14 +1,14 @@
-// Out of the browser: fetch while the page lives, a beacon when it goes, a picture when neither gets through.
+// Delivery: fetch while the page is open, a beacon when it closes, the pixel if the server cannot be reached.
 
 let timer;
 let timerAt = Infinity;
 let sending = [];
 let failures = 0;
 let backoffUntil = 0;
-// Whether the page has been left: its requests go on without it, and fail for it alone.
+// True after pagehide. Requests then continue without the page, and their failures mean nothing.
 let gone = false;
 
-/** Sends in so many milliseconds, or earlier if that is planned already. */
+/** Send within this time, or earlier if that is scheduled already. */
 function later(ms) {
   if (Date.now() + ms >= timerAt) return;
   clearTimeout(timer);
@@ -20,13 +20,13 @@ function maySend() {
   return consent === "granted" && navigator.onLine !== false;
 }
 
-/** How long no request is welcome: by this page's backoff, or by the server's Retry-After, which all tabs obey. */
+/** Return the time until the next request: this page's backoff, or the server's Retry-After for all tabs. */
 function pauseMs() {
   const asked = Math.min((read("retry") || 0) - Date.now(), LONGEST_RETRY_AFTER_MS);
   return Math.max(backoffUntil - Date.now(), asked);
 }
 
-/** Sends what is waiting, batch by batch, until it is gone or one fails. */
+/** Send waiting events batch by batch, until none is left or one batch fails. */
 async function flush() {
   clearTimeout(timer);
   timerAt = Infinity;
@@ -47,14 +47,14 @@ function body(events) {
   return JSON.stringify({ sent_at_ms: Date.now(), events });
 }
 
-/** Posts events in a way that outlives the page. A string goes as text/plain, which needs no preflight. */
+/** Post events in a request that continues after the page closes. A string is text/plain and needs no preflight. */
 function post(events) {
   const signal = AbortSignal.timeout?.(REQUEST_TIMEOUT_MS);
   const options = { method: "POST", body: body(events), keepalive: true, credentials: "omit", signal };
   return fetch(ENDPOINT + "events" + KEY, options);
 }
 
-/** Whether a batch needs no sending any more; after a failure the next attempt is planned. */
+/** Send a batch. Return true if it is settled; after a failure, schedule the next attempt. */
 async function send(events) {
   let response;
   try {
@@ -69,7 +69,7 @@ async function send(events) {
       return true;
     }
   } catch {
-    // No network, a blocker, a page in between that is not ours: all the same.
+    // No network, a blocker, or a response that is not the collector's: retry all of them.
   }
   if (gone) return false;
   failures += 1;
@@ -79,7 +79,7 @@ async function send(events) {
   const asked = retryAfterMs(response);
   backoffUntil = Date.now() + backoff * (0.5 + Math.random() / 2);
   if (asked > 0) write("retry", Date.now() + asked);
-  // All of them again, those too that were given up when the page seemed to leave.
+  // Store the whole batch again, also events that leave() removed.
   const ids = events.map((event) => event.event_id);
   keep([...events, ...waiting().filter((event) => !ids.includes(event.event_id))]);
   announce("retry", { events, status: response?.status, pause_ms: pauseMs() });
@@ -87,14 +87,14 @@ async function send(events) {
   return false;
 }
 
-/** Retry-After in milliseconds, be it seconds or a date. */
+/** Convert Retry-After, in seconds or a date, to milliseconds. */
 function retryAfterMs(response) {
   const asked = response?.headers.get("Retry-After");
   const ms = asked > 0 ? asked * 1_000 : Date.parse(asked) - Date.now();
   return Math.min(ms || 0, LONGEST_RETRY_AFTER_MS);
 }
 
-/** Sends events as pictures, those that fit: a query string holds one item. */
+/** Send events with the pixel. A query string has room for one item, so others stay in the queue. */
 async function sendPictures(events) {
   const flat = events.filter((event) => !(event.items?.length > 1)).slice(0, 10);
   const loaded = await Promise.all(
@@ -111,7 +111,7 @@ async function sendPictures(events) {
   return sent.length > 0;
 }
 
-/** The page goes, perhaps for good: no answer will be seen any more, and what cannot leave waits for the next page. */
+/** Send by beacon when the page closes. The page sees no response, and the rest waits for the next page. */
 function leave() {
   gone = true;
   if (sending.length) left(sending);

@@ -1,13 +1,13 @@
-// What the page tells Google Analytics 4, read along: gtag() and Tag Manager pushes, unchanged.
+// Read the page's Google Analytics 4 data layer, without a change to it: gtag() calls and Tag Manager pushes.
 
 const GA4_NAMES = { view_search_results: "search" };
-// What gtag("set") and Tag Manager carry from one push to the next.
+// Values that gtag("set") and Tag Manager keep for later pushes.
 let carried = {};
 let ecommerce;
-// Whether this page was viewed, or somebody else counts page views.
+// True if this page's view is recorded, or the shop records page views itself.
 let viewed = settings.pageView === "off";
 
-/** The page's own view, before its first event, unless the page reports views itself. */
+/** Record the page's view before its first event, unless the page records views itself. */
 function viewPage() {
   if (!viewed) track("page_view");
 }
@@ -24,7 +24,7 @@ function ga4Item(item) {
 }
 
 function trackGa4(name, given) {
-  // An event_id in a data layer is often one for several events of an advertiser's.
+  // Drop event_id: in a data layer, several events often share an advertiser's id.
   const { event_id, items, ...fields } = { ...carried, ...given };
   if (Array.isArray(items)) {
     fields.items = items.map((item) => ga4Item(item || {}));
@@ -33,7 +33,7 @@ function trackGa4(name, given) {
   track(GA4_NAMES[name] || name, fields);
 }
 
-/** One entry of the data layer: the arguments of gtag(), or an object of Tag Manager's. */
+/** Handle one entry of the data layer: arguments of gtag(), or an object of Tag Manager. */
 function understand(entry) {
   if (!entry) return;
   const [command, name, given] = typeof entry[0] === "string" ? [entry[0], entry[1], entry[2]] : [];
@@ -53,7 +53,7 @@ function understand(entry) {
   }
 }
 
-/** Reads what is in the data layer, and along with whoever pushes to it from now on. */
+/** Handle the entries of the data layer, and later pushes too. */
 function readAlong() {
   const name = settings.dataLayer || "dataLayer";
   if (name === "off") return;

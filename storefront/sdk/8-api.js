@@ -1,22 +1,22 @@
-// What the page may call. Nothing here throws, and nothing is answered with a rejection.
+// The API of the page. Nothing here throws, and no promise is rejected.
 
-/** The function, made harmless. */
+/** Wrap a function so that it never throws. */
 function safe(action) {
   return (...given) => {
     try {
       return action(...given);
     } catch {
-      // The shop's page matters more than an event of it.
+      // A failure of the SDK must not break the shop's page.
     }
   };
 }
 
-/** Asks for items that go with the session's last ones; null when there is no answer in time. */
+/** Request recommendations for the session; return null if there is no response in time. */
 async function recommend(question) {
   try {
     const { k = 10, items = sessionItems(), exclude = [] } = question || {};
     const asked = { items, k, exclude };
-    // The receipt of the answer names the session; who allows none is asked about nobody.
+    // The receipt contains the session, so a visitor without consent sends none.
     if (consent === "granted" && settings.shop) Object.assign(asked, { shop: settings.shop, session: visit().session_id });
     const simple = ![...items, ...exclude].some((id) => String(id).includes(","));
     const query = simple ? "?" + new URLSearchParams(asked) : "";
@@ -34,7 +34,7 @@ async function recommend(question) {
   }
 }
 
-/** What the SDK knows of the visitor; ids only where they may be kept. */
+/** Return the visitor's state; ids only with consent. */
 function visitor() {
   const known = consent === "granted";
   return {
@@ -54,7 +54,7 @@ function start() {
     flush: safe(flush),
     recommend,
     visitor: safe(visitor),
-    // Commands as arrays, so that a page need not wait for this file: tugboat.push(["track", "search", {...}])
+    // Commands are arrays, so that a page need not wait for this file: tugboat.push(["track", "search", {...}])
     push: (...commands) => commands.forEach(safe(([name, ...given]) => api[name](...given))),
   };
   const early = window.tugboat;
@@ -64,7 +64,7 @@ function start() {
   safe(readAlong)();
   if (Array.isArray(early)) {
     api.push(...early);
-    // For who has kept the array under a name of their own.
+    // For pages that hold the array in a variable of their own.
     early.push = api.push;
   }
   if (document.readyState === "loading") addEventListener("DOMContentLoaded", safe(viewPage));
@@ -76,20 +76,20 @@ function start() {
   });
   document.addEventListener("visibilitychange", () => document.hidden && later(0));
   addEventListener("online", () => {
-    // Still alive: nobody takes this queue over.
+    // Mark the queue as alive, so that no other page adopts it.
     safe(keep)(waiting());
     backoffUntil = 0;
     later(200);
   });
   addEventListener("storage", (event) => {
-    // Another tab's visitor said no.
+    // The visitor denied consent in another tab.
     if (event.key === PREFIX + "consent" && event.newValue) safe(setConsent)("denied");
   });
-  // What earlier pages left behind.
+  // Send the events of earlier pages.
   later(BATCH_WAIT_MS);
   announce("ready", {});
 }
 
-// A page that is only rendered ahead was not seen by anybody.
+// A prerendered page is not viewed yet.
 if (document.prerendering) document.addEventListener("prerenderingchange", safe(start), { once: true });
 else safe(start)();

@@ -1,1 +1,1 @@
-"""The JavaScript of the storefront, and the command that makes one file of it."""
+"""The SDK and the carousel in JavaScript, and the command that builds them."""

@@ -1,21 +1,22 @@
 // <tugboat-carousel heading="You may also like" cards="/cards.json?ids={ids}"></tugboat-carousel>
 //
-// Asks /recommend with the session's last items and shows a card for each answer. Shows nothing rather than an error,
-// and keeps its place meanwhile. Reports what was half visible for a second, and what was clicked.
+// The element requests recommendations for the session's last items and shows one card per item.
+// It keeps its place from the start, and shows nothing instead of an error.
+// It reports cards that are half visible for a second, and clicks.
 
 const STYLE = new CSSStyleSheet();
-// A sheet made by script is no inline style: it works under style-src 'self'.
+// A constructed style sheet is not an inline style, so it works under style-src 'self'.
 STYLE.replaceSync(CAROUSEL_CSS);
 
 const SEEN_AFTER_MS = 1_000;
 const SEEN_SHARE = 0.5;
-// Impressions a moment apart travel in one event.
+// Impressions within this time share one event.
 const REPORT_AFTER_MS = 300;
-// Clicks a moment apart ask once.
+// Changes of the session within this time cause one request.
 const ASK_AFTER_MS = 60;
 const GIVE_UP_AFTER_MS = 8_000;
 const COUNT = 10;
-// As many as the SDK keeps of a session.
+// The SDK's limit per session.
 const SESSION_ITEMS_MAX = 50;
 
 function element(name, properties, ...children) {
@@ -30,7 +31,7 @@ function named(part, made) {
   return made;
 }
 
-/** Acts once the SDK has loaded, and has carried out what the page told it before. */
+/** Call back once the SDK has loaded and executed the page's early commands. */
 function whenLoaded(act) {
   if (window.tugboat?.track) return act();
   const listen = ({ detail }) => {
@@ -44,7 +45,7 @@ function whenLoaded(act) {
 class TugboatCarousel extends HTMLElement {
   static observedAttributes = ["heading", "item", "items", "exclude", "k"];
 
-  /** What shows an item: async (ids) => ({ id: { title, url, image, price } }). Items that it does not know are left out. */
+  /** Look up cards: async (ids) => ({ id: { title, url, image, price } }). Items without a card are not shown. */
   lookup = async (ids) => {
     const address = this.getAttribute("cards");
     if (!address) return {};
@@ -62,8 +63,8 @@ class TugboatCarousel extends HTMLElement {
   #answer = null;
   #asked = 0;
   #askTimer;
-  #lastItems;
-  // Whether the session knows of the page's own item.
+  #lastRequest;
+  // True once the session contains the page's own item.
   #viewed = false;
 
   constructor() {
@@ -87,7 +88,7 @@ class TugboatCarousel extends HTMLElement {
     document.addEventListener("visibilitychange", this.#visibility);
     this.#watchCards();
     this.refresh();
-    // Where the SDK is blocked, no skeleton stays for ever.
+    // If the SDK is blocked, remove the skeleton.
     setTimeout(() => this.getAttribute("state") === "loading" && this.#showNothing(), GIVE_UP_AFTER_MS);
   }
 
@@ -105,7 +106,7 @@ class TugboatCarousel extends HTMLElement {
     else this.refresh();
   }
 
-  /** Asks again: after a change of the session, the element does so by itself. */
+  /** Request again. The element calls this after a change of the session. */
   refresh() {
     clearTimeout(this.#askTimer);
     const ask = () => this.#ask().catch(() => this.#showNothing());
@@ -117,7 +118,7 @@ class TugboatCarousel extends HTMLElement {
   };
 
   #visibility = () => {
-    // Nobody sees a page in the background: the seconds begin anew.
+    // A page in the background is not visible, so the timers restart.
     if (document.hidden) this.#unwatch();
     else this.#watchCards();
   };
@@ -132,19 +133,19 @@ class TugboatCarousel extends HTMLElement {
     let items = this.hasAttribute("items") ? this.#ids("items") : tugboat.visitor().items;
     if (own && !this.hasAttribute("items")) {
       this.#viewed ||= items.at(-1) === own;
-      // As the page's view_item will leave the session: the first answer is then that to the view, whichever comes first.
+      // Add the page's own item before its view_item arrives, so that the first response already includes it.
       if (!this.#viewed) items = [...items, own].slice(-SESSION_ITEMS_MAX);
     }
     const k = Number(this.getAttribute("k")) || COUNT;
     const exclude = [...this.#ids("exclude"), ...(own ? [own] : [])];
-    const question = JSON.stringify([items, k, exclude]);
-    if (question === this.#lastItems) return;
-    this.#lastItems = question;
+    const request = JSON.stringify([items, k, exclude]);
+    if (request === this.#lastRequest) return;
+    this.#lastRequest = request;
     const asked = ++this.#asked;
     const answer = await tugboat.recommend({ items, k, exclude });
     const ids = answer?.items.map((item) => item.item_id) || [];
     const cards = ids.length ? await this.lookup(ids) : {};
-    // A later question has been asked meanwhile.
+    // A later request replaces this one.
     if (asked !== this.#asked) return;
     const known = ids.filter((id) => cards?.[id]);
     if (known.length) this.#show(answer, known.map((id) => [id, cards[id]]));
@@ -165,7 +166,7 @@ class TugboatCarousel extends HTMLElement {
     this.#list.replaceChildren();
     this.#list.removeAttribute("aria-busy");
     this.setAttribute("state", "empty");
-    // Its place is given up where nobody can see the page move.
+    // Below the viewport the place can collapse without a visible shift.
     if (this.getBoundingClientRect().top > innerHeight) this.style.display = "none";
   }
 
@@ -178,7 +179,7 @@ class TugboatCarousel extends HTMLElement {
     this.#list.removeAttribute("aria-busy");
     const focused = this.#list.contains(this.shadowRoot.activeElement);
     this.#list.replaceChildren(...cards.map(([id, card]) => this.#card(id, card)));
-    // Whoever is in the list with the keyboard stays in it.
+    // Keep the keyboard focus in the list.
     if (focused) this.#list.querySelector("a").focus({ preventScroll: true });
     this.#list.scrollTo({ left: 0, behavior: "instant" });
     this.#enable();
@@ -189,7 +190,7 @@ class TugboatCarousel extends HTMLElement {
   #card(id, card) {
     const text = element("span", { className: "text" }, named("title", element("span", { textContent: card.title })));
     if (card.price) text.append(named("price", element("span", { textContent: card.price })));
-    // The title beside it says what the picture shows.
+    // The alt text is empty because the title is next to the image.
     const image = named("image", element("img", { alt: "", decoding: "async", width: 300, height: 300, src: card.image || "data:," }));
     const link = named("card", element("a", { href: /^javascript:/i.test(card.url) ? "#" : card.url }, image, text));
     link.dataset.id = id;
@@ -206,7 +207,7 @@ class TugboatCarousel extends HTMLElement {
 
   #enable() {
     const { scrollLeft, clientWidth, scrollWidth } = this.#list;
-    // Not `disabled`, which would take the focus from who has just pressed it.
+    // aria-disabled, because `disabled` would drop the focus from a button in use.
     this.#back.ariaDisabled = scrollLeft <= 4;
     this.#forth.ariaDisabled = scrollLeft + clientWidth >= scrollWidth - 4;
   }

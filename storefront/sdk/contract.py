@@ -1,34 +1,34 @@
-"""The event contract in JavaScript and TypeScript, from contracts/event.schema.json."""
+"""Generate the event contract in JavaScript and TypeScript from contracts/event.schema.json."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 SCHEMA = Path(__file__).resolve().parents[2] / "contracts" / "event.schema.json"
-# What only the SDK may say of an event.
+# Fields that only the SDK sets.
 STAMPED = ("schema_version", "event_name", "shop_id", "client_id", "session_id", "client_time_ms")
 TYPESCRIPT = {"amount": "number", "integer": "number", "items": "TugboatItem[]"}
 
 DECLARATIONS = """\
-// Generated from contracts/event.schema.json by `python -m storefront.sdk.build`: change the schema, not this file.
+// Generated from contracts/event.schema.json by `python -m storefront.sdk.build`. Change the schema, not this file.
 
-/** What can happen in a shop, in Google Analytics 4's names. */
+/** Event names, as Google Analytics 4 has them. */
 export type TugboatEventName =
 %(names)s;
 
-/** A product that an event is about. */
+/** A product of an event. */
 export interface TugboatItem {
 %(item)s
 }
 
-/** What a shop may say of an event. The SDK adds ids, times and the page's address by itself. */
+/** Fields that a shop may set. The SDK adds ids, times and the page's address. */
 export interface TugboatFields {
 %(fields)s
 }
 
 export type TugboatConsent = "granted" | "denied" | "wait";
 
-/** Ids that the shop supplies instead of the SDK's own; null gives one back. */
+/** Ids of the shop that replace the SDK's own; null restores the SDK's. */
 export interface TugboatIds {
   client_id?: string | null;
   session_id?: string | null;
@@ -36,11 +36,11 @@ export interface TugboatIds {
 }
 
 export interface TugboatQuestion {
-  /** How many items, 1 to 100; 10 if not said. */
+  /** Number of items, 1 to 100; the default is 10. */
   k?: number;
-  /** The items to go by, oldest first; the session's last ones if not said. */
+  /** Items of the session, oldest first; the default is the SDK's own list. */
   items?: string[];
-  /** What must not come back, such as the cart. */
+  /** Items to exclude, such as those in the cart. */
   exclude?: string[];
 }
 
@@ -53,7 +53,7 @@ export interface TugboatAnswer {
   variant: string;
   /** The recommendation_id of its impressions and clicks. */
   request_id: string;
-  /** For its impressions and clicks; none without consent. Items clicked in it take it along to the order by themselves. */
+  /** For its impressions and clicks; absent without consent. The SDK adds it to the order of a clicked item. */
   receipt?: string;
 }
 
@@ -63,7 +63,7 @@ export interface TugboatVisitor {
   session_id: string | null;
   /** The session's last items, oldest first. */
   items: string[];
-  /** How many events have not left yet. */
+  /** Number of events that are not sent yet. */
   waiting: number;
 }
 
@@ -74,18 +74,18 @@ export type TugboatCommand =
 
 export interface Tugboat {
   track(name: TugboatEventName, fields?: TugboatFields): void;
-  /** The visitor's decision. Denied: nothing leaves, what was kept is deleted, and later pages obey too. */
+  /** Set the visitor's decision. Denied: nothing is sent, stored data is deleted, and later pages comply too. */
   consent(decision: TugboatConsent): void;
   identify(ids: TugboatIds): void;
-  /** Sends now what would leave within a second. */
+  /** Send waiting events now instead of within a second. */
   flush(): Promise<void>;
-  /** Items that go with the session; null when there is no answer. Never rejects. */
+  /** Request items that match the session; null without a response. Never rejects. */
   recommend(question?: TugboatQuestion): Promise<TugboatAnswer | null>;
   visitor(): TugboatVisitor;
   push(...commands: TugboatCommand[]): void;
 }
 
-/** `document.addEventListener("tugboat", (event) => event.detail)`: what becomes of events, as it happens. */
+/** `document.addEventListener("tugboat", (event) => event.detail)`: notices about events. */
 export type TugboatNotice =
   | { type: "ready" }
   | { type: "consent"; consent: TugboatConsent }
@@ -102,7 +102,7 @@ export interface TugboatRefusal {
   message: string;
 }
 
-/** An event as it leaves. */
+/** An event as it is sent. */
 export interface TugboatEvent extends TugboatFields {
 %(stamped)s
 }
@@ -117,7 +117,7 @@ declare global {
 
 
 def kind_of(field: dict[str, Any]) -> str:
-    """What the SDK has to know of a field: a definition's name, `integer`, `items` or `currency`."""
+    """Return how the SDK treats a field: as a definition of the schema, `integer`, `items` or `currency`."""
     if "$ref" in field:
         return str(field["$ref"].rsplit("/", 1)[1])
     if field["type"] == "string":
@@ -126,13 +126,13 @@ def kind_of(field: dict[str, Any]) -> str:
 
 
 def javascript(schema: dict[str, Any]) -> str:
-    """The constants that the SDK checks events with."""
+    """Generate the constants that the SDK validates events with."""
     fields = {name: kind_of(field) for name, field in schema["properties"].items() if name not in STAMPED}
     items = schema["properties"]["items"]["items"]["properties"]
     constants = {
         "SCHEMA_VERSION": schema["properties"]["schema_version"]["enum"][-1],
         "EVENT_NAMES": schema["properties"]["event_name"]["enum"],
-        # Without a prototype: a field named like one of Object's methods is no field of ours.
+        # Without a prototype, so that names of Object's methods are unknown fields.
         "FIELDS": {"__proto__": None, **fields},
         "ITEM_FIELDS": {"__proto__": None, **{name: kind_of(field) for name, field in items.items()}},
     }
@@ -143,7 +143,7 @@ def javascript(schema: dict[str, Any]) -> str:
 
 
 def declarations(schema: dict[str, Any]) -> str:
-    """tugboat.d.ts: the types of the SDK's API."""
+    """Generate tugboat.d.ts, the types of the SDK's API."""
     properties = schema["properties"]
     item = properties["items"]["items"]
     return DECLARATIONS % {
@@ -165,6 +165,6 @@ def _members(fields: dict[str, Any], required: tuple[str, ...] | list[str]) -> s
 
 
 def read_schema() -> dict[str, Any]:
-    """The contract as it is now."""
+    """Read the contract's schema."""
     schema: dict[str, Any] = json.loads(SCHEMA.read_text())
     return schema

@@ -1,6 +1,6 @@
-// Generated from contracts/event.schema.json by `python -m storefront.sdk.build`: change the schema, not this file.
+// Generated from contracts/event.schema.json by `python -m storefront.sdk.build`. Change the schema, not this file.
 
-/** What can happen in a shop, in Google Analytics 4's names. */
+/** Event names, as Google Analytics 4 has them. */
 export type TugboatEventName =
   | "page_view"
   | "view_item"
@@ -15,7 +15,7 @@ export type TugboatEventName =
   | "recommendation_impression"
   | "recommendation_click";
 
-/** A product that an event is about. */
+/** A product of an event. */
 export interface TugboatItem {
   /** The product's id in the shop's catalogue. */
   item_id: string;
@@ -33,7 +33,7 @@ export interface TugboatItem {
   receipt?: string;
 }
 
-/** What a shop may say of an event. The SDK adds ids, times and the page's address by itself. */
+/** Fields that a shop may set. The SDK adds ids, times and the page's address. */
 export interface TugboatFields {
   /** Unique within the shop; a repeat of it is counted once. A UUID, or any stable id of the shop's own. */
   event_id?: string;
@@ -63,7 +63,7 @@ export interface TugboatFields {
 
 export type TugboatConsent = "granted" | "denied" | "wait";
 
-/** Ids that the shop supplies instead of the SDK's own; null gives one back. */
+/** Ids of the shop that replace the SDK's own; null restores the SDK's. */
 export interface TugboatIds {
   client_id?: string | null;
   session_id?: string | null;
@@ -71,11 +71,11 @@ export interface TugboatIds {
 }
 
 export interface TugboatQuestion {
-  /** How many items, 1 to 100; 10 if not said. */
+  /** Number of items, 1 to 100; the default is 10. */
   k?: number;
-  /** The items to go by, oldest first; the session's last ones if not said. */
+  /** Items of the session, oldest first; the default is the SDK's own list. */
   items?: string[];
-  /** What must not come back, such as the cart. */
+  /** Items to exclude, such as those in the cart. */
   exclude?: string[];
 }
 
@@ -88,7 +88,7 @@ export interface TugboatAnswer {
   variant: string;
   /** The recommendation_id of its impressions and clicks. */
   request_id: string;
-  /** For its impressions and clicks; none without consent. Items clicked in it take it along to the order by themselves. */
+  /** For its impressions and clicks; absent without consent. The SDK adds it to the order of a clicked item. */
   receipt?: string;
 }
 
@@ -98,7 +98,7 @@ export interface TugboatVisitor {
   session_id: string | null;
   /** The session's last items, oldest first. */
   items: string[];
-  /** How many events have not left yet. */
+  /** Number of events that are not sent yet. */
   waiting: number;
 }
 
@@ -109,18 +109,18 @@ export type TugboatCommand =
 
 export interface Tugboat {
   track(name: TugboatEventName, fields?: TugboatFields): void;
-  /** The visitor's decision. Denied: nothing leaves, what was kept is deleted, and later pages obey too. */
+  /** Set the visitor's decision. Denied: nothing is sent, stored data is deleted, and later pages comply too. */
   consent(decision: TugboatConsent): void;
   identify(ids: TugboatIds): void;
-  /** Sends now what would leave within a second. */
+  /** Send waiting events now instead of within a second. */
   flush(): Promise<void>;
-  /** Items that go with the session; null when there is no answer. Never rejects. */
+  /** Request items that match the session; null without a response. Never rejects. */
   recommend(question?: TugboatQuestion): Promise<TugboatAnswer | null>;
   visitor(): TugboatVisitor;
   push(...commands: TugboatCommand[]): void;
 }
 
-/** `document.addEventListener("tugboat", (event) => event.detail)`: what becomes of events, as it happens. */
+/** `document.addEventListener("tugboat", (event) => event.detail)`: notices about events. */
 export type TugboatNotice =
   | { type: "ready" }
   | { type: "consent"; consent: TugboatConsent }
@@ -137,7 +137,7 @@ export interface TugboatRefusal {
   message: string;
 }
 
-/** An event as it leaves. */
+/** An event as it is sent. */
 export interface TugboatEvent extends TugboatFields {
   /** Version of this contract. */
   schema_version: number;

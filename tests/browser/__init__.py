@@ -1,1 +1,1 @@
-"""The storefront's JavaScript in a real browser, against the real handlers with services that behave."""
+"""The storefront's JavaScript in a real browser, against the real handlers with fake services."""

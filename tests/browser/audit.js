@@ -1,6 +1,6 @@
-// What tests/browser/test_accessibility.py asks a page: window.audit has each as a function that lists the faults.
+// The checks of tests/browser/test_accessibility.py: each function of window.audit lists the faults of a page.
 (() => {
-  // Everything that stands in the page, in shadow roots too.
+  // All elements of the page, in shadow roots too.
   const within = (root) => [...root.querySelectorAll("*")].flatMap((one) => [one, ...(one.shadowRoot ? within(one.shadowRoot) : [])]);
   const shown = (one) => one.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && !one.closest("[inert]");
 

@@ -1,4 +1,4 @@
-"""One Chromium for all browser tests; each test has a fresh profile, API and site of its own."""
+"""One Chromium for all browser tests; each test has its own new profile, API and site."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from demo import generator
-from storefront.shop import pages
-from storefront.shop.landing import Landing
-from storefront.shop.server import Shop, make_server
+from demo.shop import pages
+from demo.shop.landing import Landing
+from demo.shop.server import Shop, make_server
+from testing.http_server import served
 from tests.browser.world import KEY, SETTINGS, Api, Site, serving
-from tests.serving import served
 
-# What Chromium itself says of a request that did not get through; no script can keep it from that.
+# Chromium's own messages about failed requests; no script can suppress them.
 NETWORK_MESSAGES = ("Failed to load resource", "blocked by CORS policy")
 
 
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
-    """app.py with services that behave."""
+    """Run app.py with fake services."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name, value in SETTINGS.items():
@@ -54,7 +54,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
 
 @dataclass
 class Visit:
-    """A browser on the shop's pages, with a look at everything that went wrong in them."""
+    """A browser on the shop's pages, and all errors in them."""
 
     context: Any
     api: Api
@@ -67,7 +67,7 @@ class Visit:
         return f'<script async src="{self.api_url}/api/tugboat.js" data-shop="demo" data-key="{KEY}" {attributes}></script>'
 
     def write(self, path: str = "/", body: str = "", attributes: str = "", head: str = "") -> str:
-        """Put a page on the site; answers its address."""
+        """Add a page to the site and return its address."""
         self.site.pages[path] = (
             f'<!doctype html><html lang="en"><title>Shop</title><link rel="icon" href="data:,">{head}'
             f"{self.script(attributes)}<body>{body}</body></html>"
@@ -89,7 +89,7 @@ class Visit:
         return page
 
     def open(self, url: str | None = None, clock: bool = False) -> Any:
-        """A page with the SDK ready; with `clock`, its time can be made to pass faster."""
+        """Open a page and wait for the SDK; with `clock`, the test controls its time."""
         page = self.page()
         if clock:
             page.clock.install()
@@ -99,13 +99,13 @@ class Visit:
 
 
 def ready(page: Any) -> None:
-    """Waits until the SDK has loaded."""
+    """Wait until the SDK has loaded."""
     page.wait_for_function("!!window.tugboat?.track")
 
 
 @pytest.fixture
 def visits(chromium: Any, api: Api) -> Iterator[Callable[..., Visit]]:
-    """Makes visits, and ends each without an error in any page."""
+    """Make visits, and assert at the end of each that no page has an error."""
     site = Site()
     contexts = []
     made: list[Visit] = []
@@ -130,20 +130,20 @@ def visit(visits: Callable[..., Visit]) -> Visit:
 
 
 @pytest.fixture(scope="session")
-def shelf() -> pages.Shelf:
-    return pages.Shelf.of(generator.catalogue_of(generator.History()))
+def index() -> pages.CatalogueIndex:
+    return pages.CatalogueIndex.of(generator.catalogue_of(generator.History()))
 
 
 @contextmanager
-def serving_shop(visit: Visit, shelf: pages.Shelf, landing: Landing | None) -> Iterator[str]:
-    """The demo shop's address, on the visit's API."""
-    shop = Shop(shelf, pages.Api(visit.api_url + "/api", "demo", KEY), landing)
+def serving_shop(visit: Visit, index: pages.CatalogueIndex, landing: Landing | None) -> Iterator[str]:
+    """Serve the demo shop with the visit's API and yield its address."""
+    shop = Shop(index, pages.Api(visit.api_url + "/api", "demo", KEY), landing)
     with served(make_server(shop, 0)) as url:
         yield url
 
 
 @pytest.fixture
-def shop_url(visit: Visit, shelf: pages.Shelf) -> Iterator[str]:
-    """The demo shop, with a view of the bucket."""
-    with serving_shop(visit, shelf, Landing(visit.api.s3, SETTINGS["TUGBOAT_EVENTS_BUCKET"])) as url:
+def shop_url(visit: Visit, index: pages.CatalogueIndex) -> Iterator[str]:
+    """Serve the demo shop with a view of the bucket."""
+    with serving_shop(visit, index, Landing(visit.api.s3, SETTINGS["TUGBOAT_EVENTS_BUCKET"])) as url:
         yield url

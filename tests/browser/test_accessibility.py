@@ -1,4 +1,4 @@
-"""The shop and its carousel for those who do not see, point or read as their makers do: WCAG 2.2 AA as far as a test can tell."""
+"""The accessibility of the shop and its carousel: WCAG 2.2 AA, as far as a test can measure it."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_the_carousel_says_nothing_by_itself_and_is_silent_while_it_loads(visit:
     region = page.get_by_role("region", name="More of these")
     assert region.get_by_role("listitem").count() == 0
     assert region.get_by_role("list").get_attribute("aria-busy") == "true"
-    # Recommendations that change must not interrupt who is being read something else.
+    # New recommendations must not interrupt a screen reader.
     assert page.locator("tugboat-carousel").locator("[aria-live], [role=alert], [role=status]").count() == 0
 
 
@@ -137,7 +137,7 @@ def test_a_keyboard_stays_in_the_carousel_when_it_changes_and_at_its_ends(visit:
         page.wait_for_timeout(250)
     expect(forward).to_be_disabled()
     assert page.evaluate(f"{within}.ariaLabel") == "Forward"
-    # The last card is reached by Tab as well, and comes into view.
+    # Tab reaches the last card too, and scrolls it into view.
     page.locator("tugboat-carousel").get_by_role("link").last.focus()
     page.keyboard.press("Enter")
     page.wait_for_url("**/p/sku-00056")

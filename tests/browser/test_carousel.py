@@ -1,4 +1,4 @@
-"""<tugboat-carousel> in Chromium: it keeps its place, shows cards or nothing, and reports what was seen and clicked."""
+"""<tugboat-carousel> in Chromium: it keeps its place, shows cards or nothing, and reports impressions and clicks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TITLES = "[...document.querySelector('tugboat-carousel').shadowRoot.querySelecto
 def show(
     visit: Visit, before: str = "", head: str = "", attributes: str = "", clock: bool = False, own: str = ""
 ) -> Any:
-    """A page with a carousel, after a look at sku-00010; `own` is the item that the page is of."""
+    """Open a page with a carousel after a view of sku-00010; `own` is the page's own item."""
     carousel = CAROUSEL.replace(" id=", f' item="{own}" id=') if own else CAROUSEL
     script = f'<script async src="{visit.api_url}/api/tugboat-carousel.js"></script>'
     early = "<script>window.tugboat = [['track', 'view_item', {items: [{item_id: 'sku-00010'}]}]]</script>"
@@ -63,7 +63,7 @@ def test_on_a_product_s_page_the_first_answer_is_that_to_the_view_although_the_v
 ) -> None:
     page = show(visit, own="sku-00012")
     state(page, "shown")
-    # After sku-00010, which alone is in the session, the stand-in's model would show it.
+    # The session contains only sku-00010, after which the fake model returns this item.
     assert page.evaluate(TITLES)[0] == "Product sku-00013"
     question = {"items": ["sku-00010", "sku-00012"], "k": 6, "exclude": ["sku-00012"]}
     assert visit.api.endpoint.questions == [question]
@@ -152,7 +152,7 @@ def test_what_was_half_visible_for_a_second_is_reported_once(visit: Visit) -> No
     state(page, "shown")
 
     def look(at: int, for_ms: int) -> None:
-        # The observer looks in real time, the second passes faster.
+        # The observer runs in real time; the test's clock makes the second pass faster.
         page.evaluate(f"scrollTo(0, {at})")
         page.wait_for_timeout(150)
         page.clock.run_for(for_ms)
@@ -163,7 +163,7 @@ def test_what_was_half_visible_for_a_second_is_reported_once(visit: Visit) -> No
     assert visit.api.events("recommendation_impression") == []
     look(1500, 1_500)
     [seen] = visit.api.wait_for(1, "recommendation_impression")
-    # 1280 pixels hold six cards of 192 and their gaps.
+    # Six cards of 192 pixels and their gaps fit into 1280 pixels.
     assert [item["item_id"] for item in seen["items"]] == [f"sku-{n:05d}" for n in range(11, 17)]
     assert seen["item_list_id"] == "slot"
     look(0, 500)

@@ -1,4 +1,4 @@
-"""How the SDK gets its events out: the beacon and what stands in for it, the pauses between tries, sessions across tabs."""
+"""Delivery of events: the beacon and its replacement, the pauses between retries, sessions across tabs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.browser.conftest import Visit, ready
 from tests.browser.test_sdk import KEEP_NOTICES, VIEW, flushed, stored
 
-# How each request leaves, kept over the change of pages; the beacon answers as the browser did, or as told.
+# Records how each request is sent, across pages; the beacon returns the browser's result, or a scripted one.
 WATCH_EXITS = """
   const note = (how) => { sessionStorage.exits = [sessionStorage.exits, how].filter(Boolean).join(); };
   const beacon = Navigator.prototype.sendBeacon;
@@ -23,7 +23,7 @@ WATCH_EXITS = """
 
 
 def leave(visit: Visit, beacon: str) -> tuple[Any, list[dict[str, Any]]]:
-    """A page with a product view that goes at once; the page after it, and the views that arrived."""
+    """Open a page with a product view and leave it at once; return the next page and the views that arrived."""
     next_page = visit.write("/next")
     visit.write()
     visit.context.add_init_script(WATCH_EXITS % beacon)
@@ -50,7 +50,7 @@ def test_where_the_browser_takes_no_beacon_a_request_that_outlives_the_page_take
         "beacon from /",
         "fetch kept alive from /",
     ]
-    # Nobody heard the answer, so the next page sends it again: by the same id, which the warehouse counts once.
+    # The response was lost, so the next page sends the event again with the same id, which the warehouse counts once.
     flushed(page)
     visit.api.wait_for(2, "page_view")
     assert len({view["event_id"] for view in visit.api.events("view_item")}) == 1
@@ -97,7 +97,7 @@ def test_thirty_minutes_of_silence_are_counted_over_all_tabs(visit: Visit) -> No
     for _ in range(2):
         visit.context.clock.fast_forward("20:00")
         busy.evaluate("tugboat.track('search', {search_term: 'tent'})")
-    # Forty minutes without a click in this tab, and past midnight.
+    # Forty minutes without a click in this tab, across midnight.
     quiet.evaluate(VIEW)
     assert quiet.evaluate(session) == first
     visit.context.clock.fast_forward("31:00")

@@ -1,4 +1,4 @@
-"""Receipts in Chromium: what a recommendation led to says so up to the order, in its session and with consent only."""
+"""Receipts in Chromium: events after a recommendation carry its receipt up to the order, in one session, with consent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def item(number: int) -> str:
 
 
 def stamps(event: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    """Verdict and recommendation by item of an event as it was stored."""
+    """Return the verdict and the recommendation per item of a stored event."""
     return {
         of_item["item_id"]: (stamp["verdict"], stamp["recommendation_id"])
         for stamp in event["server"].get("receipts", [])

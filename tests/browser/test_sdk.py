@@ -1,4 +1,4 @@
-"""The SDK in Chromium: every event arrives once, as far as the visitor allows, and the page never notices."""
+"""The SDK in Chromium: every event arrives once, as far as consent allows, and the page is not disturbed."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def no_event_twice(api: Api) -> bool:
 
 
 def kill(page: Any) -> None:
-    """What a phone does to a tab it needs the memory of: no pagehide, no farewell."""
-    # Playwright says that the page crashed, which is the point.
+    """Kill a tab as a phone does for its memory: without pagehide."""
+    # Playwright reports the crash, which is intended.
     with page.expect_event("crash"), suppress(Exception):
         page.goto("chrome://crash", timeout=2_000)
 
@@ -165,7 +165,7 @@ def test_the_events_of_a_killed_tab_are_sent_by_the_next_page(visit: Visit) -> N
     assert names(visit.api.events()) == ["page_view"]
     visit.api.broken = False
     later = visit.page()
-    # Long enough for the queue to count as abandoned.
+    # Longer than the limit after which another page adopts the queue.
     later.add_init_script("const now = Date.now; Date.now = () => now() + 120_000")
     later.goto(visit.site_url + "/")
     assert sorted(names(visit.api.wait_for(3))) == ["page_view", "page_view", "view_item"]
@@ -234,7 +234,7 @@ def test_a_denied_visitor_sends_nothing_and_keeps_nothing(visit: Visit) -> None:
     assert stored(page) == {}
     assert page.evaluate("tugboat.visitor().client_id") is None
     assert posts(visit.api) == 0
-    # The carousel may still go by what is on this page.
+    # The carousel may still use the items of this page.
     assert page.evaluate("tugboat.visitor().items") == ["sku-00001"]
 
 
@@ -345,7 +345,7 @@ def test_a_page_made_for_google_analytics_needs_no_change(visit: Visit) -> None:
     assert "items" not in events[3]
     assert events[4]["items"] == [{"item_id": "old", "item_name": "Old style"}]
     assert events[4]["event_id"] == "purchase-T_9"
-    # What the page and Google's own script see of their data layer is as it was.
+    # The data layer is unchanged for the page and for Google's script.
     assert page.evaluate("[dataLayer.length, dataLayer[3].ecommerce, dataLayer[0][0]]") == [13, None, "js"]
     assert visit.api.refused() == []
 
@@ -436,7 +436,7 @@ def test_a_collector_that_cannot_store_is_asked_again_when_it_said(visit: Visit)
     flushed(page)
     page.wait_for_function("notices.some((notice) => notice.type === 'retry')")
     notice = page.evaluate("notices.find((notice) => notice.type === 'retry')")
-    # The real handler's 503 says five seconds, and the browser may read it.
+    # The real handler's 503 has Retry-After of five seconds, which CORS exposes to the browser.
     assert notice["status"] == 503
     assert 4_000 < notice["pause_ms"] <= 5_000
     flushed(page)
@@ -617,7 +617,7 @@ def test_the_page_s_main_thread_hardly_notices(visit: Visit) -> None:
         if page.evaluate("tugboat.flush()") is None
     ]
     visit.api.wait_for(301)
-    # The best of three: the machine may be busy with something else.
+    # The best of three, because the machine may be busy.
     assert min(rounds_ms) < 200
     assert page.evaluate("long.filter((task) => task.duration > 500).length") == 0
 

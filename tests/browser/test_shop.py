@@ -1,4 +1,4 @@
-"""The demo shop, walked through in Chromium: pages, events, the drawer, on a phone and a desktop."""
+"""The demo shop in Chromium: pages, events, the drawer, on a phone and on a desktop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_the_whole_walk_from_the_first_page_to_the_order(visit: Visit, shop_url:
     page = visit.page()
     page.set_viewport_size(dict(zip(("width", "height"), SIZES[size], strict=True)))
     page.add_init_script(OBSERVE)
-    # A shop has no drawer: with it open, its own lists would count as movement.
+    # Close the drawer, because its lists would count as layout shift.
     page.add_init_script(CLOSED_DRAWER)
     shifts = []
 
@@ -66,7 +66,7 @@ def test_the_whole_walk_from_the_first_page_to_the_order(visit: Visit, shop_url:
     assert len({event["session_id"] for event in visit.api.events()}) == 1
     assert len({event["event_id"] for event in visit.api.events()}) == len(seen)
     assert visit.api.refused() == []
-    # What the model was asked last goes by both products.
+    # The last request to the model contains both products.
     assert visit.api.endpoint.questions[-1]["items"][-2:] == [first, f"sku-{int(first[4:]) + 1:05d}"]
 
 

@@ -1,11 +1,11 @@
-"""The drawer's walk: one click of a visitor, followed from the shop to the carousel that it led to."""
+"""The drawer's walk: one click of a visitor, from the shop to the carousel."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from storefront.shop import pages
+from demo.shop import pages
 from tests.browser.conftest import Visit, ready, serving_shop
 
 TITLES = [
@@ -19,7 +19,7 @@ TITLES = [
 
 
 class Walk:
-    """The six steps as a visitor reads them."""
+    """The six steps, as a visitor reads them."""
 
     def __init__(self, page: Any) -> None:
         self.drawer = page.get_by_role("complementary", name="Behind the scenes")
@@ -29,7 +29,7 @@ class Walk:
         self.drawer.locator(f".walk > li:nth-child({number})[data-state={state}]").wait_for()
 
     def read(self, number: int) -> str:
-        """Opens a step and answers all that it says."""
+        """Open a step and return its text."""
         row = self.rows.nth(number - 1)
         if row.locator("details").get_attribute("open") is None:
             row.locator("summary").click()
@@ -105,8 +105,8 @@ def test_of_a_visitor_who_refused_nothing_is_claimed(visit: Visit, shop_url: str
     assert "No session is kept" in walk.read(4)
 
 
-def test_a_shop_without_a_view_of_the_bucket_says_so(visit: Visit, shelf: pages.Shelf) -> None:
-    with serving_shop(visit, shelf, landing=None) as url:
+def test_a_shop_without_a_view_of_the_bucket_says_so(visit: Visit, index: pages.CatalogueIndex) -> None:
+    with serving_shop(visit, index, landing=None) as url:
         page = visit.page()
         page.goto(f"{url}/p/sku-00123")
         ready(page)

@@ -1,4 +1,4 @@
-"""Two small servers for a browser: the API, which is app.py's own code, and the pages of a shop."""
+"""Two small servers for a browser: the API, which runs app.py, and the pages of a shop."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from urllib.parse import parse_qs
 
 from functions.platform.contract import FALLBACK_KEY
 from local.aws.proxy_event import Request, Response, build_response
-from tests.api import invoke
-from tests.fakes import FakeEndpoint, FakeFirehose, FakeS3, FakeSecrets
-from tests.serving import served
+from testing.api import invoke
+from testing.fakes import FakeEndpoint, FakeFirehose, FakeS3, FakeSecrets
+from testing.http_server import served
 
 KEY = "key-of-demo"
 EVENTS_STREAM, REJECTED_STREAM = "events", "rejected"
@@ -38,7 +38,7 @@ Answer = Callable[[Request], Response | None]
 
 
 def related(question: dict[str, Any]) -> dict[str, Any]:
-    """A model of no learning: the items numbered after the session's last one."""
+    """Recommend without a model: the items numbered after the session's last one."""
     last = question["items"][-1] if question["items"] else "sku-00000"
     number = int(last.rsplit("-", 1)[1])
     items = [{"item_id": f"sku-{number + n:05d}", "score": 1 / n} for n in range(1, question["k"] + 1)]
@@ -47,7 +47,7 @@ def related(question: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class Api:
-    """app.py behind an API Gateway of a few lines; `troubles` are answered first; `broken` and `delay_s` last."""
+    """app.py behind a minimal API Gateway; `troubles` are the next responses, `broken` and `delay_s` affect all."""
 
     firehose: FakeFirehose = field(default_factory=FakeFirehose)
     s3: FakeS3 = field(default_factory=FakeS3)
@@ -69,7 +69,7 @@ class Api:
         }[service]
 
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
-        """What has reached Firehose."""
+        """Return the events that reached Firehose."""
         with self.lock:
             lines = self.firehose.lines(EVENTS_STREAM)
         return [line for line in lines if name in (None, line["event_name"])]
@@ -79,10 +79,10 @@ class Api:
             return self.firehose.lines(REJECTED_STREAM)
 
     def wait_for(self, count: int, name: str | None = None, seconds: float = 8.0) -> list[dict[str, Any]]:
-        """The events, once there are so many.
+        """Wait for a number of events and return them.
 
         Raises:
-            AssertionError: they did not come in time.
+            AssertionError: they did not arrive in time.
         """
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -92,7 +92,7 @@ class Api:
         raise AssertionError(f"{len(self.events(name))} of {count} events: {self.events()}")
 
     def land(self) -> str:
-        """Does what Firehose does after its buffering time; answers the key of the object that holds all events so far."""
+        """Write all events to one object, as Firehose does after its buffering time; return its key."""
         now = datetime.now(UTC)
         with self.lock:
             data = gzip.compress(b"".join(self.firehose.streams[EVENTS_STREAM]))
@@ -102,7 +102,7 @@ class Api:
         return place[1]
 
     def answer(self, request: Request) -> Response:
-        """What API Gateway and the Lambda behind it answer."""
+        """Return the response of API Gateway and its Lambda."""
         from app import app, cors
 
         path = request.path.removeprefix("/api")
@@ -113,7 +113,7 @@ class Api:
             self.requests.append(request)
             if request.method == "OPTIONS":
                 return Response(200, b"", list(preflight.items()))
-            # A browser's last words must not end up with the next test.
+            # A late request of one test must not reach the next test.
             if self.broken or self.over:
                 return Response(0)
             if self.troubles and path == "/events":
@@ -124,7 +124,7 @@ class Api:
 
 @dataclass
 class Site:
-    """Pages by path, with headers of their own."""
+    """Pages by path, with their headers."""
 
     pages: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
@@ -154,7 +154,7 @@ class Site:
 
 @contextmanager
 def serving(answer: Answer) -> Iterator[str]:
-    """The address of a server on a free port that answers so; status 0 hangs up."""
+    """Serve these responses on a free port and yield the address; status 0 closes the connection."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -186,13 +186,13 @@ def serving(answer: Answer) -> Iterator[str]:
         daemon_threads = True
 
         def handle_error(self, *_: Any) -> None:
-            """A browser that hangs up is no news."""
+            """Ignore browsers that close their connection."""
 
     with served(Server(("127.0.0.1", 0), Handler)) as url:
         yield url
 
 
 def published(s3: FakeS3) -> None:
-    """A fallback, as `prove` writes it."""
+    """Return a fallback, as `prove` writes it."""
     fallback = {"popular": ["sku-00001", "sku-00002"], "related": {}, "model_version": "model-7"}
     s3.objects["models-bucket", FALLBACK_KEY] = json.dumps(fallback).encode()

@@ -5,17 +5,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from storefront.shop.landing import Landing
-from storefront.shop.pages import Api, Shelf
-from storefront.shop.server import Shop, make_server
+from demo.shop.landing import Landing
+from demo.shop.pages import Api, CatalogueIndex
+from demo.shop.server import Shop, make_server
+from testing.http_server import served
+from testing.stage import EVENTS_BUCKET, KEYS, Stage
 from tests.e2e import aisles
-from tests.e2e.stage import EVENTS_BUCKET, KEYS, Stage
-from tests.serving import served
 
 SHOWN = "() => [...document.querySelector('tugboat-carousel').shadowRoot.querySelectorAll('a')].map((card) => card.dataset.id)"
 
 
-def shelf() -> Shelf:
+def shelf() -> CatalogueIndex:
     """The shop that the stage's model was trained for, as the demo shop needs it."""
     ids = [
         aisles.shelved(aisle, style, place)
@@ -33,7 +33,7 @@ def shelf() -> Shelf:
         }
         for item_id in ids
     }
-    made = Shelf(items, {}, ids)
+    made = CatalogueIndex(items, {}, ids)
     for item_id, item in items.items():
         made.by_category.setdefault(str(item["item_category"]), []).append(item_id)
     for category in made.by_category:

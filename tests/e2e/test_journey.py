@@ -23,10 +23,10 @@ from demo.replay import Replayed, send
 from functions.replay.replay import STOP_BEFORE_END_MS
 from local import processes
 from local.environment import Stack
-from local.testing import kill_stack, running_stack, start_stack
-from tests import deployment
+from local.testing import kill_stack, running_stack, start_stack, wait_for
+from testing import deployment
+from testing.stage import EVENTS_BUCKET, KEYS, LOCAL, MODELS_BUCKET, Run, Stage
 from tests.e2e import aisles, shopper
-from tests.e2e.stage import EVENTS_BUCKET, KEYS, LOCAL, MODELS_BUCKET, Run, Stage, wait_for
 
 pytestmark = [pytest.mark.local_stack, pytest.mark.timeout(600)]
 
@@ -443,7 +443,7 @@ def test_a_recommendation_is_counted_for_what_it_led_to_once_and_no_false_receip
 
 def test_a_rollback_serves_the_model_before_again(stage: Stage, second_run: Run, tuned_model: str) -> None:
     assert stage.recommend(ITEM)["model_version"] == tuned_model
-    deployment.run("rollback", stage.copy, stage.environment)
+    deployment.run("deploy.rollback", stage.copy, stage.environment)
     assert stage.recommend(ITEM)["model_version"] == f"{LOCAL.prefix}-{second_run.name}-1"
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from statemachine import chalice_config, layers
-from tests import deployment
+from deploy import build_layers
+from deploy.lambdas import NAMES
+from testing import deployment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Heavy packages, which only layers and SageMaker's containers have.
@@ -44,7 +45,7 @@ def test_every_handler_is_a_function_of_app_py_in_the_zip(
 ) -> None:
     module = ast.parse(bundle.read("app.py"))
     defined = {node.name for node in module.body if isinstance(node, ast.FunctionDef)} | {"app"}
-    assert len(lambdas) == len(chalice_config.FUNCTIONS)
+    assert len(lambdas) == len(NAMES)
     for properties in lambdas.values():
         file, _, name = properties["Handler"].partition(".")
         assert file == "app"
@@ -68,7 +69,7 @@ def test_nothing_heavy_is_in_the_zip(bundle: zipfile.ZipFile) -> None:
 
 
 def test_nothing_of_this_machine_or_of_training_is_in_the_zip(bundle: zipfile.ZipFile) -> None:
-    outside = {"local", "demo", "training_jobs", "tests", "statemachine", "benchmarks"}
+    outside = {"local", "demo", "training_jobs", "tests", "statemachine", "deploy", "benchmarks"}
     assert {name.split("/")[0] for name in bundle.namelist()} & outside == set()
     storefront = {name for name in bundle.namelist() if name.startswith("storefront/") and name[-1] != "/"}
     assert storefront == {"storefront/dist/tugboat.js", "storefront/dist/tugboat-carousel.js"}
@@ -77,8 +78,8 @@ def test_nothing_of_this_machine_or_of_training_is_in_the_zip(bundle: zipfile.Zi
 
 def test_the_zip_leaves_room_for_the_layers(bundle: zipfile.ZipFile, package: Path) -> None:
     unzipped_bytes = sum(entry.file_size for entry in bundle.infolist())
-    assert unzipped_bytes < layers.FUNCTION_MAX_BYTES
-    assert (package / "deployment.zip").stat().st_size < layers.DIRECT_UPLOAD_MAX_BYTES
+    assert unzipped_bytes < build_layers.FUNCTION_MAX_BYTES
+    assert (package / "deployment.zip").stat().st_size < build_layers.DIRECT_UPLOAD_MAX_BYTES
 
 
 def test_compiled_code_in_the_zip_is_for_lambda_s_platform(bundle: zipfile.ZipFile) -> None:

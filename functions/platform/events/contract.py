@@ -9,7 +9,7 @@ from msgspec import UNSET, ValidationError
 
 from functions.platform.contract import COLLECT_CLOCK_AHEAD_MAX_MS, COLLECT_EVENT_MAX_BYTES
 from functions.platform.errors import Reason, RequestRefused
-from functions.platform.events.event import Event
+from functions.platform.events.event import Event, Item
 
 EVENT_MAX_BYTES = COLLECT_EVENT_MAX_BYTES
 REASONS = {
@@ -73,23 +73,29 @@ def accept(raw: Any, shops: frozenset[str], timing: Timing) -> tuple[Event, int]
 def _converted(raw: dict[str, Any]) -> Event:
     try:
         return msgspec.convert(raw, Event)
-    except ValidationError:
-        raw = _with_whole_numbers(raw)
+    except (ValidationError, UnicodeEncodeError):
+        raw = _normalized(raw)
     try:
         return msgspec.convert(raw, Event)
-    except ValidationError as error:
+    except (ValidationError, UnicodeEncodeError) as error:
         raise _refusal(raw, str(error)) from None
 
 
-def _with_whole_numbers(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return the event with 1.0 as 1. JSON Schema's integers include 1.0, and msgspec's don't."""
-    whole = {name: _whole(value) for name, value in raw.items()}
+def _normalized(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return the event with 1.0 as 1, and without unknown fields.
+
+    JSON Schema's integers include 1.0, and msgspec's do not. An unknown name may be invalid Unicode.
+    """
+    normalized = _known(raw, Event)
     if isinstance(raw.get("items"), list):
-        whole["items"] = [
-            {name: _whole(value) for name, value in item.items()} if isinstance(item, dict) else item
-            for item in raw["items"]
+        normalized["items"] = [
+            _known(item, Item) if isinstance(item, dict) else item for item in raw["items"]
         ]
-    return whole
+    return normalized
+
+
+def _known(raw: dict[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return {name: _whole(raw[name]) for name in kind.__struct_fields__ if name in raw}
 
 
 def _whole(value: Any) -> Any:
@@ -115,7 +121,7 @@ def _refusal(raw: dict[str, Any], message: str) -> RequestRefused:
             continue
         try:
             msgspec.convert(raw[name], kind)
-        except ValidationError as error:
+        except (ValidationError, UnicodeEncodeError) as error:
             problem, _, path = str(error).partition(" - at `$")
             field = name + path.rstrip("`")
             if problem.startswith("Object missing required field"):

@@ -1,6 +1,6 @@
-"""SageMaker whose jobs and endpoints are processes of this machine, under the containers' contract.
+"""SageMaker with jobs and endpoints that run as processes of this machine and follow the contract of its containers.
 
-moto 5.2.5 only pretends: jobs are Completed at once, endpoints answer from a queue of canned results.
+In moto 5.2.5 jobs are Completed at once, and endpoints answer from a queue of prepared results.
 """
 
 from local.aws.sagemaker.install import install, stop_all

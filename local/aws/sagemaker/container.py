@@ -1,4 +1,4 @@
-"""A container as a process: its files under a folder of its own instead of /opt/ml, its output in a log file and a log group."""
+"""A container as a process: a folder of its own replaces /opt/ml, and its output goes to a log file and a log group."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from local import processes
 from local.aws import logs
 from local.aws.settings import Settings
 
-# SageMaker sends SIGTERM and kills two minutes later.
+# SageMaker sends SIGTERM, then SIGKILL after two minutes.
 STOP_GRACE_S = 120
-_LOOK_S = 1.0
+_POLL_S = 1.0
 _OPT_ML = re.compile(r"(?<![\w.-])/opt/ml\b")
 
 
 @dataclass(frozen=True)
-class Ending:
-    """How a container ended; status as Docker gives it (137 when killed)."""
+class Exit:
+    """The end of a container; `status` is Docker's exit code (137 after SIGKILL)."""
 
     status: int
     stopped: bool
@@ -33,7 +33,7 @@ class Ending:
 
 
 class Container:
-    """One running process; `stop` may be called from any thread."""
+    """One process; any thread may call `stop`."""
 
     def __init__(self, settings: Settings, kind: str, name: str) -> None:
         self.settings = settings
@@ -43,17 +43,18 @@ class Container:
         self.log = settings.logs / "jobs" / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._stop = threading.Event()
-        self._over = threading.Event()
+        self._ended = threading.Event()
 
     def inside(self, text: str) -> str:
-        """Text with the container's paths as paths of this machine; doing it twice changes nothing."""
+        """Replace /opt/ml in a text by the folder on this machine; a second call changes nothing."""
         return _OPT_ML.sub(lambda _: str(self.root / "opt/ml"), text)
 
     def path(self, path: str) -> Path:
+        """Return the path on this machine of a path in the container."""
         return Path(self.inside(path))
 
     def environment(self, extra: Mapping[str, str], programs: Path | None = None) -> dict[str, str]:
-        """The environment of the process; the image's programs (by default this machine's `python`) come first on PATH."""
+        """Return the environment of the process. `programs` comes first on PATH; the default is the folder of `python`."""
         programs = programs or Path(self.settings.container_python).parent
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         return {
@@ -67,9 +68,9 @@ class Container:
         }
 
     def stop(self) -> None:
-        """Asks it to end (SIGTERM)."""
+        """Request the end of the process by SIGTERM."""
         self._stop.set()
-        self._over.set()
+        self._ended.set()
 
     def run(
         self,
@@ -80,17 +81,17 @@ class Container:
         log_group: str,
         max_runtime_s: float,
         while_running: Callable[[], None] = lambda: None,
-    ) -> Ending:
-        """Runs to the end, forwarding the log meanwhile."""
+    ) -> Exit:
+        """Run to the end; forward the log and call `while_running` every second."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        began_at = self.log.stat().st_size if self.log.exists() else 0
+        log_offset = self.log.stat().st_size if self.log.exists() else 0
         process = processes.spawn(list(command), log=self.log, env=env, cwd=cwd)
         self._process = process
         record = processes.record(self.settings.children, process.pid, kind=self.kind, name=self.name)
         threading.Thread(target=self._wait, args=(process,), daemon=True).start()
-        forward = _Forwarder(self.log, began_at, log_group, f"{self.name}/algo-1-{int(time.time())}")
+        forward = _Forwarder(self.log, log_offset, log_group, f"{self.name}/algo-1-{int(time.time())}")
         deadline = time.monotonic() + max_runtime_s
-        while not self._over.wait(min(_LOOK_S, max(0.0, deadline - time.monotonic()))):
+        while not self._ended.wait(min(_POLL_S, max(0.0, deadline - time.monotonic()))):
             forward.forward()
             while_running()
             if time.monotonic() >= deadline:
@@ -99,10 +100,10 @@ class Container:
         if process.poll() is None:
             processes.stop(process.pid, processes.started_at(process.pid), STOP_GRACE_S)
         status = process.wait()
-        processes.signal_session(process.pid, signal.SIGKILL)  # what the container started ends with it
+        processes.signal_session(process.pid, signal.SIGKILL)  # also end the processes that it started
         record.unlink(missing_ok=True)
         forward.forward()
-        return Ending(
+        return Exit(
             status=status if status >= 0 else 128 - status,
             stopped=self._stop.is_set(),
             timed_out=timed_out,
@@ -111,11 +112,11 @@ class Container:
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
         process.wait()
-        self._over.set()
+        self._ended.set()
 
 
 class _Forwarder:
-    """Copies new lines of a log file to a log group."""
+    """Copy new lines of a log file to a log group."""
 
     def __init__(self, path: Path, offset: int, group: str, stream: str) -> None:
         self.path, self.group, self.stream = path, group, stream

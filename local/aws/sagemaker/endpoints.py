@@ -1,7 +1,7 @@
-"""Endpoints: create, update (the new one must be healthy before the old one goes), delete, restore.
+"""Endpoints: create, update (the new server must be healthy before the old one stops), delete, restore.
 
-moto 5.2.5 has no update_endpoint, and its endpoints are InService at once with nothing behind them. A failed update leaves the
-old model serving: status InService, FailureReason set, EndpointConfigName still the old one, as AWS's blue/green updates do.
+moto 5.2.5 has no update_endpoint, and its endpoints are InService at once without a server. As with AWS's blue/green updates,
+the old model continues to serve after a failed update: status InService, FailureReason set, the old EndpointConfigName.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from moto.sagemaker import models
 from moto.sagemaker.exceptions import AWSValidationException
 from moto.sagemaker.responses import SageMakerResponse
 
+from local.aws import asynchronous
 from local.aws.ecr import Registry
 from local.aws.journal import Journal
 from local.aws.sagemaker import names
@@ -27,13 +28,13 @@ from local.aws.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# The old server may still be answering.
+# The old server may still handle requests.
 _DRAIN_S = 1.0
 _RESTART_DELAY_S = 1.0
 
 
 class Servers:
-    """The model server of every endpoint."""
+    """The model servers of all endpoints."""
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self.settings = settings
@@ -43,35 +44,44 @@ class Servers:
         self._stopping = False
 
     def get(self, endpoint: str) -> ModelServer | None:
+        """Return the server of an endpoint, or None."""
         with self._changed:
             return self._serving.get(endpoint)
 
     def start(self, spec: ModelSpec) -> ModelServer:
+        """Start a server and wait until it is healthy.
+
+        Raises:
+            ServerFailed: it did not become healthy.
+            MissingObject: the model archive is not in S3.
+        """
         server = ModelServer(self.settings, self.registry, spec)
         try:
-            server.wait_till_healthy()
+            server.wait_until_healthy()
         except ServerFailed:
             server.stop()
             raise
         return server
 
     def serve(self, server: ModelServer) -> None:
-        """Puts a healthy server in front; the one before is stopped once it has answered."""
+        """Route an endpoint to a healthy server; stop the old server after its current requests."""
         with self._changed:
             before = self._serving.get(server.spec.endpoint)
             self._serving[server.spec.endpoint] = server
             self._changed.notify_all()
-        threading.Thread(target=self._revive, args=(server,), daemon=True).start()
+        asynchronous.in_thread(self._restart_when_it_ends, server)
         if before is not None:
-            threading.Thread(target=lambda: (time.sleep(_DRAIN_S), before.stop()), daemon=True).start()
+            asynchronous.in_thread(_drain_and_stop, before)
 
     def remove(self, endpoint: str) -> None:
+        """Stop the server of an endpoint."""
         with self._changed:
             server = self._serving.pop(endpoint, None)
         if server is not None:
             server.stop()
 
     def stop_all(self) -> None:
+        """Stop all servers."""
         with self._changed:
             self._stopping = True
             servers = list(self._serving.values())
@@ -79,12 +89,12 @@ class Servers:
         for server in servers:
             server.stop()
 
-    def _revive(self, server: ModelServer) -> None:
-        """A model server that dies is started again, as SageMaker restarts a container."""
+    def _restart_when_it_ends(self, server: ModelServer) -> None:
+        """Restart a model server that ended, as SageMaker restarts a container."""
         server.process.wait()
         endpoint = server.spec.endpoint
         while not self._stopping and self.get(endpoint) is server:
-            log.warning("the model server of %s ended; starting it again", endpoint)
+            log.warning("the model server of %s ended and is started again", endpoint)
             try:
                 replacement = self.start(server.spec)
             except (ServerFailed, MissingObject):
@@ -97,13 +107,13 @@ _servers: Servers | None = None
 
 
 def stop_all() -> None:
-    """Ends every model server, for the process's own end."""
+    """Stop all model servers before the process exits."""
     if _servers is not None:
         _servers.stop_all()
 
 
 def install(settings: Settings, registry: Registry, journal: Journal) -> Servers:
-    """Patches moto's endpoints and starts those that existed."""
+    """Patch moto's endpoints and start those of the last process."""
     global _servers
     servers = _servers = Servers(settings, registry)
     create = models.SageMakerModelBackend.create_endpoint
@@ -123,11 +133,11 @@ def install(settings: Settings, registry: Registry, journal: Journal) -> Servers
         endpoint = create(self, endpoint_name, endpoint_config_name, tags)
         spec = _spec(endpoint_name, endpoint_config_name)
         endpoint.endpoint_status = "Creating"
-        _in_thread(_create, servers, journal, endpoint, spec)
+        asynchronous.in_thread(_create, servers, journal, endpoint, spec)
         return endpoint
 
     def delete_endpoint(self: models.SageMakerModelBackend, endpoint_name: str) -> None:
-        self.describe_endpoint(endpoint_name)  # raises when there is none
+        self.describe_endpoint(endpoint_name)  # raises an error if it does not exist
         status = self.endpoints[endpoint_name].endpoint_status
         if status in ("Creating", "Updating"):
             raise AWSValidationException(f'Cannot delete endpoint in status "{status}".')
@@ -141,8 +151,8 @@ def install(settings: Settings, registry: Registry, journal: Journal) -> Servers
     models.SageMakerModelBackend.create_endpoint = create_endpoint
     models.SageMakerModelBackend.delete_endpoint = delete_endpoint
     SageMakerResponse.update_endpoint = update_endpoint
-    for name, about in journal.all("endpoints").items():
-        _restore(create, servers, name, about)
+    for name, record in journal.all("endpoints").items():
+        _restore(create, servers, name, record)
     return servers
 
 
@@ -160,7 +170,7 @@ def _update(request: SageMakerResponse, servers: Servers, journal: Journal) -> s
     spec = _spec(name, config)
     endpoint.endpoint_status = "Updating"
     endpoint.last_modified_time = utcnow()
-    _in_thread(_replace, servers, journal, endpoint, spec, config)
+    asynchronous.in_thread(_replace, servers, journal, endpoint, spec, config)
     arn: str = endpoint.arn
     return arn
 
@@ -169,10 +179,10 @@ def _create(servers: Servers, journal: Journal, endpoint: models.FakeEndpoint, s
     try:
         servers.serve(servers.start(spec))
     except (ServerFailed, MissingObject) as error:
-        _become(endpoint, "Failed", str(error))
+        _set_status(endpoint, "Failed", str(error))
     else:
-        _keep(journal, endpoint)
-        _become(endpoint, "InService")
+        _save(journal, endpoint)
+        _set_status(endpoint, "InService")
 
 
 def _replace(
@@ -182,37 +192,37 @@ def _replace(
         server = servers.start(spec)
     except (ServerFailed, MissingObject) as error:
         still_serving = servers.get(endpoint.endpoint_name) is not None
-        _become(endpoint, "InService" if still_serving else "Failed", str(error))
+        _set_status(endpoint, "InService" if still_serving else "Failed", str(error))
         return
     variants = backend().endpoint_configs[config].production_variants
     endpoint.production_variants = endpoint._process_production_variants(variants)
     endpoint.endpoint_config_name = config
     servers.serve(server)
-    _keep(journal, endpoint)
-    _become(endpoint, "InService")
+    _save(journal, endpoint)
+    _set_status(endpoint, "InService")
 
 
-def _restore(create: Any, servers: Servers, name: str, about: dict[str, Any]) -> None:
-    config = about["endpoint_config_name"]
+def _restore(create: Any, servers: Servers, name: str, record: dict[str, Any]) -> None:
+    config = record["endpoint_config_name"]
     if config not in backend().endpoint_configs:
-        log.error("endpoint %s is lost: its configuration %s is gone. Publish it again.", name, config)
+        log.error("endpoint %s is lost: its configuration %s does not exist. Publish it again.", name, config)
         return
-    endpoint = create(backend(), name, config, about["tags"])
+    endpoint = create(backend(), name, config, record["tags"])
     endpoint.endpoint_status = "Updating"
 
     def start() -> None:
         try:
             servers.serve(servers.start(_spec(name, config)))
         except (ServerFailed, MissingObject) as error:
-            _become(endpoint, "Failed", str(error))
+            _set_status(endpoint, "Failed", str(error))
         else:
-            _become(endpoint, "InService")
+            _set_status(endpoint, "InService")
 
-    _in_thread(start)
+    asynchronous.in_thread(start)
 
 
 def _spec(endpoint: str, config_name: str) -> ModelSpec:
-    """What the configuration's first variant serves; traffic is not split here."""
+    """Return the model of the first variant of a configuration. Traffic is not split here."""
     sagemaker = backend()
     variant = sagemaker.endpoint_configs[config_name].production_variants[0]
     model = sagemaker.describe_model(variant["ModelName"])
@@ -228,23 +238,17 @@ def _spec(endpoint: str, config_name: str) -> ModelSpec:
     )
 
 
-def _keep(journal: Journal, endpoint: models.FakeEndpoint) -> None:
-    about = {"endpoint_config_name": endpoint.endpoint_config_name, "tags": endpoint.tags}
-    journal.put("endpoints", endpoint.endpoint_name, about)
+def _save(journal: Journal, endpoint: models.FakeEndpoint) -> None:
+    record = {"endpoint_config_name": endpoint.endpoint_config_name, "tags": endpoint.tags}
+    journal.put("endpoints", endpoint.endpoint_name, record)
 
 
-def _become(endpoint: models.FakeEndpoint, status: str, reason: str | None = None) -> None:
+def _set_status(endpoint: models.FakeEndpoint, status: str, reason: str | None = None) -> None:
     endpoint.failure_reason = reason
     endpoint.last_modified_time = utcnow()
     endpoint.endpoint_status = status
 
 
-def _in_thread(function: Any, *arguments: Any) -> None:
-    threading.Thread(target=_logged, args=(function, *arguments), daemon=True).start()
-
-
-def _logged(function: Any, *arguments: Any) -> None:
-    try:
-        function(*arguments)
-    except Exception:  # the outermost frame of a thread: anything here would vanish
-        log.exception("endpoint work failed")
+def _drain_and_stop(server: ModelServer) -> None:
+    time.sleep(_DRAIN_S)
+    server.stop()

@@ -1,4 +1,4 @@
-"""Between S3 and a container's folders."""
+"""Transfers between S3 and the folders of a container."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from local.aws import s3
 
 
 class MissingObject(RuntimeError):
-    """S3 does not hold what a job or a model asks for."""
+    """An object that a job or a model needs is not in S3."""
 
 
 def split(uri: str) -> tuple[str, str]:
-    """Bucket and key of `s3://bucket/key`."""
+    """Return bucket and key of `s3://bucket/key`."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return bucket, key
 
 
 def read(uri: str) -> bytes:
-    """One object's bytes."""
+    """Return the bytes of one object.
+
+    Raises:
+        MissingObject: the object does not exist.
+    """
     bucket, key = split(uri)
     try:
         found = s3.backend().get_object(bucket, key)
@@ -35,13 +39,17 @@ def read(uri: str) -> bytes:
 
 
 def write(uri: str, value: bytes) -> None:
-    """One object."""
+    """Write one object."""
     bucket, key = split(uri)
     s3.backend().put_object(bucket, key, value)
 
 
 def download(uri: str, folder: Path) -> int:
-    """Every object under a prefix (or the one object of that key); returns how many."""
+    """Download all objects below a prefix, or the one object with this key; return their number.
+
+    Raises:
+        MissingObject: the bucket does not exist.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     bucket_name, prefix = split(uri)
     try:
@@ -51,7 +59,7 @@ def download(uri: str, folder: Path) -> int:
     count = 0
     for key in sorted(name for name in list(bucket.keys) if name.startswith(prefix)):
         found = s3.backend().get_object(bucket_name, key)
-        if found is None or key.endswith("/"):  # deleted meanwhile; a console's folder marker
+        if found is None or key.endswith("/"):  # deleted in the meantime, or a folder marker of the console
             continue
         target = folder / (key[len(prefix) :].lstrip("/") or key.rpartition("/")[2])
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +69,7 @@ def download(uri: str, folder: Path) -> int:
 
 
 def upload(folder: Path, uri: str) -> int:
-    """Every file of a folder; returns how many."""
+    """Upload all files of a folder; return their number."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     for path in files:
         write(f"{uri.rstrip('/')}/{path.relative_to(folder).as_posix()}", path.read_bytes())
@@ -69,7 +77,7 @@ def upload(folder: Path, uri: str) -> int:
 
 
 def pack(folder: Path) -> bytes:
-    """The folder's contents as .tar.gz, names relative to it, as SageMaker packs /opt/ml/model."""
+    """Return the contents of a folder as .tar.gz with relative names, as SageMaker packs /opt/ml/model."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz", compresslevel=6) as archive:
         for path in sorted(folder.iterdir()):
@@ -78,7 +86,7 @@ def pack(folder: Path) -> bytes:
 
 
 def unpack(archive: bytes, folder: Path) -> None:
-    """Extracts a .tar.gz."""
+    """Extract a .tar.gz."""
     folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as file:
         file.extractall(folder, filter="data")

@@ -1,4 +1,4 @@
-"""Patches moto's SageMaker, in the order that restoring needs."""
+"""All patches of moto's SageMaker, in the order that their restores need."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from local.aws.settings import Settings
 
 
 def install(settings: Settings, registry: Registry) -> None:
-    """Patches moto and brings back models, endpoint configurations and endpoints; S3 and ECR must be restored before."""
+    """Patch moto; restore models, endpoint configurations and endpoints. S3 and ECR must be restored before."""
     journal = resources.install(settings)
     training.install(settings)
     processing.install(settings)
@@ -18,5 +18,5 @@ def install(settings: Settings, registry: Registry) -> None:
 
 
 def stop_all() -> None:
-    """Ends model servers; jobs end with the sweep of children."""
+    """Stop all model servers. The sweep of child processes ends jobs."""
     endpoints.stop_all()

@@ -1,4 +1,4 @@
-"""InvokeEndpoint, answered by the model server; moto 5.2.5 answers from a queue of canned results."""
+"""InvokeEndpoint with the response of the model server; moto 5.2.5 answers from a queue of prepared results."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from moto.core.exceptions import JsonRESTError
 from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 
 from local.aws.sagemaker.endpoints import Servers
-from local.aws.sagemaker.servers import Answer
+from local.aws.sagemaker.servers import ServerResponse
 
 _ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 MAX_BODY_BYTES = 6 * 1024 * 1024
 
 
 def install(servers: Servers) -> None:
-    """Patches moto's SageMaker Runtime."""
+    """Patch moto's SageMaker Runtime."""
 
     def invoke_endpoint(self: SageMakerRuntimeResponse) -> tuple[int, dict[str, Any], bytes | str]:
         name = unquote(self.path.split("/")[2])
@@ -30,36 +30,36 @@ def install(servers: Servers) -> None:
         if len(body) > MAX_BODY_BYTES:
             raise JsonRESTError("ValidationError", f"Body is larger than {MAX_BODY_BYTES} bytes.")
         try:
-            answer = server.invoke(
+            response = server.invoke(
                 body,
                 self.headers.get("Content-Type") or "application/octet-stream",
                 self.headers.get("Accept") or self.headers.get("X-Amzn-SageMaker-Accept") or "*/*",
                 self.headers.get(_ATTRIBUTES),
             )
         except TimeoutError:
-            return _model_error(name, Answer(0, b"Your invocation timed out", "text/plain"))
+            return _model_error(name, ServerResponse(0, b"Your invocation timed out", "text/plain"))
         except OSError as error:
             return _error(503, "ServiceUnavailable", f"The model server of {name} does not answer: {error}")
-        if answer.status >= 400:
-            return _model_error(name, answer)
+        if response.status >= 400:
+            return _model_error(name, response)
         headers = {
-            "Content-Type": answer.content_type,
+            "Content-Type": response.content_type,
             "x-Amzn-Invoked-Production-Variant": server.spec.variant,
         }
-        return 200, headers, answer.body
+        return 200, headers, response.body
 
     SageMakerRuntimeResponse.invoke_endpoint = invoke_endpoint
 
 
-def _model_error(endpoint: str, answer: Answer) -> tuple[int, dict[str, Any], str]:
-    message = answer.body.decode(errors="replace")
-    kind = "client" if 400 <= answer.status < 500 else "server"
+def _model_error(endpoint: str, response: ServerResponse) -> tuple[int, dict[str, Any], str]:
+    message = response.body.decode(errors="replace")
+    kind = "client" if 400 <= response.status < 500 else "server"
     body = {
         "ErrorCode": "CLIENT_ERROR_FROM_MODEL" if kind == "client" else "INTERNAL_FAILURE_FROM_MODEL",
-        "Message": f'Received {kind} error ({answer.status}) from primary with message "{message}". '
+        "Message": f'Received {kind} error ({response.status}) from primary with message "{message}". '
         f"See the log group /aws/sagemaker/Endpoints/{endpoint} in account for more information.",
         "OriginalMessage": message,
-        "OriginalStatusCode": answer.status,
+        "OriginalStatusCode": response.status,
         "LogStreamArn": "",
     }
     return 424, _headers(424, "ModelError"), json.dumps(body)

@@ -1,6 +1,6 @@
 """Processing jobs: any command with inputs from S3 and outputs to S3.
 
-moto 5.2.5's create_processing_job completes at once and drops Environment and ProcessingResources.
+In moto 5.2.5 create_processing_job completes at once and drops Environment and ProcessingResources.
 """
 
 from __future__ import annotations
@@ -19,48 +19,42 @@ from moto.sagemaker.responses import SageMakerResponse
 
 from local.aws.sagemaker import files, names
 from local.aws.sagemaker.container import Container
+from local.aws.sagemaker.requests import RequestFields
 from local.aws.settings import Settings
 
 log = logging.getLogger(__name__)
 
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 _running: dict[str, Container] = {}
-_request = threading.local()
+_request_fields = RequestFields("Environment", "ProcessingResources")
 
 
 def install(settings: Settings) -> None:
-    """Patches moto's processing jobs."""
+    """Patch moto's processing jobs."""
     create = models.SageMakerModelBackend.create_processing_job
-    respond = SageMakerResponse.create_processing_job
 
-    def create_processing_job(self: models.SageMakerModelBackend, **given: Any) -> models.FakeProcessingJob:
-        name = given["processing_job_name"]
+    def create_processing_job(
+        self: models.SageMakerModelBackend, **arguments: Any
+    ) -> models.FakeProcessingJob:
+        name = arguments["processing_job_name"]
         names.check("processingJobName", name)
         if name in self.processing_jobs:
             raise ResourceInUseException(
                 message="Processing job names must be unique within an AWS account and region, and a processing "
                 f"job with this name already exists ({self.processing_jobs[name].arn})"
             )
-        job = create(self, **given)
-        about = getattr(_request, "about", {})
-        job.environment = about.get("Environment") or {}
-        job.processing_resources = about.get("ProcessingResources")
+        job = create(self, **arguments)
+        job.environment = _request_fields.get("Environment") or {}
+        job.processing_resources = _request_fields.get("ProcessingResources")
         job.processing_job_status = "InProgress"
         job.processing_end_time = None
         container = _running[name] = Container(settings, "processing", name)
         threading.Thread(target=_run, args=(job, container), daemon=True, name=name).start()
         return job
 
-    def create_processing_job_response(self: SageMakerResponse) -> Any:
-        _request.about = {name: self._get_param(name) for name in ("Environment", "ProcessingResources")}
-        try:
-            return respond(self)
-        finally:
-            _request.about = {}
-
     def stop_processing_job(self: SageMakerResponse) -> EmptyResult:
         name = self._get_param("ProcessingJobName")
-        self.sagemaker_backend.describe_processing_job(name)  # raises when there is none
+        self.sagemaker_backend.describe_processing_job(name)  # raises an error if it does not exist
         job, container = self.sagemaker_backend.processing_jobs[name], _running.get(name)
         if container is None:
             raise AWSValidationException(
@@ -71,7 +65,7 @@ def install(settings: Settings) -> None:
         return EmptyResult()
 
     models.SageMakerModelBackend.create_processing_job = create_processing_job
-    SageMakerResponse.create_processing_job = create_processing_job_response
+    SageMakerResponse.create_processing_job = _request_fields.around(SageMakerResponse.create_processing_job)
     SageMakerResponse.stop_processing_job = stop_processing_job
 
 
@@ -80,7 +74,7 @@ def _run(job: models.FakeProcessingJob, container: Container) -> None:
         _process(job, container)
     except files.MissingObject as error:
         _fail(job, f"ClientError: Data download failed: {error}")
-    except Exception as error:  # a defect here must end as a Failed job, not as one that runs for ever
+    except Exception as error:  # a defect here must fail the job, not leave it running for ever
         log.exception("processing job %s", job.processing_job_name)
         _fail(job, f"InternalServerError: {type(error).__name__}: {error}")
     finally:
@@ -100,11 +94,14 @@ def _process(job: models.FakeProcessingJob, container: Container) -> None:
         *(application.get("ContainerArguments") or []),
     ]
     if not command:
-        _fail(job, "ClientError: an image's own entry point cannot run here: give ContainerEntrypoint.")
+        _fail(
+            job,
+            "ClientError: the entry point of an image cannot run on this machine. Set ContainerEntrypoint.",
+        )
         return
     job.processing_start_time = utcnow()
-    ending = container.run(
-        _on_this_machine(command, container),
+    exit_ = container.run(
+        _with_local_python(command, container),
         container.environment(
             {
                 "PROCESSING_JOB_NAME": job.processing_job_name,
@@ -119,25 +116,25 @@ def _process(job: models.FakeProcessingJob, container: Container) -> None:
     message = container.path("/opt/ml/output/message")
     if message.is_file():
         job.exit_message = message.read_text()[:1024]
-    if ending.status != 0 and not ending.stopped and not ending.timed_out:
-        last = "\n".join(ending.output.strip().splitlines()[-8:])
-        _fail(job, f"AlgorithmError: {last}, exit code: {ending.status}"[-1024:])
+    if exit_.status != 0 and not exit_.stopped and not exit_.timed_out:
+        last_lines = "\n".join(exit_.output.strip().splitlines()[-8:])
+        _fail(job, f"AlgorithmError: {last_lines}, exit code: {exit_.status}"[-1024:])
         return
     for output in outputs:
         target = output["S3Output"]
         files.upload(container.path(target["LocalPath"]), target["S3Uri"])
-    job.processing_job_status = "Stopped" if ending.stopped or ending.timed_out else "Completed"
+    job.processing_job_status = "Stopped" if exit_.stopped or exit_.timed_out else "Completed"
     shutil.rmtree(container.root, ignore_errors=True)
 
 
 def _prepare(job: models.FakeProcessingJob, container: Container) -> None:
     for folder in ("processing/input", "processing/output", "config", "output"):
         container.path(f"/opt/ml/{folder}").mkdir(parents=True, exist_ok=True)
-    for given in job.processing_inputs or []:
-        source = given["S3Input"]
+    for item in job.processing_inputs or []:
+        source = item["S3Input"]
         if not files.download(source["S3Uri"], container.path(source["LocalPath"])):
             raise files.MissingObject(
-                f"No S3 objects found under S3 URL {source['S3Uri']} given in input data source of {given['InputName']}"
+                f"No S3 objects found under S3 URL {source['S3Uri']} given in input data source of {item['InputName']}"
             )
     config = {"ProcessingJobName": job.processing_job_name, "AppSpecification": job.app_specification}
     container.path("/opt/ml/config/processingjobconfig.json").write_text(json.dumps(config))
@@ -145,7 +142,7 @@ def _prepare(job: models.FakeProcessingJob, container: Container) -> None:
     container.path("/opt/ml/config/resourceconfig.json").write_text(json.dumps(resources))
 
 
-def _on_this_machine(command: list[str], container: Container) -> list[str]:
+def _with_local_python(command: list[str], container: Container) -> list[str]:
     first, *rest = [container.inside(part) for part in command]
     if first in ("python", "python3", "python3.11", "/usr/bin/python3", "/opt/conda/bin/python"):
         first = container.settings.container_python

@@ -1,6 +1,6 @@
-"""Models and endpoint configurations, with AWS's checks, written down so that they survive the process.
+"""Models and endpoint configurations: AWS's checks, and a journal from which they are restored.
 
-moto 5.2.5 overwrites an existing name silently (AWS refuses), knows an old list of instance types, and forgets everything.
+moto 5.2.5 silently overwrites an existing name, which AWS refuses. Its list of instance types is old, and it stores nothing.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from local.aws.settings import ACCOUNT_ID, REGION, Settings
 
 
 def backend() -> models.SageMakerModelBackend:
-    """SageMaker itself."""
+    """Return moto's SageMaker."""
     return models.sagemaker_backends[ACCOUNT_ID][REGION]
 
 
 def install(settings: Settings) -> Journal:
-    """Patches moto, restores models and endpoint configurations, returns the journal."""
+    """Patch moto, restore models and endpoint configurations, and return their journal."""
     journal = Journal(settings.state / "sagemaker" / "resources.json")
     _accept_every_instance_type()
-    for name, about in journal.all("models").items():
-        backend().create_model(model_name=name, **about)
-    for name, about in journal.all("endpoint_configs").items():
-        with contextlib.suppress(ValidationError):  # its model was deleted since
-            backend().create_endpoint_config(endpoint_config_name=name, **about)
+    for name, record in journal.all("models").items():
+        backend().create_model(model_name=name, **record)
+    for name, record in journal.all("endpoint_configs").items():
+        with contextlib.suppress(ValidationError):  # its model was deleted later
+            backend().create_endpoint_config(endpoint_config_name=name, **record)
     _keep_models(journal)
     _keep_endpoint_configs(journal)
     return journal
@@ -49,13 +49,13 @@ def _accept_every_instance_type() -> None:
 def _keep_models(journal: Journal) -> None:
     create, delete = models.SageMakerModelBackend.create_model, models.SageMakerModelBackend.delete_model
 
-    def create_model(self: models.SageMakerModelBackend, **given: Any) -> models.Model:
-        name = given["model_name"]
+    def create_model(self: models.SageMakerModelBackend, **arguments: Any) -> models.Model:
+        name = arguments["model_name"]
         names.check("modelName", name)
         if name in self._models:
             raise AWSValidationException(f'Cannot create already existing model "{self._models[name].arn}".')
-        model = create(self, **given)
-        journal.put("models", name, {key: value for key, value in given.items() if key != "model_name"})
+        model = create(self, **arguments)
+        journal.put("models", name, {key: value for key, value in arguments.items() if key != "model_name"})
         return model
 
     def delete_model(self: models.SageMakerModelBackend, model_name: str) -> None:
@@ -70,15 +70,17 @@ def _keep_endpoint_configs(journal: Journal) -> None:
     create = models.SageMakerModelBackend.create_endpoint_config
     delete = models.SageMakerModelBackend.delete_endpoint_config
 
-    def create_endpoint_config(self: models.SageMakerModelBackend, **given: Any) -> models.FakeEndpointConfig:
-        name = given["endpoint_config_name"]
+    def create_endpoint_config(
+        self: models.SageMakerModelBackend, **arguments: Any
+    ) -> models.FakeEndpointConfig:
+        name = arguments["endpoint_config_name"]
         names.check("endpointConfigName", name)
         if name in self.endpoint_configs:
             arn = self.endpoint_configs[name].endpoint_config_arn
             raise AWSValidationException(f'Cannot create already existing endpoint configuration "{arn}".')
-        config = create(self, **given)
-        about = {key: value for key, value in given.items() if key != "endpoint_config_name"}
-        journal.put("endpoint_configs", name, about)
+        config = create(self, **arguments)
+        record = {key: value for key, value in arguments.items() if key != "endpoint_config_name"}
+        journal.put("endpoint_configs", name, record)
         return config
 
     def delete_endpoint_config(self: models.SageMakerModelBackend, endpoint_config_name: str) -> None:

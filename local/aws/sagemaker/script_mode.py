@@ -1,4 +1,4 @@
-"""What a script-mode training container prepares before the user's script starts: files, SM_* variables, arguments."""
+"""Preparation of a script-mode training container before the script starts: files, SM_* variables, arguments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from local.aws.sagemaker.container import Container
 
 @dataclass(frozen=True)
 class Program:
-    """What to start."""
+    """The command of a container with its environment and folder."""
 
     command: list[str]
     environment: dict[str, str]
@@ -24,7 +24,11 @@ class Program:
 
 
 def prepare(job: models.FakeTrainingJob, container: Container) -> Program:
-    """Lays out /opt/ml, downloads channels and code."""
+    """Create the folders of /opt/ml and download channels and code; return the program.
+
+    Raises:
+        MissingObject: a channel or the code is not in S3.
+    """
     for folder in ("input/config", "input/data", "model", "output/data", "output/intermediate", "code"):
         container.path(f"/opt/ml/{folder}").mkdir(parents=True, exist_ok=True)
     hyperparameters = {name: container.inside(value) for name, value in (job.hyper_parameters or {}).items()}
@@ -117,7 +121,7 @@ def _environment(
 
 
 def _decoded(value: str) -> Any:
-    """The SageMaker SDK encodes hyperparameters as JSON; a plain word stays a word."""
+    """Decode a hyperparameter, which the SageMaker SDK encodes as JSON; return plain text unchanged."""
     try:
         return json.loads(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The container behind an endpoint: the model's image and archive, and `serve` as SageMaker runs it."""
+"""The container of an endpoint: the image and the archive of its model, started by `serve` as on SageMaker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from local import processes
+from local import ports, processes
 from local.aws.ecr import Registry
 from local.aws.sagemaker import files
 from local.aws.sagemaker.container import Container
@@ -22,12 +22,12 @@ INVOCATION_TIMEOUT_S = 60
 
 
 class ServerFailed(RuntimeError):
-    """The model server did not come up; the message holds its last words."""
+    """The model server did not become healthy; the message contains the end of its log."""
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What to serve."""
+    """One model and its serving limits."""
 
     endpoint: str
     variant: str
@@ -38,8 +38,8 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The model server's HTTP response."""
+class ServerResponse:
+    """The HTTP response of a model server."""
 
     status: int
     body: bytes
@@ -47,7 +47,7 @@ class Answer:
 
 
 class ModelServer:
-    """One running model."""
+    """One process that serves a model."""
 
     def __init__(self, settings: Settings, registry: Registry, spec: ModelSpec) -> None:
         image = registry.find(spec.image)
@@ -58,8 +58,8 @@ class ModelServer:
         container = Container(settings, "endpoint", f"{spec.endpoint}/{uuid.uuid4().hex[:8]}")
         self._root = container.root
         files.unpack(files.read(spec.model_data_url), container.path("/opt/ml/model"))
-        self.port = processes.free_port()
-        # Docker would publish the port on one address; a process must be told to listen nowhere else.
+        self.port = ports.free_port()
+        # Docker publishes a port on one address. A process needs BIND_HOST to listen on that address only.
         network = {"SAGEMAKER_BIND_TO_PORT": str(self.port), "BIND_HOST": HOST}
         env = {**image.environment, **spec.environment, **network}
         self.process: subprocess.Popen[bytes] = processes.spawn(
@@ -70,7 +70,12 @@ class ModelServer:
             settings.children, self.process.pid, kind="endpoint", name=spec.endpoint
         )
 
-    def wait_till_healthy(self) -> None:
+    def wait_until_healthy(self) -> None:
+        """Wait until /ping answers 200.
+
+        Raises:
+            ServerFailed: the process ended, or it was not healthy in time.
+        """
         deadline = time.monotonic() + STARTUP_TIMEOUT_S
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -80,21 +85,22 @@ class ModelServer:
                     return
             except OSError:
                 time.sleep(0.05)
-        words = self.log.read_text(errors="replace").strip().splitlines()[-6:]
+        last_lines = self.log.read_text(errors="replace").strip().splitlines()[-6:]
         raise ServerFailed(
             "The primary container for production variant "
-            f"{self.spec.variant} did not pass the ping health check. Its last words: {' | '.join(words)}"[
-                -1000:
-            ]
+            f"{self.spec.variant} did not pass the ping health check. "
+            f"Its log ends with: {' | '.join(last_lines)[-800:]}"
         )
 
-    def invoke(self, body: bytes, content_type: str, accept: str, attributes: str | None) -> Answer:
+    def invoke(self, body: bytes, content_type: str, accept: str, attributes: str | None) -> ServerResponse:
+        """Send a request to /invocations."""
         headers = {"Content-Type": content_type, "Accept": accept}
         if attributes:
             headers["X-Amzn-SageMaker-Custom-Attributes"] = attributes
         return self._request("POST", "/invocations", body, headers, INVOCATION_TIMEOUT_S)
 
     def stop(self) -> None:
+        """Stop the process and delete its files."""
         processes.stop(self.process.pid, processes.started_at(self.process.pid), grace_s=5)
         self.process.wait()
         self._record.unlink(missing_ok=True)
@@ -102,18 +108,18 @@ class ModelServer:
 
     def _request(
         self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float
-    ) -> Answer:
+    ) -> ServerResponse:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=timeout_s)
         try:
             connection.request(method, path, body=body or None, headers=headers)
             response = connection.getresponse()
             kind = response.getheader("Content-Type") or "application/octet-stream"
-            return Answer(response.status, response.read(), kind)
+            return ServerResponse(response.status, response.read(), kind)
         finally:
             connection.close()
 
 
 def _limit_memory(pid: int, memory_mb: int | None) -> None:
-    """What does not fit a serverless endpoint fails here too: by MemoryError, where AWS kills the container."""
-    if memory_mb is not None and hasattr(resource, "prlimit"):  # macOS has none
+    """Limit memory as on a serverless endpoint. The process gets a MemoryError; AWS would kill the container."""
+    if memory_mb is not None and hasattr(resource, "prlimit"):  # macOS has no prlimit
         resource.prlimit(pid, resource.RLIMIT_DATA, (memory_mb * 1024**2, memory_mb * 1024**2))

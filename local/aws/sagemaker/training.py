@@ -1,6 +1,6 @@
-"""Training jobs: the contract of SageMaker's script-mode containers.
+"""Training jobs that follow the contract of SageMaker's script-mode containers.
 
-moto 5.2.5's create_training_job completes at once and drops Environment; it has no stop_training_job.
+In moto 5.2.5 create_training_job completes at once and drops Environment, and stop_training_job is missing.
 """
 
 from __future__ import annotations
@@ -19,73 +19,70 @@ from moto.sagemaker.exceptions import AWSValidationException, ResourceInUseExcep
 from moto.sagemaker.responses import SageMakerResponse
 
 from local.aws.sagemaker import files, names, script_mode
-from local.aws.sagemaker.container import Container, Ending
+from local.aws.sagemaker.container import Container, Exit
+from local.aws.sagemaker.requests import RequestFields
 from local.aws.settings import Settings
 
 log = logging.getLogger(__name__)
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 _running: dict[str, Container] = {}
-_request = threading.local()
+request_fields = RequestFields("Environment")
 _ended = threading.Condition()
 
 
 def install(settings: Settings) -> None:
-    """Patches moto's training jobs."""
+    """Patch moto's training jobs."""
     create = models.SageMakerModelBackend.create_training_job
-    respond = SageMakerResponse.create_training_job
 
-    def create_training_job(self: models.SageMakerModelBackend, **given: Any) -> models.FakeTrainingJob:
-        name = given["training_job_name"]
+    def create_training_job(self: models.SageMakerModelBackend, **arguments: Any) -> models.FakeTrainingJob:
+        name = arguments["training_job_name"]
         names.check("trainingJobName", name)
         if name in self.training_jobs:
             raise ResourceInUseException(
                 message="Training job names must be unique within an AWS account and region, and a training job "
                 f"with this name already exists ({self.training_jobs[name].arn})"
             )
-        metrics = list((given["algorithm_specification"] or {}).get("MetricDefinitions", []))
-        job = create(self, **given)
+        metrics = list((arguments["algorithm_specification"] or {}).get("MetricDefinitions", []))
+        job = create(self, **arguments)
         job.algorithm_specification["MetricDefinitions"] = metrics
-        job.environment = getattr(_request, "environment", None) or {}
+        job.environment = request_fields.get("Environment") or {}
         job.training_job_status = "InProgress"
         job.training_start_time = job.training_end_time = None
         job.final_metric_data_list = []
-        _move_on(job, "Starting", "Preparing the instances for training")
+        _set_secondary_status(job, "Starting", "Preparing the instances for training")
         container = _running[name] = Container(settings, "training", name)
         threading.Thread(target=_run, args=(job, container), daemon=True, name=name).start()
         return job
-
-    def create_training_job_response(self: SageMakerResponse) -> Any:
-        _request.environment = self._get_param("Environment")
-        try:
-            return respond(self)
-        finally:
-            _request.environment = None
 
     def stop_training_job(self: SageMakerResponse) -> EmptyResult:
         stop(self.sagemaker_backend, self._get_param("TrainingJobName"))
         return EmptyResult()
 
     models.SageMakerModelBackend.create_training_job = create_training_job
-    SageMakerResponse.create_training_job = create_training_job_response
+    SageMakerResponse.create_training_job = request_fields.around(SageMakerResponse.create_training_job)
     SageMakerResponse.stop_training_job = stop_training_job
 
 
 def stop(backend: models.SageMakerModelBackend, name: str) -> None:
-    """StopTrainingJob."""
-    backend.describe_training_job(name)  # raises when there is none
+    """Stop a job as StopTrainingJob does.
+
+    Raises:
+        AWSValidationException: the job does not exist or has ended.
+    """
+    backend.describe_training_job(name)  # raises an error if it does not exist
     job, container = backend.training_jobs[name], _running.get(name)
     if container is None:
         raise AWSValidationException(
             f"The request was rejected because the training job is in status {job.training_job_status}."
         )
     job.training_job_status = "Stopping"
-    _move_on(job, "Stopping", "Stopping the training job")
+    _set_secondary_status(job, "Stopping", "Stopping the training job")
     container.stop()
 
 
 def wait_for(job: models.FakeTrainingJob) -> None:
-    """Returns when the job has ended."""
+    """Wait until the job has ended."""
     with _ended:
         _ended.wait_for(lambda: job.training_job_name not in _running)
 
@@ -95,7 +92,7 @@ def _run(job: models.FakeTrainingJob, container: Container) -> None:
         _train(job, container)
     except files.MissingObject as error:
         _fail(job, f"ClientError: Data download failed: {error}")
-    except Exception as error:  # a defect here must end as a Failed job, not as one that runs for ever
+    except Exception as error:  # a defect here must fail the job, not leave it running for ever
         log.exception("training job %s", job.training_job_name)
         _fail(job, f"InternalServerError: {type(error).__name__}: {error}")
     finally:
@@ -106,13 +103,13 @@ def _run(job: models.FakeTrainingJob, container: Container) -> None:
 
 def _train(job: models.FakeTrainingJob, container: Container) -> None:
     shutil.rmtree(container.root, ignore_errors=True)
-    _move_on(job, "Downloading", "Downloading input data")
+    _set_secondary_status(job, "Downloading", "Downloading input data")
     program = script_mode.prepare(job, container)
     checkpoints = _Checkpoints(job, container)
     checkpoints.download()
-    _move_on(job, "Training", "Training image download completed. Training in progress.")
+    _set_secondary_status(job, "Training", "Training image download completed. Training in progress.")
     job.training_start_time = utcnow()
-    ending = container.run(
+    exit_ = container.run(
         program.command,
         program.environment,
         program.cwd,
@@ -121,25 +118,25 @@ def _train(job: models.FakeTrainingJob, container: Container) -> None:
         while_running=checkpoints.upload,
     )
     checkpoints.upload()
-    job.final_metric_data_list = metrics(ending.output, job.algorithm_specification["MetricDefinitions"])
-    _finish(job, container, ending)
+    job.final_metric_data_list = metrics(exit_.output, job.algorithm_specification["MetricDefinitions"])
+    _finish(job, container, exit_)
 
 
-def _finish(job: models.FakeTrainingJob, container: Container, ending: Ending) -> None:
+def _finish(job: models.FakeTrainingJob, container: Container, exit_: Exit) -> None:
     output = f"{job.output_data_config['S3OutputPath'].rstrip('/')}/{job.training_job_name}/output"
     if any(container.path("/opt/ml/output/data").iterdir()):
         files.write(f"{output}/output.tar.gz", files.pack(container.path("/opt/ml/output/data")))
-    if ending.status != 0 and not ending.stopped and not ending.timed_out:
+    if exit_.status != 0 and not exit_.stopped and not exit_.timed_out:
         failure = container.path("/opt/ml/output/failure")
-        reason = failure.read_text() if failure.is_file() else _last_words(ending)
+        reason = failure.read_text() if failure.is_file() else _failure_reason(exit_)
         _fail(job, f"AlgorithmError: {reason}"[:1024])
         return
-    _move_on(job, "Uploading", "Uploading generated training model")
+    _set_secondary_status(job, "Uploading", "Uploading generated training model")
     files.write(job.model_artifacts["S3ModelArtifacts"], files.pack(container.path("/opt/ml/model")))
-    if ending.timed_out:
+    if exit_.timed_out:
         message = "Training job runtime exceeded MaxRuntimeInSeconds provided"
         _end(job, "Stopped", "MaxRuntimeExceeded", message)
-    elif ending.stopped:
+    elif exit_.stopped:
         _end(job, "Stopped", "Stopped", "Training job stopped")
     else:
         _end(job, "Completed", "Completed", "Training job completed")
@@ -147,7 +144,7 @@ def _finish(job: models.FakeTrainingJob, container: Container, ending: Ending) -
 
 
 def metrics(output: str, definitions: list[dict[str, str]]) -> list[dict[str, Any]]:
-    """The last value of each metric that the log shows."""
+    """Return the last value of each metric in the output."""
     found = []
     for definition in definitions:
         values = re.findall(definition["Regex"], output)
@@ -158,7 +155,7 @@ def metrics(output: str, definitions: list[dict[str, str]]) -> list[dict[str, An
 
 
 class _Checkpoints:
-    """CheckpointConfig: a folder that starts with what S3 holds, and whose changes go there."""
+    """CheckpointConfig: a folder that is filled from S3 at the start and whose changes are uploaded."""
 
     def __init__(self, job: models.FakeTrainingJob, container: Container) -> None:
         config = job.checkpoint_config or {}
@@ -170,33 +167,33 @@ class _Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         if self._uri:
             files.download(self._uri + "/", self.folder)
-            self._sent = self._seen()
+            self._sent = self._listed()
 
     def upload(self) -> None:
         if not self._uri:
             return
-        seen = self._seen()
+        seen = self._listed()
         for name, state in seen.items():
             if self._sent.get(name) != state:
-                # The job goes on meanwhile: what it wrote under another name may have its own by now.
+                # The job continues during the upload and may have renamed a file since it was listed.
                 with contextlib.suppress(FileNotFoundError):
                     files.write(f"{self._uri}/{name}", (self.folder / name).read_bytes())
         self._sent = seen
 
-    def _seen(self) -> dict[str, tuple[int, int]]:
+    def _listed(self) -> dict[str, tuple[int, int]]:
         found = {}
         for path in self.folder.rglob("*"):
             if not path.is_file():
                 continue
             with contextlib.suppress(FileNotFoundError):
-                about = path.stat()
-                found[path.relative_to(self.folder).as_posix()] = (about.st_mtime_ns, about.st_size)
+                stat = path.stat()
+                found[path.relative_to(self.folder).as_posix()] = (stat.st_mtime_ns, stat.st_size)
         return found
 
 
-def _last_words(ending: Ending) -> str:
-    lines = ending.output.strip().splitlines()[-12:]
-    return f'ExecuteUserScriptError:\nExitCode {ending.status}\nErrorMessage "{chr(10).join(lines)[-800:]}"'
+def _failure_reason(exit_: Exit) -> str:
+    lines = exit_.output.strip().splitlines()[-12:]
+    return f'ExecuteUserScriptError:\nExitCode {exit_.status}\nErrorMessage "{chr(10).join(lines)[-800:]}"'
 
 
 def _fail(job: models.FakeTrainingJob, reason: str) -> None:
@@ -205,8 +202,8 @@ def _fail(job: models.FakeTrainingJob, reason: str) -> None:
 
 
 def _end(job: models.FakeTrainingJob, status: str, secondary_status: str, message: str) -> None:
-    """The status comes last: who sees it reads the times at once."""
-    _move_on(job, secondary_status, message)
+    """End the job. Set the status last, because readers of a final status read the times at once."""
+    _set_secondary_status(job, secondary_status, message)
     job.training_end_time = utcnow()
     began = job.training_start_time or job.training_end_time
     job.training_time_in_seconds = job.billable_time_in_seconds = int(
@@ -215,7 +212,7 @@ def _end(job: models.FakeTrainingJob, status: str, secondary_status: str, messag
     job.training_job_status = status
 
 
-def _move_on(job: models.FakeTrainingJob, status: str, message: str) -> None:
+def _set_secondary_status(job: models.FakeTrainingJob, status: str, message: str) -> None:
     now = utcnow()
     transitions = [dict(transition) for transition in job.secondary_status_transitions]
     if status == "Starting":

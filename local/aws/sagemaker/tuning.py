@@ -1,6 +1,6 @@
-"""Hyperparameter tuning: training jobs one after another, their values drawn at random with a seed.
+"""Hyperparameter tuning: sequential training jobs with values that are drawn at random from a seed.
 
-Every strategy (Bayesian, Random, Hyperband) draws at random here; Grid walks the categories. moto 5.2.5's
+Bayesian, Random and Hyperband all draw at random here; Grid takes all combinations of categories. In moto 5.2.5
 create_hyper_parameter_tuning_job completes at once with an invented best job.
 """
 
@@ -34,18 +34,18 @@ _DROPPED = (
 
 
 def install() -> None:
-    """Patches moto's tuning jobs."""
+    """Patch moto's tuning jobs."""
     create = models.SageMakerModelBackend.create_hyper_parameter_tuning_job
     describe = models.HyperParameterTuningJob.describe
 
-    def create_tuning_job(self: models.SageMakerModelBackend, **given: Any) -> str:
-        name = given["hyper_parameter_tuning_job_name"]
-        names.check("hyperParameterTuningJobName", name, longest=32)
-        if not given["training_job_definition"]:
+    def create_tuning_job(self: models.SageMakerModelBackend, **arguments: Any) -> str:
+        name = arguments["hyper_parameter_tuning_job_name"]
+        names.check("hyperParameterTuningJobName", name, max_length=32)
+        if not arguments["training_job_definition"]:
             raise AWSValidationException(
-                "This machine's SageMaker tunes one TrainingJobDefinition, not several."
+                "The local SageMaker supports one TrainingJobDefinition, not several. Set TrainingJobDefinition."
             )
-        arn: str = create(self, **given)
+        arn: str = create(self, **arguments)
         job = self.hyper_parameter_tuning_jobs[name]
         job.hyper_parameter_tuning_job_status = "InProgress"
         job.training_job_status_counters = dict.fromkeys(job.training_job_status_counters, 0)
@@ -55,7 +55,7 @@ def install() -> None:
         for attribute in _DROPPED:
             setattr(job, attribute, None)
         job.summaries = []
-        job.stop_asked = threading.Event()
+        job.stop_requested = threading.Event()
         threading.Thread(target=_run, args=(self, job), daemon=True, name=name).start()
         return arn
 
@@ -64,10 +64,12 @@ def install() -> None:
 
     def stop_hyper_parameter_tuning_job(self: SageMakerResponse) -> EmptyResult:
         name = self._get_param("HyperParameterTuningJobName")
-        self.sagemaker_backend.describe_hyper_parameter_tuning_job(name)  # raises when there is none
+        self.sagemaker_backend.describe_hyper_parameter_tuning_job(
+            name
+        )  # raises an error if it does not exist
         job = self.sagemaker_backend.hyper_parameter_tuning_jobs[name]
         job.hyper_parameter_tuning_job_status = "Stopping"
-        job.stop_asked.set()
+        job.stop_requested.set()
         for summary in job.summaries:
             if summary["TrainingJobStatus"] == "InProgress":
                 training.stop(self.sagemaker_backend, summary["TrainingJobName"])
@@ -86,7 +88,7 @@ def install() -> None:
 
 
 def draws(config: dict[str, Any]) -> Iterator[dict[str, str]]:
-    """The values of each training job, as SageMaker passes them: strings."""
+    """Yield the values of each training job as strings, as SageMaker passes them."""
     ranges = config.get("ParameterRanges") or {}
     categories = {item["Name"]: item["Values"] for item in ranges.get("CategoricalParameterRanges") or []}
     if config["Strategy"] == "Grid":
@@ -121,7 +123,7 @@ def _run(backend: models.SageMakerModelBackend, job: models.HyperParameterTuning
     status = "Failed"
     try:
         status = _tune(backend, job)
-    except Exception as error:  # a defect here must end as a Failed job, not as one that runs for ever
+    except Exception as error:  # a defect here must fail the job, not leave it running for ever
         log.exception("tuning job %s", job.hyper_parameter_tuning_job_name)
         job.failure_reason = f"{type(error).__name__}: {error}"
     finally:
@@ -131,21 +133,21 @@ def _run(backend: models.SageMakerModelBackend, job: models.HyperParameterTuning
 
 def _tune(backend: models.SageMakerModelBackend, job: models.HyperParameterTuningJob) -> str:
     config = job.hyper_parameter_tuning_job_config
-    most = int(config["ResourceLimits"]["MaxNumberOfTrainingJobs"])
-    for number, drawn in enumerate(itertools.islice(draws(config), most), start=1):
-        if job.stop_asked.is_set():
+    max_jobs = int(config["ResourceLimits"]["MaxNumberOfTrainingJobs"])
+    for number, drawn in enumerate(itertools.islice(draws(config), max_jobs), start=1):
+        if job.stop_requested.is_set():
             break
         _train_one(backend, job, number, drawn)
     measured = [s for s in job.summaries if "FinalHyperParameterTuningJobObjectiveMetric" in s]
     if measured:
-        lowest = config["HyperParameterTuningJobObjective"]["Type"] == "Minimize"
-        job.best_training_job = (min if lowest else max)(
+        minimize = config["HyperParameterTuningJobObjective"]["Type"] == "Minimize"
+        job.best_training_job = (min if minimize else max)(
             measured, key=lambda s: s["FinalHyperParameterTuningJobObjectiveMetric"]["Value"]
         )
-    if job.stop_asked.is_set():
+    if job.stop_requested.is_set():
         return "Stopped"
     if not measured:
-        job.failure_reason = "All training jobs have failed. Their logs say why."
+        job.failure_reason = "All training jobs failed. Read their logs."
         return "Failed"
     return "Completed"
 
@@ -159,31 +161,13 @@ def _train_one(
     definition = job.training_job_definition
     objective = job.hyper_parameter_tuning_job_config["HyperParameterTuningJobObjective"]
     name = f"{job.hyper_parameter_tuning_job_name}-{number:03d}-{uuid.uuid4().hex[:8]}"
-    training._request.environment = definition.get("Environment")
-    trained = backend.create_training_job(
-        training_job_name=name,
-        hyper_parameters={
-            **(definition.get("StaticHyperParameters") or {}),
-            **drawn,
-            "_tuning_objective_metric": objective["MetricName"],
-        },
-        algorithm_specification=dict(definition["AlgorithmSpecification"]),
-        role_arn=definition["RoleArn"],
-        input_data_config=definition.get("InputDataConfig") or [],
-        output_data_config=definition["OutputDataConfig"],
-        resource_config=definition.get("ResourceConfig") or {},
-        vpc_config=definition.get("VpcConfig"),
-        stopping_condition=definition.get("StoppingCondition") or {},
-        tags=[],
-        enable_network_isolation=False,
-        enable_inter_container_traffic_encryption=False,
-        enable_managed_spot_training=definition.get("EnableManagedSpotTraining", False),
-        checkpoint_config=definition.get("CheckpointConfig"),
-        debug_hook_config=None,
-        debug_rule_configurations=None,
-        tensor_board_output_config=None,
-        experiment_config=None,
-    )
+    hyper_parameters = {
+        **(definition.get("StaticHyperParameters") or {}),
+        **drawn,
+        "_tuning_objective_metric": objective["MetricName"],
+    }
+    with training.request_fields.set(Environment=definition.get("Environment")):
+        trained = _create_training_job(backend, name, hyper_parameters, definition)
     summary: dict[str, Any] = {
         "TrainingJobName": name,
         "TrainingJobArn": trained.arn,
@@ -212,3 +196,31 @@ def _train_one(
         kind = "Stopped" if trained.training_job_status == "Stopped" else "NonRetryableError"
         job.training_job_status_counters[kind] += 1
         job.objective_status_counters["Failed"] += 1
+
+
+def _create_training_job(
+    backend: models.SageMakerModelBackend,
+    name: str,
+    hyper_parameters: dict[str, str],
+    definition: dict[str, Any],
+) -> models.FakeTrainingJob:
+    return backend.create_training_job(
+        training_job_name=name,
+        hyper_parameters=hyper_parameters,
+        algorithm_specification=dict(definition["AlgorithmSpecification"]),
+        role_arn=definition["RoleArn"],
+        input_data_config=definition.get("InputDataConfig") or [],
+        output_data_config=definition["OutputDataConfig"],
+        resource_config=definition.get("ResourceConfig") or {},
+        vpc_config=definition.get("VpcConfig"),
+        stopping_condition=definition.get("StoppingCondition") or {},
+        tags=[],
+        enable_network_isolation=False,
+        enable_inter_container_traffic_encryption=False,
+        enable_managed_spot_training=definition.get("EnableManagedSpotTraining", False),
+        checkpoint_config=definition.get("CheckpointConfig"),
+        debug_hook_config=None,
+        debug_rule_configurations=None,
+        tensor_board_output_config=None,
+        experiment_config=None,
+    )

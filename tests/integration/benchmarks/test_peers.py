@@ -1,4 +1,4 @@
-"""The peers' libraries really learn from the benchmark's files. Needs `python -m benchmarks.peers setup`."""
+"""The peers' libraries really learn from the benchmark's files. Needs `make peers`."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,7 @@ import pytest
 from benchmarks.peers.environment import NotSetUp, run_worker
 from benchmarks.peers.exchange import Plan, Task, scorer_of_file, write_task
 from benchmarks.peers.settings import published
+from tests.missing import missing
 from training_jobs.data import Sessions, prefix_cases
 from training_jobs.measure import measure
 
@@ -40,8 +41,8 @@ def test_a_peer_learns_a_ring_and_its_scores_are_of_the_benchmarks_items(
     write_task(tmp_path, task)
     try:
         run_worker(tmp_path, threads=1)
-    except NotSetUp as missing:
-        pytest.skip(str(missing))
+    except NotSetUp:
+        missing("the peers' environment (build/peers)", "make peers")
     ranked = measure(name, scorer_of_file(tmp_path / "scores.npy"), test).rank
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["epochs"] > 0

@@ -1,4 +1,4 @@
-"""The benchmark on directories it has never seen, in each of its layouts."""
+"""The benchmark on generated directories, in each of its layouts."""
 
 import gzip
 import json
@@ -16,7 +16,7 @@ ITEMS = 24
 
 
 def walks(n: int, seed: int) -> list[list[int]]:
-    """Sessions that go round a ring of items, one or two steps a click."""
+    """Make sessions that walk around a ring of items, with one or two steps per click."""
     rng = np.random.default_rng(seed)
     starts, lengths = rng.integers(0, ITEMS, n), rng.integers(3, 7, n)
     return [
@@ -144,9 +144,9 @@ def test_settings_are_chosen_with_an_encoder_that_the_tail_is_kept_from_and_the_
 ) -> None:
     prefixes_layout(tmp_path)
     with gzip.open(tmp_path / "train_sessions.txt.gz", "at", encoding="utf-8") as file:
-        file.write(f"{ITEMS + 1} {ITEMS + 2}\n")  # the newest session, of items that nobody saw before
+        file.write(f"{ITEMS + 1} {ITEMS + 2}\n")  # the newest session, with new items
     write(tmp_path / "test_prefix_target.tsv.gz", f"{ITEMS + 1}\t{ITEMS + 2}\n")
     trained = train_encoder(load(tmp_path), QUICK, 0, 60.0, lambda _: None)
     assert not trained.chosen_with.vectors[ITEMS + 1 :].any()
     assert trained.final.vectors[ITEMS + 1 :].any(axis=1).all()
-    assert [epoch.epoch for epoch in trained.epochs] == [1, 2, 3, 1, 2, 3]
+    assert [epoch.epoch for epoch in trained.epochs] == [1, 2, 1, 2, 3]

@@ -131,7 +131,7 @@ def test_a_file_of_scores_ranks_as_brute_force_says(scores: list[list[float]], r
 
 
 class Scripted:
-    """A model whose epochs take ten seconds and whose validation goes as told: 1 is a hit on the first place."""
+    """A model with epochs of ten seconds and scripted validation: 1 is a hit at the first rank."""
 
     def __init__(self, script: Sequence[int], batches: int = 10) -> None:
         self.now, self.script, self.batches = 0.0, script, batches

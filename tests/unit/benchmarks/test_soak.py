@@ -1,4 +1,4 @@
-"""The soak's reconciliation sees what is lost and what is twice; its client gives up nothing."""
+"""The soak's reconciliation finds lost and repeated events; its client drops nothing."""
 
 import gzip
 import json
@@ -10,12 +10,12 @@ import pytest
 from benchmarks import soak_count
 from benchmarks.soak_client import Events, Ledger
 from benchmarks.soak_count import reconcile
-from tests.e2e.stage import EVENTS_BUCKET
-from tests.fakes import FakeS3
+from testing.fakes import FakeS3
+from testing.stage import EVENTS_BUCKET
 
 
 class World:
-    """Ten events, of which one is invalid, all answered for and stored; the first was stored twice, by a lost answer."""
+    """Ten events with responses, one invalid, all stored; the first is stored twice, because a response was lost."""
 
     def __init__(self) -> None:
         self.ledger = Ledger()

@@ -1,4 +1,4 @@
-"""The made-up logs, the count of a step's work, and the benchmark itself at a size of nothing."""
+"""The generated logs, the count of a step's work, and the benchmark at a minimal size."""
 
 import json
 from dataclasses import replace
@@ -66,7 +66,7 @@ def test_popularity_falls_and_what_follows_an_item_can_be_learnt() -> None:
 
 
 def one_step(negatives: int = 30) -> tuple[Counter, Encoder, int]:
-    """One step of `fit`, with torch's own count of its products."""
+    """Run one step of `fit`, with torch's own count of its products."""
     torch.manual_seed(0)
     encoder = Encoder(1000, SETTINGS, no_content(1000))
     counter = Counter(encoder)

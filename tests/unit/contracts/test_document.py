@@ -18,8 +18,8 @@ from functions.platform.events.intake import Intake
 from functions.platform.http import RETRY_AFTER_S, WRONG_KEY_RETRY_AFTER_S
 from functions.platform.settings import CollectSettings
 from local.aws.proxy_event import Request, build_response
-from tests.api import invoke
-from tests.fakes import FakeFirehose, FakeS3
+from testing.api import invoke
+from testing.fakes import FakeFirehose, FakeS3
 from tests.unit.functions.collect.test_collect import NOW_MS, ORIGIN, RECEIPT_KEYS, SETTINGS, event, post
 
 TEXT = DOCUMENT.read_text()

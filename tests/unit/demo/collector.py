@@ -1,4 +1,4 @@
-"""A small HTTP service that behaves like the collector and /recommend, with bad days on order."""
+"""A small HTTP service that behaves like the collector and /recommend, with failures on demand."""
 
 import json
 import threading
@@ -10,14 +10,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.serving import served
+from testing.http_server import served
 
 Event = dict[str, Any]
 
 
 @dataclass
 class Collector:
-    """What it received, and what it is to do next instead of accepting."""
+    """The received events, and the next failures instead of accepting."""
 
     url: str = ""
     events: list[Event] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Collector:
 
 @contextmanager
 def running(collector: Collector) -> Iterator[Collector]:
-    """Serve on a free port."""
+    """Serve the collector on a free port."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -15,7 +15,7 @@ PREFIXES = [["i1"], ["i2", "i3"], ["i4", "i1", "i4"], ["unknown"], ["i5", "unkno
 
 
 def brute_force_knn(prefix: Session, k: int) -> list[str]:
-    """VMIS-kNN by its definition: every session is looked at, nothing is indexed or cut off."""
+    """Compute VMIS-kNN by its definition, over all sessions, without an index or a limit."""
     scores = {}
     for item in {item for session in SESSIONS for item in session} - {prefix[-1]}:
         total = 0.0

@@ -116,12 +116,12 @@ def test_jsonl_takes_contract_events_without_what_the_server_added(tmp_path: Pat
 def test_an_unknown_layout_lists_what_is_accepted(tmp_path: Path, content: str) -> None:
     file = tmp_path / "events.csv"
     file.write_text(content)
-    with pytest.raises(UnknownLayout, match="accepted are"):
+    with pytest.raises(UnknownLayout, match="accepted layouts"):
         open_dataset(file)
 
 
 def test_an_empty_directory_and_a_missing_path_list_what_is_accepted(tmp_path: Path) -> None:
-    with pytest.raises(UnknownLayout, match="holds no events; accepted are"):
+    with pytest.raises(UnknownLayout, match="contains no event files; accepted layouts"):
         open_dataset(tmp_path)
     with pytest.raises(UnknownLayout, match="does not exist"):
         open_dataset(tmp_path / "nowhere")

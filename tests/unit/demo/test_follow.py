@@ -1,13 +1,15 @@
 import io
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from demo.environment import Environment
 from demo.follow import View, explain, follow, line_of
-from demo.history import folded, key_figures, read_history, tell
+from demo.history import Execution, folded, key_figures, parse, read_history
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 WHERE = Environment("local", "http://x/api", "us-east-1", "/logs", {})
@@ -15,7 +17,7 @@ ARN = "arn:aws:states:us-east-1:123456789012:execution:tugboat-local-pipeline:ru
 
 
 class Script:
-    """Writes a history: each event follows the last of its state."""
+    """A builder of histories: each event follows the last one of its state."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -47,7 +49,7 @@ class Script:
 
 
 class Pages:
-    """A Step Functions client that knows one execution, gives its history in pages and grows it at each look."""
+    """A Step Functions client with one execution, whose history has pages and grows with each request."""
 
     def __init__(self, script: Script, looks: int = 1, status: str = "SUCCEEDED") -> None:
         self._events, self._looks, self._look, self._status = script.events, looks, 0, status
@@ -76,32 +78,77 @@ def test_each_state_has_its_time_its_status_and_its_key_figures() -> None:
         .task("Load", {"rows_loaded": 113601, "files_loaded": 3})
         .add("ExecutionSucceeded", output="{}")
     )
-    story = tell(script.events)
+    story = parse(script.events)
     (load,) = story.states
     assert (story.status, load.status, load.seconds(BEGIN)) == ("SUCCEEDED", "done", 3.0)
     assert line_of(load, BEGIN).endswith("files_loaded=3, rows_loaded=113,601")
 
 
 def test_a_retried_state_shows_its_tries() -> None:
-    story = tell(Script().task("Load", {"rows_loaded": 1}, failures=2).events)
+    story = parse(Script().task("Load", {"rows_loaded": 1}, failures=2).events)
     assert "try 3" in line_of(story.states[0], BEGIN)
     assert story.states[0].failures == ["WarehouseUnavailable: no answer"] * 2
 
 
 def test_a_state_that_waits_for_its_next_try_is_shown_as_retrying() -> None:
-    assert tell(Script().task("Load", None, failures=1).events).states[0].status == "retrying"
+    assert parse(Script().task("Load", None, failures=1).events).states[0].status == "retrying"
 
 
 def test_a_caught_failure_ends_with_the_error_the_state_and_where_to_look() -> None:
     script = Script().task("Train", {"Error": "AlgorithmError", "Cause": "exit 1"}, failures=2)
     script.task("NotifyFailure", {"MessageId": "m"}).add("FailStateEntered", name="Failed", input="{}")
     script.add("ExecutionFailed", error="AlgorithmError", cause="Train: exit 1")
-    story = tell(script.events)
+    story = parse(script.events)
     assert [state.status for state in story.states] == ["caught", "done", "failed"]
     text = explain(story, ARN, WHERE)
     assert "error: AlgorithmError" in text
     assert "state Train failed 2 times" in text
     assert "/logs/" in text
+
+
+class Refusing(Environment):
+    """A stage whose S3 has one evaluation, or none."""
+
+    page: bytes | None = b"<h1>checks</h1>"
+
+    def client(self, service: str) -> Any:
+        return self
+
+    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+        assert (Bucket, Key) == ("models", "evaluation/run-1/evaluation.html")
+        if self.page is None:
+            raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
+        return {"Body": io.BytesIO(self.page)}
+
+
+class RefusingWithoutPage(Refusing):
+    page = None
+
+
+def refused() -> Execution:
+    cause = "hr_at_20 against popularity is 0.1, must be > 0.2; size_mb is 900, must be <= 500"
+    report = "Report: s3://models/evaluation/run-1/evaluation.html"
+    return Execution(status="FAILED", error="ModelRefused", cause=f"Evaluate: {cause} {report}")
+
+
+def test_a_refused_model_ends_with_its_failed_checks_their_page_and_the_next_commands(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = explain(refused(), ARN, Refusing("local", "http://x/api", "us-east-1", "/logs", {}))
+    (line,) = [line for line in text.splitlines() if line.startswith("  next: ")]
+    assert "(failed: hr_at_20 against popularity, size_mb)" in line
+    assert "read .local/evaluations/run-1/evaluation.html" in line
+    assert (tmp_path / ".local/evaluations/run-1/evaluation.html").read_text() == "<h1>checks</h1>"
+    assert "`make run ARGS='--hyperparameter seed=1'` trains again" in line
+    assert """`make run ARGS='--override-reason "your reason"'` trains and publishes anyway""" in line
+
+
+def test_the_next_commands_name_the_stage_and_the_shop_and_s3_where_the_page_cannot_be_copied() -> None:
+    where = RefusingWithoutPage("dev", "http://x/api", "us-east-1", None, {})
+    text = explain(refused(), ARN, where, shop="other")
+    assert "read s3://models/evaluation/run-1/evaluation.html" in text
+    assert "make run STAGE=dev ARGS='--shop other --override-reason" in text
 
 
 def test_a_state_polled_in_a_loop_is_one_line_and_choices_are_none() -> None:
@@ -110,7 +157,7 @@ def test_a_state_polled_in_a_loop_is_one_line_and_choices_are_none() -> None:
         script.task("DescribeEndpoint", {"status": "Creating"})
         script.add("ChoiceStateEntered", name="EndpointReady?", input="{}")
         script.add("ChoiceStateExited", name="EndpointReady?", output="{}")
-    (state,) = folded(tell(script.events).states)
+    (state,) = folded(parse(script.events).states)
     assert (state.name, state.visits) == ("DescribeEndpoint", 3)
 
 
@@ -129,7 +176,7 @@ def test_a_terminal_is_redrawn_in_place() -> None:
         def isatty(self) -> bool:
             return True
 
-    out, story = Terminal(), tell(Script().task("Load", None).events)
+    out, story = Terminal(), parse(Script().task("Load", None).events)
     view = View(out)
     view.draw(story, BEGIN)
     view.draw(story, BEGIN)

@@ -10,7 +10,7 @@ LATER = datetime(2026, 3, 1, 11, 1, tzinfo=UTC)
 
 
 class Bucket:
-    """An S3 client with one bucket, listing two keys a page."""
+    """An S3 client with one bucket, which lists two keys per page."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from demo.http import Answer, Http, retry_after_s
+from demo.http import Http, Response, retry_after_s
 from demo.replay import ReplayFailed, batches, send
 from tests.unit.demo.collector import Collector, running
 
@@ -26,7 +26,7 @@ def collector() -> Iterator[Collector]:
 
 
 class Waits(list[float]):
-    """A sleep that only remembers."""
+    """A sleep that records its durations and returns at once."""
 
     def __call__(self, seconds: float) -> None:
         self.append(seconds)
@@ -79,7 +79,7 @@ def test_refused_events_are_counted_by_their_reason(collector: Collector) -> Non
 
 def test_a_shop_without_a_key_is_said_with_where_to_give_it_one(collector: Collector) -> None:
     foreign = [{**event, "shop_id": "nobody"} for event in events(2)]
-    with pytest.raises(ReplayFailed, match=r"'nobody' has no key in statemachine/stages.toml"):
+    with pytest.raises(ReplayFailed, match=r"'nobody' has no key in deploy/stages.toml"):
         send(foreign, collector.url, KEYS)
     assert collector.events == []
 
@@ -90,12 +90,12 @@ def test_an_answer_that_does_not_account_for_every_event_ends_the_replay() -> No
 
 
 class _Lying:
-    """Says that it took one event, whatever it was given."""
+    """A client whose response always accepts one event."""
 
     retries = 0
 
     def post(self, url: str, body: bytes, headers: dict[str, str]) -> Any:
-        return Answer({"accepted": 1, "refused": []}, 1.0)
+        return Response({"accepted": 1, "refused": []}, 1.0)
 
 
 def test_a_batch_of_too_many_bytes_is_sent_in_halves(collector: Collector) -> None:

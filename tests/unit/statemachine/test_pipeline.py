@@ -9,6 +9,7 @@ from typing import Any
 import jsonata
 import pytest
 
+from deploy import template
 from training_jobs.train import METRIC_DEFINITIONS, parser
 
 ROOT = Path(__file__).parents[3]
@@ -110,10 +111,9 @@ def test_every_expression_is_jsonata() -> None:
 
 
 def test_every_placeholder_is_filled_in_by_the_template() -> None:
-    template = (ROOT / "statemachine" / "resources.yaml").read_text()
-    deploy = (ROOT / "statemachine" / "deploy.py").read_text()
+    given = template.load_resources()["Resources"]["Pipeline"]["Properties"]["DefinitionSubstitutions"]
     for placeholder in set(re.findall(r"\$\{(\w+)\}", TEXT)):
-        assert re.search(rf"\b{placeholder}\b", template + deploy), placeholder
+        assert placeholder in given, placeholder
 
 
 def test_the_tries_of_a_training_job_have_names_of_their_own_and_share_checkpoints() -> None:
@@ -140,3 +140,49 @@ def test_a_job_that_was_stopped_is_no_success() -> None:
     assert choice["Next"] == "Evaluate"
     assert "'Completed'" in choice["Condition"]
     assert "NotifyFailure" in reachable(STATES["Trained?"]["Default"])
+
+
+def table_of_states() -> dict[str, list[str]]:
+    """The cells of each row of README.md, by state."""
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in (ROOT / "statemachine" / "README.md").read_text().splitlines()
+        if line.startswith("| ") and not line.startswith("| State |")
+    ]
+    return {name: cells for name, *cells in rows}
+
+
+def assigned(state: dict[str, Any]) -> set[str]:
+    return set(state.get("Assign", {}))
+
+
+VARIABLES = set().union(*(assigned(state) for state in STATES.values()))
+
+
+def test_the_table_of_states_has_a_row_per_state_in_the_order_of_the_file() -> None:
+    assert list(table_of_states()) == list(STATES)
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_row_of_the_table_says_what_the_state_runs_reads_writes_and_where_a_failure_leads(
+    name: str,
+) -> None:
+    runs, reads, writes, on_failure = table_of_states()[name]
+    state = STATES[name]
+    resource = state.get("Resource", "").removeprefix("arn:aws:states:::").removeprefix("aws-sdk:")
+    if resource == "lambda:invoke":
+        folder = re.fullmatch(r"`functions/(\w+)`", runs)
+        assert folder is not None, f"{name} runs a Lambda: name its folder, not {runs!r}"
+        own = ROOT / "functions" / name.lower()
+        assert folder[1] == (name.lower() if own.is_dir() else "publish")
+    else:
+        assert runs == (f"`{resource}`" if resource else "nothing")
+    used = {found for text in expressions(state) for found in re.findall(r"\$(\w+)", text)}
+    assert set(re.findall(r"`\$(\w+)`", reads)) == used & VARIABLES
+    assert set(re.findall(r"`\$(\w+)`", writes)) == assigned(state)
+    goes_wrong = [rule["Next"] for rule in state.get("Catch", [])]
+    if state["Type"] == "Pass" and "failure" in assigned(state) and name != "Prepare":
+        goes_wrong = [state["Next"]]
+    if state["Type"] == "Fail" or state.get("End"):
+        goes_wrong = ["ends the run"]
+    assert on_failure == (goes_wrong[0] if goes_wrong else "none")

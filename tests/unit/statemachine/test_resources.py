@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from deploy import lambdas, template
+from deploy.stages import read_stage
+from deploy.template import stack_parameters
 from functions.platform.contract import RAW_PREFIX
-from statemachine import chalice_config, template
-from statemachine.deploy import stack_parameters
-from statemachine.stages import read_stage
 
 TEMPLATE = template.load_resources()
 RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
@@ -141,8 +141,8 @@ def test_every_log_group_has_a_retention(name: str, group: Any) -> None:
 
 def test_every_lambda_has_its_log_group() -> None:
     names = {group["LogGroupName"]["Fn::Sub"] for _, group in of_type("AWS::Logs::LogGroup")}
-    for function in chalice_config.FUNCTIONS:
-        deployed = chalice_config.lambda_name(read_stage("local"), function)
+    for function in lambdas.LAMBDAS:
+        deployed = function.deployed_name(read_stage("local"))
         assert f"/aws/lambda/{deployed.replace('local', '${Stage}')}" in names
 
 
@@ -256,10 +256,9 @@ def test_deploy_gives_every_parameter_a_value_and_no_other() -> None:
 
 
 def test_the_rendered_definition_is_the_file_without_its_comments() -> None:
-    join = json.loads(template.render())["Resources"]["Pipeline"]["Properties"]["DefinitionString"][
-        "Fn::Join"
-    ]
-    definition = json.loads("".join(part if isinstance(part, str) else "X" for part in join[1]))
+    definition = json.loads(
+        json.loads(template.render())["Resources"]["Pipeline"]["Properties"]["DefinitionString"]
+    )
     states = json.loads(template.PIPELINE_FILE.read_text())["States"]
     assert definition["States"].keys() == states.keys()
     assert '"Comment"' not in json.dumps(definition)

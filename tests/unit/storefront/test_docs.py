@@ -1,4 +1,4 @@
-"""docs/storefront.md says what is so."""
+"""The facts in docs/storefront.md."""
 
 import re
 from pathlib import Path

@@ -17,7 +17,7 @@ from training_jobs.pipeline import JobSettings, run
 SMALL = JobSettings(
     EncoderSettings(dim=24, layers=1, heads=2, max_length=10, dropout=0.1, embedding_dropout=0.1),
     FitSettings(epochs=8, batch_events=112, learning_rate=4e-3),
-    tune_seconds=20.0,
+    tune_cases=1000,
 )
 
 

@@ -14,7 +14,7 @@ from functions.platform.events.intake import Intake
 from functions.platform.http import ApiRequest
 from functions.platform.receipt_keys import ReceiptKeys
 from functions.platform.settings import CollectSettings
-from tests.fakes import FakeFirehose, FakeS3, FakeSecrets
+from testing.fakes import FakeFirehose, FakeS3, FakeSecrets
 
 NOW_MS = 1_700_000_000_000
 KEY = "key-of-demo"

@@ -4,7 +4,7 @@ import pytest
 
 from functions.export import export
 from functions.platform.settings import WarehouseSettings
-from tests.unit.warehouse_fakes import FakeConnection, FakeS3
+from testing.warehouse_fakes import FakeConnection, FakeS3
 
 SETTINGS = WarehouseSettings("local", "events", "models", "secret", "demo")
 

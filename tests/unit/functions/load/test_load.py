@@ -1,6 +1,6 @@
 from functions.load import load
 from functions.platform.settings import WarehouseSettings
-from tests.unit.warehouse_fakes import FakeConnection
+from testing.warehouse_fakes import FakeConnection
 
 SETTINGS = WarehouseSettings("local", "events", "models", "secret", "demo")
 LOADED = ("s3://events/raw/a.gz", "LOADED", 10, 10, 1, 0, None, None, None, None)

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import app
+from deploy import lambdas
 from functions import wiring
 from functions.platform import settings, warehouse
 from functions.platform.log import JsonFormatter, bind, get_logger
-from statemachine import chalice_config
 from tests.unit.contracts.test_document import Shop, examples, shop
 
 __all__ = ["shop"]  # a fixture
@@ -59,7 +59,7 @@ def invoke(name: str, event: Any, request_id: str) -> Any:
 
 
 def test_the_steps_are_all_the_lambdas() -> None:
-    assert {"api_handler", *STEPS} == set(chalice_config.FUNCTIONS)
+    assert {"api_handler", *STEPS} == set(lambdas.NAMES)
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -4,7 +4,7 @@ import pytest
 
 from functions.platform.receipt import issue
 from functions.platform.receipt_keys import RECHECK_S, REFRESH_S, ReceiptKeys
-from tests.fakes import FakeSecrets
+from testing.fakes import FakeSecrets
 
 
 class Clock:

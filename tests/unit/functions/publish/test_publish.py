@@ -14,7 +14,7 @@ from functions.platform.settings import PublishSettings
 from functions.prove.prove import prove
 from functions.publish.publish import publish, resource_name
 from functions.rollback.rollback import rollback
-from tests.fakes import FakeEndpoint, FakeS3, FakeSageMaker
+from testing.fakes import FakeEndpoint, FakeS3, FakeSageMaker
 
 SETTINGS = PublishSettings(
     "test", "models", "tugboat-test", "serverless", 2048, 5, "ml.m5.large", "image", "arn:role"

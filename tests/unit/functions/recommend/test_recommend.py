@@ -14,7 +14,7 @@ from functions.recommend.fallback import FallbackCache
 from functions.recommend.recommend import recommend
 from functions.recommend.request import RecommendRequest, Session, from_body, from_query
 from functions.recommend.routes import RecommendServices, answer_recommend
-from tests.fakes import FakeEndpoint, FakeS3, FakeSecrets, client_error
+from testing.fakes import FakeEndpoint, FakeS3, FakeSecrets, client_error
 
 SETTINGS = RecommendSettings("tugboat-test", 300, "models", "receipts")
 

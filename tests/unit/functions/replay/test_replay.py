@@ -22,7 +22,7 @@ from functions.platform.receipt_keys import ReceiptKeys
 from functions.platform.settings import CollectSettings
 from functions.replay import replay as replay_module
 from functions.replay.replay import STOP_BEFORE_END_MS, replay
-from tests.fakes import FakeFirehose, FakeS3, FakeSecrets, FakeSession
+from testing.fakes import FakeFirehose, FakeS3, FakeSecrets, FakeSession
 from tests.unit.functions.collect.test_collect import KEY, NOW_MS, SETTINGS, event
 
 BUCKET = SETTINGS.events_bucket

@@ -7,7 +7,7 @@ import pytest
 
 from functions.scripts import scripts
 from local.aws.proxy_event import Request
-from tests.api import invoke
+from testing.api import invoke
 
 
 def ask(path: str, **headers: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from functions.platform.errors import StorageUnavailable
 from functions.platform.events import delivery
 from functions.platform.events.delivery import RECORD_MAX_BYTES, RECORDS_MAX, deliver, pack
-from tests.fakes import FakeFirehose, FakeS3
+from testing.fakes import FakeFirehose, FakeS3
 
 
 @pytest.fixture(autouse=True)

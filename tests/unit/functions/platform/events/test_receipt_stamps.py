@@ -7,7 +7,7 @@ import pytest
 import contracts
 from functions.platform.receipt import LIFETIME_S, issue
 from functions.platform.receipt_keys import ReceiptKeys
-from tests.fakes import FakeFirehose, FakeSecrets
+from testing.fakes import FakeFirehose, FakeSecrets
 from tests.unit.functions.collect.test_collect import NOW_MS, event, send
 
 RECEIPT_MAX_CHARACTERS = contracts.read("event.schema")["definitions"]["receipt"]["maxLength"]

@@ -1,0 +1,1 @@
+"""A small shop over the generated catalogue, which shows the SDK and the carousel: `make shop`."""

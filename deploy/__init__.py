@@ -1,0 +1,1 @@
+"""The commands that deploy a stage to AWS and Snowflake, destroy it, and roll its endpoint back."""

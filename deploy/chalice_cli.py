@@ -1,0 +1,65 @@
+"""Run Chalice's command line, and read what it recorded of a deployment."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from deploy.command import DeployError, Say
+from deploy.stages import Stage
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DEPLOYED = REPOSITORY / ".chalice" / "deployed"
+
+
+def run_chalice(command: str, stage: Stage, say: Say) -> None:
+    """Run `chalice deploy` or `chalice delete` with this interpreter, and print its lines.
+
+    Raises:
+        DeployError: Chalice failed.
+    """
+    # Chalice zips everything below vendor/: this machine's bytecode would change the hash of every zip.
+    for cache in [*REPOSITORY.glob("functions/**/__pycache__"), *REPOSITORY.glob("sql/**/__pycache__")]:
+        shutil.rmtree(cache, ignore_errors=True)
+    program = "from chalice.cli import main; main()"
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            program,
+            "--project-dir",
+            str(REPOSITORY),
+            command,
+            "--stage",
+            stage.name,
+        ],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        say(f"chalice: {line.rstrip()}")
+    if process.wait() != 0:
+        raise DeployError(
+            f"chalice {command} failed with exit code {process.returncode}; its output is above. "
+            "Fix the cause, then run the same command again: finished steps are kept"
+        )
+
+
+def record_file(stage: Stage) -> Path:
+    """Return the path of Chalice's record of the stage."""
+    return DEPLOYED / f"{stage.name}.json"
+
+
+def deployed_api(stage: Stage) -> dict[str, str] | None:
+    """Return Chalice's record of the stage's API (`rest_api_id`, `rest_api_url`), None if there is none."""
+    record = record_file(stage)
+    if not record.exists():
+        return None
+    resources = json.loads(record.read_text())["resources"]
+    return next((resource for resource in resources if "rest_api_id" in resource), None)

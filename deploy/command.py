@@ -1,0 +1,58 @@
+"""What the commands of this folder share: the option --stage, lines of progress, and errors without a traceback."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+Say = Callable[[str], None]
+
+
+class DeployError(Exception):
+    """A command cannot go on. The message says what happened, on which input, and the next step."""
+
+
+class Progress:
+    """Print lines, each with the seconds since the start."""
+
+    def __init__(self) -> None:
+        """Start the clock."""
+        self._started = time.monotonic()
+
+    def __call__(self, message: str) -> None:
+        """Print one line."""
+        print(f"[{time.monotonic() - self._started:6.1f} s] {message}", flush=True)
+
+
+def stage_parser(module: str, description: str | None, example: str) -> argparse.ArgumentParser:
+    """Return a parser with --stage, and with an example of the command at the end of its help."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=description,
+        epilog=f"example: python -m {module} {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--stage", required=True, help="a stage of deploy/stages.toml, such as local, dev or prod"
+    )
+    return parser
+
+
+def exit_status(run: Callable[[], int]) -> int:
+    """Run a command and return its exit status.
+
+    An expected failure is printed and gives 1. Anything else is a defect and shows its traceback.
+    """
+    try:
+        return run()
+    except DeployError as error:
+        print(f"\n{error}", file=sys.stderr)
+    except (BotoCoreError, ClientError) as error:
+        print(
+            f"\nAWS refused a request: {error}. Fix the cause, then run the same command again: "
+            "finished steps are kept.",
+            file=sys.stderr,
+        )
+    return 1

@@ -1,0 +1,258 @@
+"""The steps of a deployment, in order. Each step can be repeated: what exists already stays as it is."""
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from deploy import (
+    build_layers,
+    chalice_config,
+    gateway_responses,
+    lambdas,
+    layer_versions,
+    serving_image,
+    stack,
+    template,
+    training_code,
+    warehouse_setup,
+)
+from deploy.chalice_cli import REPOSITORY, deployed_api, run_chalice
+from deploy.command import DeployError, Say
+from deploy.stages import Stage
+from deploy.training_code import TrainingCode
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One deployment of one stage: what every step needs."""
+
+    stage: Stage
+    account_id: str
+    code: TrainingCode
+    template_body: str = field(repr=False)
+    session: Any = field(repr=False)
+    say: Say = field(repr=False)
+
+    @property
+    def bucket(self) -> str:
+        """The models bucket, which also holds code, layers and templates."""
+        return self.stage.models_bucket(self.account_id)
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The values of the template's parameters."""
+        return template.stack_parameters(self.stage, self.account_id, self.code.digest)
+
+    @cached_property
+    def s3(self) -> Any:
+        """The client of S3."""
+        return self.session.client("s3")
+
+    @cached_property
+    def cloudformation(self) -> Any:
+        """The client of CloudFormation."""
+        return self.session.client("cloudformation")
+
+    @cached_property
+    def secrets(self) -> Any:
+        """The client of Secrets Manager."""
+        return self.session.client("secretsmanager")
+
+    @cached_property
+    def lambda_(self) -> Any:
+        """The client of Lambda."""
+        return self.session.client("lambda")
+
+
+def prepare(stage: Stage, session: Any, say: Say) -> Deployment:
+    """Check the prerequisites and return the deployment.
+
+    Raises:
+        DeployError: the credentials, the Snowflake login or the template cannot be used.
+    """
+    from training_jobs.package import build_source_archive
+
+    account_id = account_of(stage, session.client("sts"))
+    require_secret(stage, session.client("secretsmanager"))
+    say(f"stage {stage.name}, account {account_id}, {stage.region}")
+    code = TrainingCode(*build_source_archive())
+    return Deployment(stage, account_id, code, template.render(), session, say)
+
+
+def deploy(deployment: Deployment) -> str:
+    """Bring the account to the state that the repository describes, and return the address of the API."""
+    create_stack(deployment)
+    set_up_warehouse(deployment)
+    update_stack(deployment)
+    upload_training_code(deployment)
+    build_serving_image(deployment)
+    layer_arns = publish_layers(deployment)
+    write_chalice_config(deployment, layer_arns)
+    api = deploy_lambdas_and_api(deployment)
+    set_gateway_headers(deployment, api["rest_api_id"])
+    allow_load_on_arrival(deployment)
+    remove_unused_layers(deployment)
+    return api["rest_api_url"]
+
+
+def preview(deployment: Deployment) -> None:
+    """Print what the stack would change. Nothing is changed; the template may be uploaded for CloudFormation to read."""
+    if stack.is_deployed(deployment.cloudformation, deployment.stage.prefix):
+        update_stack(deployment, dry_run=True)
+    else:
+        create_stack(deployment, dry_run=True)
+        deployment.say(
+            "nothing was changed; a deployment would go on with the warehouse, the pipeline, the serving image, "
+            "the layers and chalice deploy"
+        )
+
+
+def account_of(stage: Stage, sts: Any) -> str:
+    """Return the account that the credentials belong to.
+
+    Raises:
+        DeployError: there are no usable credentials, or they belong to another account than the stage.
+    """
+    try:
+        account_id = str(sts.get_caller_identity()["Account"])
+    except (BotoCoreError, ClientError) as error:
+        raise DeployError(
+            f"AWS accepts no credentials: {error}. Sign in (aws sso login, or AWS_PROFILE). "
+            "For the local stage start it and use its environment: python -m local up"
+        ) from error
+    if stage.account_id and stage.account_id != account_id:
+        raise DeployError(
+            f"stage {stage.name} belongs to account {stage.account_id}, the credentials to {account_id}: "
+            "change AWS_PROFILE, or account_id in deploy/stages.toml"
+        )
+    return account_id
+
+
+def require_secret(stage: Stage, secrets: Any) -> None:
+    """Check that the stage's Snowflake login is stored.
+
+    Raises:
+        DeployError: it is not.
+    """
+    try:
+        secrets.describe_secret(SecretId=stage.secret_name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            raise
+        raise DeployError(
+            f"there is no secret {stage.secret_name} with the Snowflake login. Create it:\n"
+            f"  aws secretsmanager create-secret --region {stage.region} --name {stage.secret_name} "
+            "--secret-string file://snowflake.json\n"
+            'where snowflake.json holds {"account", "user", "private_key_pem", "role", "warehouse", "database"}; '
+            "docs/deploy.md explains where each comes from"
+        ) from None
+
+
+def create_stack(deployment: Deployment, dry_run: bool = False) -> None:
+    """Create the stack with a placeholder for the pipeline, unless the stack exists.
+
+    CloudFormation reads a template of this size only from a bucket, and the stack creates that bucket.
+    """
+    name = deployment.stage.prefix
+    if stack.is_deployed(deployment.cloudformation, name):
+        return
+    first = stack.Template(body=template.render_without_pipeline())
+    stack.apply(deployment.cloudformation, name, first, deployment.parameters, deployment.say, dry_run)
+    if not dry_run:
+        deployment.say("created the buckets, streams, roles and alarms")
+
+
+def set_up_warehouse(deployment: Deployment) -> None:
+    """Create the tables, roles and integration in Snowflake."""
+    warehouse_setup.set_up(deployment.stage, deployment.account_id, deployment.secrets, deployment.say)
+
+
+def update_stack(deployment: Deployment, dry_run: bool = False) -> None:
+    """Bring the stack to the whole template, with the pipeline and the trust of Snowflake's role."""
+    stage, say = deployment.stage, deployment.say
+    parameters = deployment.parameters | warehouse_setup.trust_parameters(stage, deployment.session, say)
+    body = deployment.template_body.encode()
+    key = f"code/template-{hashlib.sha256(body).hexdigest()[:16]}.json"
+    if not training_code.exists(deployment.s3, deployment.bucket, key):
+        deployment.s3.put_object(Bucket=deployment.bucket, Key=key, Body=body)
+    whole = stack.Template(url=f"https://{deployment.bucket}.s3.{stage.region}.amazonaws.com/{key}")
+    changed = stack.apply(deployment.cloudformation, stage.prefix, whole, parameters, say, dry_run)
+    outcome = "unchanged" if not changed else "would change" if dry_run else "updated"
+    say(f"stack {stage.prefix}: {outcome}")
+
+
+def upload_training_code(deployment: Deployment) -> None:
+    """Upload the code that SageMaker's jobs run."""
+    training_code.reserve_champion_prefix(deployment.bucket, deployment.s3)
+    uploaded = training_code.upload(deployment.code, deployment.bucket, deployment.s3)
+    outcome = "uploaded" if uploaded else "there already"
+    deployment.say(f"training code {deployment.code.digest[:12]}: {outcome}")
+
+
+def build_serving_image(deployment: Deployment) -> None:
+    """Build the container that serves the model."""
+    built = serving_image.ensure(deployment.stage, deployment.bucket, deployment.session, deployment.say)
+    deployment.say(f"serving image {serving_image.tag()}: {'built' if built else 'there already'}")
+
+
+def publish_layers(deployment: Deployment) -> dict[str, str]:
+    """Publish the layers and return their addresses. A layer of AWS's own is only referenced."""
+    stage = deployment.stage
+    arns = layer_versions.arns(stage, deployment.account_id)
+    for layer in build_layers.NAMES:
+        if arns[layer] != stage.pandas_layer_arn:
+            arns[layer] = layer_versions.publish(
+                layer, stage, deployment.bucket, deployment.lambda_, deployment.s3, deployment.say
+            )
+    return arns
+
+
+def write_chalice_config(deployment: Deployment, layer_arns: dict[str, str]) -> None:
+    """Write the stage's entry in .chalice/config.json and its policies."""
+    for path in chalice_config.write(deployment.stage, deployment.account_id, layer_arns):
+        deployment.say(f"wrote {path.relative_to(REPOSITORY)}: commit it")
+
+
+def deploy_lambdas_and_api(deployment: Deployment) -> dict[str, str]:
+    """Run `chalice deploy` and return its record of the API.
+
+    Raises:
+        DeployError: Chalice failed, or app.py has no route.
+    """
+    run_chalice("deploy", deployment.stage, deployment.say)
+    api = deployed_api(deployment.stage)
+    if api is None:
+        raise DeployError("chalice deployed no API: add a route to app.py, then deploy again")
+    return api
+
+
+def set_gateway_headers(deployment: Deployment, api_id: str) -> None:
+    """Set the headers of the responses that API Gateway sends itself."""
+    gateway_responses.apply(api_id, deployment.stage.api_stage, deployment.session.client("apigateway"))
+
+
+def allow_load_on_arrival(deployment: Deployment) -> None:
+    """Allow the rule LoadOnArrival to invoke load. The template cannot, because it is applied before the Lambda exists."""
+    stage = deployment.stage
+    rule = f"arn:aws:events:{stage.region}:{deployment.account_id}:rule/{stage.prefix}-load-on-arrival"
+    try:
+        deployment.lambda_.add_permission(
+            FunctionName=lambdas.named("load").deployed_name(stage),
+            StatementId="load-on-arrival",
+            Action="lambda:InvokeFunction",
+            Principal="events.amazonaws.com",
+            SourceArn=rule,
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceConflictException":  # an earlier deployment added it
+            raise
+
+
+def remove_unused_layers(deployment: Deployment) -> None:
+    """Delete the stage's layers of other content than today's."""
+    keep = {layer_versions.layer_name(deployment.stage, layer) for layer in build_layers.NAMES}
+    for name in layer_versions.remove(deployment.stage, deployment.lambda_, keep):
+        deployment.say(f"removed layer {name}, which no function uses any more")

@@ -1,0 +1,196 @@
+"""Remove a stage: Lambdas and API, the endpoint with its models, layers and stack. Data is kept unless --delete-data is given.
+
+Events and models are in two buckets. A later deployment of the stage adopts buckets that were kept.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from deploy import layer_versions, stack
+from deploy.chalice_cli import record_file, run_chalice
+from deploy.command import Progress, Say, exit_status, stage_parser
+from deploy.deployment import account_of
+from deploy.stages import Stage, read_stage
+
+
+def destroy(stage: Stage, session: Any, say: Say, delete_data: bool = False) -> list[str]:
+    """Remove the stage, and return the names of resources that still exist and should not."""
+    account_id = account_of(stage, session.client("sts"))
+    say(f"destroying stage {stage.name}, account {account_id}, {stage.region}")
+    cloudformation = session.client("cloudformation")
+    if stack.is_deployed(cloudformation, stage.prefix):
+        pipeline_arn = f"arn:aws:states:{stage.region}:{account_id}:stateMachine:{stage.prefix}-pipeline"
+        stopped = stop_executions(pipeline_arn, session.client("stepfunctions"))
+        say(f"stopped {stopped} running executions")
+    remove_lambdas_and_api(stage, say)
+    for removed in remove_endpoint(stage, session.client("sagemaker")):
+        say(f"deleted {removed}")
+    for name in layer_versions.remove(stage, session.client("lambda"), keep=set()):
+        say(f"deleted layer {name}")
+    if stack.delete(cloudformation, stage.prefix):
+        say(f"deleted stack {stage.prefix}")
+    remove_log_groups(stage, session.client("logs"))
+    for bucket in (stage.events_bucket(account_id), stage.models_bucket(account_id)):
+        if not delete_data:
+            say(f"kept bucket {bucket}; --delete-data deletes it")
+            continue
+        versions = empty_and_delete_bucket(bucket, session.client("s3"))
+        if versions is not None:
+            say(f"deleted bucket {bucket} with {versions:,} object versions")
+    say(f"kept secret {stage.secret_name} and everything in Snowflake")
+    return leftovers(stage, session, delete_data)
+
+
+def stop_executions(pipeline_arn: str, stepfunctions: Any) -> int:
+    """Stop the running executions of the pipeline, and return their number."""
+    stopped = 0
+    for page in stepfunctions.get_paginator("list_executions").paginate(
+        stateMachineArn=pipeline_arn, statusFilter="RUNNING"
+    ):
+        for execution in page["executions"]:
+            stepfunctions.stop_execution(
+                executionArn=execution["executionArn"], cause="the stage is being destroyed"
+            )
+            stopped += 1
+    return stopped
+
+
+def remove_lambdas_and_api(stage: Stage, say: Say) -> None:
+    """Run `chalice delete`, if Chalice has a record of the stage."""
+    record = record_file(stage)
+    if record.exists():
+        run_chalice("delete", stage, say)
+        record.unlink(missing_ok=True)
+
+
+def remove_endpoint(stage: Stage, sagemaker: Any) -> list[str]:
+    """Delete the endpoint, its configurations and its models, and return the names of the deleted resources."""
+    removed = []
+    for page in sagemaker.get_paginator("list_endpoints").paginate(NameContains=stage.prefix):
+        for endpoint in page["Endpoints"]:
+            if endpoint["EndpointName"] == stage.prefix:
+                sagemaker.delete_endpoint(EndpointName=stage.prefix)
+                removed.append(f"endpoint {stage.prefix}")
+    for page in sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=f"{stage.prefix}-"):
+        for config in page["EndpointConfigs"]:
+            if config["EndpointConfigName"].startswith(f"{stage.prefix}-"):
+                sagemaker.delete_endpoint_config(EndpointConfigName=config["EndpointConfigName"])
+                removed.append(f"endpoint configuration {config['EndpointConfigName']}")
+    for page in sagemaker.get_paginator("list_models").paginate(NameContains=f"{stage.prefix}-"):
+        for model in page["Models"]:
+            if model["ModelName"].startswith(f"{stage.prefix}-"):
+                sagemaker.delete_model(ModelName=model["ModelName"])
+                removed.append(f"model {model['ModelName']}")
+    return removed
+
+
+def remove_log_groups(stage: Stage, logs: Any) -> None:
+    """Delete the log groups that the stack did not create.
+
+    SageMaker creates the endpoint's. A Lambda that was still running may recreate its own after the stack removed it.
+    """
+    for page in logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix="/aws/"):
+        for group in page["logGroups"]:
+            if belongs(stage, group["logGroupName"]):
+                logs.delete_log_group(logGroupName=group["logGroupName"])
+
+
+def empty_and_delete_bucket(bucket: str, s3: Any) -> int | None:
+    """Delete a bucket with every object version, and return the number of versions. None if there is no such bucket."""
+    try:
+        s3.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("404", "NoSuchBucket"):
+            return None
+        raise
+    deleted = 0
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        keys = [
+            {"Key": version["Key"], "VersionId": version["VersionId"]}
+            for version in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        ]
+        if keys:
+            s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+            deleted += len(keys)
+    s3.delete_bucket(Bucket=bucket)
+    return deleted
+
+
+def leftovers(stage: Stage, session: Any, delete_data: bool) -> list[str]:
+    """Return the resources in the account whose name is the stage's."""
+
+    def names(service: str, operation: str, items: str, key: str) -> Iterator[str]:
+        client = session.client(service)
+        pages = (
+            client.get_paginator(operation).paginate()
+            if client.can_paginate(operation)
+            else [getattr(client, operation)()]
+        )
+        for page in pages:
+            for item in page.get(items, []):
+                yield str(item[key] if key else item)
+
+    everything = {
+        "Lambda": names("lambda", "list_functions", "Functions", "FunctionName"),
+        "layer": names("lambda", "list_layers", "Layers", "LayerName"),
+        "role": names("iam", "list_roles", "Roles", "RoleName"),
+        "state machine": names("stepfunctions", "list_state_machines", "stateMachines", "name"),
+        "endpoint": names("sagemaker", "list_endpoints", "Endpoints", "EndpointName"),
+        "endpoint configuration": names(
+            "sagemaker", "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"
+        ),
+        "model": names("sagemaker", "list_models", "Models", "ModelName"),
+        "image repository": names("ecr", "describe_repositories", "repositories", "repositoryName"),
+        "image build": names("codebuild", "list_projects", "projects", ""),
+        "stream": names("firehose", "list_delivery_streams", "DeliveryStreamNames", ""),
+        "topic": names("sns", "list_topics", "Topics", "TopicArn"),
+        "queue": names("sqs", "list_queues", "QueueUrls", ""),
+        "log group": names("logs", "describe_log_groups", "logGroups", "logGroupName"),
+        "rule": names("events", "list_rules", "Rules", "Name"),
+        "alarm": names("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
+        "dashboard": names("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
+        "bucket": names("s3", "list_buckets", "Buckets", "Name") if delete_data else (),
+    }
+    return [f"{kind} {name}" for kind, found in everything.items() for name in found if belongs(stage, name)]
+
+
+def belongs(stage: Stage, name: str) -> bool:
+    """Return True if a name, ARN or address is the stage's.
+
+    Its last part is then `tugboat-<stage>`, or begins with that and a hyphen.
+    """
+    last = re.split("[/:]", name)[-1]
+    return last == stage.prefix or last.startswith(f"{stage.prefix}-")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line."""
+    parser = stage_parser("deploy.destroy", __doc__, "--stage dev --delete-data")
+    parser.add_argument(
+        "--delete-data", action="store_true", help="delete the buckets too: events, exports, models"
+    )
+    args = parser.parse_args(arguments)
+
+    def run() -> int:
+        say = Progress()
+        stage = read_stage(args.stage)
+        left = destroy(stage, boto3.Session(region_name=stage.region), say, args.delete_data)
+        for item in left:
+            print(f"still there: {item}", file=sys.stderr)
+        say(
+            "nothing else is left"
+            if not left
+            else "run the same command again, then delete what is still there by hand"
+        )
+        return 1 if left else 0
+
+    return exit_status(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""Write the Retry and Catch of every task into statemachine/pipeline.asl.json.
+
+ASL has no way to share them between states, and JSON has no comments. They are defined here once, with their reasons, and
+pipeline.asl.json stays the plain ASL that is deployed. Which state a failure leads to is read from the state itself.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from deploy.template import PIPELINE_FILE
+from functions.platform import errors
+
+Json = dict[str, Any]
+
+
+def _retry(error_names: list[str], interval_s: int, max_attempts: int, max_delay_s: int) -> Json:
+    return {
+        "ErrorEquals": error_names,
+        "IntervalSeconds": interval_s,
+        "MaxAttempts": max_attempts,
+        "BackoffRate": 2,
+        "MaxDelaySeconds": max_delay_s,
+        "JitterStrategy": "FULL",
+    }
+
+
+# A Lambda is retried when its code reports a failure that may pass, or when the service failed to run it.
+# https://docs.aws.amazon.com/step-functions/latest/dg/sfn-best-practices.html#bp-lambda-serviceexception
+TRANSIENT_ERRORS = [
+    name
+    for name, value in vars(errors).items()
+    if isinstance(value, type)
+    and issubclass(value, errors.TransientError)
+    and value is not errors.TransientError
+]
+RETRY_LAMBDA = _retry(
+    [
+        *TRANSIENT_ERRORS,
+        "Lambda.ServiceException",
+        "Lambda.AWSLambdaException",
+        "Lambda.SdkClientException",
+        "Lambda.TooManyRequestsException",
+    ],
+    interval_s=2,
+    max_attempts=4,
+    max_delay_s=60,
+)
+# A job takes minutes to hours, so it is retried once. The second try of a training job resumes from its checkpoints.
+RETRY_JOB = _retry(
+    [
+        "SageMaker.ThrottlingException",
+        "SageMaker.ResourceLimitExceededException",
+        "SageMaker.AmazonSageMakerException",
+        "States.TaskFailed",
+    ],
+    interval_s=5,
+    max_attempts=1,
+    max_delay_s=60,
+)
+# A call of an AWS API is cheap and can be repeated after any failure.
+RETRY_CALL = _retry(["States.TaskFailed"], interval_s=2, max_attempts=4, max_delay_s=30)
+
+# NotifySuccess has no Catch: the run has succeeded, so a failed message must not report a failure.
+# NotifyFailure and Rollback have their own: both run after a failure, which they must not overwrite.
+OWN_CATCH = ("NotifySuccess", "NotifyFailure", "Rollback")
+
+
+def with_error_handling(definition: Json) -> Json:
+    """Return the definition with Retry and Catch in every task."""
+    states = {name: _handled(name, state) for name, state in definition["States"].items()}
+    return definition | {"States": states}
+
+
+def _handled(name: str, state: Json) -> Json:
+    if state["Type"] != "Task":
+        return state
+    handling: Json = {"Retry": [_retry_of(state["Resource"])]}
+    if name in OWN_CATCH:
+        handling |= {key: state[key] for key in ("Catch",) if key in state}
+    else:
+        caught = state.get("Catch", [{"Next": "NotifyFailure"}])
+        handling["Catch"] = [_catch(name, caught[-1]["Next"])]
+    rest = {key: value for key, value in state.items() if key not in ("Retry", "Catch", "Next", "End")}
+    return rest | handling | {key: state[key] for key in ("Next", "End") if key in state}
+
+
+def _retry_of(resource: str) -> Json:
+    if resource.endswith(":lambda:invoke"):
+        return RETRY_LAMBDA
+    return RETRY_JOB if resource.endswith(".sync") else RETRY_CALL
+
+
+def _catch(name: str, next_state: str) -> Json:
+    """Return the rule that records which state failed, and why, then goes on to the next state."""
+    failure = {
+        "state": name,
+        "error": "{% $states.errorOutput.Error %}",
+        "cause": "{% $string($states.errorOutput.Cause) %}",
+    }
+    return {"ErrorEquals": ["States.ALL"], "Assign": {"failure": failure}, "Next": next_state}
+
+
+def render(definition: Json) -> str:
+    """Return the text of the definition as it is committed."""
+    return json.dumps(with_error_handling(definition), indent=2, ensure_ascii=False) + "\n"
+
+
+def main(arguments: list[str] | None = None, path: Path = PIPELINE_FILE) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.error_handling",
+        description=__doc__,
+        epilog="example: python -m deploy.error_handling --check",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file is outdated")
+    args = parser.parse_args(arguments)
+    before = path.read_text()
+    definition = json.loads(before)
+    after = render(definition)
+    if args.check and after != before:
+        handled = with_error_handling(definition)["States"]
+        differing = [name for name, state in definition["States"].items() if handled[name] != state]
+        print(
+            f"{path.name}: Retry or Catch of {', '.join(differing) or 'no state'} differs from deploy/error_handling.py, "
+            "or the file is formatted otherwise. Write it: python -m deploy.error_handling",
+            file=sys.stderr,
+        )
+        return 1
+    if not args.check and after != before:
+        path.write_text(after)
+        print(f"wrote {path.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""Read stages.toml and training_images.json: one typed value per stage.
+
+A wrong key or value fails here, before anything is deployed. Limits of AWS stand in the types.
+"""
+
+import json
+import re
+import secrets
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from deploy.command import DeployError
+
+FOLDER = Path(__file__).parent
+STAGES_FILE = FOLDER / "stages.toml"
+IMAGES_FILE = FOLDER / "training_images.json"
+
+# Every name in the account starts with tugboat-<stage>. resources.yaml has the same pattern.
+STAGE_NAME = re.compile(r"[a-z][a-z0-9]{1,15}")
+
+ShopId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+ShopKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+# https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+RetentionDays = Literal[
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
+]
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariantServerlessConfig.html
+ServerlessMemoryMb = Literal[1024, 2048, 3072, 4096, 5120, 6144]
+InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+Days = Annotated[int, Field(ge=1)]
+
+
+class StageError(DeployError):
+    """stages.toml or training_images.json cannot be used. The message says what to write there."""
+
+
+def _one_shop_per_key(shops: dict[str, list[str]]) -> dict[str, list[str]]:
+    if not shops:
+        raise PydanticCustomError("no_shops", "is empty: name at least one shop")
+    keys = [key for of_shop in shops.values() for key in of_shop]
+    if len(set(keys)) < len(keys):
+        raise PydanticCustomError("key_twice", "has a key twice: a key identifies the shop that sends")
+    return shops
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
+class Stage:
+    """Everything that differs between local, dev and prod."""
+
+    name: str
+    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+    account_id: Annotated[str, Field(pattern=r"^(\d{12})?$")]
+    api_stage: Annotated[str, Field(pattern=r"^\w{1,128}$")]
+    shops: Annotated[dict[ShopId, list[ShopKey]], AfterValidator(_one_shop_per_key)]
+    notification_email: str
+    snowflake_user_arn: str
+    snowflake_external_id: str
+    events_buffer_seconds: Annotated[int, Field(ge=0, le=900)]
+    events_buffer_megabytes: Annotated[int, Field(ge=1, le=128)]
+    rejected_expire_days: Days
+    exports_expire_days: Days
+    log_retention_days: RetentionDays
+    schedule: Annotated[str, Field(pattern=r"^(cron|rate)\(.+\)$")]
+    schedule_enabled: bool
+    load_on_arrival: bool
+    no_events_hours: Annotated[int, Field(ge=1, le=24)]
+    api_latency_ms: Annotated[int, Field(ge=1)]
+    training_instance_type: InstanceType
+    processing_instance_type: InstanceType
+    use_spot: bool
+    endpoint_kind: Literal["serverless", "realtime"]
+    endpoint_memory_mb: ServerlessMemoryMb
+    endpoint_max_concurrency: Annotated[int, Field(ge=1, le=200)]
+    endpoint_instance_type: InstanceType
+    endpoint_timeout_ms: Annotated[int, Field(ge=10, le=25_000)]
+    endpoint_poll_seconds: Annotated[int, Field(ge=1)]
+    pandas_layer_arn: str
+
+    @property
+    def prefix(self) -> str:
+        """The start of every name of this stage; also the name of its stack, endpoint and API Lambda."""
+        return f"tugboat-{self.name}"
+
+    @property
+    def secret_name(self) -> str:
+        """The secret that holds the pipeline's Snowflake login."""
+        return f"tugboat/{self.name}/snowflake"
+
+    @property
+    def receipts_secret(self) -> str:
+        """The secret that holds the signing keys of receipts."""
+        return f"tugboat/{self.name}/receipts"
+
+    @property
+    def sending_keys(self) -> dict[str, str]:
+        """The key that each shop sends with. A shop without a key is left out."""
+        return {shop: keys[0] for shop, keys in self.shops.items() if keys}
+
+    def events_bucket(self, account_id: str) -> str:
+        """Return the name of the bucket that holds raw and rejected events."""
+        return f"{self.prefix}-events-{account_id}"
+
+    def models_bucket(self, account_id: str) -> str:
+        """Return the name of the bucket that holds snapshots, models and code."""
+        return f"{self.prefix}-models-{account_id}"
+
+
+SETTINGS = frozenset(field.name for field in fields(Stage)) - {"name"}
+
+
+def read_stage(name: str, stages_file: Path = STAGES_FILE) -> Stage:
+    """Return the values of a stage: its own, else those of [default].
+
+    Raises:
+        StageError: the stage is unknown, or a key or value is missing, misspelt or out of bounds.
+    """
+    try:
+        tables = tomllib.loads(stages_file.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise StageError(f"{stages_file} is not valid TOML: {error}. Correct that line") from error
+    if name == "default" or name not in tables:
+        known = ", ".join(sorted(tables.keys() - {"default"}))
+        raise StageError(
+            f"stage {name!r} is not in {stages_file.name}: use one of {known}, or add [{name}] there"
+        )
+    if not STAGE_NAME.fullmatch(name):
+        raise StageError(
+            f"stage {name!r} in {stages_file.name} cannot be part of AWS names: use 2 to 16 lower-case letters "
+            "and digits, a letter first"
+        )
+    try:
+        return Stage(**{**tables["default"], **tables[name], "name": name})
+    except ValidationError as error:
+        problems = "\n".join(f"  {_sentence(detail, tables, name)}" for detail in error.errors())
+        raise StageError(f"{stages_file} cannot be used for stage {name}:\n{problems}") from None
+
+
+def _sentence(detail: ErrorDetails, tables: dict[str, Any], stage: str) -> str:
+    """Return one sentence on a refused key or value, with its table."""
+    key, *inner = (str(part) for part in detail["loc"])
+    table = stage if key in tables[stage] else "default"
+    if detail["type"] == "unexpected_keyword_argument":
+        return f"[{table}] has the unknown key {key}. Allowed are {', '.join(sorted(SETTINGS))}"
+    if detail["type"] == "missing":
+        return f"[default] has no {key}. Add it there"
+    if key == "shops":
+        return f"[{table}.shops] {_shops_problem(detail, inner)}"
+    return f"[{table}] has {key} = {detail['input']!r}. {detail['msg']}"
+
+
+def _shops_problem(detail: ErrorDetails, inner: list[str]) -> str:
+    """Return what is wrong in a table of shops."""
+    given = detail["input"]
+    match inner:
+        case [shop, "[key]"]:
+            return f"has the shop id {shop!r}: use 1 to 64 letters, digits, '-', '_' and '.'"
+        case [shop]:
+            return f"gives {shop!r} no list of keys but {given!r}"
+        case [shop, _]:
+            return f"gives {shop!r} the key {given!r}: use 8 to 64 letters, digits, '-' and '_'"
+        case _:
+            return detail["msg"]
+
+
+def require_keys(stage: Stage) -> None:
+    """Check that every shop has a key, without which nobody can send for it.
+
+    Raises:
+        StageError: a shop has none. The message suggests a random one.
+    """
+    for shop, keys in stage.shops.items():
+        if not keys:
+            raise StageError(
+                f"shop {shop!r} has no key: write into {STAGES_FILE.name}\n\n"
+                f'    [{stage.name}.shops]\n    {shop} = ["{secrets.token_urlsafe(18)}"]\n'
+            )
+
+
+def training_image(stage: Stage, images_file: Path = IMAGES_FILE) -> str:
+    """Return the address of AWS's PyTorch container for the stage's training and evaluation jobs.
+
+    Raises:
+        StageError: training_images.json lacks the stage's region.
+    """
+    images = json.loads(images_file.read_text())
+    if stage.region not in images:
+        raise StageError(
+            f"{images_file.name} has no images of {stage.region}: "
+            f"python -m deploy.training_images --region {stage.region}"
+        )
+    # SageMaker's instance types with NVIDIA GPUs are ml.g* and ml.p*.
+    gpu = stage.training_instance_type.startswith(("ml.g", "ml.p"))
+    return str(images[stage.region]["training_gpu" if gpu else "training_cpu"])

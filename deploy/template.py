@@ -1,0 +1,163 @@
+"""Render resources.yaml as the JSON text that CloudFormation takes, with the pipeline and what follows from lambdas.py."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deploy import serving_image
+from deploy.command import DeployError
+from deploy.lambdas import LAMBDAS
+from deploy.stages import Stage, training_image
+
+FOLDER = Path(__file__).resolve().parent.parent / "statemachine"
+RESOURCES_FILE = FOLDER / "resources.yaml"
+PIPELINE_FILE = FOLDER / "pipeline.asl.json"
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+BODY_MAX_BYTES = 51_200  # in a request
+STORED_MAX_BYTES = 1_000_000  # read by CloudFormation from S3
+
+Json = dict[str, Any]
+
+
+class TemplateError(DeployError):
+    """The template and the definition of the pipeline do not fit together."""
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML comes without types
+    """YAML with CloudFormation's short tags: `!Sub x` is `{"Fn::Sub": "x"}`."""
+
+
+def _short_tag(loader: _Loader, suffix: str, node: yaml.Node) -> Json:
+    value: Any
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        assert isinstance(node, yaml.MappingNode)
+        value = loader.construct_mapping(node, deep=True)
+    if suffix == "GetAtt" and isinstance(value, str):
+        value = value.split(".", 1)
+    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
+
+
+_Loader.add_multi_constructor("!", _short_tag)
+
+
+def load_resources(path: Path = RESOURCES_FILE) -> Json:
+    """Return resources.yaml in CloudFormation's long form, with the log group and the address of each Lambda.
+
+    The log groups exist before the Lambdas, because a log group that Lambda creates itself never expires.
+    """
+    template: Json = yaml.load(path.read_text(), _Loader)
+    for one in LAMBDAS:
+        template["Resources"][f"{one.title}Logs"] = {
+            "Type": "AWS::Logs::LogGroup",
+            "Properties": {
+                "LogGroupName": {"Fn::Sub": f"/aws/lambda/tugboat-${{Stage}}{one.suffix}"},
+                "RetentionInDays": {"Ref": "LogRetentionDays"},
+            },
+        }
+    wanted = substitution_keys(PIPELINE_FILE.read_text())
+    functions = {
+        f"{one.title}Function": {
+            "Fn::Sub": "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
+            f"tugboat-${{Stage}}{one.suffix}"
+        }
+        for one in LAMBDAS
+        if f"{one.title}Function" in wanted
+    }
+    machine = template["Resources"]["Pipeline"]["Properties"]
+    machine["DefinitionSubstitutions"] = functions | machine["DefinitionSubstitutions"]
+    return template
+
+
+def substitution_keys(definition: str) -> set[str]:
+    """Return the names in the `${Name}` placeholders of a definition."""
+    return set(re.findall(r"\$\{(\w+)\}", definition))
+
+
+def render_without_pipeline(resources: Path = RESOURCES_FILE) -> str:
+    """Return the template with a placeholder for the pipeline: small enough to send before there is a bucket for it.
+
+    Raises:
+        TemplateError: the body is larger than a request may be.
+    """
+    template = load_resources(resources)
+    template["Resources"]["Pipeline"]["Properties"].pop("DefinitionSubstitutions")
+    return _within(BODY_MAX_BYTES, _compact(template))
+
+
+def render(resources: Path = RESOURCES_FILE, pipeline: Path = PIPELINE_FILE) -> str:
+    """Return the whole template. CloudFormation fills the placeholders of the definition in.
+
+    Raises:
+        TemplateError: a placeholder has no value, or the template is too large.
+    """
+    template = load_resources(resources)
+    definition = _compact(_without_comments(json.loads(pipeline.read_text())))
+    machine = template["Resources"]["Pipeline"]["Properties"]
+    missing = substitution_keys(definition) - machine["DefinitionSubstitutions"].keys()
+    if missing:
+        raise TemplateError(
+            f"{pipeline.name} wants {', '.join(sorted(missing))}, which has no value: declare the Lambda in "
+            f"deploy/lambdas.py, or add the value to DefinitionSubstitutions in {resources.name}"
+        )
+    machine["DefinitionString"] = definition
+    return _within(STORED_MAX_BYTES, _compact(template))
+
+
+def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[str, str]:
+    """Return the values of the template's parameters."""
+    code = f"s3://{stage.models_bucket(account_id)}/code/{code_digest}"
+    return {
+        "Stage": stage.name,
+        "EventsBufferSeconds": str(stage.events_buffer_seconds),
+        "EventsBufferMegabytes": str(stage.events_buffer_megabytes),
+        "RejectedExpireDays": str(stage.rejected_expire_days),
+        "ExportsExpireDays": str(stage.exports_expire_days),
+        "LogRetentionDays": str(stage.log_retention_days),
+        "NotificationEmail": stage.notification_email,
+        "SnowflakeUserArn": stage.snowflake_user_arn,
+        "SnowflakeExternalId": stage.snowflake_external_id,
+        "ScheduleExpression": stage.schedule,
+        "ScheduleState": "ENABLED" if stage.schedule_enabled else "DISABLED",
+        "LoadOnArrivalState": "ENABLED" if stage.load_on_arrival else "DISABLED",
+        "TrainingImage": training_image(stage),
+        "TrainingInstanceType": stage.training_instance_type,
+        "ProcessingInstanceType": stage.processing_instance_type,
+        "EndpointPollSeconds": str(stage.endpoint_poll_seconds),
+        "UseSpot": str(stage.use_spot).lower(),
+        "CodeUri": f"{code}.tar.gz",
+        "CodePrefix": f"{code}/",
+        "ServingImage": serving_image.address(stage, account_id),
+        "ServingImageSource": f"{stage.models_bucket(account_id)}/{serving_image.source_key()}",
+        "ApiStage": stage.api_stage,
+        "NoEventsHours": str(stage.no_events_hours),
+        "ApiLatencyMs": str(stage.api_latency_ms),
+    }
+
+
+def _compact(value: Json) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _within(limit_bytes: int, body: str) -> str:
+    size_bytes = len(body.encode())
+    if size_bytes > limit_bytes:
+        raise TemplateError(
+            f"the template has {size_bytes:,} bytes, CloudFormation takes {limit_bytes:,}: shorten resources.yaml"
+        )
+    return body
+
+
+def _without_comments(value: Any) -> Any:
+    """Return the value without its comments, which are for readers of the file and count against the size limit."""
+    if isinstance(value, dict):
+        return {key: _without_comments(inner) for key, inner in value.items() if key != "Comment"}
+    if isinstance(value, list):
+        return [_without_comments(inner) for inner in value]
+    return value

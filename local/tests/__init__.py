@@ -1,0 +1,1 @@
+"""Tests of the emulator; they import nothing of the product."""

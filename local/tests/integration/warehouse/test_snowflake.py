@@ -1,0 +1,156 @@
+"""Contract of the local Snowflake: each test fails if a moved pin changes an answer."""
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+from snowflake.connector.errors import ProgrammingError
+
+from local.services import start
+from local.testing import kill, warehouse_service
+from local.tests.integration.warehouse.conftest import Snowflake, rows
+
+pytestmark = pytest.mark.local_stack
+
+# Statement -> rows: the statements that fakesnow alone answers wrongly, and those that dbt models rely on.
+ANSWERS: list[tuple[str, list[tuple[Any, ...]]]] = [
+    ("select parse_json('{\"a\":{\"b\":\"x\"}}'):a.b::varchar", [("x",)]),
+    ("select parse_json('{\"a\":null}'):missing::varchar", [(None,)]),
+    ("select f.index::int, f.value:i::varchar from (select parse_json('[{\"i\":\"x\"},{\"i\":\"y\"}]') v) t, "
+     "lateral flatten(input => t.v) f order by 1", [(0, "x"), (1, "y")]),
+    ("select f.value:i::varchar from (select parse_json('[]') v) t, lateral flatten(input => t.v, outer => true) f",
+     [(None,)]),
+    ("select f.value::varchar from (select parse_json('{\"a\":[1]}') v) t, lateral flatten(input => t.v, path => 'a') f",
+     [("1",)]),
+    ("select sum(column1)::int from values (1), (2)", [(3,)]),
+    ("select max_by(column1, column2) from values ('a', 1), ('b', 2)", [("b",)]),
+    ("select max_by(column1, iff(column1 is null, null, column2)) from values ('a', 1), (null, 2)", [("a",)]),
+    ("select to_timestamp_ntz(1767312000001, 3)::varchar", [("2026-01-02 00:00:00.001",)]),
+    ("select column1 from values (1), (2) qualify row_number() over (order by column1 desc) = 1", [(2,)]),
+    ("select md5('c' || chr(31) || '1')", [("632fe399a174ae2e58020dea282edb57",)]),
+    ("select dateadd('hour', -3, '2026-01-02'::timestamp_ntz)::varchar", [("2026-01-01 21:00:00",)]),
+    ("select count_if(column1 > 1) from values (1), (2)", [(1,)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("statement", "expected"), ANSWERS)
+def test_a_statement_is_answered_as_snowflake_answers_it(
+    snowflake_server: Snowflake, statement: str, expected: list[tuple[Any, ...]]
+) -> None:
+    with snowflake_server.connect() as connection:
+        assert rows(connection, statement) == expected
+
+
+def test_dbts_merge_takes_unqualified_values_from_the_source(snowflake_server: Snowflake) -> None:
+    with snowflake_server.connect() as connection:
+        for statement in (
+            "create or replace table QA.TARGET (id int, n int)",
+            "create or replace table QA.SOURCE (id int, n int)",
+            "insert into QA.TARGET values (1, 1)",
+            "insert into QA.SOURCE values (1, 10), (2, 20)",
+            "begin",
+            "merge into QA.TARGET as d using QA.SOURCE as s on s.id = d.id "
+            "when matched then update set n = s.n when not matched then insert (id, n) values (id, n)",
+            "commit",
+        ):
+            rows(connection, statement)
+        assert rows(connection, "select id, n from QA.TARGET order by id") == [(1, 10), (2, 20)]
+
+
+def test_a_qualified_temporary_table_is_found_by_its_full_name(snowflake_server: Snowflake) -> None:
+    with snowflake_server.connect() as connection:
+        rows(connection, "create or replace temporary table CONTRACT.QA.T1 as select 1 as a")
+        assert rows(connection, "select a from CONTRACT.QA.T1") == [(1,)]
+
+
+def test_a_failed_statement_is_an_immediate_error_and_the_session_continues(
+    snowflake_server: Snowflake,
+) -> None:
+    with snowflake_server.connect() as connection:
+        with pytest.raises(ProgrammingError, match="NOWHERE"):
+            rows(connection, "select * from QA.NOWHERE")
+        assert rows(connection, "select 1") == [(1,)]
+
+
+def test_an_unknown_database_is_not_created_by_connecting(snowflake_server: Snowflake) -> None:
+    with snowflake_server.connect() as connection, pytest.raises(ProgrammingError):
+        rows(connection, "select * from NO_SUCH_DATABASE.RAW.EVENTS")
+
+
+def test_copy_skips_a_bad_file_and_loads_it_after_its_repair(snowflake_server: Snowflake) -> None:
+    deliver(snowflake_server, "copy-good", [{"id": "e1"}])
+    snowflake_server.s3.put_object(
+        Bucket="events", Key="raw/2026/01/02/00/copy-bad.gz", Body=gzip.compress(b'{"a": 1}\n{bad\n')
+    )
+    copy = (
+        "copy into QA.LINES from (select $1, metadata$filename, metadata$file_row_number from @RAW.FILES) "
+        "file_format = (format_name = 'RAW.JSON_LINES') pattern = '.*copy-.*' on_error = {}"
+    )
+
+    def statuses(connection: Any) -> dict[str, str]:
+        return {row[0].rsplit("/")[-1]: row[1] for row in rows(connection, copy.format("skip_file"))}
+
+    with snowflake_server.connect() as connection:
+        rows(connection, "create or replace table QA.LINES (p variant, f varchar, n number)")
+        with pytest.raises(ProgrammingError, match="Error parsing JSON"):
+            rows(connection, copy.format("abort_statement"))
+        assert rows(connection, "select count(*) from QA.LINES") == [(0,)]
+
+        first = statuses(connection)
+        deliver(snowflake_server, "copy-bad", [{"id": "e2"}, {"id": "e3"}])
+        second = statuses(connection)
+        third = rows(connection, copy.format("skip_file"))
+        lines = rows(connection, "select f, n from QA.LINES order by f, n")
+
+        assert first == {"copy-good.gz": "LOADED", "copy-bad.gz": "LOAD_FAILED"}
+        assert second == {"copy-bad.gz": "LOADED"}
+        assert third == [("Copy executed with 0 files processed.",)]
+        assert lines == [
+            ("raw/2026/01/02/00/copy-bad.gz", 1),
+            ("raw/2026/01/02/00/copy-bad.gz", 2),
+            ("raw/2026/01/02/00/copy-good.gz", 1),
+        ]
+        rows(connection, "create table if not exists QA.LINES (p variant)")
+        assert rows(connection, copy.format("skip_file")) == third
+        rows(connection, "truncate table QA.LINES")
+        assert len(rows(connection, copy.format("skip_file"))) == 2
+
+
+def test_unload_overwrites_only_on_request_and_writes_no_file_without_rows(
+    snowflake_server: Snowflake,
+) -> None:
+    unload = "copy into @EXPORTED.FILES/{}/ from (select {}) file_format = (type = parquet) header = true {}"
+    with snowflake_server.connect() as connection:
+        assert rows(connection, unload.format("one", "1 as a", ""))[0][0] == 1
+        with pytest.raises(ProgrammingError, match="already existing"):
+            rows(connection, unload.format("one", "1 as a", ""))
+        assert rows(connection, unload.format("one", "2 as a", "overwrite = true"))[0][0] == 1
+        assert rows(connection, unload.format("none", "1 as a where false", ""))[0][0] == 0
+    listed = snowflake_server.s3.list_objects_v2(Bucket="exports", Prefix="out/")
+    assert [found["Key"] for found in listed["Contents"]] == ["out/one/data_0_0_0.snappy.parquet"]
+
+
+def test_tables_and_load_metadata_survive_a_kill(snowflake_server: Snowflake) -> None:
+    deliver(snowflake_server, "kill", [{"id": "k1"}, {"id": "k2"}])
+    copy = (
+        "copy into RAW.EVENTS (PAYLOAD, FILENAME, ROW_NUMBER) "
+        "from (select $1, metadata$filename, metadata$file_row_number from @RAW.FILES) "
+        "file_format = (format_name = 'RAW.JSON_LINES') pattern = '.*kill.*'"
+    )
+    process = warehouse_service(snowflake_server.stack)
+    with snowflake_server.connect() as connection:
+        rows(connection, "create table RAW.EVENTS (PAYLOAD variant, FILENAME varchar, ROW_NUMBER number)")
+        assert rows(connection, copy)[0][3] == 2
+        kill(process)
+    start([process], lambda _: None)
+    with snowflake_server.connect() as connection:
+        assert rows(connection, "select count(*) from RAW.EVENTS") == [(2,)]
+        assert rows(connection, copy) == [("Copy executed with 0 files processed.",)]
+
+
+def deliver(snowflake_server: Snowflake, name: str, events: list[dict[str, Any]]) -> None:
+    """Write events to S3 as one gzipped file of JSON lines."""
+    lines = "".join(json.dumps(event) + "\n" for event in events)
+    key = f"raw/2026/01/02/00/{name}.gz"
+    snowflake_server.s3.put_object(Bucket="events", Key=key, Body=gzip.compress(lines.encode()))

@@ -1,1 +1,0 @@
-"""The pipeline's definition, the resources around it, and the commands that deploy and destroy them."""

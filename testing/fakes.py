@@ -1,0 +1,245 @@
+"""Fakes of AWS services with the behavior that the code under test uses."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+
+def client_error(code: str, message: str = "") -> ClientError:
+    """Return the error that botocore raises for a response with this code."""
+    return ClientError({"Error": {"Code": code, "Message": message or code}}, "operation")
+
+
+class FakeFirehose:
+    """Firehose that keeps records per stream.
+
+    It refuses the next `refuse_next` records one by one, and the next `break_next` calls fail completely.
+    """
+
+    def __init__(self, refuse_next: int = 0, break_next: int = 0) -> None:
+        self.streams: dict[str, list[bytes]] = {}
+        self.refuse_next = refuse_next
+        self.break_next = break_next
+
+    def put_record_batch(self, DeliveryStreamName: str, Records: list[dict[str, bytes]]) -> dict[str, Any]:
+        assert len(Records) <= 500
+        assert sum(len(record["Data"]) for record in Records) <= 4 * 1024 * 1024
+        if self.break_next:
+            self.break_next -= 1
+            raise client_error("ServiceUnavailableException")
+        results = []
+        for record in Records:
+            assert len(record["Data"]) <= 1000 * 1024
+            if self.refuse_next:
+                self.refuse_next -= 1
+                results.append({"ErrorCode": "ServiceUnavailableException", "ErrorMessage": "slow down"})
+            else:
+                self.streams.setdefault(DeliveryStreamName, []).append(record["Data"])
+                results.append({"RecordId": "r"})
+        failed = sum("ErrorCode" in result for result in results)
+        return {"FailedPutCount": failed, "RequestResponses": results}
+
+    def lines(self, stream: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for record in self.streams.get(stream, []) for line in record.splitlines()]
+
+
+class FakeSecrets:
+    """Secrets Manager with the versions of one secret; `down` makes every call fail."""
+
+    def __init__(self, value: str = "key-1") -> None:
+        self.versions = {"AWSCURRENT": value}
+        self.down = False
+        self.calls = 0
+
+    def rotate(self, value: str) -> None:
+        self.versions = {"AWSCURRENT": value, "AWSPREVIOUS": self.versions["AWSCURRENT"]}
+
+    def get_secret_value(self, SecretId: str, VersionStage: str) -> dict[str, str]:
+        self.calls += 1
+        if self.down:
+            raise client_error("InternalServiceError")
+        if VersionStage not in self.versions:
+            raise client_error("ResourceNotFoundException")
+        return {"SecretString": self.versions[VersionStage]}
+
+
+class FakeS3:
+    """S3 with objects by (bucket, key); `down` makes every call fail. Lists have `page_size` sorted keys per page."""
+
+    class exceptions:
+        class NoSuchKey(ClientError):
+            pass
+
+        class NoSuchBucket(ClientError):
+            pass
+
+    def __init__(self, page_size: int = 1000) -> None:
+        self.objects: dict[tuple[str, str], bytes] = {}
+        self.stored_at: dict[tuple[str, str], datetime] = {}
+        self.down = False
+        self.page_size = page_size
+        self.pages_listed = 0
+
+    def _check(self) -> None:
+        if self.down:
+            raise client_error("InternalError")
+
+    def put_object(self, Bucket: str, Key: str, Body: bytes, **_: Any) -> dict[str, Any]:
+        self._check()
+        self.objects[Bucket, Key] = Body
+        return {}
+
+    def get_object(self, Bucket: str, Key: str, Range: str = "", **_: Any) -> dict[str, Any]:
+        self._check()
+        if (Bucket, Key) not in self.objects:
+            raise client_error("NoSuchKey")
+        body = self.objects[Bucket, Key]
+        if Range:
+            first, last = Range.removeprefix("bytes=").split("-")
+            body = body[int(first) : int(last) + 1]
+        return {"Body": io.BytesIO(body)}
+
+    def head_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+        self._check()
+        if (Bucket, Key) not in self.objects:
+            raise client_error("404")
+        return {"ContentLength": len(self.objects[Bucket, Key])}
+
+    def copy_object(self, Bucket: str, Key: str, CopySource: dict[str, str]) -> dict[str, Any]:
+        self._check()
+        self.objects[Bucket, Key] = self.objects[CopySource["Bucket"], CopySource["Key"]]
+        return {}
+
+    def delete_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+        self._check()
+        self.objects.pop((Bucket, Key), None)
+        return {}
+
+    def get_paginator(self, operation: str) -> "FakeS3":
+        assert operation == "list_objects_v2"
+        return self
+
+    def paginate(self, Bucket: str, Prefix: str, **_: Any) -> Iterator[dict[str, Any]]:
+        self._check()
+        found = sorted(key for bucket, key in self.objects if bucket == Bucket and key.startswith(Prefix))
+        for start in range(0, max(len(found), 1), self.page_size):
+            self.pages_listed += 1
+            yield {
+                "Contents": [
+                    {
+                        "Key": key,
+                        "Size": len(self.objects[Bucket, key]),
+                        "LastModified": self.stored_at.get((Bucket, key), datetime(2020, 1, 1, tzinfo=UTC)),
+                    }
+                    for key in found[start : start + self.page_size]
+                ]
+            }
+
+    def json(self, bucket: str, key: str) -> Any:
+        return json.loads(self.objects[bucket, key])
+
+
+class FakeSession:
+    """A boto3 session whose S3 client is a FakeS3, for libraries that create their own clients."""
+
+    def __init__(self, s3: FakeS3) -> None:
+        self.s3 = s3
+        self.region_name = "us-east-1"
+
+    def client(self, service_name: str, **_: Any) -> FakeS3:
+        assert service_name == "s3"
+        return self.s3
+
+
+class FakeEndpoint:
+    """A sagemaker-runtime client whose endpoint responds with `answer(request)`, or fails if that raises an error."""
+
+    def __init__(self, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        self.answer = answer
+        self.questions: list[dict[str, Any]] = []
+
+    def invoke_endpoint(self, EndpointName: str, Body: bytes, **_: Any) -> dict[str, Any]:
+        question = json.loads(Body)
+        self.questions.append(question)
+        answer = json.dumps(self.answer(question)).encode()
+        return {"Body": io.BytesIO(answer), "InvokedProductionVariant": "all-traffic"}
+
+
+class FakeSageMaker:
+    """SageMaker with models, endpoint configurations and endpoints. As in SageMaker, changes take time: `finish` ends them."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, dict[str, Any]] = {}
+        self.configs: dict[str, dict[str, Any]] = {}
+        self.endpoints: dict[str, dict[str, str]] = {}
+
+    def finish(self) -> None:
+        for endpoint in self.endpoints.values():
+            endpoint["EndpointStatus"] = "InService"
+
+    @staticmethod
+    def _find(of: dict[str, Any], name: str) -> Any:
+        if name not in of:
+            raise client_error("ValidationException", f'Could not find "{name}".')
+        return of[name]
+
+    def create_model(self, ModelName: str, **rest: Any) -> None:
+        assert ModelName not in self.models
+        self.models[ModelName] = rest
+
+    def describe_model(self, ModelName: str) -> Any:
+        return self._find(self.models, ModelName)
+
+    def delete_model(self, ModelName: str) -> None:
+        del self.models[ModelName]
+
+    def create_endpoint_config(
+        self, EndpointConfigName: str, ProductionVariants: list[dict[str, Any]]
+    ) -> None:
+        assert EndpointConfigName not in self.configs
+        assert ProductionVariants[0]["ModelName"] in self.models
+        self.configs[EndpointConfigName] = {"ProductionVariants": ProductionVariants}
+
+    def describe_endpoint_config(self, EndpointConfigName: str) -> Any:
+        return self._find(self.configs, EndpointConfigName)
+
+    def delete_endpoint_config(self, EndpointConfigName: str) -> None:
+        del self.configs[EndpointConfigName]
+
+    def create_endpoint(self, EndpointName: str, EndpointConfigName: str) -> None:
+        assert EndpointConfigName in self.configs
+        self.endpoints[EndpointName] = {
+            "EndpointConfigName": EndpointConfigName,
+            "EndpointStatus": "Creating",
+        }
+
+    def update_endpoint(self, EndpointName: str, EndpointConfigName: str) -> None:
+        if self.endpoints[EndpointName]["EndpointStatus"] != "InService":
+            raise client_error("ValidationException", "Cannot update in-progress endpoint")
+        assert EndpointConfigName in self.configs
+        self.endpoints[EndpointName] = {
+            "EndpointConfigName": EndpointConfigName,
+            "EndpointStatus": "Updating",
+        }
+
+    def describe_endpoint(self, EndpointName: str) -> Any:
+        return self._find(self.endpoints, EndpointName)
+
+    def delete_endpoint(self, EndpointName: str) -> None:
+        del self.endpoints[EndpointName]
+
+    def get_paginator(self, operation: str) -> Any:
+        of, names, name = {
+            "list_endpoint_configs": (self.configs, "EndpointConfigs", "EndpointConfigName"),
+            "list_models": (self.models, "Models", "ModelName"),
+        }[operation]
+
+        class Pages:
+            def paginate(self, NameContains: str) -> list[dict[str, Any]]:
+                return [{names: [{name: key} for key in of if NameContains in key]}]
+
+        return Pages()

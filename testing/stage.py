@@ -1,0 +1,146 @@
+"""A deployed stage for end-to-end tests: send events, run executions, read tables, notifications and recommendations."""
+
+import json
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from demo.history import Execution, parse, read_history
+from demo.http import Http
+from demo.landed import LandingWatch
+from demo.replay import Replayed, send
+from deploy.stages import read_stage
+from functions.platform import warehouse
+from local.clients import aws_client
+from local.environment import Stack
+from local.testing import wait_for
+from testing import deployment
+
+LOCAL = read_stage("local")
+KEYS = LOCAL.sending_keys
+EVENTS_BUCKET = LOCAL.events_bucket(LOCAL.account_id)
+MODELS_BUCKET = LOCAL.models_bucket(LOCAL.account_id)
+MACHINE = f"arn:aws:states:us-east-1:{LOCAL.account_id}:stateMachine:{LOCAL.prefix}-pipeline"
+# Settings with which training takes seconds. The model is worse than with the defaults.
+QUICK = {"epochs": "3", "tune_cases": "0"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished execution."""
+
+    name: str
+    story: Execution
+    notification: dict[str, str]
+
+    def tries(self, state: str) -> list[str]:
+        """Return the failures of a state, one per attempt."""
+        return [failure for one in self.story.states if one.name == state for failure in one.failures]
+
+    def reached(self, state: str) -> bool:
+        """Return True if the execution entered the state."""
+        return any(one.name == state for one in self.story.states)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The stage `local`, deployed from a copy of the repository."""
+
+    copy: Path
+    stack: Stack
+    environment: dict[str, str]
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client of the stage's AWS."""
+        return aws_client(service, self.stack.aws_url)
+
+    @property
+    def api_url(self) -> str:
+        """URL of the API."""
+        return self.environment["TUGBOAT_API_URL"]
+
+    def deploy(self) -> str:
+        """Deploy the copy of the repository; return the output of the command."""
+        return deployment.run("deploy", self.copy, self.environment)
+
+    def send(self, events: Iterable[dict[str, Any]]) -> Replayed:
+        """Send events to the collector and wait until all accepted events are in raw/."""
+        watch = LandingWatch(self.client("s3"), EVENTS_BUCKET)
+        sent = send(events, self.api_url, KEYS, connections=2, http=Http(2))
+        sent.landed = watch.wait_for(sent.accepted, 60)
+        return sent
+
+    def start(self, **input_fields: Any) -> str:
+        """Start an execution; return its ARN."""
+        execution_input = {"shop_id": "demo", "hyperparameters": QUICK, **input_fields}
+        started = self.client("stepfunctions").start_execution(
+            stateMachineArn=MACHINE, name=f"e2e-{time.time_ns()}", input=json.dumps(execution_input)
+        )
+        return str(started["executionArn"])
+
+    def finish(self, arn: str) -> Run:
+        """Wait until an execution has ended; return it."""
+        states = self.client("stepfunctions")
+        wait_for(lambda: states.describe_execution(executionArn=arn)["status"] != "RUNNING", 240, 0.25)
+        status = states.describe_execution(executionArn=arn)
+        story = parse(read_history(states, arn))
+        story.status, story.error, story.cause = (
+            status["status"],
+            status.get("error", ""),
+            status.get("cause", ""),
+        )
+        name = arn.rsplit(":", 1)[1]
+        return Run(name, story, next((one for one in self.notifications() if name in one["message"]), {}))
+
+    def run(self, **input_fields: Any) -> Run:
+        """Run one execution to its end."""
+        return self.finish(self.start(**input_fields))
+
+    def replay(self, archive: str) -> list[dict[str, Any]]:
+        """Replay the last two hours of an archive; return the results of all calls that it needed."""
+        now = datetime.now(UTC)
+        event: Any = {
+            "archive": archive,
+            "from_hour": f"{now - timedelta(hours=1):%Y-%m-%dT%H}",
+            "to_hour": f"{now:%Y-%m-%dT%H}",
+        }
+        results = []
+        while event:
+            response = self.client("lambda").invoke(
+                FunctionName=f"{LOCAL.prefix}-replay", Payload=json.dumps(event).encode()
+            )
+            results.append(json.load(response["Payload"]))
+            assert "FunctionError" not in response, results[-1]
+            event = results[-1]["continue_with"]
+        return results
+
+    def notifications(self) -> list[dict[str, str]]:
+        """Return the messages on the stage's topic."""
+        path = self.stack.state / "logs" / "notifications.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query to the warehouse."""
+        login = warehouse.read_credentials(self.client("secretsmanager"), LOCAL.secret_name)
+        with warehouse.connect(login) as connection:
+            return warehouse.rows(connection, sql)
+
+    def recommend(self, *items: str, k: int = 10, **more: str) -> dict[str, Any]:
+        """Return the response of /recommend; `more` are its other parameters, such as `exclude`."""
+        query = urllib.parse.urlencode({"items": ",".join(items), "k": k, **more})
+        with urllib.request.urlopen(f"{self.api_url}/recommend?{query}", timeout=30) as response:
+            recommendation: dict[str, Any] = json.load(response)
+        return recommendation
+
+    def evaluation(self, run: Run) -> dict[str, Any]:
+        """Return the evaluation report of a run."""
+        body = self.client("s3").get_object(
+            Bucket=MODELS_BUCKET, Key=f"evaluation/{run.name}/evaluation.json"
+        )
+        report: dict[str, Any] = json.loads(body["Body"].read())
+        return report

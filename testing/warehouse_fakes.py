@@ -1,0 +1,73 @@
+"""Fakes of a Snowflake connection and of an S3 bucket."""
+
+import io
+from typing import Any
+
+
+class FakeCursor:
+    def __init__(self, connection: "FakeConnection") -> None:
+        self._connection = connection
+        self._rows: list[tuple[Any, ...]] = []
+
+    def __enter__(self) -> "FakeCursor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def execute(self, sql: str, parameters: tuple[Any, ...] | None = None) -> "FakeCursor":
+        self._connection.statements.append((" ".join(sql.split()), parameters))
+        for part, rows in self._connection.answers:
+            if part in sql:
+                self._rows = rows
+                return self
+        raise AssertionError(f"no answer for {sql}")
+
+    def executemany(self, sql: str, rows: list[tuple[Any, ...]]) -> "FakeCursor":
+        self._connection.inserted += rows
+        return self
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        return self._rows
+
+
+class FakeConnection:
+    """A connection with prepared rows, for example `FakeConnection(("copy into", [(...)]))`.
+
+    The first text that a statement contains determines its rows.
+    """
+
+    def __init__(self, *answers: tuple[str, list[tuple[Any, ...]]]) -> None:
+        self.answers = answers
+        self.statements: list[tuple[str, tuple[Any, ...] | None]] = []
+        self.inserted: list[tuple[Any, ...]] = []
+
+    def cursor(self) -> FakeCursor:
+        return FakeCursor(self)
+
+
+class FakeS3:
+    """S3 with the objects of one bucket by key."""
+
+    def __init__(self, **objects: bytes) -> None:
+        self.objects = dict(objects)
+
+    def put_object(self, Bucket: str, Key: str, Body: bytes, ContentType: str) -> None:
+        self.objects[Key] = Body
+
+    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+        return {"Body": io.BytesIO(self.objects[Key])}
+
+    def delete_objects(self, Bucket: str, Delete: dict[str, list[dict[str, str]]]) -> None:
+        for each in Delete["Objects"]:
+            del self.objects[each["Key"]]
+
+    def get_paginator(self, operation: str) -> "FakeS3":
+        assert operation == "list_objects_v2"
+        return self
+
+    def paginate(self, Bucket: str, Prefix: str) -> list[dict[str, Any]]:
+        found = [
+            {"Key": key, "Size": len(body)} for key, body in self.objects.items() if key.startswith(Prefix)
+        ]
+        return [{"Contents": found}] if found else [{}]

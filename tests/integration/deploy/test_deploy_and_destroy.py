@@ -1,0 +1,107 @@
+"""The commands that deploy and destroy a stage, against a local AWS and Snowflake of the test's own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from deploy.stages import read_stage
+from local.testing import running_stack
+from testing.deployment import copy_repository, run
+
+LOCAL = read_stage("local")
+BUCKETS = {LOCAL.events_bucket(LOCAL.account_id), LOCAL.models_bucket(LOCAL.account_id)}
+
+pytestmark = pytest.mark.local_stack
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_repository(tmp_path_factory.mktemp("repository"))
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with running_stack(tmp_path_factory.mktemp("state")) as environment:
+        yield environment
+
+
+def client(service: str, environment: dict[str, str]) -> Any:
+    return boto3.client(
+        service,
+        endpoint_url=environment["AWS_ENDPOINT_URL"],
+        region_name=environment["AWS_REGION"],
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+
+
+def test_a_stage_is_deployed_twice_and_destroyed_with_its_data_kept(
+    copy: Path, environment: dict[str, str]
+) -> None:
+    s3 = client("s3", environment)
+    config = (copy / ".chalice" / "config.json").read_text()
+
+    dry = run("deploy", copy, environment, "--dry-run")
+    assert "nothing was changed" in dry
+    assert s3.list_buckets()["Buckets"] == []
+
+    first = run("deploy", copy, environment)
+    assert "training code" in first
+    assert "execute-api" in first
+    functions = client("lambda", environment).list_functions()["Functions"]
+    assert len(functions) == 9
+    assert {function["Runtime"] for function in functions} == {"python3.11"}
+    machine = f"arn:aws:states:us-east-1:{LOCAL.account_id}:stateMachine:{LOCAL.prefix}-pipeline"
+    definition = client("stepfunctions", environment).describe_state_machine(stateMachineArn=machine)[
+        "definition"
+    ]
+    assert f"function:{LOCAL.prefix}-load" in definition
+    assert "${" not in definition
+    secrets = client("secretsmanager", environment)
+    key = secrets.get_secret_value(SecretId=LOCAL.receipts_secret)["SecretString"]
+    assert len(key) == 64
+    streams = client("firehose", environment).list_delivery_streams()["DeliveryStreamNames"]
+    assert set(streams) == {f"{LOCAL.prefix}-events", f"{LOCAL.prefix}-rejected"}
+    publish = next(one for one in functions if one["FunctionName"] == f"{LOCAL.prefix}-publish")
+    image = publish["Environment"]["Variables"]["TUGBOAT_INFERENCE_IMAGE"]
+    repository, _, tag = image.partition("/")[2].partition(":")
+    ecr = client("ecr", environment)
+    (found,) = ecr.describe_images(repositoryName=repository, imageIds=[{"imageTag": tag}])["imageDetails"]
+    assert found["imageTags"] == [tag]
+    assert f"serving image {tag}: built" in first
+    assert (copy / ".chalice" / "config.json").read_text() == config, "the clone must stay clean"
+
+    second = run("deploy", copy, environment)
+    assert "unchanged" in second
+    assert "there already" in second
+    assert "published" not in second
+    assert f"serving image {tag}: there already" in second
+    kept = secrets.get_secret_value(SecretId=LOCAL.receipts_secret, VersionStage="AWSCURRENT")
+    assert kept["SecretString"] == key
+
+    s3.put_object(Bucket=LOCAL.events_bucket(LOCAL.account_id), Key="raw/2026/01/01/00/a.gz", Body=b"kept")
+    destroyed = run("deploy.destroy", copy, environment)
+    assert "nothing else is left" in destroyed
+    assert {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]} == BUCKETS
+    assert ecr.describe_repositories()["repositories"] == []
+    assert client("codebuild", environment).list_projects()["projects"] == []
+    names = [secret["Name"] for secret in secrets.list_secrets()["SecretList"]]
+    assert names == [LOCAL.secret_name], "CloudFormation deletes the secret that it made, and no other"
+    assert list((copy / ".chalice" / "deployed").glob("local.json")) == []
+
+
+def test_a_later_deployment_takes_the_kept_buckets_up_again_until_data_is_to_go(
+    copy: Path, environment: dict[str, str]
+) -> None:
+    s3 = client("s3", environment)
+    run("deploy", copy, environment)
+    s3.put_object(Bucket=LOCAL.events_bucket(LOCAL.account_id), Key="raw/2026/01/01/00/b.gz", Body=b"kept")
+    run("deploy.destroy", copy, environment)
+    run("deploy", copy, environment)
+    found = s3.get_object(Bucket=LOCAL.events_bucket(LOCAL.account_id), Key="raw/2026/01/01/00/b.gz")
+    assert found["Body"].read() == b"kept"
+    run("deploy.destroy", copy, environment, "--delete-data")
+    assert s3.list_buckets()["Buckets"] == []

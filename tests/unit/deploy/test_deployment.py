@@ -1,0 +1,356 @@
+"""Deploying against moto in this process; tests/integration has the whole way against the local stack."""
+
+import dataclasses
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
+from moto import mock_aws
+
+from deploy import build_layers, deployment, destroy, layer_versions, stack, stages, template, training_code
+from deploy.command import DeployError
+from deploy.stages import read_stage
+
+LOCAL = read_stage("local")
+ACCOUNT = LOCAL.account_id
+MODELS = LOCAL.models_bucket(ACCOUNT)
+PARAMETERS = template.stack_parameters(LOCAL, ACCOUNT, "0" * 64)
+
+# moto warns of each resource type that it does not know.
+pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse")
+
+
+def silent(_: str) -> None:
+    """Nobody listens."""
+
+
+@pytest.fixture(autouse=True)
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        yield
+
+
+def apply(template_: stack.Template, **more: Any) -> bool:
+    cloudformation = boto3.client("cloudformation")
+    return stack.apply(cloudformation, LOCAL.prefix, template_, PARAMETERS, silent, poll_s=0, **more)
+
+
+def stored_template() -> stack.Template:
+    boto3.client("s3").put_object(Bucket=MODELS, Key="code/t.json", Body=template.render().encode())
+    return stack.Template(url=f"https://{MODELS}.s3.us-east-1.amazonaws.com/code/t.json")
+
+
+def first_template() -> stack.Template:
+    return stack.Template(body=template.render_without_pipeline())
+
+
+class Refusing:
+    """CloudFormation that takes the change set and fails in carrying it out."""
+
+    def __init__(self) -> None:
+        self.executed = False
+
+    def describe_stacks(self, **_: Any) -> dict[str, Any]:
+        return {
+            "Stacks": [{"StackStatus": "UPDATE_ROLLBACK_COMPLETE" if self.executed else "UPDATE_COMPLETE"}]
+        }
+
+    def create_change_set(self, **_: Any) -> dict[str, str]:
+        return {"Id": "change-set"}
+
+    def describe_change_set(self, **_: Any) -> dict[str, str]:
+        return {"Status": "CREATE_COMPLETE"}
+
+    def execute_change_set(self, **_: Any) -> None:
+        self.executed = True
+
+    def describe_stack_events(self, **_: Any) -> dict[str, Any]:
+        event = {"ResourceType": "AWS::S3::Bucket", "LogicalResourceId": "EventsBucket"}
+        return {
+            "StackEvents": [
+                {
+                    **event,
+                    "ResourceStatus": "CREATE_FAILED",
+                    "ResourceStatusReason": "Resource creation cancelled",
+                },
+                {**event, "ResourceStatus": "CREATE_FAILED", "ResourceStatusReason": "the name is taken"},
+                {**event, "ResourceStatus": "UPDATE_IN_PROGRESS", "ResourceStatusReason": "User Initiated"},
+                {
+                    **event,
+                    "ResourceStatus": "CREATE_FAILED",
+                    "ResourceStatusReason": "of an earlier deployment",
+                },
+            ]
+        }
+
+
+def test_a_stack_is_made_then_given_its_pipeline_then_left_alone() -> None:
+    assert apply(first_template())
+    whole = stored_template()
+    assert apply(whole)
+    assert not apply(whole)
+
+
+def test_a_dry_run_makes_nothing_and_says_what_it_would_make() -> None:
+    said: list[str] = []
+    cloudformation = boto3.client("cloudformation")
+    assert stack.apply(
+        cloudformation, LOCAL.prefix, first_template(), PARAMETERS, said.append, dry_run=True, poll_s=0
+    )
+    assert any("AWS::S3::Bucket EventsBucket" in line for line in said)
+    assert not stack.is_deployed(cloudformation, LOCAL.prefix)
+    assert boto3.client("s3").list_buckets()["Buckets"] == []
+
+
+def test_the_buckets_outlive_the_stack() -> None:
+    apply(first_template())
+    assert stack.delete(boto3.client("cloudformation"), LOCAL.prefix, poll_s=0)
+    assert {bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]} == {
+        MODELS,
+        LOCAL.events_bucket(ACCOUNT),
+    }
+
+
+def test_a_failure_tells_the_resource_its_reason_and_the_next_step() -> None:
+    with pytest.raises(stack.StackError) as failure:
+        stack.apply(Refusing(), "tugboat-dev", first_template(), {}, silent, poll_s=0)
+    assert "EventsBucket (AWS::S3::Bucket): the name is taken" in str(failure.value)
+    assert "cancelled" not in str(failure.value)
+    assert "earlier deployment" not in str(failure.value)
+    assert "deploy again" in str(failure.value)
+
+
+def test_a_missing_secret_is_refused_with_the_command_that_makes_it() -> None:
+    secrets = boto3.client("secretsmanager")
+    with pytest.raises(DeployError, match="aws secretsmanager create-secret"):
+        deployment.require_secret(LOCAL, secrets)
+    secrets.create_secret(Name=LOCAL.secret_name, SecretString="{}")
+    deployment.require_secret(LOCAL, secrets)
+
+
+def test_another_account_s_credentials_are_refused() -> None:
+    other = dataclasses.replace(LOCAL, account_id="210987654321")
+    with pytest.raises(DeployError, match="belongs to account 210987654321"):
+        deployment.account_of(other, boto3.client("sts"))
+
+
+def test_the_training_code_is_uploaded_once_as_archive_and_as_files() -> None:
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=MODELS)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        entry = tarfile.TarInfo("training_jobs/train.py")
+        entry.size = 4
+        tar.addfile(entry, io.BytesIO(b"code"))
+    code = training_code.TrainingCode(packed.getvalue(), "abc")
+    assert training_code.upload(code, MODELS, s3)
+    assert not training_code.upload(code, MODELS, s3)
+    keys = {found["Key"] for found in s3.list_objects_v2(Bucket=MODELS)["Contents"]}
+    assert keys == {"code/abc.tar.gz", "code/abc/training_jobs/train.py"}
+    assert PARAMETERS["CodeUri"] == f"s3://{MODELS}/code/{'0' * 64}.tar.gz"
+    assert PARAMETERS["CodePrefix"] == f"s3://{MODELS}/code/{'0' * 64}/"
+
+
+def test_the_first_evaluation_finds_an_input_where_the_champion_will_be() -> None:
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=MODELS)
+    training_code.reserve_champion_prefix(MODELS, s3)
+    assert s3.list_objects_v2(Bucket=MODELS, Prefix="serving/champion/")["KeyCount"] == 1
+
+
+def test_the_rule_of_arriving_files_may_invoke_load_however_often_is_deployed() -> None:
+    session = boto3.Session()
+    made = deployment.Deployment(LOCAL, ACCOUNT, training_code.TrainingCode(b"", ""), "", session, silent)
+    wanted = {
+        "FunctionName": "tugboat-local-load",
+        "StatementId": "load-on-arrival",
+        "Action": "lambda:InvokeFunction",
+        "Principal": "events.amazonaws.com",
+        "SourceArn": f"arn:aws:events:us-east-1:{ACCOUNT}:rule/tugboat-local-load-on-arrival",
+    }
+    with Stubber(made.lambda_) as stubbed:
+        stubbed.add_response("add_permission", {}, wanted)
+        deployment.allow_load_on_arrival(made)
+        stubbed.add_client_error("add_permission", "ResourceConflictException")
+        deployment.allow_load_on_arrival(made)
+        stubbed.add_client_error("add_permission", "AccessDeniedException")
+        with pytest.raises(ClientError, match="AccessDenied"):
+            deployment.allow_load_on_arrival(made)
+
+
+@pytest.fixture
+def built_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> build_layers.Layer:
+    zip_file = tmp_path / "warehouse.zip"
+    zip_file.write_bytes(b"PK\x05\x06" + b"\0" * 18)
+    layer = build_layers.Layer(
+        "warehouse", build_layers.digest("warehouse"), zip_file, zip_file.stat().st_size, 0
+    )
+    monkeypatch.setattr(build_layers, "built", lambda name: layer)
+    return layer
+
+
+@pytest.mark.parametrize("direct_max_bytes", [50_000_000, 1])
+def test_a_layer_is_published_once_directly_or_through_s3(
+    built_layer: build_layers.Layer, monkeypatch: pytest.MonkeyPatch, direct_max_bytes: int
+) -> None:
+    monkeypatch.setattr(build_layers, "DIRECT_UPLOAD_MAX_BYTES", direct_max_bytes)
+    s3, lambda_ = boto3.client("s3"), boto3.client("lambda")
+    s3.create_bucket(Bucket=MODELS)
+    first = layer_versions.publish("warehouse", LOCAL, MODELS, lambda_, s3, silent)
+    second = layer_versions.publish("warehouse", LOCAL, MODELS, lambda_, s3, silent)
+    assert first == second == layer_versions.arns(LOCAL, ACCOUNT)["warehouse"]
+
+
+def test_layers_of_other_content_go_and_those_of_others_stay(built_layer: build_layers.Layer) -> None:
+    s3, lambda_ = boto3.client("s3"), boto3.client("lambda")
+    s3.create_bucket(Bucket=MODELS)
+    for name in ("tugboat-local-warehouse-0ld", "tugboat-prod-warehouse-0ld", "somebody-elses"):
+        content = {"ZipFile": built_layer.zip_file.read_bytes()}
+        lambda_.publish_layer_version(LayerName=name, Content=content)
+    layer_versions.publish("warehouse", LOCAL, MODELS, lambda_, s3, silent)
+    kept = layer_versions.layer_name(LOCAL, "warehouse")
+    assert layer_versions.remove(LOCAL, lambda_, keep={kept}) == ["tugboat-local-warehouse-0ld"]
+    left = {layer["LayerName"] for layer in lambda_.list_layers()["Layers"]}
+    assert left == {kept, "tugboat-prod-warehouse-0ld", "somebody-elses"}
+
+
+def test_destroying_removes_the_endpoint_s_resources_of_this_stage_only() -> None:
+    sagemaker = boto3.client("sagemaker")
+    role = f"arn:aws:iam::{ACCOUNT}:role/r"
+    for name in ("tugboat-local-run1", "tugboat-prod-run1"):
+        sagemaker.create_model(ModelName=name, ExecutionRoleArn=role, PrimaryContainer={"Image": "i"})
+        variant = {
+            "VariantName": "v",
+            "ModelName": name,
+            "InstanceType": "ml.m5.large",
+            "InitialInstanceCount": 1,
+        }
+        sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+        sagemaker.create_endpoint(EndpointName=name.removesuffix("-run1"), EndpointConfigName=name)
+    assert len(destroy.remove_endpoint(LOCAL, sagemaker)) == 3
+    assert [model["ModelName"] for model in sagemaker.list_models()["Models"]] == ["tugboat-prod-run1"]
+    assert [found["EndpointName"] for found in sagemaker.list_endpoints()["Endpoints"]] == ["tugboat-prod"]
+
+
+def test_a_bucket_is_deleted_with_all_its_versions() -> None:
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=MODELS)
+    s3.put_bucket_versioning(Bucket=MODELS, VersioningConfiguration={"Status": "Enabled"})
+    for body in (b"1", b"2"):
+        s3.put_object(Bucket=MODELS, Key="k", Body=body)
+    s3.delete_object(Bucket=MODELS, Key="k")
+    assert destroy.empty_and_delete_bucket(MODELS, s3) == 3
+    assert destroy.empty_and_delete_bucket(MODELS, s3) is None
+
+
+def test_an_unknown_stage_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(stages.StageError, match="use one of dev, local, prod"):
+        read_stage("staging")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "endpoint_memory_mb = '3072'",
+            r"\[prod\] has endpoint_memory_mb = '3072'. Input should be 1024, 2048",
+        ),
+        ("events_buffer_seconds = '5'", "events_buffer_seconds = '5'. Input should be a valid integer"),
+        (
+            "use_spots = 1",
+            r"\[prod\] has the unknown key use_spots. Allowed are .* training_instance_type, use_spot",
+        ),
+        ("events_buffer_seconds = 901", "less than or equal to 900"),
+        ("log_retention_days = 31", "Input should be 1, 3, 5, 7, 14, 30"),
+        ("endpoint_kind = 'batch'", "Input should be 'serverless' or 'realtime'"),
+        ("schedule = 'nightly'", "schedule = 'nightly'"),
+        ("shops = {}", "name at least one shop"),
+        ("shops = { demo = 'key' }", "'demo' no list of keys"),
+        ("shops = { demo = ['short'] }", "8 to 64 letters"),
+        ("shops = { 'a,b' = ['long-enough'] }", "shop id 'a,b'"),
+        ("shops = { a = ['long-enough'], b = ['long-enough'] }", "a key twice"),
+    ],
+)
+def test_a_wrong_value_in_stages_toml_is_refused(tmp_path: Path, line: str, message: str) -> None:
+    copy = tmp_path / "stages.toml"
+    others, _, prod = stages.STAGES_FILE.read_text().partition("[prod]\n")
+    key = line.split(" = ")[0]
+    kept = [own for own in prod.splitlines() if not own.startswith(f"{key} =")]
+    copy.write_text("\n".join([others, "[prod]", line, *kept]))
+    with pytest.raises(stages.StageError, match=message) as failure:
+        read_stage("prod", copy)
+    assert str(copy) in str(failure.value)
+
+
+def test_a_default_that_is_misspelt_is_refused_with_its_table_and_so_is_a_missing_one(tmp_path: Path) -> None:
+    copy = tmp_path / "stages.toml"
+    copy.write_text(stages.STAGES_FILE.read_text().replace("api_latency_ms =", "api_latency ="))
+    with pytest.raises(stages.StageError) as failure:
+        read_stage("dev", copy)
+    assert "[default] has the unknown key api_latency." in str(failure.value)
+    assert "[default] has no api_latency_ms. Add it there" in str(failure.value)
+
+
+def test_a_file_that_is_not_toml_is_refused_with_its_line(tmp_path: Path) -> None:
+    copy = tmp_path / "stages.toml"
+    copy.write_text("[default]\nregion = us-east-1\n")
+    with pytest.raises(stages.StageError, match=r"not valid TOML.*line 2"):
+        read_stage("dev", copy)
+
+
+@pytest.mark.parametrize("name", ["Dev", "d", "2dev", "my-dev", "d" * 17])
+def test_a_stage_name_that_aws_names_cannot_hold_is_refused(tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "stages.toml"
+    copy.write_text(stages.STAGES_FILE.read_text() + f'\n["{name}"]\n')
+    with pytest.raises(stages.StageError, match="2 to 16 lower-case letters"):
+        read_stage(name, copy)
+
+
+def test_stages_toml_and_the_template_have_the_same_limits() -> None:
+    parameters = template.load_resources()["Parameters"]
+    assert parameters["Stage"]["AllowedPattern"] == stages.STAGE_NAME.pattern
+    bounds = {
+        "EventsBufferSeconds": ("events_buffer_seconds", "MinValue", "MaxValue"),
+        "EventsBufferMegabytes": ("events_buffer_megabytes", "MinValue", "MaxValue"),
+        "NoEventsHours": ("no_events_hours", "MinValue", "MaxValue"),
+    }
+    for parameter, (key, *limits) in bounds.items():
+        lowest, highest = (parameters[parameter][limit] for limit in limits)
+        for value in (lowest, highest):
+            assert getattr(dataclasses.replace(LOCAL, **{key: value}), key) == value
+        for value in (lowest - 1, highest + 1):
+            with pytest.raises(ValueError, match=key):
+                dataclasses.replace(LOCAL, **{key: value})
+
+
+@pytest.mark.parametrize("name", ["local", "dev", "prod"])
+def test_every_stage_has_images_for_its_region(name: str) -> None:
+    stage = read_stage(name)
+    assert stages.training_image(stage).startswith("763104351884.dkr.ecr.")
+    assert (
+        "cu" in stages.training_image(stage).rpartition(":")[2]
+    ) == stage.training_instance_type.startswith("ml.g")
+
+
+def test_a_shop_without_a_key_stops_a_deployment_and_is_offered_one() -> None:
+    with pytest.raises(stages.StageError, match=r'\[dev\.shops\]\n    demo = \["[\w-]{24}"\]'):
+        stages.require_keys(read_stage("dev"))
+    stages.require_keys(LOCAL)
+
+
+def test_a_region_that_was_not_looked_up_is_refused_with_the_command(tmp_path: Path) -> None:
+    images = tmp_path / "training_images.json"
+    images.write_text(json.dumps({}))
+    stage = dataclasses.replace(LOCAL, region="eu-west-1")
+    with pytest.raises(stages.StageError, match=r"python -m deploy.training_images --region eu-west-1"):
+        stages.training_image(stage, images)

@@ -1,0 +1,62 @@
+"""Retry and Catch of the pipeline's tasks: written once, expanded into plain ASL."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy import error_handling
+from deploy.template import PIPELINE_FILE
+
+DEFINITION: dict[str, Any] = json.loads(PIPELINE_FILE.read_text())
+
+
+def test_the_committed_definition_is_what_the_command_writes() -> None:
+    assert error_handling.render(DEFINITION) == PIPELINE_FILE.read_text(), "python -m deploy.error_handling"
+
+
+def test_a_new_state_gets_its_retry_and_its_catch() -> None:
+    states = {
+        "Report": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Next": "Wait"},
+        "Wait": {"Type": "Wait", "Seconds": 1, "Next": "Report"},
+    }
+    handled = error_handling.with_error_handling({"StartAt": "Report", "States": states})["States"]
+    assert list(handled["Report"]) == ["Type", "Resource", "Retry", "Catch", "Next"]
+    assert handled["Report"]["Retry"] == DEFINITION["States"]["Load"]["Retry"]
+    assert handled["Report"]["Catch"][0]["Assign"]["failure"]["state"] == "Report"
+    assert handled["Report"]["Catch"][0]["Next"] == "NotifyFailure"
+    assert handled["Wait"] == states["Wait"]
+
+
+def test_where_a_failure_leads_stays_as_the_state_says() -> None:
+    handled = error_handling.with_error_handling(DEFINITION)["States"]
+    leads = {name: state["Catch"][0]["Next"] for name, state in handled.items() if "Catch" in state}
+    assert {name for name, target in leads.items() if target == "Rollback"} == {
+        "Publish",
+        "DescribeEndpoint",
+        "Prove",
+    }
+    assert "Catch" not in handled["NotifySuccess"]
+    assert handled["Rollback"]["Catch"] == DEFINITION["States"]["Rollback"]["Catch"]
+
+
+def test_lambdas_are_retried_for_every_failure_that_may_pass() -> None:
+    assert error_handling.TRANSIENT_ERRORS == ["WarehouseUnavailable", "StorageUnavailable", "EndpointBusy"]
+
+
+def test_a_state_that_differs_is_named_with_the_command_that_writes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "pipeline.asl.json"
+    changed = json.loads(PIPELINE_FILE.read_text())
+    changed["States"]["Load"]["Retry"][0]["MaxAttempts"] = 9
+    changed["States"]["Train"]["Catch"][0]["Assign"]["failure"]["state"] = "Load"
+    copy.write_text(json.dumps(changed, indent=2, ensure_ascii=False) + "\n")
+    assert error_handling.main(["--check"], copy) == 1
+    said = capsys.readouterr().err
+    assert "Retry or Catch of Load, Train differs" in said
+    assert "python -m deploy.error_handling" in said
+    assert error_handling.main([], copy) == 0
+    assert copy.read_text() == PIPELINE_FILE.read_text()
+    assert error_handling.main(["--check"], copy) == 0

@@ -1,0 +1,72 @@
+"""Imports between the top-level packages: the product stands alone, and tests are imported by tests only."""
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TRACKED = subprocess.run(
+    ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
+    cwd=REPOSITORY,
+    capture_output=True,
+    text=True,
+    check=True,
+).stdout.split()
+PRODUCT = ("app", "deploy", "functions", "sql", "statemachine", "storefront", "training_jobs")
+TOOLS = {"benchmarks", "demo", "local", "testing", "tests"}
+
+
+def package_of(path: str) -> str:
+    """Return the top-level package of a file; a module at the top level is its own."""
+    return Path(path).parts[0].removesuffix(".py")
+
+
+def imported(source: str) -> set[str]:
+    """Return the top-level packages that a module imports, also inside its functions."""
+    packages = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            packages |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            packages.add(node.module.split(".")[0])
+    return packages
+
+
+def offenders(importers: set[str], forbidden: set[str]) -> dict[str, set[str]]:
+    """Return the files of `importers` that import a package of `forbidden`, with these packages."""
+    found = {
+        path: imported((REPOSITORY / path).read_text()) & forbidden
+        for path in TRACKED
+        if package_of(path) in importers and (REPOSITORY / path).exists()
+    }
+    return {path: packages for path, packages in found.items() if packages}
+
+
+def test_imports_are_found_wherever_they_stand() -> None:
+    source = "import a.b\nfrom c.d import e\nfrom . import f\ndef g():\n    import h as i, j\n"
+    assert imported(source) == {"a", "c", "h", "j"}
+
+
+@pytest.mark.parametrize("package", PRODUCT)
+def test_the_product_imports_neither_the_emulator_nor_the_demo_nor_test_support(package: str) -> None:
+    # storefront/shop is the demo's shop: it reads the demo's catalog.
+    found = offenders({package}, TOOLS)
+    assert {path: names for path, names in found.items() if not path.startswith("storefront/shop/")} == {}
+
+
+def test_nothing_outside_tests_imports_tests() -> None:
+    others = {package_of(path) for path in TRACKED} - {"tests"}
+    assert len(others) > 8
+    assert offenders(others, {"tests"}) == {}
+
+
+def test_the_emulator_imports_nothing_of_this_repository() -> None:
+    everything = {package_of(path) for path in TRACKED}
+    assert offenders({"local"}, everything - {"local"}) == {}
+
+
+def test_lambdas_and_training_jobs_do_not_import_each_other() -> None:
+    assert offenders({"functions", "app"}, {"training_jobs"}) == {}
+    assert offenders({"training_jobs"}, {"functions", "app"}) == {}
