@@ -102,9 +102,9 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-@lru_cache(maxsize=1)
-def _field_types() -> dict[str, Any]:
-    return get_type_hints(Event, include_extras=True)
+@lru_cache(maxsize=2)
+def _field_types(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
 
 
 def _refusal(raw: dict[str, Any], message: str) -> RequestRefused:
@@ -113,22 +113,41 @@ def _refusal(raw: dict[str, Any], message: str) -> RequestRefused:
     msgspec stops at the first problem in the sender's order. Here the order is the contract's, so that the same event
     is always refused for the same reason.
     """
-    missing = sorted(name for name in REQUIRED_FIELDS if name not in raw)
+    missing = sorted(REQUIRED_FIELDS - raw.keys())
     if missing:
         return RequestRefused(Reason.FIELD_MISSING, f"missing: {', '.join(missing)}")
-    for name, kind in _field_types().items():
+    items = raw.get("items")
+    found = _first_problem(raw, Event, "")
+    if found and found[0] == "items" and isinstance(items, list):
+        found = _first_item_problem(items) or found
+    field, problem = found or ("", message)
+    if problem.startswith("Object missing required field"):
+        return RequestRefused(Reason.FIELD_MISSING, f"{field}: {problem}")
+    sentence = f"{field}: {problem}{HINTS.get(field, '')}"
+    return RequestRefused(REASONS.get(field, Reason.FIELD_INVALID), sentence[:MESSAGE_MAX_CHARACTERS])
+
+
+def _first_item_problem(items: list[Any]) -> tuple[str, str] | None:
+    for index, item in enumerate(items):
+        if not isinstance(item, dict):
+            return f"items[{index}]", f"Expected `object`, got `{type(item).__name__}`"
+        if "item_id" not in item:
+            return f"items[{index}]", "Object missing required field `item_id`"
+        if found := _first_problem(item, Item, f"items[{index}]."):
+            return found
+    return None
+
+
+def _first_problem(raw: dict[str, Any], kind: type[msgspec.Struct], path: str) -> tuple[str, str] | None:
+    """Return the path of the first invalid field, in the contract's order, and msgspec's words for it."""
+    for name, field_type in _field_types(kind).items():
         if name not in raw:
             continue
         try:
-            msgspec.convert(raw[name], kind)
+            msgspec.convert(raw[name], field_type)
         except (ValidationError, UnicodeEncodeError) as error:
-            problem, _, path = str(error).partition(" - at `$")
-            field = name + path.rstrip("`")
-            if problem.startswith("Object missing required field"):
-                return RequestRefused(Reason.FIELD_MISSING, f"{field}: {problem}")
-            sentence = f"{field}: {problem}{HINTS.get(name, '')}"
-            return RequestRefused(REASONS.get(name, Reason.FIELD_INVALID), sentence[:MESSAGE_MAX_CHARACTERS])
-    return RequestRefused(Reason.FIELD_INVALID, message[:MESSAGE_MAX_CHARACTERS])
+            return path + name, str(error).partition(" - at `$")[0]
+    return None
 
 
 REQUIRED_FIELDS = frozenset(

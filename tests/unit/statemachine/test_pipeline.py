@@ -173,8 +173,7 @@ def test_a_row_of_the_table_says_what_the_state_runs_reads_writes_and_where_a_fa
     if resource == "lambda:invoke":
         folder = re.fullmatch(r"`functions/(\w+)`", runs)
         assert folder is not None, f"{name} runs a Lambda: name its folder, not {runs!r}"
-        own = ROOT / "functions" / name.lower()
-        assert folder[1] == (name.lower() if own.is_dir() else "publish")
+        assert folder[1] == name.lower()
     else:
         assert runs == (f"`{resource}`" if resource else "nothing")
     used = {found for text in expressions(state) for found in re.findall(r"\$(\w+)", text)}
