@@ -10,7 +10,7 @@ from unittest import mock
 
 from benchmarks.fuzz_checks import Answered, Failed, Stored
 from functions.platform import receipt_keys
-from functions.platform.s3_keys import FALLBACK_KEY
+from functions.platform.contract import FALLBACK_KEY
 from local.aws.proxy_event import MalformedProxyResponse, Request, build_event, build_response
 from testing.fakes import FakeEndpoint, FakeFirehose, FakeS3, FakeSecrets, client_error
 

@@ -13,7 +13,7 @@ from benchmarks.fuzz_checks import Answered, Failed, Findings, Stored, compare, 
 from benchmarks.fuzz_in_process import FALLBACK
 from benchmarks.fuzz_requests import Maker
 from demo.terminal import Progress
-from functions.platform.s3_keys import FALLBACK_KEY
+from functions.platform.contract import FALLBACK_KEY
 from local.aws.proxy_event import Request, Response
 from testing.stage import EVENTS_BUCKET, MODELS_BUCKET, Stage
 

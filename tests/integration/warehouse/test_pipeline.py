@@ -141,7 +141,7 @@ def test_a_small_good_history_passes_the_gate_and_is_exported(stack: Stack) -> N
     assert manifest["items"] == sum(row[0] == "demo" for row in golden_tables()["training_items"])
 
 
-def test_a_bad_delivery_fails_the_gate_and_says_why(stack: Stack) -> None:
+def test_a_bad_delivery_fails_the_gate_with_the_reason(stack: Stack) -> None:
     start = MIDNIGHT_MS + 9 * DAY_MS
     usual = [
         raw_event(
@@ -167,7 +167,7 @@ def test_a_bad_delivery_fails_the_gate_and_says_why(stack: Stack) -> None:
     assert any("Shop demo sent 700 events" in failure for failure in verdict["failures"])
 
 
-def test_each_shop_is_judged_by_days_of_its_own(new_stack: Any) -> None:
+def test_each_shop_is_judged_by_its_own_days(new_stack: Any) -> None:
     own = new_stack("shops")
     now_ms = int(time.time() * 1000)
 

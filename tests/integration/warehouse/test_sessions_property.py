@@ -31,7 +31,7 @@ def reference(events: list[tuple[str, str, int]]) -> dict[str, tuple[str, int, i
 
 
 def model_sql(source: str) -> str:
-    """The model as dbt would compile it for a first run on `source`."""
+    """Return the model as dbt compiles it for a first run on `source`."""
     environment = jinja2.Environment()
     macros: Any = environment.from_string((SQL / "macros" / "key.sql").read_text()).module
     model = environment.from_string((SQL / "models" / "intermediate" / "int_session_events.sql").read_text())
@@ -55,7 +55,7 @@ def connection(new_stack: Any) -> Any:
 @given(
     steps=st.lists(st.tuples(CLIENTS, GAPS), min_size=1, max_size=25), order=st.randoms(use_true_random=False)
 )
-def test_sql_draws_the_sessions_that_ten_lines_of_python_draw(
+def test_sql_derives_the_same_sessions_as_ten_lines_of_python(
     connection: Any, steps: list[tuple[str, int]], order: Any
 ) -> None:
     clock: dict[str, int] = {}

@@ -12,7 +12,7 @@ import pytest
 from deploy import lambdas, template
 from deploy.stages import read_stage
 from deploy.template import stack_parameters
-from functions.platform.s3_keys import RAW_PREFIX
+from functions.platform.contract import RAW_PREFIX
 
 TEMPLATE = template.load_resources()
 RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
