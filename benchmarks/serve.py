@@ -178,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.sched_setaffinity(0, (every_core - {options.core}) or every_core)
             result["http"] = {"items": options.http_items}
             for name, module, measured in (
-                ("tugboat", "httptools", serve_http.ours),
+                ("tugboat", "uvicorn", serve_http.ours),
                 ("litserve", "litserve", serve_http.litserve),
                 ("torchserve", "ts", serve_http.torchserve),
             ):

@@ -46,6 +46,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refused = False
         self._draining = False
         self._too_large = False
+        self._last: Response | None = None  # a refusal that follows the responses before it
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -136,6 +137,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.data_received(b"\r\n".join([*lines, b"", rest]))
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._last is not None and self.cycle.response_complete and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            self._write(self._last)
+            self._finish()
+
     def _late(self) -> None:
         self._timer = None
         self._refuse(408, f"the request was not complete after {REQUEST_S:g} s")
@@ -157,12 +165,13 @@ class BoundedProtocol(HttpToolsProtocol):
         if arriving is not None and self.pipeline:
             self.pipeline[0] = arriving, cast(Any, closing(response))
         elif arriving is None and self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.keep_alive = False
+            self._last = response
         else:
             if arriving is None or not arriving.response_started:
                 self._write(response)
             if arriving is not None:  # its application stops waiting for the body
                 arriving.disconnected = True
+                arriving.waiting_for_100_continue = False
                 arriving.message_event.set()
             self._finish()
 

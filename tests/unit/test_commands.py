@@ -11,9 +11,7 @@ TRACKED = subprocess.run(
     ["git", "ls-files", "*.py"], cwd=REPOSITORY, capture_output=True, text=True, check=True
 ).stdout.split()
 COMMANDS = [
-    path
-    for path in TRACKED
-    if not path.startswith("tests/") and "ArgumentParser(" in (REPOSITORY / path).read_text()
+    path for path in TRACKED if "tests/" not in path and "ArgumentParser(" in (REPOSITORY / path).read_text()
 ]
 
 

@@ -1,4 +1,4 @@
-"""Raw events as collect writes them and Firehose delivers them."""
+"""Raw events in the format of collect, in files as Firehose delivers them."""
 
 import gzip
 import json
@@ -33,7 +33,7 @@ def raw_event(
 
 
 def deliver(s3: Any, bucket: str, name: str, events: list[dict[str, Any]]) -> str:
-    """Put events below raw/ as one of Firehose's files."""
+    """Write events to raw/ as one file of Firehose; return its key."""
     lines = "".join(json.dumps(event) + "\n" for event in events)
     key = f"raw/2026/01/02/00/{name}.gz"
     s3.put_object(Bucket=bucket, Key=key, Body=gzip.compress(lines.encode()))

@@ -1,4 +1,4 @@
-"""Load, transform, validate and export on the local warehouse: from raw events to parquet."""
+"""Load, transform, validate and export on the local Snowflake: from raw events to tables, checks and parquet files."""
 
 import csv
 import gzip
@@ -20,7 +20,7 @@ from tests.integration.warehouse.conftest import Stack, connected
 from tests.integration.warehouse.events import DAY_MS, MIDNIGHT_MS, MINUTE_MS, deliver, raw_event
 
 GOLDEN = Path(__file__).parent / "golden"
-# Keys are replaced by the ids that they stand for, so that people can read the expected tables.
+# Keys are replaced by their meaning, so that a person can read the expected tables.
 TABLES = {
     "sessions": """
         select shop_id, client_id, started_at_ms, ended_at_ms, started_on, device, events, page_views, item_views,
@@ -52,7 +52,7 @@ TABLES = {
 
 
 def run_to_tables(stack: Stack, run_id: str, full_refresh: bool = False) -> dict[str, list[list[str]]]:
-    """Load and transform, and return the tables as text."""
+    """Load and transform; return the tables as text."""
     with connected(stack) as connection:
         load({"run_id": run_id}, stack.settings, connection)
     transform({"run_id": run_id, "full_refresh": full_refresh}, stack.settings, stack.credentials)
@@ -88,7 +88,7 @@ def test_late_and_repeated_events_give_the_golden_tables_incrementally_and_from_
     deliver(stack.s3, bucket, "2", golden_events(2))
     run_to_tables(stack, "g2")
     deliver(stack.s3, bucket, "3", golden_events(3))
-    for number in (1, 2):  # everything so far once more, in other files
+    for number in (1, 2):  # all events again, in other files
         deliver(stack.s3, bucket, f"again-{number}", golden_events(number))
     stack.s3.put_object(
         Bucket=bucket, Key="raw/2026/01/02/00/corrupt.gz", Body=gzip.compress(b'{"a": 1}\n{oops\n')
@@ -185,7 +185,7 @@ def test_each_shop_is_judged_by_its_own_days(new_stack: Any) -> None:
 
     usual = dict.fromkeys(range(7), 150)
     events = days("live", now_ms, usual)
-    # Two days behind the live shop, with its own history.
+    # The newest events of this shop are two days older than those of the live shop.
     events += days("behind", now_ms - 2 * DAY_MS, usual)
     events += days("dataset", MIDNIGHT_MS, usual)
     events += days("halved", now_ms - DAY_MS, usual | {0: 20})
@@ -213,7 +213,7 @@ def test_each_shop_is_judged_by_its_own_days(new_stack: Any) -> None:
         "shop live": "passed",
         "shop new": "skipped",
     }
-    # The newest day of every shop, also of shops without events in the last 24 hours.
+    # The check covers the newest day of every shop, also of shops without events in the last 24 hours.
     assert items.startswith("0.0% of 625 events")
 
 

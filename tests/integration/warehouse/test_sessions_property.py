@@ -1,4 +1,4 @@
-"""The SQL of sessions against ten lines of Python, on generated events."""
+"""The SQL of sessions against a reference in Python, on generated events."""
 
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,13 @@ from tests.integration.warehouse.conftest import Stack
 
 SQL = Path(__file__).resolve().parents[3] / "sql"
 GAP_MS = 30 * 60_000
-# Near the boundary: a uniform draw hardly ever hits exactly 30 minutes.
+# Values around the boundary, because a uniform draw would hardly ever hit exactly 30 minutes.
 GAPS = st.sampled_from([0, 1, 60_000, GAP_MS - 1, GAP_MS, GAP_MS + 1, 7_200_000])
 CLIENTS = st.sampled_from(["shop1-c1", "shop1-c2", "shop2-c1"])
 
 
 def reference(events: list[tuple[str, str, int]]) -> dict[str, tuple[str, int, int]]:
-    """Return, per event, its client, its session's start, and its position there."""
+    """Return the client, the start of the session and the position in it, by event."""
     drawn: dict[str, tuple[str, int, int]] = {}
     last: dict[str, tuple[int, int, int]] = {}
     for time_ms, event, client in sorted((time_ms, event, client) for event, client, time_ms in events):

@@ -1,4 +1,4 @@
-"""Each Lambda's hand-written policy against the code it runs, and what Chalice is told of each Lambda."""
+"""Each Lambda's hand-written policy against its code, and the configuration that Chalice gets for each Lambda."""
 
 import ast
 import json
@@ -20,7 +20,7 @@ from functions.platform.settings import (
 )
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-# What the code says where it needs an action: mostly boto3's method, which bears the action's name.
+# The code that needs an action: mostly boto3's method, which has the action's name.
 NOT_BY_METHOD = {
     "s3:ListBucket": r"list_objects|read_record",  # also: a missing key is then NoSuchKey, not AccessDenied
     "s3:DeleteObject": r"delete_objects?",
@@ -64,7 +64,7 @@ def handlers() -> dict[str, ast.FunctionDef]:
 
 
 def modules_of(node: ast.AST) -> set[str]:
-    """The modules of functions/ that a piece of code imports, and those that these import."""
+    """Return the modules of functions/ that the code imports, directly or not."""
     found: set[str] = set()
     waiting = [node]
     while waiting:
@@ -169,7 +169,7 @@ def test_the_committed_configuration_of_local_is_what_deploy_renders() -> None:
     assert rendered == committed, "make deploy would change it: commit what it writes"
 
 
-def test_another_stage_is_added_beside_those_that_are_there(tmp_path: Path) -> None:
+def test_another_stage_is_added_beside_the_existing_ones(tmp_path: Path) -> None:
     for function in lambdas.NAMES:
         source = REPOSITORY / ".chalice" / f"policy-{function}.json"
         (tmp_path / source.name).write_text(source.read_text())

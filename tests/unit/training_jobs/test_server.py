@@ -392,6 +392,14 @@ def test_an_expectation_is_met_once(server: Server) -> None:
     assert line.recv(65536).startswith(b"HTTP/1.1 200 OK")
 
 
+def test_an_expectation_whose_body_is_broken_gets_one_refusal(server: Server) -> None:
+    found = server.raw(
+        b"POST /invocations HTTP/1.1\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+    )
+    assert found.startswith(b"HTTP/1.1 400 ")
+    assert found.count(b"HTTP/1.1") == 1
+
+
 def test_a_trailer_does_not_overrule_the_head(server: Server) -> None:
     found = server.raw(
         b"POST /invocations HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -58,8 +58,10 @@ def invoke(name: str, event: Any, request_id: str) -> Any:
     return getattr(app, name)(event, context)
 
 
-def test_the_steps_are_all_the_lambdas() -> None:
-    assert {"api_handler", *STEPS} == set(lambdas.NAMES)
+def test_the_steps_are_all_the_lambdas_there_are() -> None:
+    assert {"api_handler", *STEPS} == set(lambdas.NAMES), (
+        "STEPS above names the function that each Lambda of deploy/lambdas.py calls: add the new one there"
+    )
 
 
 @pytest.mark.parametrize("name", STEPS)
