@@ -12,7 +12,7 @@ comma := ,
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up deploy destroy demo replay run recommend rollback shop status logs traces down docs layers check format test test-unit test-sanitized peers clean
+.PHONY: help setup up deploy destroy demo replay run recommend rollback shop status logs traces down docs layers check generate format test test-unit test-sanitized peers clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -91,11 +91,13 @@ check: setup ## format, lint, types, prose, templates, SQL: the checks of CI
 	@$(VENV)/bin/cfn-lint statemachine/resources.yaml
 	@$(VENV)/bin/sqlfluff lint sql --config sql/.sqlfluff --disable-progress-bar
 	@$(PY) -m docs.prose
-	@$(PY) -m contracts.generate_validator --check
-	@$(PY) -m contracts.document --check
-	@$(PY) -m storefront.sdk.build --check
+	@$(MAKE) --no-print-directory generate ARGS=--check
 	@$(PY) -m deploy.chalice_config --stage local --check
 	@$(PY) -m deploy.error_handling --check
+
+generate: setup ## rewrite everything derived from contracts/ (ARGS=--check: only say what is out of date)
+	@$(PY) -m contracts.generate $(ARGS)
+	@$(PY) -m storefront.sdk.build $(ARGS)
 
 format: setup ## rewrite what check would complain of
 	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .

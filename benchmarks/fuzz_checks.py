@@ -1,4 +1,4 @@
-"""What every answer must hold, and what it says was stored."""
+"""The rules for every response, and the storage that a response promises."""
 
 import json
 from collections import Counter
@@ -22,28 +22,28 @@ EXAMPLES = 5
 
 
 class Answered(NamedTuple):
-    """A response and the id that API Gateway gave its request."""
+    """A response, and API Gateway's id of its request."""
 
     response: Response
     request_id: str
 
 
 class Stored(NamedTuple):
-    """What is to be found of a request: accepted events, and reasons of what was refused."""
+    """The stored part of a request: accepted events, and the reasons of refused ones."""
 
     accepted: int
     refused: tuple[str, ...]
 
 
 class Failed(Exception):
-    """An answer that no request may get."""
+    """A response breaks a rule."""
 
 
 def expected(endpoint: str, response: Response) -> Stored:
-    """What the answer says was stored.
+    """Return what must be stored after this response.
 
     Raises:
-        Failed: the answer breaks what every answer of this endpoint must hold.
+        Failed: the response breaks a rule of its endpoint.
     """
     if response.status not in STATUSES[endpoint]:
         raise Failed(f"status {response.status}: {response.body[:200]!r}")
@@ -84,7 +84,7 @@ def _told(endpoint: str, status: int, body: dict[str, Any]) -> Stored:
 
 
 def kept(reasons: Iterable[str]) -> tuple[str, ...]:
-    """Of the refusals of a request those that are stored: who has no key has no right to our storage."""
+    """Return the refusals that are stored: none for a request without a valid key."""
     return tuple(sorted(reason for reason in reasons if reason != Reason.WRONG_KEY))
 
 
@@ -93,7 +93,7 @@ def _no_constant(name: str) -> Any:
 
 
 class Findings:
-    """What was sent, what came of it, and what must not be."""
+    """The counts of requests and responses, and the failures."""
 
     def __init__(self) -> None:
         self.statuses: Counter[str] = Counter()
@@ -126,6 +126,6 @@ class Findings:
 
 
 def compare(answered: Stored, found: Stored) -> None:
-    """Raises Failed where what is stored is not what the answer said."""
+    """Raise Failed if the stored events differ from the response."""
     if answered != found:
         raise Failed(f"the answer says {answered}, stored is {found}")

@@ -1,4 +1,4 @@
-"""Conversations with the model server, as callers, proxies and attackers hold them: seeded, each by its number."""
+"""Generate conversations with the model server, as of callers, proxies and attackers, by seed and number."""
 
 import json
 import random
@@ -37,7 +37,7 @@ CHUNK_SIZES = [b"", b"-1", b"0x5", b"fffffffffffffffff", b"5;a=b", b"5 ", b"g", 
 
 
 class Ending(Enum):
-    """What the caller does once all is sent."""
+    """The caller's last action, after all bytes are sent."""
 
     READ = "read"
     HANG_UP = "hang_up"
@@ -47,7 +47,7 @@ class Ending(Enum):
 
 
 class Conversation(NamedTuple):
-    """Bytes, sent in these parts over one connection."""
+    """The bytes of one connection, in the parts in which they are sent."""
 
     parts: Sequence[bytes]
     ending: Ending
@@ -58,7 +58,7 @@ class Conversation(NamedTuple):
 
 
 class Talker:
-    """The conversations of a seed. The same seed and number give the same bytes, whatever was made before."""
+    """The conversations of a seed. The same seed and number give the same bytes, independent of earlier ones."""
 
     def __init__(self, seed: int, items: Sequence[str]) -> None:
         self._seed, self._items = seed, items
@@ -79,7 +79,7 @@ class Talker:
             requests = len(expected)
             sent, spoiled = self._spoil(dice, sent), True
         ending = dice.choices(list(Ending), [60, 20, 8, 6, 6])[0]
-        # Of spoiled bytes every line may be taken for a request of its own.
+        # In spoiled bytes, every line can count as a request.
         return Conversation(
             self._cut(dice, sent),
             ending,
@@ -88,7 +88,7 @@ class Talker:
         )
 
     def _valid(self, dice: random.Random) -> tuple[bytes, tuple[int, ...]]:
-        """One request or some pipelined ones, the last of which may close the connection."""
+        """Make one request, or several pipelined ones, of which the last may close the connection."""
         number = dice.choice([1, 1, 1, 1, 2, 5])
         found, statuses = b"", []
         for at in range(number):
@@ -115,7 +115,7 @@ class Talker:
         return found, tuple(statuses)
 
     def _query(self, dice: random.Random) -> tuple[bytes, int]:
-        """A body and the status that it gets."""
+        """Make a body, and return it with the status of its response."""
         items = dice.choices(self._items, k=dice.choice([0, 1, 3, 10, 200]))
         query = {"items": items, "k": dice.choice([1, 20, 100]), "exclude": dice.choices(self._items, k=3)}
         wrong = dice.random()
@@ -141,7 +141,7 @@ class Talker:
         return found + b"0\r\n" + trailer + CRLF
 
     def _odd(self, dice: random.Random) -> bytes:
-        """A request of odd parts."""
+        """Make a request of odd parts."""
         body = self._maker.body(
             dice, {"items": [self._maker.odd_value(dice)], "k": self._maker.odd_value(dice)}
         )
@@ -158,9 +158,9 @@ class Talker:
         return CRLF.join([*head, b"", body])
 
     def _spoil(self, dice: random.Random, sent: bytes) -> bytes:
-        """One to three changes of bytes."""
+        """Change one to three places in the bytes."""
         for _ in range(dice.choice([1, 1, 2, 3])):
-            # Most of what matters is in the heads.
+            # The heads have most of the relevant bytes.
             at = dice.randrange(min(len(sent), 300) if dice.random() < 0.7 else len(sent)) if sent else 0
             size = dice.choice([1, 1, 2, 10, 100])
             sent = dice.choice(

@@ -1,4 +1,4 @@
-"""app.py behind API Gateway's translation of requests and answers, in this process, over services that behave."""
+"""Run app.py behind API Gateway's translation of requests and responses, in this process, with fake services."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from unittest import mock
 
 from benchmarks.fuzz_checks import Answered, Failed, Stored
 from functions.platform import receipt_keys
-from functions.platform.s3_keys import FALLBACK_KEY
+from functions.platform.contract import FALLBACK_KEY
 from local.aws.proxy_event import MalformedProxyResponse, Request, build_event, build_response
 from testing.fakes import FakeEndpoint, FakeFirehose, FakeS3, FakeSecrets, client_error
 
@@ -19,7 +19,7 @@ FALLBACK = {"popular": [f"p{n}" for n in range(200)], "related": {"i1": ["r1", "
 
 
 class Door:
-    """The collector and the recommender of the stage local."""
+    """The collector and the recommender of the local stage."""
 
     def __init__(self) -> None:
         config = json.loads((REPOSITORY / ".chalice" / "config.json").read_text())["stages"]["local"]
@@ -36,10 +36,10 @@ class Door:
             self._app = app.app
 
     def ask(self, request: Request) -> Answered:
-        """The answer to a request.
+        """Return the response to a request.
 
         Raises:
-            Failed: API Gateway would not take what the Lambda answered.
+            Failed: API Gateway would not accept the Lambda's result.
         """
         event = build_event(
             request,
@@ -64,7 +64,7 @@ class Door:
         return Answered(response, event["requestContext"]["requestId"])
 
     def take_stored(self, request_id: str) -> Stored:
-        """What the last request left in the streams."""
+        """Remove and return the last request's records in the streams."""
         accepted = self._firehose.lines(self._variables["TUGBOAT_EVENTS_STREAM"])
         refused = self._firehose.lines(self._variables["TUGBOAT_REJECTED_STREAM"])
         self._firehose.streams.clear()

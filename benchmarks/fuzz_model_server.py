@@ -1,4 +1,4 @@
-"""The model server as a process of its own, and what must hold of its side of every conversation."""
+"""Run the model server as a separate process, and verify its side of every conversation."""
 
 import json
 import os
@@ -33,7 +33,7 @@ NORMAL = b'{"items": ["sku-0000001"], "k": 3}'
 
 
 class ModelServer:
-    """A running server, and what a caller needs to reach and to observe it."""
+    """A running server, with its address and its process."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         self.process, self.port, self._log = process, port, log
@@ -47,7 +47,7 @@ class ModelServer:
         """Send a normal invocation and a ping.
 
         Raises:
-            Failed: the server ended, is stuck, answers differently from before, or complained in its log.
+            Failed: the server ended, is stuck, answers differently from before, or logged an error.
         """
         if self.process.poll() is not None:
             raise Failed(f"the server ended with {self.process.returncode}: {self._log.read_text()[-500:]}")
@@ -66,7 +66,7 @@ class ModelServer:
         """Send SIGTERM.
 
         Raises:
-            Failed: the server does not stop in order.
+            Failed: the server does not stop properly.
         """
         self.process.send_signal(signal.SIGTERM)
         if self.process.wait(timeout=STOP_S) or json.loads(self._log.read_text().splitlines()[-1])["cut_off"]:
@@ -80,7 +80,7 @@ class ModelServer:
         return {"memory_mib": round(resident_kb / 1024, 1), "descriptors": descriptors}
 
     def _answer(self) -> bytes:
-        """Return the response to a normal invocation. A full queue has the time of one answer to empty."""
+        """Return the response to a normal invocation. A full queue gets the time of one response to empty."""
         until_s = time.monotonic() + ANSWER_S
         while True:
             with self.connect() as line:
@@ -97,7 +97,7 @@ class ModelServer:
 
 @contextmanager
 def model_server(seed: int) -> Iterator[ModelServer]:
-    """Run a server with a made-up shop, at most until the end of the block."""
+    """Run a server with a generated shop, at most until the end of the block."""
     from benchmarks.serve_shops import made_up, write_archive
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -107,7 +107,7 @@ def model_server(seed: int) -> Iterator[ModelServer]:
         with log.open("wb") as written:
             process = subprocess.Popen(
                 [*command, "--host", HOST, "--port", "0"],
-                cwd="/",  # else the repository's code would come before the archive's
+                cwd="/",  # otherwise the repository's code would precede the archive's
                 env={**os.environ, "PYTHONPATH": str(model_dir / "code")},
                 stderr=written,
             )
@@ -123,11 +123,11 @@ def model_server(seed: int) -> Iterator[ModelServer]:
 def fuzz(
     server: ModelServer, seed: int, connections: int, first: int, requests: int, findings: Findings
 ) -> None:
-    """Hold conversations, several at once; after each batch a normal invocation must still be answered."""
+    """Hold conversations, several at a time; after each batch, a normal invocation must still get a response."""
     talker = Talker(seed, [f"sku-{row:07}" for row in range(ITEMS)] + ["unknown"])
     progress = Progress(ENDPOINT, requests, "conversations")
 
-    def hold(number: int) -> None:  # in several threads: it appends only
+    def hold(number: int) -> None:  # safe in several threads, because it only appends
         conversation = talker.conversation(number)
         try:
             outcome = judged(conversation, converse(server, conversation))
@@ -152,7 +152,7 @@ def fuzz(
                 server.verify()
             except (Failed, OSError) as failed:
                 findings.fail(ENDPOINT, batch[-1], None, f"after the batch from {begin}: {failed}")
-                break  # what follows would say nothing of its own
+                break  # later failures would follow from this one
     try:
         server.stop()
     except (Failed, subprocess.TimeoutExpired) as failed:
@@ -165,7 +165,7 @@ def converse(server: ModelServer, conversation: Conversation) -> bytes | None:
     ending, expected = conversation.ending, conversation.expected
     with server.connect() as line:
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with suppress(ConnectionError):  # a refusal came before the end, and waits to be read
+        with suppress(ConnectionError):  # a refusal arrived before the end, and is still unread
             for part in conversation.parts:
                 line.sendall(part)
             if ending is Ending.HALF_CLOSE:
@@ -188,10 +188,10 @@ def converse(server: ModelServer, conversation: Conversation) -> bytes | None:
 
 
 def judged(conversation: Conversation, found: bytes | None) -> str:
-    """Return the outcome in a word.
+    """Return the outcome as one word.
 
     Raises:
-        Failed: no caller may get these bytes.
+        Failed: the server must never send these bytes.
     """
     if found is None:
         return conversation.ending.value
@@ -246,10 +246,10 @@ def _read_body(status: int, body: bytes) -> None:
     if not body:  # of /ping, and of HEAD
         return
     try:
-        told: Any = json.loads(body, parse_constant=_no_constant)
-        if status == 200 and not isinstance(told["items"], list):
+        content: Any = json.loads(body, parse_constant=_no_constant)
+        if status == 200 and not isinstance(content["items"], list):
             raise Failed("200 without a list of items")
-        if status != 200 and not told["error"]:
+        if status != 200 and not content["error"]:
             raise Failed("an error without its reason")
     except (ValueError, KeyError, TypeError) as error:
         raise Failed(f"unreadable ({type(error).__name__}: {error}): {body[:200]!r}") from None

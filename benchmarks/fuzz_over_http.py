@@ -1,4 +1,4 @@
-"""The requests of benchmarks.fuzz over HTTP, and what they left in S3."""
+"""Send the requests of benchmarks.fuzz over HTTP, and check S3 afterwards."""
 
 import gzip
 import http.client
@@ -13,17 +13,17 @@ from benchmarks.fuzz_checks import Answered, Failed, Findings, Stored, compare, 
 from benchmarks.fuzz_in_process import FALLBACK
 from benchmarks.fuzz_requests import Maker
 from demo.terminal import Progress
-from functions.platform.s3_keys import FALLBACK_KEY
+from functions.platform.contract import FALLBACK_KEY
 from local.aws.proxy_event import Request, Response
 from testing.stage import EVENTS_BUCKET, MODELS_BUCKET, Stage
 
 LANDING_TIMEOUT_S = 60.0
-# What API Gateway answers by itself, before any Lambda: a body too large, a coding that it does not know.
+# Statuses of API Gateway itself, before any Lambda: a body too large, an unknown encoding.
 OF_THE_GATEWAY = {413, 415}
 
 
 class Api:
-    """A deployed API and the buckets behind it; without a model, /recommend answers from a fallback."""
+    """A deployed API and its buckets; without a model, /recommend answers from a fallback."""
 
     def __init__(self, stage: Stage, connections: int) -> None:
         self._address, self._connections = urlsplit(stage.api_url), connections
@@ -33,10 +33,10 @@ class Api:
         self._read: set[str] = set()
 
     def fuzz(self, maker: Maker, first: int, requests: int, findings: Findings) -> None:
-        """Sends the requests from several connections, then looks for everything that was answered for."""
+        """Send the requests from several connections, then find everything that the responses promise."""
         numbers = iter(range(first, first + requests))
         lock = threading.Lock()
-        told: dict[str, tuple[int, Stored]] = {}
+        promised: dict[str, tuple[int, Stored]] = {}
         progress = Progress(maker.endpoint, requests, "requests")
 
         def work() -> None:
@@ -64,7 +64,7 @@ class Api:
                     with lock:
                         findings.add(answered.response, stored)
                         if stored != Stored(0, ()):
-                            told[answered.request_id] = number, stored
+                            promised[answered.request_id] = number, stored
 
         threads = [threading.Thread(target=work) for _ in range(self._connections)]
         for thread in threads:
@@ -72,11 +72,11 @@ class Api:
         for thread in threads:
             thread.join()
         progress.finish(requests)
-        self._reconcile(maker, told, findings)
+        self._reconcile(maker, promised, findings)
 
     def _ask(self, connection: http.client.HTTPConnection, request: Request) -> Answered:
         path = self._address.path + request.path
-        # A client escapes what cannot stand in a request line.
+        # A client escapes characters that a request line cannot contain.
         query = quote(request.query, safe="%&=;+[]()<>'\"/:,*!$~@|^`{}\\", encoding="latin-1")
         connection.putrequest(request.method, f"{path}?{query}" if query else path, skip_accept_encoding=True)
         for name, value in request.headers:
@@ -91,21 +91,23 @@ class Api:
             body = gzip.decompress(body)
         return Answered(Response(answer.status, body, headers), named.get("x-amzn-requestid", ""))
 
-    def _reconcile(self, maker: Maker, told: dict[str, tuple[int, Stored]], findings: Findings) -> None:
+    def _reconcile(self, maker: Maker, promised: dict[str, tuple[int, Stored]], findings: Findings) -> None:
         ends_s = time.monotonic() + LANDING_TIMEOUT_S
         while True:
             self._read_new_objects()
-            missing = [request_id for request_id in told if request_id not in self._lines]
+            missing = [request_id for request_id in promised if request_id not in self._lines]
             if not missing or time.monotonic() > ends_s:
                 break
             time.sleep(1)
-        for request_id, (number, stored) in told.items():
+        for request_id, (number, stored) in promised.items():
             try:
                 compare(stored, self._lines.pop(request_id, Stored(0, ())))
             except Failed as failed:
                 findings.fail(maker.endpoint, number, maker.request(number), str(failed))
         for request_id, stored in self._lines.items():
-            findings.fail(maker.endpoint, None, None, f"stored, but nobody was told: {request_id} {stored}")
+            findings.fail(
+                maker.endpoint, None, None, f"stored, but without a response: {request_id} {stored}"
+            )
         self._lines.clear()
 
     def _read_new_objects(self) -> None:

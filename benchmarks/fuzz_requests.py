@@ -1,4 +1,4 @@
-"""Requests of browsers, mails and tools, and what bugs, proxies and attackers make of them: seeded, each by its number."""
+"""Generate requests of browsers, emails and tools, also with the damage of bugs, proxies and attackers, by seed and number."""
 
 import copy
 import gzip
@@ -153,7 +153,7 @@ FIELDS = [
 
 
 class Maker:
-    """The requests to one endpoint. The same seed and number give the same request, whatever was made before."""
+    """The requests to one endpoint. The same seed and number give the same request, independent of earlier ones."""
 
     def __init__(self, endpoint: str, seed: int) -> None:
         self.endpoint, self._seed = endpoint, seed
@@ -233,7 +233,7 @@ class Maker:
         return self._built("OPTIONS", self.endpoint.split()[1], dice, headers=headers)
 
     def keys(self, dice: random.Random) -> list[tuple[str, Any]]:
-        """The shop's key, mostly once and right."""
+        """Return the shop's key, in most cases once and correct."""
         chance = dice.random()
         if chance < 0.95:
             return [("key", self._key)]
@@ -243,7 +243,7 @@ class Maker:
         )
 
     def event(self, dice: random.Random) -> dict[str, Any]:
-        """An event as it should be."""
+        """Return a valid event."""
         return {
             "schema_version": 1,
             "event_id": f"{dice.getrandbits(128):032x}",
@@ -259,7 +259,7 @@ class Maker:
         }
 
     def spoil(self, dice: random.Random, events: list[Any]) -> None:
-        """One thing that is wrong, somewhere in a batch."""
+        """Add one error somewhere in a batch."""
         at = dice.randrange(len(events))
         event = events[at]
         chance = dice.random()
@@ -273,19 +273,19 @@ class Maker:
             event[dice.choice(FIELDS)] = self.odd_value(dice)
 
     def odd_value(self, dice: random.Random) -> Any:
-        """A value of any type, now and then nested far too deep."""
+        """Return a value of any type, sometimes nested much too deep."""
         chance = dice.random()
         if chance < 0.5:
             return dice.choice(ODD_TEXTS)
         if chance < 0.97:
-            return copy.deepcopy(dice.choice(ODD_VALUES))  # it may be changed again
+            return copy.deepcopy(dice.choice(ODD_VALUES))  # copied, because later steps may change it
         nested: Any = "deep"
         for _ in range(dice.choice([5, 31, 40, 200])):
             nested = [nested] if dice.random() < 0.5 else {"a": nested}
         return nested
 
     def query(self, dice: random.Random, pairs: list[tuple[str, Any]]) -> str:
-        """A query string, mostly escaped as it should be."""
+        """Return a query string, in most cases correctly escaped."""
         parts = []
         for name, value in pairs:
             text = str(value)[:2000]
@@ -309,7 +309,7 @@ class Maker:
         return "&".join(parts)
 
     def body(self, dice: random.Random, value: Any) -> bytes:
-        """JSON, mostly; else what truncation, encodings and bugs make of it."""
+        """Return JSON in most cases, otherwise damaged by truncation, encodings and bugs."""
         text = json.dumps(value, ensure_ascii=dice.random() < 0.7)
         raw = text.encode("utf-8", "surrogatepass")
         chance = dice.random()
@@ -353,7 +353,7 @@ class Maker:
             given.append(("Content-Type", kind))
         for _ in range(dice.choice([0, 0, 0, 1, 2])):
             odd = dice.choice(ODD_HEADERS)
-            if dice.random() < 0.7:  # else it comes twice
+            if dice.random() < 0.7:  # otherwise the header would appear twice
                 given = [pair for pair in given if pair[0] != odd[0]]
             given.append(odd)
         return Request(method, path, query, given, body, "203.0.113.9")

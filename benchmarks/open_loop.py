@@ -1,7 +1,7 @@
-"""An open-loop HTTP client: requests leave at the times they are due, whether or not earlier ones have been answered.
+"""An open-loop HTTP client: it sends each request at its due time, without waiting for earlier responses.
 
-Latency counts from the time a request was due, so a server that stalls is charged for all that came meanwhile (a closed-loop
-client such as wrk would wait with it: coordinated omission).
+Latency starts at the due time, so a server that stalls also delays all requests of that time.
+A closed-loop client such as wrk would wait with the server and hide them (coordinated omission).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 
 class _Line(asyncio.Protocol):
-    """One keep-alive connection with at most one request under way."""
+    """One keep-alive connection with at most one request at a time."""
 
     def __init__(self, load: _Load) -> None:
         self.load = load
@@ -90,7 +90,7 @@ async def _drive(
             load.due(float(due[sent]), messages[sent % len(messages)])
             sent += 1
         if sent < len(due):
-            # The loop's timers are coarse to a millisecond: poll through what is nearer.
+            # The event loop's timers have a resolution of a millisecond, so poll for shorter times.
             await asyncio.sleep(max(0.0, due[sent] - time.perf_counter() - 0.001))
     until = time.perf_counter() + 5.0
     while sum(load.statuses.values()) < sent and time.perf_counter() < until:
@@ -121,7 +121,7 @@ def drive(
     connections: int = 256,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Poisson arrivals at `rate` a second to POST /invocations; what came of them."""
+    """Send Poisson arrivals at `rate` per second to POST /invocations, and return the figures."""
     messages = [
         f"POST /invocations HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n".encode()

@@ -1,4 +1,4 @@
-"""Servers behind an open-loop client, at rising rates until they fall behind."""
+"""Measure servers with an open-loop client, at rising rates until they fall behind."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ OURS, THEIRS = (250, 500, 1000, 1500, 2000, 3000), (10, 20, 40, 80, 160, 320)
 
 
 def ours(model_dir: Path, bodies: Sequence[bytes], core: int, seconds: float) -> dict[str, Any]:
-    """Our server, started with the archive's code alone as the container does."""
+    """Measure our server with only the archive's code, as the container starts it."""
     command = [sys.executable, "-m", "training_jobs.server", "--model-dir", str(model_dir), "--host", HOST]
     path = {"PYTHONPATH": str(model_dir / "code")}
     return _measured(lambda port: [*command, "--port", str(port)], path, "/ping", bodies, core, seconds, OURS)
 
 
 def litserve(model_dir: Path, bodies: Sequence[bytes], core: int, seconds: float) -> dict[str, Any]:
-    """LitServe with torch eager, all of its processes on the same one core."""
+    """Measure LitServe with torch eager, with all its processes on one core."""
     command = [sys.executable, "-m", "benchmarks.serve_litserve", "--model-dir", str(model_dir)]
     path = {"PYTHONPATH": str(_ROOT)}
     return _measured(
@@ -39,7 +39,7 @@ def litserve(model_dir: Path, bodies: Sequence[bytes], core: int, seconds: float
 
 
 def torchserve(model_dir: Path, bodies: Sequence[bytes], core: int, seconds: float) -> dict[str, Any]:
-    """TorchServe with torch eager, its Java front and its one worker on the same one core."""
+    """Measure TorchServe with torch eager, with its Java front end and one worker on one core."""
     programs = Path(sys.executable).parent
     with tempfile.TemporaryDirectory() as scratch:
         handler = _ROOT / "benchmarks" / "serve_torchserve.py"
@@ -92,7 +92,7 @@ def _measured(
     process = subprocess.Popen(
         words,
         env={**os.environ, **environment, "OMP_NUM_THREADS": "1"},
-        cwd="/",  # else the repository's code would come before the archive's
+        cwd="/",  # otherwise the repository's code would precede the archive's
         stdout=subprocess.DEVNULL,
         preexec_fn=lambda: os.sched_setaffinity(0, {core}),
         start_new_session=True,
@@ -140,11 +140,11 @@ def _wait(process: subprocess.Popen[bytes], port: int, path: str) -> None:
         except (OSError, http.client.HTTPException):
             pass
         time.sleep(0.005)
-    raise RuntimeError(f"{process.args!r} did not come up: run it by hand to see why")
+    raise RuntimeError(f"{process.args!r} did not start: run it by hand to see its error")
 
 
 def _group(pid: int) -> list[Path]:
-    """/proc of the processes that the server started, itself first."""
+    """Return the /proc folders of the server's processes, the server first."""
     found = [Path(f"/proc/{pid}")]
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -157,7 +157,7 @@ def _group(pid: int) -> list[Path]:
 
 
 def _cpu_s(pid: int) -> float:
-    """Processor time so far."""
+    """Return the processor time so far."""
     ticks = 0
     for path in _group(pid):
         fields = (path / "stat").read_text().rsplit(")", 1)[1].split()
@@ -166,6 +166,6 @@ def _cpu_s(pid: int) -> float:
 
 
 def _memory_mib(pid: int) -> float:
-    """Resident memory."""
+    """Return the resident memory."""
     lines = [line for path in _group(pid) for line in (path / "status").read_text().splitlines()]
     return round(sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024, 1)

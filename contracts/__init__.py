@@ -1,1 +1,30 @@
-"""The contracts that the parts of Tugboat share as data, and the generators of everything derived from them."""
+"""The contracts that the parts of Tugboat share as data, and the generators of everything derived from them.
+
+The JSON files are the sources. functions/, training_jobs/, sql/ and storefront/ never import each other or this
+package at run time: `make generate` writes what each of them needs into its own folder.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+REPOSITORY = FOLDER.parent
+
+
+def read(name: str) -> dict[str, Any]:
+    """Return one of the JSON files, such as `event_kinds`."""
+    parsed: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+    return parsed
+
+
+def event_kinds(annotation: str | None = None) -> list[str]:
+    """Return the names of the event kinds, or of those that have the annotation, such as `concerns_items`."""
+    kinds = read("event_kinds")
+    return [name for name, kind in kinds.items() if annotation is None or kind.get(annotation)]
+
+
+def training_events() -> list[str]:
+    """Return the event kinds that the recommender learns from, weakest sign of interest first."""
+    kinds = read("event_kinds")
+    return sorted(event_kinds("strength"), key=lambda name: int(kinds[name]["strength"]))

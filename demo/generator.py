@@ -49,7 +49,7 @@ EVENT_NAMES = (
 
 @dataclass(frozen=True)
 class History:
-    """What to generate. `end` is the first day without events: they stop at its midnight, UTC."""
+    """The parameters of a history. `end` is the first day without events: they stop at its midnight, UTC."""
 
     events: int = DEFAULT_EVENTS
     seed: int = 1

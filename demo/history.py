@@ -132,9 +132,9 @@ def parse(events: list[HistoryEvent]) -> Execution:
         if kind.startswith("Execution"):
             _end(execution, kind, details)
         elif kind.endswith("StateExited"):
-            left = _left(execution, owner, str(details.get("name", "")))
-            if left is not None:
-                _leave(left, event["timestamp"], str(details.get("output", "")))
+            exited = _exited_state(execution, owner, str(details.get("name", "")))
+            if exited is not None:
+                _exit(exited, event["timestamp"], str(details.get("output", "")))
         elif kind.endswith(FAILURES) and owner is not None:
             error, cause = str(details.get("error", kind)), readable(str(details.get("cause", "")))
             owner.failures.append(f"{error}: {cause}")
@@ -142,7 +142,7 @@ def parse(events: list[HistoryEvent]) -> Execution:
     return execution
 
 
-def _left(execution: Execution, owner: State | None, name: str) -> State | None:
+def _exited_state(execution: Execution, owner: State | None, name: str) -> State | None:
     if owner is not None and owner.name == name:
         return owner
     return next(
@@ -150,7 +150,7 @@ def _left(execution: Execution, owner: State | None, name: str) -> State | None:
     )
 
 
-def _leave(state: State, at: datetime, output: str) -> None:
+def _exit(state: State, at: datetime, output: str) -> None:
     state.exited = at
     state.figures = key_figures(state.figures.get("input", ""), output)
     state.status = "done"

@@ -23,7 +23,7 @@ Body = dict[str, Any]
 
 
 class RequestFailed(Exception):
-    """A request failed for good: retries cannot help, or none is left."""
+    """A request failed finally: retries cannot help, or none is left."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)

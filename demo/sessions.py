@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import contracts
+
 SESSION_GAP_MS = 30 * 60 * 1000
-INTERACTIONS = frozenset({"view_item", "add_to_cart", "purchase"})
+INTERACTIONS = frozenset(contracts.training_events())
 
 Event = dict[str, Any]
 Moment = tuple[int, str, str]  # time in ms, event name, item id ("" if the event has no item)

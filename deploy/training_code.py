@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from functions.platform.s3_keys import CHAMPION_PREFIX
+from functions.platform.contract import CHAMPION_PREFIX
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def publish(event: Event) -> Event:
     """Run publish."""
     from functions.publish.publish import publish
 
-    return publish(event, settings.publish_settings(), client("sagemaker"), client("s3"))._asdict()
+    return publish(event, settings.publish_settings(), client("sagemaker"), client("s3"))
 
 
 def prove(event: Event) -> Event:
@@ -101,21 +101,21 @@ def prove(event: Event) -> Event:
     from functions.prove.prove import prove
 
     endpoint = client("sagemaker-runtime")
-    return prove(event, settings.publish_settings(), client("sagemaker"), endpoint, client("s3"))._asdict()
+    return prove(event, settings.publish_settings(), client("sagemaker"), endpoint, client("s3"))
 
 
 def rollback(event: Event) -> Event:
     """Run rollback."""
     from functions.rollback.rollback import rollback
 
-    return rollback(event, settings.publish_settings(), client("sagemaker"), client("s3"))._asdict()
+    return rollback(event, settings.publish_settings(), client("sagemaker"), client("s3"))
 
 
 def replay(event: Event, context: Any) -> Event:
     """Run replay, for as long as the Lambda's remaining time allows."""
     from functions.replay.replay import replay
 
-    return replay(event, _intake(), context.get_remaining_time_in_millis)._asdict()
+    return replay(event, _intake(), context.get_remaining_time_in_millis)
 
 
 def _intake() -> "Intake":

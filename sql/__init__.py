@@ -1,1 +1,1 @@
-"""The warehouse in SQL: a dbt project, and the account it works in (setup/)."""
+"""The warehouse in SQL: a dbt project, and the set-up of its account in setup/."""

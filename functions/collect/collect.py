@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from functions.collect.origin import Origin
 from functions.collect.pixel import parse_pixel
+from functions.platform.contract import COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS
 from functions.platform.errors import Reason, RequestRefused
 from functions.platform.events.batch import parse_batch
 from functions.platform.events.contract import ServerField, Timing, accept, line
@@ -18,7 +19,7 @@ from functions.platform.settings import CollectSettings
 
 log = get_logger(__name__)
 
-REFUSED_PAYLOAD_MAX_CHARACTERS = 65_536
+REFUSED_PAYLOAD_MAX_CHARACTERS = COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS
 SHOWN_ID_MAX_CHARACTERS = 64
 
 
@@ -94,7 +95,7 @@ def collect_pixel(
 
 def _shop_of(key: str | None, settings: CollectSettings) -> str:
     """Return the shop that the key belongs to."""
-    shop_id = settings.keys.get(key or "")
+    shop_id = settings.shop_keys.get(key or "")
     if shop_id is None:
         problem = "is not known here" if key else "is missing"
         raise RequestRefused(
@@ -111,17 +112,16 @@ def _collect(events: list[Any], arrival: Arrival, intake: Intake) -> Collected:
         arrival.timing.received_at_ms,
         {"source": arrival.source, **arrival.origin._asdict(), "request_id": arrival.request_id},
     )
-    for index, event in enumerate(events):
+    for index, raw in enumerate(events):
         try:
-            kept = accept(event, shops, arrival.timing)
-            event_time_ms = kept.pop("event_time_ms")
-            tokens = take_receipts(kept)
-            receipts = stamps(tokens, kept, event_time_ms, intake.receipt_keys) if tokens else None
-            lines.append(line(kept, server.encode(event_time_ms, receipts)))
+            event, event_time_ms = accept(raw, shops, arrival.timing)
+            tokens = take_receipts(event)
+            receipts = stamps(tokens, event, event_time_ms, intake.receipt_keys) if tokens else None
+            lines.append(line(event, server.encode(event_time_ms, receipts)))
         except RequestRefused as refusal:
-            event_id = event.get("event_id") if isinstance(event, dict) else None
+            event_id = raw.get("event_id") if isinstance(raw, dict) else None
             shown_id = event_id[:SHOWN_ID_MAX_CHARACTERS] if isinstance(event_id, str) else None
-            refused.append((Refusal(index, shown_id, refusal.reason.value, refusal.message), event))
+            refused.append((Refusal(index, shown_id, refusal.reason.value, refusal.message), raw))
     if lines:
         intake.store(lines)
     if refused:

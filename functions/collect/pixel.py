@@ -4,9 +4,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from functions.platform.events.event import Item
+
 NUMBERS: dict[str, type] = {"client_time_ms": int, "schema_version": int, "value": float}
 ITEM_NUMBERS: dict[str, type] = {"price": float, "quantity": int}
-ITEM_FIELDS = ("item_id", "item_name", "item_category", "item_brand", "price", "quantity")
+# In a query string, a receipt is the event's.
+ITEM_FIELDS = tuple(name for name in Item.__struct_fields__ if name != "receipt")
 
 
 def parse_pixel(query: Mapping[str, str], request_id: str, received_at_ms: int) -> dict[str, Any]:

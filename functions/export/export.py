@@ -1,64 +1,47 @@
-"""Unload a snapshot of the training tables and describe it in a manifest."""
+"""Export: unload a snapshot of the training tables as parquet, and describe it in a manifest."""
 
 import json
 import re
 from typing import Any
 
 from functions.platform import warehouse
+from functions.platform.contract import (
+    ARCHIVE_OUT_OF_STOCK,
+    EXPORTS_PREFIX,
+    INTERACTION_COLUMNS,
+    ITEM_COLUMNS,
+    STOCK_PREFIX,
+    ExportResult,
+)
 from functions.platform.log import get_logger
 from functions.platform.settings import WarehouseSettings
 
 log = get_logger(__name__)
 
-# A Step Functions execution name; it becomes part of a stage path, which cannot be a bound parameter.
+# A Step Functions execution name. It becomes part of a stage path, which cannot be a bound parameter.
 SNAPSHOT_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
-# Snowflake writes a NUMBER as a decimal unless it is cast to the integer type that parquet shall have.
-INTERACTION_COLUMNS = {
-    "SHOP_ID": "varchar",
-    "SESSION_KEY": "varchar",
-    "POSITION": "int",
-    "ITEM_ID": "varchar",
-    "EVENT_NAME": "varchar",
-    "EVENT_TIME_MS": "bigint",
-}
-ITEM_COLUMNS = {
-    "SHOP_ID": "varchar",
-    "ITEM_ID": "varchar",
-    "ITEM_NAME": "varchar",
-    "ITEM_CATEGORY": "varchar",
-    "ITEM_BRAND": "varchar",
-    "PRICE": "float",
-    "FIRST_SEEN_MS": "bigint",
-    "LAST_SEEN_MS": "bigint",
-    "INTERACTIONS": "int",
-    "PURCHASES": "int",
-}
-
-
-# Events do not say what is in stock, so the shop lays the list of what is not beside them.
-STOCK_KEY = "stock/{}.json"
-OUT_OF_STOCK = "items/out_of_stock.json"
+OUT_OF_STOCK_KEY = f"items/{ARCHIVE_OUT_OF_STOCK}"
 
 
 class EmptySnapshot(Exception):
-    """There is nothing to train on."""
+    """The shop has no session to train on."""
 
 
 class StockUnreadable(Exception):
-    """The shop's list of what is out of stock is none; without it, what cannot be bought would be shown again."""
+    """The out-of-stock file is not a JSON list of ids. Export stops: continuing would recommend sold-out items."""
 
 
-def export(event: dict[str, Any], settings: WarehouseSettings, connection: Any, s3: Any) -> dict[str, Any]:
+def export(event: dict[str, Any], settings: WarehouseSettings, connection: Any, s3: Any) -> ExportResult:
     """Write exports/<run_id>/{interactions,items}/ and manifest.json of one shop: a model serves one shop.
 
     Raises:
-        EmptySnapshot: no session of the shop can be learnt from.
-        StockUnreadable: stock/<shop_id>.json is no JSON list of ids.
+        EmptySnapshot: the shop has no session to train on.
+        StockUnreadable: stock/<shop_id>.json is not a JSON list of ids.
     """
     run_id = event["run_id"]
     if not SNAPSHOT_ID.fullmatch(run_id):
         raise ValueError(f"run_id {run_id!r} cannot be part of a path: use letters, digits, - and _")
-    shop_id = event.get("shop_id") or settings.shop_id
+    shop_id = event.get("shop_id") or settings.shop
     sessions, last_event_time_ms = _sessions(connection, shop_id)
     if not sessions:
         raise EmptySnapshot(
@@ -66,19 +49,19 @@ def export(event: dict[str, Any], settings: WarehouseSettings, connection: Any, 
             "session, then run the pipeline again"
         )
     out_of_stock = _out_of_stock(s3, settings.models_bucket, shop_id)
-    prefix = f"exports/{run_id}/"
-    _empty(s3, settings.models_bucket, prefix)
+    prefix = f"{EXPORTS_PREFIX}{run_id}/"
+    _delete_all(s3, settings.models_bucket, prefix)
     interactions = _unload(connection, run_id, "interactions", INTERACTION_COLUMNS, shop_id)
     items = _unload(connection, run_id, "items", ITEM_COLUMNS, shop_id)
     if out_of_stock is not None:
         s3.put_object(
             Bucket=settings.models_bucket,
-            Key=prefix + OUT_OF_STOCK,
+            Key=prefix + OUT_OF_STOCK_KEY,
             Body=json.dumps(out_of_stock).encode(),
             ContentType="application/json",
         )
     base = f"s3://{settings.models_bucket}/{prefix}"
-    result = {
+    result: ExportResult = {
         "run_id": run_id,
         "snapshot_id": run_id,
         "interactions_uri": f"{base}interactions/",
@@ -113,6 +96,7 @@ def export(event: dict[str, Any], settings: WarehouseSettings, connection: Any, 
 
 
 def _sessions(connection: Any, shop_id: str) -> tuple[int, int | None]:
+    """Return the number of sessions, and the time of the last event in milliseconds."""
     sessions, last_event_time_ms = warehouse.one(
         connection,
         "select count(distinct SESSION_KEY), max(EVENT_TIME_MS)::bigint "
@@ -123,9 +107,9 @@ def _sessions(connection: Any, shop_id: str) -> tuple[int, int | None]:
 
 
 def _out_of_stock(s3: Any, bucket: str, shop_id: str) -> list[str] | None:
-    """The ids in the shop's list; None where it gives none."""
-    key = STOCK_KEY.format(shop_id)
-    # Listed first: S3 tells who may not list that a missing key is forbidden.
+    """Return the ids of the shop's out-of-stock file, or None if the shop has no such file."""
+    key = f"{STOCK_PREFIX}{shop_id}.json"
+    # List before reading: without s3:ListBucket, S3 answers 403 instead of 404 for a missing key.
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
     if not any(found["Key"] == key for page in pages for found in page.get("Contents", [])):
         return None
@@ -139,6 +123,8 @@ def _out_of_stock(s3: Any, bucket: str, shop_id: str) -> list[str] | None:
 
 
 def _unload(connection: Any, snapshot_id: str, table: str, columns: dict[str, str], shop_id: str) -> int:
+    """Unload one table, and return its number of rows."""
+    # Snowflake writes a NUMBER as a decimal unless the column is cast to the integer type of the parquet file.
     selected = ", ".join(f"{name}::{kind} as {name}" for name, kind in columns.items())
     order = "SESSION_KEY, POSITION" if table == "interactions" else "ITEM_ID"
     unloaded = warehouse.one(
@@ -151,8 +137,8 @@ def _unload(connection: Any, snapshot_id: str, table: str, columns: dict[str, st
     return int(unloaded[0])
 
 
-def _empty(s3: Any, bucket: str, prefix: str) -> None:
-    """A retry may write fewer files than the try before it; OVERWRITE leaves the others."""
+def _delete_all(s3: Any, bucket: str, prefix: str) -> None:
+    """Delete the files of an earlier try. A retry may write fewer files, and OVERWRITE leaves the others."""
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         keys = [{"Key": found["Key"]} for found in page.get("Contents", [])]
         if keys:

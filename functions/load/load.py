@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from functions.platform import warehouse
+from functions.platform.contract import LoadResult
 from functions.platform.log import get_logger
 from functions.platform.settings import WarehouseSettings
 
@@ -36,7 +37,7 @@ class CopiedFile:
     first_error: str | None
 
 
-def load(event: dict[str, Any], settings: WarehouseSettings, connection: Any) -> dict[str, Any]:
+def load(event: dict[str, Any], settings: WarehouseSettings, connection: Any) -> LoadResult:
     """Load the new files. An unreadable file is reported and never blocks the others."""
     run_id = event["run_id"]
     files = _copy(connection)
@@ -44,7 +45,7 @@ def load(event: dict[str, Any], settings: WarehouseSettings, connection: Any) ->
     failed = [file for file in files if file.status == "LOAD_FAILED"]
     for file in failed:
         log.warning("file not loaded", file=file.file, error=file.first_error)
-    result = {
+    result: LoadResult = {
         "run_id": run_id,
         "files_loaded": sum(1 for file in files if file.status == "LOADED"),
         "rows_loaded": sum(file.rows_loaded for file in files),

@@ -1,4 +1,4 @@
-"""AWS clients, made once per execution environment and only when a handler needs them."""
+"""AWS clients, made once per execution environment, when a handler first needs them."""
 
 from functools import lru_cache
 from typing import Any
@@ -8,7 +8,7 @@ from functions.platform.tracing import trace_aws_calls
 
 @lru_cache(maxsize=16)
 def client(service: str) -> Any:
-    """A boto3 client with the SDK's standard retries."""
+    """Return a boto3 client with the SDK's standard retries."""
     import boto3
     from botocore.config import Config
 
@@ -18,17 +18,17 @@ def client(service: str) -> Any:
 
 @lru_cache(maxsize=4)
 def time_boxed_client(service: str, timeout_ms: int) -> Any:
-    """A boto3 client that gives up after `timeout_ms` instead of retrying: somebody is waiting for a page."""
+    """Return a boto3 client that fails after `timeout_ms` without a retry: a visitor waits for the answer."""
     import boto3
     from botocore.config import Config
 
     trace_aws_calls()
-    seconds = timeout_ms / 1000
+    timeout_s = timeout_ms / 1000
     return boto3.client(
         service,
         config=Config(
-            connect_timeout=min(seconds, 1.0),
-            read_timeout=seconds,
+            connect_timeout=min(timeout_s, 1.0),
+            read_timeout=timeout_s,
             retries={"mode": "standard", "total_max_attempts": 1},
         ),
     )

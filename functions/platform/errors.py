@@ -1,44 +1,45 @@
-"""Everything that can go wrong, each a sentence, and what the caller sees of it."""
+"""Everything that can go wrong, and the HTTP status of each refusal."""
 
 from enum import StrEnum
 from http import HTTPStatus
 
 
 class TransientError(Exception):
-    """Worth another try: the state machine retries these by name (statemachine/pipeline.asl.json)."""
+    """A failure that a retry can repair. The state machine retries its subclasses by name (pipeline.asl.json)."""
 
 
 class WarehouseUnavailable(TransientError):
-    """Snowflake did not answer, or refused the connection for now."""
+    """Snowflake did not answer, or refused the connection."""
 
 
 class StorageUnavailable(TransientError):
-    """S3 or Firehose did not take or give the data."""
+    """S3 or Firehose did not answer."""
 
 
 class EndpointBusy(TransientError):
-    """The SageMaker endpoint is still being created or updated by somebody else."""
+    """Another caller is creating or updating the SageMaker endpoint."""
 
 
 class GoldenMismatch(Exception):
-    """The endpoint answers otherwise than the archive's golden sessions say it must."""
+    """The endpoint's answers differ from the golden sessions of the model's archive."""
 
 
 class NothingToRollBackTo(Exception):
-    """No earlier endpoint configuration is kept."""
+    """No earlier release is kept."""
 
 
 class RequestRefused(Exception):
-    """A request the caller must change before sending it again."""
+    """A request that the caller must change before sending it again."""
 
     def __init__(self, reason: "Reason", message: str) -> None:
+        """Keep the machine-readable reason beside the sentence for people."""
         super().__init__(message)
         self.reason = reason
         self.message = message
 
 
 class Reason(StrEnum):
-    """Machine-readable reasons of a refusal; docs/events.md lists them for shops."""
+    """Machine-readable reasons of a refusal; docs/events.md explains them to shops."""
 
     WRONG_KEY = "wrong_key"
     BODY_EMPTY = "body_empty"
@@ -61,7 +62,7 @@ class Reason(StrEnum):
 
 
 def http_status(reason: Reason) -> HTTPStatus:
-    """The status of a response whose whole request was refused for this reason."""
+    """Return the status of a response that refuses the whole request."""
     match reason:
         case Reason.WRONG_KEY:
             return HTTPStatus.FORBIDDEN

@@ -5,6 +5,7 @@ import json
 import tarfile
 from typing import Any, NamedTuple
 
+from functions.platform.contract import ARCHIVE_CARD, ARCHIVE_FALLBACK, ARCHIVE_GOLDEN
 from functions.platform.errors import GoldenMismatch
 from functions.platform.s3_keys import split_s3_uri
 
@@ -25,7 +26,7 @@ def read_model_archive(model_data_uri: str, s3: Any) -> ModelArchive:
     """
     bucket, key = split_s3_uri(model_data_uri)
     body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    wanted = {"model.json", "golden.json", "fallback.json"}
+    wanted = {ARCHIVE_CARD, ARCHIVE_GOLDEN, ARCHIVE_FALLBACK}
     found: dict[str, Any] = {}
     with tarfile.open(fileobj=io.BytesIO(body), mode="r:gz") as tar:
         for member in tar:
@@ -34,8 +35,8 @@ def read_model_archive(model_data_uri: str, s3: Any) -> ModelArchive:
             if content is not None:
                 found[name] = json.loads(content.read())
     missing = wanted - found.keys()
-    if missing or not found["golden.json"]:
+    if missing or not found[ARCHIVE_GOLDEN]:
         raise GoldenMismatch(
             f"{model_data_uri} has no {', '.join(sorted(missing)) or 'golden sessions'}: train again"
         )
-    return ModelArchive(found["model.json"]["model_version"], found["golden.json"], found["fallback.json"])
+    return ModelArchive(found[ARCHIVE_CARD]["model_version"], found[ARCHIVE_GOLDEN], found[ARCHIVE_FALLBACK])

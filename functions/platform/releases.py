@@ -4,9 +4,10 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY
 from functions.platform.errors import StorageUnavailable
 from functions.platform.model_archive import ModelArchive
-from functions.platform.s3_keys import CHAMPION_KEY, CURRENT_KEY, FALLBACK_KEY, split_s3_uri
+from functions.platform.s3_keys import CHAMPION_KEY, split_s3_uri
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,13 @@
-"""Keys and prefixes in the buckets that more than one step uses."""
+"""Keys in the models bucket that are made of a prefix of the contract."""
 
-RAW_PREFIX = "raw/"
-REJECTED_PREFIX = "rejected/"
-CURRENT_KEY = "serving/current.json"
-FALLBACK_KEY = "serving/fallback.json"
-CHAMPION_PREFIX = "serving/champion/"
+from functions.platform.contract import CHAMPION_PREFIX, RELEASES_PREFIX
+
 CHAMPION_KEY = f"{CHAMPION_PREFIX}model.tar.gz"
 
 
 def release_key(release: str) -> str:
     """Return the key of a release's archive. Training outputs expire, so each kept release has a copy here."""
-    return f"serving/releases/{release}/model.tar.gz"
+    return f"{RELEASES_PREFIX}{release}/model.tar.gz"
 
 
 def split_s3_uri(uri: str) -> tuple[str, str]:

@@ -1,169 +1,140 @@
-"""Typed settings of the Lambdas, read once from the environment and failing at start with what to set.
+"""Typed settings of the Lambdas, read once from the environment; an invalid variable fails at start by its name.
 
-One dataclass a concern, so that a function's environment in .chalice/config.json holds what it needs and no more.
+One struct per concern, so that a function's environment in .chalice/config.json holds only what the function reads.
+A field's variable is its name in capitals after `TUGBOAT_`; its bounds stand in its type.
 """
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, cast
+from typing import Annotated, Any, Literal, TypeVar
 
-EndpointKind = Literal["serverless", "realtime"]
+from msgspec import Meta, Struct, ValidationError, convert
+
+Text = Annotated[str, Meta(min_length=1)]
 
 
 class SettingsError(Exception):
-    """A variable is missing or malformed; the message says which and where to set it."""
+    """A variable is missing or invalid. The message names it and the file that sets it."""
 
 
-def _text(env: Mapping[str, str], name: str) -> str:
-    value = env.get(name, "").strip()
-    if not value:
-        raise SettingsError(
-            f"{name} is not set: add it to this stage in .chalice/config.json (make deploy writes it)"
-        )
-    return value
+class ShopKeys(dict[str, str]):
+    """The shop of each key. A shop may have several keys; they stand in its pages, so they are no secret."""
+
+    @classmethod
+    def parse(cls, text: str) -> "ShopKeys":
+        """Read `shop=key,shop=key`.
+
+        Raises:
+            ValueError: a pair lacks the shop or the key, or a key is listed twice.
+        """
+        keys = cls()
+        for pair in text.split(","):
+            shop, _, key = pair.partition("=")
+            if not shop or not key or key in keys:
+                raise ValueError(f"{pair!r} is not shop=key with a key of its own")
+            keys[key] = shop
+        return keys
 
 
-def _whole_number(env: Mapping[str, str], name: str, lowest: int, highest: int) -> int:
-    text = _text(env, name)
-    try:
-        value = int(text)
-    except ValueError:
-        raise SettingsError(f"{name}={text!r} is not a whole number") from None
-    if not lowest <= value <= highest:
-        raise SettingsError(f"{name}={value} is outside {lowest}..{highest}")
-    return value
+def _variable(field: str) -> str:
+    return f"TUGBOAT_{field.upper()}"
 
 
-def _keys(text: str) -> dict[str, str]:
-    """`shop=key,shop=key` as key -> shop; a shop may have several keys."""
-    keys: dict[str, str] = {}
-    for pair in text.split(","):
-        shop, _, key = pair.partition("=")
-        if not shop or not key or key in keys:
-            raise SettingsError(f"TUGBOAT_SHOP_KEYS has {pair!r}, not shop=key with a key of its own")
-        keys[key] = shop
-    return keys
+class CollectSettings(Struct, frozen=True, rename=_variable):
+    """Settings of the collector and of replay."""
 
-
-@dataclass(frozen=True)
-class CollectSettings:
-    """What the collector needs: who may send, where accepted and refused events go, and what receipts are verified with.
-
-    `keys` names the shop of each key; a key stands in the shop's pages, so it is no secret.
-    """
-
-    keys: Mapping[str, str]
-    events_stream: str
-    rejected_stream: str
-    events_bucket: str
-    receipts_secret: str
+    shop_keys: ShopKeys
+    events_stream: Text
+    rejected_stream: Text
+    events_bucket: Text
+    receipts_secret: Text
 
     @property
     def shops(self) -> frozenset[str]:
-        return frozenset(self.keys.values())
-
-    @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> "CollectSettings":
-        return cls(
-            keys=_keys(_text(env, "TUGBOAT_SHOP_KEYS")),
-            events_stream=_text(env, "TUGBOAT_EVENTS_STREAM"),
-            rejected_stream=_text(env, "TUGBOAT_REJECTED_STREAM"),
-            events_bucket=_text(env, "TUGBOAT_EVENTS_BUCKET"),
-            receipts_secret=_text(env, "TUGBOAT_RECEIPTS_SECRET"),
-        )
+        """The shops that have a key."""
+        return frozenset(self.shop_keys.values())
 
 
-@dataclass(frozen=True)
-class RecommendSettings:
-    """What /recommend needs: the endpoint, the time it may take, where the fallback lies, and what receipts are signed with."""
+class RecommendSettings(Struct, frozen=True, rename=_variable):
+    """Settings of /recommend."""
 
-    endpoint: str
-    endpoint_timeout_ms: int
-    models_bucket: str
-    receipts_secret: str
-
-    @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> "RecommendSettings":
-        return cls(
-            endpoint=_text(env, "TUGBOAT_ENDPOINT"),
-            endpoint_timeout_ms=_whole_number(env, "TUGBOAT_ENDPOINT_TIMEOUT_MS", 10, 25_000),
-            models_bucket=_text(env, "TUGBOAT_MODELS_BUCKET"),
-            receipts_secret=_text(env, "TUGBOAT_RECEIPTS_SECRET"),
-        )
+    endpoint: Text
+    endpoint_timeout_ms: Annotated[int, Meta(ge=10, le=25_000)]
+    models_bucket: Text
+    receipts_secret: Text
 
 
-@dataclass(frozen=True)
-class WarehouseSettings:
-    """What load, transform, validate and export need."""
+class WarehouseSettings(Struct, frozen=True, rename=_variable):
+    """Settings of load, transform, validate and export. `shop` is the shop whose model is trained by default."""
 
-    stage: str
-    events_bucket: str
-    models_bucket: str
-    snowflake_secret: str
-    shop_id: str
-
-    @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> "WarehouseSettings":
-        return cls(
-            stage=_text(env, "TUGBOAT_STAGE"),
-            events_bucket=_text(env, "TUGBOAT_EVENTS_BUCKET"),
-            models_bucket=_text(env, "TUGBOAT_MODELS_BUCKET"),
-            snowflake_secret=_text(env, "TUGBOAT_SNOWFLAKE_SECRET"),
-            shop_id=_text(env, "TUGBOAT_SHOP"),
-        )
+    stage: Text
+    events_bucket: Text
+    models_bucket: Text
+    snowflake_secret: Text
+    shop: Text
 
 
-@dataclass(frozen=True)
-class PublishSettings:
-    """What publish, prove and rollback need to put a model behind the endpoint."""
+class PublishSettings(Struct, frozen=True, rename=_variable):
+    """Settings of publish, prove and rollback."""
 
-    stage: str
-    models_bucket: str
-    endpoint: str
-    endpoint_kind: EndpointKind
-    endpoint_memory_mb: int
-    endpoint_max_concurrency: int
-    endpoint_instance_type: str
-    inference_image: str
-    sagemaker_role_arn: str
+    stage: Text
+    models_bucket: Text
+    endpoint: Text
+    endpoint_kind: Literal["serverless", "realtime"]
+    # Memory and concurrency of a serverless endpoint:
+    # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariantServerlessConfig.html
+    endpoint_memory_mb: Annotated[int, Meta(ge=1024, le=6144)]
+    endpoint_max_concurrency: Annotated[int, Meta(ge=1, le=200)]
+    endpoint_instance_type: Text
+    inference_image: Text
+    sagemaker_role_arn: Text
 
-    @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> "PublishSettings":
-        kind = _text(env, "TUGBOAT_ENDPOINT_KIND")
-        if kind not in ("serverless", "realtime"):
-            raise SettingsError(f"TUGBOAT_ENDPOINT_KIND={kind!r} is neither serverless nor realtime")
-        return cls(
-            stage=_text(env, "TUGBOAT_STAGE"),
-            models_bucket=_text(env, "TUGBOAT_MODELS_BUCKET"),
-            endpoint=_text(env, "TUGBOAT_ENDPOINT"),
-            endpoint_kind=cast(EndpointKind, kind),
-            # The sizes and the cap a serverless endpoint takes:
-            # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariantServerlessConfig.html
-            endpoint_memory_mb=_whole_number(env, "TUGBOAT_ENDPOINT_MEMORY_MB", 1024, 6144),
-            endpoint_max_concurrency=_whole_number(env, "TUGBOAT_ENDPOINT_MAX_CONCURRENCY", 1, 200),
-            endpoint_instance_type=_text(env, "TUGBOAT_ENDPOINT_INSTANCE_TYPE"),
-            inference_image=_text(env, "TUGBOAT_INFERENCE_IMAGE"),
-            sagemaker_role_arn=_text(env, "TUGBOAT_SAGEMAKER_ROLE_ARN"),
-        )
+
+Settings = TypeVar("Settings", bound=Struct)
+
+
+def read_settings(kind: type[Settings], env: Mapping[str, str]) -> Settings:
+    """Read settings from environment variables.
+
+    Raises:
+        SettingsError: a variable is missing, empty, or outside its bounds.
+    """
+    variables = {name: value.strip() for name, value in env.items() if name.startswith("TUGBOAT_")}
+    try:
+        return convert(variables, kind, strict=False, dec_hook=_parse_shop_keys)
+    except ValidationError as error:
+        problem, _, path = str(error).partition(" - at `$.")
+        subject = path.rstrip("`")
+        sentence = f"{subject}={variables[subject]!r}: {problem}" if subject else problem
+        raise SettingsError(
+            f"{sentence}. Set it for this stage in .chalice/config.json (make deploy writes it)."
+        ) from None
+
+
+def _parse_shop_keys(kind: type[Any], value: str) -> Any:
+    return kind.parse(value)
 
 
 @lru_cache(maxsize=1)
 def collect_settings() -> CollectSettings:
-    return CollectSettings.from_env(os.environ)
+    """Read the collector's settings, once per execution environment."""
+    return read_settings(CollectSettings, os.environ)
 
 
 @lru_cache(maxsize=1)
 def recommend_settings() -> RecommendSettings:
-    return RecommendSettings.from_env(os.environ)
+    """Read /recommend's settings, once per execution environment."""
+    return read_settings(RecommendSettings, os.environ)
 
 
 @lru_cache(maxsize=1)
 def warehouse_settings() -> WarehouseSettings:
-    return WarehouseSettings.from_env(os.environ)
+    """Read the warehouse steps' settings, once per execution environment."""
+    return read_settings(WarehouseSettings, os.environ)
 
 
 @lru_cache(maxsize=1)
 def publish_settings() -> PublishSettings:
-    return PublishSettings.from_env(os.environ)
+    """Read the publishing steps' settings, once per execution environment."""
+    return read_settings(PublishSettings, os.environ)

@@ -1,4 +1,4 @@
-"""The way into Snowflake: the stage's secret, and a connection made from it."""
+"""Access to Snowflake: the stage's secret, and a connection made from it."""
 
 import json
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ LOGIN_TIMEOUT_S = 30
 
 
 class SecretIncomplete(Exception):
-    """The stage's Snowflake secret lacks a field; the message says which."""
+    """The stage's Snowflake secret lacks a field. The message names it."""
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """What the stage's secret holds. Host, port and protocol are for an account that is not at snowflakecomputing.com."""
+    """The content of the stage's secret. Host, port and protocol replace Snowflake's own address where given."""
 
     account: str
     user: str
@@ -32,11 +32,16 @@ class Credentials:
     protocol: str = "https"
 
     def __repr__(self) -> str:
+        """Return a text without the private key, fit for logs."""
         return f"Credentials(account={self.account!r}, user={self.user!r}, role={self.role!r})"
 
 
 def read_credentials(secrets: Any, secret_id: str) -> Credentials:
-    """Read a secret, JSON with Credentials' field names, through a Secrets Manager client."""
+    """Read a secret, JSON with the field names of Credentials, through a Secrets Manager client.
+
+    Raises:
+        SecretIncomplete: a required field is missing.
+    """
     fields = json.loads(secrets.get_secret_value(SecretId=secret_id)["SecretString"])
     required = ("account", "user", "private_key_pem", "role", "warehouse", "database")
     missing = [name for name in required if not fields.get(name)]
@@ -52,7 +57,11 @@ def read_credentials(secrets: Any, secret_id: str) -> Credentials:
 
 @contextmanager
 def connect(credentials: Credentials) -> Iterator[Any]:
-    """A session of the Snowflake connector, closed at the end; WarehouseUnavailable when none can be had."""
+    """Open a connection of the Snowflake connector, and close it at the end.
+
+    Raises:
+        WarehouseUnavailable: Snowflake did not answer, at the login or later.
+    """
     from snowflake.connector import connect as open_connection
     from snowflake.connector.errors import Error
 
@@ -89,18 +98,18 @@ def connect(credentials: Credentials) -> Iterator[Any]:
 
 
 def is_unreachable(error: Any) -> bool:
-    """Whether an error of the connector says that the service, not the statement, is at fault."""
+    """Return True if the connector's error means that the service, not the statement, failed."""
     return getattr(error, "errno", None) in UNREACHABLE_ERRNOS
 
 
 def rows(connection: Any, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """All rows of a statement."""
+    """Return all rows of a statement."""
     with connection.cursor() as cursor:
         return list(cursor.execute(sql, parameters or None).fetchall())
 
 
 def one(connection: Any, sql: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...]:
-    """The only row of a statement that always gives one."""
+    """Return the only row of a statement that always returns one."""
     return rows(connection, sql, parameters)[0]
 
 

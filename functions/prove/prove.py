@@ -2,8 +2,9 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
+from functions.platform.contract import ProveResult
 from functions.platform.errors import GoldenMismatch
 from functions.platform.log import get_logger
 from functions.platform.model_archive import read_model_archive
@@ -27,17 +28,9 @@ class ProveEvent(TypedDict):
     model_name: str
 
 
-class Proof(NamedTuple):
-    """The golden overlap, and the deleted endpoint configurations."""
-
-    model_version: str
-    golden_sessions: int
-    overlap: float
-    previous_endpoint_config: str | None
-    deleted: list[str]
-
-
-def prove(event: ProveEvent, settings: PublishSettings, sagemaker: Any, endpoint: Any, s3: Any) -> Proof:
+def prove(
+    event: ProveEvent, settings: PublishSettings, sagemaker: Any, endpoint: Any, s3: Any
+) -> ProveResult:
     """Ask the golden sessions, then write the release record, the fallback and the champion.
 
     Raises:
@@ -66,13 +59,13 @@ def prove(event: ProveEvent, settings: PublishSettings, sagemaker: Any, endpoint
     kept = {release.endpoint_config, *([previous.endpoint_config] if previous else [])}
     deleted = delete_older(kept, settings, sagemaker, s3)
     log.info("model proved", model_version=archive.model_version, overlap=overlap, deleted=deleted)
-    return Proof(
-        archive.model_version,
-        len(archive.golden),
-        overlap,
-        previous.endpoint_config if previous else None,
-        deleted,
-    )
+    return {
+        "model_version": archive.model_version,
+        "golden_sessions": len(archive.golden),
+        "overlap": overlap,
+        "previous_endpoint_config": previous.endpoint_config if previous else None,
+        "deleted": deleted,
+    }
 
 
 def _golden_overlap(golden: list[dict[str, Any]], endpoint_name: str, endpoint: Any) -> float:

@@ -3,8 +3,9 @@
 Every call can be repeated with the same run id: existing resources of the run are used as they are.
 """
 
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
+from functions.platform.contract import PublishResult
 from functions.platform.endpoint import exists, move_endpoint
 from functions.platform.log import get_logger
 from functions.platform.s3_keys import release_key, split_s3_uri
@@ -23,23 +24,13 @@ class PublishEvent(TypedDict):
     model_data_uri: str
 
 
-class Published(NamedTuple):
-    """The names of the run's resources, the URI of the kept archive, and SageMaker's status of the endpoint."""
-
-    endpoint_name: str
-    endpoint_config_name: str
-    model_name: str
-    model_data_uri: str
-    endpoint_status: str
-
-
 def resource_name(settings: PublishSettings, run_id: str) -> str:
     """Return the name of a run's model and endpoint configuration: at most 63 letters, digits and hyphens."""
     cleaned = "".join(letter if letter.isalnum() else "-" for letter in run_id)
     return f"{settings.endpoint}-{cleaned}"[:NAME_MAX_CHARACTERS].rstrip("-")
 
 
-def publish(event: PublishEvent, settings: PublishSettings, sagemaker: Any, s3: Any) -> Published:
+def publish(event: PublishEvent, settings: PublishSettings, sagemaker: Any, s3: Any) -> PublishResult:
     """Start to serve a copy of the archive. The state machine waits until the endpoint is in service.
 
     Raises:
@@ -51,7 +42,13 @@ def publish(event: PublishEvent, settings: PublishSettings, sagemaker: Any, s3: 
     _create_config(name, settings, sagemaker)
     status = move_endpoint(name, settings, sagemaker)
     log.info("endpoint moves to a new configuration", endpoint=settings.endpoint, config=name, status=status)
-    return Published(settings.endpoint, name, name, kept_uri, status)
+    return {
+        "endpoint_name": settings.endpoint,
+        "endpoint_config_name": name,
+        "model_name": name,
+        "model_data_uri": kept_uri,
+        "endpoint_status": status,
+    }
 
 
 def _keep_archive(name: str, model_data_uri: str, settings: PublishSettings, s3: Any) -> str:

@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from functions.platform.contract import FALLBACK_KEY
 from functions.platform.log import get_logger
-from functions.platform.s3_keys import FALLBACK_KEY
 
 log = get_logger(__name__)
 

@@ -5,17 +5,19 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from functions.platform.contract import (
+    RECOMMEND_BODY_MAX_BYTES,
+    RECOMMEND_EXCLUDE_MAX,
+    RECOMMEND_ID_MAX_CHARACTERS,
+    RECOMMEND_ITEMS_MAX,
+    RECOMMEND_K_DEFAULT,
+    RECOMMEND_K_MAX,
+)
 from functions.platform.errors import Reason, RequestRefused
 from functions.platform.http import ApiRequest
 
-ITEMS_MAX = 50
-EXCLUDE_MAX = 500
-ID_MAX_CHARACTERS = 64
-K_MAX = 100
-K_DEFAULT = 10
-BODY_MAX_BYTES = 65_536
 # The same ids as in the event contract (contracts/event.schema.json).
-ID = re.compile(rf"[^\x00-\x1f\x7f]{{1,{ID_MAX_CHARACTERS}}}")
+ID = re.compile(rf"[^\x00-\x1f\x7f]{{1,{RECOMMEND_ID_MAX_CHARACTERS}}}")
 
 
 class Session(NamedTuple):
@@ -50,7 +52,10 @@ def from_query(query: Mapping[str, str]) -> RecommendRequest:
         RequestRefused: a parameter is invalid.
     """
     return _request(
-        _split(query.get("items", "")), query.get("k", K_DEFAULT), _split(query.get("exclude", "")), query
+        _split(query.get("items", "")),
+        query.get("k", RECOMMEND_K_DEFAULT),
+        _split(query.get("exclude", "")),
+        query,
     )
 
 
@@ -60,8 +65,10 @@ def from_body(body: bytes) -> RecommendRequest:
     Raises:
         RequestRefused: a parameter is invalid, or the body is unreadable.
     """
-    if len(body) > BODY_MAX_BYTES:
-        raise RequestRefused(Reason.BODY_TOO_LARGE, f"{len(body)} bytes, at most {BODY_MAX_BYTES} are taken")
+    if len(body) > RECOMMEND_BODY_MAX_BYTES:
+        raise RequestRefused(
+            Reason.BODY_TOO_LARGE, f"{len(body)} bytes, at most {RECOMMEND_BODY_MAX_BYTES} are taken"
+        )
     try:
         parsed = json.loads(body or b"{}")
     except (ValueError, RecursionError):
@@ -70,7 +77,9 @@ def from_body(body: bytes) -> RecommendRequest:
         raise RequestRefused(
             Reason.PARAMETER_INVALID, 'the body is not an object such as {"items": ["a", "b"], "k": 10}'
         )
-    return _request(parsed.get("items", []), parsed.get("k", K_DEFAULT), parsed.get("exclude", []), parsed)
+    return _request(
+        parsed.get("items", []), parsed.get("k", RECOMMEND_K_DEFAULT), parsed.get("exclude", []), parsed
+    )
 
 
 def _split(text: str) -> list[str]:
@@ -82,13 +91,14 @@ def _request(items: Any, k: Any, exclude: Any, parameters: Mapping[str, Any]) ->
         count = int(k) if isinstance(k, str | int) and not isinstance(k, bool) else 0
     except ValueError:
         count = 0
-    if not 1 <= count <= K_MAX:
-        raise RequestRefused(Reason.PARAMETER_INVALID, f"k is a whole number from 1 to {K_MAX}")
-    kept = _ids("items", items)[-ITEMS_MAX:]
+    if not 1 <= count <= RECOMMEND_K_MAX:
+        raise RequestRefused(Reason.PARAMETER_INVALID, f"k is a whole number from 1 to {RECOMMEND_K_MAX}")
+    kept = _ids("items", items)[-RECOMMEND_ITEMS_MAX:]
     excluded = _ids("exclude", exclude)
-    if len(excluded) > EXCLUDE_MAX:
+    if len(excluded) > RECOMMEND_EXCLUDE_MAX:
         raise RequestRefused(
-            Reason.PARAMETER_INVALID, f"exclude holds {len(excluded)} ids, at most {EXCLUDE_MAX} are taken"
+            Reason.PARAMETER_INVALID,
+            f"exclude holds {len(excluded)} ids, at most {RECOMMEND_EXCLUDE_MAX} are taken",
         )
     return RecommendRequest(kept, count, excluded, _session(parameters))
 
@@ -100,7 +110,7 @@ def _session(parameters: Mapping[str, Any]) -> Session | None:
         if not isinstance(value, str) or not ID.fullmatch(value) or not _is_unicode(value):
             raise RequestRefused(
                 Reason.PARAMETER_INVALID,
-                f"{name} is an id of 1 to {ID_MAX_CHARACTERS} characters, as in the events",
+                f"{name} is an id of 1 to {RECOMMEND_ID_MAX_CHARACTERS} characters, as in the events",
             )
     return Session(ids["shop"], ids["session"]) if len(ids) == 2 else None
 
@@ -112,9 +122,10 @@ def _is_unicode(text: str) -> bool:
 
 def _ids(name: str, value: Any) -> list[str]:
     if not isinstance(value, list) or not all(
-        isinstance(item, str) and 0 < len(item) <= ID_MAX_CHARACTERS for item in value
+        isinstance(item, str) and 0 < len(item) <= RECOMMEND_ID_MAX_CHARACTERS for item in value
     ):
         raise RequestRefused(
-            Reason.PARAMETER_INVALID, f"{name} is a list of ids of 1 to {ID_MAX_CHARACTERS} characters"
+            Reason.PARAMETER_INVALID,
+            f"{name} is a list of ids of 1 to {RECOMMEND_ID_MAX_CHARACTERS} characters",
         )
     return value

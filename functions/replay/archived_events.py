@@ -1,4 +1,4 @@
-"""Archived files and lines as a replay reads them."""
+"""Read the files and lines of raw/ and rejected/ for a replay."""
 
 import gzip
 import io
@@ -14,13 +14,13 @@ from functions.replay.period import Period
 
 
 class Unreadable(Exception):
-    """A line, or the rest of a file, that is not what the collector wrote; the message says why."""
+    """A line, or the rest of a file, was not written by the collector. The message says why."""
 
 
-class Archived(NamedTuple):
-    """An event as it was sent, when that was, what the server knew of it but the event's time, and who sent it.
+class ArchivedEvent(NamedTuple):
+    """An event as it was sent, its timing, and its field `server` without the event's time.
 
-    `sender` is the shop whose key came with a refused event; an accepted one was its own shop's.
+    `sender` is the shop whose key came with a refused event. An accepted event was sent by its own shop.
     """
 
     event: Any
@@ -30,7 +30,7 @@ class Archived(NamedTuple):
 
 
 def keys(period: Period, bucket: str) -> Iterator[str]:
-    """Keys of the period's files in their order, page by page.
+    """Yield the keys of the period's files in order; only one page of a listing is in memory.
 
     Raises:
         StorageUnavailable: S3 did not answer.
@@ -52,10 +52,10 @@ def keys(period: Period, bucket: str) -> Iterator[str]:
 
 
 def lines(bucket: str, key: str) -> Iterator[bytes]:
-    """Lines of a file.
+    """Yield the lines of a file.
 
     Raises:
-        Unreadable: the file, or its end, is no gzip; the lines before were given.
+        Unreadable: the file or its end is not gzip; the lines before were yielded.
         StorageUnavailable: S3 did not answer.
     """
     import awswrangler
@@ -74,12 +74,12 @@ def lines(bucket: str, key: str) -> Iterator[bytes]:
         raise Unreadable(f"no gzip from here on: {error}") from None
 
 
-def archived_events(text: bytes, archive: str) -> list[Archived]:
-    """The events of an archived line: one, or all of a refused body.
+def archived_events(text: bytes, archive: str) -> list[ArchivedEvent]:
+    """Return the events of an archived line: one, or all of a refused body.
 
     Raises:
-        Unreadable: the line is not what the collector wrote.
-        RequestRefused: it is a body of which nothing can be taken today either.
+        Unreadable: the collector did not write the line.
+        RequestRefused: the line is a body that the current contract refuses as a whole.
     """
     try:
         record = json.loads(text)
@@ -91,15 +91,15 @@ def archived_events(text: bytes, archive: str) -> list[Archived]:
         raise Unreadable(f"not a line of {archive}/, {type(error).__name__}: {str(error)[:100]}") from None
 
 
-def _of_raw(record: dict[str, Any]) -> Archived:
+def _of_raw(record: dict[str, Any]) -> ArchivedEvent:
     server = record.pop("server")
     received_at_ms, event_time_ms = int(server["received_at_ms"]), int(server.pop("event_time_ms"))
-    # The time of sending that makes the event's time come out as it did.
+    # This sent_at_ms reproduces the archived event_time_ms.
     sent_at_ms = int(record["client_time_ms"]) + received_at_ms - event_time_ms
-    return Archived(record, Timing(received_at_ms, sent_at_ms), server, record["shop_id"])
+    return ArchivedEvent(record, Timing(received_at_ms, sent_at_ms), server, record["shop_id"])
 
 
-def _of_rejected(record: dict[str, Any]) -> list[Archived]:
+def _of_rejected(record: dict[str, Any]) -> list[ArchivedEvent]:
     try:
         payload = json.loads(record["payload"])
     except (ValueError, RecursionError):
@@ -112,11 +112,11 @@ def _of_rejected(record: dict[str, Any]) -> list[Archived]:
     server = {
         "received_at_ms": record["received_at_ms"],
         "source": record["source"],
-        # Lines of before 2026-11-24 have no origin.
+        # Lines from before 2026-11-24 have no origin.
         "ip_prefix": record.get("ip_prefix"),
         "device": record.get("device", "other"),
         "is_bot": record.get("is_bot", False),
         "request_id": record["request_id"],
     }
     timing = Timing(record["received_at_ms"], sent_at_ms)
-    return [Archived(event, timing, server, record["sender"]) for event in events]
+    return [ArchivedEvent(event, timing, server, record["sender"]) for event in events]

@@ -1,4 +1,4 @@
-"""The period that a replay is asked for, read strictly: a slip of the pen must not replay a year, or nothing."""
+"""The period of a replay, read strictly: a typing error must not replay a year, or nothing."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 HOUR_FORMAT = "%Y-%m-%dT%H"
 EXAMPLE = '{"archive": "rejected", "from_hour": "2026-11-20T00", "to_hour": "2026-11-20T23"}'
 REQUIRED = ("archive", "from_hour", "to_hour")
-# What a replay that ran out of time adds, to be called again with.
+# A replay that runs out of time adds these to the event for its next call.
 CONTINUED = ("after_key", "stored_before")
 
 
 class Period(NamedTuple):
-    """An archive and its hours of receipt in UTC, the last one included.
+    """An archive and its hours of receipt in UTC, the last hour included.
 
-    `after_key` is the last file that an earlier call did. `stored_before` leaves out what came after the first call, such
-    as its own output, which lands in `raw/` too.
+    `after_key` is the last file that an earlier call finished. `stored_before` excludes files that are newer than the
+    first call, such as the replay's own output in raw/.
     """
 
     archive: str
@@ -25,14 +25,14 @@ class Period(NamedTuple):
     stored_before: datetime
 
     def prefixes(self) -> Iterator[str]:
-        """Where the files of each hour lie, in order."""
+        """Yield the S3 prefix of each hour, in order."""
         hour = self.first_hour
         while hour <= min(self.last_hour, self.stored_before):
             yield f"{self.archive}/{hour:%Y/%m/%d/%H}/"
             hour += timedelta(hours=1)
 
     def rest_after(self, key: str) -> dict[str, str]:
-        """The event that goes on behind the file `key`."""
+        """Return the event that continues after the file `key`."""
         hour = datetime.strptime("/".join(key.split("/")[1:5]), "%Y/%m/%d/%H")
         return {
             "archive": self.archive,
@@ -44,30 +44,30 @@ class Period(NamedTuple):
 
 
 def parse_period(event: Any, now: datetime) -> Period:
-    """The period that an event asks for.
+    """Return the period that an event asks for.
 
     Raises:
-        ValueError: what is wrong with it, and what it should look like.
+        ValueError: the message names the problem and shows a valid event.
     """
     if not isinstance(event, Mapping):
-        raise _wrong(f"the event is {event!r}, not an object")
+        raise _invalid(f"the event is {event!r}, not an object")
     unknown = sorted(set(event) - {*REQUIRED, *CONTINUED})
     missing = [name for name in REQUIRED if name not in event]
     if missing or unknown:
-        raise _wrong(
+        raise _invalid(
             "; ".join(
-                f"{what} {', '.join(names)}"
-                for what, names in (("missing:", missing), ("unknown:", unknown))
+                f"{problem} {', '.join(names)}"
+                for problem, names in (("missing:", missing), ("unknown:", unknown))
                 if names
             )
         )
     if event["archive"] not in ("raw", "rejected"):
-        raise _wrong(f"archive is raw or rejected, not {event['archive']!r}")
+        raise _invalid(f"archive is raw or rejected, not {event['archive']!r}")
     first, last = _hour(event, "from_hour"), _hour(event, "to_hour")
     if first > last:
-        raise _wrong(f"from_hour {event['from_hour']} lies after to_hour {event['to_hour']}")
+        raise _invalid(f"from_hour {event['from_hour']} lies after to_hour {event['to_hour']}")
     if first > now:
-        raise _wrong(f"from_hour {event['from_hour']} lies in the future; hours are in UTC")
+        raise _invalid(f"from_hour {event['from_hour']} lies in the future; hours are in UTC")
     return Period(event["archive"], first, last, str(event.get("after_key", "")), _stored_before(event, now))
 
 
@@ -75,18 +75,18 @@ def _hour(event: Mapping[str, Any], name: str) -> datetime:
     try:
         return datetime.strptime(event[name], HOUR_FORMAT).replace(tzinfo=UTC)
     except (TypeError, ValueError):
-        raise _wrong(f"{name} is an hour in UTC such as 2026-11-20T07, not {event[name]!r}") from None
+        raise _invalid(f"{name} is an hour in UTC such as 2026-11-20T07, not {event[name]!r}") from None
 
 
 def _stored_before(event: Mapping[str, Any], now: datetime) -> datetime:
     try:
         before = datetime.fromisoformat(event["stored_before"]) if "stored_before" in event else now
     except (TypeError, ValueError):
-        raise _wrong(f"stored_before {event['stored_before']!r} is no time") from None
+        raise _invalid(f"stored_before {event['stored_before']!r} is no time") from None
     if before.tzinfo is None:
-        raise _wrong(f"stored_before {event['stored_before']!r} is no time with a zone")
+        raise _invalid(f"stored_before {event['stored_before']!r} is no time with a zone")
     return before
 
 
-def _wrong(what: str) -> ValueError:
-    return ValueError(f"{what}. An event is {EXAMPLE}")
+def _invalid(problem: str) -> ValueError:
+    return ValueError(f"{problem}. An event is {EXAMPLE}")

@@ -1,48 +1,32 @@
-"""Replay: reads a period of `raw/` or `rejected/` and sends what today's contract accepts to the events stream.
+"""Replay: read a period of raw/ or rejected/, and send the events that the current contract accepts to the stream.
 
-Events keep their ids and times, so the warehouse, which keeps the first of an event_id, counts nothing twice.
+Events keep their ids and times. The warehouse keeps the first copy of an event_id, so it counts nothing twice.
 """
 
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
+from functions.platform.contract import ReplayResult
 from functions.platform.errors import RequestRefused
 from functions.platform.events.contract import accept, encode, line
 from functions.platform.events.intake import Intake
 from functions.platform.events.receipt_stamps import restamp, stamps, take_receipts
 from functions.platform.log import get_logger
-from functions.platform.receipt_keys import ReceiptKeys
-from functions.replay.archived_events import Archived, Unreadable, archived_events, keys, lines
+from functions.replay.archived_events import ArchivedEvent, Unreadable, archived_events, keys, lines
 from functions.replay.period import parse_period
 
 log = get_logger(__name__)
 
 LINES_PER_DELIVERY = 2_000
 UNREADABLE_REPORTED = 50
-# A file of 128 MB, the most that Firehose buffers, must be through before Lambda's time is up.
+# A file of 128 MB, the most that Firehose buffers, must be finished before Lambda's time is up.
 STOP_BEFORE_END_MS = 240_000
 
 
-class Replayed(NamedTuple):
-    """What became of a period.
-
-    `unreadable` counts lines, and files from some line on, that are not what the collector wrote; the first are in
-    `unreadable_at` as key, line and reason. `continue_with` is the event to call again with when the time did not suffice.
-    """
-
-    files: int
-    read: int
-    sent: int
-    refused: dict[str, int]
-    unreadable: int
-    unreadable_at: list[str]
-    continue_with: dict[str, str] | None
-
-
 class _Replay:
-    """One call's counts, and the lines that wait for their delivery."""
+    """The counts of one call, and the lines that wait for delivery."""
 
     def __init__(self, archive: str, intake: Intake) -> None:
         self.archive, self.intake = archive, intake
@@ -51,35 +35,35 @@ class _Replay:
         self.unreadable_at: list[str] = []
         self.waiting: list[bytes] = []
 
-    def take_file(self, key: str) -> None:
-        """Sends a file's events; a bad line, or a bad end, stops none of the others."""
+    def send_file(self, key: str) -> None:
+        """Send a file's events. A bad line, or a bad end, stops none of the others."""
         self.files += 1
         number = 0
         try:
             for number, text in enumerate(lines(self.intake.settings.events_bucket, key), start=1):
-                self._take_line(text, f"{key} line {number}")
+                self._send_line(text, f"{key} line {number}")
         except Unreadable as unreadable:
             self._report(f"{key} line {number + 1}: {unreadable}")
 
-    def _take_line(self, text: bytes, place: str) -> None:
+    def _send_line(self, text: bytes, place: str) -> None:
         self.read += 1
         try:
-            archived = archived_events(text, self.archive)
+            events = archived_events(text, self.archive)
         except Unreadable as unreadable:
             self._report(f"{place}: {unreadable}")
             return
         except RequestRefused as refusal:
-            self._refuse(refusal)
+            self._count(refusal)
             return
-        for one in archived:
+        for event in events:
             try:
-                self.waiting.append(_again(one, self.intake.settings.shops, self.intake.receipt_keys))
+                self.waiting.append(_replayed_line(event, self.intake))
             except RequestRefused as refusal:
-                self._refuse(refusal)
+                self._count(refusal)
         if len(self.waiting) >= LINES_PER_DELIVERY:
             self.deliver()
 
-    def _refuse(self, refusal: RequestRefused) -> None:
+    def _count(self, refusal: RequestRefused) -> None:
         reason = refusal.reason.value
         self.refused[reason] = self.refused.get(reason, 0) + 1
 
@@ -90,7 +74,7 @@ class _Replay:
             log.warning("archived line not read", place=place)
 
     def deliver(self) -> None:
-        """Sends what waits."""
+        """Send the waiting lines."""
         if not self.waiting:
             return
         self.intake.store(self.waiting)
@@ -98,41 +82,53 @@ class _Replay:
         self.waiting = []
 
 
-def replay(event: Any, intake: Intake, remaining_ms: Callable[[], int] = lambda: sys.maxsize) -> Replayed:
-    """Sends a period's events again, as many files as the remaining time allows, one at least.
+def replay(event: Any, intake: Intake, remaining_ms: Callable[[], int] = lambda: sys.maxsize) -> ReplayResult:
+    """Send a period's events again: as many files as the remaining time allows, and at least one.
 
     Args:
         event: `{"archive": "raw" or "rejected", "from_hour": "2026-01-31T07", "to_hour": ...}`, hours of receipt in UTC,
-            the last one included; or `continue_with` of the call before.
+            the last one included; or `continue_with` of the previous call.
+        intake: the collector's settings, clients and receipt keys.
+        remaining_ms: the time that is left to this Lambda.
+
+    Returns:
+        The counts, with the first unreadable places as key, line and reason. `continue_with` is the event of the next
+        call, or None if the period is finished.
 
     Raises:
-        ValueError: the event cannot be read.
-        StorageUnavailable: stopped half-way; run it again, what was sent twice is counted once.
+        ValueError: the event is invalid.
+        StorageUnavailable: the replay stopped half-way. Run it again: the warehouse drops events that are sent twice.
     """
     period = parse_period(event, datetime.now(UTC))
     run = _Replay(period.archive, intake)
-    done, continue_with = "", None
+    last_key, continue_with = "", None
     for key in keys(period, intake.settings.events_bucket):
-        if done and remaining_ms() < STOP_BEFORE_END_MS:
-            continue_with = period.rest_after(done)
+        if last_key and remaining_ms() < STOP_BEFORE_END_MS:
+            continue_with = period.rest_after(last_key)
             break
-        run.take_file(key)
-        done = key
+        run.send_file(key)
+        last_key = key
     run.deliver()
-    replayed = Replayed(
-        run.files, run.read, run.sent, run.refused, run.unreadable, run.unreadable_at, continue_with
-    )
-    log.info("archive replayed", archive=period.archive, **replayed._asdict())
-    return replayed
+    result: ReplayResult = {
+        "files": run.files,
+        "read": run.read,
+        "sent": run.sent,
+        "refused": run.refused,
+        "unreadable": run.unreadable,
+        "unreadable_at": run.unreadable_at,
+        "continue_with": continue_with,
+    }
+    log.info("archive replayed", archive=period.archive, **result)
+    return result
 
 
-def _again(archived: Archived, shops: frozenset[str], keys: ReceiptKeys) -> bytes:
-    """The line to send for an archived event, through today's contract."""
-    kept = accept(archived.event, shops & {archived.sender}, archived.timing)
-    event_time_ms = kept.pop("event_time_ms")
+def _replayed_line(archived: ArchivedEvent, intake: Intake) -> bytes:
+    """Return the line of an archived event under the current contract."""
+    shops = intake.settings.shops & {archived.sender}
+    event, event_time_ms = accept(archived.event, shops, archived.timing)
     server = {**archived.server, "event_time_ms": event_time_ms}
     receipts = [
-        *restamp(server.pop("receipts", []), kept, event_time_ms, keys),
-        *stamps(take_receipts(kept), kept, event_time_ms, keys),
+        *restamp(server.pop("receipts", []), event, event_time_ms, intake.receipt_keys),
+        *stamps(take_receipts(event), event, event_time_ms, intake.receipt_keys),
     ]
-    return line(kept, encode({**server, "receipts": receipts} if receipts else server))
+    return line(event, encode({**server, "receipts": receipts} if receipts else server))

@@ -1,12 +1,13 @@
 """Rollback: move the endpoint back onto an earlier release, after one that failed or was a mistake."""
 
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, TypedDict
 
+from functions.platform.contract import RollbackResult
 from functions.platform.endpoint import move_endpoint
 from functions.platform.errors import NothingToRollBackTo
 from functions.platform.log import get_logger
 from functions.platform.model_archive import read_model_archive
-from functions.platform.releases import ReleaseRecord, read_record, write_record
+from functions.platform.releases import Release, ReleaseRecord, read_record, write_record
 from functions.platform.settings import PublishSettings
 
 log = get_logger(__name__)
@@ -18,17 +19,8 @@ class RollbackEvent(TypedDict):
     to: Literal["current", "previous"]
 
 
-class RolledBack(NamedTuple):
-    """The target of the endpoint. SageMaker moves it within minutes, and the endpoint serves meanwhile."""
-
-    endpoint_name: str
-    endpoint_config_name: str | None
-    model_version: str | None
-    endpoint_status: str
-
-
-def rollback(event: RollbackEvent, settings: PublishSettings, sagemaker: Any, s3: Any) -> RolledBack:
-    """Move the endpoint back.
+def rollback(event: RollbackEvent, settings: PublishSettings, sagemaker: Any, s3: Any) -> RollbackResult:
+    """Move the endpoint back. SageMaker takes minutes for it, and the endpoint serves meanwhile.
 
     Raises:
         NothingToRollBackTo: the event asks for `previous`, and no earlier release is kept.
@@ -39,7 +31,7 @@ def rollback(event: RollbackEvent, settings: PublishSettings, sagemaker: Any, s3
         if record.current is None:
             # The very first release failed. Without an endpoint, /recommend answers NO_MODEL_YET.
             sagemaker.delete_endpoint(EndpointName=settings.endpoint)
-            return RolledBack(settings.endpoint, None, None, "Deleting")
+            return _result(settings, None, "Deleting")
         target = record.current
     else:
         if record.previous is None:
@@ -50,4 +42,13 @@ def rollback(event: RollbackEvent, settings: PublishSettings, sagemaker: Any, s3
         archive = read_model_archive(target.model_data_uri, s3)
         write_record(ReleaseRecord(target, record.current), archive, s3, settings.models_bucket)
     log.info("endpoint rolled back", endpoint=settings.endpoint, config=target.endpoint_config, status=status)
-    return RolledBack(settings.endpoint, target.endpoint_config, target.model_version, status)
+    return _result(settings, target, status)
+
+
+def _result(settings: PublishSettings, target: Release | None, status: str) -> RollbackResult:
+    return {
+        "endpoint_name": settings.endpoint,
+        "endpoint_config_name": target.endpoint_config if target else None,
+        "model_version": target.model_version if target else None,
+        "endpoint_status": status,
+    }

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from functions.platform import warehouse
+from functions.platform.contract import TransformResult
 from functions.platform.dbt import DbtFailed, NodeResult, run_dbt
 from functions.platform.log import get_logger
 from functions.platform.settings import WarehouseSettings
@@ -12,7 +13,9 @@ from functions.platform.warehouse import Credentials
 log = get_logger(__name__)
 
 
-def transform(event: dict[str, Any], settings: WarehouseSettings, credentials: Credentials) -> dict[str, Any]:
+def transform(
+    event: dict[str, Any], settings: WarehouseSettings, credentials: Credentials
+) -> TransformResult:
     """Build every model, incrementally unless the event has `full_refresh`.
 
     Raises:

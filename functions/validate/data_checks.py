@@ -1,19 +1,18 @@
-"""Decide on measures: each check passes, fails or is skipped, and says so in a sentence."""
+"""Judge the measures: each check passes, fails or is skipped, with a sentence that says why."""
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from functions.platform.contract import SHOPPING_EVENTS
 from functions.platform.dbt import NodeResult
-from functions.validate.measures import SHOPPING_EVENTS, Measures, ShopDays
+from functions.validate.measures import Measures, ShopDays
+from functions.validate.thresholds import Band, EventMix, EventsPerSession, Thresholds, Volume
 
 Status = Literal["passed", "failed", "skipped"]
-Thresholds = dict[str, dict[str, Any]]
-LEAST_SHARE = 0.0001  # stands in for a share of zero, whose logarithm does not exist
+LEAST_SHARE = 0.0001  # stands in for a share of zero, which has no logarithm
 
 
 @dataclass(frozen=True)
@@ -29,14 +28,8 @@ class Check:
     sentence: str
 
 
-def thresholds() -> Thresholds:
-    """The one place where limits are set."""
-    read: Thresholds = json.loads((Path(__file__).parent / "thresholds.json").read_text())
-    return read
-
-
 def data_checks(measures: Measures, limits: Thresholds) -> list[Check]:
-    """Every check of ours, in the order of an event's journey."""
+    """Return every data check, in the order of an event's journey."""
     checks = [_freshness(measures, limits), _rejected(measures, limits)]
     checks += [_unusable(measures, limits), _repeated(measures, limits)]
     checks += _missing(measures, limits)
@@ -46,7 +39,7 @@ def data_checks(measures: Measures, limits: Thresholds) -> list[Check]:
 
 
 def dbt_check(result: NodeResult) -> Check:
-    """A test of the dbt project as a check."""
+    """Return a test of the dbt project as a check."""
     subject = f"{result.model}.{result.column}" if result.column else result.model
     if not result.failed:
         return Check(
@@ -60,7 +53,7 @@ def dbt_check(result: NodeResult) -> Check:
 
 
 def population_stability_index(before: dict[str, int], now: dict[str, int]) -> float:
-    """How far two distributions lie apart: below .1 alike, above .25 different."""
+    """Return the distance of two distributions: below .1 they are alike, above .25 different."""
     total_before, total_now = sum(before.values()), sum(now.values())
     index = 0.0
     for name in before.keys() | now.keys():
@@ -71,66 +64,64 @@ def population_stability_index(before: dict[str, int], now: dict[str, int]) -> f
 
 
 def _freshness(measures: Measures, limits: Thresholds) -> Check:
-    limit = limits["freshness"]["largest_hours_since_load"]
-    name, subject, threshold = "freshness", "RAW.EVENTS", f"at most {limit} h"
+    limit_h = limits.freshness.largest_hours_since_load
+    name, subject, threshold = "freshness", "RAW.EVENTS", f"at most {limit_h:g} h"
     if measures.last_loaded_at is None:
         sentence = "RAW.EVENTS is empty: send events, wait for Firehose to deliver them, and load again."
         return Check("data", name, subject, "failed", None, threshold, sentence)
     hours = (measures.now - measures.last_loaded_at) / timedelta(hours=1)
-    status: Status = "passed" if hours <= limit else "failed"
-    sentence = f"The newest event was loaded {hours:.1f} hours ago; {limit} are allowed."
-    return Check("data", name, subject, status, hours, threshold, sentence)
+    sentence = f"The newest event was loaded {hours:.1f} hours ago; {limit_h:g} are allowed."
+    return _at_most(name, subject, hours, limit_h, threshold, sentence)
 
 
 def _rejected(measures: Measures, limits: Thresholds) -> Check:
-    of = limits["rejected"]
-    total = measures.rejected_bytes + measures.raw_bytes
+    limit = limits.rejected
+    total_bytes = measures.rejected_bytes + measures.raw_bytes
     name, subject = "rejected events", "s3 rejected/"
-    threshold = f"at most {of['largest_share']:.0%} of bytes"
-    if total < of["fewest_bytes"]:
+    threshold = f"at most {limit.largest_share:.0%} of bytes"
+    if total_bytes < limit.fewest_bytes:
         return _skipped(name, subject, threshold, "too little was received since yesterday to judge refusals")
-    share = measures.rejected_bytes / total
+    share = measures.rejected_bytes / total_bytes
     sentence = (
-        f"{share:.1%} of what was received since yesterday was refused; {of['largest_share']:.0%} is allowed. "
+        f"{share:.1%} of the bytes received since yesterday were refused; {limit.largest_share:.0%} is allowed. "
         "The reasons are in rejected/."
     )
-    return _at_most(name, subject, share, of["largest_share"], threshold, sentence)
+    return _at_most(name, subject, share, limit.largest_share, threshold, sentence)
 
 
 def _unusable(measures: Measures, limits: Thresholds) -> Check:
-    of = limits["unusable"]
-    name, subject, threshold = "unusable rows", "RAW.EVENTS", f"at most {of['largest_share']:.0%}"
-    if measures.recent_raw_rows < of["fewest_rows"]:
-        return _skipped(name, subject, threshold, f"fewer than {of['fewest_rows']} rows were loaded lately")
+    limit = limits.unusable
+    name, subject, threshold = "unusable rows", "RAW.EVENTS", f"at most {limit.largest_share:.0%}"
+    if measures.recent_raw_rows < limit.fewest_rows:
+        return _skipped(name, subject, threshold, f"fewer than {limit.fewest_rows} rows were loaded lately")
     share = measures.recent_unusable_rows / measures.recent_raw_rows
     sentence = (
-        f"{share:.1%} of the {measures.recent_raw_rows} rows loaded in {limits['history']['judged_days']} days lack "
-        f"their id, name, time, client or shop; {of['largest_share']:.0%} is allowed."
+        f"{share:.1%} of the {measures.recent_raw_rows} rows loaded in {limits.history.judged_days} days lack "
+        f"their id, name, time, client or shop; {limit.largest_share:.0%} is allowed."
     )
-    return _at_most(name, subject, share, of["largest_share"], threshold, sentence)
+    return _at_most(name, subject, share, limit.largest_share, threshold, sentence)
 
 
 def _repeated(measures: Measures, limits: Thresholds) -> Check:
-    """Copies change no table, and a replayed period is all copies; nearly nothing else means a sender in a loop."""
-    of = limits["repeated"]
-    name, subject, threshold = "repeated rows", "RAW.EVENTS", f"at most {of['largest_share']:.0%}"
+    """Judge the share of copies. Copies change no table, but almost nothing else means a sender in a loop."""
+    limit = limits.repeated
+    name, subject, threshold = "repeated rows", "RAW.EVENTS", f"at most {limit.largest_share:.0%}"
     usable = measures.recent_raw_rows - measures.recent_unusable_rows
-    if usable < of["fewest_rows"]:
-        return _skipped(name, subject, threshold, f"fewer than {of['fewest_rows']} rows were loaded lately")
+    if usable < limit.fewest_rows:
+        return _skipped(name, subject, threshold, f"fewer than {limit.fewest_rows} rows were loaded lately")
     share = max(0.0, 1 - measures.recent_staged_rows / usable)
     sentence = (
-        f"{share:.1%} of the {usable} rows loaded in {limits['history']['judged_days']} days were copies of an event; "
-        f"{of['largest_share']:.0%} is allowed."
+        f"{share:.1%} of the {usable} rows loaded in {limits.history.judged_days} days were copies of an event; "
+        f"{limit.largest_share:.0%} is allowed."
     )
-    return _at_most(name, subject, share, of["largest_share"], threshold, sentence)
+    return _at_most(name, subject, share, limit.largest_share, threshold, sentence)
 
 
 def _missing(measures: Measures, limits: Thresholds) -> Iterator[Check]:
-    of = limits["missing"]
-    for field, largest in of["largest_share"].items():
+    for field, largest in limits.missing.largest_share.items():
         without, total = measures.missing[field]
         name, subject, threshold = f"missing {field}", "STAGING.STG_EVENTS", f"at most {largest:.0%}"
-        if total < of["fewest_events"]:
+        if total < limits.missing.fewest_events:
             yield _skipped(
                 name, subject, threshold, f"only {total} events of the shops' newest days should have {field}"
             )
@@ -141,108 +132,106 @@ def _missing(measures: Measures, limits: Thresholds) -> Iterator[Check]:
 
 
 def _shop(shop: ShopDays, now: datetime, limits: Thresholds) -> Iterator[Check]:
-    """Compare a shop's newest day with its days before, and whether it still sends."""
-    history = limits["history"]
-    days = range(1, min(history["trailing_days"], shop.full_days - 1) + 1)
+    """Compare a shop's newest day with the days before, and judge its silence."""
+    history = limits.history
+    days = range(1, min(history.trailing_days, shop.full_days - 1) + 1)
     reason = None
-    if now - shop.last_loaded_at > timedelta(days=history["judged_days"]):
-        reason = f"nothing of it was loaded in {history['judged_days']} days"
-    elif len(days) < history["fewest_days"]:
-        reason = (
-            f"not enough history: {len(days)} full days before the newest, {history['fewest_days']} needed"
-        )
+    if now - shop.last_loaded_at > timedelta(days=history.judged_days):
+        reason = f"none of its events was loaded in {history.judged_days} days"
+    elif len(days) < history.fewest_days:
+        reason = f"not enough history: {len(days)} full days before the newest, {history.fewest_days} needed"
     if reason:
         for name in ("silence", "volume", "events per session", "event mix"):
             yield _skipped(name, f"shop {shop.shop_id}", "compared with the days before", reason)
         return
     yield _silence(shop, days, now, limits)
-    yield _volume(shop, days, limits["volume"])
-    yield _events_per_session(shop, days, limits["events_per_session"])
-    yield _event_mix(shop, days, limits["event_mix"])
+    yield _volume(shop, days, limits.volume)
+    yield _events_per_session(shop, days, limits.events_per_session)
+    yield _event_mix(shop, days, limits.event_mix)
 
 
 def _silence(shop: ShopDays, days: range, now: datetime, limits: Thresholds) -> Check:
-    """Its days end at its newest event, so they do not show that no more have come while other shops' did."""
-    limit = limits["freshness"]["largest_hours_since_load"]
-    name, subject, threshold = "silence", f"shop {shop.shop_id}", f"at most {limit} h"
+    """Judge the time since the shop's newest load. The shop's days end at its newest event and cannot show silence."""
+    limit_h = limits.freshness.largest_hours_since_load
+    name, subject, threshold = "silence", f"shop {shop.shop_id}", f"at most {limit_h:g} h"
     usual = _usual(shop, days)
-    if usual < limits["volume"]["fewest_events_a_day"]:
+    if usual < limits.volume.fewest_events_a_day:
         return _skipped(name, subject, threshold, f"{usual:.0f} events a day are too few to judge")
-    if now - shop.newest_at > timedelta(days=limits["history"]["trailing_days"]):
-        return _skipped(name, subject, threshold, "its newest event is of a time long past, as in a data set")
+    if now - shop.newest_at > timedelta(days=limits.history.trailing_days):
+        return _skipped(name, subject, threshold, "its newest event is years or weeks old, as in a data set")
     hours = (now - shop.last_loaded_at) / timedelta(hours=1)
     sentence = (
-        f"The newest event of shop {shop.shop_id}, which usually sends {usual:.0f} a day, was loaded {hours:.1f} hours "
-        f"ago; {limit} are allowed."
+        f"The newest event of shop {shop.shop_id}, which usually sends {usual:.0f} per day, was loaded {hours:.1f} hours "
+        f"ago; {limit_h:g} are allowed."
     )
-    return _at_most(name, subject, hours, limit, threshold, sentence)
+    return _at_most(name, subject, hours, limit_h, threshold, sentence)
 
 
 def _usual(shop: ShopDays, days: range) -> float:
+    """Return the mean number of events per day."""
     return sum(shop.events.get(day, 0) for day in days) / len(days)
 
 
-def _volume(shop: ShopDays, days: range, of: dict[str, Any]) -> Check:
+def _volume(shop: ShopDays, days: range, limit: Volume) -> Check:
     name, subject = "volume", f"shop {shop.shop_id}"
     usual = _usual(shop, days)
-    threshold = _between(of)
-    if usual < of["fewest_events_a_day"]:
+    threshold = _between(limit)
+    if usual < limit.fewest_events_a_day:
         return _skipped(name, subject, threshold, f"{usual:.0f} events a day are too few to judge")
     ratio = shop.events.get(0, 0) / usual
     sentence = (
         f"Shop {shop.shop_id} sent {shop.events.get(0, 0)} events in its newest 24 hours, {ratio:.2f} times its usual "
         f"{usual:.0f}; {threshold} is allowed."
     )
-    return _within(name, subject, ratio, of, sentence)
+    return _within(name, subject, ratio, limit, sentence)
 
 
-def _events_per_session(shop: ShopDays, days: range, of: dict[str, Any]) -> Check:
+def _events_per_session(shop: ShopDays, days: range, limit: EventsPerSession) -> Check:
     name, subject = "events per session", f"shop {shop.shop_id}"
     sessions_before = sum(shop.sessions.get(day, 0) for day in days)
     sessions_now = shop.sessions.get(0, 0)
-    if min(sessions_before, sessions_now) < of["fewest_sessions"]:
-        return _skipped(name, subject, _between(of), f"{sessions_now} sessions are too few to judge")
+    if min(sessions_before, sessions_now) < limit.fewest_sessions:
+        return _skipped(name, subject, _between(limit), f"{sessions_now} sessions are too few to judge")
     before = sum(shop.events.get(day, 0) for day in days) / sessions_before
     now = shop.events.get(0, 0) / sessions_now
     sentence = (
         f"Sessions of shop {shop.shop_id} have {now:.1f} events, {now / before:.2f} times the usual {before:.1f}; "
-        f"{_between(of)} is allowed."
+        f"{_between(limit)} is allowed."
     )
-    return _within(name, subject, now / before, of, sentence)
+    return _within(name, subject, now / before, limit, sentence)
 
 
-def _event_mix(shop: ShopDays, days: range, of: dict[str, Any]) -> Check:
-    name, subject, threshold = "event mix", f"shop {shop.shop_id}", f"PSI at most {of['largest_psi']}"
+def _event_mix(shop: ShopDays, days: range, limit: EventMix) -> Check:
+    name, subject, threshold = "event mix", f"shop {shop.shop_id}", f"PSI at most {limit.largest_psi}"
     before: dict[str, int] = {}
     for day in days:
         for event_name, events in shop.names.get(day, {}).items():
             if event_name in SHOPPING_EVENTS:
                 before[event_name] = before.get(event_name, 0) + events
-    # A kind of event that a shop has just begun to send is news, not a fault.
+    # An event kind that a shop has just begun to send is no fault.
     now = {event: count for event, count in shop.names.get(0, {}).items() if event in before}
-    if min(sum(before.values()), sum(now.values())) < of["fewest_events"]:
+    if min(sum(before.values()), sum(now.values())) < limit.fewest_events:
         return _skipped(name, subject, threshold, f"{sum(now.values())} events are too few to compare")
     index = population_stability_index(before, now)
     sentence = (
-        f"The mix of events of shop {shop.shop_id} lies {index:.2f} (PSI) from that of the days before; "
-        f"{of['largest_psi']} is allowed."
+        f"The mix of events of shop {shop.shop_id} differs by {index:.2f} (PSI) from that of the days before; "
+        f"{limit.largest_psi} is allowed."
     )
-    return _at_most(name, subject, index, of["largest_psi"], threshold, sentence)
+    return _at_most(name, subject, index, limit.largest_psi, threshold, sentence)
 
 
 def _at_most(name: str, subject: str, value: float, largest: float, threshold: str, sentence: str) -> Check:
-    return Check(
-        "data", name, subject, "passed" if value <= largest else "failed", value, threshold, sentence
-    )
+    status: Status = "passed" if value <= largest else "failed"
+    return Check("data", name, subject, status, value, threshold, sentence)
 
 
-def _within(name: str, subject: str, ratio: float, of: dict[str, Any], sentence: str) -> Check:
-    status: Status = "passed" if of["lowest_ratio"] <= ratio <= of["highest_ratio"] else "failed"
-    return Check("data", name, subject, status, ratio, _between(of), sentence)
+def _within(name: str, subject: str, ratio: float, band: Band, sentence: str) -> Check:
+    status: Status = "passed" if band.lowest_ratio <= ratio <= band.highest_ratio else "failed"
+    return Check("data", name, subject, status, ratio, _between(band), sentence)
 
 
-def _between(of: dict[str, Any]) -> str:
-    return f"{of['lowest_ratio']} to {of['highest_ratio']} times"
+def _between(band: Band) -> str:
+    return f"{band.lowest_ratio} to {band.highest_ratio} times"
 
 
 def _skipped(name: str, subject: str, threshold: str, reason: str) -> Check:

@@ -1,9 +1,9 @@
-"""What is measured before the gate decides: a few aggregates of the warehouse and of S3.
+"""Measure what the gate judges: a few aggregates of the warehouse and of S3.
 
-A day here is 24 hours that end at the shop's newest event, not a calendar day: a replayed data set or a run at noon has
-no half day at its end that would look like a loss of traffic. Each shop has days of its own, so that one shop's events
-of today do not empty the days of another whose data set ended earlier; that a shop has fallen silent is told by
-when something of it was loaded last.
+A day here is 24 hours that end at the shop's newest event, not a calendar day. A replayed data set, or a run at noon,
+then has no half day at its end that would look like a loss of traffic. Each shop has its own days, so that one shop's
+events of today do not empty the days of a shop whose data set ended earlier. The time of the shop's newest load shows
+whether it has fallen silent.
 """
 
 from dataclasses import dataclass, field
@@ -11,24 +11,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from functions.platform import warehouse
+from functions.platform.contract import EVENTS_WITH_ITEMS, RAW_PREFIX, REJECTED_PREFIX
 
 DAY_MS = 86_400_000
 CHARTED_DAYS = 30
-ITEM_EVENTS = "('view_item', 'select_item', 'add_to_cart', 'remove_from_cart', 'purchase')"
-# What the shop's visitors do by themselves. How often our own carousel is shown is not their behaviour.
-SHOPPING_EVENTS = frozenset(
-    (
-        "page_view",
-        "view_item",
-        "view_item_list",
-        "select_item",
-        "search",
-        "add_to_cart",
-        "remove_from_cart",
-        "begin_checkout",
-        "purchase",
-    )
-)
+ITEM_EVENTS = "({})".format(", ".join(f"'{name}'" for name in EVENTS_WITH_ITEMS))
 
 
 @dataclass
@@ -46,7 +33,7 @@ class ShopDays:
 
 @dataclass(frozen=True)
 class Measures:
-    """Everything the checks look at."""
+    """The input of every check."""
 
     now: datetime
     raw_rows: int
@@ -61,7 +48,7 @@ class Measures:
     daily_events: tuple[tuple[str, int], ...]  # (date, events), oldest first, for the chart
 
 
-# Events of the future are left out: a wrong clock must not move the days.
+# Events of the future are excluded: a wrong clock must not move the days.
 SHOPS = """
     select SHOP_ID, min(EVENT_TIME_MS) as FIRST_MS, max(EVENT_TIME_MS) as NEWEST_MS
     from INTERMEDIATE.INT_SESSION_EVENTS
@@ -86,7 +73,7 @@ RECENT_ROWS = """
 def measure(
     connection: Any, s3: Any, events_bucket: str, now: datetime, trailing_days: int, judged_days: int
 ) -> Measures:
-    """Ask the warehouse and S3. `now` is UTC."""
+    """Query the warehouse and S3. `now` is UTC."""
     raw_rows, last_loaded_at = warehouse.one(connection, "select count(*), max(LOADED_AT) from RAW.EVENTS")
     since = (now - timedelta(days=judged_days)).replace(tzinfo=None)
     recent_raw, recent_unusable = warehouse.one(connection, RECENT_ROWS, (since,))
@@ -101,8 +88,8 @@ def measure(
         recent_raw_rows=int(recent_raw),
         recent_unusable_rows=int(recent_unusable),
         recent_staged_rows=int(recent_staged),
-        rejected_bytes=_bytes_received(s3, events_bucket, "rejected", now),
-        raw_bytes=_bytes_received(s3, events_bucket, "raw", now),
+        rejected_bytes=_bytes_received(s3, events_bucket, REJECTED_PREFIX, now),
+        raw_bytes=_bytes_received(s3, events_bucket, RAW_PREFIX, now),
         shops=_shops(connection, now_ms, trailing_days),
         missing=_missing(connection, now_ms, since),
         daily_events=_daily_events(connection, now_ms),
@@ -149,7 +136,10 @@ def _shops(connection: Any, now_ms: int, trailing_days: int) -> tuple[ShopDays, 
 
 
 def _missing(connection: Any, now_ms: int, since: datetime) -> dict[str, tuple[int, int]]:
-    """What is not there in the newest day of each shop; of a shop that has gone, nothing is asked."""
+    """Return, per field, the events of the shops' newest days without it, and the events that should have it.
+
+    Shops without a load since `since` are left out.
+    """
     events, without_session, without_device, item_events, without_items = warehouse.one(
         connection,
         f"""
@@ -185,12 +175,12 @@ def _daily_events(connection: Any, now_ms: int) -> tuple[tuple[str, int], ...]:
     return tuple((str(day), int(events)) for day, events in rows)
 
 
-def _bytes_received(s3: Any, bucket: str, kind: str, now: datetime) -> int:
-    """Compressed bytes that Firehose delivered yesterday and today."""
+def _bytes_received(s3: Any, bucket: str, prefix: str, now: datetime) -> int:
+    """Return the compressed bytes that Firehose delivered below the prefix yesterday and today."""
     total = 0
     for day in (now - timedelta(days=1), now):
         for page in s3.get_paginator("list_objects_v2").paginate(
-            Bucket=bucket, Prefix=f"{kind}/{day:%Y/%m/%d}/"
+            Bucket=bucket, Prefix=f"{prefix}{day:%Y/%m/%d}/"
         ):
             total += sum(int(found["Size"]) for found in page.get("Contents", []))
     return total

@@ -1,4 +1,4 @@
-"""The gate's page: one self-contained HTML file, readable from S3 years later."""
+"""The gate's report: one self-contained HTML file, readable from S3 years later."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -32,7 +32,7 @@ CHART_WIDTH, CHART_HEIGHT, LABEL_HEIGHT = 900, 160, 20
 
 
 def page(run_id: str, now: datetime, checks: Sequence[Check], daily_events: Sequence[tuple[str, int]]) -> str:
-    """The whole page."""
+    """Return the HTML of the report."""
     counts = {status: sum(1 for check in checks if check.status == status) for status in ORDER}
     verdict = "failed" if counts["failed"] else "passed"
     failures = "".join(f"<li>{escape(check.sentence)}</li>" for check in checks if check.status == "failed")
@@ -46,7 +46,7 @@ def page(run_id: str, now: datetime, checks: Sequence[Check], daily_events: Sequ
 <p class="soft">Run {escape(run_id)}, {now:%Y-%m-%d %H:%M} UTC. {counts["passed"]} checks passed,
 {counts["failed"]} failed, {counts["skipped"]} skipped.</p>
 {why}
-<section><h2>Events a day</h2>{_chart(daily_events)}</section>
+<section><h2>Events per day</h2>{_chart(daily_events)}</section>
 <section><h2>The data</h2>{_table(data)}</section>
 <section><h2>The tables (dbt tests)</h2>{_table(tests)}</section>
 </body></html>
@@ -61,7 +61,7 @@ def _table(checks: Sequence[Check]) -> str:
         for check in sorted(checks, key=lambda check: ORDER[check.status])
     )
     heads = "".join(
-        f"<th>{head}</th>" for head in ("Result", "Of", "Check", "Measured", "Allowed", "In words")
+        f"<th>{head}</th>" for head in ("Result", "Subject", "Check", "Measured", "Allowed", "In words")
     )
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
 
@@ -87,8 +87,8 @@ def _chart(daily_events: Sequence[tuple[str, int]]) -> str:
     baseline = CHART_HEIGHT + LABEL_HEIGHT - 4
     return (
         f'<svg viewBox="0 0 {CHART_WIDTH} {CHART_HEIGHT + LABEL_HEIGHT}" role="img" '
-        f'aria-label="Events a day, at most {most}">{"".join(bars)}'
+        f'aria-label="Events per day, at most {most}">{"".join(bars)}'
         f'<text x="0" y="{baseline}">{escape(daily_events[0][0])}</text>'
         f'<text x="{CHART_WIDTH}" y="{baseline}" text-anchor="end">{escape(daily_events[-1][0])}</text></svg>'
-        f'<p class="soft">At most {most} events a day. The first and the last day may be partial.</p>'
+        f'<p class="soft">At most {most} events per day. The first and the last day may be partial.</p>'
     )

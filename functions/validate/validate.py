@@ -1,15 +1,17 @@
-"""Run the gate: dbt's tests and our own checks, kept in QA.CHECK_RESULTS and on one page."""
+"""Validate: run dbt's tests and the data checks, and keep their results in QA.CHECK_RESULTS and on one page."""
 
 from datetime import UTC, datetime
 from typing import Any
 
+from functions.platform.contract import VALIDATION_REPORTS_PREFIX, ValidateResult
 from functions.platform.dbt import run_dbt
 from functions.platform.log import get_logger
 from functions.platform.settings import WarehouseSettings
 from functions.platform.warehouse import Credentials
-from functions.validate.data_checks import Check, data_checks, dbt_check, thresholds
+from functions.validate.data_checks import Check, data_checks, dbt_check
 from functions.validate.measures import measure
 from functions.validate.page import page
+from functions.validate.thresholds import thresholds
 
 log = get_logger(__name__)
 
@@ -21,8 +23,13 @@ values (%s, %s, %s, %s, %s, %s, %s, %s)
 
 def validate(
     event: dict[str, Any], settings: WarehouseSettings, credentials: Credentials, connection: Any, s3: Any
-) -> dict[str, Any]:
-    """Check the tables. A failed check is an answer (`passed` false), not an error."""
+) -> ValidateResult:
+    """Check the tables. A failed check is a result (`passed` is false), not an error.
+
+    Raises:
+        WarehouseUnavailable: Snowflake did not answer.
+        DbtFailed: dbt could not run its tests.
+    """
     run_id = event["run_id"]
     limits = thresholds()
     now = datetime.now(UTC)
@@ -31,15 +38,15 @@ def validate(
         s3,
         settings.events_bucket,
         now,
-        trailing_days=limits["history"]["trailing_days"],
-        judged_days=limits["history"]["judged_days"],
+        trailing_days=limits.history.trailing_days,
+        judged_days=limits.history.judged_days,
     )
     checks = data_checks(measures, limits)
     checks += [
         dbt_check(result) for result in run_dbt(["test", "--exclude-resource-type", "unit_test"], credentials)
     ]
     _keep(connection, run_id, checks)
-    key = f"reports/validation/{run_id}.html"
+    key = f"{VALIDATION_REPORTS_PREFIX}{run_id}.html"
     s3.put_object(
         Bucket=settings.models_bucket,
         Key=key,
@@ -60,20 +67,18 @@ def validate(
 
 
 def _keep(connection: Any, run_id: str, checks: list[Check]) -> None:
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            KEEP_RESULT,
-            [
-                (
-                    run_id,
-                    check.kind,
-                    check.name,
-                    check.subject,
-                    check.status,
-                    check.value,
-                    check.threshold,
-                    check.sentence,
-                )
-                for check in checks
-            ],
+    rows = [
+        (
+            run_id,
+            check.kind,
+            check.name,
+            check.subject,
+            check.status,
+            check.value,
+            check.threshold,
+            check.sentence,
         )
+        for check in checks
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(KEEP_RESULT, rows)

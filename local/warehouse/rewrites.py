@@ -25,7 +25,7 @@ def rewrite(command: str, keyword: str) -> str:
 def qualified_temporary_as_permanent(command: str) -> str:
     """Replace `create temporary table db.schema.t` by a permanent table.
 
-    DuckDB keeps temporary tables outside every schema, so dbt would not find the table by its full name.
+    DuckDB keeps temporary tables outside every schema and refuses the full name, which dbt uses.
     dbt drops the table itself.
     """
     return QUALIFIED_TEMPORARY.sub(

@@ -1,2 +1,2 @@
-{# Schemas are named as they are: dbt would prefix them with the profile's own. #}
+{# Schema names are used as they are; by default dbt prefixes them with the profile's schema. #}
 {% macro generate_schema_name(custom_name, node) %}{{ custom_name or target.schema }}{% endmacro %}

@@ -1,22 +1,22 @@
--- Where events land and where their loading is written down. Run as SYSADMIN. Safe to run again.
+-- The raw events, the load log and the check results. Run as SYSADMIN. Safe to run again.
 
 -- Grain: one line of one file below raw/ on S3. Append-only: nothing ever updates or deletes a row.
 create table if not exists {{ database }}.RAW.EVENTS (
     PAYLOAD variant comment 'The event as collect wrote it (contracts/event.schema.json)',
     FILENAME varchar comment 'Key of the file on S3',
     ROW_NUMBER number comment 'Line in that file, from 1',
-    -- sysdate() is always UTC; current_timestamp() would go back an hour each autumn.
-    LOADED_AT timestamp_ntz default sysdate() comment 'When the row was loaded, UTC'
+    -- sysdate() is always UTC; current_timestamp() repeats an hour each autumn.
+    LOADED_AT timestamp_ntz default sysdate() comment 'Time of the load, UTC'
 );
 
--- Grain: one file in one run of load, as COPY answered.
+-- Grain: one file in one run of load, with COPY's result.
 create table if not exists {{ database }}.RAW.LOAD_LOG (
     RUN_ID varchar comment 'Execution of the pipeline',
     FILE varchar comment 'Address of the file',
     STATUS varchar comment 'LOADED, LOAD_FAILED or LOAD_SKIPPED',
     ROWS_PARSED number,
     ROWS_LOADED number,
-    FIRST_ERROR varchar comment 'Why it was not loaded',
+    FIRST_ERROR varchar comment 'First error of a file that was not loaded',
     LOADED_AT timestamp_ntz default sysdate()
 );
 
@@ -26,9 +26,9 @@ create table if not exists {{ database }}.QA.CHECK_RESULTS (
     CHECKED_AT timestamp_ntz default sysdate(),
     KIND varchar comment 'dbt (a test of the dbt project) or data (a check of functions/validate)',
     CHECK_NAME varchar,
-    SUBJECT varchar comment 'The table it is about',
+    SUBJECT varchar comment 'The checked table',
     STATUS varchar comment 'passed, failed or skipped',
-    VALUE float comment 'What was measured',
-    THRESHOLD varchar comment 'What it had to be',
+    VALUE float comment 'The measured value',
+    THRESHOLD varchar comment 'The allowed values',
     SENTENCE varchar comment 'The result in words'
 );

@@ -1,7 +1,7 @@
--- Where Snowflake meets S3. Run as ACCOUNTADMIN (integrations belong to the account). Safe to run again.
+-- Snowflake's access to S3. Run as ACCOUNTADMIN: integrations belong to the account. Safe to run again.
 -- After the first run, `desc integration {{ integration }}` shows the AWS user and the external id
 -- that {{ storage_role_arn }} must trust.
--- The linter takes properties for unindented statements of their own.
+-- The linter reads properties as unindented statements.
 -- noqa: disable=LT02
 
 create storage integration if not exists {{ integration }}
@@ -13,9 +13,9 @@ create storage integration if not exists {{ integration }}
 
 create file format if not exists {{ database }}.RAW.EVENT_LINES
     type = json
-    comment = 'Gzipped JSON lines, one event a line';
+    comment = 'Gzipped JSON lines, one event per line';
 
--- Only raw/: refused events lie below rejected/ and are never loaded.
+-- Only raw/: refused events are below rejected/ and are never loaded.
 create stage if not exists {{ database }}.RAW.EVENT_FILES
     url = 's3://{{ events_bucket }}/raw/'
     storage_integration = {{ integration }};

@@ -1,4 +1,4 @@
--- Three roles, each with what its step needs, and one service role that holds them for the pipeline's user.
+-- Three roles with the rights of one step each, and a service role that has all of them for the pipeline's user.
 -- Run as SECURITYADMIN. Safe to run again.
 
 create role if not exists {{ prefix }}_LOADER comment = 'Loads raw events';
@@ -13,7 +13,7 @@ grant usage on database {{ database }} to role {{ prefix }}_LOADER;
 grant usage on database {{ database }} to role {{ prefix }}_TRANSFORMER;
 grant usage on database {{ database }} to role {{ prefix }}_READER;
 
--- Append-only is enforced here: nobody is granted update, delete or truncate on RAW.EVENTS.
+-- These grants make RAW.EVENTS append-only: no role has update, delete or truncate.
 grant usage on schema {{ database }}.RAW to role {{ prefix }}_LOADER;
 grant select, insert on table {{ database }}.RAW.EVENTS to role {{ prefix }}_LOADER;
 grant select, insert on table {{ database }}.RAW.LOAD_LOG to role {{ prefix }}_LOADER;

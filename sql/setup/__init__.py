@@ -1,1 +1,1 @@
-"""Sets up the Snowflake account that the pipeline works in."""
+"""Set up the Snowflake account that the pipeline uses."""

@@ -1,4 +1,4 @@
--- Every training session has two interactions or more, at positions 0, 1, 2 ... without a gap.
+-- Every training session has at least two interactions, at positions 0, 1, 2 ... without a gap.
 select
     session_key,
     count(*) as interactions,

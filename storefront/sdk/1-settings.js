@@ -20,7 +20,6 @@ const QUEUE_MAX_AGE_MS = 3 * 24 * 3_600_000;
 // A queue without a change for this long belongs to a killed page.
 const ORPHAN_AFTER_MS = 90_000;
 const SESSION_SILENCE_MS = 30 * 60_000;
-const SESSION_ITEMS_MAX = 50;
 const SESSION_RECEIPTS_MAX = 20;
 const HELD_MAX_EVENTS = 100;
 const REQUEST_TIMEOUT_MS = 20_000;

@@ -1,8 +1,6 @@
 // Build an event of the contract from the page's fields: known fields only, each of its type.
 
 const LIMITS = { text: 500, address: 2_000 };
-const SESSION_EVENTS = ["view_item", "add_to_cart"];
-const ORDER_EVENTS = ["add_to_cart", "begin_checkout", "purchase"];
 
 /** Return the contract's fields, converted to its types. Values that do not convert are dropped. */
 function clean(given, kinds) {

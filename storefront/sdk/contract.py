@@ -1,10 +1,10 @@
-"""Generate the event contract in JavaScript and TypeScript from contracts/event.schema.json."""
+"""Generate the event contract in JavaScript and TypeScript from contracts/."""
 
 import json
-from pathlib import Path
 from typing import Any
 
-SCHEMA = Path(__file__).resolve().parents[2] / "contracts" / "event.schema.json"
+import contracts
+
 # Fields that only the SDK sets.
 STAMPED = ("schema_version", "event_name", "shop_id", "client_id", "session_id", "client_time_ms")
 TYPESCRIPT = {"amount": "number", "integer": "number", "items": "TugboatItem[]"}
@@ -132,6 +132,9 @@ def javascript(schema: dict[str, Any]) -> str:
     constants = {
         "SCHEMA_VERSION": schema["properties"]["schema_version"]["enum"][-1],
         "EVENT_NAMES": schema["properties"]["event_name"]["enum"],
+        "SESSION_EVENTS": contracts.event_kinds("extends_session_items"),
+        "ORDER_EVENTS": contracts.event_kinds("carries_item_receipts"),
+        "SESSION_ITEMS_MAX": contracts.read("limits")["recommend"]["items_max"],
         # Without a prototype, so that names of Object's methods are unknown fields.
         "FIELDS": {"__proto__": None, **fields},
         "ITEM_FIELDS": {"__proto__": None, **{name: kind_of(field) for name, field in items.items()}},
@@ -166,5 +169,4 @@ def _members(fields: dict[str, Any], required: tuple[str, ...] | list[str]) -> s
 
 def read_schema() -> dict[str, Any]:
     """Read the contract's schema."""
-    schema: dict[str, Any] = json.loads(SCHEMA.read_text())
-    return schema
+    return contracts.read("event.schema")

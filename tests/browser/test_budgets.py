@@ -1,4 +1,4 @@
-"""What the shop's pages may cost, measured as Lighthouse measures: bytes of script, layout shift, time on the main thread."""
+"""Budgets of the shop's pages, measured as by Lighthouse: bytes of script, layout shift, time on the main thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.browser.test_carousel import SHIFTS
 
 OBSERVE = SHIFTS.removeprefix("<script>").removesuffix("</script>")
 CLOSED_DRAWER = "sessionStorage['shop.log'] ??= JSON.stringify({events: [], answers: [], open: false})"
-# Uncompressed, of everything: ours for any shop, and the demo's own with its drawer.
+# Uncompressed bytes: our scripts for any shop, and the demo shop's own with its drawer.
 SCRIPT_MAX_BYTES = {"tugboat.js": 13_000, "tugboat-carousel.js": 9_500, "the shop's": 25_000}
 LAYOUT_SHIFT_MAX = 0.01
 # Lighthouse rates up to 200 ms of blocking time as good, on a phone four times slower than this machine.
@@ -24,7 +24,7 @@ BUSY = "addEventListener('load', () => { for (let turn = 0, sum = 0; turn < 5e8;
 
 
 def product(visit: Visit, shop_url: str, script: str = "") -> Any:
-    """A product's page, with the drawer closed as in any other shop."""
+    """Open a product's page with the drawer closed, as in any other shop."""
     page = visit.page()
     page.add_init_script(CLOSED_DRAWER)
     page.add_init_script(script)

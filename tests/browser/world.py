@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
 
-from functions.platform.s3_keys import FALLBACK_KEY
+from functions.platform.contract import FALLBACK_KEY
 from local.aws.proxy_event import Request, Response, build_response
 from testing.api import invoke
 from testing.fakes import FakeEndpoint, FakeFirehose, FakeS3, FakeSecrets

@@ -1,7 +1,7 @@
-"""A shop made so that everybody knows what the tables and the recommendations must be.
+"""A generated shop with known tables and recommendations.
 
-Every aisle has shelves of four styles and one stand in the middle. Shoppers keep to the style they came for and go along
-its shelf, past the stand now and then: what follows the stand only the session tells.
+Every aisle has one shelf per style and one stand in the middle. A shopper stays with one style and walks along its shelf,
+sometimes past the stand. The item after the stand therefore depends on the session, not on the stand.
 """
 
 import random
@@ -17,7 +17,7 @@ MINUTE_MS = 60_000
 
 @dataclass(frozen=True)
 class Visit:
-    """One session: what a client saw, a minute apart."""
+    """One session: the items that a client viewed, one per minute."""
 
     client_id: str
     starts_ms: int
@@ -25,7 +25,7 @@ class Visit:
 
 
 def visits(count: int = 1500, days: int = 10, seed: int = 3) -> list[Visit]:
-    """Every shopper comes once, in the days before today."""
+    """Return one session per shopper, in the days before today."""
     rng = random.Random(seed)
     midnight_ms = int(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
     first_ms = midnight_ms - days * DAY_MS
@@ -34,12 +34,12 @@ def visits(count: int = 1500, days: int = 10, seed: int = 3) -> list[Visit]:
 
 
 def shelved(aisle: int, style: int, place: int) -> str:
-    """An item on a shelf."""
+    """Return the id of an item on a shelf."""
     return f"aisle{aisle}-style{style}-{place % PLACES}"
 
 
 def stand(aisle: int) -> str:
-    """The item in the middle of an aisle."""
+    """Return the id of the item in the middle of an aisle."""
     return f"aisle{aisle}-stand"
 
 
@@ -56,7 +56,7 @@ def _walk(rng: random.Random) -> tuple[str, ...]:
 
 
 def events(of: list[Visit]) -> Iterator[dict[str, Any]]:
-    """As the storefront sends them."""
+    """Yield the events of sessions as the storefront sends them."""
     for visit in of:
         for number, item_id in enumerate(visit.items):
             yield {

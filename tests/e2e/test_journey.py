@@ -288,7 +288,7 @@ def test_a_training_job_that_keeps_dying_is_caught_and_the_old_model_goes_on_ser
     assert len(run.tries("Train")) == 2
     assert run.notification["subject"].endswith("in Train")
     assert "learning" in run.notification["message"]
-    assert "goes on serving" in run.notification["message"]
+    assert "still serves" in run.notification["message"]
     assert stage.recommend(ITEM)["model_version"] == tuned_model
 
 

@@ -1,4 +1,4 @@
-"""What `chalice package` makes: the zip that all Lambdas share, and the handlers that must be in it."""
+"""The output of `chalice package`: the zip that all Lambdas share, with their handlers."""
 
 import ast
 import json
@@ -15,13 +15,13 @@ from deploy.lambdas import NAMES
 from testing import deployment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# All of this is heavy, and only layers and SageMaker's containers have it.
+# Heavy packages, which only layers and SageMaker's containers have.
 HEAVY = {"agate", "awswrangler", "dbt", "duckdb", "moto", "numpy", "pandas", "pyarrow", "snowflake", "torch"}
 
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that Chalice packages the stage local into; no credentials, no endpoint."""
+    """Package the stage local, without credentials or an endpoint, and return the folder."""
     return deployment.package(tmp_path_factory.mktemp("package"))
 
 
@@ -95,7 +95,7 @@ def test_every_lambda_is_traced_and_none_has_a_generated_policy(lambdas: dict[st
 
 
 def test_the_handlers_import_nothing_heavy_at_the_start(bundle: zipfile.ZipFile, tmp_path: Path) -> None:
-    """In a bare interpreter with the zip alone, as a cold start of the edge functions is."""
+    """Import app.py in a bare interpreter with the zip alone, as a cold start does."""
     bundle.extractall(tmp_path)
     code = "import sys, json; import app; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(

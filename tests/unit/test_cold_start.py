@@ -1,4 +1,4 @@
-"""What a cold start of the API's Lambda imports: counts, where benchmarks.collect measures time."""
+"""The imports of a cold start of the API's Lambda. benchmarks.collect measures their time."""
 
 import json
 import os
@@ -26,7 +26,7 @@ app.wiring.client = lambda service: TakesAll()
 answer = app.app(json.loads(sys.argv[1]), None)
 print(json.dumps([sorted(imported), sorted(set(sys.modules) - before), answer["body"]]))
 """
-# Each is for other Lambdas, for training, or for a later moment.
+# Packages of other Lambdas, of training, or of a later request.
 NEVER = {
     "agate",
     "awswrangler",
@@ -43,7 +43,7 @@ NOT_WITH_THE_HANDLER = {"aws_xray_sdk", "boto3", "botocore", "crawleruseragents"
 
 @pytest.fixture(scope="module")
 def modules() -> tuple[set[str], set[str]]:
-    """Modules that importing app.py loads, and those loaded after its first batch of events."""
+    """Return the modules that app.py loads at import, and those after its first batch of events."""
     body = json.dumps({"shop_id": "demo"}).encode()
     request = Request(
         "POST", "/events", "key=local-demo", [("Content-Type", "application/json")], body, "203.0.113.9"
@@ -82,7 +82,7 @@ def packages(modules: set[str]) -> set[str]:
     return {name.partition(".")[0] for name in modules}
 
 
-def test_importing_the_handler_loads_our_routes_and_chalice_and_nothing_else(
+def test_importing_the_handler_loads_only_our_routes_and_chalice(
     modules: tuple[set[str], set[str]],
 ) -> None:
     imported, _ = modules

@@ -3,12 +3,13 @@
 import json
 from typing import Any, NamedTuple, NoReturn
 
+from functions.platform.contract import COLLECT_BODY_MAX_BYTES, COLLECT_DEPTH_MAX, COLLECT_EVENTS_MAX
 from functions.platform.errors import Reason, RequestRefused
 
-BODY_MAX_BYTES = 1_048_576
-EVENTS_MAX = 500
+BODY_MAX_BYTES = COLLECT_BODY_MAX_BYTES
+EVENTS_MAX = COLLECT_EVENTS_MAX
 # A valid batch has four levels. The parser's own limit depends on the depth of its caller's stack.
-DEPTH_MAX = 32
+DEPTH_MAX = COLLECT_DEPTH_MAX
 SENT_AT_MAX_MS = 4_102_444_800_000
 # json.loads returns exactly these types, never subclasses.
 CONTAINERS = frozenset((dict, list))

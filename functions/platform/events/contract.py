@@ -1,17 +1,23 @@
 """One event against the contract: refuse it with a reason, or reduce it to the fields that are stored."""
 
-import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple, get_type_hints
 
+import msgspec
+from msgspec import UNSET, ValidationError
+
+from functions.platform.contract import COLLECT_CLOCK_AHEAD_MAX_MS, COLLECT_EVENT_MAX_BYTES
 from functions.platform.errors import Reason, RequestRefused
-from functions.platform.events.validator import EVENT_FIELDS, ITEM_FIELDS, REQUIRED_FIELDS, validate
-from functions.platform.events.violation import SchemaViolation
+from functions.platform.events.event import Event, Item
 
-EVENT_MAX_BYTES = 16_384
-# Clocks run ahead by minutes, not by hours. Without a sent-at time nothing can correct them.
-CLOCK_AHEAD_MAX_MS = 3_600_000
-ADDRESS_FIELDS = ("page_location", "page_referrer")
+EVENT_MAX_BYTES = COLLECT_EVENT_MAX_BYTES
+REASONS = {
+    "event_name": Reason.UNKNOWN_EVENT_NAME,
+    "schema_version": Reason.UNKNOWN_SCHEMA_VERSION,
+}
+HINTS = {"event_name": "; docs/events.md lists the event types"}
+MESSAGE_MAX_CHARACTERS = 300
 
 
 class Timing(NamedTuple):
@@ -27,54 +33,126 @@ class Timing(NamedTuple):
         return client_time_ms + self.received_at_ms - self.sent_at_ms
 
 
-def accept(event: Any, shops: frozenset[str], timing: Timing) -> dict[str, Any]:
-    """Return the event as it is stored: fields of the contract, addresses without query, `event_time_ms` added.
+def accept(raw: Any, shops: frozenset[str], timing: Timing) -> tuple[Event, int]:
+    """Check an event, and drop unknown fields and the query of page addresses.
 
     Args:
-        event: the parsed JSON; it stays unchanged.
+        raw: the parsed JSON; it stays unchanged.
         shops: the shops that the sender may speak for.
         timing: the times of the event's request.
+
+    Returns:
+        The event as it is stored, and its time on the server's clock in milliseconds.
 
     Raises:
         RequestRefused: with the reason, and a sentence that names the field.
     """
-    if not isinstance(event, dict):
+    if not isinstance(raw, dict):
         raise RequestRefused(
-            Reason.EVENT_NOT_AN_OBJECT, f"an event is a JSON object, this is {type(event).__name__}"
+            Reason.EVENT_NOT_AN_OBJECT, f"an event is a JSON object, this is {type(raw).__name__}"
         )
-    try:
-        validate(event)  # type: ignore[no-untyped-call]
-    except SchemaViolation as violation:
-        missing = sorted(REQUIRED_FIELDS - event.keys())
-        if missing:
-            raise RequestRefused(Reason.FIELD_MISSING, f"missing: {', '.join(missing)}") from None
-        raise RequestRefused(violation.reason, str(violation)[:300]) from None
-    if event["shop_id"] not in shops:
+    event = _converted(raw)
+    if event.shop_id not in shops:
         raise RequestRefused(
-            Reason.UNKNOWN_SHOP, f"shop_id {event['shop_id']!r} is not the shop that the key belongs to"
+            Reason.UNKNOWN_SHOP, f"shop_id {event.shop_id!r} is not the shop that the key belongs to"
         )
-    client_time_ms = int(event["client_time_ms"])
-    event_time_ms = timing.event_time_ms(client_time_ms)
-    if event_time_ms > timing.received_at_ms + CLOCK_AHEAD_MAX_MS:
+    event_time_ms = timing.event_time_ms(event.client_time_ms)
+    # Clocks run ahead by minutes, not by hours. Without a sent-at time nothing can correct them.
+    if event_time_ms > timing.received_at_ms + COLLECT_CLOCK_AHEAD_MAX_MS:
         raise RequestRefused(
             Reason.CLIENT_TIME_IN_FUTURE,
             "client_time_ms lies in the future: send sent_at_ms with the batch, or fix the clock",
         )
-    kept = _only(event, EVENT_FIELDS)
-    kept["client_time_ms"] = client_time_ms
-    for name in ADDRESS_FIELDS:
-        if name in kept:
-            kept[name] = kept[name].split("#", 1)[0].split("?", 1)[0]
-    if "items" in kept:
-        kept["items"] = [_only(item, ITEM_FIELDS) for item in kept["items"]]
-    kept["event_time_ms"] = event_time_ms
-    return kept
+    if event.page_location is not UNSET:
+        event.page_location = event.page_location.split("#", 1)[0].split("?", 1)[0]
+    if event.page_referrer is not UNSET:
+        event.page_referrer = event.page_referrer.split("#", 1)[0].split("?", 1)[0]
+    return event, event_time_ms
 
 
-def _only(fields: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
-    if fields.keys() <= known:
-        return fields.copy()
-    return {name: value for name, value in fields.items() if name in known}
+def _converted(raw: dict[str, Any]) -> Event:
+    try:
+        return msgspec.convert(raw, Event)
+    except (ValidationError, UnicodeEncodeError):
+        raw = _normalized(raw)
+    try:
+        return msgspec.convert(raw, Event)
+    except (ValidationError, UnicodeEncodeError) as error:
+        raise _refusal(raw, str(error)) from None
+
+
+def _normalized(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return the event with 1.0 as 1, and without unknown fields.
+
+    JSON Schema's integers include 1.0, and msgspec's do not. An unknown name may be invalid Unicode.
+    """
+    normalized = _known(raw, Event)
+    if isinstance(raw.get("items"), list):
+        normalized["items"] = [
+            _known(item, Item) if isinstance(item, dict) else item for item in raw["items"]
+        ]
+    return normalized
+
+
+def _known(raw: dict[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return {name: _whole(raw[name]) for name in kind.__struct_fields__ if name in raw}
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+@lru_cache(maxsize=2)
+def _field_types(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+def _refusal(raw: dict[str, Any], message: str) -> RequestRefused:
+    """Return the refusal of an invalid event: for its missing fields, else for its first invalid field.
+
+    msgspec stops at the first problem in the sender's order. Here the order is the contract's, so that the same event
+    is always refused for the same reason.
+    """
+    missing = sorted(REQUIRED_FIELDS - raw.keys())
+    if missing:
+        return RequestRefused(Reason.FIELD_MISSING, f"missing: {', '.join(missing)}")
+    items = raw.get("items")
+    found = _first_problem(raw, Event, "")
+    if found and found[0] == "items" and isinstance(items, list):
+        found = _first_item_problem(items) or found
+    field, problem = found or ("", message)
+    if problem.startswith("Object missing required field"):
+        return RequestRefused(Reason.FIELD_MISSING, f"{field}: {problem}")
+    sentence = f"{field}: {problem}{HINTS.get(field, '')}"
+    return RequestRefused(REASONS.get(field, Reason.FIELD_INVALID), sentence[:MESSAGE_MAX_CHARACTERS])
+
+
+def _first_item_problem(items: list[Any]) -> tuple[str, str] | None:
+    for index, item in enumerate(items):
+        if not isinstance(item, dict):
+            return f"items[{index}]", f"Expected `object`, got `{type(item).__name__}`"
+        if "item_id" not in item:
+            return f"items[{index}]", "Object missing required field `item_id`"
+        if found := _first_problem(item, Item, f"items[{index}]."):
+            return found
+    return None
+
+
+def _first_problem(raw: dict[str, Any], kind: type[msgspec.Struct], path: str) -> tuple[str, str] | None:
+    """Return the path of the first invalid field, in the contract's order, and msgspec's words for it."""
+    for name, field_type in _field_types(kind).items():
+        if name not in raw:
+            continue
+        try:
+            msgspec.convert(raw[name], field_type)
+        except (ValidationError, UnicodeEncodeError) as error:
+            return path + name, str(error).partition(" - at `$")[0]
+    return None
+
+
+REQUIRED_FIELDS = frozenset(
+    field.name for field in msgspec.structs.fields(Event) if field.default is msgspec.NODEFAULT
+)
 
 
 class ServerField:
@@ -91,7 +169,7 @@ class ServerField:
         return b"%b%d%b%b" % (self._before, event_time_ms, self._after, end)
 
 
-def line(event: dict[str, Any], server: bytes) -> bytes:
+def line(event: Event, server: bytes) -> bytes:
     """Return the event as one line of JSON in UTF-8, with the encoded field `server` as its last.
 
     Raises:
@@ -106,28 +184,24 @@ def line(event: dict[str, Any], server: bytes) -> bytes:
     return b'%b,"server":%b}\n' % (text[:-1], server)
 
 
-# Parsed JSON has no cycles, so the encoder does not look for them.
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False)
+_ENCODER = msgspec.json.Encoder()
 
 
-def encode(value: Mapping[str, Any]) -> bytes:
+def encode(value: Event | Mapping[str, Any]) -> bytes:
     """Return JSON in UTF-8. The character NUL is removed: JSON allows it and warehouses refuse it.
 
     Raises:
-        RequestRefused: a text is invalid Unicode, or a number is NaN or infinite.
+        RequestRefused: a text is invalid Unicode.
     """
     try:
         text = _ENCODER.encode(value)
-        if "\\u0000" in text:  # NUL, or a backslash followed by u0000
-            text = _ENCODER.encode(_without_nul(value))
-    except ValueError:
-        raise RequestRefused(Reason.FIELD_INVALID, "a number is NaN or infinite, which is no JSON") from None
-    try:
-        return text.encode()
+        if b"\\u0000" in text:  # NUL, or a backslash followed by u0000
+            text = _ENCODER.encode(_without_nul(msgspec.to_builtins(value)))
     except UnicodeEncodeError:
         raise RequestRefused(
             Reason.TEXT_INVALID, "text holds half a surrogate pair, which is no Unicode"
         ) from None
+    return text
 
 
 def _without_nul(value: Any) -> Any:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from functions.platform.contract import RAW_PREFIX, REJECTED_PREFIX
 from functions.platform.events.delivery import deliver
 from functions.platform.receipt_keys import ReceiptKeys
-from functions.platform.s3_keys import RAW_PREFIX, REJECTED_PREFIX
 from functions.platform.settings import CollectSettings
 
 

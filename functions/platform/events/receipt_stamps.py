@@ -7,25 +7,29 @@ Only a token that could not be verified stays, in its stamp, for a replay.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from msgspec import UNSET
+
+from functions.platform.events.event import Event
 from functions.platform.receipt import Verdict
 from functions.platform.receipt_keys import ReceiptKeys
 
 Stamp = dict[str, Any]
 
 
-def take_receipts(event: dict[str, Any]) -> dict[str, list[str]]:
+def take_receipts(event: Event) -> dict[str, list[str]]:
     """Remove the tokens from the event, and return the item ids of each. Items without a token use the event's."""
-    token_of_event = event.pop("receipt", None)
+    token_of_event, event.receipt = event.receipt, UNSET
     item_ids: dict[str, list[str]] = {}
-    for item in event.get("items", ()):
-        token = item.pop("receipt", token_of_event)
-        if token is not None:
-            item_ids.setdefault(token, []).append(item["item_id"])
+    for item in () if event.items is UNSET else event.items:
+        token = token_of_event if item.receipt is UNSET else item.receipt
+        item.receipt = UNSET
+        if token is not UNSET:
+            item_ids.setdefault(token, []).append(item.item_id)
     return item_ids
 
 
 def stamps(
-    tokens: Mapping[str, Iterable[str]], event: Mapping[str, Any], event_time_ms: int, keys: ReceiptKeys
+    tokens: Mapping[str, Iterable[str]], event: Event, event_time_ms: int, keys: ReceiptKeys
 ) -> list[Stamp]:
     """Return one stamp per receipt and verdict, with its items and their slots, counted from 0."""
     by_verdict: dict[tuple[str, Verdict], Stamp] = {}
@@ -44,7 +48,7 @@ def stamps(
                 stamp = by_verdict.setdefault(("", Verdict.FORGED), {"verdict": Verdict.FORGED, "items": []})
                 stamp["items"].append({"item_id": item_id})
                 continue
-            verdict = receipt.judge(event["shop_id"], event["session_id"], item_id, event_time_ms)
+            verdict = receipt.judge(event.shop_id, event.session_id, item_id, event_time_ms)
             stamp = by_verdict.setdefault(
                 (token, verdict),
                 {
@@ -60,9 +64,7 @@ def stamps(
     return list(by_verdict.values())
 
 
-def restamp(
-    archived: Iterable[Stamp], event: Mapping[str, Any], event_time_ms: int, keys: ReceiptKeys
-) -> list[Stamp]:
+def restamp(archived: Iterable[Stamp], event: Event, event_time_ms: int, keys: ReceiptKeys) -> list[Stamp]:
     """Return an archived event's stamps, and verify the unverified receipts once more."""
     kept, tokens = [], {}
     for stamp in archived:

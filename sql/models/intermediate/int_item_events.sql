@@ -6,7 +6,9 @@ with events as (
     where
         not is_bot
         and event_name in (
-            'view_item', 'select_item', 'add_to_cart', 'remove_from_cart', 'purchase', 'refund'
+            {% for event in var('item_events') -%}
+                '{{ event }}'{{ ', ' if not loop.last }}
+            {%- endfor %}
         )
         {% if is_incremental() %}
         and staged_at > (

@@ -1,4 +1,4 @@
--- A client with new events is done anew as a whole: its rows are deleted and inserted again.
+-- All rows of a client with new events are deleted and inserted again.
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
@@ -57,7 +57,7 @@ in_sessions as (
 
 select
     event_key,
-    -- By its start, not its number: a late event then renames one session of the client, not all later ones.
+    -- The key is the session's start, not its number: a late event then renames one session, not all later ones.
     {{ key(['client_key', 'session_start_ms::varchar']) }} as session_key,
     client_key,
     shop_id,

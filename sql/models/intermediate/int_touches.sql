@@ -1,4 +1,4 @@
--- Follows stg_receipts: a touch whose receipt is verified later takes its own place.
+-- Follows stg_receipts: a touch whose receipt is verified later replaces its own row.
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
@@ -35,7 +35,7 @@ purchase_lines as (
     where events.event_name = 'purchase'
 ),
 
--- An order can list an item twice, say in two sizes.
+-- An order can list an item twice, for example in two sizes.
 bought as (
     select
         event_key,

@@ -1,4 +1,4 @@
--- A receipt that can be read counts on the day of its issue: what it led to stands beside what was shown.
+-- A readable receipt counts on the day of its issue, so that clicks and orders stand beside their impressions.
 with recommendations as (
     select * from {{ ref('recommendations') }}
 ),
@@ -68,7 +68,7 @@ select
     verdicts.receipts_expired::int as receipts_expired,
     verdicts.receipts_unverified::int as receipts_unverified
 from verdicts
--- Every recommendation has a valid touch of its own shop, day, model and variant.
+-- Every recommendation has a valid touch with the same shop, day, model and variant.
 left join outcomes
     on
         verdicts.shop_id = outcomes.shop_id

@@ -1,4 +1,4 @@
--- A recommendation with new touches is done anew as a whole, and so is one that shares an order line with it.
+-- Recommendations with new touches are rebuilt as a whole, and so are those that share an order line with them.
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
@@ -33,7 +33,7 @@ changed as (
 ),
 {% endif %}
 
--- An order line counts for one recommendation: that of its first report.
+-- An order line counts for one recommendation: the one of its first report.
 first_reports as (
     select touch_key
     from valid_touches
@@ -60,7 +60,7 @@ select
     min(variant) as variant,
     min(issued_at_ms) as issued_at_ms,
     to_timestamp_ntz(min(issued_at_ms), 3)::date as issued_on,
-    -- Distinct items: a view or a click that is reported twice is one.
+    -- Distinct items: a view or a click that is reported twice counts once.
     count(distinct iff(event_name = 'recommendation_impression', item_id, null))::int as items_shown,
     count(distinct iff(event_name = 'recommendation_click', item_id, null))::int as items_clicked,
     count(distinct iff(event_name = 'add_to_cart', item_id, null))::int as items_carted,

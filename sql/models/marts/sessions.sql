@@ -13,7 +13,7 @@ with session_events as (
     {% endif %}
 ),
 
--- A reloaded confirmation page sends its purchase again under a new event id.
+-- A reloaded confirmation page sends its purchase a second time, under a new event id.
 orders as (
     select
         session_key,

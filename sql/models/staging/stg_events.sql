@@ -1,4 +1,4 @@
--- Insert-only: an event once staged never changes, so a run only looks at newly loaded rows.
+-- Insert-only: a staged event never changes, so a run reads only newly loaded rows.
 {{ config(materialized='incremental', incremental_strategy='append', on_schema_change='fail') }}
 
 with raw_events as (
@@ -9,7 +9,7 @@ with raw_events as (
         loaded_at
     from {{ source('raw', 'events') }}
     {% if is_incremental() %}
-    -- LOADED_AT is a column of its own because filtering on a field of the payload parses all of RAW.
+    -- Filter on the column LOADED_AT: filtering on a field of the payload would parse all of RAW.
     where
         loaded_at > (
             select

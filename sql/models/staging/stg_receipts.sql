@@ -1,4 +1,4 @@
--- Not insert-only: a replay can verify what could not be verified when it was collected.
+-- Not insert-only: a replay can verify a receipt that collect could not verify.
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
@@ -58,7 +58,7 @@ identified as (
         and item_id is not null
 ),
 
--- The first copy that is verified, and of an item's receipts in it the valid, latest one.
+-- The first verified copy; of an item's receipts in it, the valid and latest one.
 best_copies as (
     select *
     from identified

@@ -16,7 +16,7 @@ item_events as (
     where event_name in ('{{ events | join("', '") }}')
 ),
 
--- What follows an order is often a look at what was just bought: it would teach to recommend it again.
+-- After an order, people look at the items that they bought. Learning from that would recommend them again.
 first_purchases as (
     select
         session_key,
@@ -63,7 +63,7 @@ with_runs as (
     from with_changes
 ),
 
--- Looking at an item and putting it in the cart is one interaction with it, the stronger one.
+-- Viewing an item and putting it into the cart is one interaction, the stronger one.
 interactions as (
     select
         shop_id,

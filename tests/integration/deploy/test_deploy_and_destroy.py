@@ -1,4 +1,4 @@
-"""The commands that deploy and destroy a stage, against a local AWS and Snowflake of the test's own."""
+"""The commands that deploy and destroy a stage, against a local AWS and Snowflake that only this test uses."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,7 +93,7 @@ def test_a_stage_is_deployed_twice_and_destroyed_with_its_data_kept(
     assert list((copy / ".chalice" / "deployed").glob("local.json")) == []
 
 
-def test_a_later_deployment_takes_the_kept_buckets_up_again_until_data_is_to_go(
+def test_a_later_deployment_adopts_the_kept_buckets_until_data_is_to_be_deleted(
     copy: Path, environment: dict[str, str]
 ) -> None:
     s3 = client("s3", environment)

@@ -49,7 +49,7 @@ def new_stack(local_stack: environment.Stack) -> Any:
             events_bucket=f"tugboat-{name}-events-{ACCOUNT}",
             models_bucket=f"tugboat-{name}-models-{ACCOUNT}",
             snowflake_secret=f"tugboat/{name}/snowflake",
-            shop_id="demo",
+            shop="demo",
         )
         s3.create_bucket(Bucket=settings.events_bucket)
         s3.create_bucket(Bucket=settings.models_bucket)

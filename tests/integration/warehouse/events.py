@@ -1,4 +1,4 @@
-"""Raw events as collect writes them and Firehose delivers them."""
+"""Raw events in the format of collect, in files as Firehose delivers them."""
 
 import gzip
 import json
@@ -13,7 +13,7 @@ def raw_event(
     event_id: str, name: str = "view_item", *, client: str = "c1", at_ms: int = MIDNIGHT_MS, shop: str = "demo",
     items: list[str] | None = None, bot: bool = False, **more: Any,
 ) -> dict[str, Any]:  # fmt: skip
-    """One line of raw/."""
+    """Return one line of raw/."""
     listed = [{"item_id": item, "item_name": f"Name of {item}", "price": 9.5} for item in items or []]
     return {
         "schema_version": 1,
@@ -33,7 +33,7 @@ def raw_event(
 
 
 def deliver(s3: Any, bucket: str, name: str, events: list[dict[str, Any]]) -> str:
-    """Put events below raw/ as one of Firehose's files."""
+    """Write events to raw/ as one file of Firehose; return its key."""
     lines = "".join(json.dumps(event) + "\n" for event in events)
     key = f"raw/2026/01/02/00/{name}.gz"
     s3.put_object(Bucket=bucket, Key=key, Body=gzip.compress(lines.encode()))

@@ -1,4 +1,4 @@
-"""Raw events in, tables, verdict and parquet out: load, transform, validate and export on the local warehouse."""
+"""Load, transform, validate and export on the local Snowflake: from raw events to tables, checks and parquet files."""
 
 import csv
 import gzip
@@ -20,7 +20,7 @@ from tests.integration.warehouse.conftest import Stack, connected
 from tests.integration.warehouse.events import DAY_MS, MIDNIGHT_MS, MINUTE_MS, deliver, raw_event
 
 GOLDEN = Path(__file__).parent / "golden"
-# Keys are replaced by what they stand for, so that a person can read the expected tables.
+# Keys are replaced by their meaning, so that a person can read the expected tables.
 TABLES = {
     "sessions": """
         select shop_id, client_id, started_at_ms, ended_at_ms, started_on, device, events, page_views, item_views,
@@ -52,7 +52,7 @@ TABLES = {
 
 
 def run_to_tables(stack: Stack, run_id: str, full_refresh: bool = False) -> dict[str, list[list[str]]]:
-    """Load and transform; the tables as text."""
+    """Load and transform; return the tables as text."""
     with connected(stack) as connection:
         load({"run_id": run_id}, stack.settings, connection)
     transform({"run_id": run_id, "full_refresh": full_refresh}, stack.settings, stack.credentials)
@@ -71,7 +71,7 @@ def golden_events(number: int) -> list[dict[str, Any]]:
 
 
 def golden_tables() -> dict[str, list[list[str]]]:
-    """The expected tables, each without its header."""
+    """Return the expected tables without their headers."""
     return {name: list(csv.reader((GOLDEN / f"{name}.csv").open()))[1:] for name in TABLES}
 
 
@@ -88,7 +88,7 @@ def test_late_and_repeated_events_give_the_golden_tables_incrementally_and_from_
     deliver(stack.s3, bucket, "2", golden_events(2))
     run_to_tables(stack, "g2")
     deliver(stack.s3, bucket, "3", golden_events(3))
-    for number in (1, 2):  # everything so far once more, in other files
+    for number in (1, 2):  # all events again, in other files
         deliver(stack.s3, bucket, f"again-{number}", golden_events(number))
     stack.s3.put_object(
         Bucket=bucket, Key="raw/2026/01/02/00/corrupt.gz", Body=gzip.compress(b'{"a": 1}\n{oops\n')
@@ -141,7 +141,7 @@ def test_a_small_good_history_passes_the_gate_and_is_exported(stack: Stack) -> N
     assert manifest["items"] == sum(row[0] == "demo" for row in golden_tables()["training_items"])
 
 
-def test_a_bad_delivery_fails_the_gate_and_says_why(stack: Stack) -> None:
+def test_a_bad_delivery_fails_the_gate_with_the_reason(stack: Stack) -> None:
     start = MIDNIGHT_MS + 9 * DAY_MS
     usual = [
         raw_event(
@@ -167,7 +167,7 @@ def test_a_bad_delivery_fails_the_gate_and_says_why(stack: Stack) -> None:
     assert any("Shop demo sent 700 events" in failure for failure in verdict["failures"])
 
 
-def test_each_shop_is_judged_by_days_of_its_own(new_stack: Any) -> None:
+def test_each_shop_is_judged_by_its_own_days(new_stack: Any) -> None:
     own = new_stack("shops")
     now_ms = int(time.time() * 1000)
 
@@ -185,7 +185,7 @@ def test_each_shop_is_judged_by_days_of_its_own(new_stack: Any) -> None:
 
     usual = dict.fromkeys(range(7), 150)
     events = days("live", now_ms, usual)
-    # Two days behind the live shop, and with history of its own.
+    # The newest events of this shop are two days older than those of the live shop.
     events += days("behind", now_ms - 2 * DAY_MS, usual)
     events += days("dataset", MIDNIGHT_MS, usual)
     events += days("halved", now_ms - DAY_MS, usual | {0: 20})
@@ -213,7 +213,7 @@ def test_each_shop_is_judged_by_days_of_its_own(new_stack: Any) -> None:
         "shop live": "passed",
         "shop new": "skipped",
     }
-    # The newest day of every shop, not only of those that sent something in the last 24 hours.
+    # The check covers the newest day of every shop, also of shops without events in the last 24 hours.
     assert items.startswith("0.0% of 625 events")
 
 

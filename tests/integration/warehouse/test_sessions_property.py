@@ -1,4 +1,4 @@
-"""The SQL that draws sessions against ten lines of Python, on generated events."""
+"""The SQL of sessions against a reference in Python, on generated events."""
 
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,13 @@ from tests.integration.warehouse.conftest import Stack
 
 SQL = Path(__file__).resolve().parents[3] / "sql"
 GAP_MS = 30 * 60_000
-# Around the boundary on purpose: a uniform draw would hardly ever hit exactly 30 minutes.
+# Values around the boundary, because a uniform draw would hardly ever hit exactly 30 minutes.
 GAPS = st.sampled_from([0, 1, 60_000, GAP_MS - 1, GAP_MS, GAP_MS + 1, 7_200_000])
 CLIENTS = st.sampled_from(["shop1-c1", "shop1-c2", "shop2-c1"])
 
 
 def reference(events: list[tuple[str, str, int]]) -> dict[str, tuple[str, int, int]]:
-    """event -> (client, start of its session, place in it)."""
+    """Return the client, the start of the session and the position in it, by event."""
     drawn: dict[str, tuple[str, int, int]] = {}
     last: dict[str, tuple[int, int, int]] = {}
     for time_ms, event, client in sorted((time_ms, event, client) for event, client, time_ms in events):
@@ -31,7 +31,7 @@ def reference(events: list[tuple[str, str, int]]) -> dict[str, tuple[str, int, i
 
 
 def model_sql(source: str) -> str:
-    """The model as dbt would compile it for a first run on `source`."""
+    """Return the model as dbt compiles it for a first run on `source`."""
     environment = jinja2.Environment()
     macros: Any = environment.from_string((SQL / "macros" / "key.sql").read_text()).module
     model = environment.from_string((SQL / "models" / "intermediate" / "int_session_events.sql").read_text())
@@ -55,7 +55,7 @@ def connection(new_stack: Any) -> Any:
 @given(
     steps=st.lists(st.tuples(CLIENTS, GAPS), min_size=1, max_size=25), order=st.randoms(use_true_random=False)
 )
-def test_sql_draws_the_sessions_that_ten_lines_of_python_draw(
+def test_sql_derives_the_same_sessions_as_ten_lines_of_python(
     connection: Any, steps: list[tuple[str, int]], order: Any
 ) -> None:
     clock: dict[str, int] = {}

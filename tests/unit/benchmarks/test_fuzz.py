@@ -1,4 +1,4 @@
-"""A slice of the fuzz with every run of the tests, and proof that it sees what it looks for."""
+"""A part of the fuzz in every run of the tests, and proof that it finds defects."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def test_odd_requests_are_answered_and_all_is_stored_that_the_answers_say(door: 
     fuzz_in_process(door, Maker(endpoint, seed=7), 0, SLICE, findings)
     assert findings.examples == []
     assert findings.statuses.total() == SLICE
-    # The requests are no more all good than all bad.
+    # The requests are neither all valid nor all invalid.
     if endpoint in ("POST /events", "GET /pixel.gif"):
         assert findings.accepted > SLICE / 5
         assert len(findings.reasons) >= 5

@@ -1,4 +1,4 @@
-"""A slice of the model server's fuzz with every run of the tests, and proof that it sees what it looks for."""
+"""A part of the model server's fuzz in every run of the tests, and proof that it finds defects."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ def test_odd_conversations_leave_the_server_answering_and_it_stops_in_order(serv
     fuzz(server, seed=7, connections=4, first=0, requests=300, findings=findings)
     assert findings.examples == []
     assert findings.statuses.total() == 300
-    # The conversations are no more all good than all bad.
+    # The conversations are neither all valid nor all invalid.
     assert {"200", "400", "hang_up", "reset"} <= findings.statuses.keys()
 
 

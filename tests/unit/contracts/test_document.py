@@ -1,16 +1,16 @@
-"""docs/events.md: its tables are up to date, its examples do what it says, its limits are the collector's."""
+"""docs/events.md: its examples return the documented answers, and its limits are the collector's."""
 
 import contextlib
 import json
 import re
 import shlex
-from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import pytest
 
-from contracts.document import DOCUMENT, SCHEMA, documented, limits, main
+import contracts
+from contracts.document import DOCUMENT, limits
 from functions.collect.collect import collect_batch
 from functions.collect.routes import GIF, REFUSED_HEADER
 from functions.platform.errors import Reason, RequestRefused, http_status
@@ -27,7 +27,7 @@ BLOCKS = re.compile(r"```(?P<kind>\w+)\n(?P<text>.*?)```", re.DOTALL)
 
 
 class Example(NamedTuple):
-    """A curl command of the document, and the block after it that shows its answer."""
+    """A curl command of the document, and the answer that the document shows."""
 
     command: str
     answer: str
@@ -50,7 +50,7 @@ def intake(firehose: FakeFirehose) -> Intake:
 
 
 class HttpAnswer(NamedTuple):
-    """What curl prints."""
+    """The response that curl prints."""
 
     status: int
     body: bytes
@@ -62,13 +62,13 @@ class HttpAnswer(NamedTuple):
 
 
 class Shop:
-    """The deployed collector as curl sees it, down to Firehose and S3."""
+    """The collector behind API Gateway's translation, with Firehose and S3."""
 
     def __init__(self) -> None:
         self.firehose, self.s3 = FakeFirehose(), FakeS3()
 
     def curl(self, command: str) -> HttpAnswer:
-        """Does what the command says, as curl does."""
+        """Run a curl command."""
         program, *words = shlex.split(command.replace("$API", "").replace("$KEY", KEY))
         assert program == "curl"
         headers = {"content-type": "application/x-www-form-urlencoded"}
@@ -100,7 +100,7 @@ class Shop:
 
     @staticmethod
     def request(method: str, path: str, headers: dict[str, str], body: bytes) -> HttpAnswer:
-        """The way through API Gateway into the Lambda, and back."""
+        """Send a request through API Gateway's translation to the Lambda."""
         resource, _, query = path.partition("?")
         request = Request(method, resource, query, list(headers.items()), body, peer="203.0.113.77")
         answer = build_response(invoke(request, resource), None, [])
@@ -114,38 +114,6 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
     monkeypatch.setattr("functions.platform.settings.collect_settings", lambda: settings)
     monkeypatch.setattr("functions.wiring.client", {"firehose": made.firehose, "s3": made.s3}.__getitem__)
     return made
-
-
-def test_the_generated_tables_are_up_to_date() -> None:
-    assert documented(TEXT) == TEXT
-
-
-def test_check_fails_on_a_document_that_is_out_of_date_and_writing_mends_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stale = tmp_path / "events.md"
-    stale.write_text(TEXT.replace("ISO 4217 code.", "Money."))
-    monkeypatch.setattr("contracts.document.DOCUMENT", stale)
-    monkeypatch.setattr("sys.argv", ["document", "--check"])
-    assert main() == 1
-    assert "python -m contracts.document" in capsys.readouterr().err
-    monkeypatch.setattr("sys.argv", ["document"])
-    assert main() == 0
-    assert stale.read_text() == TEXT
-
-
-def test_a_document_that_lost_a_section_is_an_error_that_names_it() -> None:
-    with pytest.raises(SystemExit, match="item fields"):
-        documented(TEXT.replace("<!-- generated: item fields -->", ""))
-
-
-def test_no_handler_imports_the_documenting_module() -> None:
-    functions = DOCUMENT.parents[1] / "functions"
-    importing = [
-        file for file in [*functions.rglob("*.py"), functions.parent / "app.py"]
-        if re.search(r"^\s*(from|import) .*contracts\b.*\bdocument\b", file.read_text(), re.MULTILINE)
-    ]  # fmt: skip
-    assert importing == []
 
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.command[:60])
@@ -166,13 +134,13 @@ def test_an_example_gives_the_answer_that_the_document_shows(example: Example, s
         assert not stored["server"]["is_bot"]
 
 
-def test_the_type_that_curl_sends_by_itself_is_taken_too(shop: Shop) -> None:
+def test_curl_s_default_content_type_is_accepted(shop: Shop) -> None:
     answer = shop.curl("""curl "$API/events?key=$KEY" -d '{"events": [1]}'""")
     assert answer.status == 200
     assert [line["reason"] for line in shop.firehose.lines("rejected")] == ["event_not_an_object"]
 
 
-def test_the_pixel_fills_in_what_the_document_says(shop: Shop) -> None:
+def test_the_pixel_fills_in_the_documented_fields(shop: Shop) -> None:
     shop.curl('curl -G "$API/pixel.gif" -d key=$KEY -d shop_id=demo -d client_id=c -d event_name=page_view')
     [stored] = shop.firehose.lines("events")
     assert stored["schema_version"] == 1
@@ -181,7 +149,7 @@ def test_the_pixel_fills_in_what_the_document_says(shop: Shop) -> None:
     assert stored["event_id"] == stored["server"]["request_id"]
 
 
-def test_what_the_server_adds_is_what_the_table_lists(shop: Shop) -> None:
+def test_the_server_adds_the_fields_that_the_table_lists(shop: Shop) -> None:
     shop.curl(examples()[0].command)
     [stored] = shop.firehose.lines("events")
     section = TEXT.split("### What the server adds")[1].split("**Not stored:**")[0]
@@ -191,7 +159,7 @@ def test_what_the_server_adds_is_what_the_table_lists(shop: Shop) -> None:
 
 def test_every_event_type_is_explained_and_no_other() -> None:
     section = TEXT.split("\n## Event types")[1].split("\n## ")[0]
-    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == SCHEMA["properties"]["event_name"]["enum"]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == contracts.event_kinds()
 
 
 def test_every_reason_of_the_collector_is_explained_and_no_other() -> None:
@@ -202,9 +170,7 @@ def test_every_reason_of_the_collector_is_explained_and_no_other() -> None:
     ]
 
 
-def test_storage_that_is_gone_is_a_503_that_says_when_to_come_back(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unavailable_storage_is_a_503_with_retry_after(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("functions.platform.events.delivery.FIRST_PAUSE_S", 0)
     shop.firehose.break_next, shop.s3.down = 99, True
     answer = shop.curl(examples()[0].command)
@@ -213,13 +179,13 @@ def test_storage_that_is_gone_is_a_503_that_says_when_to_come_back(
     assert answer.json["error"]["reason"] == "storage_unavailable"
 
 
-# A limit's name in the document -> the outcome of events or of a whole body, at the limit and beyond it.
+# Per limit of the document: bodies at the limit and beyond it.
 def batch(*events: dict[str, Any], **envelope: Any) -> bytes:
     return json.dumps({"events": events, **envelope}).encode()
 
 
 def collect(body: bytes) -> str | None:
-    """Reason of the first refusal; None when everything was taken."""
+    """Return the reason of the first refusal; None if every event was accepted."""
     firehose = FakeFirehose()
     try:
         collected = collect_batch(post(body), ORIGIN, intake(firehose), NOW_MS)
@@ -242,7 +208,7 @@ def padded_to(size_bytes: int) -> bytes:
 
 
 def nested(levels: int) -> bytes:
-    """The body, its list of events and the event are three levels."""
+    """Return a batch of this depth: the body, its list of events and the event are three levels."""
     inner: Any = []
     for _ in range(levels - 4):
         inner = [inner]
@@ -250,7 +216,7 @@ def nested(levels: int) -> bytes:
 
 
 def stored_bytes(size: int) -> bytes:
-    """An event that is stored in this size, without `server`, in letters of two bytes each and one of one."""
+    """Return an event that is stored in exactly this many bytes, without `server`."""
     firehose = FakeFirehose()
     items = [{"item_id": "i", "item_name": "é" * 500} for _ in range(15)]
     body = one(items=items, search_term="")
@@ -262,10 +228,10 @@ def stored_bytes(size: int) -> bytes:
 
 PROBES: dict[str, list[tuple[bytes, bytes]]] = {
     "body": [(padded_to(1_048_576), padded_to(1_048_577))],
-    "events a request": [(batch(*[event()] * 500), batch(*[event()] * 501))],
-    "objects and lists in each other": [(nested(32), nested(33))],
+    "events per request": [(batch(*[event()] * 500), batch(*[event()] * 501))],
+    "nested objects and lists": [(nested(32), nested(33))],
     "an event as stored": [(stored_bytes(16_384), stored_bytes(16_385))],
-    "items an event": [(one(items=[{"item_id": "i"}] * 200), one(items=[{"item_id": "i"}] * 201))],
+    "items per event": [(one(items=[{"item_id": "i"}] * 200), one(items=[{"item_id": "i"}] * 201))],
     "ids": [
         (one(**{name: "x" * size}), one(**{name: bad}))
         for name in ("event_id", "client_id", "session_id", "user_id", "transaction_id", "item_list_id", "recommendation_id")
@@ -302,16 +268,16 @@ PROBES: dict[str, list[tuple[bytes, bytes]]] = {
         ),
     ],
 }  # fmt: skip
-KEPT_OF_A_REFUSAL = "what is kept of a refused event or body"
+KEPT_OF_A_REFUSAL = "the stored part of a refused event or body"
 
 
-def test_every_limit_that_is_stated_is_tried_out() -> None:
+def test_every_documented_limit_is_tested() -> None:
     assert [limit.name for limit in limits()] == [*PROBES, KEPT_OF_A_REFUSAL]
 
 
 @pytest.mark.parametrize("name", PROBES)
-def test_a_limit_is_where_the_document_says(name: str) -> None:
-    beyond = next(limit.beyond for limit in limits() if limit.name == name)
+def test_a_limit_is_at_its_documented_value(name: str) -> None:
+    beyond = next(limit.consequence for limit in limits() if limit.name == name)
     for within, outside in PROBES[name]:
         assert collect(within) is None
         reason = collect(outside)
@@ -322,10 +288,10 @@ def test_a_limit_is_where_the_document_says(name: str) -> None:
     ("name", "numbers"),
     [
         ("body", ["1,048,576"]),
-        ("events a request", ["500"]),
-        ("objects and lists in each other", ["32"]),
+        ("events per request", ["500"]),
+        ("nested objects and lists", ["32"]),
         ("an event as stored", ["16,384"]),
-        ("items an event", ["200"]),
+        ("items per event", ["200"]),
         ("ids", ["1", "64"]),
         ("names, categories, search terms", ["500"]),
         ("addresses of pages", ["2,000"]),
@@ -337,12 +303,12 @@ def test_a_limit_is_where_the_document_says(name: str) -> None:
         (KEPT_OF_A_REFUSAL, ["65,536"]),
     ],
 )
-def test_the_numbers_that_are_tried_out_are_those_that_are_stated(name: str, numbers: list[str]) -> None:
+def test_the_tested_numbers_are_the_documented_ones(name: str, numbers: list[str]) -> None:
     value = next(limit.value for limit in limits() if limit.name == name)
     assert re.findall(r"\d[\d,]*", value.replace("UTF-8", "")) == numbers
 
 
-def test_of_a_refused_event_and_of_a_refused_body_the_beginning_is_kept() -> None:
+def test_the_beginning_of_a_refused_event_or_body_is_kept() -> None:
     for body in (one(search_term="x" * 70_000), b"x" * 70_000):
         firehose = FakeFirehose()
         with contextlib.suppress(RequestRefused):
@@ -351,7 +317,7 @@ def test_of_a_refused_event_and_of_a_refused_body_the_beginning_is_kept() -> Non
         assert len(kept["payload"]) == 65_536
 
 
-def test_a_wrong_key_is_told_when_to_come_back_and_gets_its_picture_all_the_same(shop: Shop) -> None:
+def test_a_wrong_key_gets_retry_after_and_still_gets_the_gif(shop: Shop) -> None:
     answer = shop.curl(examples()[0].command.replace("$KEY", "stolen"))
     assert (answer.status, answer.json["error"]["reason"]) == (403, "wrong_key")
     assert answer.headers["Retry-After"] == str(WRONG_KEY_RETRY_AFTER_S)

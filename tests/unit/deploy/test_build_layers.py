@@ -1,4 +1,4 @@
-"""The layers: what is pinned, how they are built, what they weigh."""
+"""The layers: their pins, how they are built, and their sizes."""
 
 import re
 import subprocess
@@ -33,7 +33,7 @@ def canonical(name: str) -> str:
 
 
 def needed(roots: list[str]) -> set[str]:
-    """The packages that these need on Lambda, extras included, by what is installed here."""
+    """Return the packages that these need on Lambda, extras included, by the metadata installed here."""
     done: set[tuple[str, str]] = set()
     waiting = [Requirement(root) for root in roots]
     while waiting:
@@ -82,7 +82,7 @@ def test_no_layer_holds_torch(name: str) -> None:
 
 
 def fake_pip(monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes]) -> list[list[str]]:
-    """pip that puts these files into its target."""
+    """Replace pip by one that puts these files into its target, and return its calls."""
     calls: list[list[str]] = []
 
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:

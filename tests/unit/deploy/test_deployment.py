@@ -1,8 +1,9 @@
-"""Deploying against moto in this process; tests/integration has the whole way against the local stack."""
+"""Steps of a deployment against moto in this process. tests/integration/deploy runs all of them against the local stack."""
 
+import ast
 import dataclasses
 import io
-import json
+import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,21 +15,22 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from deploy import build_layers, deployment, destroy, layer_versions, stack, stages, template, training_code
+from deploy import build_layers, deployment, destroy, layer_versions, stack, template, training_code
 from deploy.command import DeployError
 from deploy.stages import read_stage
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 LOCAL = read_stage("local")
 ACCOUNT = LOCAL.account_id
 MODELS = LOCAL.models_bucket(ACCOUNT)
 PARAMETERS = template.stack_parameters(LOCAL, ACCOUNT, "0" * 64)
 
-# moto warns of each resource type that it does not know.
+# moto warns of each resource type that it does not support.
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse")
 
 
 def silent(_: str) -> None:
-    """Nobody listens."""
+    """Discard a line of progress."""
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +57,7 @@ def first_template() -> stack.Template:
 
 
 class Refusing:
-    """CloudFormation that takes the change set and fails in carrying it out."""
+    """CloudFormation that accepts the change set and fails to execute it."""
 
     def __init__(self) -> None:
         self.executed = False
@@ -94,14 +96,14 @@ class Refusing:
         }
 
 
-def test_a_stack_is_made_then_given_its_pipeline_then_left_alone() -> None:
+def test_a_stack_is_created_then_given_its_pipeline_then_left_unchanged() -> None:
     assert apply(first_template())
     whole = stored_template()
     assert apply(whole)
     assert not apply(whole)
 
 
-def test_a_dry_run_makes_nothing_and_says_what_it_would_make() -> None:
+def test_a_dry_run_creates_nothing_and_prints_what_it_would_create() -> None:
     said: list[str] = []
     cloudformation = boto3.client("cloudformation")
     assert stack.apply(
@@ -121,7 +123,7 @@ def test_the_buckets_outlive_the_stack() -> None:
     }
 
 
-def test_a_failure_tells_the_resource_its_reason_and_the_next_step() -> None:
+def test_a_failure_is_reported_with_the_resource_its_reason_and_the_next_step() -> None:
     with pytest.raises(stack.StackError) as failure:
         stack.apply(Refusing(), "tugboat-dev", first_template(), {}, silent, poll_s=0)
     assert "EventsBucket (AWS::S3::Bucket): the name is taken" in str(failure.value)
@@ -130,7 +132,22 @@ def test_a_failure_tells_the_resource_its_reason_and_the_next_step() -> None:
     assert "deploy again" in str(failure.value)
 
 
-def test_a_missing_secret_is_refused_with_the_command_that_makes_it() -> None:
+def test_the_documented_steps_are_those_that_a_deployment_runs_in_the_same_order() -> None:
+    tree = ast.parse((REPOSITORY / "deploy" / "deployment.py").read_text())
+    steps = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "deploy")
+    called = [
+        node.func.id
+        for node in ast.walk(steps)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    ]
+    documented = (REPOSITORY / "docs" / "deploy.md").read_text().partition("in this order:")[2]
+    assert [name for name in re.findall(r"`(\w+)`", documented) if name in called] == [
+        *called,
+        "write_chalice_config",
+    ]
+
+
+def test_a_missing_secret_is_refused_with_the_command_that_creates_it() -> None:
     secrets = boto3.client("secretsmanager")
     with pytest.raises(DeployError, match="aws secretsmanager create-secret"):
         deployment.require_secret(LOCAL, secrets)
@@ -161,14 +178,14 @@ def test_the_training_code_is_uploaded_once_as_archive_and_as_files() -> None:
     assert PARAMETERS["CodePrefix"] == f"s3://{MODELS}/code/{'0' * 64}/"
 
 
-def test_the_first_evaluation_finds_an_input_where_the_champion_will_be() -> None:
+def test_the_first_evaluation_finds_an_input_under_the_champion_s_prefix() -> None:
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket=MODELS)
     training_code.reserve_champion_prefix(MODELS, s3)
     assert s3.list_objects_v2(Bucket=MODELS, Prefix="serving/champion/")["KeyCount"] == 1
 
 
-def test_the_rule_of_arriving_files_may_invoke_load_however_often_is_deployed() -> None:
+def test_the_rule_of_arriving_files_may_invoke_load_after_every_deployment() -> None:
     session = boto3.Session()
     made = deployment.Deployment(LOCAL, ACCOUNT, training_code.TrainingCode(b"", ""), "", session, silent)
     wanted = {
@@ -211,7 +228,9 @@ def test_a_layer_is_published_once_directly_or_through_s3(
     assert first == second == layer_versions.arns(LOCAL, ACCOUNT)["warehouse"]
 
 
-def test_layers_of_other_content_go_and_those_of_others_stay(built_layer: build_layers.Layer) -> None:
+def test_layers_of_other_content_are_deleted_and_those_of_other_stages_kept(
+    built_layer: build_layers.Layer,
+) -> None:
     s3, lambda_ = boto3.client("s3"), boto3.client("lambda")
     s3.create_bucket(Bucket=MODELS)
     for name in ("tugboat-local-warehouse-0ld", "tugboat-prod-warehouse-0ld", "somebody-elses"):
@@ -251,106 +270,3 @@ def test_a_bucket_is_deleted_with_all_its_versions() -> None:
     s3.delete_object(Bucket=MODELS, Key="k")
     assert destroy.empty_and_delete_bucket(MODELS, s3) == 3
     assert destroy.empty_and_delete_bucket(MODELS, s3) is None
-
-
-def test_an_unknown_stage_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(stages.StageError, match="use one of dev, local, prod"):
-        read_stage("staging")
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        (
-            "endpoint_memory_mb = '3072'",
-            r"\[prod\] has endpoint_memory_mb = '3072'. Input should be 1024, 2048",
-        ),
-        ("events_buffer_seconds = '5'", "events_buffer_seconds = '5'. Input should be a valid integer"),
-        (
-            "use_spots = 1",
-            r"\[prod\] has the unknown key use_spots. Allowed are .* training_instance_type, use_spot",
-        ),
-        ("events_buffer_seconds = 901", "less than or equal to 900"),
-        ("log_retention_days = 31", "Input should be 1, 3, 5, 7, 14, 30"),
-        ("endpoint_kind = 'batch'", "Input should be 'serverless' or 'realtime'"),
-        ("schedule = 'nightly'", "schedule = 'nightly'"),
-        ("shops = {}", "name at least one shop"),
-        ("shops = { demo = 'key' }", "'demo' no list of keys"),
-        ("shops = { demo = ['short'] }", "8 to 64 letters"),
-        ("shops = { 'a,b' = ['long-enough'] }", "shop id 'a,b'"),
-        ("shops = { a = ['long-enough'], b = ['long-enough'] }", "a key twice"),
-    ],
-)
-def test_a_wrong_value_in_stages_toml_is_refused(tmp_path: Path, line: str, message: str) -> None:
-    copy = tmp_path / "stages.toml"
-    others, _, prod = stages.STAGES_FILE.read_text().partition("[prod]\n")
-    key = line.split(" = ")[0]
-    kept = [own for own in prod.splitlines() if not own.startswith(f"{key} =")]
-    copy.write_text("\n".join([others, "[prod]", line, *kept]))
-    with pytest.raises(stages.StageError, match=message) as failure:
-        read_stage("prod", copy)
-    assert str(copy) in str(failure.value)
-
-
-def test_a_default_that_is_misspelt_is_refused_with_its_table_and_so_is_a_missing_one(tmp_path: Path) -> None:
-    copy = tmp_path / "stages.toml"
-    copy.write_text(stages.STAGES_FILE.read_text().replace("api_latency_ms =", "api_latency ="))
-    with pytest.raises(stages.StageError) as failure:
-        read_stage("dev", copy)
-    assert "[default] has the unknown key api_latency." in str(failure.value)
-    assert "[default] has no api_latency_ms. Add it there" in str(failure.value)
-
-
-def test_a_file_that_is_not_toml_is_refused_with_its_line(tmp_path: Path) -> None:
-    copy = tmp_path / "stages.toml"
-    copy.write_text("[default]\nregion = us-east-1\n")
-    with pytest.raises(stages.StageError, match=r"not valid TOML.*line 2"):
-        read_stage("dev", copy)
-
-
-@pytest.mark.parametrize("name", ["Dev", "d", "2dev", "my-dev", "d" * 17])
-def test_a_stage_name_that_aws_names_cannot_hold_is_refused(tmp_path: Path, name: str) -> None:
-    copy = tmp_path / "stages.toml"
-    copy.write_text(stages.STAGES_FILE.read_text() + f'\n["{name}"]\n')
-    with pytest.raises(stages.StageError, match="2 to 16 lower-case letters"):
-        read_stage(name, copy)
-
-
-def test_stages_toml_and_the_template_have_the_same_limits() -> None:
-    parameters = template.load_resources()["Parameters"]
-    assert parameters["Stage"]["AllowedPattern"] == stages.STAGE_NAME.pattern
-    bounds = {
-        "EventsBufferSeconds": ("events_buffer_seconds", "MinValue", "MaxValue"),
-        "EventsBufferMegabytes": ("events_buffer_megabytes", "MinValue", "MaxValue"),
-        "NoEventsHours": ("no_events_hours", "MinValue", "MaxValue"),
-    }
-    for parameter, (key, *limits) in bounds.items():
-        lowest, highest = (parameters[parameter][limit] for limit in limits)
-        for value in (lowest, highest):
-            assert getattr(dataclasses.replace(LOCAL, **{key: value}), key) == value
-        for value in (lowest - 1, highest + 1):
-            with pytest.raises(ValueError, match=key):
-                dataclasses.replace(LOCAL, **{key: value})
-
-
-@pytest.mark.parametrize("name", ["local", "dev", "prod"])
-def test_every_stage_has_images_for_its_region(name: str) -> None:
-    stage = read_stage(name)
-    assert stages.training_image(stage).startswith("763104351884.dkr.ecr.")
-    assert (
-        "cu" in stages.training_image(stage).rpartition(":")[2]
-    ) == stage.training_instance_type.startswith("ml.g")
-
-
-def test_a_shop_without_a_key_stops_a_deployment_and_is_offered_one() -> None:
-    with pytest.raises(stages.StageError, match=r'\[dev\.shops\]\n    demo = \["[\w-]{24}"\]'):
-        stages.require_keys(read_stage("dev"))
-    stages.require_keys(LOCAL)
-
-
-def test_a_region_that_was_not_looked_up_is_refused_with_the_command(tmp_path: Path) -> None:
-    images = tmp_path / "training_images.json"
-    images.write_text(json.dumps({}))
-    stage = dataclasses.replace(LOCAL, region="eu-west-1")
-    with pytest.raises(stages.StageError, match=r"python -m deploy.training_images --region eu-west-1"):
-        stages.training_image(stage, images)

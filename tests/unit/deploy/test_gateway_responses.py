@@ -1,4 +1,4 @@
-"""A page can read what API Gateway answers by itself, and who is throttled is told when to come back."""
+"""A page can read the responses that API Gateway sends itself, and a throttled client gets a time to retry."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from deploy import gateway_responses
 
 @pytest.fixture
 def headers(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str]]:
-    """By type of answer, as API Gateway remembers them."""
+    """The headers by type of response, as API Gateway stores them."""
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
         apigateway: Any = boto3.client("apigateway", region_name="us-east-1")
@@ -35,13 +35,13 @@ def headers(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str]]:
     }
 
 
-def test_pages_may_read_every_answer(headers: dict[str, dict[str, str]]) -> None:
+def test_pages_may_read_every_response(headers: dict[str, dict[str, str]]) -> None:
     assert headers.keys() == {"DEFAULT_4XX", "DEFAULT_5XX", "THROTTLED", "QUOTA_EXCEEDED"}
-    # A static value stands in quotes: a bare one would name a part of the request.
+    # A static value needs quotes: without them it would refer to a part of the request.
     assert {one["Access-Control-Allow-Origin"] for one in headers.values()} == {"'*'"}
 
 
-def test_who_is_throttled_is_told_when_to_come_back_and_who_is_refused_is_not(
+def test_a_throttled_client_gets_a_time_to_retry_and_a_refused_one_does_not(
     headers: dict[str, dict[str, str]],
 ) -> None:
     assert {kind for kind, one in headers.items() if one.get("Retry-After") == "'5'"} == {

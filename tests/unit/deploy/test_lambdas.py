@@ -1,4 +1,4 @@
-"""A Lambda stands in app.py, in deploy/lambdas.py and in a policy: whoever forgets one of them reads which, and what to do."""
+"""A Lambda has a handler, a declaration and a policy. A forgotten one fails with a sentence that names it."""
 
 import json
 import re
@@ -19,7 +19,7 @@ LOCAL = read_stage("local")
 
 
 def forgotten(app: str, declared: Iterable[str], policies: Iterable[str]) -> list[str]:
-    """What is missing, a sentence each."""
+    """Return one sentence per forgotten place."""
     handlers = {"api_handler", *re.findall(r'@app\.lambda_function\(name="(\w+)"\)', app)}
     stages = "|".join(re.findall(r"^\[(\w+)\]$", STAGES_FILE.read_text(), re.MULTILINE))
     written = {re.sub(rf"^policy-|(-({stages}))?\.json$", "", file) for file in policies}

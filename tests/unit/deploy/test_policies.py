@@ -1,4 +1,4 @@
-"""Each Lambda's hand-written policy against the code it runs, and what Chalice is told of each Lambda."""
+"""Each Lambda's hand-written policy against its code, and the configuration that Chalice gets for each Lambda."""
 
 import ast
 import json
@@ -7,13 +7,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from deploy import build_layers, chalice_config, lambdas, layer_versions
 from deploy.stages import read_stage
+from functions.platform.settings import (
+    CollectSettings,
+    PublishSettings,
+    RecommendSettings,
+    WarehouseSettings,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-# What the code says where it needs an action: mostly boto3's method, which bears the action's name.
+# The code that needs an action: mostly boto3's method, which has the action's name.
 NOT_BY_METHOD = {
     "s3:ListBucket": r"list_objects|read_record",  # also: a missing key is then NoSuchKey, not AccessDenied
     "s3:DeleteObject": r"delete_objects?",
@@ -57,7 +64,7 @@ def handlers() -> dict[str, ast.FunctionDef]:
 
 
 def modules_of(node: ast.AST) -> set[str]:
-    """The modules of functions/ that a piece of code imports, and those that these import."""
+    """Return the modules of functions/ that the code imports, directly or not."""
     found: set[str] = set()
     waiting = [node]
     while waiting:
@@ -162,7 +169,7 @@ def test_the_committed_configuration_of_local_is_what_deploy_renders() -> None:
     assert rendered == committed, "make deploy would change it: commit what it writes"
 
 
-def test_another_stage_is_added_beside_those_that_are_there(tmp_path: Path) -> None:
+def test_another_stage_is_added_beside_the_existing_ones(tmp_path: Path) -> None:
     for function in lambdas.NAMES:
         source = REPOSITORY / ".chalice" / f"policy-{function}.json"
         (tmp_path / source.name).write_text(source.read_text())
@@ -189,11 +196,10 @@ def test_layers_go_to_the_lambdas_that_need_them_and_to_no_other() -> None:
 
 
 def test_every_lambda_is_given_exactly_the_variables_that_its_settings_read() -> None:
-    settings = ast.parse((REPOSITORY / "functions" / "platform" / "settings.py").read_text())
-    read: dict[str, set[str]] = {}
-    for node in settings.body:
-        if isinstance(node, ast.ClassDef):
-            read[node.name] = set(re.findall(r"'(TUGBOAT_\w+)'", ast.unparse(node)))
+    read = {
+        kind.__name__: {field.encode_name for field in msgspec.structs.fields(kind)}
+        for kind in (CollectSettings, RecommendSettings, WarehouseSettings, PublishSettings)
+    }
     stage = read_stage("local")
     for one in lambdas.LAMBDAS:
         given = {"TUGBOAT_STAGE", *one.environment(stage, stage.account_id)}

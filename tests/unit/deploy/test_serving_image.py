@@ -1,4 +1,4 @@
-"""The serving image: named by its content, built once, and the words of a build that fails."""
+"""The serving image: tagged by its content, built once, and the message of a build that fails."""
 
 import json
 import re
@@ -29,7 +29,7 @@ GROUP, STREAM = f"/aws/codebuild/{NAME}", "1"
 
 
 class CodeBuild:
-    """Builds that take two looks, and push what they built unless they fail."""
+    """Builds that end at the third look, and push their image unless they fail."""
 
     def __init__(self, status: str = "SUCCEEDED", pushes: bool = True) -> None:
         self.status, self.pushes = status, pushes
@@ -98,7 +98,7 @@ def folder(tmp_path: Path) -> Path:
     return shutil.copytree(serving_image.FOLDER, tmp_path / "serving_image")
 
 
-def test_the_tag_is_the_content_s_and_not_the_moment_s(folder: Path) -> None:
+def test_the_tag_depends_on_the_content_and_not_on_the_time(folder: Path) -> None:
     before = serving_image.tag()
     for path in folder.iterdir():
         path.touch()
@@ -108,7 +108,7 @@ def test_the_tag_is_the_content_s_and_not_the_moment_s(folder: Path) -> None:
     assert serving_image.tag(folder) != before
 
 
-def test_the_address_names_account_region_stage_and_content() -> None:
+def test_the_address_contains_account_region_stage_and_content() -> None:
     tag = serving_image.tag()
     assert serving_image.address(LOCAL, "210987654321") == (
         f"210987654321.dkr.ecr.us-east-1.amazonaws.com/tugboat-local-serving:{tag}"
@@ -133,7 +133,7 @@ def test_an_image_is_built_once_from_the_uploaded_folder() -> None:
 
 
 @pytest.mark.parametrize("status", ["FAILED", "FAULT", "STOPPED", "TIMED_OUT"])
-def test_a_build_that_fails_is_told_with_its_log_and_the_next_step(status: str) -> None:
+def test_a_failed_build_is_reported_with_its_log_and_the_next_step(status: str) -> None:
     logs = boto3.client("logs")
     logs.create_log_group(logGroupName=GROUP)
     logs.create_log_stream(logGroupName=GROUP, logStreamName=STREAM)
@@ -142,21 +142,21 @@ def test_a_build_that_fails_is_told_with_its_log_and_the_next_step(status: str) 
     logs.put_log_events(logGroupName=GROUP, logStreamName=STREAM, logEvents=events)
     with pytest.raises(serving_image.ImageError) as failure:
         ensure(CodeBuild(status, pushes=False))
-    told = str(failure.value)
-    assert f"ended as {status}" in told
-    assert "BUILD: exit status 1" in told
-    assert "  line 29" in told
-    assert "line 5\n" not in told, "the end of the log, not all of it"
-    assert "https://console/log" in told
-    assert told.endswith("just deploy again")
+    message = str(failure.value)
+    assert f"ended as {status}" in message
+    assert "BUILD: exit status 1" in message
+    assert "  line 29" in message
+    assert "line 5\n" not in message, "the end of the log, not all of it"
+    assert "https://console/log" in message
+    assert message.endswith("just deploy again")
 
 
-def test_a_failure_is_told_although_its_log_cannot_be_read() -> None:
+def test_a_failed_build_is_reported_even_if_its_log_cannot_be_read() -> None:
     with pytest.raises(serving_image.ImageError, match="https://console/log"):
         ensure(CodeBuild("FAILED", pushes=False))
 
 
-def test_a_build_that_lost_against_another_one_of_the_same_image_is_no_failure() -> None:
+def test_a_build_is_no_failure_if_another_one_pushed_the_same_image_first() -> None:
     assert ensure(CodeBuild("FAILED", pushes=True))[0]
 
 
@@ -169,7 +169,7 @@ def with_dependencies(requirements: list[str]) -> set[str]:
     return found
 
 
-def test_the_packages_are_those_of_the_server_as_the_tests_run_it_each_with_its_hashes() -> None:
+def test_the_image_has_the_server_s_tested_packages_each_with_its_hashes() -> None:
     text = (serving_image.FOLDER / "requirements.txt").read_text().replace("\\\n", " ")
     pins = {pin: hashes for pin, *hashes in (line.split() for line in text.splitlines() if line[0] != "#")}
     extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -180,7 +180,7 @@ def test_the_packages_are_those_of_the_server_as_the_tests_run_it_each_with_its_
         assert all(re.fullmatch("--hash=sha256:[0-9a-f]{64}", one) for one in hashes)
 
 
-def test_the_build_pushes_what_it_built_in_the_only_format_that_sagemaker_takes() -> None:
+def test_the_build_pushes_its_image_in_the_only_format_that_sagemaker_accepts() -> None:
     spec = yaml.safe_load((serving_image.FOLDER / "buildspec.yml").read_text())
     build, pushed = spec["phases"]["build"]["commands"]
     assert {"--provenance=false", "--output type=docker", "--platform linux/amd64"} <= {

@@ -26,14 +26,14 @@ def test_every_model_states_its_grain_and_has_tests(model: Path) -> None:
 
 
 @pytest.mark.parametrize("file", sorted((SQL / "setup").glob("*.sql")), ids=lambda file: file.name)
-def test_setup_renders_completely_and_can_be_run_again(file: Path) -> None:
+def test_setup_renders_completely_and_is_safe_to_run_again(file: Path) -> None:
     rendered = render(file.read_text(), VALUES)
     assert "{{" not in rendered
     for created in re.findall(r"^create .*", rendered, re.MULTILINE):
         assert "if not exists" in created
 
 
-def test_nobody_may_change_or_delete_raw_events() -> None:
+def test_no_role_may_change_or_delete_raw_events() -> None:
     roles = (SQL / "setup" / "4_roles.sql").read_text()
     granted = re.findall(r"^grant (.*) on table .*RAW\.EVENTS to", roles, re.MULTILINE)
     assert granted == ["select, insert"]
@@ -49,7 +49,7 @@ def test_nobody_may_change_or_delete_raw_events() -> None:
         ("storage_role_arn", "arn:aws:iam::1:user/x"),
     ],
 )
-def test_a_value_that_could_end_its_place_is_refused(name: str, value: str) -> None:
+def test_a_value_that_could_end_its_identifier_is_refused(name: str, value: str) -> None:
     with pytest.raises(UnsafeParameter, match=name):
         render("{{ " + name + " }}", VALUES | {name: value})
 

@@ -1,4 +1,4 @@
-"""The structure of the state machine, which moto accepts even where AWS would not."""
+"""The structure of the state machine, of which moto accepts more than AWS does."""
 
 import json
 import re
@@ -56,7 +56,7 @@ def test_every_transition_leads_to_a_state_and_every_state_is_reached() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(STATES))
-def test_a_state_goes_on_or_ends_and_never_both(name: str) -> None:
+def test_a_state_has_a_next_one_or_ends_and_never_both(name: str) -> None:
     state = STATES[name]
     ends = state.get("End", False) or state["Type"] in ("Succeed", "Fail")
     assert ends != bool("Next" in state or state["Type"] == "Choice")
@@ -81,7 +81,7 @@ def test_every_task_catches_everything_and_ends_in_a_notification(name: str) -> 
     assert "NotifyFailure" in reachable(catch["Next"]) or name == "NotifyFailure"
 
 
-def test_states_carry_the_names_of_the_folders() -> None:
+def test_states_have_the_names_of_the_folders() -> None:
     folders = {path.name for path in (ROOT / "functions").iterdir() if path.is_dir()} - {"__pycache__"}
     assert {name.lower() for name in STEPS_IN_LAMBDA} - {"prove", "rollback"} <= folders
     for name in STEPS_IN_LAMBDA:
@@ -116,22 +116,22 @@ def test_every_placeholder_is_filled_in_by_the_template() -> None:
         assert placeholder in given, placeholder
 
 
-def test_the_tries_of_a_training_job_have_names_of_their_own_and_share_checkpoints() -> None:
+def test_each_try_of_a_training_job_has_its_own_name_and_all_share_checkpoints() -> None:
     train = STATES["Train"]["Arguments"]
     assert "RetryCount" in train["TrainingJobName"]
     assert "RetryCount" not in train["CheckpointConfig"]["S3Uri"]
 
 
-def test_jobs_are_told_of_the_metrics_and_hyperparameters_that_training_has() -> None:
+def test_jobs_get_the_metrics_and_hyperparameters_of_the_training_program() -> None:
     tuning = STATES["Tune"]["Arguments"]
-    told = [STATES["Train"]["Arguments"], tuning["TrainingJobDefinition"]]
-    assert [job["AlgorithmSpecification"]["MetricDefinitions"] for job in told] == [METRIC_DEFINITIONS] * 2
+    jobs = [STATES["Train"]["Arguments"], tuning["TrainingJobDefinition"]]
+    assert [job["AlgorithmSpecification"]["MetricDefinitions"] for job in jobs] == [METRIC_DEFINITIONS] * 2
     config = tuning["HyperParameterTuningJobConfig"]
     objective = config["HyperParameterTuningJobObjective"]["MetricName"]
     assert objective in {metric["Name"] for metric in METRIC_DEFINITIONS}
     searched = [one for ranges in config["ParameterRanges"].values() for one in ranges]
     for bound in ("MinValue", "MaxValue"):
-        # Every end of every range is a value that the program takes.
+        # The program accepts both ends of every range.
         parser().parse_args([text for one in searched for text in (f"--{one['Name']}", one[bound])])
 
 
@@ -143,7 +143,7 @@ def test_a_job_that_was_stopped_is_no_success() -> None:
 
 
 def table_of_states() -> dict[str, list[str]]:
-    """The cells of each row of README.md, by state."""
+    """Return the cells of each row in README.md, by state."""
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in (ROOT / "statemachine" / "README.md").read_text().splitlines()
@@ -173,8 +173,8 @@ def test_a_row_of_the_table_says_what_the_state_runs_reads_writes_and_where_a_fa
     if resource == "lambda:invoke":
         folder = re.fullmatch(r"`functions/(\w+)`", runs)
         assert folder is not None, f"{name} runs a Lambda: name its folder, not {runs!r}"
-        own = ROOT / "functions" / name.lower()
-        assert folder[1] == (name.lower() if own.is_dir() else "publish")
+        assert folder[1] == name.lower()
+        assert (ROOT / "functions" / folder[1]).is_dir()
     else:
         assert runs == (f"`{resource}`" if resource else "nothing")
     used = {found for text in expressions(state) for found in re.findall(r"\$(\w+)", text)}

@@ -1,4 +1,4 @@
-"""The CloudFormation template by its structure: what must hold of every resource of a kind."""
+"""The structure of the CloudFormation template: rules for every resource of a kind."""
 
 import json
 import re
@@ -12,12 +12,12 @@ import pytest
 from deploy import lambdas, template
 from deploy.stages import read_stage
 from deploy.template import stack_parameters
-from functions.platform.s3_keys import RAW_PREFIX
+from functions.platform.contract import RAW_PREFIX
 
 TEMPLATE = template.load_resources()
 RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
 
-# Actions for which IAM knows no resource, by their documentation in the Service Authorization Reference.
+# Actions that IAM cannot limit to a resource, according to the Service Authorization Reference.
 WITHOUT_RESOURCES = {
     "cloudwatch:PutMetricData",
     "ecr:GetAuthorizationToken",
@@ -147,13 +147,13 @@ def test_every_lambda_has_its_log_group() -> None:
 
 
 @pytest.mark.parametrize(("name", "alarm"), of_type("AWS::CloudWatch::Alarm"))
-def test_every_alarm_tells_somebody_and_says_what_to_do(name: str, alarm: Any) -> None:
+def test_every_alarm_notifies_somebody_and_describes_what_to_do(name: str, alarm: Any) -> None:
     assert alarm["AlarmActions"] == [{"Ref": "Notifications"}]
     assert len(alarm["AlarmDescription"].split(". ")) >= 2
     assert alarm["TreatMissingData"] in ("breaching", "notBreaching")
 
 
-def test_silence_of_the_shops_is_an_alarm_although_it_has_no_data() -> None:
+def test_a_shop_that_sends_nothing_is_an_alarm_although_it_has_no_data() -> None:
     assert RESOURCES["NoEvents"]["Properties"]["TreatMissingData"] == "breaching"
 
 
@@ -166,7 +166,7 @@ def test_the_dashboard_is_json_and_shows_every_alarm() -> None:
 
 
 def allowed(role: str, action: str) -> list[Any]:
-    """The resources on which a role may do something."""
+    """Return the resources on which a role may do something."""
     return [
         resource
         for name, statement in role_statements()
@@ -175,7 +175,7 @@ def allowed(role: str, action: str) -> list[Any]:
     ]
 
 
-def test_images_cannot_be_replaced_are_scanned_and_go_with_the_stack() -> None:
+def test_images_cannot_be_replaced_are_scanned_and_are_deleted_with_the_stack() -> None:
     ((_, repository),) = of_type("AWS::ECR::Repository")
     assert repository["ImageTagMutability"] == "IMMUTABLE"
     assert repository["ImageScanningConfiguration"] == {"ScanOnPush": True}
@@ -214,7 +214,7 @@ def test_the_state_machine_is_traced_and_logged() -> None:
     assert machine["LoggingConfiguration"]["Level"] == "ALL"
 
 
-def test_the_definition_is_given_what_it_asks_for_and_nothing_else() -> None:
+def test_the_definition_gets_a_value_for_each_placeholder_and_no_other() -> None:
     wanted = template.substitution_keys(template.PIPELINE_FILE.read_text())
     assert RESOURCES["Pipeline"]["Properties"]["DefinitionSubstitutions"].keys() == wanted
 
@@ -230,11 +230,15 @@ def test_the_state_machine_may_invoke_exactly_the_lambdas_of_its_definition() ->
         for role, statement in role_statements()
         if role == "PipelineRole" and "lambda:InvokeFunction" in listed(statement["Action"])
     )
-    assert {arn["Fn::Sub"].rpartition("-")[2] for arn in allowed} == wanted
+    named = {arn["Fn::Sub"].rpartition("-")[2] for arn in allowed}
+    assert named == wanted, (
+        f"the definition invokes {sorted(wanted)}, PipelineRole may invoke {sorted(named)}: "
+        "change the statement Lambdas of PipelineRole in resources.yaml"
+    )
 
 
 @pytest.mark.parametrize("rule", ["NightlyRule", "LoadOnArrival"])
-def test_what_a_rule_cannot_deliver_ends_in_the_dead_letters(rule: str) -> None:
+def test_a_message_that_a_rule_cannot_deliver_goes_to_the_dead_letters(rule: str) -> None:
     (target,) = RESOURCES[rule]["Properties"]["Targets"]
     assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["DeadLetters", "Arn"]}}
     (allowed,) = RESOURCES["DeadLettersPolicy"]["Properties"]["PolicyDocument"]["Statement"]
@@ -244,7 +248,7 @@ def test_what_a_rule_cannot_deliver_ends_in_the_dead_letters(rule: str) -> None:
     assert any(source.endswith(f":rule/{name}") for source in sources)
 
 
-def test_files_are_loaded_as_they_land_only_where_that_is_wanted() -> None:
+def test_files_are_loaded_on_arrival_only_in_stages_that_ask_for_it() -> None:
     rule = RESOURCES["LoadOnArrival"]["Properties"]
     assert rule["State"] == {"Ref": "LoadOnArrivalState"}
     assert rule["EventPattern"]["detail"]["object"] == {"key": [{"prefix": RAW_PREFIX}]}
@@ -279,7 +283,7 @@ def test_the_first_template_fits_into_a_request() -> None:
     assert "DefinitionSubstitutions" not in body
 
 
-def test_cfn_lint_has_no_complaints(tmp_path: Any) -> None:
+def test_cfn_lint_finds_nothing(tmp_path: Any) -> None:
     rendered = tmp_path / "rendered.json"
     rendered.write_text(template.render())
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What becomes of the events of a request."""
+"""Collect: a request's events are stored, or refused with a reason."""
 
 import gzip
 import json
@@ -58,7 +58,7 @@ def send_pixel(query: dict[str, str], firehose: FakeFirehose) -> Any:
     return collect_pixel(request, ORIGIN, Intake(SETTINGS, firehose, FakeS3(), RECEIPT_KEYS), NOW_MS)
 
 
-def test_an_accepted_event_is_stored_with_what_the_server_knows() -> None:
+def test_an_accepted_event_is_stored_with_its_server_field() -> None:
     firehose = FakeFirehose()
     assert send([event()], firehose).accepted == 1
     [stored] = firehose.lines("events")
@@ -75,7 +75,7 @@ def test_an_accepted_event_is_stored_with_what_the_server_knows() -> None:
     }
 
 
-def test_the_events_of_a_request_differ_in_what_the_server_says_only_by_their_time() -> None:
+def test_the_server_fields_of_a_request_differ_only_by_the_event_time() -> None:
     firehose = FakeFirehose()
     send([event(), event(event_id="e2", client_time_ms=NOW_MS - 5)], firehose, sent_at_ms=NOW_MS + 7)
     servers = [stored["server"] for stored in firehose.lines("events")]
@@ -136,7 +136,7 @@ def test_a_bad_event_is_refused_with_its_reason(changes: dict[str, Any], reason:
         (b" " * 1_048_577, Reason.BODY_TOO_LARGE),
     ],
 )
-def test_a_body_that_cannot_be_read_is_refused_whole_and_kept(body: bytes, reason: Reason) -> None:
+def test_an_unreadable_body_is_refused_as_a_whole_and_kept(body: bytes, reason: Reason) -> None:
     firehose = FakeFirehose()
     with pytest.raises(RequestRefused) as caught:
         collect_batch(post(body), ORIGIN, Intake(SETTINGS, firehose, FakeS3(), RECEIPT_KEYS), NOW_MS)
@@ -144,14 +144,14 @@ def test_a_body_that_cannot_be_read_is_refused_whole_and_kept(body: bytes, reaso
     assert [line["reason"] for line in firehose.lines("rejected")] == [reason.value]
 
 
-def test_a_clock_that_is_off_is_corrected_by_the_time_of_sending() -> None:
+def test_a_wrong_clock_is_corrected_by_the_time_of_sending() -> None:
     firehose = FakeFirehose()
     ahead_ms = 7_200_000
     send([event(client_time_ms=NOW_MS + ahead_ms - 500)], firehose, sent_at_ms=NOW_MS + ahead_ms)
     assert firehose.lines("events")[0]["server"]["event_time_ms"] == NOW_MS - 500
 
 
-def test_what_the_contract_does_not_name_is_not_stored() -> None:
+def test_fields_outside_the_contract_are_not_stored() -> None:
     firehose = FakeFirehose()
     send(
         [
@@ -195,7 +195,7 @@ def test_events_that_firehose_keeps_refusing_are_parked_in_s3() -> None:
     assert json.loads(gzip.decompress(body))["event_id"] == "e1"
 
 
-def test_an_event_that_nobody_stores_is_not_acknowledged() -> None:
+def test_an_event_that_is_not_stored_is_not_acknowledged() -> None:
     s3 = FakeS3()
     s3.down = True
     with pytest.raises(StorageUnavailable):
@@ -248,7 +248,7 @@ def test_a_number_that_json_does_not_have_never_reaches_a_raw_file(price: str) -
     assert firehose.lines("events") == []
 
 
-def test_a_refused_event_keeps_what_a_replay_must_know_of_its_request() -> None:
+def test_a_refused_event_is_kept_with_the_facts_that_a_replay_needs() -> None:
     firehose = FakeFirehose()
     send([event(event_name="dance")], firehose, sent_at_ms=NOW_MS - 50)
     [kept] = firehose.lines("rejected")
@@ -257,7 +257,7 @@ def test_a_refused_event_keeps_what_a_replay_must_know_of_its_request() -> None:
 
 
 @pytest.mark.parametrize("key", [None, "", "key-of-demo ", "unknown"])
-def test_without_a_shops_key_nothing_is_read_and_nothing_kept(key: str | None) -> None:
+def test_without_a_valid_key_nothing_is_read_and_nothing_is_kept(key: str | None) -> None:
     firehose, s3 = FakeFirehose(), FakeS3()
     query = {"key": key} if key is not None else {}
     intake = Intake(SETTINGS, firehose, s3, RECEIPT_KEYS)

@@ -1,4 +1,4 @@
-"""What is said of where a request came from."""
+"""The coarse origin of a request."""
 
 import pytest
 
@@ -25,7 +25,7 @@ GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.
         ("", "other"),
     ],
 )
-def test_a_device_is_told_coarsely(user_agent: str, device: str) -> None:
+def test_a_device_is_one_of_four_classes(user_agent: str, device: str) -> None:
     assert origin(None, user_agent).device == device
 
 

@@ -1,4 +1,4 @@
-"""The pixel for everybody who loads pictures, by the headers that they really send, down the real way through API Gateway.
+"""The pixel for browsers, mail clients and tools, with their real headers, through API Gateway's translation.
 
 Browsers: https://developer.mozilla.org/docs/Web/HTTP/Guides/Content_negotiation/List_of_default_Accept_values
 """
@@ -76,7 +76,7 @@ def test_the_pixel_is_a_gif_for_every_header_set_and_its_event_is_stored(door: D
     "kind",
     ["application/json", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded", "image/gif", ""],
 )
-def test_a_batch_is_read_whatever_type_it_says_it_has(door: Door, kind: str) -> None:
+def test_a_batch_is_read_whatever_its_content_type(door: Door, kind: str) -> None:
     body = (
         b'{"schema_version": 1, "event_id": "e", "event_name": "page_view", "shop_id": "demo", "client_id": "c",'
         b' "session_id": "s", "client_time_ms": 1700000000000}'

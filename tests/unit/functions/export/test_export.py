@@ -17,7 +17,7 @@ def warehouse(sessions: int = 2) -> FakeConnection:
     )
 
 
-def test_a_snapshot_is_described_where_it_lies() -> None:
+def test_a_snapshot_has_a_manifest_beside_it() -> None:
     s3 = FakeS3()
     result = export.export({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
     assert result == {
@@ -36,7 +36,7 @@ def test_a_snapshot_is_described_where_it_lies() -> None:
     assert manifest["sessions"] == 2
 
 
-def test_a_retry_leaves_no_file_of_the_try_before() -> None:
+def test_a_retry_deletes_the_files_of_the_earlier_try() -> None:
     s3 = FakeS3(
         **{"exports/run-1/items/data_0_7_0.snappy.parquet": b"old", "exports/run-10/manifest.json": b"{}"}
     )
@@ -44,19 +44,19 @@ def test_a_retry_leaves_no_file_of_the_try_before() -> None:
     assert sorted(s3.objects) == ["exports/run-1/manifest.json", "exports/run-10/manifest.json"]
 
 
-def test_an_empty_snapshot_is_an_error_that_says_what_to_send() -> None:
+def test_an_empty_snapshot_is_an_error_with_the_next_step() -> None:
     with pytest.raises(export.EmptySnapshot, match="send events with two items or more"):
         export.export({"run_id": "run-1"}, SETTINGS, warehouse(sessions=0), FakeS3())
 
 
-def test_the_shop_s_list_of_what_is_out_of_stock_goes_with_the_snapshot() -> None:
+def test_the_shop_s_out_of_stock_list_is_part_of_the_snapshot() -> None:
     s3 = FakeS3(**{"stock/demo.json": b'["boot-7", "boot-9"]', "stock/demo.json.old": b"[]"})
     export.export({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
     assert json.loads(s3.objects["exports/run-1/items/out_of_stock.json"]) == ["boot-7", "boot-9"]
     assert json.loads(s3.objects["exports/run-1/manifest.json"])["out_of_stock"] == 2
 
 
-def test_without_a_list_of_its_own_a_shop_has_everything_in_stock() -> None:
+def test_a_shop_without_a_list_has_everything_in_stock() -> None:
     s3 = FakeS3(**{"stock/demo.json.old": b"[]", "stock/other.json": b"[]"})
     export.export({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
     assert "exports/run-1/items/out_of_stock.json" not in s3.objects
@@ -64,20 +64,20 @@ def test_without_a_list_of_its_own_a_shop_has_everything_in_stock() -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"boot-7", b'{"boot-7": 0}', b"[7]", b"\xff"])
-def test_a_list_that_cannot_be_read_is_an_error_that_says_where_it_lies(text: bytes) -> None:
+def test_an_unreadable_list_is_an_error_that_names_its_key(text: bytes) -> None:
     s3 = FakeS3(**{"stock/demo.json": text})
     with pytest.raises(export.StockUnreadable, match=r"s3://models/stock/demo\.json is no"):
         export.export({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
 
 
 @pytest.mark.parametrize(("asked", "exported"), [({}, "demo"), ({"shop_id": "o'shop"}, "o'shop")])
-def test_the_stages_shop_or_the_one_asked_for_is_exported(asked: dict[str, str], exported: str) -> None:
+def test_the_stage_s_shop_or_the_event_s_shop_is_exported(asked: dict[str, str], exported: str) -> None:
     connection = warehouse()
     export.export({"run_id": "run-1", **asked}, SETTINGS, connection, FakeS3())
     assert {parameters for _, parameters in connection.statements} == {(exported,)}
 
 
 @pytest.mark.parametrize("run_id", ["", "a/b", "a b", "x'; drop table RAW.EVENTS --", "a" * 81])
-def test_a_run_id_that_is_no_path_element_is_refused(run_id: str) -> None:
+def test_a_run_id_that_is_not_a_path_element_is_refused(run_id: str) -> None:
     with pytest.raises(ValueError, match="cannot be part of a path"):
         export.export({"run_id": run_id}, SETTINGS, warehouse(), FakeS3())

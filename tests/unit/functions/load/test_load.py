@@ -27,14 +27,14 @@ def test_every_file_is_written_to_the_load_log_with_its_run() -> None:
     ]
 
 
-def test_nothing_new_is_no_error_and_no_log() -> None:
+def test_without_new_files_there_is_no_error_and_no_log() -> None:
     connection = FakeConnection(("copy into", [("Copy executed with 0 files processed.",)]))
     result = load.load({"run_id": "r1"}, SETTINGS, connection)
     assert (result["files_loaded"], result["rows_loaded"], result["files_failed"]) == (0, 0, [])
     assert connection.inserted == []
 
 
-def test_only_the_stage_below_raw_is_read_and_bad_files_are_left_out_whole() -> None:
+def test_only_files_below_raw_are_read_and_bad_files_are_skipped_as_a_whole() -> None:
     connection = FakeConnection(("copy into", [LOADED]))
     load.load({"run_id": "r1"}, SETTINGS, connection)
     statement = connection.statements[0][0]

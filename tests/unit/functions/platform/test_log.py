@@ -1,4 +1,4 @@
-"""Logs of the Lambdas: JSON lines, each with the request or the execution it belongs to."""
+"""Logs of the Lambdas: JSON lines with the id of their request or execution."""
 
 import io
 import json
@@ -33,9 +33,9 @@ STEPS = {
 
 @pytest.fixture
 def printed() -> Iterator[io.StringIO]:
-    """What the functions' loggers print."""
+    """The output of the functions' loggers."""
     get_logger("functions.test")
-    # pytest adds handlers of its own.
+    # pytest adds its own handlers.
     [handler] = [
         handler
         for handler in logging.getLogger("functions").handlers
@@ -53,29 +53,24 @@ def lines(printed: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in printed.getvalue().splitlines()]
 
 
-class Answer(dict[str, Any]):
-    """What a step returns, whether its handler wants a dict or a named tuple."""
-
-    def _asdict(self) -> dict[str, Any]:
-        return dict(self)
-
-
 def invoke(name: str, event: Any, request_id: str) -> Any:
     context = SimpleNamespace(aws_request_id=request_id, get_remaining_time_in_millis=lambda: 900_000)
     return getattr(app, name)(event, context)
 
 
 def test_the_steps_are_all_the_lambdas_there_are() -> None:
-    assert {"api_handler", *STEPS} == set(lambdas.NAMES)
+    assert {"api_handler", *STEPS} == set(lambdas.NAMES), (
+        "STEPS above names the function that each Lambda of deploy/lambdas.py calls: add the new one there"
+    )
 
 
 @pytest.mark.parametrize("name", STEPS)
 def test_every_line_of_a_step_names_its_request_and_its_execution(
     name: str, monkeypatch: pytest.MonkeyPatch, printed: io.StringIO
 ) -> None:
-    def step(*_: Any) -> Answer:
+    def step(*_: Any) -> dict[str, Any]:
         get_logger(f"functions.{name}").info("done", rows=3)
-        return Answer()
+        return {}
 
     monkeypatch.setattr(STEPS[name], step)
     monkeypatch.setattr(warehouse, "connect", lambda _: nullcontext())
@@ -94,7 +89,7 @@ def test_every_line_of_a_step_names_its_request_and_its_execution(
     ]
 
 
-def test_an_event_that_is_no_object_reaches_the_step_that_complains_of_it(
+def test_an_event_that_is_not_an_object_reaches_the_step_that_refuses_it(
     monkeypatch: pytest.MonkeyPatch, printed: io.StringIO
 ) -> None:
     monkeypatch.setattr(settings, "collect_settings", lambda: SimpleNamespace(receipts_secret="r"))
@@ -103,7 +98,7 @@ def test_an_event_that_is_no_object_reaches_the_step_that_complains_of_it(
         invoke("replay", ["raw"], "invocation-1")
 
 
-def test_every_line_of_a_request_carries_the_id_that_its_answer_names(
+def test_every_line_of_a_request_carries_the_request_id_of_its_response(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, printed: io.StringIO
 ) -> None:
     monkeypatch.setattr("functions.platform.events.delivery.FIRST_PAUSE_S", 0)

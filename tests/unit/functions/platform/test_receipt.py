@@ -1,4 +1,4 @@
-"""A receipt holds what /recommend put in, for its own shop, session, items and time, and nobody else can make one."""
+"""Receipts: valid for their own shop, session, items and time, and unforgeable without the key."""
 
 import base64
 
@@ -6,16 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import contracts
+from functions.platform.contract import RECOMMEND_K_MAX
 from functions.platform.receipt import (
     LIFETIME_S,
-    RECEIPT_MAX_CHARACTERS,
     SKEW_MS,
     Receipt,
     Verdict,
     issue,
     read,
 )
-from functions.recommend.request import K_MAX
+
+RECEIPT_MAX_CHARACTERS = contracts.read("event.schema")["definitions"]["receipt"]["maxLength"]
 
 KEY = b"k" * 64
 NOW_S = 1_700_000_000
@@ -38,8 +40,10 @@ def receipt(**changes: str) -> Receipt:
     return found
 
 
-@given(IDS, IDS, IDS, st.lists(IDS, unique=True, max_size=K_MAX))
-def test_what_was_issued_is_read(recommendation: str, shop: str, session: str, items: list[str]) -> None:
+@given(IDS, IDS, IDS, st.lists(IDS, unique=True, max_size=RECOMMEND_K_MAX))
+def test_an_issued_receipt_is_read_back(
+    recommendation: str, shop: str, session: str, items: list[str]
+) -> None:
     issued = token(recommendation, shop, session, tuple(items))
     found = read(issued, [b"another key", KEY])
     assert found is not None
@@ -86,7 +90,7 @@ def test_without_keys_nothing_is_valid() -> None:
 
 def test_the_longest_recommendation_fits_the_contract() -> None:
     longest = "\U0001f600" * 64
-    items = tuple(f"item-{n}" for n in range(K_MAX))
+    items = tuple(f"item-{n}" for n in range(RECOMMEND_K_MAX))
     assert (
         len(issue("r" * 36, longest, longest, "m" * 128, "v" * 63, items, NOW_S, KEY))
         <= RECEIPT_MAX_CHARACTERS

@@ -1,4 +1,4 @@
-"""Keys are read once, can be rotated, and their absence stops nobody."""
+"""Receipt keys: read once, rotated without a gap, and not required for an answer."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def token(key: str) -> str:
 
 
 def environment(secrets: FakeSecrets) -> tuple[ReceiptKeys, Clock]:
-    """The keys of an execution environment that has just started, and its clock."""
+    """The keys and the clock of a new execution environment."""
     clock = Clock()
     return ReceiptKeys("receipts", lambda: secrets, clock), clock
 
@@ -45,7 +45,7 @@ def test_after_a_rotation_the_new_key_signs_and_the_old_one_still_verifies() -> 
     assert keys.read(token("key-1")) is None
 
 
-def test_an_environment_from_before_a_rotation_asks_again_before_it_calls_a_receipt_forged() -> None:
+def test_an_environment_from_before_a_rotation_reads_the_keys_again_before_it_judges_forged() -> None:
     secrets = FakeSecrets("key-1")
     keys, clock = environment(secrets)
     assert keys.read(token("key-1")) is not None
@@ -64,7 +64,7 @@ def test_an_environment_from_before_a_rotation_signs_with_the_new_key_in_time() 
     assert keys.signing() == b"key-2"
 
 
-def test_a_flood_of_forgeries_is_no_flood_of_calls() -> None:
+def test_forged_receipts_do_not_flood_secrets_manager() -> None:
     secrets = FakeSecrets()
     keys, clock = environment(secrets)
     for _ in range(1000):
@@ -73,7 +73,7 @@ def test_a_flood_of_forgeries_is_no_flood_of_calls() -> None:
     assert secrets.calls <= 2 * 12
 
 
-def test_keys_once_read_are_kept_when_nobody_answers() -> None:
+def test_old_keys_are_kept_when_secrets_manager_fails() -> None:
     secrets = FakeSecrets("key-1")
     keys, clock = environment(secrets)
     assert keys.signing() == b"key-1"
@@ -83,7 +83,7 @@ def test_keys_once_read_are_kept_when_nobody_answers() -> None:
     assert keys.read("v1.a.b") is None
 
 
-def test_without_a_key_nothing_is_signed_or_judged_until_there_is_one() -> None:
+def test_without_a_key_nothing_is_signed_or_judged() -> None:
     secrets = FakeSecrets("key-1")
     secrets.down = True
     keys, clock = environment(secrets)

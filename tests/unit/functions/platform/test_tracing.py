@@ -1,4 +1,4 @@
-"""Traces of AWS calls: in a Lambda below its segment, elsewhere not a word."""
+"""Traces of AWS calls: subsegments in a Lambda, silence elsewhere."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ TRACE_ID = "1-5e272390-8c398be037738dc042009320"
 
 
 class FakeDaemon:
-    """Keeps what the recorder would send to X-Ray's daemon."""
+    """Keeps the segments that the recorder sends to X-Ray's daemon."""
 
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
@@ -44,7 +44,7 @@ def list_buckets(s3: Any) -> None:
 
 
 @pytest.mark.parametrize("made", [lambda: client("s3"), lambda: time_boxed_client("s3", 100)])
-def test_outside_a_lambda_a_call_works_and_says_nothing(
+def test_outside_a_lambda_a_call_works_and_logs_nothing(
     made: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from aws_xray_sdk.core import xray_recorder

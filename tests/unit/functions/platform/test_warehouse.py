@@ -29,7 +29,7 @@ def test_a_secret_of_a_snowflake_account_needs_no_host() -> None:
     assert (credentials.host, credentials.port, credentials.protocol) == (None, 443, "https")
 
 
-def test_an_incomplete_secret_says_what_it_lacks() -> None:
+def test_an_incomplete_secret_is_an_error_that_names_the_missing_fields() -> None:
     with pytest.raises(warehouse.SecretIncomplete, match="tugboat/dev/snowflake lacks role"):
         warehouse.read_credentials(FakeSecrets(FIELDS | {"role": ""}), "tugboat/dev/snowflake")
 
@@ -38,6 +38,6 @@ def test_the_key_is_not_shown_with_the_credentials() -> None:
     assert "KEY" not in repr(warehouse.read_credentials(FakeSecrets(FIELDS), "s"))
 
 
-def test_a_service_that_does_not_answer_is_told_from_a_wrong_statement() -> None:
+def test_an_unreachable_service_is_distinguished_from_a_wrong_statement() -> None:
     assert warehouse.is_unreachable(OperationalError(msg="could not connect", errno=250001))
     assert not warehouse.is_unreachable(ProgrammingError(msg="no such table", errno=2003))

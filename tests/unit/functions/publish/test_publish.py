@@ -1,4 +1,4 @@
-"""Releases: the second run ships the second model, the first stays for rollback, older ones go."""
+"""Releases: the second run ships the second model, the first stays for rollback, older ones are deleted."""
 
 import io
 import json
@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY, ProveResult
 from functions.platform.errors import EndpointBusy, GoldenMismatch, NothingToRollBackTo
-from functions.platform.s3_keys import CHAMPION_KEY, CURRENT_KEY, FALLBACK_KEY, release_key
+from functions.platform.s3_keys import CHAMPION_KEY, release_key
 from functions.platform.settings import PublishSettings
-from functions.prove.prove import Proof, prove
+from functions.prove.prove import prove
 from functions.publish.publish import publish, resource_name
 from functions.rollback.rollback import rollback
 from testing.fakes import FakeEndpoint, FakeS3, FakeSageMaker
@@ -38,7 +39,7 @@ def archive(version: str) -> bytes:
 
 
 class Shop:
-    """SageMaker and S3 with a served model per run, as the state machine drives them."""
+    """SageMaker and S3 with one served model per run, driven as by the state machine."""
 
     def __init__(self) -> None:
         self.sagemaker = FakeSageMaker()
@@ -55,7 +56,7 @@ class Shop:
 
         return FakeEndpoint(answer)
 
-    def release(self, run_id: str) -> Proof:
+    def release(self, run_id: str) -> ProveResult:
         uri = f"s3://models/training/{run_id}/output/model.tar.gz"
         self.s3.objects["models", f"training/{run_id}/output/model.tar.gz"] = archive(run_id)
         published = publish({"run_id": run_id, "model_data_uri": uri}, SETTINGS, self.sagemaker, self.s3)
@@ -64,9 +65,9 @@ class Shop:
             {
                 "run_id": run_id,
                 "snapshot_id": run_id,
-                "model_data_uri": published.model_data_uri,
-                "endpoint_config_name": published.endpoint_config_name,
-                "model_name": published.model_name,
+                "model_data_uri": published["model_data_uri"],
+                "endpoint_config_name": published["endpoint_config_name"],
+                "model_name": published["model_name"],
             },
             SETTINGS,
             self.sagemaker,
@@ -78,7 +79,7 @@ class Shop:
 def test_the_first_release_creates_the_endpoint_and_its_records() -> None:
     shop = Shop()
     proof = shop.release("r1")
-    assert (proof.model_version, proof.overlap, proof.previous_endpoint_config) == ("r1", 1.0, None)
+    assert (proof["model_version"], proof["overlap"], proof["previous_endpoint_config"]) == ("r1", 1.0, None)
     assert shop.s3.json("models", FALLBACK_KEY) == {"popular": ["r1"], "related": {}, "model_version": "r1"}
     assert shop.s3.objects["models", CHAMPION_KEY] == archive("r1")
 
@@ -86,7 +87,7 @@ def test_the_first_release_creates_the_endpoint_and_its_records() -> None:
 def test_the_second_run_ships_the_second_model_and_keeps_the_first() -> None:
     shop = Shop()
     shop.release("r1")
-    assert shop.release("r2").previous_endpoint_config == "tugboat-test-r1"
+    assert shop.release("r2")["previous_endpoint_config"] == "tugboat-test-r1"
     assert shop.sagemaker.endpoints["tugboat-test"]["EndpointConfigName"] == "tugboat-test-r2"
     assert set(shop.sagemaker.configs) == {"tugboat-test-r1", "tugboat-test-r2"}
 
@@ -95,7 +96,7 @@ def test_the_third_run_removes_the_first() -> None:
     shop = Shop()
     for run_id in ("r1", "r2", "r3"):
         proof = shop.release(run_id)
-    assert proof.deleted == ["tugboat-test-r1"]
+    assert proof["deleted"] == ["tugboat-test-r1"]
     assert set(shop.sagemaker.configs) == set(shop.sagemaker.models) == {"tugboat-test-r2", "tugboat-test-r3"}
 
 
@@ -110,7 +111,7 @@ def test_kept_releases_have_archives_that_do_not_expire_and_older_ones_have_none
     assert served == {f"s3://models/{release_key(f'tugboat-test-{run}')}" for run in ("r2", "r3")}
     kept = {key for _, key in shop.s3.objects if key.startswith("serving/releases/")}
     assert kept == {release_key("tugboat-test-r2"), release_key("tugboat-test-r3")}
-    assert rollback({"to": "previous"}, SETTINGS, shop.sagemaker, shop.s3).model_version == "r2"
+    assert rollback({"to": "previous"}, SETTINGS, shop.sagemaker, shop.s3)["model_version"] == "r2"
 
 
 def test_a_release_repeated_after_a_crash_changes_nothing_more() -> None:
@@ -123,7 +124,7 @@ def test_a_release_repeated_after_a_crash_changes_nothing_more() -> None:
     assert current["previous"]["run_id"] == "r1"
 
 
-def test_an_endpoint_that_serves_something_else_is_not_recorded_and_goes_back() -> None:
+def test_an_endpoint_that_serves_another_model_is_not_recorded_and_is_rolled_back() -> None:
     shop = Shop()
     shop.release("r1")
     shop.lies = True
@@ -131,7 +132,7 @@ def test_an_endpoint_that_serves_something_else_is_not_recorded_and_goes_back() 
         shop.release("r2")
     assert shop.s3.json("models", CURRENT_KEY)["release"]["run_id"] == "r1"
     back = rollback({"to": "current"}, SETTINGS, shop.sagemaker, shop.s3)
-    assert back.endpoint_config_name == "tugboat-test-r1"
+    assert back["endpoint_config_name"] == "tugboat-test-r1"
 
 
 def test_a_first_release_that_fails_leaves_no_endpoint() -> None:
@@ -143,14 +144,14 @@ def test_a_first_release_that_fails_leaves_no_endpoint() -> None:
     assert shop.sagemaker.endpoints == {}
 
 
-def test_a_rollback_by_hand_returns_to_the_release_before_and_can_be_undone() -> None:
+def test_a_manual_rollback_returns_to_the_previous_release_and_can_be_undone() -> None:
     shop = Shop()
     shop.release("r1")
     shop.release("r2")
-    assert rollback({"to": "previous"}, SETTINGS, shop.sagemaker, shop.s3).model_version == "r1"
+    assert rollback({"to": "previous"}, SETTINGS, shop.sagemaker, shop.s3)["model_version"] == "r1"
     assert shop.s3.json("models", FALLBACK_KEY)["model_version"] == "r1"
     shop.sagemaker.finish()
-    assert rollback({"to": "previous"}, SETTINGS, shop.sagemaker, shop.s3).model_version == "r2"
+    assert rollback({"to": "previous"}, SETTINGS, shop.sagemaker, shop.s3)["model_version"] == "r2"
 
 
 def test_there_is_nothing_to_roll_back_to_after_one_release() -> None:
@@ -160,7 +161,7 @@ def test_there_is_nothing_to_roll_back_to_after_one_release() -> None:
         rollback({"to": "previous"}, SETTINGS, shop.sagemaker, shop.s3)
 
 
-def test_an_endpoint_in_motion_is_left_alone() -> None:
+def test_an_endpoint_that_is_being_updated_is_not_touched() -> None:
     shop = Shop()
     shop.release("r1")
     shop.sagemaker.endpoints["tugboat-test"]["EndpointStatus"] = "Updating"

@@ -1,14 +1,14 @@
-"""/recommend always answers, and says where its answer comes from."""
+"""/recommend always answers, with the source of its items."""
 
 from typing import Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
+from functions.platform.contract import FALLBACK_KEY
 from functions.platform.errors import Reason, RequestRefused
 from functions.platform.http import ApiRequest
 from functions.platform.receipt_keys import ReceiptKeys
-from functions.platform.s3_keys import FALLBACK_KEY
 from functions.platform.settings import RecommendSettings
 from functions.recommend.fallback import FallbackCache
 from functions.recommend.recommend import recommend
@@ -42,7 +42,7 @@ def test_the_model_answers_with_its_version_and_reason() -> None:
     assert found.variant == "all-traffic"
 
 
-def test_the_endpoint_is_not_told_whose_session_it_is() -> None:
+def test_the_session_s_ids_are_not_sent_to_the_endpoint() -> None:
     endpoint = FakeEndpoint(good_answer)
     question = RecommendRequest(["a"], 3, [], Session("demo", "s1"))
     recommend(question, SETTINGS, endpoint, FakeS3(), FallbackCache())
@@ -75,7 +75,7 @@ def test_a_dead_slow_or_broken_endpoint_falls_back_and_says_why(endpoint: FakeEn
     assert why in found.reason
 
 
-def test_an_unknown_session_gets_what_is_popular_and_never_an_empty_answer() -> None:
+def test_an_unknown_session_gets_popular_items_and_never_an_empty_answer() -> None:
     found = recommend(
         RecommendRequest(["never seen"], 10, []),
         SETTINGS,
@@ -87,7 +87,7 @@ def test_an_unknown_session_gets_what_is_popular_and_never_an_empty_answer() -> 
     assert found.source == "popular"
 
 
-def test_the_fallback_survives_s3_being_away() -> None:
+def test_the_fallback_survives_an_s3_failure() -> None:
     s3, cache = published(), FallbackCache()
     assert cache.get(s3, "models") is not None
     cache.read_at_s = float("-inf")
@@ -95,7 +95,7 @@ def test_the_fallback_survives_s3_being_away() -> None:
     assert cache.get(s3, "models") is not None
 
 
-def test_before_the_first_model_the_caller_is_told_what_to_do() -> None:
+def test_before_the_first_model_the_refusal_names_the_next_step() -> None:
     with pytest.raises(RequestRefused, match="make run") as caught:
         recommend(
             RecommendRequest([], 5, []),
@@ -130,7 +130,7 @@ def test_a_long_session_keeps_its_latest_items() -> None:
         {"session": "a\tb"},
     ],
 )
-def test_a_parameter_that_cannot_be_read_is_refused(query: dict[str, str]) -> None:
+def test_an_invalid_parameter_is_refused(query: dict[str, str]) -> None:
     with pytest.raises(RequestRefused):
         from_query(query)
 
@@ -149,12 +149,12 @@ def test_a_parameter_that_cannot_be_read_is_refused(query: dict[str, str]) -> No
         b'{"shop": "demo", "session": "\\ud800"}',
     ],
 )
-def test_a_body_that_cannot_be_read_is_refused(body: bytes) -> None:
+def test_an_invalid_body_is_refused(body: bytes) -> None:
     with pytest.raises(RequestRefused):
         from_body(body)
 
 
-def test_a_visit_is_read_when_both_of_its_ids_are_given() -> None:
+def test_a_session_is_read_when_both_of_its_ids_are_given() -> None:
     assert from_query({"shop": "demo", "session": "s1"}).session == Session("demo", "s1")
     assert from_body('{"shop": "dé", "session": "s1"}'.encode()).session == Session("dé", "s1")
     assert from_query({"session": "s1"}).session is None
@@ -180,7 +180,7 @@ class Api:
         return dict(answer.body)
 
 
-def test_shop_and_session_get_a_receipt_for_what_is_shown() -> None:
+def test_a_request_with_shop_and_session_gets_a_receipt_for_its_items() -> None:
     api = Api()
     answers = [
         api.get(items="a", k="2", shop="demo", session="s1"),
@@ -193,14 +193,14 @@ def test_shop_and_session_get_a_receipt_for_what_is_shown() -> None:
         assert [receipt.slot_of(item["item_id"]) for item in answer["items"]] == [0, 1]
 
 
-def test_who_does_not_say_whose_session_it_is_gets_no_receipt_and_no_key_is_read() -> None:
+def test_without_shop_and_session_there_is_no_receipt_and_no_key_is_read() -> None:
     api = Api()
     assert "receipt" not in api.get(items="a")
     assert "receipt" not in api.get(items="a", shop="demo")
     assert api.secrets.calls == 0
 
 
-def test_without_a_key_the_carousel_comes_without_a_receipt() -> None:
+def test_without_a_key_the_answer_has_no_receipt() -> None:
     api = Api()
     api.secrets.down = True
     answer = api.get(items="a", shop="demo", session="s1")

@@ -1,4 +1,4 @@
-"""GET /tugboat.js: the built script, kept by browsers, asked for again at no cost."""
+"""GET /tugboat.js: the built script, cached by browsers, and revalidated without a body."""
 
 import json
 from typing import Any
@@ -36,19 +36,19 @@ def test_a_script_is_served_as_built_whatever_the_browser_accepts(path: str, acc
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_a_script_is_served_to_who_says_nothing_of_what_it_accepts() -> None:
+def test_a_script_is_served_without_an_accept_header() -> None:
     assert ask("/tugboat.js")["statusCode"] == 200
 
 
 @pytest.mark.parametrize("form", ["{}", "W/{}", '"other", {}', "*"])
-def test_who_has_the_script_already_gets_304_and_no_body(form: str) -> None:
+def test_a_matching_etag_gets_304_and_no_body(form: str) -> None:
     etag = ask("/tugboat.js")["headers"]["ETag"]
     answer = ask("/tugboat.js", If_None_Match=form.format(etag))
     assert (answer["statusCode"], answer["body"]) == (304, "")
     assert answer["headers"]["ETag"] == etag
 
 
-def test_who_has_an_older_script_gets_today_s() -> None:
+def test_an_older_etag_gets_the_current_script() -> None:
     assert ask("/tugboat.js", If_None_Match='"0123456789abcdef"')["statusCode"] == 200
 
 

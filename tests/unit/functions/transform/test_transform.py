@@ -16,7 +16,7 @@ def node(name: str, status: str = "success", message: str = "") -> NodeResult:
     return NodeResult(name, name, "model", status, 0.1, 0, message, "", name)
 
 
-def test_the_failing_model_is_named_with_what_to_do_next() -> None:
+def test_the_failing_model_is_named_with_the_next_step() -> None:
     results = [
         node("stg_events"),
         node("sessions", "error", "column X does not exist"),
@@ -43,7 +43,7 @@ def test_the_project_is_found_beside_the_functions() -> None:
     assert (dbt.project_dir() / "dbt_project.yml").is_file()
 
 
-def test_in_a_lambda_the_project_lies_in_the_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_lambda_the_project_is_in_the_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sql").mkdir()
     (tmp_path / "sql" / "dbt_project.yml").touch()
     monkeypatch.setenv("LAMBDA_TASK_ROOT", str(tmp_path))

@@ -1,6 +1,9 @@
+"""The gate: each fault fails its check, and a check without enough data is skipped."""
+
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from functions.platform.dbt import NodeResult
@@ -9,10 +12,10 @@ from functions.validate.data_checks import (
     data_checks,
     dbt_check,
     population_stability_index,
-    thresholds,
 )
 from functions.validate.measures import Measures, ShopDays, measure
 from functions.validate.page import page
+from functions.validate.thresholds import Thresholds, thresholds
 from testing.warehouse_fakes import FakeConnection, FakeS3
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
@@ -91,7 +94,7 @@ def test_without_history_a_shop_is_not_compared() -> None:
     assert found["silence"] == "skipped"
 
 
-def test_a_shop_that_has_gone_is_judged_for_a_week_and_then_no_more() -> None:
+def test_a_shop_that_stopped_sending_is_judged_for_one_week() -> None:
     tapering = {"view_item": 30}
     within = statuses(replace(GOOD, shops=(shop(newest=tapering, sessions_now=20, hours_since_load=6 * 24),)))
     after = statuses(replace(GOOD, shops=(shop(newest=tapering, sessions_now=20, hours_since_load=8 * 24),)))
@@ -116,7 +119,7 @@ def test_a_skipped_check_says_why() -> None:
     assert sentence == "Skipped: not enough history: 2 full days before the newest, 4 needed."
 
 
-def test_a_kind_of_event_that_a_shop_begins_to_send_is_no_fault() -> None:
+def test_a_new_event_kind_of_a_shop_is_no_fault() -> None:
     newest = MIX | {"search": 900, "recommendation_impression": 5000}
     assert "event mix" not in failed(replace(GOOD, shops=(shop(newest=newest),)))
 
@@ -138,7 +141,7 @@ def test_a_dbt_test_that_could_not_run_fails_with_its_message() -> None:
     assert "could not run: no such table" in check.sentence
 
 
-def test_the_page_escapes_what_it_shows_and_needs_nothing_from_elsewhere() -> None:
+def test_the_report_escapes_its_content_and_loads_nothing() -> None:
     check = Check(
         "data", "volume", "shop <b>", "failed", 0.1, "0.3 to 3", "Shop <script>alert(1)</script> is silent."
     )
@@ -162,3 +165,10 @@ def test_an_empty_warehouse_is_measured_without_error() -> None:
     measures = measure(connection, FakeS3(), "events", NOW, trailing_days=7, judged_days=7)
     assert failed(measures) == ["freshness"]
     assert "No events yet" in page("run-1", NOW, data_checks(measures, thresholds()), measures.daily_events)
+
+
+@pytest.mark.parametrize("change", [{"volumes": {}}, {"rejected": {"largest_share": 2, "fewest_bytes": 1}}])
+def test_a_misspelt_threshold_or_one_outside_its_bounds_fails_at_start(change: dict[str, object]) -> None:
+    written = msgspec.to_builtins(thresholds())
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({**written, **change}, Thresholds)

@@ -1,4 +1,4 @@
-"""Lines to Firehose and, where that refuses, to S3: none lost, none twice, within Firehose's limits."""
+"""Delivery to Firehose, and to S3 if Firehose refuses: no line lost, none stored twice, within the limits."""
 
 import gzip
 from itertools import pairwise
@@ -20,7 +20,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def big_lines(count: int) -> list[bytes]:
-    """Lines of which each fills more than half a record, so that each travels alone."""
+    """Lines of more than half a record each, so that each has a record of its own."""
     return [b"%04d" % number + b"x" * (RECORD_MAX_BYTES // 2) + b"\n" for number in range(count)]
 
 
@@ -48,7 +48,7 @@ def test_packing_keeps_every_line_in_order_in_as_few_records_as_fit(sizes: list[
     assert all(len(one) + len(other) > RECORD_MAX_BYTES for one, other in pairwise(records))
 
 
-def test_more_than_a_call_takes_goes_in_several_calls_within_firehose_s_limits() -> None:
+def test_a_large_delivery_is_split_into_calls_within_firehose_s_limits() -> None:
     lines, firehose, s3 = big_lines(3 * RECORDS_MAX), FakeFirehose(), FakeS3()
     assert sum(map(len, lines)) > 4 * 1024 * 1024
     send(lines, firehose, s3)  # FakeFirehose asserts the limits of a call
@@ -56,7 +56,7 @@ def test_more_than_a_call_takes_goes_in_several_calls_within_firehose_s_limits()
     assert s3.objects == {}
 
 
-def test_records_that_firehose_refuses_of_a_call_are_sent_again_and_the_others_are_not() -> None:
+def test_only_the_refused_records_of_a_call_are_sent_again() -> None:
     lines, firehose, s3 = big_lines(RECORDS_MAX), FakeFirehose(refuse_next=3), FakeS3()
     send(lines, firehose, s3)
     assert sorted(stored(firehose)) == lines
@@ -66,13 +66,13 @@ def test_records_that_firehose_refuses_of_a_call_are_sent_again_and_the_others_a
 @pytest.mark.parametrize(
     "refused", [RECORDS_MAX + 1, 2 * RECORDS_MAX + 3, 3 * RECORDS_MAX, 3 * RECORDS_MAX + 5]
 )
-def test_records_that_firehose_keeps_refusing_are_parked_and_nothing_is_stored_twice(refused: int) -> None:
+def test_records_that_firehose_keeps_refusing_are_parked_once(refused: int) -> None:
     lines, firehose, s3 = big_lines(2 * RECORDS_MAX), FakeFirehose(refuse_next=refused), FakeS3()
     send(lines, firehose, s3)
     assert sorted([*stored(firehose), *parked(s3)]) == lines
 
 
-def test_the_calls_before_one_that_cannot_be_stored_are_not_taken_back() -> None:
+def test_a_failed_call_does_not_undo_the_calls_before_it() -> None:
     lines, firehose, s3 = big_lines(2 * RECORDS_MAX), FakeFirehose(), FakeS3()
     s3.down = True
     send(lines[:RECORDS_MAX], firehose, s3)

@@ -1,13 +1,16 @@
-"""What the collector makes of the receipts that an event brings back."""
+"""The stamps of the receipts that an event brings back."""
 
 from typing import Any
 
 import pytest
 
-from functions.platform.receipt import LIFETIME_S, RECEIPT_MAX_CHARACTERS, issue
+import contracts
+from functions.platform.receipt import LIFETIME_S, issue
 from functions.platform.receipt_keys import ReceiptKeys
 from testing.fakes import FakeFirehose, FakeSecrets
 from tests.unit.functions.collect.test_collect import NOW_MS, event, send
+
+RECEIPT_MAX_CHARACTERS = contracts.read("event.schema")["definitions"]["receipt"]["maxLength"]
 
 ISSUED_S = NOW_MS // 1000 - 60
 
@@ -29,7 +32,7 @@ def stored(sent: dict[str, Any]) -> dict[str, Any]:
     return line
 
 
-def told(recommendation: str = "rec-1") -> dict[str, Any]:
+def provenance(recommendation: str = "rec-1") -> dict[str, Any]:
     return {
         "recommendation_id": recommendation,
         "model_version": "m1",
@@ -38,7 +41,7 @@ def told(recommendation: str = "rec-1") -> dict[str, Any]:
     }
 
 
-def test_a_receipt_of_the_event_goes_for_each_of_its_items() -> None:
+def test_an_event_s_receipt_applies_to_each_of_its_items() -> None:
     line = stored(
         event(
             event_name="recommendation_impression",
@@ -47,10 +50,10 @@ def test_a_receipt_of_the_event_goes_for_each_of_its_items() -> None:
         )
     )
     seen = [{"item_id": "b", "slot": 1}, {"item_id": "c", "slot": 2}]
-    assert line["server"]["receipts"] == [{"verdict": "valid", **told(), "items": seen}]
+    assert line["server"]["receipts"] == [{"verdict": "valid", **provenance(), "items": seen}]
 
 
-def test_items_bring_their_own_receipts_and_the_others_none() -> None:
+def test_items_use_their_own_receipts() -> None:
     items = [
         {"item_id": "a", "receipt": token()},
         {"item_id": "x", "price": 3},
@@ -58,8 +61,8 @@ def test_items_bring_their_own_receipts_and_the_others_none() -> None:
     ]
     line = stored(event(event_name="purchase", items=items))
     assert line["server"]["receipts"] == [
-        {"verdict": "valid", **told(), "items": [{"item_id": "a", "slot": 0}]},
-        {"verdict": "valid", **told("rec-2"), "items": [{"item_id": "b", "slot": 1}]},
+        {"verdict": "valid", **provenance(), "items": [{"item_id": "a", "slot": 0}]},
+        {"verdict": "valid", **provenance("rec-2"), "items": [{"item_id": "b", "slot": 1}]},
     ]
     assert line["items"] == [{"item_id": "a"}, {"item_id": "x", "price": 3}, {"item_id": "b"}]
 
@@ -83,12 +86,12 @@ def test_no_token_of_a_session_is_stored() -> None:
         ("", "a", "forged"),
     ],
 )
-def test_a_bad_receipt_refuses_no_event_and_says_what_it_is(receipt: str, item: str, verdict: str) -> None:
+def test_a_bad_receipt_refuses_no_event_and_gets_its_verdict(receipt: str, item: str, verdict: str) -> None:
     [stamp] = stored(event(items=[{"item_id": item}], receipt=receipt))["server"]["receipts"]
     assert stamp["verdict"] == verdict
 
 
-def test_the_event_counts_when_it_happened_by_the_corrected_clock() -> None:
+def test_a_receipt_is_judged_by_the_corrected_event_time() -> None:
     two_days_ms = 2 * LIFETIME_S * 1000
     slow = event(client_time_ms=NOW_MS - 1000 - two_days_ms, items=[{"item_id": "a"}], receipt=token())
     firehose = FakeFirehose()
@@ -97,12 +100,12 @@ def test_the_event_counts_when_it_happened_by_the_corrected_clock() -> None:
     assert stored(slow)["server"]["receipts"][0]["verdict"] == "expired"
 
 
-def test_a_forged_receipt_says_nothing_that_could_be_believed() -> None:
+def test_the_stamp_of_a_forged_receipt_has_none_of_its_content() -> None:
     [stamp] = stored(event(items=[{"item_id": "a"}], receipt=token(key="guessed")))["server"]["receipts"]
     assert stamp == {"verdict": "forged", "items": [{"item_id": "a"}]}
 
 
-def test_without_a_key_the_token_waits_in_its_stamp() -> None:
+def test_without_a_key_the_token_stays_in_its_stamp() -> None:
     secrets = FakeSecrets()
     secrets.down = True
     firehose = FakeFirehose()
@@ -114,7 +117,7 @@ def test_without_a_key_the_token_waits_in_its_stamp() -> None:
     assert "receipt" not in line
 
 
-def test_events_without_receipts_ask_for_no_key_and_get_no_stamp() -> None:
+def test_events_without_receipts_read_no_key_and_get_no_stamp() -> None:
     secrets = FakeSecrets()
     firehose = FakeFirehose()
     keys = ReceiptKeys("receipts", lambda: secrets)
@@ -137,7 +140,7 @@ def test_a_cart_full_of_receipts_is_not_too_large() -> None:
     ]
 
 
-def test_half_a_surrogate_pair_in_a_receipt_is_forged_and_no_error() -> None:
+def test_half_a_surrogate_pair_in_a_receipt_is_forged() -> None:
     assert stored(event(receipt="\ud800"))["server"]["receipts"][0]["verdict"] == "forged"
     secrets = FakeSecrets()
     secrets.down = True
