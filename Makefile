@@ -91,6 +91,8 @@ check: setup ## format, lint, types, prose, templates, SQL: the checks of CI
 	@$(VENV)/bin/cfn-lint statemachine/resources.yaml
 	@$(VENV)/bin/sqlfluff lint sql --config sql/.sqlfluff --disable-progress-bar
 	@$(PY) -m docs.prose
+	@$(PY) -m docs.settings --check
+	@$(PY) -m docs.pins
 	@$(MAKE) --no-print-directory generate ARGS=--check
 	@$(PY) -m deploy.chalice_config --stage local --check
 	@$(PY) -m deploy.error_handling --check
