@@ -84,12 +84,15 @@ docs: setup ## dbt's documentation with lineage, on http://127.0.0.1:8090 (ARGS=
 layers: setup ## build the Lambda layers and print their sizes against Lambda's limits
 	@$(PY) -m deploy.build_layers --build
 
-check: setup ## format, lint, types, templates, SQL: what CI checks
+check: setup ## format, lint, types, prose, templates, SQL: the checks of CI
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/cfn-lint statemachine/resources.yaml
 	@$(VENV)/bin/sqlfluff lint sql --config sql/.sqlfluff --disable-progress-bar
+	@$(PY) -m docs.prose
+	@$(PY) -m docs.settings --check
+	@$(PY) -m docs.pins
 	@$(MAKE) --no-print-directory generate ARGS=--check
 	@$(PY) -m deploy.chalice_config --stage local --check
 	@$(PY) -m deploy.error_handling --check

@@ -1,0 +1,1 @@
+"""The commands that check and generate the documentation."""
