@@ -47,11 +47,13 @@ class Case:
     sabotages: tuple[str, ...] = ()
 
 
-def cases(shops: int, bootstraps: int, spoilt: int, seed: int, public: Path | None) -> Iterator[Case]:
-    """Yield the cases; every sabotage is given to `spoilt` of them, in turn."""
+def cases(
+    shops: int, bootstraps: int, spoilt: int, seed: int, public: Path | None, only: Sequence[str] = ()
+) -> Iterator[Case]:
+    """Yield the cases; every sabotage, or each of `only`, is given to `spoilt` of them, in turn."""
     from benchmarks.sabotages import SABOTAGES
 
-    names = [sabotage.name for sabotage in SABOTAGES]
+    names = [sabotage.name for sabotage in SABOTAGES if not only or sabotage.name in only]
     small = [at for at in range(shops) if _events_of(at) <= SPOILT_SIZE]
     given: dict[int, list[str]] = {}
     for number, name in enumerate(name for name in names for _ in range(spoilt)):
@@ -220,6 +222,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--shops", type=int, default=40, help="generated shops (default %(default)s)")
     add("--bootstraps", type=int, default=3, help="samples of each public data set (default %(default)s)")
     add("--spoilt", type=int, default=5, help="models that each sabotage spoils (default %(default)s)")
+    add("--sabotage", action="append", help="spoil in this way only; may be given several times")
     add("--seed", type=int, default=1000, help="the first seed (default %(default)s)")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     add("--public", type=Path, help="a directory with events/serenade and bench/rsc15_1by64")
@@ -230,7 +233,16 @@ def arguments() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     options = arguments().parse_args(argv)
     about = conditions("gate")
-    wanted = list(cases(options.shops, options.bootstraps, options.spoilt, options.seed, options.public))
+    wanted = list(
+        cases(
+            options.shops,
+            options.bootstraps,
+            options.spoilt,
+            options.seed,
+            options.public,
+            options.sabotage or (),
+        )
+    )
     rows = _read(options.output)
     done = {(row["data"], row["seed"]) for row in rows}
     left = [case for case in wanted if (_data_of(case), case.seed) not in done]

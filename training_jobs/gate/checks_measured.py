@@ -174,17 +174,19 @@ def spread_checks(candidate: Measured, held: HeldOut, limits: Thresholds) -> lis
 
 
 def reach_check(candidate: Measured, held: HeldOut, limits: Thresholds) -> Check:
-    """Every category that shoppers go on to is shown to somebody."""
-    name, catalogue = "categories clicked but never shown", held.data.catalogue
+    """Every category is shown about as often as shoppers go on to it: the value is the least ratio of the two shares."""
+    name, catalogue = "least shown over clicked of a category", held.data.catalogue
     if catalogue is None:
         return skipped(name, "the snapshot has no catalogue")
     shown = candidate.top[candidate.top >= 0]
     clicked, seen = (
-        np.bincount(of[of >= 0], minlength=len(catalogue.names))
+        np.bincount(of[of >= 0], minlength=len(catalogue.names)).astype(np.float64)
         for of in (catalogue.categories[held.cases.targets], catalogue.categories[shown])
     )
-    often = clicked >= int(limits["minimum_slice_cases"])
-    return check(name, int((often & (seen == 0)).sum()), "==", 0, n=int(often.sum()), required=False)
+    often = clicked >= int(limits["reach_minimum_clicks"])
+    ratios = (seen / max(seen.sum(), 1.0))[often] / (clicked / max(clicked.sum(), 1.0))[often]
+    least, n = float(ratios.min(initial=1.0)), int(often.sum())
+    return check(name, least, ">=", float(limits["minimum_reach"]), n=n, required=False)
 
 
 def miss_checks(
