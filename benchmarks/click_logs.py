@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training_jobs.data import Int32, Int64, Sessions
+from training_jobs.serving.sessions import Int32, Int64, Sessions
 
 ITEMS_A_CLUSTER = 50
 SHARE_OF_STEPS = 0.6  # share of clicks that follow from the click before; the others are drawn by popularity

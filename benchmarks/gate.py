@@ -78,9 +78,9 @@ def judge(case: Case, public: Path | None) -> list[Row]:
     import torch
 
     from benchmarks.sabotages import SABOTAGES, Shop
-    from training_jobs import evaluate
-    from training_jobs.data import read_dataset
-    from training_jobs.pipeline import JobSettings, run
+    from training_jobs.gate import evaluation
+    from training_jobs.snapshot.parquet import read_dataset
+    from training_jobs.training.job import JobSettings, run
 
     torch.set_num_threads(1)
     rows: list[Row] = []
@@ -96,7 +96,7 @@ def judge(case: Case, public: Path | None) -> list[Row]:
         def judged(candidate: Path, on: Path, champion: Path | None, name: str) -> None:
             began = time.perf_counter()
             try:
-                result = evaluate.evaluate(candidate, champion, on, items, evaluate.THRESHOLDS)
+                result = evaluation.evaluate(candidate, champion, on, items, evaluation.THRESHOLDS)
             except (
                 ValueError,
                 FloatingPointError,
@@ -178,7 +178,7 @@ def _short(value: float) -> float | None:
 
 def summary(rows: Sequence[Row]) -> Row:
     """Return false refusals in all and per check, and the share refused per sabotage, with 95 % Wilson intervals."""
-    from training_jobs.metrics import wilson_interval
+    from training_jobs.gate.metrics import wilson_interval
 
     def rate(refused: int, of: int) -> Row:
         low, high = wilson_interval(refused, of)

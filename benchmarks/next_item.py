@@ -23,18 +23,20 @@ import torch
 from benchmarks.conditions import conditions, parser
 from benchmarks.next_item_layouts import Bench, LayoutError, load
 from benchmarks.next_item_training import choose_recipe, excludes_current, train_encoder
-from training_jobs import baselines, fit_ranker, metrics, tune
-from training_jobs.data import DataError, Float64, Int64
-from training_jobs.encoder import probabilities
-from training_jobs.fit import Epoch
-from training_jobs.kernel import compiled_kernel
-from training_jobs.knn import KnnScorer, build_index
-from training_jobs.measure import Measured, measure
-from training_jobs.metrics import LENGTH_BUCKETS
-from training_jobs.model import EncoderSettings
-from training_jobs.ranker import Ranker, item_facts
-from training_jobs.recommend import BlendSettings, Recommender
-from training_jobs.returns import return_floor
+from training_jobs.gate import baselines, metrics
+from training_jobs.gate.measure import Measured, measure
+from training_jobs.gate.metrics import LENGTH_BUCKETS
+from training_jobs.serving.encoder_numpy import probabilities
+from training_jobs.serving.knn import KnnScorer, build_index
+from training_jobs.serving.ranker import Ranker, item_facts
+from training_jobs.serving.returns import return_floor
+from training_jobs.serving.session_recommender import BlendSettings, Recommender
+from training_jobs.serving.sessions import Float64, Int64
+from training_jobs.snapshot.dataset import DataError
+from training_jobs.training import fit_ranker, tune
+from training_jobs.training.compile_kernel import compiled_kernel
+from training_jobs.training.encoder_torch import EncoderSettings
+from training_jobs.training.fit_encoder import Epoch
 
 # The settings of VMIS-kNN as published; ours has more (tune.py).
 VMIS_GRID: dict[str, tuple[float, ...]] = {

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training_jobs.data import DAY_MS, Cases, Sessions, pack, prefix_cases
+from training_jobs.serving.sessions import DAY_MS, Sessions
+from training_jobs.snapshot.dataset import Cases, pack, prefix_cases
 
 _VALID_SHARE = 0.05
 

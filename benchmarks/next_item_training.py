@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.next_item_layouts import Bench
-from training_jobs import tune
-from training_jobs.data import Sessions, no_content
-from training_jobs.encoder import EncoderWeights, probabilities
-from training_jobs.fit import Epoch, FitSettings, fit
-from training_jobs.measure import measure
-from training_jobs.model import EncoderSettings
-from training_jobs.pipeline import JobSettings, encoder_weights, new_encoder
+from training_jobs.gate.measure import measure
+from training_jobs.serving.encoder_numpy import EncoderWeights, probabilities
+from training_jobs.serving.sessions import Sessions
+from training_jobs.snapshot.dataset import no_content
+from training_jobs.training import tune
+from training_jobs.training.encoder_torch import EncoderSettings
+from training_jobs.training.fit_encoder import Epoch, FitSettings, Job, fit
+from training_jobs.training.job import JobSettings, encoder_weights, new_encoder
 
 _TRIAL_EVENTS = 100_000  # recipes are compared on this many of the latest events
 _TRIAL_CASES = 3000
@@ -81,7 +82,7 @@ def choose_recipe(
             continue
         encoder = new_encoder(sessions, no_content(bench.items), recipe.encoder, seed)
         epochs: list[Epoch] = []
-        fit(encoder, sessions, recipe.fit, seed, "trial", deadline_s=left_s, on_epoch=epochs.append)
+        fit(encoder, sessions, recipe.fit, Job(seed, until), "trial", on_epoch=epochs.append)
         scorer = partial(probabilities, encoder_weights(encoder))
         rank = measure(recipe.name, scorer, cases, exclude_current=exclude).rank
         pace_s = max(pace_s, sum(epoch.seconds for epoch in epochs) / len(epochs))
@@ -105,7 +106,7 @@ def train_encoder(
 
     def learnt(sessions: Sessions, recipe: Recipe, stage: str, budget_s: float) -> EncoderWeights:
         encoder = new_encoder(sessions, no_content(bench.items), recipe.encoder, seed)
-        fit(encoder, sessions, recipe.fit, seed, stage, deadline_s=budget_s, on_epoch=note)
+        fit(encoder, sessions, recipe.fit, Job(seed, time.monotonic() + budget_s), stage, on_epoch=note)
         return encoder_weights(encoder, np.bincount(sessions.items, minlength=bench.items) > 0)
 
     if bench.train is bench.learn:

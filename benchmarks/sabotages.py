@@ -20,12 +20,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.shops import session_ends_ms
-from training_jobs import archive
-from training_jobs.archive import load_card, load_golden, load_recommender, save_recommender, write_json
-from training_jobs.data import DAY_MS, Dataset, Sessions, pack
-from training_jobs.knn import build_index
-from training_jobs.ranker import Network, Ranker
-from training_jobs.recommend import BlendSettings, Recommendation, Recommender
+from training_jobs.serving.contract import ARCHIVE_OUT_OF_STOCK
+from training_jobs.serving.knn import build_index
+from training_jobs.serving.model_files import load_card, load_golden, load_recommender
+from training_jobs.serving.ranker import Network, Ranker
+from training_jobs.serving.session_recommender import BlendSettings, Recommendation, Recommender
+from training_jobs.serving.sessions import DAY_MS, Sessions
+from training_jobs.snapshot.dataset import Dataset, pack
+from training_jobs.training import model_writer
+from training_jobs.training.model_writer import save_recommender, write_json
 
 Change = Callable[[Recommender], Recommender]
 Recommend = Callable[..., Recommendation]
@@ -75,9 +78,9 @@ def rewrite_answers(model: Path) -> None:
     """Make the golden sessions and the fallback agree with what the model answers now."""
     served, _ = load_recommender(model)
     asked = [session["items"] for session in load_golden(model)]
-    write_json(model / "golden.json", archive.golden_sessions(served, asked))
+    write_json(model / "golden.json", model_writer.golden_sessions(served, asked))
     write_json(
-        model / "fallback.json", archive.fallback_answers(served, range(len(served.vocabulary))[:2000])
+        model / "fallback.json", model_writer.fallback_answers(served, range(len(served.vocabulary))[:2000])
     )
 
 
@@ -327,7 +330,7 @@ def _sold_out_shown(shop: Shop, scratch: Path) -> Spoilt:
     """The shop lists what is out of stock, and the code does not look."""
     candidate = Path(shutil.copytree(shop.model, scratch / "model"))
     served, _ = load_recommender(candidate)
-    write_json(candidate / archive.OUT_OF_STOCK, served.recommend([], 30).items)
+    write_json(candidate / ARCHIVE_OUT_OF_STOCK, served.recommend([], 30).items)
 
     def blind(recommend: Recommend) -> Recommend:
         whole, _ = load_recommender(shop.model)

@@ -30,11 +30,11 @@ import numpy as np  # noqa: E402
 from benchmarks import serve_http, serve_peers  # noqa: E402
 from benchmarks.conditions import conditions, parser  # noqa: E402
 from benchmarks.serve_shops import made_up, write_archive  # noqa: E402
-from training_jobs.archive import load_recommender  # noqa: E402
-from training_jobs.data import Int32  # noqa: E402
-from training_jobs.encoder import encode  # noqa: E402
-from training_jobs.recommend import Recommender, top  # noqa: E402
-from training_jobs.scan import Scan  # noqa: E402
+from training_jobs.serving.encoder_numpy import encode  # noqa: E402
+from training_jobs.serving.model_files import load_recommender  # noqa: E402
+from training_jobs.serving.scan import Scan  # noqa: E402
+from training_jobs.serving.session_recommender import Recommender, top  # noqa: E402
+from training_jobs.serving.sessions import Int32  # noqa: E402
 
 K = 20
 TURNS = 5

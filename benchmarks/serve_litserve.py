@@ -11,7 +11,7 @@ import litserve
 import numpy as np
 
 from benchmarks.serve_peers import torch_eager
-from training_jobs.archive import load_recommender
+from training_jobs.serving.model_files import load_recommender
 
 
 class Api(litserve.LitAPI):  # type: ignore[misc]

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training_jobs.data import Int32, no_content
-from training_jobs.encoder import EncoderWeights, encode
-from training_jobs.model import INPUT_SCALE, Encoder, EncoderSettings
+from training_jobs.serving.encoder_numpy import EncoderWeights, encode
+from training_jobs.serving.sessions import Int32
+from training_jobs.snapshot.dataset import no_content
+from training_jobs.training.encoder_torch import INPUT_SCALE, Encoder, EncoderSettings
 
 K = 20
 Peer = Callable[[Int32], Any]

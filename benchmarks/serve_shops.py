@@ -11,16 +11,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from training_jobs import archive, baselines
-from training_jobs.data import Float32, Int32, Sessions, no_content, pack
-from training_jobs.fit_ranker import HIDDEN
-from training_jobs.knn import build_index
-from training_jobs.model import Encoder, EncoderSettings
-from training_jobs.package import copy_serving_code
-from training_jobs.pipeline import encoder_weights
-from training_jobs.ranker import CANDIDATE_FEATURES, CONTEXT_FEATURES, Network, Ranker, item_facts
-from training_jobs.recommend import BlendSettings, Recommender
-from training_jobs.scan import quantise
+from training_jobs.gate import baselines
+from training_jobs.serving import model_files
+from training_jobs.serving.knn import build_index
+from training_jobs.serving.ranker import CANDIDATE_FEATURES, CONTEXT_FEATURES, Network, Ranker, item_facts
+from training_jobs.serving.scan import quantise
+from training_jobs.serving.session_recommender import BlendSettings, Recommender
+from training_jobs.serving.sessions import Float32, Int32, Sessions
+from training_jobs.snapshot.dataset import no_content, pack
+from training_jobs.training import model_writer
+from training_jobs.training.encoder_torch import Encoder, EncoderSettings
+from training_jobs.training.fit_ranker import HIDDEN
+from training_jobs.training.job import encoder_weights
+from training_jobs.training.model_writer import copy_serving_code
 
 ITEMS_A_GROUP = 50
 SESSIONS = 200_000
@@ -80,7 +83,7 @@ def _sessions(group: np.ndarray, rng: np.random.Generator) -> Sessions:
 
 def write_archive(recommender: Recommender, directory: Path) -> Path:
     """Write the archive as training does, without the parts that only the gate reads."""
-    card = archive.ModelCard("bench", "made up", {}, 0, 0, {}, len(recommender.vocabulary))
-    archive.save_recommender(directory, recommender, card)
+    card = model_files.ModelCard("bench", "made up", {}, 0, 0, {}, len(recommender.vocabulary))
+    model_writer.save_recommender(directory, recommender, card)
     copy_serving_code(directory / "code")
     return directory

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.serve_peers import torch_eager
-from training_jobs.archive import load_recommender
+from training_jobs.serving.model_files import load_recommender
 
 _loaded: dict[str, Any] = {}
 

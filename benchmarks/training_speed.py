@@ -24,9 +24,10 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.click_logs import SIZES, generate
 from benchmarks.conditions import conditions, parser
 from benchmarks.training_work import Ceilings, Counter, Work, ceilings, synchronise
-from training_jobs.data import Sessions, no_content
-from training_jobs.fit import FitSettings, fit
-from training_jobs.model import Encoder, EncoderSettings
+from training_jobs.serving.sessions import Sessions
+from training_jobs.snapshot.dataset import no_content
+from training_jobs.training.encoder_torch import Encoder, EncoderSettings
+from training_jobs.training.fit_encoder import FitSettings, Job, fit
 
 WARM_UP_STEPS = 5
 PROFILED_STEPS = 10
@@ -120,7 +121,7 @@ def measure(
     # So many epochs keep the learning rate constant during the measurement.
     endless = replace(settings, epochs=10**6, warmup_share=0.0)
     with contextlib.suppress(_Done):
-        fit(encoder, sessions, endless, seed, "learn", on_step=watch.step)
+        fit(encoder, sessions, endless, Job(seed), "learn", on_step=watch.step)
     return described(watch, settings, top)
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import torch
 
-from training_jobs.model import Encoder, EncoderSettings
+from training_jobs.training.encoder_torch import Encoder, EncoderSettings
 
 _FLOAT_BYTES = 4
 # AdamW reads weight, gradient and two moments, and writes all but the gradient. Clipping reads it twice and writes it once.

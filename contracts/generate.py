@@ -63,7 +63,7 @@ TARGETS: dict[str, Callable[[], str]] = {
     "contracts/event.schema.json": schema_text,
     "functions/platform/events/event.py": modules.event_module,
     "functions/platform/contract.py": modules.functions_module,
-    "training_jobs/contract.py": modules.training_module,
+    "training_jobs/serving/contract.py": modules.training_module,
     "sql/dbt_project.yml": dbt_project_text,
     "docs/events.md": documentation_text,
 }

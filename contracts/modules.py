@@ -108,7 +108,7 @@ def functions_module() -> str:
 
 
 def training_module() -> str:
-    """Return training_jobs/contract.py."""
+    """Return training_jobs/serving/contract.py."""
     lines = [HEADER % "*.json", ""]
     lines += _constants("endpoint", contracts.read("limits")["endpoint"])
     lines += _constants("archive", contracts.read("names")["archive"])

@@ -1,4 +1,4 @@
-"""What two test processes at once share is made before they start; and the browser that a process's tests share."""
+"""Preparation that parallel test processes share, and one browser per test process."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-backgroun
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Builds the layers and the Lambda runtime, where they are missing, in the process that starts the others."""
+    """Build missing layers and the environment of Lambda workers once, before test processes start."""
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
         lambda_venv.ensure(lambda_venv.location())
         for name in build_layers.NAMES:
@@ -25,7 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
-    """A running Chromium: one a process, as Playwright's synchronous API allows."""
+    """Run one Chromium per test process, which is the limit of Playwright's synchronous API."""
     if not CHROMIUM.exists():
         missing(str(CHROMIUM), "apt-get install chromium")
     from playwright.sync_api import sync_playwright

@@ -9,7 +9,6 @@ import argparse
 import gzip
 import hashlib
 import io
-import shutil
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,26 +17,6 @@ _PACKAGE = Path(__file__).resolve().parent
 _ENTRY_SCRIPTS = ("train.py", "evaluate.py")
 _SUFFIXES = (".py", ".json", ".c", ".h")
 
-# What the endpoint needs, and no more: none of it imports torch or pyarrow.
-_SERVING = (
-    "__init__.py",
-    "archive.py",
-    "asgi.py",
-    "data.py",
-    "encoder.py",
-    "http_limits.py",
-    "inference.py",
-    "kernel.py",
-    "knn.py",
-    "ranker.py",
-    "recommend.py",
-    "responses.py",
-    "returns.py",
-    "scan.py",
-    "server.py",
-    "worker.py",
-)
-
 
 def build_source_archive() -> tuple[bytes, str]:
     """The source as a tar.gz (entry scripts at its root, the package beside them) and its SHA-256."""
@@ -45,14 +24,6 @@ def build_source_archive() -> tuple[bytes, str]:
     files += [(name, _PACKAGE / "entry_points" / name) for name in _ENTRY_SCRIPTS]
     packed = _deterministic_tar_gz(sorted(files))
     return packed, hashlib.sha256(packed).hexdigest()
-
-
-def copy_serving_code(directory: Path) -> None:
-    """Put the server and what it needs into a model's code/ directory."""
-    package = directory / "training_jobs"
-    package.mkdir(parents=True, exist_ok=True)
-    for name in _SERVING:
-        shutil.copyfile(_PACKAGE / name, package / name)
 
 
 def _package_files() -> list[Path]:

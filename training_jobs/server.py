@@ -25,12 +25,12 @@ from collections.abc import Sequence  # noqa: E402
 
 import uvicorn  # noqa: E402
 
-from training_jobs import inference  # noqa: E402
-from training_jobs.archive import ArchiveError  # noqa: E402
-from training_jobs.asgi import Application  # noqa: E402
-from training_jobs.http_limits import IDLE_S, BoundedProtocol  # noqa: E402
-from training_jobs.responses import Respond, Response, refusal  # noqa: E402
-from training_jobs.worker import Worker  # noqa: E402
+from training_jobs.serving import inference  # noqa: E402
+from training_jobs.serving.asgi import Application  # noqa: E402
+from training_jobs.serving.http_limits import IDLE_S, BoundedProtocol  # noqa: E402
+from training_jobs.serving.model_files import ArchiveError  # noqa: E402
+from training_jobs.serving.responses import Respond, Response, refusal  # noqa: E402
+from training_jobs.serving.worker import Worker  # noqa: E402
 
 QUEUE = 64
 DRAIN_S = 20

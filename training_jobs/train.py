@@ -17,11 +17,12 @@ from typing import NoReturn
 
 import torch
 
-from training_jobs.archive import OUT_OF_STOCK
-from training_jobs.data import DataError, read_dataset
-from training_jobs.fit import FitSettings
-from training_jobs.model import EncoderSettings
-from training_jobs.pipeline import JobSettings, run
+from training_jobs.serving.contract import ARCHIVE_OUT_OF_STOCK
+from training_jobs.snapshot.dataset import DataError
+from training_jobs.snapshot.parquet import read_dataset
+from training_jobs.training.encoder_torch import EncoderSettings
+from training_jobs.training.fit_encoder import FitSettings
+from training_jobs.training.job import JobSettings, run
 
 # What SageMaker reads from the log: one regex for each metric printed below. The state machine names the same metrics (a
 # test compares), and a tuning job picks its objective among them. Epochs print the encoder's valid_* figures; the last
@@ -234,9 +235,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def take_stock(items: Path, model_dir: Path) -> None:
     """Puts the shop's list of what is out of stock where the model will lie: its golden answers and its fallback keep to it."""
-    if (items / OUT_OF_STOCK).exists():
+    if (items / ARCHIVE_OUT_OF_STOCK).exists():
         model_dir.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(items / OUT_OF_STOCK, model_dir / OUT_OF_STOCK)
+        shutil.copyfile(items / ARCHIVE_OUT_OF_STOCK, model_dir / ARCHIVE_OUT_OF_STOCK)
 
 
 def _failure_file() -> Path:

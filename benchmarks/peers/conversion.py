@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training_jobs.data import Float32, Int32, Int64, Sessions
+from training_jobs.serving.sessions import Float32, Int32, Int64, Sessions
 
 
 def expand(sessions: Sessions, longest: int) -> tuple[list[Int32], Int32]:

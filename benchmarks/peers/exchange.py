@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from training_jobs.data import Cases, Float32, Int32, Sessions
+from training_jobs.serving.sessions import Float32, Int32, Sessions
+from training_jobs.snapshot.dataset import Cases
 
 Scorer = Callable[[Sequence[Int32]], Float32]
 _SCORING_BATCH = 512

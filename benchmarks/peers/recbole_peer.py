@@ -22,7 +22,7 @@ from recbole.utils import get_model, get_trainer, init_seed
 
 from benchmarks.peers.conversion import known_tails, over_all_items, write_prefixes
 from benchmarks.peers.exchange import Task
-from training_jobs.data import Float32, Int32
+from training_jobs.serving.sessions import Float32, Int32
 
 _NAME = "sessions"
 

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.peers.conversion import known_tails, newest, over_all_items
 from benchmarks.peers.exchange import Task
-from training_jobs.data import Float32, Int32, Sessions
+from training_jobs.serving.sessions import Float32, Int32, Sessions
 
 
 class RecTools:

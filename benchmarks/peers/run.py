@@ -21,10 +21,11 @@ from benchmarks.next_item_training import choose_recipe, excludes_current, train
 from benchmarks.peers.environment import REPOSITORY, run_worker
 from benchmarks.peers.exchange import Plan, Task, predicted_positions, scorer_of_file, write_task
 from benchmarks.peers.settings import published
-from training_jobs import baselines, tune
-from training_jobs.encoder import probabilities
-from training_jobs.fit import Epoch
-from training_jobs.measure import Measured, measure
+from training_jobs.gate import baselines
+from training_jobs.gate.measure import Measured, measure
+from training_jobs.serving.encoder_numpy import probabilities
+from training_jobs.training import tune
+from training_jobs.training.fit_encoder import Epoch
 
 
 def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from benchmarks.peers.exchange import Scorer, Task, predicted_positions
-from training_jobs import metrics
-from training_jobs.data import Cases, Float32, Int32
+from training_jobs.gate import metrics
+from training_jobs.serving.sessions import Float32, Int32
+from training_jobs.snapshot.dataset import Cases
 
 _VALIDATION_BATCH = 256
 

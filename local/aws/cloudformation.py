@@ -18,6 +18,7 @@ from moto.stepfunctions import models as stepfunctions_models
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
 from local.aws import nested
+from local.aws.patching import patch_resource_type
 
 
 class DeliveryStream(CloudFormationModel):
@@ -181,33 +182,20 @@ def install() -> None:
     parsing.get_model_list.cache_clear()
     parsing.get_model_map.cache_clear()
     _adopt_and_configure_buckets()
-    _fill_in_definitions()
+    patch_resource_type(stepfunctions_models.StateMachine, before=_fill_in_definition)
 
 
-def _fill_in_definitions() -> None:
-    """Fill the placeholders of a state machine's definition in.
+def _fill_in_definition(properties: dict[str, Any]) -> None:
+    """Replace `${Key}` in the DefinitionString of a state machine by the value in its DefinitionSubstitutions.
 
-    moto 5.2.5 ignores DefinitionSubstitutions, with which CloudFormation replaces `${Key}` in the DefinitionString.
-    A placeholder without a substitution stays as it is.
+    moto 5.2.5 ignores DefinitionSubstitutions. A placeholder without a value stays unchanged.
     """
-    machine = stepfunctions_models.StateMachine
-
-    def filled(make: Any) -> Any:
-        def made(cls: Any, *arguments: Any, **named: Any) -> Any:
-            resource = next(one for one in (*arguments, *named.values()) if isinstance(one, dict))
-            properties = resource["Properties"]
-            values = properties.get("DefinitionSubstitutions", {})
-            properties["DefinitionString"] = re.sub(
-                r"\$\{(\w+)\}",
-                lambda found: str(values.get(found[1], found[0])),
-                properties["DefinitionString"],
-            )
-            return make(cls, *arguments, **named)
-
-        return classmethod(made)
-
-    machine.create_from_cloudformation_json = filled(machine.create_from_cloudformation_json.__func__)
-    machine.update_from_cloudformation_json = filled(machine.update_from_cloudformation_json.__func__)
+    values = properties.get("DefinitionSubstitutions", {})
+    properties["DefinitionString"] = re.sub(
+        r"\$\{(\w+)\}",
+        lambda placeholder: str(values.get(placeholder[1], placeholder[0])),
+        properties["DefinitionString"],
+    )
 
 
 def _adopt_and_configure_buckets() -> None:

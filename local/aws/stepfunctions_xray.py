@@ -16,6 +16,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda
 from moto.stepfunctions.parser.backend import execution as executions
 
 from local.aws import xray
+from local.aws.patching import patch_resource_type
 
 _calling = threading.local()
 
@@ -31,28 +32,13 @@ def install() -> None:
             xray.put_segment(_segment(self.execution))
 
     executions.BaseExecutionWorkerCommunication.terminated = terminated_and_traced
-    _read_tracing_of_templates()
+    patch_resource_type(StateMachine, after=_set_tracing)
 
 
-def _read_tracing_of_templates() -> None:
+def _set_tracing(machine: StateMachine, properties: dict[str, Any]) -> None:
     # moto 5.2.5 ignores TracingConfiguration in a template.
-    create, update = (
-        StateMachine.create_from_cloudformation_json.__func__,
-        StateMachine.update_from_cloudformation_json.__func__,
-    )
-
-    def traced(create_or_update: Any) -> Any:
-        def with_tracing(cls: type[StateMachine], *args: Any, **kwargs: Any) -> StateMachine:
-            machine: StateMachine = create_or_update(cls, *args, **kwargs)
-            template = next(value for value in (*args, *kwargs.values()) if isinstance(value, dict))
-            tracing = template.get("Properties", {}).get("TracingConfiguration", {})
-            machine.tracingConfiguration = {"enabled": tracing.get("Enabled", False)}
-            return machine
-
-        return classmethod(with_tracing)
-
-    StateMachine.create_from_cloudformation_json = traced(create)
-    StateMachine.update_from_cloudformation_json = traced(update)
+    tracing = properties.get("TracingConfiguration", {})
+    machine.tracingConfiguration = {"enabled": tracing.get("Enabled", False)}
 
 
 def _send_trace_header() -> None:

@@ -18,7 +18,7 @@ create schema if not exists {{ database }}.TRAINING
 create schema if not exists {{ database }}.QA
     comment = 'Results of data checks';
 
--- The smallest size is enough for tens of millions of events. It suspends one minute after the last statement.
+-- The smallest size is enough for tens of millions of events. It suspends after one idle minute.
 create warehouse if not exists {{ warehouse }}
     warehouse_size = 'XSMALL'
     auto_suspend = 60

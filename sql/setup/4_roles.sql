@@ -1,4 +1,4 @@
--- Three roles with the rights of one step each, and a service role that has all of them for the pipeline's user.
+-- Three roles with the rights of one step each. A service role has all of them for the pipeline's user.
 -- Run as SECURITYADMIN. Safe to run again.
 
 create role if not exists {{ prefix }}_LOADER comment = 'Loads raw events';

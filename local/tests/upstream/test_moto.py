@@ -118,6 +118,16 @@ def test_cloudformation_ignores_eventbridge_notifications_of_a_bucket() -> None:
     assert "EventBridgeConfiguration" not in found
 
 
+def test_cloudformation_ignores_definition_substitutions() -> None:
+    definition = json.dumps({"StartAt": "${Name}", "States": {}})
+    properties = {"RoleArn": ROLE, "DefinitionString": definition, "DefinitionSubstitutions": {"Name": "P"}}
+    create_stack({"M": {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}})
+    states = client("stepfunctions")
+    [machine] = states.list_state_machines()["stateMachines"]
+    described = states.describe_state_machine(stateMachineArn=machine["stateMachineArn"])
+    assert "${Name}" in described["definition"]
+
+
 def test_cloudformation_keeps_a_repository_with_images_despite_empty_on_delete() -> None:
     create_stack(
         {

@@ -6,8 +6,8 @@ with events as (
     where
         not is_bot
         and event_name in (
-            {% for event in var('item_events') -%}
-                '{{ event }}'{{ ', ' if not loop.last }}
+            {%- for event in var('item_events') %}
+            '{{ event }}'{{ ',' if not loop.last }}
             {%- endfor %}
         )
         {% if is_incremental() %}

@@ -57,7 +57,7 @@ in_sessions as (
 
 select
     event_key,
-    -- The key is the session's start, not its number: a late event then renames one session, not all later ones.
+    -- Key by the start, not the number: a late event then renames one session, not all later ones.
     {{ key(['client_key', 'session_start_ms::varchar']) }} as session_key,
     client_key,
     shop_id,

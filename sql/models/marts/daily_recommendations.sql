@@ -1,4 +1,4 @@
--- A readable receipt counts on the day of its issue, so that clicks and orders stand beside their impressions.
+-- A readable receipt counts on the day of its issue: clicks and orders then stand beside their impressions.
 with recommendations as (
     select * from {{ ref('recommendations') }}
 ),

@@ -1,4 +1,4 @@
--- Recommendations with new touches are rebuilt as a whole, and so are those that share an order line with them.
+-- Recommendations with new touches are rebuilt, and so are those that share an order line with them.
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',

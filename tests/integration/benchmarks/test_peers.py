@@ -10,8 +10,9 @@ from benchmarks.peers.environment import NotSetUp, run_worker
 from benchmarks.peers.exchange import Plan, Task, scorer_of_file, write_task
 from benchmarks.peers.settings import published
 from tests.missing import missing
-from training_jobs.data import Sessions, prefix_cases
-from training_jobs.measure import measure
+from training_jobs.gate.measure import measure
+from training_jobs.serving.sessions import Sessions
+from training_jobs.snapshot.dataset import prefix_cases
 
 ITEMS = 30
 

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import next_item
 from benchmarks.next_item_layouts import load
 from benchmarks.next_item_training import QUICK, choose_recipe, train_encoder
-from training_jobs.fit import FitSettings
+from training_jobs.training.fit_encoder import FitSettings
 
 ITEMS = 24
 

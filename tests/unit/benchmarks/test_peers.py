@@ -24,8 +24,9 @@ from benchmarks.peers.exchange import (
 from benchmarks.peers.settings import PEERS, published
 from benchmarks.peers.table import markdown
 from benchmarks.peers.training import train
-from training_jobs.data import Cases, Sessions, prefix_cases
-from training_jobs.measure import measure
+from training_jobs.gate.measure import measure
+from training_jobs.serving.sessions import Sessions
+from training_jobs.snapshot.dataset import Cases, prefix_cases
 
 ITEMS = 6
 

@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import training_speed
 from benchmarks.click_logs import SIZES, Size, generate
 from benchmarks.training_work import Ceilings, Counter, ceilings, step_bytes
-from training_jobs.data import no_content
-from training_jobs.fit import FitSettings, fit
-from training_jobs.model import Encoder, EncoderSettings
+from training_jobs.snapshot.dataset import no_content
+from training_jobs.training.encoder_torch import Encoder, EncoderSettings
+from training_jobs.training.fit_encoder import FitSettings, Job, fit
 
 SMALL = Size(20_000, 1000, 3.97)
 SETTINGS = EncoderSettings(dim=16, layers=2, heads=2, max_length=12)
@@ -73,7 +73,7 @@ def one_step(negatives: int = 30) -> tuple[Counter, Encoder, int]:
     log = generate(Size(400, 1000, 6.0), 0)
     with FlopCounterMode(display=False) as counted:
         plan = FitSettings(epochs=1, batch_events=10**6, negatives=negatives)
-        fit(encoder, log, plan, 0, "learn", on_step=lambda events, _: counter.step(events))
+        fit(encoder, log, plan, Job(), "learn", on_step=lambda events, _: counter.step(events))
     return counter, encoder, counted.get_total_flops()
 
 

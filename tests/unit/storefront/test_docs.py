@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from storefront.sdk import build
+from storefront.sdk import build, contract
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 TEXT = (REPOSITORY / "docs" / "storefront.md").read_text()
@@ -38,8 +38,10 @@ def test_every_custom_property_and_part_of_the_carousel_is_documented() -> None:
 
 
 def test_the_limits_in_the_text_are_the_ones_in_the_source() -> None:
-    limits = dict(re.findall(r"const (\w+) = ([\d_* ]+);", SOURCE))
+    generated = contract.javascript(contract.read_schema())
+    limits = dict(re.findall(r"const (\w+) = ([\d_* ]+);", generated + SOURCE))
     assert {name: eval(text) for name, text in limits.items()} == {
+        "SCHEMA_VERSION": 1,
         "BATCH_WAIT_MS": 1_000,
         "BATCH_MAX_EVENTS": 50,
         "BATCH_MAX_CHARACTERS": 20_000,

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from tests.unit.training_jobs import shop
-from training_jobs.data import Dataset, read_dataset
-from training_jobs.fit import FitSettings
-from training_jobs.model import EncoderSettings
-from training_jobs.pipeline import JobSettings, run
+from training_jobs.snapshot.dataset import Dataset
+from training_jobs.snapshot.parquet import read_dataset
+from training_jobs.training.encoder_torch import EncoderSettings
+from training_jobs.training.fit_encoder import FitSettings
+from training_jobs.training.job import JobSettings, run
 
 SMALL = JobSettings(
     EncoderSettings(dim=24, layers=1, heads=2, max_length=10, dropout=0.1, embedding_dropout=0.1),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training_jobs.model import Encoder
+from training_jobs.training.encoder_torch import Encoder
 
 
 def hidden_of(encoder: Encoder, rows: Tensor) -> Tensor:

@@ -18,10 +18,11 @@ from pathlib import Path
 import pytest
 
 from tests.missing import missing
-from training_jobs import kernel
-from training_jobs.kernel import Kernel, load_kernel, write_kernel
+from training_jobs.serving.kernel import Kernel, load_kernel
+from training_jobs.training import compile_kernel
+from training_jobs.training.compile_kernel import write_kernel
 
-_compile = kernel._compiled.__wrapped__
+_compile = compile_kernel._compiled.__wrapped__
 SIMDE = Path(sysconfig.get_paths()["purelib"]) / "cmeel.prefix" / "include"
 SIMDE_SHIM = Path(__file__).with_name("simde")
 # `make test-sanitized` sets it, and preloads the sanitizers' runtime.
@@ -59,11 +60,11 @@ def compiled(dim: int, directory: Path, processor: Processor | None = None) -> K
         absent = sorted(set(processor.features) - cpu_features())
         if absent:
             pytest.skip(f"this processor has no {', '.join(absent)}, and no packaged emulator has AVX-512")
-    flags = (*kernel._FLAGS, *(processor.flags if processor else ()))
+    flags = (*compile_kernel._FLAGS, *(processor.flags if processor else ()))
     if SANITIZED:
         flags = (*(flag for flag in flags if flag not in ("-O3", "-s")), *_SANITIZERS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernel, "_compiled", lambda dim: _library(dim, flags))
+        patch.setattr(compile_kernel, "_compiled", lambda dim: _library(dim, flags))
         assert write_kernel(directory, dim) is not None
     found = load_kernel(directory, dim)
     assert found is not None
@@ -73,7 +74,7 @@ def compiled(dim: int, directory: Path, processor: Processor | None = None) -> K
 @lru_cache
 def _library(dim: int, flags: tuple[str, ...]) -> bytes | None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernel, "_FLAGS", flags)
+        patch.setattr(compile_kernel, "_FLAGS", flags)
         # The sanitizers' runtime is for this process. It makes a compiler ten times slower.
         patch.delenv("LD_PRELOAD", raising=False)
         return _compile(dim)

@@ -9,14 +9,15 @@ import numpy as np
 import torch
 
 from tests.unit.training_jobs import shop
-from training_jobs import baselines
-from training_jobs.data import Sessions, no_content
-from training_jobs.knn import build_index
-from training_jobs.model import Encoder, EncoderSettings
-from training_jobs.pipeline import encoder_weights
-from training_jobs.ranker import CANDIDATE_FEATURES, CONTEXT_FEATURES, Network, Ranker, item_facts
-from training_jobs.recommend import BlendSettings, Recommender
-from training_jobs.scan import quantise
+from training_jobs.gate import baselines
+from training_jobs.serving.knn import build_index
+from training_jobs.serving.ranker import CANDIDATE_FEATURES, CONTEXT_FEATURES, Network, Ranker, item_facts
+from training_jobs.serving.scan import quantise
+from training_jobs.serving.session_recommender import BlendSettings, Recommender
+from training_jobs.serving.sessions import Sessions
+from training_jobs.snapshot.dataset import no_content
+from training_jobs.training.encoder_torch import Encoder, EncoderSettings
+from training_jobs.training.job import encoder_weights
 
 
 def large_shop(

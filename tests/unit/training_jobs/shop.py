@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training_jobs.data import DAY_MS, ItemContent, Sessions, pack
+from training_jobs.serving.sessions import DAY_MS, Sessions
+from training_jobs.snapshot.dataset import ItemContent, pack
 
 START_MS = 1_700_000_000_000
 ITEMS = 80

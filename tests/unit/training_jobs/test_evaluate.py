@@ -16,10 +16,12 @@ import pytest
 
 from tests.unit.training_jobs import variants
 from tests.unit.training_jobs.conftest import Trained
-from training_jobs import archive
-from training_jobs.archive import load_card
-from training_jobs.data import DAY_MS
-from training_jobs.evaluate import THRESHOLDS, comparable_champion, main
+from training_jobs.evaluate import main
+from training_jobs.gate.evaluation import THRESHOLDS, comparable_champion
+from training_jobs.serving import model_files
+from training_jobs.serving.model_files import load_card
+from training_jobs.serving.sessions import DAY_MS
+from training_jobs.training import model_writer
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -234,17 +236,17 @@ def test_files_that_answer_otherwise_than_training_did_are_refused(
 def with_stock(trained: Trained, model: Path, out_of_stock: list[str]) -> Path:
     """The trained model as it is made for a shop of which so much is out of stock."""
     shutil.copytree(trained.model_dir, model)
-    archive.write_json(model / "out_of_stock.json", out_of_stock)
-    served, _ = archive.load_recommender(model)
+    model_writer.write_json(model / "out_of_stock.json", out_of_stock)
+    served, _ = model_files.load_recommender(model)
     asked = [one["items"] for one in json.loads((model / "golden.json").read_text())]
-    archive.write_json(model / "golden.json", archive.golden_sessions(served, asked))
+    model_writer.write_json(model / "golden.json", model_writer.golden_sessions(served, asked))
     return model
 
 
 def test_a_model_is_not_refused_because_what_was_bought_yesterday_is_sold_out(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    popular = archive.load_recommender(trained.model_dir)[0].recommend([], 15).items
+    popular = model_files.load_recommender(trained.model_dir)[0].recommend([], 15).items
     candidate = with_stock(trained, tmp_path / "model", popular)
     found = here(trained, candidate, tmp_path / "output", capsys)
     assert found.failed() == set()

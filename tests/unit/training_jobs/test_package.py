@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -56,7 +57,7 @@ def test_changed_code_gives_another_name(monkeypatch: pytest.MonkeyPatch, tmp_pa
         target.write_bytes(path.read_bytes())
     monkeypatch.setattr(package, "_PACKAGE", copied)
     assert package.build_source_archive()[1] == digest
-    (copied / "thresholds.json").write_text("{}")
+    (copied / "gate" / "thresholds.json").write_text("{}")
     assert package.build_source_archive()[1] != digest
 
 
@@ -83,7 +84,8 @@ def test_the_endpoint_s_code_answers_without_torch_and_without_this_repository(t
     ran = python(
         "import sys, json\n"
         "sys.modules.update({name: None for name in ('torch', 'pyarrow', 'pandas')})\n"
-        "from training_jobs import inference, server\n"
+        "from training_jobs import server\n"
+        "from training_jobs.serving import inference\n"
         f"model = inference.model_fn({str(trained.model_dir)!r})\n"
         f"question = inference.input_fn({json.dumps(session)!r}, 'application/json')\n"
         "print(inference.output_fn(inference.predict_fn(question, model))[0])\n"
@@ -93,3 +95,32 @@ def test_the_endpoint_s_code_answers_without_torch_and_without_this_repository(t
     assert ran.returncode == 0, ran.stderr
     assert [item["item_id"] for item in json.loads(ran.stdout)["items"]] == session["expected"]
     assert ran.stderr.strip() == str(code / "training_jobs" / "__init__.py")
+
+
+@pytest.mark.parametrize(
+    ("room", "may_import"),
+    [
+        ("serving", {"serving"}),
+        ("snapshot", {"serving", "snapshot"}),
+        ("gate", {"serving", "snapshot", "gate"}),
+        ("training", {"serving", "snapshot", "gate", "training"}),
+    ],
+)
+def test_a_room_imports_only_the_rooms_below_it(room: str, may_import: set[str]) -> None:
+    files = list((package._PACKAGE / room).rglob("*.py"))
+    found = {
+        name
+        for file in files
+        for name in re.findall(r"^\s*(?:from|import) training_jobs\.(\w+)", file.read_text(), re.MULTILINE)
+    }
+    assert found <= may_import
+    assert len(files) > 2
+
+
+def test_the_archive_carries_the_folder_serving_and_its_entry_point(trained: Trained) -> None:
+    carried = trained.model_dir / "code" / "training_jobs"
+    names = {path.relative_to(carried).as_posix() for path in carried.rglob("*.py")}
+    folder = {
+        path.relative_to(package._PACKAGE).as_posix() for path in (package._PACKAGE / "serving").rglob("*.py")
+    }
+    assert names == {"__init__.py", "server.py", *folder}

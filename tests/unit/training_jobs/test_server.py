@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from tests.unit.training_jobs.conftest import Trained
-from training_jobs import http_limits
+from training_jobs.serving import http_limits
 
 ROOT = Path(__file__).parents[3]
 SLOW = (
-    "import time; from training_jobs import inference; answer = inference.predict_fn\n"
+    "import time; from training_jobs.serving import inference; answer = inference.predict_fn\n"
     "inference.predict_fn = lambda query, model: (time.sleep(0.4), answer(query, model))[1]"
 )
 START = "import sys; from training_jobs.server import main; sys.exit(main())"
@@ -223,7 +223,7 @@ def test_beyond_the_queue_requests_are_told_to_come_back_and_ping_is_still_answe
 
 def test_at_sigterm_what_was_begun_is_answered(trained: Trained) -> None:
     prelude = (
-        "import time; from training_jobs import inference; answer = inference.predict_fn\n"
+        "import time; from training_jobs.serving import inference; answer = inference.predict_fn\n"
         "inference.predict_fn = lambda query, model: (time.sleep(0.3), answer(query, model))[1]"
     )
     server = Server(trained.model_dir, prelude=prelude)
@@ -241,7 +241,7 @@ def test_at_sigterm_what_was_begun_is_answered(trained: Trained) -> None:
 
 def test_a_failing_answer_is_the_server_s_and_the_next_is_answered(trained: Trained) -> None:
     prelude = (
-        "from training_jobs import inference; answer = inference.predict_fn\n"
+        "from training_jobs.serving import inference; answer = inference.predict_fn\n"
         "def predict(query, model):\n"
         "    if query.k == 13: raise RuntimeError('secret')\n"
         "    return answer(query, model)\n"
@@ -301,7 +301,7 @@ def hasty(trained: Trained) -> Iterator[Server]:
     """Waits half a second for a request and one for the next, and takes eight connections."""
     running = Server(
         trained.model_dir,
-        prelude="from training_jobs import http_limits as limits\n"
+        prelude="from training_jobs.serving import http_limits as limits\n"
         "limits.REQUEST_S, limits.IDLE_S, limits.MAX_CONNECTIONS = 0.5, 1, 8",
     )
     yield running
@@ -417,7 +417,7 @@ def test_head_gets_no_body(server: Server) -> None:
 def test_ping_and_invocations_get_503_while_the_model_is_stuck(trained: Trained) -> None:
     server = Server(
         trained.model_dir,
-        prelude="import time; from training_jobs import inference, worker; answer = inference.predict_fn\n"
+        prelude="import time; from training_jobs.serving import inference, worker; answer = inference.predict_fn\n"
         "worker.STALLED_S = 0.5\n"
         "def predict(query, model):\n"
         "    if query.k == 13: time.sleep(3)\n"
@@ -438,7 +438,7 @@ def test_ping_and_invocations_get_503_while_the_model_is_stuck(trained: Trained)
 def test_a_stuck_model_does_not_outlast_the_drain(trained: Trained) -> None:
     server = Server(
         trained.model_dir,
-        prelude="import time; from training_jobs import inference, server; server.DRAIN_S = 1\n"
+        prelude="import time; from training_jobs import server; from training_jobs.serving import inference; server.DRAIN_S = 1\n"
         "inference.predict_fn = lambda query, model: time.sleep(60)",
     )
     line = server.open(invocation())

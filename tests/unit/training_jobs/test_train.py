@@ -14,7 +14,7 @@ import pytest
 from tests.unit.training_jobs import shop
 from tests.unit.training_jobs.conftest import Trained
 from training_jobs import train
-from training_jobs.archive import load_card, load_recommender
+from training_jobs.serving.model_files import load_card, load_recommender
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 # SageMaker passes names as they are written in the state machine, with underscores.

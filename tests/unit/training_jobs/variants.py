@@ -9,19 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from training_jobs.archive import (
+from training_jobs.serving.encoder_numpy import EncoderWeights
+from training_jobs.serving.knn import build_index
+from training_jobs.serving.model_files import load_golden, load_recommender
+from training_jobs.serving.ranker import Ranker
+from training_jobs.serving.session_recommender import BlendSettings, Recommender
+from training_jobs.serving.sessions import Sessions
+from training_jobs.snapshot.dataset import pack
+from training_jobs.training.model_writer import (
     fallback_answers,
     golden_sessions,
-    load_golden,
-    load_recommender,
     save_recommender,
     write_json,
 )
-from training_jobs.data import Sessions, pack
-from training_jobs.encoder import EncoderWeights
-from training_jobs.knn import build_index
-from training_jobs.ranker import Ranker
-from training_jobs.recommend import BlendSettings, Recommender
 
 Change = Callable[[Recommender], Recommender]
 

@@ -1,0 +1,1 @@
+"""The tests of what answers at the endpoint."""

@@ -1,0 +1,113 @@
+"""Session-kNN against VMIS-kNN written out slowly."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.unit.training_jobs import shop
+from training_jobs.serving.knn import KnnScorer, KnnSettings, build_index
+from training_jobs.serving.sessions import DAY_MS, Sessions
+
+
+def slow_vmis_knn(
+    sessions: Sessions, items: int, settings: KnnSettings, prefix: list[int]
+) -> dict[int, float]:
+    """Item -> score, by the book: neighbours by weighted overlap, votes by similarity, idf and distance."""
+    past = []
+    for row in range(len(sessions)):
+        clicks = sessions.session(row).tolist()
+        past.append([item for at, item in enumerate(clicks) if item not in clicks[at + 1 :]])
+    frequency = {item: sum(item in clicks for clicks in past) for item in range(items)}
+    query = prefix[-settings.last_items :]
+    length = len(query)
+    alike: dict[int, float] = {}
+    met: dict[int, tuple[int, int]] = {}
+    for place, item in enumerate(query):
+        if item in query[place + 1 :]:
+            continue
+        weight = (place + 1) / length
+        if settings.query_decay > 0:
+            weight = np.exp(-(length - 1 - place) / settings.query_decay)
+        holding = [row for row in reversed(range(len(past))) if item in past[row]]
+        for row in holding[: settings.recent_sessions]:
+            alike[row] = alike.get(row, 0.0) + weight
+            met[row] = (place, item)
+    newest = sessions.ends_ms.max()
+    if settings.age_decay_days > 0:
+        for row in alike:
+            age = (newest - sessions.ends_ms[row]) / DAY_MS
+            alike[row] *= np.exp(-age / settings.age_decay_days)
+    best = sorted(alike, key=lambda row: (round(alike[row] * 1e6), row), reverse=True)[: settings.neighbours]
+    scores: dict[int, float] = {}
+    for row in best:
+        place, matched = met[row]
+        vote = alike[row] * max(1.0 - settings.position_decay * (length - 1 - place), 0.0)
+        for at, item in enumerate(past[row]):
+            weight = vote * np.log(len(past) / frequency[item]) ** settings.idf_power
+            distance = at - past[row].index(matched)
+            if settings.near_decay > 0:
+                weight *= np.exp(-abs(distance) / settings.near_decay)
+            if distance < 0:
+                weight *= settings.backward_weight
+            scores[item] = scores.get(item, 0.0) + weight
+    total = sum(scores.values())
+    return {item: score / total for item, score in scores.items()} if total > 0 else scores
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        KnnSettings(),
+        KnnSettings(neighbours=5),
+        KnnSettings(recent_sessions=4, neighbours=1000),
+        KnnSettings(last_items=2, query_decay=1.5),
+        KnnSettings(near_decay=2.0, backward_weight=0.4),
+        KnnSettings(age_decay_days=0.02, idf_power=0.5, neighbours=7),
+        KnnSettings(position_decay=0.3, idf_power=0.0),
+    ],
+    ids=lambda settings: str(vars(settings)) if not isinstance(settings, KnnSettings) else "",
+)
+def test_scores_are_those_of_vmis_knn(settings: KnnSettings) -> None:
+    rng = np.random.default_rng(3)
+    sessions = shop.packed([rng.integers(0, 15, rng.integers(1, 8)).tolist() for _ in range(60)])
+    scorer = KnnScorer(build_index(sessions, 15), settings)
+    for _ in range(30):
+        prefix = rng.integers(0, 15, rng.integers(1, 14))
+        expected = slow_vmis_knn(sessions, 15, settings, prefix.tolist())
+        found, scores = scorer.score(prefix.astype(np.int32))
+        assert sorted(expected) == sorted(found.tolist())
+        assert scores == pytest.approx([expected[item] for item in found], abs=1e-6)
+
+
+def test_a_question_leaves_nothing_behind_for_the_next() -> None:
+    sessions = shop.walks(100)
+    scorer = KnnScorer(build_index(sessions, shop.ITEMS), KnnSettings())
+    asked = [sessions.session(row) for row in range(40)]
+    first = [scorer.score(prefix)[1] for prefix in asked]
+    for prefix, scores in reversed(list(zip(asked, first, strict=True))):
+        assert np.array_equal(scorer.score(prefix)[1], scores)
+
+
+def test_an_item_without_sessions_has_no_neighbours() -> None:
+    scorer = KnnScorer(build_index(shop.packed([[0, 1]]), 3), KnnSettings())
+    found, scores = scorer.score(np.array([2], np.int32))
+    assert len(found) == len(scores) == 0
+    empty = KnnScorer(build_index(shop.packed([[0, 1]]).take(np.zeros(1, bool)), 3), KnnSettings())
+    assert len(empty.score(np.array([0], np.int32))[0]) == 0
+
+
+def test_among_equals_the_most_recent_session_is_the_neighbour() -> None:
+    sessions = shop.packed([[0, 1], [0, 2], [0, 3]])
+    scorer = KnnScorer(build_index(sessions, 4), replace(KnnSettings(), neighbours=1, idf_power=0.0))
+    assert sorted(scorer.score(np.array([0], np.int32))[0].tolist()) == [0, 3]
+
+
+def test_the_index_keeps_only_the_newest_sessions_of_an_item() -> None:
+    index = build_index(shop.packed([[0, 1]] * 10), 2, recent_sessions=3)
+    assert index.posting_sessions[index.posting_offsets[0] : index.posting_offsets[1]].tolist() == [9, 8, 7]
+
+
+def test_a_very_long_session_is_remembered_by_its_end() -> None:
+    index = build_index(shop.packed([list(range(150))]), 150)
+    assert index.session_items.tolist() == list(range(50, 150))

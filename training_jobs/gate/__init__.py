@@ -1,0 +1,1 @@
+"""The code that decides if a model may be published: measurements, baselines and checks."""

@@ -1,0 +1,93 @@
+"""What a shop could run instead: popularity, session popularity, item-to-item. (Session-kNN is serving/knn.py.)"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from training_jobs.serving.knn import KnnScorer
+from training_jobs.serving.sessions import DAY_MS, Float32, Float64, Int32, Int64, Sessions
+
+Scorer = Callable[[Sequence[Int32]], Float32]
+"""Scores of all items for each prefix, one row a prefix."""
+
+
+def popularity(sessions: Sessions, items: int, half_life_days: float = 0.0) -> Float64:
+    """Share of interactions of each item; with a half-life, recent ones count for more."""
+    weights = np.ones(len(sessions.items))
+    if half_life_days > 0 and len(sessions):
+        weights = 0.5 ** ((sessions.times_ms.max() - sessions.times_ms) / DAY_MS / half_life_days)
+    counts = np.bincount(sessions.items, weights=weights, minlength=items).astype(np.float64)
+    total = counts.sum()
+    return counts / total if total > 0 else counts
+
+
+def popularity_scorer(share: Float64) -> Scorer:
+    row = share.astype(np.float32)
+    return lambda prefixes: np.broadcast_to(row, (len(prefixes), len(row)))
+
+
+def session_popularity_scorer(share: Float64) -> Scorer:
+    """The session's own items by how often they were clicked, then by popularity; then everything else."""
+
+    def score(prefixes: Sequence[Int32]) -> Float32:
+        scores = np.tile(share.astype(np.float32), (len(prefixes), 1))
+        for row, prefix in enumerate(prefixes):
+            found, counts = np.unique(prefix, return_counts=True)
+            scores[row, found] += counts
+        return scores
+
+    return score
+
+
+def item_to_item_scorer(
+    sessions: Sessions, share: Float64, window: int = 20, regularisation: float = 20.0
+) -> Scorer:
+    """Items seen in the same sessions as the current one: cosine of co-occurrence, damped for rare items."""
+    items = len(share)
+    pairs, counts = _co_occurrences(sessions, items, window)
+    left, right = pairs // items, pairs % items
+    frequency = np.bincount(sessions.items, minlength=items).astype(np.float64) + regularisation
+    cosine = counts / np.sqrt(frequency[left] * frequency[right])
+    offsets = np.searchsorted(left, np.arange(items + 1))
+    floor = (share * 1e-6).astype(np.float32)
+
+    def score(prefixes: Sequence[Int32]) -> Float32:
+        scores = np.tile(floor, (len(prefixes), 1))
+        for row, prefix in enumerate(prefixes):
+            found = slice(offsets[prefix[-1]], offsets[prefix[-1] + 1])
+            scores[row, right[found]] += cosine[found].astype(np.float32)
+        return scores
+
+    return score
+
+
+def _co_occurrences(sessions: Sessions, items: int, window: int) -> tuple[Int64, Int64]:
+    """Codes (left * items + right) of item pairs at most `window` clicks apart in a session, and their counts."""
+    owner = np.repeat(np.arange(len(sessions), dtype=np.int64), sessions.lengths)
+    flat = sessions.items.astype(np.int64)
+    found: list[Int64] = []
+    for shift in range(1, window + 1):
+        same = (owner[shift:] == owner[:-shift]) & (flat[shift:] != flat[:-shift])
+        if not same.any():
+            continue
+        a, b = flat[:-shift][same], flat[shift:][same]
+        found += [a * items + b, b * items + a]
+    if not found:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    codes, counts = np.unique(np.concatenate(found), return_counts=True)
+    return codes, counts.astype(np.int64)
+
+
+def knn_scorer(knn: KnnScorer, share: Float64) -> Scorer:
+    floor = (share * 1e-6).astype(np.float32)
+
+    def score(prefixes: Sequence[Int32]) -> Float32:
+        scores = np.tile(floor, (len(prefixes), 1))
+        for row, prefix in enumerate(prefixes):
+            found, votes = knn.score(prefix)
+            scores[row, found] += votes.astype(np.float32)
+        return scores
+
+    return score

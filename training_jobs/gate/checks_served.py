@@ -1,0 +1,352 @@
+"""Checks of the files that will be served, asked through the very code the endpoint runs: constraints, perturbations,
+parity, speed, size."""
+
+from __future__ import annotations
+
+import copy
+import json
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training_jobs.gate import metrics
+from training_jobs.gate.check import Check, Thresholds, check, family_level, share
+from training_jobs.gate.measure import latencies_ms
+from training_jobs.serving import inference
+from training_jobs.serving.contract import ARCHIVE_FALLBACK
+from training_jobs.serving.scan import Scan, dequantised
+from training_jobs.serving.session_recommender import Recommendation, Recommender, top
+from training_jobs.serving.sessions import Float32, Int64
+from training_jobs.snapshot.dataset import Cases
+
+Sessions = Sequence[Sequence[str]]
+_UNKNOWN = "\x00 no such item"
+
+
+def probe_sessions(cases: Cases, vocabulary: Sequence[str], count: int) -> list[list[str]]:
+    """Real prefixes of the held-out day, evenly spread, as item ids."""
+    rows: Int64 = np.unique(np.linspace(0, max(len(cases) - 1, 0), min(count, len(cases))).astype(np.int64))
+    return [[vocabulary[item] for item in cases.prefix(int(row))][-200:] for row in rows]
+
+
+def constraint_checks(served: Recommender, sessions: Sessions, limits: Thresholds) -> list[Check]:
+    """What must hold for any answer."""
+    n, k = len(sessions), _width(served)
+    answers = [served.recommend(items, k) for items in sessions]
+    pairs = list(zip(sessions, answers, strict=True))
+    filtered = [(a.items[:5], served.recommend(items, k, a.items[:5])) for items, a in pairs]
+    cold = [served.recommend(items, k) for items in ([], [_UNKNOWN])]
+    popular = np.argsort(-served.popularity.astype(np.float32), kind="stable")[:k]
+    best = {served.vocabulary[row] for row in popular}
+    return [
+        check(
+            "answers with k distinct items", share([len(set(a.items)) == k for a in answers]), "==", 1.0, n=n
+        ),
+        check("answers with the current item", sum(items[-1] in a.items for items, a in pairs), "==", 0, n=n),
+        check("answers with finite, ordered scores", share([_ordered(a) for a in answers]), "==", 1.0, n=n),
+        check(
+            "filtered items shown", sum(len({*barred} & {*a.items}) for barred, a in filtered), "==", 0, n=n
+        ),
+        check(
+            "short answers that begin the long ones",
+            share([served.recommend(items, min(5, k)).items == a.items[:5] for items, a in pairs]),
+            "==",
+            1.0,
+            n=n,
+        ),
+        check(
+            "answers that are the same again",
+            share([served.recommend(items, k).items == a.items for items, a in pairs]),
+            "==",
+            1.0,
+            n=n,
+        ),
+        check("cold sessions answered by popularity", sum({*a.items} == best for a in cold), "==", 2, n=2),
+        check(
+            "answers that say where they come from",
+            share(
+                [bool(a.reason) and (a.source == "session") for a in answers]
+                + [a.source == "popularity" for a in cold]
+            ),
+            "==",
+            1.0,
+            n=n + 2,
+        ),
+        check(
+            "overlap of the first five of two sessions",
+            _cross_overlap([a.items[:5] for a in answers]),
+            "<=",
+            float(limits["maximum_cross_overlap"]),
+            n=n,
+            minimum_n=20,
+        ),
+    ]
+
+
+def perturbation_checks(served: Recommender, sessions: Sessions, limits: Thresholds) -> list[Check]:
+    """A little change of the session changes the answer a little; a change of its end more than one of its beginning."""
+    k = _width(served)
+    base = {tuple(items): served.recommend(items, k).items for items in sessions}
+
+    def overlaps(changed: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[float]:
+        return [_overlap(served.recommend(new, k).items, base[tuple(old)]) for old, new in changed]
+
+    def row(name: str, bound: str, values: Sequence[float], least: int = 20) -> Check:
+        return check(
+            name,
+            share(np.asarray(values)),
+            ">=",
+            float(limits[bound]),
+            n=len(values),
+            minimum_n=least,
+            interval=metrics.bootstrap_interval(np.asarray(values), np.arange(len(values))),
+            required=False,
+        )
+
+    alike = _most_alike(served, {item for items in sessions for item in items if item in served.rows})
+    long = [items for items in sessions if len(items) >= 3]
+    strangers = [
+        served.vocabulary[at] for at in np.linspace(0, len(served.vocabulary) - 1, len(long)).astype(int)
+    ]
+    first = overlaps([(items, [x, *items[1:]]) for items, x in zip(long, strangers, strict=True)])
+    last = overlaps([(items, [*items[:-1], x]) for items, x in zip(long, strangers, strict=True)])
+    effect = np.array(first) - np.array(last)
+    unknown = overlaps([(items, [_UNKNOWN, *items]) for items in sessions])
+    prefixes = [
+        np.array([served.rows[item] for item in items if item in served.rows], np.int32) for items in sessions
+    ]
+    together = served.scores(prefixes) if prefixes else np.zeros((0, 1))
+    apart = max(
+        (_difference(together[at], served.scores([p])[0]) for at, p in enumerate(prefixes)),
+        default=np.inf,
+    )
+    return [
+        check(
+            "answers unmoved by an unknown id",
+            share([one == 1.0 for one in unknown]),
+            "==",
+            1.0,
+            n=len(unknown),
+        ),
+        check(
+            "difference that padding makes to a score",
+            apart,
+            "<=",
+            float(limits["maximum_padding_difference"]),
+            n=len(prefixes),
+        ),
+        row(
+            "overlap after a duplicate event",
+            "minimum_duplicate_overlap",
+            overlaps([(items, [*items, items[-1]]) for items in sessions]),
+        ),
+        row(
+            "overlap after swapping the two oldest clicks",
+            "minimum_swap_overlap",
+            overlaps([(items, [items[1], items[0], *items[2:]]) for items in long]),
+        ),
+        row(
+            "overlap with the last click on the most similar item instead",
+            "minimum_similar_overlap",
+            overlaps([(items, [*items[:-1], alike[items[-1]]]) for items in sessions if items[-1] in alike]),
+        ),
+        check(
+            "effect of the last click beyond that of the first",
+            share(effect),
+            ">=",
+            float(limits["minimum_recency_effect"]),
+            n=len(long),
+            minimum_n=20,
+            interval=metrics.Resampler(np.arange(len(long))).family_interval(effect, family_level(limits)),
+            by_far_end=True,
+            required=False,
+        ),
+    ]
+
+
+def stock_checks(served: Recommender, out_of_stock: Collection[str], sessions: Sessions) -> list[Check]:
+    """A shop's list of what is out of stock may be wrong, and empty its carousels."""
+    k = _width(served)
+    answers = [{*served.recommend(items, k).items} for items in sessions]
+    gone = set(out_of_stock)
+    return [
+        check(
+            "answers with five items or more, all in stock",
+            share([len(answer) >= min(5, k) and not answer & gone for answer in answers]),
+            "==",
+            1.0,
+            n=len(answers),
+        )
+    ]
+
+
+def golden_checks(
+    served: Recommender, golden: Sequence[Mapping[str, Any]], limits: Thresholds
+) -> list[Check]:
+    """The files answer as training did, through the endpoint's handlers too."""
+    direct = [
+        _overlap(served.recommend(row["items"], int(row["k"])).items, row["expected"]) for row in golden
+    ]
+    model = inference.Model(served, "", threading.Lock())
+    handled = [_overlap(_through_handlers(model, row), row["expected"]) for row in golden]
+    least = float(limits["minimum_golden_overlap"])
+    return [
+        check("golden sessions answered alike", share(direct), ">=", least, n=len(golden), minimum_n=20),
+        check(
+            "golden sessions through the handlers", share(handled), ">=", least, n=len(golden), minimum_n=20
+        ),
+    ]
+
+
+def parity_checks(
+    directory: Path, served: Recommender, variant: Recommender, sessions: Sessions, limits: Thresholds
+) -> list[Check]:
+    """What is served answers as what was measured, the quick way as the long one, and all that serving needs is there."""
+    k = min(20, _width(served))
+    short = [served.recommend(items, k).items for items in sessions]
+    variants = [
+        _overlap(mine, variant.recommend(items, k).items) for mine, items in zip(short, sessions, strict=True)
+    ]
+    int8 = _scanning_codes(served)
+    whole = [_whole_ranking(served, items, k) for items in sessions]
+    scanned = [
+        min(_overlap(int8.recommend(items, k).items, best), _overlap(mine, best))
+        for items, mine, best in zip(sessions, short, whole, strict=True)
+    ]
+    fallback = _fallback_items(directory)
+    least = float(limits["minimum_golden_overlap"])
+    return [
+        check(
+            "overlap of the int8 scan with the whole float32 ranking",
+            share(scanned),
+            ">=",
+            least,
+            n=len(scanned),
+            minimum_n=20,
+        ),
+        check(
+            "overlap of the served with the measured model",
+            share(variants),
+            ">=",
+            float(limits["minimum_variant_overlap"]),
+            n=len(variants),
+            minimum_n=20,
+            required=False,
+        ),
+        check(
+            "fallback items the model does not know",
+            sum(i not in served.rows for i in fallback),
+            "==",
+            0,
+            n=len(fallback),
+        ),
+        check(
+            "files of the endpoint's code",
+            sum(
+                (directory / "code" / name).is_file()
+                for name in ("training_jobs/serving/inference.py", "training_jobs/server.py")
+            ),
+            "==",
+            2,
+            n=2,
+        ),
+    ]
+
+
+def budget_checks(
+    served: Recommender, sessions: Sessions, archive_bytes: int, limits: Thresholds
+) -> list[Check]:
+    """Speed on this machine, and size."""
+    taken = latencies_ms(served, sessions)
+    p50, p99 = (float(np.quantile(taken, q)) if len(taken) else float("inf") for q in (0.5, 0.99))
+    return [
+        check(
+            "latency p50 (CPU ms)", p50, "<=", float(limits["latency_p50_cpu_ms"]), n=len(taken), minimum_n=5
+        ),
+        check(
+            "latency p99 (CPU ms)", p99, "<=", float(limits["latency_p99_cpu_ms"]), n=len(taken), minimum_n=5
+        ),
+        check("archive size (bytes)", archive_bytes, "<=", int(limits["maximum_archive_bytes"]), n=1),
+        check(
+            "items without a finite vector",
+            int((~np.isfinite(served.weights.vectors).all(axis=1)).sum()),
+            "==",
+            0,
+            n=len(served.vocabulary),
+        ),
+    ]
+
+
+def _width(served: Recommender) -> int:
+    """20, or in a tiny shop what is left without the current item and five that are filtered."""
+    return max(1, min(20, len(served.vocabulary) - 6))
+
+
+def _difference(left: Float32, right: Float32) -> float:
+    """The largest, where what may not be shown (-inf) is the same in both; else infinite."""
+    shown = np.isfinite(left)
+    same = np.array_equal(shown, np.isfinite(right))
+    return float(np.abs(left[shown] - right[shown]).max(initial=0.0)) if same else np.inf
+
+
+def _ordered(answer: Recommendation) -> bool:
+    return bool(np.isfinite(answer.scores).all()) and answer.scores == sorted(answer.scores, reverse=True)
+
+
+def _overlap(found: Sequence[str], expected: Sequence[str]) -> float:
+    return len(set(found) & set(expected)) / max(len(expected), 1)
+
+
+def _cross_overlap(answers: Sequence[Sequence[str]]) -> float:
+    """Mean share that a session's list has in common with that of the session halfway round."""
+    half = len(answers) // 2
+    return share([_overlap(a, b) for a, b in zip(answers[:half], answers[half:], strict=False)])
+
+
+def _most_alike(served: Recommender, items: set[str]) -> dict[str, str]:
+    """For each item the one with the nearest vector."""
+    asked = sorted(items)
+    vectors, found = served.weights.vectors, {}
+    for begin in range(0, len(asked), 256):
+        rows = np.array([served.rows[item] for item in asked[begin : begin + 256]])
+        near = vectors[rows] @ vectors.T
+        near[np.arange(len(rows)), rows] = -np.inf
+        for row, other in zip(rows, near.argmax(axis=1), strict=True):
+            if vectors[row].any():
+                found[served.vocabulary[row]] = served.vocabulary[other]
+    return found
+
+
+def _whole_ranking(served: Recommender, items: Sequence[str], k: int) -> list[str]:
+    """The best `k` by the scores of all items: what `recommend` must find without them."""
+    known = np.array([served.rows[item] for item in items if item in served.rows], np.int32)
+    scores = served.scores([known])[0]
+    scores[[served.rows[item] for item in items[-1:] if item in served.rows]] = -np.inf
+    return [served.vocabulary[row] for row in top(scores, k)]
+
+
+def _scanning_codes(served: Recommender) -> Recommender:
+    """With what the endpoint scans, the int8 codes, also where there is neither a kernel nor a library for them."""
+    if served.codes is None or served.scan.library != "numpy":
+        return served
+    other = copy.copy(served)
+    other.scan = Scan(dequantised(*served.codes), hidden=served.hidden)
+    return other
+
+
+def _through_handlers(model: inference.Model, row: Mapping[str, Any]) -> list[str]:
+    query = inference.input_fn(json.dumps({"items": row["items"], "k": row["k"]}), "application/json")
+    answer, _ = inference.output_fn(inference.predict_fn(query, model), "application/json")
+    return [item["item_id"] for item in json.loads(answer)["items"]]
+
+
+def _fallback_items(directory: Path) -> set[str]:
+    """Every item that the fallback may show; none where the file is missing or broken."""
+    try:
+        raw = json.loads((directory / ARCHIVE_FALLBACK).read_text("utf-8"))
+        return {*raw["popular"], *(item for items in raw["related"].values() for item in items)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()

@@ -1,0 +1,64 @@
+"""A check of the snapshot itself: invented sessions that push one item behind a best seller."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_jobs.gate.check import Check, Thresholds, check
+from training_jobs.serving.sessions import DAY_MS, Int64, Sessions
+
+
+def surge_check(sessions: Sessions, limits: Thresholds) -> Check:
+    """No known item may suddenly follow a best seller, unless shoppers come to it in other ways as suddenly.
+
+    The value is the largest surge: the rate at which an item followed a best seller on the newest day over the rate before,
+    divided by the same ratio of the item's clicks that do not follow that best seller. Session-kNN trusts the newest
+    sessions most, so a few invented ones could own what it shows after a best seller.
+    """
+    surge, pairs = largest_surge(
+        sessions, int(limits["surge_best_sellers"]), int(limits["surge_minimum_clicks"])
+    )
+    return check(
+        "surge of one item after a best seller",
+        surge,
+        "<=",
+        float(limits["maximum_surge"]),
+        n=pairs,
+        minimum_n=0,
+    )
+
+
+def largest_surge(sessions: Sessions, best_sellers: int, minimum_clicks: int) -> tuple[float, int]:
+    """Return the largest surge, and how many pairs with `minimum_clicks` clicks on the newest day were compared."""
+    items = int(sessions.items.max(initial=0)) + 1
+    newest = np.repeat(sessions.ends_ms > sessions.ends_ms.max(initial=0) - DAY_MS, sessions.lengths)
+    follows = np.ones(len(sessions.items), bool)
+    follows[sessions.offsets[:-1]] = False
+    item = sessions.items.astype(np.int64)
+    before, after = item[:-1][follows[1:]], item[1:][follows[1:]]
+    recent = newest[1:][follows[1:]]
+    clicks = np.stack([np.bincount(item[newest == day], minlength=items) for day in (False, True)])
+    largest, pairs = 1.0, 0
+    for seller in np.argsort(-clicks.sum(axis=0), kind="stable")[:best_sellers]:
+        behind = before == seller
+        old, new = (np.bincount(after[behind & (recent == day)], minlength=items) for day in (False, True))
+        candidates = np.flatnonzero((new >= minimum_clicks) & (clicks[0] > 0))
+        candidates = candidates[candidates != seller]
+        if len(candidates) == 0:
+            continue
+        here = _ratio(new[candidates], new.sum(), old[candidates], old.sum())
+        elsewhere = _ratio(
+            clicks[1][candidates] - new[candidates],
+            clicks[1].sum() - new.sum(),
+            clicks[0][candidates] - old[candidates],
+            clicks[0].sum() - old.sum(),
+        )
+        largest = max(largest, float((here / np.maximum(elsewhere, 1.0)).max()))
+        pairs += len(candidates)
+    return largest, pairs
+
+
+def _ratio(new: Int64, all_new: int, old: Int64, all_old: int) -> NDArray[np.float64]:
+    """Rate on the newest day over the rate before; one click is added, so that an unknown pair has a finite rate."""
+    return np.asarray(((new + 1) / (all_new + 1)) / ((old + 1) / (all_old + 1)), np.float64)

@@ -1,0 +1,151 @@
+"""How candidate, champion and baselines rank the held-out day's next clicks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_jobs.gate import baselines, metrics
+from training_jobs.serving.knn import KnnScorer, KnnSettings, build_index
+from training_jobs.serving.session_recommender import Recommender
+from training_jobs.serving.sessions import Float32, Float64, Int32, Int64
+from training_jobs.snapshot.dataset import Cases, Dataset, before, prefix_cases, within
+
+BASELINES = ("popularity", "item_to_item", "session_knn")
+_POPULARITY_HALF_LIFE_DAYS = 3.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Ranks of the targets, and the 20 items shown (rows of the snapshot's vocabulary, -1 where fewer).
+
+    `confidence` is the sum of the scores of those shown: where scores are probabilities, the chance of a hit.
+    """
+
+    name: str
+    rank: Int64
+    top: Int64
+    confidence: Float64
+
+    @property
+    def hits(self) -> Float64:
+        return (self.rank <= 20).astype(np.float64)
+
+    @property
+    def reciprocals(self) -> Float64:
+        return metrics.reciprocal_ranks(self.rank, 20)
+
+    def figures(
+        self, cases: Cases, popularity: Float64, items: int, resampler: metrics.Resampler
+    ) -> dict[str, float | list[float]]:
+        interval_hr, interval_mrr = resampler.interval(self.hits), resampler.interval(self.reciprocals)
+        return {
+            **metrics.summary(self.rank),
+            "hr_at_20_interval": [round(value, 5) for value in interval_hr],
+            "mrr_at_20_interval": [round(value, 5) for value in interval_mrr],
+            "coverage": round(metrics.coverage(self.top, items), 5),
+            "gini": round(metrics.gini(self.top, items), 5),
+            "popularity_ratio": round(metrics.popularity_ratio(self.top, cases.targets, popularity), 5),
+        }
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The cases of the held-out day, and what was known before it."""
+
+    data: Dataset
+    cases: Cases
+    popularity: Float64
+    active: NDArray[np.bool_]
+    past: int  # sessions before the cut
+    holdout_start_ms: int
+
+
+def held_out(data: Dataset, holdout_start_ms: int, limit: int = 5000) -> HeldOut:
+    """Cut the snapshot as training did; at most `limit` cases, drawn evenly."""
+    past = before(data.sessions, holdout_start_ms)
+    cases = prefix_cases(within(data.sessions, holdout_start_ms))
+    if len(cases) > limit:
+        rows = np.random.default_rng(0).choice(len(cases), limit, replace=False)
+        cases = cases.take(np.sort(rows))
+    items = len(data.vocabulary)
+    return HeldOut(
+        data,
+        cases,
+        baselines.popularity(past, items, _POPULARITY_HALF_LIFE_DAYS),
+        np.bincount(past.items, minlength=items) > 0,
+        len(past),
+        holdout_start_ms,
+    )
+
+
+def measure_baselines(held: HeldOut) -> dict[str, Measured]:
+    """What the shop could run instead, given the same past as the candidate."""
+    past = before(held.data.sessions, held.holdout_start_ms)
+    share = held.popularity
+    knn = KnnScorer(build_index(past, len(share)), KnnSettings())
+    scorers = {
+        "popularity": baselines.popularity_scorer(share),
+        "item_to_item": baselines.item_to_item_scorer(past, share),
+        "session_knn": baselines.knn_scorer(knn, share),
+    }
+    return {name: measure(name, score, held.cases) for name, score in scorers.items()}
+
+
+def measure_recommender(name: str, recommender: Recommender, held: HeldOut) -> Measured:
+    """Rank with a model whose vocabulary may differ from the snapshot's: what it does not know, it cannot hit."""
+    vocabulary = held.data.vocabulary
+    row_of = np.array([recommender.rows.get(item, -1) for item in vocabulary], np.int64)
+
+    def score(prefixes: Sequence[Int32]) -> Float32:
+        known = []
+        for prefix in prefixes:
+            mapped = row_of[prefix]
+            known.append(mapped[mapped >= 0].astype(np.int32))
+        own = recommender.scores(known)
+        out = np.full((len(prefixes), len(vocabulary)), -np.inf, np.float32)
+        out[:, row_of >= 0] = own[:, row_of[row_of >= 0]]
+        return out
+
+    return measure(name, score, held.cases)
+
+
+def measure(
+    name: str, score: baselines.Scorer, cases: Cases, *, exclude_current: bool = True, batch: int = 128
+) -> Measured:
+    """Rank every case under any scorer. No shop shows the item being looked at, so by default it does not compete."""
+    rank = np.empty(len(cases), np.int64)
+    shown = np.full((len(cases), 20), -1, np.int64)
+    confidence = np.zeros(len(cases))
+    for begin in range(0, len(cases), batch):
+        prefixes = [cases.prefix(row) for row in range(begin, min(begin + batch, len(cases)))]
+        scores = np.array(score(prefixes))
+        if exclude_current:
+            told = [(at, prefix[-1]) for at, prefix in enumerate(prefixes) if len(prefix)]
+            scores[[at for at, _ in told], [item for _, item in told]] = -np.inf
+        rank[begin : begin + len(prefixes)] = metrics.ranks(scores, cases.targets[begin : begin + batch])
+        width = min(20, scores.shape[1])
+        best = np.argpartition(-scores, width - 1, axis=1)[:, :width]
+        reached = np.take_along_axis(scores, best, axis=1)
+        there = np.isfinite(reached)
+        shown[begin : begin + len(prefixes), :width] = np.where(there, best, -1)
+        confidence[begin : begin + len(prefixes)] = np.where(there, reached, 0.0).sum(axis=1)
+    return Measured(name, rank, shown, confidence)
+
+
+def latencies_ms(recommender: Recommender, sessions: Sequence[Sequence[str]], tries: int = 3) -> Float64:
+    """CPU time of whole answers, one at a time: the best of a few tries.
+
+    A busy machine is not the model's doing: by the clock on the wall it would refuse sound models.
+    """
+    taken = np.full(len(sessions), np.inf)
+    for _ in range(tries):
+        for at, items in enumerate(sessions):
+            began = time.process_time()
+            recommender.recommend(items, 20)
+            taken[at] = min(taken[at], (time.process_time() - began) * 1e3)
+    return taken

@@ -1,0 +1,270 @@
+"""The trained encoder in numpy: what the endpoint and the gate run. encoder_torch.py is its twin in torch (a test compares).
+
+One session is some thirty small products, so what counts is how few calls they take: layers that read the same input are
+one matrix, norms' scales and constants are multiplied into it once, and sessions of one length go together, unpadded.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training_jobs.serving.kernel import EncoderArguments, Kernel, LayerArguments, address
+from training_jobs.serving.sessions import Float32, Int32
+
+INPUT_SCALE = 0.3
+_EPSILON = np.float32(np.finfo(np.float32).eps)
+
+
+@dataclass(frozen=True)
+class EncoderWeights:
+    """`vectors` holds a unit vector an item; `tensors` the rest, named as in encoder_torch.py."""
+
+    vectors: Float32
+    tensors: Mapping[str, Float32]
+    heads: int
+    temperature: float
+
+    @property
+    def dim(self) -> int:
+        return int(self.vectors.shape[1])
+
+    @property
+    def max_length(self) -> int:
+        return int(self.tensors["position"].shape[0])
+
+    @property
+    def layers(self) -> int:
+        return sum(name.endswith("norm_feed.weight") for name in self.tensors)
+
+    @cached_property
+    def fused(self) -> _Fused:
+        return _fuse(self)
+
+
+def save_weights(path: Path, weights: EncoderWeights) -> None:
+    """Everything but the item vectors."""
+    arrays: dict[str, Any] = {f"tensor/{name}": value for name, value in weights.tensors.items()}
+    np.savez(path, heads=np.int64(weights.heads), temperature=np.float64(weights.temperature), **arrays)
+
+
+def load_weights(path: Path, vectors: Float32) -> EncoderWeights:
+    """What `save_weights` wrote, with the item vectors that belong to it."""
+    with np.load(path, allow_pickle=False) as file:
+        tensors = {
+            name.removeprefix("tensor/"): file[name] for name in file.files if name.startswith("tensor/")
+        }
+        return EncoderWeights(vectors, tensors, int(file["heads"]), float(file["temperature"]))
+
+
+def encode(weights: EncoderWeights, prefixes: Sequence[Int32]) -> Float32:
+    """One unit vector for each prefix [prefixes, dim] (none may be empty)."""
+    by_length: dict[int, list[int]] = {}
+    for at, prefix in enumerate(prefixes):
+        by_length.setdefault(min(len(prefix), weights.max_length), []).append(at)
+    out = np.empty((len(prefixes), weights.dim), np.float32)
+    for length, places in by_length.items():
+        out[places] = _encode(weights, np.array([prefixes[at][-length:] for at in places]))
+    return out
+
+
+class SessionEncoder:
+    """`encode` for one session at a time, by the kernel where there is one. It keeps scratch memory, so one serves one thread."""
+
+    def __init__(self, weights: EncoderWeights, kernel: Kernel | None) -> None:
+        self._weights = weights
+        self._kernel = kernel.encode if kernel else None
+        if kernel is None:
+            return
+        fused, dim, longest = weights.fused, weights.dim, weights.max_length
+        self._vectors, self._position, self._relative = (
+            np.ascontiguousarray(array, np.float32)
+            for array in (weights.vectors, weights.tensors["position"], weights.tensors["relative"])
+        )
+        self._rows = np.zeros(longest, np.int32)
+        self._scratch = np.empty(longest * (10 * dim + 1), np.float32)
+        self._query = np.empty(dim, np.float32)
+        self._layers = (LayerArguments * len(fused.layers))(
+            *(_addresses(layer, dim) for layer in fused.layers)
+        )
+        self._arguments = EncoderArguments(
+            layers=ctypes.addressof(self._layers),
+            pool=address(fused.pool, np.float32, dim, 2 * dim),
+            pool_bias=address(fused.pool_bias, np.float32, 2 * dim),
+            residual=address(fused.residual, np.float32, dim),
+            position=address(self._position, np.float32, longest, dim),
+            relative=address(self._relative, np.float32, weights.heads, longest),
+            layer_count=len(fused.layers),
+            heads=weights.heads,
+            max_length=longest,
+            vectors=address(self._vectors, np.float32, len(weights.vectors), dim),
+            rows=address(self._rows, np.int32, longest),
+            scale=math.sqrt(dim) * INPUT_SCALE,
+            scratch=address(self._scratch, np.float32, len(self._scratch)),
+            query=address(self._query, np.float32, dim),
+        )
+
+    def __call__(self, prefix: Int32) -> Float32:
+        """The unit vector [dim] of a session that is not empty. The next call overwrites it."""
+        if self._kernel is None:
+            return np.asarray(encode(self._weights, [prefix])[0])
+        length = min(len(prefix), len(self._rows))
+        self._rows[:length] = prefix[-length:]
+        self._arguments.length = length
+        self._kernel(self._arguments)
+        return self._query
+
+
+def probabilities(weights: EncoderWeights, prefixes: Sequence[Int32]) -> Float32:
+    """Probability of every item to come next, one row for each prefix."""
+    logits = encode(weights, prefixes) @ weights.vectors.T
+    logits *= np.float32(1.0 / weights.temperature)
+    return _softmax(logits)
+
+
+@dataclass(frozen=True)
+class _FusedLayer:
+    """Matrices [in, out]. `attend`: query, key, value, gate; `feed`: up, swish, gate. Gates are halved for tanh."""
+
+    attend: Float32
+    attend_bias: Float32
+    out: Float32
+    out_bias: Float32
+    feed: Float32
+    feed_bias: Float32
+    feed_out: Float32
+    feed_out_bias: Float32
+
+
+def _addresses(layer: _FusedLayer, dim: int) -> LayerArguments:
+    sizes = {"attend": (dim, 4 * dim), "out": (dim, dim), "feed": (dim, 5 * dim), "feed_out": (2 * dim, dim)}
+    found = {name: address(getattr(layer, name), np.float32, *size) for name, size in sizes.items()}
+    for name, (_, width) in sizes.items():
+        found[f"{name}_bias"] = address(getattr(layer, f"{name}_bias"), np.float32, width)
+    return LayerArguments(**found)
+
+
+@dataclass(frozen=True)
+class _Fused:
+    """The whole encoder. `biases[n]` [heads, n, n] is what attention adds to logits of a session of n clicks."""
+
+    layers: Sequence[_FusedLayer]
+    pool: Float32
+    pool_bias: Float32
+    residual: Float32
+    biases: Sequence[Float32]
+
+
+def _fuse(weights: EncoderWeights) -> _Fused:
+    t, dim, heads = weights.tensors, weights.dim, weights.heads
+
+    def linear(name: str, norm: Float32 | None = None, scale: float = 1.0) -> tuple[Float32, Float32]:
+        matrix, bias = t[name + ".weight"].T * scale, t[name + ".bias"] * scale
+        if norm is not None:
+            matrix = norm[:, None] * matrix
+        return np.ascontiguousarray(matrix, np.float32), np.array(bias, np.float32)
+
+    def multiply(part: slice, factor: float, *arrays: Float32) -> None:
+        for array in arrays:
+            array[..., part] *= np.float32(factor)
+
+    layers = []
+    for number in range(weights.layers):
+        at = f"layers.{number}."
+        attend = linear(at + "attend", t[at + "norm_attention.weight"])
+        # A query's products are divided by the square root of a head's width.
+        multiply(slice(dim), 1 / math.sqrt(dim // heads), *attend)
+        multiply(slice(3 * dim, None), 0.5, *attend)
+        feed = linear(at + "feed", t[at + "norm_feed.weight"])
+        multiply(slice(4 * dim, None), 0.5, *feed)
+        # sigmoid(x) is (tanh(x / 2) + 1) / 2: its last half goes here, and that of the swish too.
+        out, feed_out = linear(at + "out", scale=0.5), linear(at + "feed_out", scale=0.5)
+        feed_matrix = np.ascontiguousarray(feed_out[0] * np.float32(0.5))
+        layers.append(_FusedLayer(*attend, *out, *feed, feed_matrix, feed_out[1]))
+    pool, pool_bias = linear("pool", t["norm.weight"])
+    multiply(slice(dim, None), 1 / math.sqrt(dim), pool, pool_bias)
+    residual = np.asarray(t["residual_gate"] * t["norm.weight"], np.float32)
+    place = np.arange(weights.max_length)
+    distance = np.maximum(place[:, None] - place[None], 0)
+    future = np.where(place[:, None] >= place[None], 0.0, -np.inf).astype(np.float32)
+    bias = np.asarray(t["relative"][:, distance] + future, np.float32)
+    biases = [np.ascontiguousarray(bias[:, :length, :length]) for length in range(weights.max_length + 1)]
+    return _Fused(layers, pool, pool_bias, residual, biases)
+
+
+def _encode(weights: EncoderWeights, rows: Int32) -> Float32:
+    """Sessions of one length, [sessions, length] -> [sessions, dim]."""
+    fused, dim = weights.fused, weights.dim
+    batch, length = rows.shape
+    raw = weights.vectors[rows.ravel()]
+    raw *= np.float32(math.sqrt(dim) * INPUT_SCALE)
+    raw = raw.reshape(batch, length, dim)
+    bias = fused.biases[length]
+    x = (raw + weights.tensors["position"][:length]).reshape(batch * length, dim)
+    for layer in fused.layers:
+        x = _layer(x, bias, layer, batch, weights.heads)
+    y = _normalised(x)
+    keys_and_query = y @ fused.pool
+    keys_and_query += fused.pool_bias
+    keys_and_query = keys_and_query.reshape(batch, length, 2 * dim)
+    logits = keys_and_query[:, :, :dim] @ keys_and_query[:, -1, dim:, None]
+    attention = _softmax(logits[:, :, 0] + bias[0, -1])
+    out = (attention[:, None] @ raw)[:, 0]
+    out += fused.residual * y.reshape(batch, length, dim)[:, -1]
+    norm = np.sqrt(np.einsum("bd,bd->b", out, out))[:, None]
+    return np.asarray(out / np.maximum(norm, 1e-12), np.float32)
+
+
+def _layer(x: Float32, bias: Float32, layer: _FusedLayer, batch: int, heads: int) -> Float32:
+    dim = x.shape[1]
+    mixed = _normalised(x) @ layer.attend
+    mixed += layer.attend_bias
+    split = mixed[:, : 3 * dim].reshape(batch, -1, 3, heads, dim // heads)
+    query, key, value = split.transpose(2, 0, 3, 1, 4)
+    logits = query @ key.swapaxes(-1, -2)
+    logits += bias
+    seen = (_softmax(logits) @ value).swapaxes(1, 2).reshape(-1, dim) @ layer.out
+    seen += layer.out_bias
+    seen *= _doubled_sigmoid(mixed[:, 3 * dim :])
+    x = x + seen
+    mixed = _normalised(x) @ layer.feed
+    mixed += layer.feed_bias
+    swish = mixed[:, 2 * dim : 4 * dim]
+    fed = _doubled_sigmoid(swish * np.float32(0.5))
+    fed *= swish
+    fed *= mixed[:, : 2 * dim]
+    fed = fed @ layer.feed_out
+    fed += layer.feed_out_bias
+    fed *= _doubled_sigmoid(mixed[:, 4 * dim :])
+    x += fed
+    return x
+
+
+def _normalised(x: Float32) -> Float32:
+    """Rows with a root mean square of one; the norm's own scale is in the matrix that follows."""
+    mean = np.einsum("nd,nd->n", x, x)
+    mean /= np.float32(x.shape[1])
+    mean += _EPSILON
+    return np.asarray(x / np.sqrt(mean)[:, None])
+
+
+def _doubled_sigmoid(half: Float32) -> Float32:
+    """Twice the sigmoid of twice the input."""
+    gate = np.tanh(half)
+    gate += np.float32(1.0)
+    return np.asarray(gate)
+
+
+def _softmax(x: Float32) -> Float32:
+    """Over the last axis, in place."""
+    x -= x.max(axis=-1, keepdims=True)
+    np.exp(x, out=x)
+    x /= x.sum(axis=-1, keepdims=True)
+    return x

@@ -1,0 +1,94 @@
+"""SageMaker's handlers: a session of item ids in, the carousel's items out. Numpy only.
+
+A ValueError from `input_fn` is the caller's mistake (400); anything else is ours (500).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training_jobs.serving.contract import (
+    ENDPOINT_EXCLUDE_MAX,
+    ENDPOINT_ID_MAX_CHARACTERS,
+    ENDPOINT_ITEMS_MAX,
+    ENDPOINT_K_DEFAULT,
+    ENDPOINT_K_MAX,
+)
+from training_jobs.serving.model_files import load_recommender
+from training_jobs.serving.session_recommender import Recommender
+
+
+@dataclass(frozen=True)
+class Query:
+    items: list[str]
+    k: int
+    exclude: list[str]
+
+
+@dataclass(frozen=True)
+class Model:
+    recommender: Recommender
+    model_version: str
+    lock: threading.Lock
+
+
+def model_fn(model_dir: str) -> Model:
+    """Load the archive, and answer once so that the first shopper does not wait for cold pages."""
+    recommender, card = load_recommender(Path(model_dir))
+    recommender.recommend(recommender.vocabulary[:2], 1)
+    return Model(recommender, card.model_version, threading.Lock())
+
+
+def input_fn(body: str | bytes, content_type: str | None = "application/json") -> Query:
+    """Read and check a request."""
+    if (content_type or "").split(";")[0].strip().lower() not in ("application/json", ""):
+        raise ValueError(f"content type {content_type!r} is not supported: send application/json")
+    try:
+        raw = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the body is not JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise ValueError('the body must be an object such as {"items": ["a", "b"], "k": 20}')
+    k = raw.get("k", ENDPOINT_K_DEFAULT)
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= ENDPOINT_K_MAX:
+        raise ValueError(f"k must be a whole number from 1 to {ENDPOINT_K_MAX}, not {repr(k)[:40]}")
+    return Query(_ids(raw, "items", ENDPOINT_ITEMS_MAX), k, _ids(raw, "exclude", ENDPOINT_EXCLUDE_MAX))
+
+
+def predict_fn(data: Query, model: Model) -> dict[str, Any]:
+    """Recommend. The lock is for servers that call from several threads: a recommender serves one at a time."""
+    with model.lock:
+        found = model.recommender.recommend(data.items, data.k, data.exclude)
+    return {
+        "items": [
+            {"item_id": item, "score": round(score, 6)}
+            for item, score in zip(found.items, found.scores, strict=True)
+        ],
+        "model_version": model.model_version,
+        "source": found.source,
+        "reason": found.reason,
+    }
+
+
+def output_fn(prediction: dict[str, Any], accept: str = "application/json") -> tuple[str, str]:
+    """JSON, whatever was asked for: the caller reads nothing else."""
+    return json.dumps(prediction, ensure_ascii=False), "application/json"
+
+
+def _ids(raw: dict[str, Any], name: str, limit: int) -> list[str]:
+    value = raw.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"{name} must be a list of item ids (strings)")
+    if len(value) > limit:
+        raise ValueError(f"{name} has {len(value)} ids, at most {limit} are taken: send the last ones")
+    if any(len(item) > ENDPOINT_ID_MAX_CHARACTERS or not item for item in value):
+        raise ValueError(
+            f"{name} holds an id that is empty or longer than {ENDPOINT_ID_MAX_CHARACTERS} characters"
+        )
+    return value

@@ -1,0 +1,237 @@
+"""VMIS-kNN: the sessions most like this one vote for what comes next.
+
+The index keeps, for each item, the most recent sessions that hold it. A query adds up how much of itself each of
+those sessions shares (late clicks count more), keeps the `neighbours` most alike, and lets each vote for its items.
+Beyond VMIS-kNN as published: a neighbour's vote fades with the distance between the item and the place where the two
+sessions met (as in STAN), and with the neighbour's age. Numpy only: the endpoint runs this very code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_jobs.serving.kernel import Kernel, KnnArguments, address
+from training_jobs.serving.sessions import DAY_MS, Float32, Float64, Int32, Int64, Sessions, ragged_rows
+
+# Similarities are compared in millionths, so that a tie is a tie on every machine and recency breaks it.
+_QUANTUM = 1e6
+_MAX_NEIGHBOUR_LENGTH = 100
+
+
+@dataclass(frozen=True)
+class KnnSettings:
+    """`recent_sessions` is VMIS-kNN's m, `neighbours` its k, `last_items` how many last clicks make the query."""
+
+    recent_sessions: int = 1000
+    neighbours: int = 200
+    last_items: int = 9
+    position_decay: float = (
+        0.1  # how fast a neighbour's vote falls with the age (in clicks) of the last match
+    )
+    query_decay: float = (
+        0.0  # 0: a click's weight grows linearly with its position; else exp(-age / query_decay)
+    )
+    near_decay: float = 0.0  # 0: off; else votes are weighted exp(-distance from the match / near_decay)
+    backward_weight: float = (
+        1.0  # a vote for an item the neighbour saw before the match, against one after it
+    )
+    age_decay_days: float = (
+        0.0  # 0: off; else a neighbour's similarity is weighted exp(-age / age_decay_days)
+    )
+    idf_power: float = 1.0
+
+
+@dataclass(frozen=True)
+class KnnIndex:
+    """Postings per item (newest session first) and the sessions themselves, newest last."""
+
+    posting_sessions: Int32
+    posting_offsets: Int64
+    session_items: Int32
+    session_offsets: Int64
+    session_age_days: Float32
+    idf: Float32
+
+    @property
+    def sessions(self) -> int:
+        return len(self.session_offsets) - 1
+
+    @property
+    def items(self) -> int:
+        return len(self.posting_offsets) - 1
+
+
+def build_index(sessions: Sessions, items: int, recent_sessions: int = 5000) -> KnnIndex:
+    """Index sessions ordered by time. A session's items are kept once each, at their last place."""
+    if len(sessions) and int((sessions.lengths > _MAX_NEIGHBOUR_LENGTH).sum()):
+        sessions = _last_items_of(sessions, _MAX_NEIGHBOUR_LENGTH)
+    owner = np.repeat(np.arange(len(sessions), dtype=np.int64), sessions.lengths)
+    key = owner * items + sessions.items
+    # The last occurrence of each item in each session, found by looking at the array from its end.
+    _, from_end = np.unique(key[::-1], return_index=True)
+    keep = np.sort(len(key) - 1 - from_end)
+    owner, kept = owner[keep], sessions.items[keep]
+    session_offsets = np.zeros(len(sessions) + 1, np.int64)
+    np.cumsum(np.bincount(owner, minlength=len(sessions)), out=session_offsets[1:])
+
+    by_item = np.lexsort((-owner, kept))
+    frequency = np.bincount(kept, minlength=items)
+    first = np.cumsum(frequency) - frequency
+    rank = np.arange(len(by_item)) - np.repeat(first, frequency)
+    recent = rank < recent_sessions
+    posting_offsets = np.zeros(items + 1, np.int64)
+    np.cumsum(np.minimum(frequency, recent_sessions), out=posting_offsets[1:])
+    newest_ms = int(sessions.ends_ms.max()) if len(sessions) else 0
+    return KnnIndex(
+        owner[by_item][recent].astype(np.int32),
+        posting_offsets,
+        kept.astype(np.int32),
+        session_offsets,
+        ((newest_ms - sessions.ends_ms) / DAY_MS).astype(np.float32),
+        np.log(max(len(sessions), 1) / np.maximum(frequency, 1)).astype(np.float32),
+    )
+
+
+def _last_items_of(sessions: Sessions, limit: int) -> Sessions:
+    lengths = np.minimum(sessions.lengths, limit)
+    offsets = np.zeros(len(sessions) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    begin = sessions.offsets[1:] - lengths
+    flat = np.arange(offsets[-1], dtype=np.int64) + np.repeat(begin - offsets[:-1], lengths)
+    return Sessions(sessions.items[flat], offsets, sessions.times_ms[flat])
+
+
+class KnnScorer:
+    """Answers queries against an index. Holds scratch memory, so one scorer serves one thread."""
+
+    def __init__(self, index: KnnIndex, settings: KnnSettings, kernel: Kernel | None = None) -> None:
+        self.index = index
+        self.settings = settings
+        self._similarity: Float64 = np.zeros(index.sessions, np.float64)
+        self._match: Int32 = np.zeros(index.sessions, np.int32)
+        self._slot: Int32 = np.zeros(index.items, np.int32)
+        self._idf: Float32 = (index.idf**settings.idf_power).astype(np.float32)
+        decay = settings.age_decay_days
+        self._freshness = np.exp(-index.session_age_days.astype(np.float64) / decay) if decay > 0 else None
+        self._kernel = kernel.neighbours_vote if kernel else None
+        if kernel:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """What the kernel reads and fills, beside what numpy does."""
+        index, settings = self.index, self.settings
+        most = settings.last_items * settings.recent_sessions
+        longest = int(np.diff(index.session_offsets).max(initial=0)) + 1
+        ages, distances = np.arange(settings.last_items), np.arange(longest)
+        self._query_weights = np.exp(-ages / settings.query_decay) if settings.query_decay > 0 else None
+        self._near_weights = np.exp(-distances / settings.near_decay) if settings.near_decay > 0 else None
+        self._query, self._touched = np.zeros(settings.last_items, np.int32), np.zeros(most, np.int32)
+        self._order, self._partition = np.zeros(most, np.int64), np.zeros(most, np.int64)
+        self._alike = np.zeros(most, np.float64)
+        self._found, self._votes = np.zeros(index.items, np.int64), np.zeros(index.items, np.float64)
+
+        def given(array: NDArray[Any] | None, *shape: int) -> int | None:
+            return None if array is None else address(array, np.float64, *shape)
+
+        self._arguments = KnnArguments(
+            posting_sessions=address(index.posting_sessions, np.int32, int(index.posting_offsets[-1])),
+            session_items=address(index.session_items, np.int32, int(index.session_offsets[-1])),
+            posting_offsets=address(index.posting_offsets, np.int64, index.items + 1),
+            session_offsets=address(index.session_offsets, np.int64, index.sessions + 1),
+            idf=address(self._idf, np.float32, index.items),
+            freshness=given(self._freshness, index.sessions),
+            query_weights=given(self._query_weights, settings.last_items),
+            near_weights=given(self._near_weights, longest),
+            sessions=index.sessions,
+            recent_sessions=settings.recent_sessions,
+            neighbours=settings.neighbours,
+            position_decay=settings.position_decay,
+            backward_weight=settings.backward_weight,
+            similarity=address(self._similarity, np.float64, index.sessions),
+            match=address(self._match, np.int32, index.sessions),
+            slot=address(self._slot, np.int32, index.items),
+            touched=address(self._touched, np.int32, most),
+            order=address(self._order, np.int64, most),
+            partition=address(self._partition, np.int64, most),
+            alike=address(self._alike, np.float64, most),
+            query=address(self._query, np.int32, settings.last_items),
+            found=address(self._found, np.int64, index.items),
+            votes=address(self._votes, np.float64, index.items),
+        )
+
+    def score(self, prefix: Int32) -> tuple[Int64, Float64]:
+        """Items with a vote, and their scores (summing to 1). Both empty where no neighbour was found.
+
+        The next call overwrites them.
+        """
+        query = prefix[-self.settings.last_items :]
+        if self._kernel is not None:
+            self._query[: len(query)] = query
+            self._arguments.length = len(query)
+            self._kernel(self._arguments)
+            count = self._arguments.count
+            return self._found[:count], self._votes[:count]
+        neighbours, similarity, match = self._neighbours(query)
+        if len(neighbours) == 0:
+            return np.zeros(0, np.int64), np.zeros(0, np.float64)
+        settings, index = self.settings, self.index
+        steps_back = len(query) - 1 - match
+        vote = similarity * np.maximum(1.0 - settings.position_decay * steps_back, 0.0)
+        flat, offsets = ragged_rows(index.session_offsets, neighbours)
+        items = index.session_items[flat]
+        sizes = np.diff(offsets)
+        weights = np.repeat(vote, sizes) * self._idf[items]
+        if settings.near_decay > 0 or settings.backward_weight != 1.0:
+            place = np.arange(len(items)) - np.repeat(offsets[:-1], sizes)
+            met = items == np.repeat(query[match], sizes)
+            distance = place - np.repeat(place[met], sizes)
+            if settings.near_decay > 0:
+                weights = weights * np.exp(-np.abs(distance) / settings.near_decay)
+            weights = np.where(distance < 0, weights * settings.backward_weight, weights)
+        found, scores = self._totals(items, weights)
+        total = scores.sum()
+        return found.astype(np.int64), np.asarray(scores / total if total > 0 else scores, np.float64)
+
+    def _totals(self, items: Int32, weights: Float32 | Float64) -> tuple[Int32, Float64]:
+        """Each item once, and the sum of its weights: np.unique without its sort. Votes run to tens of thousands."""
+        place = np.arange(len(items), dtype=np.int32)
+        self._slot[items] = place
+        found = items[self._slot[items] == place]
+        self._slot[found] = place[: len(found)]
+        totals = np.bincount(self._slot[items], weights=weights, minlength=len(found))
+        return found, np.asarray(totals, np.float64)
+
+    def _neighbours(self, query: Int32) -> tuple[Int64, Float64, Int32]:
+        """The sessions most alike, how alike they are, and the last place of the query that each shares."""
+        settings, index = self.settings, self.index
+        touched: list[Any] = [np.zeros(0, np.int32)]
+        similarity = self._similarity
+        last_place = {item: place for place, item in enumerate(query.tolist())}
+        for item, place in sorted(last_place.items(), key=lambda pair: pair[1]):
+            begin = int(index.posting_offsets[item])
+            end = min(int(index.posting_offsets[item + 1]), begin + settings.recent_sessions)
+            posting = index.posting_sessions[begin:end]
+            before = similarity[posting]
+            touched.append(posting[before == 0.0])
+            similarity[posting] = before + self._click_weight(place, len(query))
+            self._match[posting] = place
+        candidates = np.concatenate(touched).astype(np.int64)
+        alike = similarity[candidates]
+        similarity[candidates] = 0.0
+        if self._freshness is not None:
+            alike = alike * self._freshness[candidates]
+        if len(candidates) > settings.neighbours:
+            # Later sessions have higher numbers, so among equals the most recent one wins.
+            order = np.rint(alike * _QUANTUM).astype(np.int64) * (index.sessions + 1) + candidates
+            best = np.argpartition(-order, settings.neighbours - 1)[: settings.neighbours]
+            candidates, alike = candidates[best], alike[best]
+        return candidates, alike, self._match[candidates]
+
+    def _click_weight(self, place: int, length: int) -> float:
+        if self.settings.query_decay > 0:
+            return float(np.exp(-(length - 1 - place) / self.settings.query_decay))
+        return (place + 1) / length

@@ -1,0 +1,157 @@
+"""The files of a model: written by training, read by the endpoint and the gate. No torch, no pickle.
+
+model.json      what this is: version, snapshot, settings, cut times, metrics
+vocabulary.json item ids by row
+vectors.npy     item vectors, float32: mapped into memory, only the rows that are looked at are read
+codes.npy       the same in int8 (scales.npy: one scale an item): what each request scans
+kernel*.so      native/ compiled for this model's dimension (kernel.py), where it could be
+encoder.npz     the encoder's weights
+knn/            the session-kNN index, an array a file
+out_of_stock.json  where the shop gives one: ids that are never shown
+popularity.npy  how often each item is looked at
+ranker.npz      the ranker's network, where there is one, and facts.npy: what it knows of each item
+holdout/        the same, learnt only from before the holdout: what the gate measures
+golden.json     sessions and the answers this very model gave
+fallback.json   answers for when no endpoint can be asked
+code/           the server and what it needs
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import zipfile
+import zlib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_jobs.serving.contract import (
+    ARCHIVE_CARD,
+    ARCHIVE_GOLDEN,
+    ARCHIVE_OUT_OF_STOCK,
+    ARCHIVE_VOCABULARY,
+)
+from training_jobs.serving.encoder_numpy import load_weights
+from training_jobs.serving.kernel import load_kernel
+from training_jobs.serving.knn import KnnIndex
+from training_jobs.serving.ranker import Ranker, load_network
+from training_jobs.serving.session_recommender import BlendSettings, Recommender
+
+FORMAT = 5
+
+
+class ArchiveError(ValueError):
+    """A model archive cannot be read; the message names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """model.json. Times are milliseconds since 1970; `trained_until_ms` is the end of the newest session learnt."""
+
+    model_version: str
+    snapshot_id: str
+    settings: dict[str, Any]
+    trained_until_ms: int
+    holdout_start_ms: int
+    metrics: dict[str, float]
+    items: int
+    format: int = FORMAT
+
+
+def load_recommender(directory: Path, *, stock: bool = True) -> tuple[Recommender, ModelCard]:
+    """Read what `save_recommender` wrote. Without `stock` what is out of stock is shown too."""
+    card = load_card(directory)
+    try:
+        vocabulary = json.loads((directory / ARCHIVE_VOCABULARY).read_text("utf-8"))
+        weights = load_weights(directory / "encoder.npz", _load_array(directory / "vectors.npy"))
+        codes, scales = _load_array(directory / "codes.npy"), _load_array(directory / "scales.npy")
+        arrays = {
+            field.name: _load_array(directory / "knn" / f"{field.name}.npy") for field in fields(KnnIndex)
+        }
+        out_of_stock = read_out_of_stock(directory) if stock else []
+        index, popularity = KnnIndex(**arrays), _load_array(directory / "popularity.npy")
+        settings = BlendSettings.from_json(card.settings["blend"])
+        ranker = None
+        if (directory / "ranker.npz").exists():
+            ranker = Ranker(load_network(directory / "ranker.npz"), _load_array(directory / "facts.npy"))
+    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ArchiveError(f"{directory} does not hold a whole model ({error}): train it again") from error
+    sizes = {
+        "vocabulary": len(vocabulary),
+        "vectors": len(weights.vectors),
+        "codes": min(len(codes), len(scales)),
+        "postings": index.items,
+        "popularity": len(popularity),
+        "facts": len(ranker.facts) if ranker else len(vocabulary),
+    }
+    if len({card.items, *sizes.values()}) > 1:
+        raise ArchiveError(
+            f"{directory} disagrees on how many items there are: {sizes}, model.json {card.items}"
+        )
+    if codes.shape != weights.vectors.shape or codes.dtype != np.int8 or scales.dtype != np.float32:
+        raise ArchiveError(
+            f"{directory}/codes.npy or scales.npy is not of vectors.npy: train the model again"
+        )
+    kernel = load_kernel(directory, weights.dim)
+    try:
+        found = Recommender(
+            *(vocabulary, weights, index, popularity, settings, (codes, scales), out_of_stock, ranker, kernel)
+        )
+    except ValueError as error:
+        raise ArchiveError(f"{directory} holds {error}: train the model again") from error
+    return found, card
+
+
+def read_out_of_stock(directory: Path) -> list[str]:
+    """The ids in a directory's out_of_stock.json; none where there is no such file."""
+    listed = directory / ARCHIVE_OUT_OF_STOCK
+    ids: list[str] = json.loads(listed.read_text("utf-8")) if listed.exists() else []
+    return ids
+
+
+def load_card(directory: Path) -> ModelCard:
+    try:
+        raw = json.loads((directory / ARCHIVE_CARD).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArchiveError(f"{directory} has no readable model.json: is this a model archive?") from error
+    found = raw.get("format") if isinstance(raw, dict) else None
+    if found != FORMAT:
+        raise ArchiveError(f"{directory} has format {found}, this code reads {FORMAT}: train it again")
+    missing = [field.name for field in fields(ModelCard) if field.name not in raw]
+    if missing:
+        raise ArchiveError(f"{directory}/model.json has no {', '.join(missing)}: train the model again")
+    return ModelCard(**{field.name: raw[field.name] for field in fields(ModelCard)})
+
+
+def load_golden(directory: Path) -> list[dict[str, Any]]:
+    """Sessions with the answers this model gave when it was written."""
+    try:
+        golden: list[dict[str, Any]] = json.loads((directory / ARCHIVE_GOLDEN).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArchiveError(f"{directory} has no readable golden.json: train the model again") from error
+    return golden
+
+
+def unpack(path: Path, into: Path) -> Path | None:
+    """The model's directory: `path` itself if it holds a model.json, else its model.tar.gz unpacked; None if neither."""
+    if (path / ARCHIVE_CARD).exists():
+        return path
+    packed = path / "model.tar.gz"
+    if not packed.exists():
+        return None
+    into.mkdir(parents=True, exist_ok=True)
+    try:
+        with tarfile.open(packed, "r:gz") as tar:
+            tar.extractall(into, filter="data")
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        raise ArchiveError(f"{packed} cannot be unpacked ({error}): was it copied whole?") from error
+    return into
+
+
+def _load_array(path: Path) -> NDArray[Any]:
+    """Mapped, as a plain array: a memmap is slower to index."""
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))

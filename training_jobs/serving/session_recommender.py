@@ -1,0 +1,319 @@
+"""The recommender itself: encoder, session-kNN and popularity blended, the best of them ranked again; for endpoint and gate.
+
+`scores` is the whole ranking in float32. `recommend` gives its beginning without working the rest out: the items nearest in
+an int8 scan, those that a neighbour votes for, and the most popular, of which the best are scored as `scores` would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_jobs.serving.encoder_numpy import EncoderWeights, SessionEncoder, probabilities
+from training_jobs.serving.kernel import Kernel
+from training_jobs.serving.knn import KnnIndex, KnnScorer, KnnSettings
+from training_jobs.serving.ranker import SHORTLIST, Ranker, RankerScorer
+from training_jobs.serving.returns import CLICKS, floor_of
+from training_jobs.serving.scan import Int8, Scan
+from training_jobs.serving.sessions import Float32, Float64, Int32, Int64
+
+_SPARE = 40  # candidates beyond those asked for: what int8 gets wrong is far smaller than the gap they span
+_LEAST = 1e-12  # of a score, before its logarithm is taken
+_BELOW = np.float32(0.999)  # so that the next item does not equal the last of the shortlist
+_NEAR_ZERO = 1e-30
+_DEEPEST = -60.0  # of a logit below the best one: no score becomes zero
+_FLOOR = 1e-6  # popularity decides among items neither the encoder nor a neighbour speaks for
+
+
+@dataclass(frozen=True)
+class BlendSettings:
+    """`knn_weight` is the share of session-kNN; the encoder has the rest.
+
+    With `exclude_current` the item being looked at does not compete: no shop recommends it.
+
+    `return_floor` is the least score of the session's own items by clicks since (returns.py); empty for none. It brings
+    them onto the shortlist, and with `floor_ranked` it holds for the ranker's order too.
+    """
+
+    knn_weight: float = 0.5
+    knn: KnnSettings = field(default_factory=KnnSettings)
+    exclude_current: bool = True
+    return_floor: tuple[float, ...] = ()
+    floor_ranked: bool = True
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> BlendSettings:
+        """What `dataclasses.asdict` made of one, back from JSON."""
+        return cls(
+            float(raw["knn_weight"]),
+            KnnSettings(**raw["knn"]),
+            bool(raw["exclude_current"]),
+            tuple(float(value) for value in raw["return_floor"]),
+            bool(raw["floor_ranked"]),
+        )
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """The items that a blend puts first, best first, equals by row: their scores, what encoder and neighbours say of them.
+
+    `floor` is the least score of each under `BlendSettings.return_floor`, 0 for items outside the session.
+    """
+
+    rows: Int64
+    scores: Float32
+    probability: Float32
+    votes: Float32
+    floor: Float32
+
+    @property
+    def logits(self) -> Float32:
+        return np.asarray(np.log(np.maximum(self.scores, _LEAST)), np.float32)
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    items: list[str]
+    scores: list[float]
+    source: str
+    reason: str
+
+
+class Recommender:
+    """Answers sessions of item ids. One instance serves one thread (the kNN scorer keeps scratch memory)."""
+
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        weights: EncoderWeights,
+        index: KnnIndex,
+        popularity: Float64,
+        settings: BlendSettings,
+        codes: tuple[Int8, Float32] | None = None,
+        out_of_stock: Collection[str] = (),
+        ranker: Ranker | None = None,
+        kernel: Kernel | None = None,
+    ) -> None:
+        """`codes` are the vectors in int8 with their scales (scan.quantise); without them the vectors are scanned.
+
+        With a `kernel` answers are the same and sooner.
+
+        Without a `ranker` the blend's order is the last word.
+
+        Items that are `out_of_stock` are never shown; clicks on them tell as much as any.
+        """
+        self.vocabulary = list(vocabulary)
+        self.rows = {item: row for row, item in enumerate(self.vocabulary)}
+        self.weights = weights
+        self.index = index
+        self.popularity = popularity
+        self.settings = settings
+        self.ranker = ranker
+        self._encode = SessionEncoder(weights, kernel)
+        self._knn = KnnScorer(index, settings.knn, kernel)
+        self._rank = RankerScorer(ranker, weights.vectors, kernel) if ranker else None
+        self._popular: Float32 = popularity.astype(np.float32)
+        self._new: NDArray[np.bool_] = np.equal(popularity, 0.0)
+        self._floor: Float32 = (popularity * _FLOOR).astype(np.float32)
+        # Of these neither clicks nor content say where they stand. Codes tell it as well, and vectors stay on disk.
+        heard = (codes[0] if codes else weights.vectors).any(axis=1)
+        self._silent: NDArray[np.bool_] = np.logical_not(heard)
+        self._some_silent = bool(self._silent.any())
+        self.codes = codes
+        self._absent: NDArray[np.bool_] = np.zeros(len(self.vocabulary), np.bool_)
+        self._absent[[self.rows[item] for item in out_of_stock if item in self.rows]] = True
+        order = np.argsort(-self._popular, kind="stable")
+        self._by_popularity: Int64 = order[np.logical_not(self._absent[order])]
+        self.hidden: NDArray[np.bool_] = self._silent | self._absent
+        self.scan = Scan(weights.vectors, codes, self.hidden, kernel)
+        # Scratch memory of one question, left as it was found.
+        self._votes: Float32 = np.zeros(len(self.vocabulary), np.float32)
+        self._floors: Float32 = np.zeros(len(self.vocabulary), np.float32)
+        self._return_floor: Float32 = np.array(settings.return_floor or np.zeros(CLICKS), np.float32)
+        self._barred: NDArray[np.bool_] = self._absent.copy()
+
+    def scores(self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]] = ()) -> Float32:
+        """Scores of all items, one row for each prefix of known rows; an empty prefix is given popularity.
+
+        What may not be shown has -inf: items out of stock, the item being looked at (if the settings say so), and the rows
+        that `exclude` names for each prefix, where it is given.
+        """
+        out = np.tile(np.where(self._absent, -np.inf, self._popular), (len(prefixes), 1))
+        told = [row for row, prefix in enumerate(prefixes) if len(prefix)]
+        asked, barred = [prefixes[row] for row in told], [exclude[row] for row in told] if exclude else ()
+        for row, (blended, short) in zip(told, self.shortlists(asked, barred), strict=True):
+            out[row] = blended
+            if self.ranker is None:
+                continue
+            best = self._ranked(prefixes[row], short)
+            # All others follow, in the blend's order.
+            out[row, short.rows] = -np.inf
+            out[row] *= _behind(best, out[row])
+            out[row, short.rows] = best
+        for row, rows in enumerate(exclude):
+            out[row, list(rows)] = -np.inf
+        return out
+
+    def shortlists(
+        self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]] = ()
+    ) -> Iterator[tuple[Float32, Shortlist]]:
+        """The blend's scores of all items, and the SHORTLIST items it puts first, for each prefix (none may be empty)."""
+        if not prefixes:
+            return
+        share = np.float32(self.settings.knn_weight)
+        probability = probabilities(self.weights, prefixes)
+        probability[:, self._silent] = 0.0
+        for row, prefix in enumerate(prefixes):
+            blended: Float32 = (1 - share) * probability[row] + self._floor
+            if share > 0:
+                found, votes = self._knn.score(prefix)
+                self._votes[found] = votes
+                blended += share * self._votes
+            own, floor = floor_of(self._return_floor, prefix)
+            blended[own] = np.maximum(blended[own], floor)
+            blended[self._absent] = -np.inf
+            if exclude:
+                blended[list(exclude[row])] = -np.inf
+            if self.settings.exclude_current:
+                blended[prefix[-1]] = -np.inf
+            rows = top(blended, SHORTLIST)
+            self._floors[own] = floor
+            short = Shortlist(
+                rows, blended[rows], probability[row, rows], self._votes[rows], self._floors[rows]
+            )
+            self._floors[own] = 0.0
+            if share > 0:
+                self._votes[found] = 0.0
+            yield blended, short
+
+    def _ranked(self, prefix: Int32, short: Shortlist) -> Float32:
+        """Scores of the shortlist under the ranker: as much in sum as the blend's."""
+        assert self._rank is not None
+        if len(short.rows) == 0:
+            return short.scores
+        logits = short.logits + self._rank(prefix, short.rows, short.probability, short.votes)
+        new = self._new[short.rows]
+        if new.any() and not new.all():
+            # Votes and popularity say nothing of an item that nobody could click yet: it keeps the blend's place.
+            logits[new] = _between(np.flatnonzero(new), np.flatnonzero(~new), -np.sort(-logits[~new]))
+        return ranked_scores(logits, short.scores.sum(), short.floor if self.settings.floor_ranked else None)
+
+    def recommend(self, items: Sequence[str], k: int, exclude: Collection[str] = ()) -> Recommendation:
+        """The best `k` items to show after `items` (oldest first): never the last of them, none of `exclude`."""
+        rows = self.rows
+        known = np.array([rows[item] for item in items if item in rows], np.int32)
+        barred = np.array([rows[item] for item in {*exclude, *items[-1:]} if item in rows], np.int64)
+        if len(known) == 0:
+            best = self._popular_rows(k, barred)
+            scores = self._popular[best]
+            reason = "an empty session" if not items else "none of the session's items is known"
+            source = "popularity"
+        else:
+            best, scores = self._best(known, k, barred)
+            source, reason = "session", f"{len(known)} of {len(items)} items of the session are known"
+        shown = [self.vocabulary[row] for row in best.tolist()]
+        return Recommendation(shown, scores.tolist(), source, reason)
+
+    def _popular_rows(self, k: int, barred: Int64) -> Int64:
+        head = self._by_popularity[: k + len(barred)]
+        return head[~np.isin(head, barred)][:k]
+
+    def _silence(self, values: Float32, rows: Int64) -> None:
+        """Nothing for the items of which the encoder knows nothing."""
+        if self._some_silent:
+            values[self._silent[rows]] = 0.0
+
+    def _best(self, prefix: Int32, k: int, barred: Int64) -> tuple[Int64, Float32]:
+        """Rows and scores of the best `k`, none of them of `barred`."""
+        share = np.float32(self.settings.knn_weight)
+        steepness = 1.0 / self.weights.temperature
+        query = self._encode(prefix)
+        kept = max(k, SHORTLIST) + _SPARE
+
+        peak, total = self.scan.look(query, steepness)
+        candidates: list[NDArray[Any]] = [
+            self.scan.best(kept + len(barred)),
+            self._by_popularity[: kept + len(barred)],
+            prefix,
+        ]
+        if share > 0:
+            voted, ballots = self._knn.score(prefix)
+            self._votes[voted] = ballots
+            candidates.append(voted)
+
+        own, floor = floor_of(self._return_floor, prefix)
+        self._floors[own] = floor
+        pool: Int64 = np.sort(np.concatenate(candidates))
+        self._barred[barred] = True
+        shut: NDArray[np.bool_] = self._barred[pool]
+        shut[1:] |= np.equal(pool[1:], pool[:-1])
+        pool = pool[~shut]
+        self._barred[barred] = self._absent[barred]
+        votes = self._votes[pool]
+        if share > 0:
+            self._votes[voted] = 0.0
+        told = self._floor[pool] + share * votes
+        if len(pool) > kept:
+            near = np.exp((self.scan.cosines[pool] - peak) * steepness)
+            self._silence(near, pool)
+            approximate = np.maximum(near * ((1 - share) / total) + told, self._floors[pool])
+            best = np.sort(np.argpartition(approximate, -kept)[-kept:])
+            pool, votes, told = pool[best], votes[best], told[best]
+
+        # The softmax's sum gets the true terms of those that weigh most in it.
+        exact = np.concatenate([pool, barred])
+        terms = np.exp((self.weights.vectors[exact] @ query - peak) * steepness)
+        corrected = total + (terms - np.exp((self.scan.cosines[exact] - peak) * steepness)).sum()
+        probability = terms[: len(pool)] / corrected
+        self._silence(probability, pool)
+        floors = self._floors[pool]
+        self._floors[own] = 0.0
+        scores = np.maximum((1 - share) * probability + told, floors)
+        order = np.argsort(-scores, kind="stable")
+        pool, scores = pool[order], scores[order]
+        if self.ranker is None:
+            return pool[:k], scores[:k]
+        first = order[:SHORTLIST]
+        short = Shortlist(
+            pool[:SHORTLIST], scores[:SHORTLIST], probability[first], votes[first], floors[first]
+        )
+        ranked = self._ranked(prefix, short)
+        order = np.argsort(-ranked, kind="stable")
+        rest = scores[SHORTLIST:]
+        rest *= _behind(ranked, rest)
+        pool[:SHORTLIST], scores[:SHORTLIST] = pool[:SHORTLIST][order], ranked[order]
+        return pool[:k], scores[:k]
+
+
+def ranked_scores(logits: Float32, total: np.float32, floor: Float32 | None) -> Float32:
+    """Scores in proportion to exp(`logits`) that sum to `total`, each then raised to its `floor` where one is given."""
+    weight = np.exp(np.maximum(logits - logits.max(), _DEEPEST))
+    scores = np.asarray(weight * (total / weight.sum()), np.float32)
+    return scores if floor is None else np.maximum(scores, floor)
+
+
+def _behind(ranked: Float32, others: Float32) -> np.float32:
+    """What brings the scores of `others` under all that are `ranked`, if it takes anything."""
+    factor = _BELOW * ranked.min(initial=np.inf) / others.max(initial=_NEAR_ZERO)
+    return np.float32(min(max(factor, _NEAR_ZERO), 1.0))  # never zero: what is barred stays at -inf
+
+
+def _between(place: Int64, others: Int64, logits: Float32) -> NDArray[Any]:
+    """Logits that stand at `place` where items of these `logits` (the greatest first) stand at the places `others`."""
+    beyond = np.maximum(others[0] - place, 0) - np.maximum(place - others[-1], 0)
+    return np.asarray(np.interp(place, others, logits) + beyond)
+
+
+def top(scores: Float32, k: int) -> Int64:
+    """Rows of the best `k` finite scores, best first; equal scores in order of their row."""
+    k = min(k, int(np.isfinite(scores).sum()))
+    if k == 0:
+        return np.zeros(0, np.int64)
+    best = np.argpartition(-scores, k - 1)[:k] if k < len(scores) else np.arange(len(scores))
+    best = np.flatnonzero(scores >= scores[best].min()) if k < len(scores) else best
+    order = np.lexsort((best, -scores[best]))
+    return np.asarray(best[order][:k], dtype=np.int64)

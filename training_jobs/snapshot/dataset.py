@@ -1,0 +1,219 @@
+"""A snapshot in memory: the sessions, the catalogue, test cases, and the cuts in time between learning and measuring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_jobs.serving.sessions import HOUR_MS, Float64, Int32, Int64, Sessions, ragged_rows
+
+
+class DataError(ValueError):
+    """The training data cannot be used; the message says why and what to look at next."""
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Test cases: each prefix `items[offsets[i]:offsets[i + 1]]` is to predict `targets[i]`.
+
+    `session` says which session a case came from, so that intervals resample whole sessions.
+    """
+
+    items: Int32
+    offsets: Int64
+    targets: Int64
+    session: Int64
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def lengths(self) -> Int64:
+        return np.diff(self.offsets)
+
+    def prefix(self, row: int) -> Int32:
+        return self.items[self.offsets[row] : self.offsets[row + 1]]
+
+    def take(self, rows: NDArray[Any]) -> Cases:
+        rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows.astype(np.int64)
+        flat, offsets = ragged_rows(self.offsets, rows)
+        return Cases(self.items[flat], offsets, self.targets[rows], self.session[rows])
+
+
+def pack(
+    session_codes: NDArray[Any],
+    items: NDArray[Any],
+    times_ms: Int64,
+    position: NDArray[Any],
+    *,
+    strict: bool = False,
+) -> Sessions:
+    """Group events by session, order them by `position`, and order sessions by their last event.
+
+    `strict` raises a DataError where a session has a position twice, or where time runs backwards in it.
+    """
+    order = np.lexsort((position, session_codes))
+    codes, items, times_ms = session_codes[order], items[order], times_ms[order]
+    if strict:
+        same, places = codes[1:] == codes[:-1], position[order]
+        twice = int((same & (places[1:] == places[:-1])).sum())
+        if twice:
+            raise DataError(
+                f"{twice} interactions stand at a POSITION that their session has already: "
+                "two exports under one prefix? Export again under a new one"
+            )
+        back = int((same & (times_ms[1:] < times_ms[:-1])).sum())
+        if back:
+            raise DataError(
+                f"{back} interactions are earlier than the one before them in their session, so that no cut in time "
+                "holds: POSITION must follow EVENT_TIME_MS, look at training.training_interactions"
+            )
+    starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.zeros(0, np.int64)
+    offsets = np.r_[starts, len(codes)].astype(np.int64)
+    packed = Sessions(items.astype(np.int32), offsets, times_ms.astype(np.int64))
+    return packed.take(np.argsort(packed.ends_ms, kind="stable"))
+
+
+def prefix_cases(sessions: Sessions) -> Cases:
+    """Every position after the first of every session, as a test case with everything before it as prefix."""
+    lengths = sessions.lengths
+    targets_of = np.maximum(lengths - 1, 0)
+    session = np.repeat(np.arange(len(sessions), dtype=np.int64), targets_of)
+    first = np.cumsum(targets_of) - targets_of
+    position = np.arange(len(session), dtype=np.int64) - np.repeat(first, targets_of) + 1
+    begin = sessions.offsets[session]
+    offsets = np.zeros(len(session) + 1, np.int64)
+    np.cumsum(position, out=offsets[1:])
+    flat = np.arange(offsets[-1], dtype=np.int64) + np.repeat(begin - offsets[:-1], position)
+    return Cases(sessions.items[flat], offsets, sessions.items[begin + position].astype(np.int64), session)
+
+
+@dataclass(frozen=True)
+class ItemContent:
+    """What the catalogue says about each item, as tokens: item i has `tokens[offsets[i]:offsets[i + 1]]`."""
+
+    names: list[str]
+    tokens: Int32
+    offsets: Int64
+
+    @property
+    def size(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Price (NaN where unknown) and category (a place in `names`, -1 where unknown) of each row of the vocabulary."""
+
+    prices: Float64
+    categories: Int64
+    names: list[str]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A snapshot as training sees it. `vocabulary[row]` is the shop's item id."""
+
+    sessions: Sessions
+    vocabulary: list[str]
+    content: ItemContent
+    catalogue: Catalogue | None = None
+
+
+def no_content(items: int) -> ItemContent:
+    return ItemContent([], np.zeros(0, np.int32), np.zeros(items + 1, np.int64))
+
+
+def content_tokens(
+    rows: Sequence[int],
+    names: Sequence[str | None],
+    categories: Sequence[str | None],
+    brands: Sequence[str | None],
+    prices: Float64,
+    items: int,
+    price_bands: int = 10,
+) -> ItemContent:
+    """Tokens of each item: every level of its category, its brand, a price band, the words of its name.
+
+    A token that only one item has says nothing about any other, so it is dropped.
+    """
+    known = np.isfinite(prices) & (prices > 0)
+    edges: Any = (
+        np.quantile(np.log(prices[known]), np.linspace(0, 1, price_bands + 1)[1:-1]) if known.any() else []
+    )
+    of_item: list[set[str]] = [set() for _ in range(items)]
+    for at, row in enumerate(rows):
+        if row < 0:
+            continue
+        found = of_item[row]
+        levels = [part.strip().lower() for part in (categories[at] or "").split("/") if part.strip()]
+        found.update("category:" + "/".join(levels[: depth + 1]) for depth in range(len(levels)))
+        if brands[at]:
+            found.add("brand:" + str(brands[at]).strip().lower())
+        found.update("word:" + word for word in (names[at] or "").lower().split() if len(word) > 2)
+        if known[at]:
+            found.add(f"price:{int(np.searchsorted(edges, np.log(prices[at])))}")
+    counts: dict[str, int] = {}
+    for found in of_item:
+        for token in found:
+            counts[token] = counts.get(token, 0) + 1
+    token_names = sorted(token for token, count in counts.items() if count > 1)
+    code = {token: at for at, token in enumerate(token_names)}
+    lists = [sorted(code[token] for token in found if token in code) for found in of_item]
+    offsets = np.zeros(items + 1, np.int64)
+    np.cumsum([len(tokens) for tokens in lists], out=offsets[1:])
+    flat = np.array([token for tokens in lists for token in tokens], np.int32)
+    return ItemContent(token_names, flat, offsets)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Times that cut a snapshot: learn before `valid_start_ms`, choose settings up to `holdout_start_ms`, measure after."""
+
+    valid_start_ms: int
+    holdout_start_ms: int
+
+
+def choose_split(sessions: Sessions, holdout_hours: float, minimum_share: float = 0.02) -> Split:
+    """The last `holdout_hours` are held out, and as much again before them is the validation tail.
+
+    Where so short a time holds fewer than `minimum_share` of all sessions, the cut moves back until it does. Where it
+    leaves less than a third of them to learn from, the last fifth is held out instead.
+    """
+    usable = int((sessions.lengths >= 2).sum())
+    if usable < 20:
+        raise DataError(
+            f"only {usable} sessions with two or more items: at least 20 are needed; export more days"
+        )
+    ends, starts = sessions.ends_ms, np.sort(sessions.starts_ms)
+    last_ms = int(ends.max()) + 1
+    wanted = max(5, int(np.ceil(minimum_share * len(sessions))))
+    holdout_ms = min(last_ms - int(holdout_hours * HOUR_MS), int(starts[-wanted]))
+    earlier = np.sort(sessions.starts_ms[ends < holdout_ms])
+    if len(earlier) < max(2 * wanted, len(sessions) // 3):
+        holdout_ms = int(starts[-max(1, len(starts) // 5)])
+        earlier = np.sort(sessions.starts_ms[ends < holdout_ms])
+        wanted = max(1, len(earlier) // 10)
+    if len(earlier) < 10:
+        raise DataError("nearly all sessions fall on the last day: export more days before training")
+    valid_ms = min(holdout_ms - (last_ms - holdout_ms), int(earlier[-wanted]))
+    if int((ends < valid_ms).sum()) < len(earlier) // 2:
+        valid_ms = int(earlier[-max(1, len(earlier) // 10)])
+    return Split(valid_ms, holdout_ms)
+
+
+def before(sessions: Sessions, cut_ms: int) -> Sessions:
+    """Sessions that ended before the cut: none of their events can tell what happened after it."""
+    return sessions.take(sessions.ends_ms < cut_ms)
+
+
+def within(sessions: Sessions, begin_ms: int, end_ms: int | None = None) -> Sessions:
+    """Sessions that began at or after `begin_ms` and, where given, ended before `end_ms`."""
+    mask = sessions.starts_ms >= begin_ms
+    if end_ms is not None:
+        mask &= sessions.ends_ms < end_ms
+    return sessions.take(mask)

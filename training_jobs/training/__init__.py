@@ -1,0 +1,1 @@
+"""The code that learns a model from a snapshot and writes its archive."""

@@ -1,0 +1,268 @@
+"""The encoder: a session in, a point in item space out.
+
+Two LiGR layers (pre-norm causal attention and gated feed-forward) look at the session; the head then pools the raw
+item vectors by causal attention and adds a small gated residual. So the output lives in the same space as the items
+("representation-consistent", CORE's idea), and its cosine with every item vector is the score. Content (category,
+brand, price, words of the name) is added into an item's vector: an item nobody clicked yet still has a place.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training_jobs.snapshot.dataset import ItemContent
+
+INPUT_SCALE = 0.3
+# Products of a shape seen before need no preparation, which takes a CPU as long as the product: so candidates come in such lots.
+_CANDIDATE_LOT = 128
+_LEAST_PROBABILITY = 1e-38
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    dim: int = 128
+    layers: int = 2
+    heads: int = 2
+    max_length: int = 50
+    dropout: float = 0.3
+    embedding_dropout: float = 0.5
+    temperature: float = 0.07
+    id_dropout: float = 0.1  # share of item ids hidden in training where content can stand in for them
+
+
+class Dropout(nn.Dropout):
+    """torch's, but on a CPU a random byte decides on each number (shares are 256ths): its own draws took a tenth of training."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        dropped = round(256 * self.p)
+        if not self.training or dropped == 0 or x.device.type != "cpu":
+            return super().forward(x)
+        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
+        drawn = words.view(torch.uint8)[: x.numel()].view(x.shape)
+        return x * torch.ge(drawn, dropped, out=torch.empty_like(x)).mul_(256 / (256 - dropped))
+
+
+class Layer(nn.Module):
+    """Pre-norm attention and SwiGLU, each behind a sigmoid gate (LiGR)."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attention = nn.RMSNorm(dim)
+        self.norm_feed = nn.RMSNorm(dim)
+        self.attend = nn.Linear(dim, 4 * dim)  # query, key, value, gate
+        self.out = nn.Linear(dim, dim)
+        self.feed = nn.Linear(dim, 5 * dim)  # up, swish (2 dim each), gate
+        self.feed_out = nn.Linear(2 * dim, dim)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        batch, length, dim = x.shape
+        qkv, gate = self.attend(self.norm_attention(x)).split([3 * dim, dim], -1)
+        q, k, v = qkv.view(batch, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        seen = self.dropout(self.out(seen.transpose(1, 2).reshape(batch, length, dim)))
+        x = x + seen * torch.sigmoid(gate)
+        up, swish, gate = self.feed(self.norm_feed(x)).split([2 * dim, 2 * dim, dim], -1)
+        fed = self.dropout(self.feed_out(up * F.silu(swish)))
+        mixed: Tensor = x + fed * torch.sigmoid(gate)
+        return mixed
+
+
+class Encoder(nn.Module):
+    """Sessions as padded rows of items (left-aligned) -> one unit vector for each position."""
+
+    def __init__(self, items: int, settings: EncoderSettings, content: ItemContent) -> None:
+        super().__init__()
+        self.settings = settings
+        dim = settings.dim
+        self.item = nn.Embedding(items, dim)
+        nn.init.normal_(self.item.weight, std=1 / math.sqrt(dim))
+        self.content = nn.EmbeddingBag(max(content.size, 1), dim, mode="mean")
+        nn.init.normal_(self.content.weight, std=0.5 / math.sqrt(dim))
+        self.has_content = content.size > 0
+        self.register_buffer(
+            "content_tokens", torch.from_numpy(content.tokens.astype("int64")), persistent=False
+        )
+        self.register_buffer("content_offsets", torch.from_numpy(content.offsets), persistent=False)
+        self.layers = nn.ModuleList(
+            Layer(dim, settings.heads, settings.dropout) for _ in range(settings.layers)
+        )
+        self.norm = nn.RMSNorm(dim)
+        self.pool = nn.Linear(dim, 2 * dim)  # key, query
+        self.residual_gate = nn.Parameter(torch.full((dim,), 0.1))
+        self.relative = nn.Parameter(torch.zeros(settings.heads, settings.max_length))
+        self.position = nn.Parameter(torch.randn(settings.max_length, dim) * 0.02)
+        self.embedding_dropout = Dropout(settings.embedding_dropout)
+        at = torch.arange(settings.max_length)
+        self.register_buffer("distance", (at[:, None] - at[None]).clamp(min=0), persistent=False)
+        future = torch.where(at[:, None] >= at[None], 0.0, float("-inf"))
+        self.register_buffer("causal", future, persistent=False)
+
+    def item_vectors(self, rows: Tensor, own: Tensor | None = None) -> Tensor:
+        """Unit vectors of the given items (a flat index). `own`: their rows of the item table, where the caller has them."""
+        vectors = self.item(rows) if own is None else own
+        if self.has_content:
+            if self.training and self.settings.id_dropout > 0:
+                kept = torch.rand(len(rows), 1, device=vectors.device) >= self.settings.id_dropout
+                kept = kept | (self._content_sizes(rows) == 0)[:, None]
+                vectors = vectors * kept
+            vectors = vectors + self._content_vectors(rows)
+        return F.normalize(vectors, dim=-1)
+
+    def all_item_vectors(self) -> Tensor:
+        device = self.item.weight.device
+        return torch.cat(
+            [
+                self.item_vectors(rows)
+                for rows in torch.arange(self.item.num_embeddings, device=device).split(65536)  # type: ignore[no-untyped-call]
+            ]
+        )
+
+    def _content_sizes(self, rows: Tensor) -> Tensor:
+        offsets = cast(Tensor, self.content_offsets)
+        return offsets[rows + 1] - offsets[rows]
+
+    def _content_vectors(self, rows: Tensor) -> Tensor:
+        offsets = cast(Tensor, self.content_offsets)
+        sizes = self._content_sizes(rows)
+        starts = torch.cumsum(sizes, 0) - sizes
+        shift = torch.repeat_interleave(offsets[rows] - starts, sizes)
+        flat = torch.arange(len(shift), device=rows.device) + shift
+        return cast(Tensor, self.content(cast(Tensor, self.content_tokens)[flat], starts))
+
+    def forward(self, vectors: Tensor, places: Tensor) -> Tensor:
+        """Sessions as places [batch, length] in the vectors of items [n, dim] -> [batch, length, dim]."""
+        batch, length = places.shape
+        raw = vectors.index_select(0, places.view(-1)).view(batch, length, -1)
+        raw = self.embedding_dropout(raw * (math.sqrt(self.settings.dim) * INPUT_SCALE))
+        x = raw + self.position[:length]
+        causal = cast(Tensor, self.causal)[:length, :length]
+        relative = self.relative[:, cast(Tensor, self.distance)[:length, :length]]
+        bias = (relative + causal)[None]
+        for layer in self.layers:
+            x = layer(x, bias)
+        y = self.norm(x)
+        key, query = self.pool(y).chunk(2, -1)
+        weights = query @ key.transpose(1, 2) / math.sqrt(self.settings.dim)
+        pooled = torch.softmax(weights + bias[:, 0], -1) @ raw
+        return F.normalize(pooled + self.residual_gate * y, dim=-1)
+
+
+class SampledSoftmax(torch.autograd.Function):
+    """Cross-entropy against shared candidates, with the gradients worked out in the forward pass.
+
+    `hidden` [positions, d] and `candidates` [c, d] are scored in chunks, so no [positions, c] matrix is kept.
+    `offset` corrects each candidate's logit for how likely it was sampled. `hidden_candidate` names for each
+    position a candidate it must not be compared with (its own column count: none).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        candidates: Tensor,
+        target: Tensor,
+        offset: Tensor,
+        weight: Tensor,
+        hidden_candidate: Tensor,
+        low_precision: bool,
+    ) -> Tensor:
+        kind = torch.bfloat16 if low_precision else hidden.dtype
+        wide, tall = candidates.to(kind), hidden.to(kind)
+        scale = (weight / weight.sum())[:, None]
+        grad_hidden = torch.empty_like(hidden)
+        grad_candidates = torch.zeros_like(candidates)
+        loss = hidden.new_zeros(())
+        for begin in range(0, len(hidden), 1024):
+            part = slice(begin, begin + 1024)
+            logits = (tall[part] @ wide.T).float().add_(offset)
+            skip = hidden_candidate[part, None]
+            none = skip >= logits.shape[1]
+            at_skip = skip.masked_fill(none, 0)
+            logits.scatter_(1, at_skip, logits.gather(1, at_skip).masked_fill(~none, -1e9))
+            at = target[part, None]
+            share = torch.softmax(logits, 1)
+            loss -= (share.gather(1, at).clamp_min(_LEAST_PROBABILITY).log() * scale[part]).sum()
+            share.scatter_add_(1, at, torch.full_like(scale[part], -1.0))
+            narrow = share.to(kind)
+            grad_hidden[part] = (narrow @ wide).to(hidden.dtype) * scale[part]
+            grad_candidates += (narrow.T @ (tall[part] * scale[part].to(kind))).to(candidates.dtype)
+        ctx.save_for_backward(grad_hidden, grad_candidates)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        grad_hidden, grad_candidates = ctx.saved_tensors
+        return grad_hidden * grad, grad_candidates * grad, None, None, None, None, None
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The items that a step compares: its sessions' own, then drawn ones.
+
+    `inputs` and `targets` are places in `rows`. `offset` [candidates] corrects the logits for how likely each was drawn.
+    """
+
+    rows: Tensor
+    inputs: Tensor
+    targets: Tensor
+    offset: Tensor
+
+
+def draw_candidates(
+    inputs: Tensor, target: Tensor, negatives: int, pool: Tensor, generator: torch.Generator
+) -> Candidates:
+    """The step's own items and `negatives` drawn from `pool`, which holds the items that can be drawn (those seen in training).
+
+    With at least as many negatives as items the softmax is complete. Drawn items stand for all that were not drawn, so
+    their share of Z is scaled up. What a session looked at must compete too: left to chance, it is there mostly where it
+    was right.
+    """
+    own, place = torch.unique(torch.cat([inputs.flatten(), target]), return_inverse=True)
+    if negatives >= len(pool):
+        drawn = pool[~torch.isin(pool, own)]
+    else:
+        at = torch.randint(0, len(pool), (negatives,), generator=generator)
+        drawn = torch.unique(pool[at.to(pool.device)])
+        drawn = drawn[~torch.isin(drawn, own)]
+        kept = (len(own) + len(drawn)) // _CANDIDATE_LOT * _CANDIDATE_LOT - len(own)
+        if kept > len(drawn) // 2:
+            drawn = drawn[torch.randperm(len(drawn), generator=generator)[:kept].to(pool.device)]
+    offset = torch.zeros(len(own) + len(drawn), device=own.device)
+    missing = len(pool) - len(own)
+    if len(drawn) and missing > len(drawn):
+        offset[len(own) :] = math.log(missing / len(drawn))
+    places = inputs.numel()
+    return Candidates(torch.cat([own, drawn]), place[:places].view(inputs.shape), place[places:], offset)
+
+
+def sampled_loss(
+    hidden: Tensor,
+    vectors: Tensor,
+    candidates: Candidates,
+    predicted: Tensor,
+    weight: Tensor,
+    temperature: float,
+    low_precision: bool,
+    exclude_current: bool,
+) -> Tensor:
+    """Loss of `hidden` [positions, dim], the places `predicted` of the inputs, against the vectors of all candidates.
+
+    With `exclude_current` each position's own item is left out of its comparison, as where a shop never recommends it.
+    """
+    target = candidates.targets
+    skip = torch.full_like(target, len(vectors))
+    if exclude_current:
+        current = candidates.inputs.flatten()[predicted]
+        skip = torch.where(current == target, skip, current)
+    loss = SampledSoftmax.apply(  # type: ignore[no-untyped-call]
+        hidden / temperature, vectors, target, candidates.offset, weight, skip, low_precision
+    )
+    return cast(Tensor, loss)

@@ -1,0 +1,196 @@
+"""Fit the ranker to the validation tail: of each shortlist, the item clicked next is to come first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from training_jobs.gate.measure import measure
+from training_jobs.serving.ranker import (
+    CANDIDATE_FEATURES,
+    CONTEXT_FEATURES,
+    SHORTLIST,
+    Network,
+    candidate_features,
+    item_facts,
+)
+from training_jobs.serving.session_recommender import Recommender, ranked_scores
+from training_jobs.serving.sessions import Float32, Int64, Sessions
+from training_jobs.snapshot.dataset import Cases
+from training_jobs.training.tune import objective, sample
+
+CASES = 24_000  # a shortlist of each is in memory at once: 260 MB
+_SCORES = 4_000_000_000
+LEAST_CASES = 200  # with fewer the blend's own order stays
+
+HIDDEN = 64
+_EPOCHS = 10
+_BATCH = 64
+_RATE = 3e-3
+_WEIGHT_DECAY = 1e-2
+_FLOOR_PRICE = (
+    0.002  # of the objective: within the noise of a small tail, the floor protects shoppers who go back
+)
+
+
+def case_limit(items: int) -> int:
+    """How many cases to fit with: all items are scored for each, which in a large catalogue is what takes the time."""
+    return max(2000, min(CASES, _SCORES // items))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """`network` is None where the blend was no worse. `rank` holds the ranks of the targets that the choice reaches."""
+
+    network: Network | None
+    floor_ranked: bool
+    rank: Int64
+
+
+def choose(blend: Recommender, learnt: Sessions, tail: Cases, seed: int) -> Choice:
+    """Fit a network to the validation tail, and keep it, with the return floor or without, where it beats the blend.
+
+    The blend has learnt the sessions of `learnt`, which end before the `tail`; at most `case_limit` cases of the tail are
+    used. Each case is judged by a network that has not seen its session; the network returned has seen all.
+    """
+    items = len(blend.vocabulary)
+    cases = sample(tail, seed, case_limit(items))
+    if len(cases) < LEAST_CASES:
+        measured = measure("blend", blend.scores, cases, exclude_current=blend.settings.exclude_current)
+        return Choice(None, True, measured.rank)
+    lists = shortlists(blend, item_facts(learnt, items), cases)
+    floored, free = out_of_fold(lists, cases.session, seed)
+    floor_ranked = objective(floored) >= objective(free) - _FLOOR_PRICE
+    rank = floored if floor_ranked else free
+    if objective(rank) <= objective(lists.rank):
+        return Choice(None, True, lists.rank)
+    return Choice(fit_network(lists, np.arange(len(lists)), seed), floor_ranked, rank)
+
+
+@dataclass(frozen=True)
+class Shortlists:
+    """Shortlists of the cases: [cases, SHORTLIST, features], [cases, features], [cases, SHORTLIST], [cases, SHORTLIST].
+
+    `target` is the place of the item clicked next, or -1 where it is not on the list; `rank` is its rank in the blend.
+    """
+
+    candidate: Float32
+    context: Float32
+    logit: Float32
+    floor: Float32
+    target: Int64
+    rank: Int64
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+def shortlists(blend: Recommender, facts: Float32, cases: Cases) -> Shortlists:
+    """What the ranker is to order, under a blend that has not learnt these cases."""
+    n, width = len(cases), min(SHORTLIST, len(blend.vocabulary) - blend.settings.exclude_current)
+    candidate = np.empty((n, width, len(CANDIDATE_FEATURES)), np.float32)
+    context = np.empty((n, len(CONTEXT_FEATURES)), np.float32)
+    logit, floor = np.empty((n, width), np.float32), np.empty((n, width), np.float32)
+    target, rank = np.full(n, -1, np.int64), np.empty(n, np.int64)
+    for begin in range(0, n, 128):
+        prefixes = [cases.prefix(row) for row in range(begin, min(begin + 128, n))]
+        for row, (scores, short) in enumerate(blend.shortlists(prefixes), start=begin):
+            candidate[row], context[row] = candidate_features(
+                prefixes[row - begin],
+                short.rows,
+                short.probability,
+                short.votes,
+                blend.weights.vectors,
+                facts,
+            )
+            logit[row], floor[row] = short.logits, short.floor
+            own = scores[cases.targets[row]] if cases.targets[row] >= 0 else -np.inf
+            rank[row] = (scores >= own).sum() if np.isfinite(own) else len(scores) + 1
+            place = np.flatnonzero(short.rows == cases.targets[row])
+            if len(place):
+                target[row] = place[0]
+    return Shortlists(candidate, context, logit, floor, target, rank)
+
+
+def fit_network(lists: Shortlists, rows: Int64, seed: int) -> Network:
+    """Learn from the cases at `rows`. The same result for the same seed on CPU."""
+    rows = rows[lists.target[rows] >= 0]
+    kinds = lists.candidate.shape[2]
+    mean, scale = _moments(lists.candidate[rows].reshape(-1, kinds))
+    context_mean, context_scale = _moments(lists.context[rows])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layers = (nn.Linear(kinds + lists.context.shape[1], HIDDEN), nn.Linear(HIDDEN, HIDDEN))
+        out = nn.Linear(HIDDEN, 1, bias=False)
+        # It starts from the blend's own order.
+        nn.init.zeros_(out.weight)
+        net = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), out)
+        optimiser = torch.optim.AdamW(net.parameters(), lr=_RATE, weight_decay=_WEIGHT_DECAY)
+        steps = _EPOCHS * -(-len(rows) // _BATCH)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=steps + 1)
+        rng = np.random.default_rng(seed)
+        for _ in range(_EPOCHS):
+            order = rng.permutation(rows)
+            for begin in range(0, len(order), _BATCH):
+                at = order[begin : begin + _BATCH]
+                of_item = (lists.candidate[at] - mean) / scale
+                of_session = (lists.context[at] - context_mean) / context_scale
+                of_session = np.broadcast_to(of_session[:, None], (*of_item.shape[:2], of_session.shape[1]))
+                seen = torch.from_numpy(np.concatenate([of_item, of_session], axis=2))
+                logits = net(seen)[:, :, 0] + torch.from_numpy(lists.logit[at])
+                loss = F.cross_entropy(logits, torch.from_numpy(lists.target[at]))
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                schedule.step()
+    first, bias = _numpy(layers[0].weight).T, _numpy(layers[0].bias)
+    of_item, of_session = first[:kinds] / scale[:, None], first[kinds:] / context_scale[:, None]
+    return Network(
+        np.ascontiguousarray(of_item),
+        np.ascontiguousarray(of_session),
+        np.asarray(bias - mean @ of_item - context_mean @ of_session, np.float32),
+        np.ascontiguousarray(_numpy(layers[1].weight).T),
+        _numpy(layers[1].bias),
+        _numpy(out.weight)[0],
+    )
+
+
+def reached(lists: Shortlists, network: Network, rows: Int64) -> tuple[Int64, Int64]:
+    """Return the ranks of the targets of the cases at `rows` under the network, with the return floor and without.
+
+    Targets that are not on the shortlist keep the blend's rank.
+    """
+    floored, free = lists.rank[rows].copy(), lists.rank[rows].copy()
+    for at, row in enumerate(rows.tolist()):
+        if lists.target[row] < 0:
+            continue
+        logits = lists.logit[row] + network(lists.candidate[row], lists.context[row])
+        total = np.exp(lists.logit[row]).sum()
+        for rank, floor in ((floored, lists.floor[row]), (free, None)):
+            scores = ranked_scores(logits, total, floor)
+            rank[at] = (scores >= scores[lists.target[row]]).sum()
+    return floored, free
+
+
+def out_of_fold(lists: Shortlists, session: Int64, seed: int) -> tuple[Int64, Int64]:
+    """Return what `reached` returns for all cases, each under a network that has learnt only the other half of the sessions."""
+    names = np.unique(session)
+    later = session >= names[len(names) // 2]
+    floored, free = np.empty(len(lists), np.int64), np.empty(len(lists), np.int64)
+    for half in (later, ~later):
+        network = fit_network(lists, np.flatnonzero(~half), seed)
+        floored[half], free[half] = reached(lists, network, np.flatnonzero(half))
+    return floored, free
+
+
+def _moments(values: Float32) -> tuple[Float32, Float32]:
+    return values.mean(axis=0), values.std(axis=0) + np.float32(1e-3)
+
+
+def _numpy(tensor: torch.Tensor) -> Float32:
+    return cast(Float32, tensor.detach().numpy().copy())

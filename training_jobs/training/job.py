@@ -1,0 +1,313 @@
+"""From a snapshot to a model archive: learn, choose settings, train again with everything, write the files.
+
+Two encoders, each trained from the start. `learn` sees the sessions before the validation tail, and settings are chosen with it.
+With the neighbors, popularity and new items of the tail added it is the holdout variant: the gate measures that one on the
+held-out day. `served` sees everything and is what shoppers get. An encoder that is trained further on newer sessions is worse
+than one from the start (docs/decisions/0021).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from training_jobs.gate import baselines, metrics
+from training_jobs.gate.measure import measure
+from training_jobs.serving import model_files
+from training_jobs.serving.contract import ARCHIVE_FALLBACK, ARCHIVE_GOLDEN
+from training_jobs.serving.encoder_numpy import EncoderWeights, probabilities
+from training_jobs.serving.knn import KnnSettings, build_index
+from training_jobs.serving.ranker import Network, Ranker, item_facts, load_network, save_network
+from training_jobs.serving.returns import return_floor
+from training_jobs.serving.session_recommender import BlendSettings, Recommender
+from training_jobs.serving.sessions import Sessions
+from training_jobs.snapshot.dataset import (
+    Cases,
+    Dataset,
+    ItemContent,
+    Split,
+    before,
+    choose_split,
+    prefix_cases,
+    within,
+)
+from training_jobs.training import fit_ranker, model_writer, tune
+from training_jobs.training.compile_kernel import compiled_kernel
+from training_jobs.training.encoder_torch import Encoder, EncoderSettings
+from training_jobs.training.fit_encoder import Epoch, FitSettings, Job, Log, fit
+from training_jobs.training.model_writer import copy_serving_code
+from training_jobs.training.warm_start import place_new_items, warm_start
+
+POPULARITY_HALF_LIFE_DAYS = 3.0
+RELATED_ITEMS = 20_000
+GOLDEN_SESSIONS = 30
+_WATCHED_CASES = 500
+_LEARN_SHARE = 0.6  # of the epochs: settings come out alike (docs/decisions/0021)
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    fit: FitSettings = field(default_factory=FitSettings)
+    holdout_hours: float = 24.0
+    seed: int = 0
+    tune_cases: int = 3000
+    max_train_seconds: float = math.inf
+
+    @property
+    def learn(self) -> FitSettings:
+        """How the encoder is trained that settings are chosen with."""
+        return replace(self.fit, epochs=max(1, round(_LEARN_SHARE * self.fit.epochs)))
+
+
+def encoder_weights(encoder: Encoder, known: np.ndarray | None = None) -> EncoderWeights:
+    """The encoder for numpy. Items outside `known` that no content speaks for get a zero vector: they come last."""
+    encoder.eval()
+    with torch.no_grad():
+        vectors = encoder.all_item_vectors().float().cpu().numpy().copy()
+        if known is not None:
+            sizes = encoder._content_sizes(torch.arange(len(vectors), device=encoder.item.weight.device))
+            vectors[~known & (sizes.cpu().numpy() == 0)] = 0
+        state = encoder.state_dict()
+        tensors = {
+            name: value.float().cpu().numpy()
+            for name, value in state.items()
+            if not name.startswith(("item.", "content."))
+        }
+    return EncoderWeights(vectors, tensors, encoder.settings.heads, encoder.settings.temperature)
+
+
+def job_digest(data: Dataset, settings: JobSettings, snapshot: str) -> str:
+    """Names a job's checkpoints. The jobs of a tuning job share one directory, and none may take up another's."""
+    digest = hashlib.sha256(json.dumps([asdict(settings), snapshot], sort_keys=True).encode())
+    digest.update("\n".join(data.vocabulary).encode())
+    sessions, content = data.sessions, data.content
+    for array in (sessions.items, sessions.offsets, sessions.times_ms, content.tokens, content.offsets):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
+
+
+def run(
+    data: Dataset,
+    settings: JobSettings,
+    model_dir: Path,
+    checkpoint: Path | None,
+    *,
+    version: str,
+    snapshot: str,
+    log: Log,
+) -> model_files.ModelCard:
+    """Train and write the archive. With a checkpoint directory a killed job carries on where it was."""
+    job = Job(
+        settings.seed,
+        time.monotonic() + settings.max_train_seconds,
+        checkpoint / job_digest(data, settings, snapshot) if checkpoint else None,
+        log,
+    )
+    items = len(data.vocabulary)
+    split = choose_split(data.sessions, settings.holdout_hours)
+    learn, measured = (
+        before(data.sessions, split.valid_start_ms),
+        before(data.sessions, split.holdout_start_ms),
+    )
+    tail = prefix_cases(within(data.sessions, split.valid_start_ms, split.holdout_start_ms))
+    watched = tune.sample(tail, settings.seed, _WATCHED_CASES)
+    encoder = new_encoder(learn, data.content, settings.encoder, settings.seed)
+    pace_s = _fit(encoder, learn, settings.learn, job.within(0.35), "learn", watched)
+    weights = encoder_weights(encoder, _seen(learn, items))
+    blend, network = _choose(weights, learn, tail, settings.tune_cases, job)
+
+    place_new_items(encoder, learn, measured, data.content, settings.seed)
+    weights = encoder_weights(encoder, _seen(measured, items))
+    recommender = _assemble(data.vocabulary, measured, weights, blend, network)
+    card = model_files.ModelCard(
+        version,
+        snapshot,
+        _described(settings, split),
+        int(measured.ends_ms.max()),
+        split.holdout_start_ms,
+        _holdout_figures(data, split, recommender, job),
+        items,
+    )
+    model_writer.save_recommender(model_dir / "holdout", recommender, card)
+
+    # Writing the files takes about as long as half an epoch.
+    if job.left_s() > pace_s * 1.3:
+        encoder = new_encoder(data.sessions, data.content, settings.encoder, settings.seed)
+        _fit(encoder, data.sessions, settings.fit, job.within(1.0), "served")
+    else:
+        place_new_items(encoder, measured, data.sessions, data.content, settings.seed)
+        log(
+            {
+                "stage": "served",
+                "out_of_time": "the encoder has not learnt the last days: raise max_train_seconds",
+            }
+        )
+    weights = encoder_weights(encoder, _seen(data.sessions, items))
+    recommender = _assemble(data.vocabulary, data.sessions, weights, blend, network)
+    card = replace(card, trained_until_ms=int(data.sessions.ends_ms.max()))
+    model_writer.save_recommender(model_dir, recommender, card)
+    _write_answers(model_dir, recommender, data.sessions)
+    copy_serving_code(model_dir / "code")
+    return card
+
+
+def new_encoder(sessions: Sessions, content: ItemContent, settings: EncoderSettings, seed: int) -> Encoder:
+    """An encoder about to learn `sessions`, on the GPU where there is one."""
+    torch.manual_seed(seed)
+    encoder = Encoder(len(content.offsets) - 1, settings, content)
+    warm_start(encoder, sessions, content, seed)
+    return encoder.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _fit(
+    encoder: Encoder,
+    sessions: Sessions,
+    settings: FitSettings,
+    job: Job,
+    name: str,
+    watched: Cases | None = None,
+) -> float:
+    """Train one encoder until the job's deadline at the latest, and return the seconds of the slowest epoch."""
+    seconds: list[float] = []
+
+    def report(epoch: Epoch) -> None:
+        seconds.append(epoch.seconds)
+        line: dict[str, float | int | str] = {
+            "stage": name,
+            "epoch": epoch.epoch,
+            "epochs": epoch.epochs,
+            "loss": round(epoch.loss, 5),
+            "events_per_s": round(epoch.events / max(epoch.seconds, 1e-6)),
+        }
+        if watched is not None and len(watched):
+            weights = encoder_weights(encoder)
+            rank = measure("encoder", lambda prefixes: probabilities(weights, prefixes), watched).rank
+            line |= {"valid_hr_at_20": metrics.hit_rate(rank, 20), "valid_mrr_at_20": metrics.mrr(rank, 20)}
+        job.log(line)
+
+    epochs = fit(encoder, sessions, settings, job, name, on_epoch=report)
+    if epochs < settings.epochs:
+        job.log(
+            {
+                "stage": name,
+                "out_of_time": f"{epochs} of {settings.epochs} epochs: raise max_train_seconds",
+            }
+        )
+    return max(seconds, default=0.0)
+
+
+def _choose(
+    weights: EncoderWeights,
+    learn: Sessions,
+    tail: Cases,
+    tune_cases: int,
+    job: Job,
+) -> tuple[BlendSettings, Network | None]:
+    """Choose the blend and the ranker's network on the validation tail.
+
+    The choice is kept in the checkpoint, so that a resumed job chooses the same.
+    """
+    kept = job.checkpoint / "chosen" if job.checkpoint else None
+    if kept is not None and (kept / "blend.json").exists():
+        blend = BlendSettings.from_json(json.loads((kept / "blend.json").read_text("utf-8")))
+        return blend, load_network(kept / "ranker.npz") if (kept / "ranker.npz").exists() else None
+    began = job.clock()
+    items = len(weights.vectors)
+    index = build_index(learn, items)
+    floor = baselines.popularity(learn, items, POPULARITY_HALF_LIFE_DAYS)
+
+    def out_of_time() -> bool:
+        if job.left_s() > 0:
+            return False
+        job.log(
+            {"stage": "tune", "out_of_time": "the search for kNN settings is cut: raise max_train_seconds"}
+        )
+        return True
+
+    knn = KnnSettings()
+    if tune_cases:
+        cases = tune.sample(tail, job.seed, tune_cases)
+        knn, _ = tune.tune_knn(index, cases, floor, kernel=compiled_kernel(weights.dim), stop=out_of_time)
+    blend = BlendSettings(knn=knn, return_floor=return_floor(learn))
+    unranked = Recommender([str(row) for row in range(items)], weights, index, floor, blend)
+    choice = fit_ranker.choose(unranked, learn, tail, job.seed)
+    blend = replace(blend, floor_ranked=choice.floor_ranked)
+    job.log(
+        {
+            "stage": "tune",
+            "valid_hr_at_20": metrics.hit_rate(choice.rank, 20),
+            "valid_mrr_at_20": metrics.mrr(choice.rank, 20),
+            "cases": len(choice.rank),
+            "ranker": "none: the blend was no worse" if choice.network is None else "fitted",
+            "seconds": round(job.clock() - began, 1),
+        }
+    )
+    if kept is not None:
+        kept.mkdir(parents=True, exist_ok=True)
+        if choice.network is not None:
+            save_network(kept / "ranker.npz", choice.network)
+        partial = kept / "blend.partial"
+        model_writer.write_json(partial, asdict(blend))
+        partial.replace(kept / "blend.json")
+    return blend, choice.network
+
+
+def _assemble(
+    vocabulary: list[str],
+    sessions: Sessions,
+    weights: EncoderWeights,
+    blend: BlendSettings,
+    network: Network | None,
+) -> Recommender:
+    items = len(vocabulary)
+    popularity = baselines.popularity(sessions, items, POPULARITY_HALF_LIFE_DAYS)
+    index = build_index(sessions, items, blend.knn.recent_sessions)
+    ranker = Ranker(network, item_facts(sessions, items)) if network else None
+    return Recommender(vocabulary, weights, index, popularity, blend, ranker=ranker)
+
+
+def _described(settings: JobSettings, split: Split) -> dict[str, Any]:
+    """Return the settings as model.json lists them."""
+    return {
+        "encoder": asdict(settings.encoder),
+        "fit": asdict(settings.fit),
+        "holdout_hours": settings.holdout_hours,
+        "seed": settings.seed,
+        "valid_start_ms": split.valid_start_ms,
+    }
+
+
+def _holdout_figures(data: Dataset, split: Split, recommender: Recommender, job: Job) -> dict[str, float]:
+    """Measure on the held-out day, log the figures and return them."""
+    cases = tune.sample(prefix_cases(within(data.sessions, split.holdout_start_ms)), job.seed)
+    rank = measure("blend", recommender.scores, cases).rank
+    figures = metrics.summary(rank) | {"cases": len(cases)}
+    job.log({"stage": "holdout"} | {f"holdout_{name}": value for name, value in figures.items()})
+    return figures
+
+
+def _write_answers(model_dir: Path, recommender: Recommender, sessions: Sessions) -> None:
+    """golden.json and fallback.json, from the very files just written."""
+    served, _ = model_files.load_recommender(model_dir)
+    latest = [sessions.session(row) for row in range(max(0, len(sessions) - GOLDEN_SESSIONS), len(sessions))]
+    asked = [[served.vocabulary[item] for item in items[:-1]][-50:] for items in latest]
+    model_writer.write_json(
+        model_dir / ARCHIVE_GOLDEN, model_writer.golden_sessions(served, [a for a in asked if a])
+    )
+    counts = np.bincount(sessions.items, minlength=len(served.vocabulary))
+    rows = np.argsort(-counts, kind="stable")[:RELATED_ITEMS]
+    answers = model_writer.fallback_answers(served, [int(row) for row in rows if counts[row] > 0])
+    model_writer.write_json(model_dir / ARCHIVE_FALLBACK, answers)
+
+
+def _seen(sessions: Sessions, items: int) -> np.ndarray:
+    return np.bincount(sessions.items, minlength=items) > 0

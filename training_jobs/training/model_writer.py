@@ -1,0 +1,100 @@
+"""Write the files of a model: the arrays, the kernel, the golden answers, the fallback and the endpoint's code.
+
+`serving/model_files.py` lists the files and reads them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_jobs.serving.contract import ARCHIVE_CARD, ARCHIVE_VOCABULARY
+from training_jobs.serving.encoder_numpy import save_weights
+from training_jobs.serving.knn import KnnIndex
+from training_jobs.serving.model_files import ModelCard
+from training_jobs.serving.ranker import save_network
+from training_jobs.serving.scan import quantise
+from training_jobs.serving.session_recommender import Recommender, top
+from training_jobs.training.compile_kernel import write_kernel
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+GOLDEN_K = 20
+
+
+def save_recommender(directory: Path, recommender: Recommender, card: ModelCard) -> None:
+    """Write one recommender's files into `directory`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    blend = asdict(recommender.settings)
+    card = ModelCard(**{**_shallow(card), "settings": {**card.settings, "blend": blend}})
+    write_json(directory / ARCHIVE_CARD, _shallow(card))
+    write_json(directory / ARCHIVE_VOCABULARY, recommender.vocabulary)
+    weights = recommender.weights
+    codes, scales = quantise(weights.vectors)
+    for name, array in (("vectors", weights.vectors), ("codes", codes), ("scales", scales)):
+        _save_array(directory / f"{name}.npy", array)
+    write_kernel(directory, weights.dim)
+    save_weights(directory / "encoder.npz", weights)
+    for field in fields(KnnIndex):
+        _save_array(directory / "knn" / f"{field.name}.npy", getattr(recommender.index, field.name))
+    _save_array(directory / "popularity.npy", recommender.popularity)
+    if recommender.ranker is None:
+        (directory / "ranker.npz").unlink(missing_ok=True)
+    else:
+        save_network(directory / "ranker.npz", recommender.ranker.network)
+        _save_array(directory / "facts.npy", recommender.ranker.facts)
+
+
+def golden_sessions(recommender: Recommender, sessions: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """Sessions with the answers given now: whoever serves this model must give the same."""
+    return [
+        {"items": list(items), "k": GOLDEN_K, "expected": recommender.recommend(items, GOLDEN_K).items}
+        for items in sessions
+    ]
+
+
+def fallback_answers(recommender: Recommender, rows: Sequence[int], popular: int = 200) -> dict[str, Any]:
+    """What to show when the endpoint cannot answer: the most popular items, and 20 related to each of `rows`."""
+    vocabulary = recommender.vocabulary
+    related: dict[str, list[str]] = {}
+    for begin in range(0, len(rows), 256):
+        part = np.asarray(rows[begin : begin + 256], np.int32)
+        scores = recommender.scores([np.array([row], np.int32) for row in part])
+        scores[np.arange(len(part)), part] = -np.inf
+        for at, row in enumerate(part):
+            related[vocabulary[row]] = [vocabulary[item] for item in top(scores[at], 20)]
+    return {"popular": recommender.recommend([], popular).items, "related": related}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """JSON as this archive writes it: compact, UTF-8, the same bytes for the same value."""
+    path.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")), "utf-8")
+
+
+def _save_array(path: Path, array: NDArray[Any]) -> None:
+    """By another name first: the old file may be mapped by a model that is in use."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+    partial.replace(path)
+
+
+def _shallow(card: ModelCard) -> dict[str, Any]:
+    return {field.name: getattr(card, field.name) for field in fields(ModelCard)}
+
+
+def copy_serving_code(directory: Path) -> None:
+    """Put the server and all it imports into a model's code/ directory: the entry point and the folder serving/."""
+    package = directory / "training_jobs"
+    package.mkdir(parents=True, exist_ok=True)
+    for name in ("__init__.py", "server.py"):
+        shutil.copyfile(_PACKAGE / name, package / name)
+    shutil.rmtree(package / "serving", ignore_errors=True)
+    shutil.copytree(_PACKAGE / "serving", package / "serving", ignore=shutil.ignore_patterns("__pycache__"))

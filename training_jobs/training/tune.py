@@ -1,0 +1,99 @@
+"""Choose kNN settings on the validation tail: nothing is trained again.
+
+The search is bounded by its number of cases, never by the clock: the same snapshot gives the same settings on a slow and on
+a busy machine.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from training_jobs.gate import metrics
+from training_jobs.serving.kernel import Kernel
+from training_jobs.serving.knn import KnnIndex, KnnScorer, KnnSettings
+from training_jobs.serving.sessions import Float64, Int64
+from training_jobs.snapshot.dataset import Cases
+
+_GRID: dict[str, tuple[float, ...]] = {
+    "near_decay": (2.0, 0.0, 1.0, 4.0),
+    "backward_weight": (1.0, 0.7, 0.4),
+    "last_items": (9, 3, 5, 20),
+    "position_decay": (0.1, 0.0, 0.3),
+    "query_decay": (0.0, 1.0, 2.0, 4.0),
+    "age_decay_days": (0.0, 5.0, 20.0),
+    "neighbours": (200, 100, 500),
+    "recent_sessions": (1000, 500, 5000),
+    "idf_power": (1.0, 0.0, 0.5),
+}
+CASES = 5000  # the evaluation sample: enough to tell settings apart
+
+
+def objective(rank: Int64) -> float:
+    """Hits and how high they stand, weighed alike at the usual ratio of about two to one."""
+    return metrics.mrr(rank, 20) + 0.5 * metrics.hit_rate(rank, 20)
+
+
+def sample(cases: Cases, seed: int, limit: int = CASES) -> Cases:
+    """At most `limit` cases, drawn evenly."""
+    if len(cases) <= limit:
+        return cases
+    rows = np.random.default_rng(seed).choice(len(cases), limit, replace=False)
+    return cases.take(np.sort(rows))
+
+
+def tune_knn(
+    index: KnnIndex,
+    cases: Cases,
+    floor: Float64,
+    *,
+    grid: dict[str, tuple[float, ...]] = _GRID,
+    exclude_current: bool = True,
+    kernel: Kernel | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[KnnSettings, Int64]:
+    """Try one setting at a time, and keep each that helps. Return the settings and the ranks of the targets under them.
+
+    `stop` is asked before each try: it is for a job that has run out of time, and changes the result.
+    """
+    best, best_rank = KnnSettings(), knn_ranks(index, KnnSettings(), cases, floor, exclude_current, kernel)
+    for name, value in itertools.chain.from_iterable(((n, v) for v in values) for n, values in grid.items()):
+        if stop():
+            break
+        if getattr(best, name) == value:
+            continue
+        kind = type(getattr(best, name))
+        tried = replace(best, **{name: kind(value)})
+        rank = knn_ranks(index, tried, cases, floor, exclude_current, kernel)
+        if objective(rank) > objective(best_rank) + 1e-4:
+            best, best_rank = tried, rank
+    return best, best_rank
+
+
+def knn_ranks(
+    index: KnnIndex,
+    settings: KnnSettings,
+    cases: Cases,
+    floor: Float64,
+    exclude_current: bool,
+    kernel: Kernel | None = None,
+) -> Int64:
+    """Rank of each target by votes alone; below all votes items are ordered by popularity (`floor`)."""
+    scorer = KnnScorer(index, settings, kernel)
+    order = np.argsort(np.argsort(-floor, kind="stable"))
+    out = np.empty(len(cases), np.int64)
+    for row in range(len(cases)):
+        prefix, target = cases.prefix(row), int(cases.targets[row])
+        found, votes = scorer.score(prefix) if len(prefix) else (np.zeros(0, np.int64), np.zeros(0))
+        if exclude_current and len(prefix):
+            other = found != prefix[-1]
+            found, votes = found[other], votes[other]
+        own = votes[found == target]
+        if len(own) and own[0] > 0:
+            out[row] = int((votes >= own[0]).sum())
+        else:
+            out[row] = len(found) + 1 + (int(order[target]) if target >= 0 else index.items)
+    return out

@@ -1,0 +1,135 @@
+"""Item vectors before the first step of training: a spectral embedding of which items are viewed together.
+
+One second of linear algebra puts items that share sessions side by side, where gradient descent takes many epochs to
+get. Content tokens start as the mean of their items' vectors, so a new item starts among its like.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from training_jobs.serving.sessions import Float64, Int64, Sessions
+from training_jobs.snapshot.dataset import ItemContent
+from training_jobs.training.encoder_torch import Encoder
+
+_WINDOW = 10
+_EVENTS = 5_000_000  # more are not counted: their pairs would take 1 GB a million
+_DAMPING = 5.0
+_OVERSAMPLING = 32
+_POWER_STEPS = 3
+
+
+def warm_start(encoder: Encoder, sessions: Sessions, content: ItemContent, seed: int) -> None:
+    """Set the item and content vectors of a new encoder from the sessions it is about to learn."""
+    items, dim = encoder.item.weight.shape
+    vectors = spectral_vectors(sessions, items, dim, seed)
+    seen = vectors.norm(dim=1) > 0
+    _place(encoder, vectors, seen, seen, content, seed)
+
+
+def place_new_items(
+    encoder: Encoder, known: Sessions, sessions: Sessions, content: ItemContent, seed: int
+) -> None:
+    """Give items that `known` had none of, and `sessions` has, the mean vector of the items viewed beside them."""
+    items = encoder.item.num_embeddings
+    was, now = np.zeros(items, bool), np.zeros(items, bool)
+    was[known.items], now[sessions.items] = True, True
+    new = torch.from_numpy(now & ~was)
+    if not bool(new.any()):
+        return
+    with torch.no_grad():
+        encoder.eval()
+        vectors = encoder.all_item_vectors().cpu()
+        vectors[~torch.from_numpy(was)] = 0
+        beside = _matrix(sessions, items) @ vectors
+    _place(encoder, F.normalize(beside, dim=1), new & (beside.norm(dim=1) > 0), None, content, seed)
+
+
+def spectral_vectors(sessions: Sessions, items: int, dim: int, seed: int) -> Tensor:
+    """Unit vectors from the leading eigenvectors of the damped, normalised co-occurrence matrix (randomised)."""
+    matrix = _matrix(sessions, items)
+    width = min(dim + _OVERSAMPLING, items)
+    draws = torch.Generator().manual_seed(seed)
+    span = matrix @ torch.randn(items, width, generator=draws)
+    for _ in range(_POWER_STEPS):
+        span = matrix @ torch.linalg.qr(span)[0]
+    basis = torch.linalg.qr(span)[0]
+    projected = matrix @ basis
+    _, singular, rotation = torch.linalg.svd(projected, full_matrices=False)
+    keep = min(dim, width)
+    vectors = (basis @ rotation.T)[:, :keep] * singular[:keep].sqrt()
+    vectors = F.normalize(F.pad(vectors, (0, dim - keep)), dim=1)
+    vectors[torch.from_numpy(np.bincount(sessions.items, minlength=items) == 0)] = 0
+    return vectors
+
+
+def _place(
+    encoder: Encoder, vectors: Tensor, rows: Tensor, seen: Tensor | None, content: ItemContent, seed: int
+) -> None:
+    """Set the own vectors of `rows` so that, content added, they come out as `vectors`.
+
+    `seen` (a first start) also sets the content tokens, and what is left of the items: nothing of its own where
+    content speaks for it, else a random direction.
+    """
+    with torch.no_grad():
+        if seen is not None and content.size:
+            token = torch.from_numpy(content.tokens.astype(np.int64))
+            item = torch.from_numpy(np.repeat(np.arange(len(content.offsets) - 1), np.diff(content.offsets)))
+            known = seen[item]
+            total = torch.zeros(content.size, vectors.shape[1]).index_add_(
+                0, token[known], vectors[item[known]]
+            )
+            count = torch.bincount(token[known], minlength=content.size).clamp(min=1)
+            encoder.content.weight.copy_((total / count[:, None]).to(encoder.content.weight.device))
+        every = torch.arange(len(vectors), device=encoder.item.weight.device)
+        told = encoder._content_vectors(every).cpu() if encoder.has_content else torch.zeros_like(vectors)
+        own = encoder.item.weight.detach().cpu().clone()
+        own[rows] = vectors[rows] - told[rows]
+        if seen is not None:
+            draws = torch.Generator().manual_seed(seed + 1)
+            random = F.normalize(torch.randn(vectors.shape, generator=draws), dim=1)
+            own[~rows] = torch.where((told.norm(dim=1) > 0)[:, None], torch.zeros_like(random), random)[~rows]
+        encoder.item.weight.copy_(own.to(encoder.item.weight.device))
+
+
+def _matrix(sessions: Sessions, items: int) -> Tensor:
+    left, right, weight = co_occurrence(sessions, items)
+    total = np.bincount(left, weights=weight, minlength=items) + _DAMPING
+    value = weight / np.sqrt(total[left] * total[right])
+    pointer = torch.from_numpy(np.searchsorted(left, np.arange(items + 1)).astype(np.int64))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(
+            pointer,
+            torch.from_numpy(right),
+            torch.from_numpy(value.astype(np.float32)),
+            (items, items),
+            check_invariants=False,
+        )
+
+
+def co_occurrence(sessions: Sessions, items: int) -> tuple[Int64, Int64, Float64]:
+    """Pairs of items at most ten clicks apart in a session, each way round, weighted 1 / distance; sorted.
+
+    Of a log of more than _EVENTS clicks, of every second session, third and so on.
+    """
+    every = -(-len(sessions.items) // _EVENTS)
+    if every > 1:
+        sessions = sessions.take(np.arange(0, len(sessions), every))
+    owner = np.repeat(np.arange(len(sessions), dtype=np.int64), sessions.lengths)
+    flat = sessions.items.astype(np.int64)
+    codes: list[Int64] = [np.zeros(0, np.int64)]
+    weights: list[Float64] = [np.zeros(0, np.float64)]
+    for shift in range(1, _WINDOW + 1):
+        same = (owner[shift:] == owner[:-shift]) & (flat[shift:] != flat[:-shift])
+        a, b = flat[:-shift][same], flat[shift:][same]
+        codes += [a * items + b, b * items + a]
+        weights.append(np.full(2 * len(a), 1.0 / shift))
+    code, inverse = np.unique(np.concatenate(codes), return_inverse=True)
+    weight = np.bincount(inverse, weights=np.concatenate(weights), minlength=len(code))
+    return code // items, code % items, np.asarray(weight, np.float64)
