@@ -35,7 +35,12 @@ def _missing(file: str) -> list[str]:
     """Return the paths that a file names and that do not exist."""
     source = (REPOSITORY / file).read_text()
     texts = list(_docstrings(source)) if file.endswith(".py") else [source]
-    named = {name.rstrip("./") for text in texts for name in PATH.findall(text)}
+    # A decision may be named by its number alone.
+    named = {
+        re.sub(r"^(docs/decisions/\d{4})$", r"\1-*", name.rstrip("./"))
+        for text in texts
+        for name in PATH.findall(text)
+    }
     # local/ is a distribution of its own: its texts name paths from its own root, too.
     roots = [REPOSITORY, REPOSITORY / "local"] if file.startswith("local/") else [REPOSITORY]
     missing = [
