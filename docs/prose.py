@@ -31,7 +31,7 @@ SKIPPED = re.compile(
 BANNED = {re.compile(rf"\b{word}\b", re.IGNORECASE): hint for word, hint in RULES["banned"].items()}
 ALLOWED = re.compile("|".join(map(re.escape, RULES["allowed"]["phrases"])), re.IGNORECASE)
 CODE = re.compile(r"`[^`\n]+`|\]\([^)]*\)|<[^>\n]+>|https?://\S+")
-SENTENCE = re.compile(r"(?<![ (]e\.g)(?<![ (]i\.e)(?<!\bvs)(?<!\bcf)[.!?][)\"'*]*\s+(?=[A-Z`\"'(\[0-9])")
+SENTENCE = re.compile(r"(?<![ (]e\.g)(?<![ (]i\.e)(?<!\bvs)(?<!\bcf)[.!?][)\"'*]*\s+(?=[A-Z_`\"'(\[0-9])")
 PER = re.compile(
     r"\b(an?|one) (?!(?:after|as|at|behind|for|from|in|is|like|of|on|out|over|than|that|to|with)\b)[a-z-]+ an? [a-z-]+\b"
 )

@@ -22,6 +22,7 @@ LONG = "This sentence has one word more than " + "very " * 16 + "few others do."
         ("It writes one page per run.\n", []),
         ("It takes one at a time.\n", []),
         ("First sentence. Second sentence.\n", ["line"]),
+        ("First sentence. `code` starts the second.\n", ["line"]),
         ("First sentence.\nSecond sentence.\n", []),
         ("A sentence that goes\nover two lines.\n", ["line"]),
         ("Several marks, e.g. Of this kind.\n", []),
