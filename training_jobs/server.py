@@ -144,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             port=listener.getsockname()[1],
             model_version=model.model_version,
             items=len(model.recommender.vocabulary),
-            scan=model.recommender.scan.library,
+            scan=model.scan,
             seconds=round(time.monotonic() - began, 3),
         )
         serve(Worker(responder(model), options.queue), listener)

@@ -7,14 +7,15 @@ gate of thirty comparisons refuses a sound model no more often than a gate of on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Thresholds = Mapping[str, Any]
+from training_jobs.gate.thresholds import Thresholds
+
 Interval = tuple[float, float]
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -85,7 +86,7 @@ def _judged(value: float, comparator: str, interval: Interval | None, by_far_end
 
 def family_level(limits: Thresholds) -> float:
     """Level of each interval end, so that all comparisons together err with chance `family_error` (Bonferroni)."""
-    return 1.0 - float(limits["family_error"]) / int(limits["family_rows"])
+    return 1.0 - limits.family_error / limits.family_rows
 
 
 def reported(

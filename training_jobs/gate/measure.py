@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_jobs.gate import baselines, metrics
+from training_jobs.gate.model import Model
 from training_jobs.serving.knn import KnnScorer, KnnSettings, build_index
-from training_jobs.serving.session_recommender import Recommender
 from training_jobs.serving.sessions import Float32, Float64, Int32, Int64
 from training_jobs.snapshot.dataset import Cases, Dataset, before, prefix_cases, within
 
@@ -96,7 +96,7 @@ def measure_baselines(held: HeldOut) -> dict[str, Measured]:
     return {name: measure(name, score, held.cases) for name, score in scorers.items()}
 
 
-def measure_recommender(name: str, recommender: Recommender, held: HeldOut) -> Measured:
+def measure_recommender(name: str, recommender: Model, held: HeldOut) -> Measured:
     """Rank with a model whose vocabulary may differ from the snapshot's: what it does not know, it cannot hit."""
     vocabulary = held.data.vocabulary
     row_of = np.array([recommender.rows.get(item, -1) for item in vocabulary], np.int64)
@@ -137,7 +137,7 @@ def measure(
     return Measured(name, rank, shown, confidence)
 
 
-def latencies_ms(recommender: Recommender, sessions: Sequence[Sequence[str]], tries: int = 3) -> Float64:
+def latencies_ms(recommender: Model, sessions: Sequence[Sequence[str]], tries: int = 3) -> Float64:
     """CPU time of whole answers, one at a time: the best of a few tries.
 
     A busy machine is not the model's doing: by the clock on the wall it would refuse sound models.

@@ -6,6 +6,7 @@ an int8 scan, those that a neighbour votes for, and the most popular, of which t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,8 +18,9 @@ from training_jobs.serving.encoder_numpy import EncoderWeights, SessionEncoder, 
 from training_jobs.serving.kernel import Kernel
 from training_jobs.serving.knn import KnnIndex, KnnScorer, KnnSettings
 from training_jobs.serving.ranker import SHORTLIST, Ranker, RankerScorer
+from training_jobs.serving.recommendation import Evidence, Recommendation
 from training_jobs.serving.returns import CLICKS, floor_of
-from training_jobs.serving.scan import Int8, Scan
+from training_jobs.serving.scan import Int8, Scan, dequantised
 from training_jobs.serving.sessions import Float32, Float64, Int32, Int64
 
 _SPARE = 40  # candidates beyond those asked for: what int8 gets wrong is far smaller than the gap they span
@@ -75,14 +77,6 @@ class Shortlist:
         return np.asarray(np.log(np.maximum(self.scores, _LEAST)), np.float32)
 
 
-@dataclass(frozen=True)
-class Recommendation:
-    items: list[str]
-    scores: list[float]
-    source: str
-    reason: str
-
-
 class Recommender:
     """Answers sessions of item ids. One instance serves one thread (the kNN scorer keeps scratch memory)."""
 
@@ -135,6 +129,42 @@ class Recommender:
         self._floors: Float32 = np.zeros(len(self.vocabulary), np.float32)
         self._return_floor: Float32 = np.array(settings.return_floor or np.zeros(CLICKS), np.float32)
         self._barred: NDArray[np.bool_] = self._absent.copy()
+
+    def popular(self, k: int) -> list[str]:
+        """Return the `k` most popular items, whether in stock or not."""
+        return [self.vocabulary[row] for row in np.argsort(-self._popular, kind="stable")[:k]]
+
+    def nearest(self, rows: Int64) -> Int64:
+        """Return the row with the nearest vector per row; -1 where a row has no vector."""
+        vectors = self.weights.vectors
+        near = vectors[rows] @ vectors.T
+        near[np.arange(len(rows)), rows] = -np.inf
+        return np.where(vectors[rows].any(axis=1), near.argmax(axis=1), -1)
+
+    def evidence(self) -> Evidence:
+        """Return the number of sessions in the kNN index, and which items it or popularity has clicks of."""
+        postings = np.diff(self.index.posting_offsets)
+        return Evidence(
+            self.index.sessions,
+            (self.popularity > 0) | (postings > 0),
+            np.asarray(np.isfinite(self.weights.vectors).all(axis=1)),
+            self._own_codes(),
+        )
+
+    def _own_codes(self) -> NDArray[np.bool_]:
+        if self.codes is None:
+            return np.ones(len(self.vocabulary), np.bool_)
+        codes, scales = self.codes
+        difference = np.abs(dequantised(codes, scales) - self.weights.vectors)
+        return np.asarray((difference <= 0.51 * scales[:, None]).all(axis=1))
+
+    def with_codes(self) -> Recommender:
+        """Return a recommender that ranks by the int8 codes, also where only numpy is installed and scans the vectors."""
+        if self.codes is None or self.scan.library != "numpy":
+            return self
+        other = copy.copy(self)
+        other.scan = Scan(dequantised(*self.codes), hidden=self.hidden)
+        return other
 
     def scores(self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]] = ()) -> Float32:
         """Scores of all items, one row for each prefix of known rows; an empty prefix is given popularity.
