@@ -33,6 +33,7 @@ def _finite(value: Any) -> Any:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the evaluation as a command, and return its exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         allow_abbrev=False,

@@ -107,6 +107,7 @@ class _JsonLines(logging.Handler):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Load the model and serve it until SIGTERM; return the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

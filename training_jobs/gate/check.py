@@ -92,20 +92,21 @@ def family_level(limits: Thresholds) -> float:
 def reported(
     name: str, value: float, why: str, *, n: int, over: str, against: str, interval: Interval
 ) -> Check:
-    """A figure that is shown and not judged, and why."""
+    """Return a figure that is reported and not judged, with the reason."""
     reason = f"{name} ({over}): {why}"
     return Check(name, over, against, n, 0, value, 0.0, "", interval, "reported", reason)
 
 
 def skipped(name: str, reason: str, *, over: str = "all", against: str = "absolute") -> Check:
-    """A check that could not be made, and why."""
+    """Return a check that could not be made, with the reason."""
     return Check(name, over, against, 0, 0, 0.0, 0.0, "", None, "skipped", f"{name} ({over}): {reason}")
 
 
 def failures(found: Sequence[Check]) -> Iterator[str]:
+    """Yield the reasons of the failed checks."""
     return (row.reason for row in found if row.verdict == "failed")
 
 
 def share(values: Sequence[float] | NDArray[Any]) -> float:
-    """The mean; of nothing it is 0, and the check's minimum number of cases has the say."""
+    """Return the mean, and 0 for no values: the minimum number of cases then decides."""
     return float(np.mean(values)) if len(values) else 0.0

@@ -133,7 +133,7 @@ def slices(held: HeldOut) -> dict[str, NDArray[np.bool_]]:
 
 
 def _by_category(held: HeldOut, catalogue: Catalogue) -> dict[str, NDArray[np.bool_]]:
-    """The categories in which most people are looking."""
+    """Return masks for the categories with most sessions."""
     current = catalogue.categories[held.cases.items[held.cases.offsets[1:] - 1]]
     codes, counts = np.unique(current[current >= 0], return_counts=True)
     most = codes[np.argsort(-counts, kind="stable")[:_CATEGORIES]]
@@ -227,7 +227,7 @@ def price_distance(top: Int64, targets: Int64, catalogue: Catalogue) -> Float64:
 def confidence_checks(
     candidate: Measured, held: HeldOut, resampler: metrics.Resampler, limits: Thresholds
 ) -> list[Check]:
-    """What the model says of its chances is roughly so, and it is right more often where it is sure."""
+    """Check that scores are calibrated, and that the confident half has a higher hit rate."""
     n = len(held.cases)
     sure = np.zeros(n, bool)
     sure[np.argsort(-candidate.confidence, kind="stable")[: n // 2]] = True
@@ -257,7 +257,7 @@ def leakage_checks(
     held: HeldOut,
     limits: Thresholds,
 ) -> list[Check]:
-    """The measured variant knows all sessions before the held-out day and none of it; the served model knows all of it."""
+    """Check that the variant has learnt the sessions before the held-out day and no later ones, and the served model all."""
     late = {held.data.vocabulary[row] for row in np.flatnonzero(~held.active)}
     rows = np.array([variant.rows[item] for item in late if item in variant.rows], np.int64)
     learnt = variant.evidence()

@@ -1,5 +1,4 @@
-"""Checks of the files that will be served, asked through the very code the endpoint runs: constraints, perturbations,
-parity, speed, size."""
+"""Checks of the files that will be served, through the endpoint's own code: constraints, perturbations, parity, speed, size."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ def probe_sessions(cases: Cases, vocabulary: Sequence[str], count: int) -> list[
 
 
 def constraint_checks(served: Model, sessions: Sessions, limits: Thresholds) -> list[Check]:
-    """What must hold for any answer."""
+    """Check the constraints of every answer."""
     n, k = len(sessions), _width(served)
     answers = [served.recommend(items, k) for items in sessions]
     pairs = list(zip(sessions, answers, strict=True))
@@ -47,7 +46,10 @@ def constraint_checks(served: Model, sessions: Sessions, limits: Thresholds) -> 
         judge(limits, "answers with the current item", sum(items[-1] in a.items for items, a in pairs), n=n),
         judge(limits, "answers with finite, ordered scores", share([_ordered(a) for a in answers]), n=n),
         judge(
-            limits, "filtered items shown", sum(len({*barred} & {*a.items}) for barred, a in filtered), n=n
+            limits,
+            "filtered items shown",
+            sum(len({*excluded} & {*a.items}) for excluded, a in filtered),
+            n=n,
         ),
         judge(
             limits,
@@ -81,7 +83,7 @@ def constraint_checks(served: Model, sessions: Sessions, limits: Thresholds) -> 
 
 
 def perturbation_checks(served: Model, sessions: Sessions, limits: Thresholds) -> list[Check]:
-    """A little change of the session changes the answer a little; a change of its end more than one of its beginning."""
+    """Check that small changes of a session change its answer a little, and that its end counts more than its beginning."""
     k = _width(served)
     base = {tuple(items): served.recommend(items, k).items for items in sessions}
 
@@ -144,7 +146,7 @@ def perturbation_checks(served: Model, sessions: Sessions, limits: Thresholds) -
 def stock_checks(
     served: Model, out_of_stock: Collection[str], sessions: Sessions, limits: Thresholds
 ) -> list[Check]:
-    """A shop's list of what is out of stock may be wrong, and empty its carousels."""
+    """Check that answers respect the out-of-stock list, and that a wrong list does not empty them."""
     k = _width(served)
     answers = [{*served.recommend(items, k).items} for items in sessions]
     gone = set(out_of_stock)
@@ -159,7 +161,7 @@ def stock_checks(
 
 
 def golden_checks(served: Model, golden: Sequence[Mapping[str, Any]], limits: Thresholds) -> list[Check]:
-    """The files answer as training did, through the endpoint's handlers too."""
+    """Check that the files answer as training did, directly and through the endpoint's handlers."""
     direct = [
         _overlap(served.recommend(row["items"], int(row["k"])).items, row["expected"]) for row in golden
     ]
@@ -174,7 +176,7 @@ def golden_checks(served: Model, golden: Sequence[Mapping[str, Any]], limits: Th
 def parity_checks(
     directory: Path, served: Model, variant: Model, sessions: Sessions, limits: Thresholds
 ) -> list[Check]:
-    """What is served answers as what was measured, the quick way as the long one, and all that serving needs is there."""
+    """Compare the served model with the measured one, and the shortlist with the full ranking; check the endpoint's files."""
     k = min(20, _width(served))
     short = [served.recommend(items, k).items for items in sessions]
     variants = [
@@ -239,7 +241,7 @@ def _width(served: Model) -> int:
 
 
 def _difference(left: Float32, right: Float32) -> float:
-    """The largest, where what may not be shown (-inf) is the same in both; else infinite."""
+    """Return the largest difference, or infinity where the excluded items (-inf) are not the same in both."""
     shown = np.isfinite(left)
     same = np.array_equal(shown, np.isfinite(right))
     return float(np.abs(left[shown] - right[shown]).max(initial=0.0)) if same else np.inf
@@ -272,7 +274,7 @@ def _most_alike(served: Model, items: set[str]) -> dict[str, str]:
 
 
 def _whole_ranking(served: Model, items: Sequence[str], k: int) -> list[str]:
-    """The best `k` by the scores of all items: what `recommend` must find without them."""
+    """Return the best `k` by the scores of all items, which `recommend` must find without them."""
     known = np.array([served.rows[item] for item in items if item in served.rows], np.int32)
     scores = served.scores([known])[0]
     scores[[served.rows[item] for item in items[-1:] if item in served.rows]] = -np.inf

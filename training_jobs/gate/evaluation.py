@@ -155,7 +155,7 @@ def judged(
 def comparable_champion(
     directory: Path | None, scratch: Path, holdout_start_ms: int
 ) -> tuple[Model | None, str]:
-    """The champion in a variant that has not seen the held-out day, and a sentence on which one, or why none."""
+    """Return the champion's variant that has not seen the held-out day, and a sentence that names it or the reason for none."""
     try:
         directory = unpack(directory, scratch / "champion") if directory else None
         if directory is None:

@@ -33,15 +33,18 @@ class Measured:
 
     @property
     def hits(self) -> Float64:
+        """Return 1 per case whose target is among the first 20, else 0."""
         return (self.rank <= 20).astype(np.float64)
 
     @property
     def reciprocals(self) -> Float64:
+        """Return 1/rank per case whose target is among the first 20, else 0."""
         return metrics.reciprocal_ranks(self.rank, 20)
 
     def figures(
         self, cases: Cases, popularity: Float64, items: int, resampler: metrics.Resampler
     ) -> dict[str, float | list[float]]:
+        """Return the figures of one model for evaluation.json."""
         interval_hr, interval_mrr = resampler.interval(self.hits), resampler.interval(self.reciprocals)
         return {
             **metrics.summary(self.rank),
@@ -84,7 +87,7 @@ def held_out(data: Dataset, holdout_start_ms: int, limit: int = 5000) -> HeldOut
 
 
 def measure_baselines(held: HeldOut) -> dict[str, Measured]:
-    """What the shop could run instead, given the same past as the candidate."""
+    """Measure the baselines, given the same past as the candidate."""
     past = before(held.data.sessions, held.holdout_start_ms)
     share = held.popularity
     knn = KnnScorer(build_index(past, len(share)), KnnSettings())
@@ -125,8 +128,8 @@ def measure(
         prefixes = [cases.prefix(row) for row in range(begin, min(begin + batch, len(cases)))]
         scores = np.array(score(prefixes))
         if exclude_current:
-            told = [(at, prefix[-1]) for at, prefix in enumerate(prefixes) if len(prefix)]
-            scores[[at for at, _ in told], [item for _, item in told]] = -np.inf
+            current = [(at, prefix[-1]) for at, prefix in enumerate(prefixes) if len(prefix)]
+            scores[[at for at, _ in current], [item for _, item in current]] = -np.inf
         rank[begin : begin + len(prefixes)] = metrics.ranks(scores, cases.targets[begin : begin + batch])
         width = min(20, scores.shape[1])
         best = np.argpartition(-scores, width - 1, axis=1)[:, :width]

@@ -25,6 +25,8 @@ from training_jobs.serving.recommendation import Recommendation
 
 @dataclass(frozen=True)
 class Query:
+    """A validated request."""
+
     items: list[str]
     k: int
     exclude: list[str]
