@@ -94,6 +94,7 @@ check: setup ## format, lint, types, prose, templates, SQL: the checks of CI
 	@$(PY) -m docs.settings --check
 	@$(PY) -m docs.pins
 	@$(MAKE) --no-print-directory generate ARGS=--check
+	@$(PY) -m training_jobs.gate.rules --check
 	@$(PY) -m deploy.chalice_config --stage local --check
 	@$(PY) -m deploy.error_handling --check
 

@@ -81,6 +81,7 @@ def judge(case: Case, public: Path | None) -> list[Row]:
 
     from benchmarks.sabotages import SABOTAGES, Shop
     from training_jobs.gate import evaluation
+    from training_jobs.gate.thresholds import THRESHOLDS
     from training_jobs.snapshot.parquet import read_dataset
     from training_jobs.training.job import JobSettings, run
 
@@ -98,7 +99,7 @@ def judge(case: Case, public: Path | None) -> list[Row]:
         def judged(candidate: Path, on: Path, champion: Path | None, name: str) -> None:
             began = time.perf_counter()
             try:
-                result = evaluation.evaluate(candidate, champion, on, items, evaluation.THRESHOLDS)
+                result = evaluation.evaluate(candidate, champion, on, items, THRESHOLDS)
             except (
                 ValueError,
                 FloatingPointError,

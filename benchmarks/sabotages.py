@@ -24,7 +24,8 @@ from training_jobs.serving.contract import ARCHIVE_OUT_OF_STOCK
 from training_jobs.serving.knn import build_index
 from training_jobs.serving.model_files import load_card, load_golden, load_recommender
 from training_jobs.serving.ranker import Network, Ranker
-from training_jobs.serving.session_recommender import BlendSettings, Recommendation, Recommender
+from training_jobs.serving.recommendation import Recommendation
+from training_jobs.serving.session_recommender import BlendSettings, Recommender
 from training_jobs.serving.sessions import DAY_MS, Sessions
 from training_jobs.snapshot.dataset import Dataset, pack
 from training_jobs.training import model_writer

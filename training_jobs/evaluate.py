@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from training_jobs.gate.evaluation import THRESHOLDS, evaluate
+from training_jobs.gate.evaluation import evaluate
 from training_jobs.gate.report_page import render
+from training_jobs.gate.thresholds import THRESHOLDS, ThresholdsError
 from training_jobs.serving.model_files import ArchiveError, unpack
 from training_jobs.snapshot.dataset import DataError
 
@@ -32,6 +33,7 @@ def _finite(value: Any) -> Any:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the evaluation as a command, and return its exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         allow_abbrev=False,
@@ -72,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 snapshot_id=options.snapshot_id,
                 override_reason=options.override_reason.strip(),
             )
-    except (ArchiveError, DataError) as error:
+    except (ArchiveError, DataError, ThresholdsError) as error:
         print(f"the evaluation could not be made: {error}", file=sys.stderr)
         return 1
     options.output.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ _SUFFIXES = (".py", ".json", ".c", ".h")
 
 
 def build_source_archive() -> tuple[bytes, str]:
-    """The source as a tar.gz (entry scripts at its root, the package beside them) and its SHA-256."""
+    """Return the source as a tar.gz (entry scripts at its root, the package beside them) and its SHA-256."""
     files = [(f"training_jobs/{path.relative_to(_PACKAGE).as_posix()}", path) for path in _package_files()]
     files += [(name, _PACKAGE / "entry_points" / name) for name in _ENTRY_SCRIPTS]
     packed = _deterministic_tar_gz(sorted(files))
@@ -45,6 +45,7 @@ def _deterministic_tar_gz(files: Sequence[tuple[str, Path]]) -> bytes:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Write the source archive, and print its SHA-256."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog="example: python -m training_jobs.package /tmp/sourcedir.tar.gz"
     )

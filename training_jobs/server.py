@@ -107,6 +107,7 @@ class _JsonLines(logging.Handler):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Load the model and serve it until SIGTERM; return the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -144,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             port=listener.getsockname()[1],
             model_version=model.model_version,
             items=len(model.recommender.vocabulary),
-            scan=model.recommender.scan.library,
+            scan=model.scan,
             seconds=round(time.monotonic() - began, 3),
         )
         serve(Worker(responder(model), options.queue), listener)

@@ -166,6 +166,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def settings_of(options: argparse.Namespace) -> JobSettings:
+    """Return the job's settings of parsed options."""
     _check(options)
     encoder = EncoderSettings(
         options.dim,
@@ -202,6 +203,7 @@ def log_metrics(values: dict[str, float | int | str]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the training job, and return its exit code."""
     failure_file = _failure_file()
     try:
         options = parser().parse_args(argv)
@@ -234,7 +236,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def take_stock(items: Path, model_dir: Path) -> None:
-    """Puts the shop's list of what is out of stock where the model will lie: its golden answers and its fallback keep to it."""
+    """Copy the out-of-stock list to the model, so that its golden answers and its fallback respect the list."""
     if (items / ARCHIVE_OUT_OF_STOCK).exists():
         model_dir.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(items / ARCHIVE_OUT_OF_STOCK, model_dir / ARCHIVE_OUT_OF_STOCK)
@@ -249,7 +251,7 @@ def _path(variable: str, default: str) -> Path:
 
 
 def _writable(directory: Path) -> Path | None:
-    """The checkpoint directory where it exists or can be made; a laptop without /opt/ml trains without checkpoints."""
+    """Return the checkpoint directory if it can be written; a laptop without /opt/ml trains without checkpoints."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -1,4 +1,4 @@
-"""What a shop could run instead: popularity, session popularity, item-to-item. (Session-kNN is serving/knn.py.)"""
+"""The methods a shop could run without a model: popularity, session popularity, item-to-item; session-kNN is serving/knn.py."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ def popularity(sessions: Sessions, items: int, half_life_days: float = 0.0) -> F
 
 
 def popularity_scorer(share: Float64) -> Scorer:
+    """Return a scorer that ranks every session by popularity."""
     row = share.astype(np.float32)
     return lambda prefixes: np.broadcast_to(row, (len(prefixes), len(row)))
 
 
 def session_popularity_scorer(share: Float64) -> Scorer:
-    """The session's own items by how often they were clicked, then by popularity; then everything else."""
+    """Rank the session's own items by clicks, then by popularity; then all other items by popularity."""
 
     def score(prefixes: Sequence[Int32]) -> Float32:
         scores = np.tile(share.astype(np.float32), (len(prefixes), 1))
@@ -81,6 +82,7 @@ def _co_occurrences(sessions: Sessions, items: int, window: int) -> tuple[Int64,
 
 
 def knn_scorer(knn: KnnScorer, share: Float64) -> Scorer:
+    """Return a scorer that ranks by the votes of session-kNN, and by popularity where there are none."""
     floor = (share * 1e-6).astype(np.float32)
 
     def score(prefixes: Sequence[Int32]) -> Float32:

@@ -7,14 +7,15 @@ gate of thirty comparisons refuses a sound model no more often than a gate of on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Thresholds = Mapping[str, Any]
+from training_jobs.gate.thresholds import Thresholds
+
 Interval = tuple[float, float]
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -85,26 +86,27 @@ def _judged(value: float, comparator: str, interval: Interval | None, by_far_end
 
 def family_level(limits: Thresholds) -> float:
     """Level of each interval end, so that all comparisons together err with chance `family_error` (Bonferroni)."""
-    return 1.0 - float(limits["family_error"]) / int(limits["family_rows"])
+    return 1.0 - limits.family_error / limits.family_rows
 
 
 def reported(
     name: str, value: float, why: str, *, n: int, over: str, against: str, interval: Interval
 ) -> Check:
-    """A figure that is shown and not judged, and why."""
+    """Return a figure that is reported and not judged, with the reason."""
     reason = f"{name} ({over}): {why}"
     return Check(name, over, against, n, 0, value, 0.0, "", interval, "reported", reason)
 
 
 def skipped(name: str, reason: str, *, over: str = "all", against: str = "absolute") -> Check:
-    """A check that could not be made, and why."""
+    """Return a check that could not be made, with the reason."""
     return Check(name, over, against, 0, 0, 0.0, 0.0, "", None, "skipped", f"{name} ({over}): {reason}")
 
 
 def failures(found: Sequence[Check]) -> Iterator[str]:
+    """Yield the reasons of the failed checks."""
     return (row.reason for row in found if row.verdict == "failed")
 
 
 def share(values: Sequence[float] | NDArray[Any]) -> float:
-    """The mean; of nothing it is 0, and the check's minimum number of cases has the say."""
+    """Return the mean, and 0 for no values: the minimum number of cases then decides."""
     return float(np.mean(values)) if len(values) else 0.0

@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_jobs.gate import metrics
-from training_jobs.gate.check import Check, Thresholds, check, family_level, reported, share, skipped
+from training_jobs.gate.check import Check, family_level, reported, share, skipped
 from training_jobs.gate.measure import HeldOut, Measured
 from training_jobs.gate.metrics import LENGTH_BUCKETS
+from training_jobs.gate.model import Model
+from training_jobs.gate.rules import judge
+from training_jobs.gate.thresholds import Thresholds
 from training_jobs.serving.model_files import ModelCard
-from training_jobs.serving.session_recommender import Recommender
 from training_jobs.serving.sessions import Float64, Int64
 from training_jobs.snapshot.dataset import Catalogue
 
@@ -46,20 +48,10 @@ def accuracy_checks(
     note: str,
 ) -> list[Check]:
     """Better than popularity; not shown to be worse than the other baselines and the champion by more than the margin."""
-    n, least = len(held.cases), int(limits["minimum_cases"])
+    n = len(held.cases)
     candidate = measured["candidate"]
     hits = int(candidate.hits.sum())
-    found = [
-        check(
-            "hr_at_20",
-            share(candidate.hits),
-            ">=",
-            float(limits["minimum_hr_at_20"]),
-            n=n,
-            minimum_n=least,
-            interval=metrics.wilson_interval(hits, n),
-        )
-    ]
+    found = [judge(limits, "hr_at_20", share(candidate.hits), n=n, interval=metrics.wilson_interval(hits, n))]
     for metric in METRICS:
         for name in ("popularity", "item_to_item", "session_knn", "champion"):
             if name not in measured:
@@ -68,16 +60,13 @@ def accuracy_checks(
             gain = _values(candidate, metric) - _values(measured[name], metric)
             beaten_outright = name == "popularity"
             found.append(
-                check(
+                judge(
+                    limits,
                     f"{metric} above popularity" if beaten_outright else f"{metric} against {name}",
                     share(gain),
-                    ">" if beaten_outright else ">=",
-                    0.0 if beaten_outright else -float(limits["margin"][metric]),
                     n=n,
-                    minimum_n=least,
                     against=name,
                     interval=resampler.family_interval(gain, family_level(limits)),
-                    by_far_end=not beaten_outright,
                 )
             )
     return found
@@ -91,7 +80,7 @@ def slice_checks(
     Slices that the target defines are judged against the champion alone: a baseline that always shows the session's own
     items wins the returns and loses the rest, and popularity wins the best sellers.
     """
-    found, least = [], int(limits["minimum_slice_cases"])
+    found = []
     champion = "champion" in measured
     other = "champion" if champion else "session_knn"
     gain = measured["candidate"].hits - measured[other].hits
@@ -104,18 +93,15 @@ def slice_checks(
             found.append(reported(name, value, why, n=n, over=over, against=other, interval=interval))
             continue
         found.append(
-            check(
+            judge(
+                limits,
                 name,
                 value,
-                ">=",
-                -float(limits["target_slice_margin" if over.startswith("target ") else "slice_margin"]),
                 n=n,
-                minimum_n=least,
                 over=over,
                 against=other,
                 interval=interval,
-                by_far_end=True,
-                required=False,
+                rule="target slice" if over.startswith("target ") else "slice",
             )
         )
     return found
@@ -147,7 +133,7 @@ def slices(held: HeldOut) -> dict[str, NDArray[np.bool_]]:
 
 
 def _by_category(held: HeldOut, catalogue: Catalogue) -> dict[str, NDArray[np.bool_]]:
-    """The categories in which most people are looking."""
+    """Return masks for the categories with most sessions."""
     current = catalogue.categories[held.cases.items[held.cases.offsets[1:] - 1]]
     codes, counts = np.unique(current[current >= 0], return_counts=True)
     most = codes[np.argsort(-counts, kind="stable")[:_CATEGORIES]]
@@ -162,13 +148,12 @@ def spread_checks(candidate: Measured, held: HeldOut, limits: Thresholds) -> lis
     covered = float((recommended & held.active).sum()) / reachable
     ratio = metrics.popularity_ratio(shown, held.cases.targets, held.popularity)
     gini = metrics.gini(shown, len(held.active))
-    least = int(limits["minimum_cases"])
     return [
-        check(name, value, comparator, float(limits[bound]), n=n, minimum_n=least)
-        for name, value, comparator, bound in (
-            ("coverage of active items", covered, ">=", "minimum_coverage_of_active_items"),
-            ("popularity ratio", ratio, "<=", "maximum_popularity_ratio"),
-            ("gini of recommendations", gini, "<=", "maximum_gini"),
+        judge(limits, name, value, n=n)
+        for name, value in (
+            ("coverage of active items", covered),
+            ("popularity ratio", ratio),
+            ("gini of recommendations", gini),
         )
     ]
 
@@ -183,10 +168,9 @@ def reach_check(candidate: Measured, held: HeldOut, limits: Thresholds) -> Check
         np.bincount(of[of >= 0], minlength=len(catalogue.names)).astype(np.float64)
         for of in (catalogue.categories[held.cases.targets], catalogue.categories[shown])
     )
-    often = clicked >= int(limits["reach_minimum_clicks"])
+    often = clicked >= limits.reach_minimum_clicks
     ratios = (seen / max(seen.sum(), 1.0))[often] / (clicked / max(clicked.sum(), 1.0))[often]
-    least, n = float(ratios.min(initial=1.0)), int(often.sum())
-    return check(name, least, ">=", float(limits["minimum_reach"]), n=n, required=False)
+    return judge(limits, name, float(ratios.min(initial=1.0)), n=int(often.sum()))
 
 
 def miss_checks(
@@ -194,12 +178,12 @@ def miss_checks(
 ) -> list[Check]:
     """Where the target was missed, what was shown is still nearer to it, by category and price, than best-sellers are."""
     rows = (
-        ("same category on misses", same_category, ">=", -float(limits["same_category_tolerance"])),
-        ("price distance on misses", price_distance, "<=", float(limits["price_distance_tolerance"])),
+        ("same category on misses", same_category),
+        ("price distance on misses", price_distance),
     )
     catalogue = held.data.catalogue
     found = []
-    for name, nearness, comparator, bound in rows:
+    for name, nearness in rows:
         if catalogue is None:
             found.append(skipped(name, "the snapshot has no catalogue", against="popularity"))
             continue
@@ -210,18 +194,14 @@ def miss_checks(
         inside = (measured["candidate"].rank > 20) & np.isfinite(own) & np.isfinite(other)
         difference = np.where(inside, own - other, 0.0)
         found.append(
-            check(
+            judge(
+                limits,
                 name,
                 share(difference[inside]),
-                comparator,
-                bound,
                 n=int(inside.sum()),
-                minimum_n=int(limits["minimum_slice_cases"]),
                 over="misses",
                 against="popularity",
                 interval=resampler.family_interval(difference, family_level(limits), inside),
-                by_far_end=True,
-                required=False,
             )
         )
     return found
@@ -247,95 +227,80 @@ def price_distance(top: Int64, targets: Int64, catalogue: Catalogue) -> Float64:
 def confidence_checks(
     candidate: Measured, held: HeldOut, resampler: metrics.Resampler, limits: Thresholds
 ) -> list[Check]:
-    """What the model says of its chances is roughly so, and it is right more often where it is sure."""
-    n, least = len(held.cases), int(limits["minimum_cases"])
+    """Check that scores are calibrated, and that the confident half has a higher hit rate."""
+    n = len(held.cases)
     sure = np.zeros(n, bool)
     sure[np.argsort(-candidate.confidence, kind="stable")[: n // 2]] = True
     halves = [share(candidate.hits[sure]), share(candidate.hits[~sure])]
     # The difference of two means over all cases, as one mean: each half weighted by the inverse of its share.
     weighted = np.where(sure, candidate.hits * n / max(n // 2, 1), -candidate.hits * n / max(n - n // 2, 1))
     return [
-        check(
-            "calibration error",
-            metrics.calibration_error(candidate.confidence, candidate.hits),
-            "<=",
-            float(limits["maximum_calibration_error"]),
-            n=n,
-            minimum_n=least,
+        judge(
+            limits, "calibration error", metrics.calibration_error(candidate.confidence, candidate.hits), n=n
         ),
-        check(
+        judge(
+            limits,
             "hr_at_20 of the surer half above the other",
             halves[0] - halves[1],
-            ">=",
-            0.0,
             n=n,
-            minimum_n=least,
             interval=resampler.family_interval(weighted, family_level(limits)),
-            by_far_end=True,
         ),
     ]
 
 
 def leakage_checks(
-    variant: Recommender,
+    variant: Model,
     card: ModelCard,
-    served: Recommender,
+    served: Model,
     served_card: ModelCard,
     candidate: Measured,
     held: HeldOut,
     limits: Thresholds,
 ) -> list[Check]:
-    """The measured variant knows all sessions before the held-out day and none of it; the served model knows all of it."""
+    """Check that the variant has learnt the sessions before the held-out day and no later ones, and the served model all."""
     late = {held.data.vocabulary[row] for row in np.flatnonzero(~held.active)}
     rows = np.array([variant.rows[item] for item in late if item in variant.rows], np.int64)
-    postings = np.diff(variant.index.posting_offsets)
+    learnt = variant.evidence()
     newest_ms = int(held.data.sessions.ends_ms.max())
     claimed = float(card.metrics.get("hr_at_20", np.nan))
     return [
-        check(
+        judge(
+            limits,
             "training ends before the held-out day (ms)",
             card.trained_until_ms - held.holdout_start_ms,
-            "<=",
-            -1,
             n=1,
         ),
-        check(
+        judge(
+            limits,
             "sessions in the measured model beyond those before the cut",
-            variant.index.sessions - held.past,
-            "==",
-            0,
+            learnt.sessions - held.past,
             n=1,
         ),
-        check(
+        judge(
+            limits,
             "sessions in the served model beyond those of the snapshot",
-            served.index.sessions - len(held.data.sessions),
-            "==",
-            0,
+            served.evidence().sessions - len(held.data.sessions),
             n=1,
         ),
-        check(
+        judge(
+            limits,
             "items of the snapshot that the served model lacks",
             sum(item not in served.rows for item in held.data.vocabulary),
-            "==",
-            0,
             n=len(held.data.vocabulary),
         ),
-        check(
+        judge(
+            limits,
             "items of the held-out day known from clicks",
-            int(((variant.popularity[rows] > 0) | (postings[rows] > 0)).sum()),
-            "==",
-            0,
+            int(learnt.from_clicks[rows].sum()),
             n=1,
         ),
-        check(
+        judge(
+            limits,
             "hr_at_20 as training measured it (difference)",
             abs(share(candidate.hits) - claimed),
-            "<=",
-            float(limits["reproduction_tolerance"]),
             n=len(held.cases),
-            minimum_n=int(limits["minimum_cases"]),
         ),
-        check("served model lags the snapshot (ms)", newest_ms - served_card.trained_until_ms, "<=", 0, n=1),
+        judge(limits, "served model lags the snapshot (ms)", newest_ms - served_card.trained_until_ms, n=1),
     ]
 
 
@@ -344,16 +309,13 @@ def served_check(
 ) -> Check:
     """Only its twin was measured; having learnt these very cases, the served model must know them at least as well."""
     gain = served.hits - candidate.hits
-    return check(
+    return judge(
+        limits,
         "hr_at_20 of the served model, which has seen the day",
         share(gain),
-        ">=",
-        -float(limits["served_tolerance"]),
         n=len(held.cases),
-        minimum_n=int(limits["minimum_cases"]),
         against="candidate",
         interval=resampler.family_interval(gain, family_level(limits)),
-        by_far_end=True,
     )
 
 

@@ -1,9 +1,7 @@
-"""Checks of the files that will be served, asked through the very code the endpoint runs: constraints, perturbations,
-parity, speed, size."""
+"""Checks of the files that will be served, through the endpoint's own code: constraints, perturbations, parity, speed, size."""
 
 from __future__ import annotations
 
-import copy
 import json
 import threading
 from collections.abc import Collection, Mapping, Sequence
@@ -13,12 +11,15 @@ from typing import Any
 import numpy as np
 
 from training_jobs.gate import metrics
-from training_jobs.gate.check import Check, Thresholds, check, family_level, share
+from training_jobs.gate.check import Check, family_level, share
 from training_jobs.gate.measure import latencies_ms
+from training_jobs.gate.model import Model
+from training_jobs.gate.rules import judge
+from training_jobs.gate.thresholds import Thresholds
 from training_jobs.serving import inference
 from training_jobs.serving.contract import ARCHIVE_FALLBACK
-from training_jobs.serving.scan import Scan, dequantised
-from training_jobs.serving.session_recommender import Recommendation, Recommender, top
+from training_jobs.serving.recommendation import Recommendation
+from training_jobs.serving.session_recommender import top
 from training_jobs.serving.sessions import Float32, Int64
 from training_jobs.snapshot.dataset import Cases
 
@@ -32,78 +33,70 @@ def probe_sessions(cases: Cases, vocabulary: Sequence[str], count: int) -> list[
     return [[vocabulary[item] for item in cases.prefix(int(row))][-200:] for row in rows]
 
 
-def constraint_checks(served: Recommender, sessions: Sessions, limits: Thresholds) -> list[Check]:
-    """What must hold for any answer."""
+def constraint_checks(served: Model, sessions: Sessions, limits: Thresholds) -> list[Check]:
+    """Check the constraints of every answer."""
     n, k = len(sessions), _width(served)
     answers = [served.recommend(items, k) for items in sessions]
     pairs = list(zip(sessions, answers, strict=True))
     filtered = [(a.items[:5], served.recommend(items, k, a.items[:5])) for items, a in pairs]
     cold = [served.recommend(items, k) for items in ([], [_UNKNOWN])]
-    popular = np.argsort(-served.popularity.astype(np.float32), kind="stable")[:k]
-    best = {served.vocabulary[row] for row in popular}
+    best = set(served.popular(k))
     return [
-        check(
-            "answers with k distinct items", share([len(set(a.items)) == k for a in answers]), "==", 1.0, n=n
+        judge(limits, "answers with k distinct items", share([len(set(a.items)) == k for a in answers]), n=n),
+        judge(limits, "answers with the current item", sum(items[-1] in a.items for items, a in pairs), n=n),
+        judge(limits, "answers with finite, ordered scores", share([_ordered(a) for a in answers]), n=n),
+        judge(
+            limits,
+            "filtered items shown",
+            sum(len({*excluded} & {*a.items}) for excluded, a in filtered),
+            n=n,
         ),
-        check("answers with the current item", sum(items[-1] in a.items for items, a in pairs), "==", 0, n=n),
-        check("answers with finite, ordered scores", share([_ordered(a) for a in answers]), "==", 1.0, n=n),
-        check(
-            "filtered items shown", sum(len({*barred} & {*a.items}) for barred, a in filtered), "==", 0, n=n
-        ),
-        check(
+        judge(
+            limits,
             "short answers that begin the long ones",
             share([served.recommend(items, min(5, k)).items == a.items[:5] for items, a in pairs]),
-            "==",
-            1.0,
             n=n,
         ),
-        check(
+        judge(
+            limits,
             "answers that are the same again",
             share([served.recommend(items, k).items == a.items for items, a in pairs]),
-            "==",
-            1.0,
             n=n,
         ),
-        check("cold sessions answered by popularity", sum({*a.items} == best for a in cold), "==", 2, n=2),
-        check(
+        judge(limits, "cold sessions answered by popularity", sum({*a.items} == best for a in cold), n=2),
+        judge(
+            limits,
             "answers that say where they come from",
             share(
                 [bool(a.reason) and (a.source == "session") for a in answers]
                 + [a.source == "popularity" for a in cold]
             ),
-            "==",
-            1.0,
             n=n + 2,
         ),
-        check(
+        judge(
+            limits,
             "overlap of the first five of two sessions",
             _cross_overlap([a.items[:5] for a in answers]),
-            "<=",
-            float(limits["maximum_cross_overlap"]),
             n=n,
-            minimum_n=20,
         ),
     ]
 
 
-def perturbation_checks(served: Recommender, sessions: Sessions, limits: Thresholds) -> list[Check]:
-    """A little change of the session changes the answer a little; a change of its end more than one of its beginning."""
+def perturbation_checks(served: Model, sessions: Sessions, limits: Thresholds) -> list[Check]:
+    """Check that small changes of a session change its answer a little, and that its end counts more than its beginning."""
     k = _width(served)
     base = {tuple(items): served.recommend(items, k).items for items in sessions}
 
     def overlaps(changed: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[float]:
         return [_overlap(served.recommend(new, k).items, base[tuple(old)]) for old, new in changed]
 
-    def row(name: str, bound: str, values: Sequence[float], least: int = 20) -> Check:
-        return check(
+    def row(name: str, values: Sequence[float]) -> Check:
+        return judge(
+            limits,
             name,
             share(np.asarray(values)),
-            ">=",
-            float(limits[bound]),
             n=len(values),
-            minimum_n=least,
             interval=metrics.bootstrap_interval(np.asarray(values), np.arange(len(values))),
-            required=False,
         )
 
     alike = _most_alike(served, {item for items in sessions for item in items if item in served.rows})
@@ -124,172 +117,131 @@ def perturbation_checks(served: Recommender, sessions: Sessions, limits: Thresho
         default=np.inf,
     )
     return [
-        check(
-            "answers unmoved by an unknown id",
-            share([one == 1.0 for one in unknown]),
-            "==",
-            1.0,
-            n=len(unknown),
+        judge(
+            limits, "answers unmoved by an unknown id", share([one == 1.0 for one in unknown]), n=len(unknown)
         ),
-        check(
-            "difference that padding makes to a score",
-            apart,
-            "<=",
-            float(limits["maximum_padding_difference"]),
-            n=len(prefixes),
-        ),
+        judge(limits, "difference that padding makes to a score", apart, n=len(prefixes)),
         row(
             "overlap after a duplicate event",
-            "minimum_duplicate_overlap",
             overlaps([(items, [*items, items[-1]]) for items in sessions]),
         ),
         row(
             "overlap after swapping the two oldest clicks",
-            "minimum_swap_overlap",
             overlaps([(items, [items[1], items[0], *items[2:]]) for items in long]),
         ),
         row(
             "overlap with the last click on the most similar item instead",
-            "minimum_similar_overlap",
             overlaps([(items, [*items[:-1], alike[items[-1]]]) for items in sessions if items[-1] in alike]),
         ),
-        check(
+        judge(
+            limits,
             "effect of the last click beyond that of the first",
             share(effect),
-            ">=",
-            float(limits["minimum_recency_effect"]),
             n=len(long),
-            minimum_n=20,
             interval=metrics.Resampler(np.arange(len(long))).family_interval(effect, family_level(limits)),
-            by_far_end=True,
-            required=False,
         ),
     ]
 
 
-def stock_checks(served: Recommender, out_of_stock: Collection[str], sessions: Sessions) -> list[Check]:
-    """A shop's list of what is out of stock may be wrong, and empty its carousels."""
+def stock_checks(
+    served: Model, out_of_stock: Collection[str], sessions: Sessions, limits: Thresholds
+) -> list[Check]:
+    """Check that answers respect the out-of-stock list, and that a wrong list does not empty them."""
     k = _width(served)
     answers = [{*served.recommend(items, k).items} for items in sessions]
     gone = set(out_of_stock)
     return [
-        check(
+        judge(
+            limits,
             "answers with five items or more, all in stock",
             share([len(answer) >= min(5, k) and not answer & gone for answer in answers]),
-            "==",
-            1.0,
             n=len(answers),
         )
     ]
 
 
-def golden_checks(
-    served: Recommender, golden: Sequence[Mapping[str, Any]], limits: Thresholds
-) -> list[Check]:
-    """The files answer as training did, through the endpoint's handlers too."""
+def golden_checks(served: Model, golden: Sequence[Mapping[str, Any]], limits: Thresholds) -> list[Check]:
+    """Check that the files answer as training did, directly and through the endpoint's handlers."""
     direct = [
         _overlap(served.recommend(row["items"], int(row["k"])).items, row["expected"]) for row in golden
     ]
     model = inference.Model(served, "", threading.Lock())
     handled = [_overlap(_through_handlers(model, row), row["expected"]) for row in golden]
-    least = float(limits["minimum_golden_overlap"])
     return [
-        check("golden sessions answered alike", share(direct), ">=", least, n=len(golden), minimum_n=20),
-        check(
-            "golden sessions through the handlers", share(handled), ">=", least, n=len(golden), minimum_n=20
-        ),
+        judge(limits, "golden sessions answered alike", share(direct), n=len(golden)),
+        judge(limits, "golden sessions through the handlers", share(handled), n=len(golden)),
     ]
 
 
 def parity_checks(
-    directory: Path, served: Recommender, variant: Recommender, sessions: Sessions, limits: Thresholds
+    directory: Path, served: Model, variant: Model, sessions: Sessions, limits: Thresholds
 ) -> list[Check]:
-    """What is served answers as what was measured, the quick way as the long one, and all that serving needs is there."""
+    """Compare the served model with the measured one, and the shortlist with the full ranking; check the endpoint's files."""
     k = min(20, _width(served))
     short = [served.recommend(items, k).items for items in sessions]
     variants = [
         _overlap(mine, variant.recommend(items, k).items) for mine, items in zip(short, sessions, strict=True)
     ]
-    int8 = _scanning_codes(served)
+    int8 = served.with_codes()
     whole = [_whole_ranking(served, items, k) for items in sessions]
     scanned = [
         min(_overlap(int8.recommend(items, k).items, best), _overlap(mine, best))
         for items, mine, best in zip(sessions, short, whole, strict=True)
     ]
     fallback = _fallback_items(directory)
-    least = float(limits["minimum_golden_overlap"])
     return [
-        check(
-            "overlap of the int8 scan with the whole float32 ranking",
-            share(scanned),
-            ">=",
-            least,
-            n=len(scanned),
-            minimum_n=20,
+        judge(
+            limits, "overlap of the int8 scan with the whole float32 ranking", share(scanned), n=len(scanned)
         ),
-        check(
-            "items with codes of another vector", _foreign_codes(served), "==", 0, n=len(served.vocabulary)
+        judge(
+            limits,
+            "items with codes of another vector",
+            int((~served.evidence().own_codes).sum()),
+            n=len(served.vocabulary),
         ),
-        check(
-            "overlap of the served with the measured model",
-            share(variants),
-            ">=",
-            float(limits["minimum_variant_overlap"]),
-            n=len(variants),
-            minimum_n=20,
-            required=False,
-        ),
-        check(
+        judge(limits, "overlap of the served with the measured model", share(variants), n=len(variants)),
+        judge(
+            limits,
             "fallback items the model does not know",
             sum(i not in served.rows for i in fallback),
-            "==",
-            0,
             n=len(fallback),
         ),
-        check(
+        judge(
+            limits,
             "files of the endpoint's code",
             sum(
                 (directory / "code" / name).is_file()
                 for name in ("training_jobs/serving/inference.py", "training_jobs/server.py")
             ),
-            "==",
-            2,
             n=2,
         ),
     ]
 
 
-def budget_checks(
-    served: Recommender, sessions: Sessions, archive_bytes: int, limits: Thresholds
-) -> list[Check]:
+def budget_checks(served: Model, sessions: Sessions, archive_bytes: int, limits: Thresholds) -> list[Check]:
     """Speed on this machine, and size."""
     taken = latencies_ms(served, sessions)
     p50, p99 = (float(np.quantile(taken, q)) if len(taken) else float("inf") for q in (0.5, 0.99))
     return [
-        check(
-            "latency p50 (CPU ms)", p50, "<=", float(limits["latency_p50_cpu_ms"]), n=len(taken), minimum_n=5
-        ),
-        check(
-            "latency p99 (CPU ms)", p99, "<=", float(limits["latency_p99_cpu_ms"]), n=len(taken), minimum_n=5
-        ),
-        check("archive size (bytes)", archive_bytes, "<=", int(limits["maximum_archive_bytes"]), n=1),
-        check(
+        judge(limits, "latency p50 (CPU ms)", p50, n=len(taken)),
+        judge(limits, "latency p99 (CPU ms)", p99, n=len(taken)),
+        judge(limits, "archive size (bytes)", archive_bytes, n=1),
+        judge(
+            limits,
             "items without a finite vector",
-            int((~np.isfinite(served.weights.vectors).all(axis=1)).sum()),
-            "==",
-            0,
+            int((~served.evidence().scorable).sum()),
             n=len(served.vocabulary),
         ),
     ]
 
 
-def _width(served: Recommender) -> int:
+def _width(served: Model) -> int:
     """20, or in a tiny shop what is left without the current item and five that are filtered."""
     return max(1, min(20, len(served.vocabulary) - 6))
 
 
 def _difference(left: Float32, right: Float32) -> float:
-    """The largest, where what may not be shown (-inf) is the same in both; else infinite."""
+    """Return the largest difference, or infinity where the excluded items (-inf) are not the same in both."""
     shown = np.isfinite(left)
     same = np.array_equal(shown, np.isfinite(right))
     return float(np.abs(left[shown] - right[shown]).max(initial=0.0)) if same else np.inf
@@ -309,44 +261,24 @@ def _cross_overlap(answers: Sequence[Sequence[str]]) -> float:
     return share([_overlap(a, b) for a, b in zip(answers[:half], answers[half:], strict=False)])
 
 
-def _most_alike(served: Recommender, items: set[str]) -> dict[str, str]:
+def _most_alike(served: Model, items: set[str]) -> dict[str, str]:
     """For each item the one with the nearest vector."""
     asked = sorted(items)
-    vectors, found = served.weights.vectors, {}
+    found = {}
     for begin in range(0, len(asked), 256):
         rows = np.array([served.rows[item] for item in asked[begin : begin + 256]])
-        near = vectors[rows] @ vectors.T
-        near[np.arange(len(rows)), rows] = -np.inf
-        for row, other in zip(rows, near.argmax(axis=1), strict=True):
-            if vectors[row].any():
+        for row, other in zip(rows, served.nearest(rows), strict=True):
+            if other >= 0:
                 found[served.vocabulary[row]] = served.vocabulary[other]
     return found
 
 
-def _whole_ranking(served: Recommender, items: Sequence[str], k: int) -> list[str]:
-    """The best `k` by the scores of all items: what `recommend` must find without them."""
+def _whole_ranking(served: Model, items: Sequence[str], k: int) -> list[str]:
+    """Return the best `k` by the scores of all items, which `recommend` must find without them."""
     known = np.array([served.rows[item] for item in items if item in served.rows], np.int32)
     scores = served.scores([known])[0]
     scores[[served.rows[item] for item in items[-1:] if item in served.rows]] = -np.inf
     return [served.vocabulary[row] for row in top(scores, k)]
-
-
-def _scanning_codes(served: Recommender) -> Recommender:
-    """With what the endpoint scans, the int8 codes, also where there is neither a kernel nor a library for them."""
-    if served.codes is None or served.scan.library != "numpy":
-        return served
-    other = copy.copy(served)
-    other.scan = Scan(dequantised(*served.codes), hidden=served.hidden)
-    return other
-
-
-def _foreign_codes(served: Any) -> int:
-    """Count the items whose int8 codes are not those of their vector: in a small shop rescoring hides them."""
-    if served.codes is None:
-        return 0
-    codes, scales = served.codes
-    off = np.abs(dequantised(codes, scales) - served.weights.vectors) > 0.51 * scales[:, None]
-    return int(off.any(axis=1).sum())
 
 
 def _through_handlers(model: inference.Model, row: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from training_jobs.gate.check import Check, Thresholds, check
+from training_jobs.gate.check import Check
+from training_jobs.gate.rules import judge
+from training_jobs.gate.thresholds import Thresholds
 from training_jobs.serving.sessions import DAY_MS, Int64, Sessions
 
 
@@ -16,17 +18,8 @@ def surge_check(sessions: Sessions, limits: Thresholds) -> Check:
     divided by the same ratio of the item's clicks that do not follow that best seller. Session-kNN trusts the newest
     sessions most, so a few invented ones could own what it shows after a best seller.
     """
-    surge, pairs = largest_surge(
-        sessions, int(limits["surge_best_sellers"]), int(limits["surge_minimum_clicks"])
-    )
-    return check(
-        "surge of one item after a best seller",
-        surge,
-        "<=",
-        float(limits["maximum_surge"]),
-        n=pairs,
-        minimum_n=0,
-    )
+    surge, pairs = largest_surge(sessions, limits.surge_best_sellers, limits.surge_minimum_clicks)
+    return judge(limits, "surge of one item after a best seller", surge, n=pairs)
 
 
 def largest_surge(sessions: Sessions, best_sellers: int, minimum_clicks: int) -> tuple[float, int]:

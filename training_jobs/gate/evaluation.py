@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ from training_jobs.gate.checks_served import (
 )
 from training_jobs.gate.checks_snapshot import surge_check
 from training_jobs.gate.measure import HeldOut, held_out, measure_baselines, measure_recommender
+from training_jobs.gate.model import Model
+from training_jobs.gate.thresholds import Thresholds, read_thresholds
 from training_jobs.serving.model_files import (
     ArchiveError,
     ModelCard,
@@ -31,10 +32,25 @@ from training_jobs.serving.model_files import (
     read_out_of_stock,
     unpack,
 )
-from training_jobs.serving.session_recommender import Recommender
+from training_jobs.snapshot.dataset import Dataset
 from training_jobs.snapshot.parquet import read_dataset
 
-THRESHOLDS = Path(__file__).with_name("thresholds.json")
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model to be judged, as read from its archive.
+
+    `served` keeps to the out-of-stock list and `whole` does not. `variant` has not seen the held-out day.
+    """
+
+    directory: Path
+    served: Model
+    whole: Model
+    card: ModelCard
+    variant: Model
+    variant_card: ModelCard
+    out_of_stock: list[str]
+    golden: list[dict[str, Any]]
 
 
 def evaluate(
@@ -47,43 +63,67 @@ def evaluate(
     snapshot_id: str = "",
     override_reason: str = "",
 ) -> dict[str, Any]:
-    """Measure on the held-out day and judge. `snapshot_id`, where given, must be what the candidate learnt from."""
-    limits = json.loads(thresholds.read_text("utf-8"))
-    card = load_card(candidate_dir)
+    """Read the files, measure on the held-out day and judge.
+
+    `snapshot_id`, where given, must be the snapshot that the candidate was trained on.
+    """
+    limits = read_thresholds(thresholds)
+    candidate = read_candidate(candidate_dir)
+    card = candidate.card
     if snapshot_id and card.snapshot_id != snapshot_id:
         raise ArchiveError(
             f"the candidate was trained on snapshot {card.snapshot_id}, not {snapshot_id}: "
             "pass the export that it was trained on"
         )
-    served, _ = load_recommender(candidate_dir)
-    out_of_stock = read_out_of_stock(candidate_dir)
-    # The held-out day is of before the list, and what was bought then may be gone: judged is the model, not the stock.
-    whole = load_recommender(candidate_dir, stock=False)[0] if out_of_stock else served
-    candidate, candidate_card = load_recommender(candidate_dir / "holdout")
     data = read_dataset(interactions, items)
-    held = held_out(data, card.holdout_start_ms)
-
-    measured = measure_baselines(held) | {"candidate": measure_recommender("candidate", candidate, held)}
     with tempfile.TemporaryDirectory() as scratch:
         champion, note = comparable_champion(champion_dir, Path(scratch), card.holdout_start_ms)
+    return judged(candidate, champion, note, data, limits, override_reason)
+
+
+def read_candidate(directory: Path) -> Candidate:
+    """Load the served model and the holdout variant of an archive."""
+    card = load_card(directory)
+    served, _ = load_recommender(directory)
+    out_of_stock = read_out_of_stock(directory)
+    # The held-out day is older than the list, and its targets may be out of stock since: measure the model, not the stock.
+    whole = load_recommender(directory, stock=False)[0] if out_of_stock else served
+    variant, variant_card = load_recommender(directory / "holdout")
+    golden = load_golden(directory)
+    return Candidate(directory, served, whole, card, variant, variant_card, out_of_stock, golden)
+
+
+def judged(
+    candidate: Candidate,
+    champion: Model | None,
+    note: str,
+    data: Dataset,
+    limits: Thresholds,
+    override_reason: str = "",
+) -> dict[str, Any]:
+    """Return the content of evaluation.json. `note` names the champion, or says why there is none."""
+    card, whole, served = candidate.card, candidate.whole, candidate.served
+    held = held_out(data, card.holdout_start_ms)
+    measured = measure_baselines(held) | {
+        "candidate": measure_recommender("candidate", candidate.variant, held)
+    }
     if champion is not None:
         measured["champion"] = measure_recommender("champion", champion, held)
 
     resampler = metrics.Resampler(held.cases.session)
-    probes = probe_sessions(held.cases, data.vocabulary, int(limits["probes"]))
-    golden = load_golden(candidate_dir)
+    probes = probe_sessions(held.cases, data.vocabulary, limits.probes)
     own = measured["candidate"]
     found: list[Check] = [
         *measured_checks(measured, held, resampler, limits, note),
-        *leakage_checks(candidate, candidate_card, whole, card, own, held, limits),
+        *leakage_checks(candidate.variant, candidate.variant_card, whole, card, own, held, limits),
         surge_check(held.data.sessions, limits),
         served_check(measure_recommender("served", whole, held), own, held, resampler, limits),
         *constraint_checks(whole, probes, limits),
-        *stock_checks(served, out_of_stock, probes),
+        *stock_checks(served, candidate.out_of_stock, probes, limits),
         *perturbation_checks(whole, probes, limits),
-        *golden_checks(served, golden, limits),
-        *parity_checks(candidate_dir, whole, candidate, probes, limits),
-        *budget_checks(served, probes, _size_bytes(candidate_dir), limits),
+        *golden_checks(served, candidate.golden, limits),
+        *parity_checks(candidate.directory, whole, candidate.variant, probes, limits),
+        *budget_checks(served, probes, _size_bytes(candidate.directory), limits),
     ]
     failed = list(failures(found))
     return {
@@ -114,8 +154,8 @@ def evaluate(
 
 def comparable_champion(
     directory: Path | None, scratch: Path, holdout_start_ms: int
-) -> tuple[Recommender | None, str]:
-    """The champion in a variant that has not seen the held-out day, and a sentence on which one, or why none."""
+) -> tuple[Model | None, str]:
+    """Return the champion's variant that has not seen the held-out day, and a sentence that names it or the reason for none."""
     try:
         directory = unpack(directory, scratch / "champion") if directory else None
         if directory is None:

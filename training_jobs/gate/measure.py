@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_jobs.gate import baselines, metrics
+from training_jobs.gate.model import Model
 from training_jobs.serving.knn import KnnScorer, KnnSettings, build_index
-from training_jobs.serving.session_recommender import Recommender
 from training_jobs.serving.sessions import Float32, Float64, Int32, Int64
 from training_jobs.snapshot.dataset import Cases, Dataset, before, prefix_cases, within
 
@@ -33,15 +33,18 @@ class Measured:
 
     @property
     def hits(self) -> Float64:
+        """Return 1 per case whose target is among the first 20, else 0."""
         return (self.rank <= 20).astype(np.float64)
 
     @property
     def reciprocals(self) -> Float64:
+        """Return 1/rank per case whose target is among the first 20, else 0."""
         return metrics.reciprocal_ranks(self.rank, 20)
 
     def figures(
         self, cases: Cases, popularity: Float64, items: int, resampler: metrics.Resampler
     ) -> dict[str, float | list[float]]:
+        """Return the figures of one model for evaluation.json."""
         interval_hr, interval_mrr = resampler.interval(self.hits), resampler.interval(self.reciprocals)
         return {
             **metrics.summary(self.rank),
@@ -84,7 +87,7 @@ def held_out(data: Dataset, holdout_start_ms: int, limit: int = 5000) -> HeldOut
 
 
 def measure_baselines(held: HeldOut) -> dict[str, Measured]:
-    """What the shop could run instead, given the same past as the candidate."""
+    """Measure the baselines, given the same past as the candidate."""
     past = before(held.data.sessions, held.holdout_start_ms)
     share = held.popularity
     knn = KnnScorer(build_index(past, len(share)), KnnSettings())
@@ -96,7 +99,7 @@ def measure_baselines(held: HeldOut) -> dict[str, Measured]:
     return {name: measure(name, score, held.cases) for name, score in scorers.items()}
 
 
-def measure_recommender(name: str, recommender: Recommender, held: HeldOut) -> Measured:
+def measure_recommender(name: str, recommender: Model, held: HeldOut) -> Measured:
     """Rank with a model whose vocabulary may differ from the snapshot's: what it does not know, it cannot hit."""
     vocabulary = held.data.vocabulary
     row_of = np.array([recommender.rows.get(item, -1) for item in vocabulary], np.int64)
@@ -125,8 +128,8 @@ def measure(
         prefixes = [cases.prefix(row) for row in range(begin, min(begin + batch, len(cases)))]
         scores = np.array(score(prefixes))
         if exclude_current:
-            told = [(at, prefix[-1]) for at, prefix in enumerate(prefixes) if len(prefix)]
-            scores[[at for at, _ in told], [item for _, item in told]] = -np.inf
+            current = [(at, prefix[-1]) for at, prefix in enumerate(prefixes) if len(prefix)]
+            scores[[at for at, _ in current], [item for _, item in current]] = -np.inf
         rank[begin : begin + len(prefixes)] = metrics.ranks(scores, cases.targets[begin : begin + batch])
         width = min(20, scores.shape[1])
         best = np.argpartition(-scores, width - 1, axis=1)[:, :width]
@@ -137,7 +140,7 @@ def measure(
     return Measured(name, rank, shown, confidence)
 
 
-def latencies_ms(recommender: Recommender, sessions: Sequence[Sequence[str]], tries: int = 3) -> Float64:
+def latencies_ms(recommender: Model, sessions: Sequence[Sequence[str]], tries: int = 3) -> Float64:
     """CPU time of whole answers, one at a time: the best of a few tries.
 
     A busy machine is not the model's doing: by the clock on the wall it would refuse sound models.

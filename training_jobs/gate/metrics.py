@@ -27,14 +27,17 @@ def ranks(scores: NDArray[Any], targets: Int64) -> Int64:
 
 
 def hit_rate(rank: Int64, k: int) -> float:
+    """Return the share of cases whose target is among the first `k`."""
     return float((rank <= k).mean()) if len(rank) else 0.0
 
 
 def reciprocal_ranks(rank: Int64, k: int) -> Float64:
+    """Return 1/rank per case, and 0 beyond rank `k`."""
     return np.where(rank <= k, 1.0 / rank, 0.0)
 
 
 def mrr(rank: Int64, k: int) -> float:
+    """Return the mean reciprocal rank, with 0 beyond rank `k`."""
     return float(reciprocal_ranks(rank, k).mean()) if len(rank) else 0.0
 
 
@@ -155,13 +158,13 @@ def reliability(predicted: Float64, hit: Float64, bins: int = 10) -> list[tuple[
 
 
 def calibration_error(predicted: Float64, hit: Float64) -> float:
-    """Expected calibration error: how far predicted chances are from shares of hits, on average over the cases."""
+    """Return the expected calibration error: the mean distance between predicted chances and hit rates, over the cases."""
     rows = reliability(predicted, hit)
     return sum(n * abs(said - came) for said, came, n in rows) / max(len(hit), 1)
 
 
 def summary(rank: Int64, cutoffs: tuple[int, ...] = (1, 5, 10, 20)) -> dict[str, float]:
-    """The figures every report shows, rounded to what their sample size can bear."""
+    """Return the figures of every report, rounded to the precision of their sample size."""
     figures = {f"hr_at_{k}": hit_rate(rank, k) for k in cutoffs}
     figures |= {f"mrr_at_{k}": mrr(rank, k) for k in cutoffs if k >= 10}
     figures |= {f"ndcg_at_{k}": ndcg(rank, k) for k in cutoffs if k >= 10}

@@ -36,7 +36,7 @@ font-variant-numeric:tabular-nums}.passed{color:var(--good)}
 
 
 def render(result: Mapping[str, Any]) -> str:
-    """The whole page."""
+    """Return the whole page."""
     verdict = "passed" if result["passed"] else "failed"
     since = datetime.fromtimestamp(result["holdout_start_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
     metrics: Mapping[str, Mapping[str, Any]] = result["metrics"]
@@ -89,7 +89,7 @@ def _bars(title: str, models: Mapping[str, Mapping[str, Any]], metric: str) -> s
 
 
 def _grouped(title: str, slices: Mapping[str, Mapping[str, float]], models: Sequence[str]) -> str:
-    """A row of dots for each slice: the candidate filled, the others in outline."""
+    """Draw a row of dots per slice: the candidate filled, the others in outline."""
     rows = []
     for at, (name, values) in enumerate(slices.items()):
         y = 16 + at * 24
@@ -113,7 +113,7 @@ def _grouped(title: str, slices: Mapping[str, Mapping[str, float]], models: Sequ
 
 
 def _curves(title: str, hit_rates: Mapping[str, Sequence[float]]) -> str:
-    """A line for each model: hit rate at 1, 2, ... 20."""
+    """Draw a line per model: hit rate at 1, 2, ... 20."""
     ordered = [name for name in _LABELS if name in hit_rates]
     highest = max((max(hit_rates[name]) for name in ordered), default=0.0) or 1.0
     lines = []

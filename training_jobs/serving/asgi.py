@@ -17,6 +17,7 @@ class Application:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         # The server runs without lifespan and websockets, so every scope is of HTTP.
+        """Answer one request."""
         response = await self._respond(scope, receive)
         await response.send(send)
 

@@ -34,18 +34,22 @@ class EncoderWeights:
 
     @property
     def dim(self) -> int:
+        """Return the dimension of the vectors."""
         return int(self.vectors.shape[1])
 
     @property
     def max_length(self) -> int:
+        """Return the number of clicks that the encoder reads at most."""
         return int(self.tensors["position"].shape[0])
 
     @property
     def layers(self) -> int:
+        """Return the number of layers."""
         return sum(name.endswith("norm_feed.weight") for name in self.tensors)
 
     @cached_property
     def fused(self) -> _Fused:
+        """Return the matrices with norms and scales multiplied in, which are computed once."""
         return _fuse(self)
 
 
@@ -56,7 +60,7 @@ def save_weights(path: Path, weights: EncoderWeights) -> None:
 
 
 def load_weights(path: Path, vectors: Float32) -> EncoderWeights:
-    """What `save_weights` wrote, with the item vectors that belong to it."""
+    """Read the file of `save_weights`, and add the item vectors that belong to it."""
     with np.load(path, allow_pickle=False) as file:
         tensors = {
             name.removeprefix("tensor/"): file[name] for name in file.files if name.startswith("tensor/")
@@ -112,7 +116,7 @@ class SessionEncoder:
         )
 
     def __call__(self, prefix: Int32) -> Float32:
-        """The unit vector [dim] of a session that is not empty. The next call overwrites it."""
+        """Return the unit vector [dim] of a session that is not empty. The next call overwrites it."""
         if self._kernel is None:
             return np.asarray(encode(self._weights, [prefix])[0])
         length = min(len(prefix), len(self._rows))

@@ -50,6 +50,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Refuse the connection beyond the limit, and start its timers."""
         super().connection_made(cast(asyncio.Transport, transport))
         if len(self.connections) > MAX_CONNECTIONS:
             self._refuse(503, f"more than {MAX_CONNECTIONS} connections are open: retry later")
@@ -59,11 +60,13 @@ class BoundedProtocol(HttpToolsProtocol):
         )
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timers of a closed connection."""
         self._stop_timer()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """Parse the bytes within the limits of a request."""
         if self._refused or self.transport.is_closing():
             return
         self._unset_keepalive_if_required()
@@ -100,15 +103,18 @@ class BoundedProtocol(HttpToolsProtocol):
     # The parser calls these.
 
     def on_message_begin(self) -> None:
+        """Start the limits of a new request."""
         super().on_message_begin()
         self._reading, self._headers_done = True, False
         self.scope["extensions"] = {CONNECTION: {"is_closing": self.transport.is_closing}}
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Count the bytes of the headers."""
         if not self._headers_done:  # else a trailer, which describes no request
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        """Validate the request's headers."""
         if self.parser.should_upgrade():
             return  # _ignore_upgrade parses the request again
         for name, value in self.headers:
@@ -121,6 +127,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
+        """End the limits of a request."""
         if self.parser.should_upgrade():
             return
         self._reading = False
@@ -138,6 +145,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.data_received(b"\r\n".join([*lines, b"", rest]))
 
     def on_response_complete(self) -> None:
+        """Continue with the next request of the connection."""
         super().on_response_complete()
         if self._last is not None and self.cycle.response_complete and not self.transport.is_closing():
             self._unset_keepalive_if_required()

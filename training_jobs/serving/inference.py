@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from training_jobs.serving.contract import (
     ENDPOINT_EXCLUDE_MAX,
@@ -19,28 +20,43 @@ from training_jobs.serving.contract import (
     ENDPOINT_K_MAX,
 )
 from training_jobs.serving.model_files import load_recommender
-from training_jobs.serving.session_recommender import Recommender
+from training_jobs.serving.recommendation import Recommendation
 
 
 @dataclass(frozen=True)
 class Query:
+    """A validated request."""
+
     items: list[str]
     k: int
     exclude: list[str]
 
 
+class Recommends(Protocol):
+    """A model that answers sessions of item ids."""
+
+    vocabulary: list[str]
+
+    def recommend(self, items: Sequence[str], k: int, exclude: Collection[str] = ()) -> Recommendation:
+        """Return at most `k` items, the best first."""
+        ...
+
+
 @dataclass(frozen=True)
 class Model:
-    recommender: Recommender
+    """A loaded archive. `scan` names the library that scans the items."""
+
+    recommender: Recommends
     model_version: str
     lock: threading.Lock
+    scan: str = ""
 
 
 def model_fn(model_dir: str) -> Model:
     """Load the archive, and answer once so that the first shopper does not wait for cold pages."""
     recommender, card = load_recommender(Path(model_dir))
     recommender.recommend(recommender.vocabulary[:2], 1)
-    return Model(recommender, card.model_version, threading.Lock())
+    return Model(recommender, card.model_version, threading.Lock(), recommender.scan.library)
 
 
 def input_fn(body: str | bytes, content_type: str | None = "application/json") -> Query:

@@ -121,7 +121,7 @@ def file_name(dim: int) -> str:
 
 
 def load_kernel(directory: Path, dim: int) -> Kernel | None:
-    """What `write_kernel` left in `directory`, if it runs on this machine."""
+    """Load the library that `write_kernel` wrote to `directory`; return None if it does not run on this machine."""
     path = directory / file_name(dim)
     if not path.exists():
         return None

@@ -58,10 +58,12 @@ class KnnIndex:
 
     @property
     def sessions(self) -> int:
+        """Return the number of sessions."""
         return len(self.session_offsets) - 1
 
     @property
     def items(self) -> int:
+        """Return the number of items."""
         return len(self.posting_offsets) - 1
 
 
@@ -122,7 +124,7 @@ class KnnScorer:
             self._prepare()
 
     def _prepare(self) -> None:
-        """What the kernel reads and fills, beside what numpy does."""
+        """Return the arrays that only the kernel reads and fills."""
         index, settings = self.index, self.settings
         most = settings.last_items * settings.recent_sessions
         longest = int(np.diff(index.session_offsets).max(initial=0)) + 1
@@ -206,7 +208,7 @@ class KnnScorer:
         return found, np.asarray(totals, np.float64)
 
     def _neighbours(self, query: Int32) -> tuple[Int64, Float64, Int32]:
-        """The sessions most alike, how alike they are, and the last place of the query that each shares."""
+        """Return the most similar sessions, their similarities, and the last place of the query that each shares."""
         settings, index = self.settings, self.index
         touched: list[Any] = [np.zeros(0, np.int32)]
         similarity = self._similarity

@@ -107,13 +107,14 @@ def load_recommender(directory: Path, *, stock: bool = True) -> tuple[Recommende
 
 
 def read_out_of_stock(directory: Path) -> list[str]:
-    """The ids in a directory's out_of_stock.json; none where there is no such file."""
+    """Return the ids in a directory's out_of_stock.json; none where the file does not exist."""
     listed = directory / ARCHIVE_OUT_OF_STOCK
     ids: list[str] = json.loads(listed.read_text("utf-8")) if listed.exists() else []
     return ids
 
 
 def load_card(directory: Path) -> ModelCard:
+    """Read model.json."""
     try:
         raw = json.loads((directory / ARCHIVE_CARD).read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -137,7 +138,7 @@ def load_golden(directory: Path) -> list[dict[str, Any]]:
 
 
 def unpack(path: Path, into: Path) -> Path | None:
-    """The model's directory: `path` itself if it holds a model.json, else its model.tar.gz unpacked; None if neither."""
+    """Return `path` if it contains a model.json, else its model.tar.gz unpacked; None if it has neither."""
     if (path / ARCHIVE_CARD).exists():
         return path
     packed = path / "model.tar.gz"
@@ -153,5 +154,5 @@ def unpack(path: Path, into: Path) -> Path | None:
 
 
 def _load_array(path: Path) -> NDArray[Any]:
-    """Mapped, as a plain array: a memmap is slower to index."""
+    """Map a file into memory, as a plain array: a memmap is slower to index."""
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))

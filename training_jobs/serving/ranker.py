@@ -113,10 +113,12 @@ class RankerScorer:
 
 
 def save_network(path: Path, network: Network) -> None:
+    """Write the network's matrices."""
     np.savez(path, **{field.name: getattr(network, field.name) for field in fields(Network)})
 
 
 def load_network(path: Path) -> Network:
+    """Read the network's matrices."""
     with np.load(path, allow_pickle=False) as file:
         return Network(**{field.name: file[field.name] for field in fields(Network)})
 
@@ -143,7 +145,7 @@ def candidate_features(
     vectors: Float32,
     facts: Float32,
 ) -> tuple[Float32, Float32]:
-    """What the network sees of the candidates at `rows`: [candidates, CANDIDATE_FEATURES] and [CONTEXT_FEATURES].
+    """Return the network's inputs for the candidates at `rows`: [candidates, CANDIDATE_FEATURES] and [CONTEXT_FEATURES].
 
     `probability` and `votes` are those of the candidates, `vectors` and `facts` those of all items.
     """

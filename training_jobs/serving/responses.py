@@ -15,6 +15,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class Response(NamedTuple):
+    """A response that is not yet written to a connection."""
+
     status: int
     body: bytes
     content_type: str = "application/json"

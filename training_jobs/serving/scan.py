@@ -34,7 +34,7 @@ def quantise(vectors: Float32) -> tuple[Int8, Float32]:
 
 
 def dequantised(codes: Int8, scales: Float32) -> Float32:
-    """The vectors that the codes stand for."""
+    """Return the vectors that the codes stand for."""
     return codes * scales[:, None]
 
 

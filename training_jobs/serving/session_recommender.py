@@ -6,6 +6,7 @@ an int8 scan, those that a neighbour votes for, and the most popular, of which t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,8 +18,9 @@ from training_jobs.serving.encoder_numpy import EncoderWeights, SessionEncoder, 
 from training_jobs.serving.kernel import Kernel
 from training_jobs.serving.knn import KnnIndex, KnnScorer, KnnSettings
 from training_jobs.serving.ranker import SHORTLIST, Ranker, RankerScorer
+from training_jobs.serving.recommendation import Evidence, Recommendation
 from training_jobs.serving.returns import CLICKS, floor_of
-from training_jobs.serving.scan import Int8, Scan
+from training_jobs.serving.scan import Int8, Scan, dequantised
 from training_jobs.serving.sessions import Float32, Float64, Int32, Int64
 
 _SPARE = 40  # candidates beyond those asked for: what int8 gets wrong is far smaller than the gap they span
@@ -47,7 +49,7 @@ class BlendSettings:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> BlendSettings:
-        """What `dataclasses.asdict` made of one, back from JSON."""
+        """Read the JSON form of `dataclasses.asdict`."""
         return cls(
             float(raw["knn_weight"]),
             KnnSettings(**raw["knn"]),
@@ -72,15 +74,8 @@ class Shortlist:
 
     @property
     def logits(self) -> Float32:
+        """Return the logarithms of the scores."""
         return np.asarray(np.log(np.maximum(self.scores, _LEAST)), np.float32)
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    items: list[str]
-    scores: list[float]
-    source: str
-    reason: str
 
 
 class Recommender:
@@ -104,7 +99,7 @@ class Recommender:
 
         Without a `ranker` the blend's order is the last word.
 
-        Items that are `out_of_stock` are never shown; clicks on them tell as much as any.
+        Items that are `out_of_stock` are never shown; clicks on them count like any other.
         """
         self.vocabulary = list(vocabulary)
         self.rows = {item: row for row, item in enumerate(self.vocabulary)}
@@ -119,22 +114,59 @@ class Recommender:
         self._popular: Float32 = popularity.astype(np.float32)
         self._new: NDArray[np.bool_] = np.equal(popularity, 0.0)
         self._floor: Float32 = (popularity * _FLOOR).astype(np.float32)
-        # Of these neither clicks nor content say where they stand. Codes tell it as well, and vectors stay on disk.
-        heard = (codes[0] if codes else weights.vectors).any(axis=1)
-        self._silent: NDArray[np.bool_] = np.logical_not(heard)
-        self._some_silent = bool(self._silent.any())
+        # Items without clicks or content have a zero vector. Read the int8 codes where present, so that the
+        # memory-mapped floats stay on disk.
+        known = (codes[0] if codes else weights.vectors).any(axis=1)
+        self._unknown: NDArray[np.bool_] = np.logical_not(known)
+        self._some_unknown = bool(self._unknown.any())
         self.codes = codes
-        self._absent: NDArray[np.bool_] = np.zeros(len(self.vocabulary), np.bool_)
-        self._absent[[self.rows[item] for item in out_of_stock if item in self.rows]] = True
+        self._out_of_stock: NDArray[np.bool_] = np.zeros(len(self.vocabulary), np.bool_)
+        self._out_of_stock[[self.rows[item] for item in out_of_stock if item in self.rows]] = True
         order = np.argsort(-self._popular, kind="stable")
-        self._by_popularity: Int64 = order[np.logical_not(self._absent[order])]
-        self.hidden: NDArray[np.bool_] = self._silent | self._absent
+        self._by_popularity: Int64 = order[np.logical_not(self._out_of_stock[order])]
+        self.hidden: NDArray[np.bool_] = self._unknown | self._out_of_stock
         self.scan = Scan(weights.vectors, codes, self.hidden, kernel)
         # Scratch memory of one question, left as it was found.
         self._votes: Float32 = np.zeros(len(self.vocabulary), np.float32)
         self._floors: Float32 = np.zeros(len(self.vocabulary), np.float32)
         self._return_floor: Float32 = np.array(settings.return_floor or np.zeros(CLICKS), np.float32)
-        self._barred: NDArray[np.bool_] = self._absent.copy()
+        self._excluded: NDArray[np.bool_] = self._out_of_stock.copy()
+
+    def popular(self, k: int) -> list[str]:
+        """Return the `k` most popular items, whether in stock or not."""
+        return [self.vocabulary[row] for row in np.argsort(-self._popular, kind="stable")[:k]]
+
+    def nearest(self, rows: Int64) -> Int64:
+        """Return the row with the nearest vector per row; -1 where a row has no vector."""
+        vectors = self.weights.vectors
+        near = vectors[rows] @ vectors.T
+        near[np.arange(len(rows)), rows] = -np.inf
+        return np.where(vectors[rows].any(axis=1), near.argmax(axis=1), -1)
+
+    def evidence(self) -> Evidence:
+        """Return the number of sessions in the kNN index, and which items it or popularity has clicks of."""
+        postings = np.diff(self.index.posting_offsets)
+        return Evidence(
+            self.index.sessions,
+            (self.popularity > 0) | (postings > 0),
+            np.asarray(np.isfinite(self.weights.vectors).all(axis=1)),
+            self._own_codes(),
+        )
+
+    def _own_codes(self) -> NDArray[np.bool_]:
+        if self.codes is None:
+            return np.ones(len(self.vocabulary), np.bool_)
+        codes, scales = self.codes
+        off = np.abs(dequantised(codes, scales) - self.weights.vectors) > 0.51 * scales[:, None]
+        return np.logical_not(off.any(axis=1))
+
+    def with_codes(self) -> Recommender:
+        """Return a recommender that ranks by the int8 codes, also where only numpy is installed and scans the vectors."""
+        if self.codes is None or self.scan.library != "numpy":
+            return self
+        other = copy.copy(self)
+        other.scan = Scan(dequantised(*self.codes), hidden=self.hidden)
+        return other
 
     def scores(self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]] = ()) -> Float32:
         """Scores of all items, one row for each prefix of known rows; an empty prefix is given popularity.
@@ -142,10 +174,10 @@ class Recommender:
         What may not be shown has -inf: items out of stock, the item being looked at (if the settings say so), and the rows
         that `exclude` names for each prefix, where it is given.
         """
-        out = np.tile(np.where(self._absent, -np.inf, self._popular), (len(prefixes), 1))
-        told = [row for row, prefix in enumerate(prefixes) if len(prefix)]
-        asked, barred = [prefixes[row] for row in told], [exclude[row] for row in told] if exclude else ()
-        for row, (blended, short) in zip(told, self.shortlists(asked, barred), strict=True):
+        out = np.tile(np.where(self._out_of_stock, -np.inf, self._popular), (len(prefixes), 1))
+        known = [row for row, prefix in enumerate(prefixes) if len(prefix)]
+        asked, excluded = [prefixes[row] for row in known], [exclude[row] for row in known] if exclude else ()
+        for row, (blended, short) in zip(known, self.shortlists(asked, excluded), strict=True):
             out[row] = blended
             if self.ranker is None:
                 continue
@@ -161,12 +193,12 @@ class Recommender:
     def shortlists(
         self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]] = ()
     ) -> Iterator[tuple[Float32, Shortlist]]:
-        """The blend's scores of all items, and the SHORTLIST items it puts first, for each prefix (none may be empty)."""
+        """Yield the blend's scores of all items and its best SHORTLIST items per prefix (none may be empty)."""
         if not prefixes:
             return
         share = np.float32(self.settings.knn_weight)
         probability = probabilities(self.weights, prefixes)
-        probability[:, self._silent] = 0.0
+        probability[:, self._unknown] = 0.0
         for row, prefix in enumerate(prefixes):
             blended: Float32 = (1 - share) * probability[row] + self._floor
             if share > 0:
@@ -175,7 +207,7 @@ class Recommender:
                 blended += share * self._votes
             own, floor = floor_of(self._return_floor, prefix)
             blended[own] = np.maximum(blended[own], floor)
-            blended[self._absent] = -np.inf
+            blended[self._out_of_stock] = -np.inf
             if exclude:
                 blended[list(exclude[row])] = -np.inf
             if self.settings.exclude_current:
@@ -203,32 +235,32 @@ class Recommender:
         return ranked_scores(logits, short.scores.sum(), short.floor if self.settings.floor_ranked else None)
 
     def recommend(self, items: Sequence[str], k: int, exclude: Collection[str] = ()) -> Recommendation:
-        """The best `k` items to show after `items` (oldest first): never the last of them, none of `exclude`."""
+        """Return the best `k` items after `items` (oldest first): never the last of them, none of `exclude`."""
         rows = self.rows
         known = np.array([rows[item] for item in items if item in rows], np.int32)
-        barred = np.array([rows[item] for item in {*exclude, *items[-1:]} if item in rows], np.int64)
+        excluded = np.array([rows[item] for item in {*exclude, *items[-1:]} if item in rows], np.int64)
         if len(known) == 0:
-            best = self._popular_rows(k, barred)
+            best = self._popular_rows(k, excluded)
             scores = self._popular[best]
             reason = "an empty session" if not items else "none of the session's items is known"
             source = "popularity"
         else:
-            best, scores = self._best(known, k, barred)
+            best, scores = self._best(known, k, excluded)
             source, reason = "session", f"{len(known)} of {len(items)} items of the session are known"
         shown = [self.vocabulary[row] for row in best.tolist()]
         return Recommendation(shown, scores.tolist(), source, reason)
 
-    def _popular_rows(self, k: int, barred: Int64) -> Int64:
-        head = self._by_popularity[: k + len(barred)]
-        return head[~np.isin(head, barred)][:k]
+    def _popular_rows(self, k: int, excluded: Int64) -> Int64:
+        head = self._by_popularity[: k + len(excluded)]
+        return head[~np.isin(head, excluded)][:k]
 
     def _silence(self, values: Float32, rows: Int64) -> None:
         """Nothing for the items of which the encoder knows nothing."""
-        if self._some_silent:
-            values[self._silent[rows]] = 0.0
+        if self._some_unknown:
+            values[self._unknown[rows]] = 0.0
 
-    def _best(self, prefix: Int32, k: int, barred: Int64) -> tuple[Int64, Float32]:
-        """Rows and scores of the best `k`, none of them of `barred`."""
+    def _best(self, prefix: Int32, k: int, excluded: Int64) -> tuple[Int64, Float32]:
+        """Rows and scores of the best `k`, none of them of `excluded`."""
         share = np.float32(self.settings.knn_weight)
         steepness = 1.0 / self.weights.temperature
         query = self._encode(prefix)
@@ -236,8 +268,8 @@ class Recommender:
 
         peak, total = self.scan.look(query, steepness)
         candidates: list[NDArray[Any]] = [
-            self.scan.best(kept + len(barred)),
-            self._by_popularity[: kept + len(barred)],
+            self.scan.best(kept + len(excluded)),
+            self._by_popularity[: kept + len(excluded)],
             prefix,
         ]
         if share > 0:
@@ -248,11 +280,11 @@ class Recommender:
         own, floor = floor_of(self._return_floor, prefix)
         self._floors[own] = floor
         pool: Int64 = np.sort(np.concatenate(candidates))
-        self._barred[barred] = True
-        shut: NDArray[np.bool_] = self._barred[pool]
+        self._excluded[excluded] = True
+        shut: NDArray[np.bool_] = self._excluded[pool]
         shut[1:] |= np.equal(pool[1:], pool[:-1])
         pool = pool[~shut]
-        self._barred[barred] = self._absent[barred]
+        self._excluded[excluded] = self._out_of_stock[excluded]
         votes = self._votes[pool]
         if share > 0:
             self._votes[voted] = 0.0
@@ -265,7 +297,7 @@ class Recommender:
             pool, votes, told = pool[best], votes[best], told[best]
 
         # The softmax's sum gets the true terms of those that weigh most in it.
-        exact = np.concatenate([pool, barred])
+        exact = np.concatenate([pool, excluded])
         terms = np.exp((self.weights.vectors[exact] @ query - peak) * steepness)
         corrected = total + (terms - np.exp((self.scan.cosines[exact] - peak) * steepness)).sum()
         probability = terms[: len(pool)] / corrected
@@ -297,9 +329,9 @@ def ranked_scores(logits: Float32, total: np.float32, floor: Float32 | None) -> 
 
 
 def _behind(ranked: Float32, others: Float32) -> np.float32:
-    """What brings the scores of `others` under all that are `ranked`, if it takes anything."""
+    """Return the factor that brings the scores of `others` below all that are `ranked`, if one is needed."""
     factor = _BELOW * ranked.min(initial=np.inf) / others.max(initial=_NEAR_ZERO)
-    return np.float32(min(max(factor, _NEAR_ZERO), 1.0))  # never zero: what is barred stays at -inf
+    return np.float32(min(max(factor, _NEAR_ZERO), 1.0))  # never zero: what is excluded stays at -inf
 
 
 def _between(place: Int64, others: Int64, logits: Float32) -> NDArray[Any]:

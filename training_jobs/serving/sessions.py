@@ -34,23 +34,27 @@ class Sessions:
 
     @property
     def lengths(self) -> Int64:
+        """Return the number of clicks per session."""
         return np.diff(self.offsets)
 
     @property
     def starts_ms(self) -> Int64:
+        """Return the time of the first click per session."""
         return self.times_ms[self.offsets[:-1]]
 
     @property
     def ends_ms(self) -> Int64:
+        """Return the time of the last click per session."""
         return self.times_ms[self.offsets[1:] - 1]
 
     def take(self, rows: NDArray[Any]) -> Sessions:
-        """The sessions at `rows` (indices or a mask), in that order."""
+        """Return the sessions at `rows` (indices or a mask), in that order."""
         rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows.astype(np.int64)
         flat, offsets = ragged_rows(self.offsets, rows)
         return Sessions(self.items[flat], offsets, self.times_ms[flat])
 
     def session(self, row: int) -> Int32:
+        """Return the items of one session."""
         return self.items[self.offsets[row] : self.offsets[row + 1]]
 
 

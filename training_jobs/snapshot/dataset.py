@@ -33,12 +33,15 @@ class Cases:
 
     @property
     def lengths(self) -> Int64:
+        """Return the number of clicks per prefix."""
         return np.diff(self.offsets)
 
     def prefix(self, row: int) -> Int32:
+        """Return the prefix of one case."""
         return self.items[self.offsets[row] : self.offsets[row + 1]]
 
     def take(self, rows: NDArray[Any]) -> Cases:
+        """Return the cases at `rows` (indices or a mask)."""
         rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows.astype(np.int64)
         flat, offsets = ragged_rows(self.offsets, rows)
         return Cases(self.items[flat], offsets, self.targets[rows], self.session[rows])
@@ -102,6 +105,7 @@ class ItemContent:
 
     @property
     def size(self) -> int:
+        """Return the number of different tokens."""
         return len(self.names)
 
 
@@ -125,6 +129,7 @@ class Dataset:
 
 
 def no_content(items: int) -> ItemContent:
+    """Return the content of items without a catalogue."""
     return ItemContent([], np.zeros(0, np.int32), np.zeros(items + 1, np.int64))
 
 
@@ -179,7 +184,7 @@ class Split:
 
 
 def choose_split(sessions: Sessions, holdout_hours: float, minimum_share: float = 0.02) -> Split:
-    """The last `holdout_hours` are held out, and as much again before them is the validation tail.
+    """Hold out the last `holdout_hours`, and cut the validation tail, as long again, before them.
 
     Where so short a time holds fewer than `minimum_share` of all sessions, the cut moves back until it does. Where it
     leaves less than a third of them to learn from, the last fifth is held out instead.

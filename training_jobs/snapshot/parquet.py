@@ -89,10 +89,10 @@ def _read_columns(directory: Path, wanted: Sequence[str]) -> dict[str, Any]:
         try:
             parquet = pq.ParquetFile(file)
             by_name = {name.upper(): name for name in parquet.schema_arrow.names}
-            absent = [name for name in wanted if name not in by_name]
-            if absent:
+            missing = [name for name in wanted if name not in by_name]
+            if missing:
                 raise DataError(
-                    f"{file.name} has no column {', '.join(absent)}, only {', '.join(sorted(by_name))}: "
+                    f"{file.name} has no column {', '.join(missing)}, only {', '.join(sorted(by_name))}: "
                     "export the tables of sql/models/training as they are"
                 )
             table = parquet.read(columns=[by_name[name] for name in wanted])

@@ -26,7 +26,7 @@ _FLAGS_OF = {"x86_64": ("-mprefer-vector-width=512",)}
 
 
 def write_kernel(directory: Path, dim: int) -> Path | None:
-    """The kernel for vectors of `dim` numbers as a file of `directory`; None where it cannot be compiled."""
+    """Compile the kernel for vectors of `dim` numbers into `directory`; return None if it cannot be compiled."""
     library = _compiled(dim)
     if library is None:
         return None

@@ -26,6 +26,8 @@ _LEAST_PROBABILITY = 1e-38
 
 @dataclass(frozen=True)
 class EncoderSettings:
+    """The encoder's size and regularization."""
+
     dim: int = 128
     layers: int = 2
     heads: int = 2
@@ -40,6 +42,7 @@ class Dropout(nn.Dropout):
     """torch's, but on a CPU a random byte decides on each number (shares are 256ths): its own draws took a tenth of training."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the input with random elements set to zero and the others scaled up, while training."""
         dropped = round(256 * self.p)
         if not self.training or dropped == 0 or x.device.type != "cpu":
             return super().forward(x)
@@ -63,6 +66,7 @@ class Layer(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """Return the layer's output [sessions, length, dim]."""
         batch, length, dim = x.shape
         qkv, gate = self.attend(self.norm_attention(x)).split([3 * dim, dim], -1)
         q, k, v = qkv.view(batch, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
@@ -106,7 +110,7 @@ class Encoder(nn.Module):
         self.register_buffer("causal", future, persistent=False)
 
     def item_vectors(self, rows: Tensor, own: Tensor | None = None) -> Tensor:
-        """Unit vectors of the given items (a flat index). `own`: their rows of the item table, where the caller has them."""
+        """Return unit vectors of the given items (a flat index). `own`: their rows of the item table, if at hand."""
         vectors = self.item(rows) if own is None else own
         if self.has_content:
             if self.training and self.settings.id_dropout > 0:
@@ -117,6 +121,7 @@ class Encoder(nn.Module):
         return F.normalize(vectors, dim=-1)
 
     def all_item_vectors(self) -> Tensor:
+        """Return the unit vectors of all items."""
         device = self.item.weight.device
         return torch.cat(
             [
@@ -174,6 +179,7 @@ class SampledSoftmax(torch.autograd.Function):
         hidden_candidate: Tensor,
         low_precision: bool,
     ) -> Tensor:
+        """Return the weighted mean of the loss."""
         kind = torch.bfloat16 if low_precision else hidden.dtype
         wide, tall = candidates.to(kind), hidden.to(kind)
         scale = (weight / weight.sum())[:, None]
@@ -199,6 +205,7 @@ class SampledSoftmax(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
+        """Return the gradients of the arguments of `forward`."""
         grad_hidden, grad_candidates = ctx.saved_tensors
         return grad_hidden * grad, grad_candidates * grad, None, None, None, None, None
 
@@ -219,7 +226,7 @@ class Candidates:
 def draw_candidates(
     inputs: Tensor, target: Tensor, negatives: int, pool: Tensor, generator: torch.Generator
 ) -> Candidates:
-    """The step's own items and `negatives` drawn from `pool`, which holds the items that can be drawn (those seen in training).
+    """Return the step's own items and `negatives` drawn from `pool`, the items seen in training.
 
     With at least as many negatives as items the softmax is complete. Drawn items stand for all that were not drawn, so
     their share of Z is scaled up. What a session looked at must compete too: left to chance, it is there mostly where it

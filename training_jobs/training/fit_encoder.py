@@ -25,6 +25,8 @@ _BETAS = (0.9, 0.98)
 
 @dataclass(frozen=True)
 class FitSettings:
+    """The settings of the training loop."""
+
     epochs: int = 10
     batch_events: int = 768
     learning_rate: float = 3e-3
@@ -64,6 +66,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Epoch:
+    """The progress and the figures of one epoch."""
+
     epoch: int
     epochs: int
     loss: float
@@ -116,7 +120,7 @@ class _Windows:
     weight: Tensor
 
     def batch(self, rows: Tensor, width: int, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Inputs, padded at the end to `width`; the `count` places in them where something is predicted; what; its weight.
+        """Return inputs, padded at the end to `width`, the `count` places that are predicted, the targets and their weights.
 
         The sizes are the caller's to say, since asking a GPU for them would wait for it.
         """
@@ -143,8 +147,8 @@ def fit(
     """Train in place and return the number of epochs run. `name` names this fit in its checkpoint and its seeds.
 
     After each epoch those planned are cut to what the job's deadline still allows at the pace so far; the
-    learning rate comes down to its end all the same. One epoch is always run. `on_step` is told of each step how many events
-    it predicted and its loss; on a GPU the step may still be under way.
+    learning rate comes down to its end all the same. One epoch is always run. `on_step` receives the number of events that
+    each step predicted, and its loss; on a GPU the step may still be under way.
     """
     deadline_s, clock = job.left_s(), job.clock
     device = encoder.item.weight.device

@@ -91,7 +91,7 @@ class Shortlists:
 
 
 def shortlists(blend: Recommender, facts: Float32, cases: Cases) -> Shortlists:
-    """What the ranker is to order, under a blend that has not learnt these cases."""
+    """Return the shortlists that the ranker orders, under a blend that has not learnt these cases."""
     n, width = len(cases), min(SHORTLIST, len(blend.vocabulary) - blend.settings.exclude_current)
     candidate = np.empty((n, width, len(CANDIDATE_FEATURES)), np.float32)
     context = np.empty((n, len(CONTEXT_FEATURES)), np.float32)

@@ -55,6 +55,8 @@ _LEARN_SHARE = 0.6  # of the epochs: settings come out alike (docs/decisions/002
 
 @dataclass(frozen=True)
 class JobSettings:
+    """The settings of a training job."""
+
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     fit: FitSettings = field(default_factory=FitSettings)
     holdout_hours: float = 24.0
@@ -69,7 +71,7 @@ class JobSettings:
 
 
 def encoder_weights(encoder: Encoder, known: np.ndarray | None = None) -> EncoderWeights:
-    """The encoder for numpy. Items outside `known` that no content speaks for get a zero vector: they come last."""
+    """Return the encoder for numpy. Items outside `known` and without content get a zero vector, so they rank last."""
     encoder.eval()
     with torch.no_grad():
         vectors = encoder.all_item_vectors().float().cpu().numpy().copy()
@@ -161,7 +163,7 @@ def run(
 
 
 def new_encoder(sessions: Sessions, content: ItemContent, settings: EncoderSettings, seed: int) -> Encoder:
-    """An encoder about to learn `sessions`, on the GPU where there is one."""
+    """Return an encoder about to learn `sessions`, on the GPU where there is one."""
     torch.manual_seed(seed)
     encoder = Encoder(len(content.offsets) - 1, settings, content)
     warm_start(encoder, sessions, content, seed)

@@ -31,7 +31,7 @@ class LazyAdam:
         self._rate = torch.zeros(len(table), device=table.device)
 
     def read(self, rows: Tensor) -> Tensor:
-        """A copy of the given rows, up to date [len(rows), dim]."""
+        """Return a copy of the given rows, up to date [len(rows), dim]."""
         beta1, beta2 = self._betas
         last, rate = self._last[rows], self._rate[rows]
         missed = (self._steps - last).float()
@@ -76,6 +76,7 @@ class LazyAdam:
         return {"first": self._first, "second": self._second, "rate": self._rate, "steps": self._steps}
 
     def load(self, state: dict[str, Any]) -> None:
+        """Restore the state of a checkpoint."""
         self._first.copy_(state["first"])
         self._second.copy_(state["second"])
         self._rate.copy_(state["rate"])

@@ -60,7 +60,7 @@ def golden_sessions(recommender: Recommender, sessions: Sequence[Sequence[str]])
 
 
 def fallback_answers(recommender: Recommender, rows: Sequence[int], popular: int = 200) -> dict[str, Any]:
-    """What to show when the endpoint cannot answer: the most popular items, and 20 related to each of `rows`."""
+    """Return the answers for when no endpoint can answer: the most popular items, and 20 related to each of `rows`."""
     vocabulary = recommender.vocabulary
     related: dict[str, list[str]] = {}
     for begin in range(0, len(rows), 256):

@@ -51,7 +51,7 @@ def place_new_items(
 
 
 def spectral_vectors(sessions: Sessions, items: int, dim: int, seed: int) -> Tensor:
-    """Unit vectors from the leading eigenvectors of the damped, normalised co-occurrence matrix (randomised)."""
+    """Return unit vectors from the leading eigenvectors of the damped, normalised co-occurrence matrix (randomised)."""
     matrix = _matrix(sessions, items)
     width = min(dim + _OVERSAMPLING, items)
     draws = torch.Generator().manual_seed(seed)
@@ -87,13 +87,17 @@ def _place(
             count = torch.bincount(token[known], minlength=content.size).clamp(min=1)
             encoder.content.weight.copy_((total / count[:, None]).to(encoder.content.weight.device))
         every = torch.arange(len(vectors), device=encoder.item.weight.device)
-        told = encoder._content_vectors(every).cpu() if encoder.has_content else torch.zeros_like(vectors)
+        by_content = (
+            encoder._content_vectors(every).cpu() if encoder.has_content else torch.zeros_like(vectors)
+        )
         own = encoder.item.weight.detach().cpu().clone()
-        own[rows] = vectors[rows] - told[rows]
+        own[rows] = vectors[rows] - by_content[rows]
         if seen is not None:
             draws = torch.Generator().manual_seed(seed + 1)
             random = F.normalize(torch.randn(vectors.shape, generator=draws), dim=1)
-            own[~rows] = torch.where((told.norm(dim=1) > 0)[:, None], torch.zeros_like(random), random)[~rows]
+            own[~rows] = torch.where((by_content.norm(dim=1) > 0)[:, None], torch.zeros_like(random), random)[
+                ~rows
+            ]
         encoder.item.weight.copy_(own.to(encoder.item.weight.device))
 
 

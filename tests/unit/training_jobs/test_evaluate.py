@@ -17,7 +17,8 @@ import pytest
 from tests.unit.training_jobs import variants
 from tests.unit.training_jobs.conftest import Trained
 from training_jobs.evaluate import main
-from training_jobs.gate.evaluation import THRESHOLDS, comparable_champion
+from training_jobs.gate.evaluation import comparable_champion
+from training_jobs.gate.thresholds import THRESHOLDS
 from training_jobs.serving import model_files
 from training_jobs.serving.model_files import load_card
 from training_jobs.serving.sessions import DAY_MS

@@ -1,6 +1,7 @@
 """How a check comes to its verdict, and what single figures mean."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from training_jobs.gate.check import check, family_level, skipped
 from training_jobs.gate.checks_measured import leakage_checks, price_distance, same_category, slices
 from training_jobs.gate.checks_served import probe_sessions
 from training_jobs.gate.measure import held_out, latencies_ms, measure, measure_recommender
+from training_jobs.gate.thresholds import read_thresholds
 from training_jobs.serving.knn import build_index
 from training_jobs.serving.model_files import load_recommender
 from training_jobs.serving.ranker import Ranker
@@ -71,7 +73,7 @@ def test_thirty_comparisons_of_equal_models_refuse_as_rarely_as_one() -> None:
     """Both rank alike on average; the cases of a session go together."""
     rng = np.random.default_rng(0)
     sessions = np.repeat(np.arange(150), 3)
-    level = family_level({"family_error": 0.05, "family_rows": 30})
+    level = family_level(replace(read_thresholds(), family_error=0.05, family_rows=30))
     refused = 0
     for _ in range(400):
         resampler = metrics.Resampler(sessions, draws=1)
@@ -204,7 +206,7 @@ def test_a_click_of_the_held_out_day_in_the_measured_model_is_found(trained: Tra
     good, card = load_recommender(trained.model_dir / "holdout")
     held = held_out(trained.data, card.holdout_start_ms)
     measured = measure_recommender("candidate", good, held)
-    limits = {"reproduction_tolerance": 0.05, "minimum_cases": 100}
+    limits = replace(read_thresholds(), reproduction_tolerance=0.05, minimum_cases=100)
 
     def failed(popularity: np.ndarray) -> list[str]:
         model = Recommender(good.vocabulary, good.weights, good.index, popularity, good.settings)

@@ -1,6 +1,5 @@
 """The gate's look at the int8 copy of a model."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,13 +7,13 @@ import pytest
 from tests.unit.training_jobs.large_shop import large_shop
 from training_jobs.gate.check import Check
 from training_jobs.gate.checks_served import parity_checks
-from training_jobs.gate.evaluation import THRESHOLDS
+from training_jobs.gate.thresholds import read_thresholds
 from training_jobs.serving.scan import quantise
 from training_jobs.serving.session_recommender import Recommender
 
 
 def scan_check(served: Recommender, sessions: list[list[str]]) -> Check:
-    found = parity_checks(Path(), served, served, sessions, json.loads(THRESHOLDS.read_text()))
+    found = parity_checks(Path(), served, served, sessions, read_thresholds())
     return next(
         check for check in found if check.name == "overlap of the int8 scan with the whole float32 ranking"
     )

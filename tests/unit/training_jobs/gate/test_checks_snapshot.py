@@ -1,13 +1,16 @@
 """Invented sessions behind a best seller stand out; a promotion that the whole shop sees does not."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from tests.unit.training_jobs import shop
 from training_jobs.gate.checks_snapshot import largest_surge, surge_check
+from training_jobs.gate.thresholds import read_thresholds
 from training_jobs.serving.sessions import DAY_MS, Sessions
 from training_jobs.snapshot.dataset import pack
 
-LIMITS = {"surge_best_sellers": 50, "surge_minimum_clicks": 20, "maximum_surge": 10.0}
+LIMITS = replace(read_thresholds(), surge_best_sellers=50, surge_minimum_clicks=20, maximum_surge=10.0)
 
 
 def history(extra: list[list[int]]) -> Sessions:
