@@ -39,7 +39,9 @@ def disagreements(root: Path = ROOT) -> list[str]:
 def main() -> int:
     """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m docs.pins",
     )
     parser.parse_args()
     found = disagreements()

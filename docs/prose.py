@@ -153,7 +153,9 @@ def counts(findings: list[Finding]) -> dict[str, Counter[str]]:
 def main() -> int:
     """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m docs.prose functions",
     )
     parser.add_argument("path", nargs="?", help="list the findings of this file or folder")
     parser.add_argument("--update", action="store_true", help="lower the baseline to today's counts")

@@ -160,7 +160,9 @@ A run that crosses one of these limits fails its gate.
 def main() -> int:
     """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m docs.settings --check",
     )
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit 1 if the page is out of date"

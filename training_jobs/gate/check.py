@@ -1,8 +1,8 @@
 """The gate's checks: each a row with a value, a bound and a verdict. Too few cases is never a pass.
 
-Comparisons with another model are judged by the far end of an interval (`by_far_end`): a row fails only where the data show
-that the candidate is worse by more than the margin. The intervals of all such rows hold together (`family_level`), so that a
-gate of thirty comparisons refuses a sound model no more often than a gate of one.
+Comparisons with another model are judged by the far end of an interval (`by_far_end`). Such a row fails only where the data
+show that the candidate is worse by more than the margin. The intervals of all such rows hold together (`family_level`): thirty
+comparisons refuse a sound model no more often than one.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def check(
 ) -> Check:
     """Compare `value` with `bound`. With fewer than `minimum_n` cases a required check fails and another is skipped.
 
-    With `by_far_end` the end of the interval that is nearer to the bound's good side is compared instead: the whole interval
-    must miss the bound before the row fails.
+    With `by_far_end` the better end of the interval is compared instead: the whole interval must miss the bound before the
+    row fails.
     """
     verdict, reason = "passed", ""
     if n < minimum_n:

@@ -77,8 +77,8 @@ def slice_checks(
 ) -> list[Check]:
     """No length of session and no category may be served worse than by the champion, or else by session-kNN.
 
-    Slices that the target defines are judged against the champion alone: a baseline that always shows the session's own
-    items wins the returns and loses the rest, and popularity wins the best sellers.
+    Slices that the target defines are judged against the champion alone. A baseline that always shows the session's own
+    items wins the returns and loses the rest.
     """
     found = []
     champion = "champion" in measured

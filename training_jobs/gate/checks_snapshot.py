@@ -14,8 +14,8 @@ from training_jobs.serving.sessions import DAY_MS, Int64, Sessions
 def surge_check(sessions: Sessions, limits: Thresholds) -> Check:
     """No known item may suddenly follow a best seller, unless shoppers come to it in other ways as suddenly.
 
-    The value is the largest surge: the rate at which an item followed a best seller on the newest day over the rate before,
-    divided by the same ratio of the item's clicks that do not follow that best seller. Session-kNN trusts the newest
+    The value is the largest surge. It is the rate at which an item followed a best seller on the newest day over the rate
+    before. That is divided by the same ratio of the item's other clicks. Session-kNN trusts the newest
     sessions most, so a few invented ones could own what it shows after a best seller.
     """
     surge, pairs = largest_surge(sessions, limits.surge_best_sellers, limits.surge_minimum_clicks)

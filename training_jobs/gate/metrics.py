@@ -102,8 +102,8 @@ class Resampler:
     ) -> tuple[float, float]:
         """Interval of the mean of `values` [cases] over the cases `inside`, each of whose ends holds with chance `level`.
 
-        The standard error is that of a ratio of sums over sessions (cluster-robust), with a t quantile: levels of .9997, as
-        many comparisons at once need them, are beyond what a thousand bootstrap draws can tell.
+        The standard error is that of a ratio of sums over sessions (cluster-robust), with a t quantile. Many comparisons at
+        once need levels of .9997, which a thousand bootstrap draws cannot resolve.
         """
         group = self._group if inside is None else self._group[inside]
         values = (values if inside is None else values[inside]).astype(np.float64)

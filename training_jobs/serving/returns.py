@@ -18,8 +18,8 @@ _TIE_BREAK = 1e-4  # relative: two places with one rate still have an order
 def return_floor(sessions: Sessions) -> tuple[float, ...]:
     """Count returns and return the least score of the item viewed 0, 1, ... CLICKS - 1 clicks before the last one.
 
-    The rate at `back` is the share of clicks, among those with more than `back` clicks before them, whose item was
-    viewed last `back` clicks before the click that precedes them. Empty where no session has two clicks.
+    A rate belongs to a distance `back`. It is a share of the clicks with more than `back` clicks before them. Those count whose
+    item was viewed last `back` clicks before the preceding click. Empty where no session has two clicks.
     """
     lengths = sessions.lengths
     if not (lengths >= 2).any():

@@ -1,7 +1,6 @@
 """Choose kNN settings on the validation tail: nothing is trained again.
 
-The search is bounded by its number of cases, never by the clock: the same snapshot gives the same settings on a slow and on
-a busy machine.
+The search is bounded by its number of cases, never by the clock. A busy machine chooses the same settings as an idle one.
 """
 
 from __future__ import annotations
