@@ -231,6 +231,7 @@ def document(limits: Thresholds) -> str:
         "Change those files, not this page.",
         "",
         "With fewer cases than the minimum, a required check fails and any other is skipped.",
+        "",
         "*Far end*: the check fails only if its whole interval misses the bound.",
         "The intervals of all these checks together err with the chance `family_error`.",
         "",

@@ -158,7 +158,7 @@ class Recommender:
             return np.ones(len(self.vocabulary), np.bool_)
         codes, scales = self.codes
         off = np.abs(dequantised(codes, scales) - self.weights.vectors) > 0.51 * scales[:, None]
-        return np.logical_not(off.any(axis=1))
+        return np.asarray(np.logical_not(off.any(axis=1)))
 
     def with_codes(self) -> Recommender:
         """Return a recommender that ranks by the int8 codes, also where only numpy is installed and scans the vectors."""
