@@ -22,8 +22,8 @@ class Recommendation:
 class Evidence:
     """The number of sessions a model has learnt, and masks over its items.
 
-    `from_clicks` marks items learnt from clicks, `scorable` those whose parameters are finite,
-    and `own_codes` those whose int8 codes, if there are any, are the codes of their vector.
+    `from_clicks` marks items learnt from clicks. `scorable` marks items whose parameters are finite.
+    `own_codes` marks items whose int8 codes, if there are any, are those of their vector.
     """
 
     sessions: int
