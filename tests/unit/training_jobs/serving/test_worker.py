@@ -3,12 +3,24 @@
 import asyncio
 import threading
 import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import pytest
 
 from training_jobs.serving import worker
 from training_jobs.serving.responses import Response
 from training_jobs.serving.worker import CALLER_GONE, Worker
+
+
+T = TypeVar("T")
+
+
+def run(asked: Coroutine[Any, Any, T]) -> T:
+    """Run in a thread of its own: after browser tests, Playwright's event loop is still running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, asked).result()
 
 
 def respond(body: bytes, content_type: str) -> Response:
@@ -31,7 +43,7 @@ def test_responses_come_in_the_order_of_the_requests_from_one_other_thread() -> 
         futures = [running.submit(b"%d" % number, "", here) for number in range(10)]
         return [(await future).body for future in futures if future]
 
-    assert asyncio.run(ask()) == [b"%d" % number for number in range(10)]
+    assert run(ask()) == [b"%d" % number for number in range(10)]
     assert len(set(threads)) == 1
     assert threading.current_thread() not in threads
 
@@ -44,7 +56,7 @@ def test_a_request_beyond_the_limit_is_counted_and_refused_and_one_after_the_que
         later = running.submit(b"later", "", here)
         return [future is not None for future in futures], running.shed, await later if later else None
 
-    assert asyncio.run(ask()) == ([True, True, False, False], 2, Response(200, b"later"))
+    assert run(ask()) == ([True, True, False, False], 2, Response(200, b"later"))
 
 
 def test_the_model_does_not_run_for_a_caller_that_is_gone() -> None:
@@ -59,7 +71,7 @@ def test_the_model_does_not_run_for_a_caller_that_is_gone() -> None:
         futures = [running.submit(b"gone", "", lambda: True), running.submit(b"here", "", here)]
         return [await future for future in futures if future]
 
-    assert asyncio.run(ask()) == [CALLER_GONE, Response(200, b"here")]
+    assert run(ask()) == [CALLER_GONE, Response(200, b"here")]
     assert seen == [b"here"]
 
 
@@ -80,7 +92,7 @@ def test_a_queue_that_moves_is_not_stalled_however_long_it_is(monkeypatch: pytes
             stalled.append(running.stalled())
         return stalled
 
-    assert asyncio.run(ask()) == [False] * 12
+    assert run(ask()) == [False] * 12
 
 
 def test_a_future_that_was_cancelled_does_not_stop_the_queue() -> None:
@@ -92,4 +104,4 @@ def test_a_future_that_was_cancelled_does_not_stop_the_queue() -> None:
         first.cancel()
         return await second
 
-    assert asyncio.run(ask()) == Response(200, b"2")
+    assert run(ask()) == Response(200, b"2")
