@@ -13,7 +13,6 @@ from training_jobs.serving import worker
 from training_jobs.serving.responses import Response
 from training_jobs.serving.worker import CALLER_GONE, Worker
 
-
 T = TypeVar("T")
 
 
