@@ -169,7 +169,8 @@ def converse(server: ModelServer, conversation: Conversation) -> bytes | None:
             for part in conversation.parts:
                 line.sendall(part)
             if ending is Ending.HALF_CLOSE:
-                line.shutdown(socket.SHUT_WR)
+                with suppress(OSError):  # ENOTCONN: the server has refused and closed already
+                    line.shutdown(socket.SHUT_WR)
         if ending is Ending.RESET:
             line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         if ending is Ending.LINGER:
