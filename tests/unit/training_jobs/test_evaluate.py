@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.training_jobs import variants
+from benchmarks import sabotages
 from tests.unit.training_jobs.conftest import Trained
 from training_jobs.evaluate import main
 from training_jobs.gate.evaluation import comparable_champion
@@ -178,11 +178,11 @@ def test_slices_with_too_few_cases_say_so_and_do_not_pass(good: Verdict) -> None
 )
 def test_a_spoilt_model_is_refused(trained: Trained, tmp_path: Path, spoil: str, must_fail: set[str]) -> None:
     change = {
-        "shuffled_labels": variants.shuffled_labels,
-        "popularity_only": variants.popularity_only,
-        "truncated_vocabulary": variants.truncated_vocabulary(trained.data.sessions, 40),
+        "shuffled_labels": sabotages.shuffled_labels,
+        "popularity_only": sabotages.popularity_only,
+        "truncated_vocabulary": sabotages.truncated_vocabulary(trained.data.sessions, 40),
     }[spoil]
-    candidate = variants.spoilt(trained.model_dir, tmp_path / "model", change)
+    candidate = sabotages.spoilt(trained.model_dir, tmp_path / "model", change)
     found = as_job(trained, candidate, tmp_path / "output")
     assert found.code == 0, found.said
     assert found.result["passed"] is False
@@ -194,7 +194,7 @@ def test_a_spoilt_model_is_refused(trained: Trained, tmp_path: Path, spoil: str,
 def test_a_served_model_other_than_the_measured_one_is_refused(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    candidate = variants.spoilt(trained.model_dir, tmp_path / "model", variants.shuffled_labels, ("",))
+    candidate = sabotages.spoilt(trained.model_dir, tmp_path / "model", sabotages.shuffled_labels, ("",))
     found = here(trained, candidate, tmp_path / "output", capsys)
     assert found.result["passed"] is False
     assert "hr_at_20 of the served model, which has seen the day" in found.failed()
@@ -286,7 +286,7 @@ def test_what_cannot_be_judged_ends_in_an_error_and_no_verdict(
 def test_an_override_publishes_with_its_reason_on_record(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    candidate = variants.spoilt(trained.model_dir, tmp_path / "model", variants.popularity_only)
+    candidate = sabotages.spoilt(trained.model_dir, tmp_path / "model", sabotages.popularity_only)
     reason = "launch day: <anything> beats an empty page"
     found = here(trained, candidate, tmp_path / "output", capsys, "--override-reason", reason)
     assert found.result["passed"] is True
@@ -298,7 +298,7 @@ def test_an_override_publishes_with_its_reason_on_record(
 def test_an_empty_override_reason_overrides_nothing(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    candidate = variants.spoilt(trained.model_dir, tmp_path / "model", variants.popularity_only)
+    candidate = sabotages.spoilt(trained.model_dir, tmp_path / "model", sabotages.popularity_only)
     found = here(trained, candidate, tmp_path / "output", capsys, "--override-reason", "  ")
     assert found.result["passed"] is False
 
@@ -306,7 +306,7 @@ def test_an_empty_override_reason_overrides_nothing(
 def test_a_candidate_better_than_the_champion_passes(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    champion = variants.spoilt(trained.model_dir, tmp_path / "champion", variants.blurred(0.3))
+    champion = sabotages.spoilt(trained.model_dir, tmp_path / "champion", sabotages.blurred(0.3))
     found = here(trained, trained.model_dir, tmp_path / "o", capsys, "--champion", str(champion))
     assert found.result["champion"] == "champion m1, its holdout variant"
     row = found.row("mrr_at_20 against champion")
@@ -318,7 +318,7 @@ def test_a_candidate_better_than_the_champion_passes(
 def test_a_candidate_worse_than_the_champion_is_refused(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    candidate = variants.spoilt(trained.model_dir, tmp_path / "model", variants.blurred(0.3))
+    candidate = sabotages.spoilt(trained.model_dir, tmp_path / "model", sabotages.blurred(0.3))
     found = here(trained, candidate, tmp_path / "o", capsys, "--champion", str(trained.model_dir))
     assert found.result["passed"] is False
     assert "mrr_at_20 against champion" in found.failed()
