@@ -174,6 +174,20 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _past_end(text: str) -> date:
+    """Read the end of a history. The collector refuses events that lie in the future, so that end is refused at once."""
+    try:
+        end = date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2026-03-15") from error
+    today = datetime.now(UTC).date()
+    if end > today:
+        raise argparse.ArgumentTypeError(
+            f"{text} lies in the future, and the collector refuses such events: choose {today} or an earlier day"
+        )
+    return end
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that choose what to generate."""
     parser.add_argument(
@@ -185,9 +199,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--end",
-        type=date.fromisoformat,
+        type=_past_end,
         metavar="YYYY-MM-DD",
-        help="first day without events (default today, UTC)",
+        help="first day without events; today, UTC, is the default and the latest",
     )
     parser.add_argument(
         "--items", type=int, metavar="N", help="size of the catalogue (the default grows with --generate)"

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from demo import baselines
-from demo.generator import BOT_PREFIX, Event, History, generate, user_agent_of
+from demo.generator import BOT_PREFIX, Event, History, generate, main, user_agent_of
 from demo.rejects import Rejects
 from demo.source import generated
 from demo.split import DAY_MS, Split, cutoff_of
@@ -32,6 +32,17 @@ def test_the_bytes_of_a_seed_never_change(shop: list[Event]) -> None:
     assert hashlib.sha256(lines.encode()).hexdigest() == (
         "c999417a2e92b4f6d22568b861ff8ba8228af61b85266fd15e3a340ccbb7141d"
     )
+
+
+@pytest.mark.parametrize("end", ["2026-02-30", "soon", "9999-01-01"])
+def test_an_end_that_is_no_day_or_lies_ahead_is_refused_before_anything_is_sent(
+    end: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--generate", "4000", "--end", end])
+    message = capsys.readouterr().err
+    assert end in message
+    assert "such as 2026-03-15" in message or "or an earlier day" in message
 
 
 def test_another_seed_gives_another_shop_with_other_ids(shop: list[Event]) -> None:
