@@ -258,7 +258,6 @@ def _poisoned(table: pa.Table, shop: Shop) -> tuple[pa.Table, pa.Table]:
         "SESSION_KEY": [f"invented-{at}" for at, _, _ in rows],
         "POSITION": [place for _, place, _ in rows],
         "ITEM_ID": [name for _, _, name in rows],
-        "EVENT_NAME": ["view_item"] * len(rows),
         "EVENT_TIME_MS": [newest - 3_000_000 + 7 * at + place for at, place, _ in rows],
     }
     wanted = [name for name in table.column_names if name in columns]

@@ -1,13 +1,11 @@
-"""Training snapshots of generated shops and of public clicks, as the export writes them, without a warehouse.
+"""Training snapshots of generated shops and of public clicks, as training reads them, without a warehouse.
 
-The rules are those of sql/models/training: crawlers out, one copy per event, sessions end after 30 minutes of silence,
-nothing after the first purchase, repeated touches of one item are one interaction.
+Sessions are cut by `demo.sessions`; crawlers are excluded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +16,14 @@ from numpy.typing import NDArray
 
 from benchmarks.next_item_layouts import load
 from demo.generator import BOT_PREFIX, History, generate
-
-_STRENGTH = {"view_item": 1, "add_to_cart": 2, "purchase": 3}
-_SESSION_GAP_MS = 30 * 60_000
+from demo.sessions import Event, EventLog, cut, interactions
 
 
 def write_snapshot(history: History, directory: Path) -> tuple[Path, Path]:
     """Write a generated shop's snapshot and return its two channels, `interactions/` and `items/`."""
-    interactions, items = snapshot(generate(history))
+    tables = snapshot(generate(history))
     paths = directory / "interactions", directory / "items"
-    for path, table in zip(paths, (interactions, items), strict=True):
+    for path, table in zip(paths, tables, strict=True):
         path.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, path / "part-0.parquet")
     return paths
@@ -45,7 +41,6 @@ def write_bootstrap(source: Path, seed: int, directory: Path) -> Path:
             "SESSION_KEY": np.repeat(np.arange(len(sessions)), lengths).astype(str),
             "POSITION": np.arange(len(sessions.items)) - np.repeat(sessions.offsets[:-1], lengths),
             "ITEM_ID": sessions.items.astype(str),
-            "EVENT_NAME": ["view_item"] * len(sessions.items),
             "EVENT_TIME_MS": sessions.times_ms,
         }
     )
@@ -64,38 +59,37 @@ def session_ends_ms(table: pa.Table) -> NDArray[np.int64]:
     return np.asarray(ends[rows], np.int64)
 
 
-def snapshot(events: Iterable[dict[str, Any]]) -> tuple[pa.Table, pa.Table]:
-    """Return the training tables (interactions, items) of a shop's events."""
-    distinct = {event["event_id"]: event for event in events}.values()
-    people = (event for event in distinct if not event["client_id"].startswith(BOT_PREFIX))
-    ordered = sorted(people, key=lambda e: (e["client_id"], e["client_time_ms"], e["event_id"]))
-    shops, sessions, positions, names, times, kinds = (list[Any]() for _ in range(6))
-    catalogue: dict[str, dict[str, Any]] = {}
-    for client, history in groupby(ordered, key=lambda e: e["client_id"]):
-        for session in _sessions(history):
-            touches = list(_touches(session))
-            key = f"{client}-{session[0]['client_time_ms']}"
-            for position, (item, kind, time_ms) in enumerate(touches if len(touches) > 1 else ()):
-                shops.append(session[0]["shop_id"])
-                sessions.append(key)
+def snapshot(events: Iterable[Event]) -> tuple[pa.Table, pa.Table]:
+    """Return the training tables (interactions, items) of the events of one shop."""
+    log, shop_id = EventLog(), ""
+    catalogue: dict[str, tuple[tuple[int, str], dict[str, Any]]] = {}
+    for event in events:
+        shop_id = event["shop_id"]
+        if not event["client_id"].startswith(BOT_PREFIX):
+            log.add(event)
+        moment = event["client_time_ms"], event["event_id"]
+        for block in event.get("items", ()):
+            if block["item_id"] not in catalogue or moment >= catalogue[block["item_id"]][0]:
+                catalogue[block["item_id"]] = moment, block
+    keys, positions, names, times = (list[Any]() for _ in range(4))
+    for client in sorted(log.moments):
+        for session in cut(log.moments[client]):
+            found = list(interactions(session))
+            for position, (time_ms, _, item) in enumerate(found if len(found) > 1 else ()):
+                keys.append(f"{client}-{session[0][0]}")
                 positions.append(position)
                 names.append(item)
                 times.append(time_ms)
-                kinds.append(kind)
-    for event in sorted(distinct, key=lambda e: (e["client_time_ms"], e["event_id"])):
-        for block in event.get("items", ()):
-            catalogue[block["item_id"]] = block
-    interactions = pa.table(
+    clicks = pa.table(
         {
-            "SHOP_ID": shops,
-            "SESSION_KEY": sessions,
+            "SHOP_ID": [shop_id] * len(keys),
+            "SESSION_KEY": keys,
             "POSITION": pa.array(positions, pa.int32()),
             "ITEM_ID": names,
-            "EVENT_NAME": kinds,
             "EVENT_TIME_MS": pa.array(times, pa.int64()),
         }
     )
-    blocks = [catalogue[item] for item in sorted(catalogue)]
+    blocks = [catalogue[item][1] for item in sorted(catalogue)]
     items = pa.table(
         {
             "ITEM_ID": [block["item_id"] for block in blocks],
@@ -105,27 +99,4 @@ def snapshot(events: Iterable[dict[str, Any]]) -> tuple[pa.Table, pa.Table]:
             "PRICE": pa.array([block.get("price") for block in blocks], pa.float64()),
         }
     )
-    return interactions, items
-
-
-def _sessions(history: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    found: list[list[dict[str, Any]]] = []
-    for event in history:
-        if not found or event["client_time_ms"] - found[-1][-1]["client_time_ms"] > _SESSION_GAP_MS:
-            found.append([])
-        found[-1].append(event)
-    return found
-
-
-def _touches(session: list[dict[str, Any]]) -> Iterable[tuple[str, str, int]]:
-    """Yield (item, strongest event, time in ms) of each run of touches of one item, up to the first purchase."""
-    touched: list[tuple[str, str, int]] = []
-    for event in session:
-        name = event["event_name"]
-        if name in _STRENGTH:
-            touched += [(block["item_id"], name, event["client_time_ms"]) for block in event["items"]]
-        if name == "purchase":
-            break
-    for item, run in groupby(touched, key=lambda touch: touch[0]):
-        rows = list(run)
-        yield item, max((name for _, name, _ in rows), key=_STRENGTH.__getitem__), rows[0][2]
+    return clicks, items

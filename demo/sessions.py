@@ -56,18 +56,24 @@ def cut(moments: Iterable[Moment]) -> Iterator[list[Moment]]:
         yield session
 
 
-def item_sequence(session: Iterable[Moment]) -> list[str]:
-    """Return the session's items, oldest first, without immediate repeats and without items after the first purchase."""
-    items: list[str] = []
+def interactions(session: Iterable[Moment]) -> Iterator[Moment]:
+    """Yield the first moment of each run of one item, oldest first, without items after the first purchase."""
     purchased_ms: int | None = None
-    for time_ms, name, item_id in session:
+    last_item = ""
+    for moment in session:
+        time_ms, name, item_id = moment
         if purchased_ms is not None and (name != "purchase" or time_ms > purchased_ms):
-            break
+            return
         if name == "purchase":
             purchased_ms = time_ms
-        if item_id and (not items or items[-1] != item_id):
-            items.append(item_id)
-    return items
+        if item_id and item_id != last_item:
+            last_item = item_id
+            yield moment
+
+
+def item_sequence(session: Iterable[Moment]) -> list[str]:
+    """Return the session's items, oldest first, without immediate repeats and without items after the first purchase."""
+    return [item_id for _, _, item_id in interactions(session)]
 
 
 def training_sessions(log: EventLog) -> list[list[str]]:
