@@ -10,11 +10,8 @@ from functions.platform.log import bind_ids
 app = Chalice(app_name="tugboat")
 app.api.binary_types = []  # every body is text, the pixel too: docs/decisions/0006-pixel-as-text.md
 app.middleware("pure_lambda")(bind_ids)
-cors = CORSConfig(
-    allow_origin="*", allow_headers=["Content-Type"], expose_headers=["Retry-After"], max_age=86_400
-)
-# Chalice answers an unlisted Content-Type with 415. sendBeacon posts text/plain, since any other type costs a preflight.
-ANY_TYPE: list[str] = []
+cors = CORSConfig("*", ["Content-Type"], expose_headers=["Retry-After"], max_age=86_400)
+ANY_TYPE: list[str] = []  # Chalice answers an unlisted type with 415; sendBeacon posts text/plain to avoid a preflight
 
 
 @app.route("/pixel.gif", methods=["GET"], content_types=ANY_TYPE)  # one event, for pages without scripts

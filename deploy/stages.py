@@ -114,6 +114,11 @@ class Stage:
 SETTINGS = frozenset(field.name for field in fields(Stage)) - {"name"}
 
 
+def setting_text(value: object) -> str:
+    """Return a setting as the text of an environment variable or of a template's parameter."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def read_stage(name: str, stages_file: Path = STAGES_FILE) -> Stage:
     """Return the values of a stage: its own, else those of [default].
 
