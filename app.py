@@ -11,7 +11,7 @@ app = Chalice(app_name="tugboat")
 app.api.binary_types = []  # every body is text, the pixel too: docs/decisions/0006-pixel-as-text.md
 app.middleware("pure_lambda")(bind_ids)
 cors = CORSConfig("*", ["Content-Type"], expose_headers=["Retry-After"], max_age=86_400)
-ANY_TYPE: list[str] = []  # Chalice answers an unlisted type with 415; sendBeacon posts text/plain to avoid a preflight
+ANY_TYPE: list[str] = []  # Chalice answers an unlisted type with 415; sendBeacon posts text/plain
 
 
 @app.route("/pixel.gif", methods=["GET"], content_types=ANY_TYPE)  # one event, for pages without scripts
