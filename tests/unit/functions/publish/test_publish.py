@@ -6,18 +6,34 @@ import tarfile
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+from deploy.lambdas import named
+from deploy.stages import read_stage
 from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY, ProveResult
 from functions.platform.errors import EndpointBusy, GoldenMismatch, NothingToRollBackTo
 from functions.platform.s3_keys import CHAMPION_KEY, release_key
-from functions.platform.settings import PublishSettings
+from functions.platform.settings import PublishSettings, read_settings
 from functions.prove.prove import prove
 from functions.publish.publish import publish, resource_name
 from functions.rollback.rollback import rollback
 from testing.fakes import FakeEndpoint, FakeS3, FakeSageMaker
 
-SETTINGS = PublishSettings(
-    "test", "models", "tugboat-test", "serverless", 2048, 5, "ml.m5.large", "image", "arn:role"
+LOCAL = read_stage("local")
+# A setting that these tests do not concern has the value of the local stage.
+SETTINGS = structs.replace(
+    read_settings(
+        PublishSettings,
+        {"TUGBOAT_STAGE": "test", **named("publish").environment(LOCAL, LOCAL.account_id)},
+    ),
+    models_bucket="models",
+    endpoint="tugboat-test",
+    endpoint_kind="serverless",
+    endpoint_memory_mb=2048,
+    endpoint_max_concurrency=5,
+    endpoint_instance_type="ml.m5.large",
+    inference_image="image",
+    sagemaker_role_arn="arn:role",
 )
 
 
