@@ -50,7 +50,7 @@ class Shop:
 
 @dataclass(frozen=True)
 class Spoilt:
-    """What the gate is to judge: an archive, the interactions it is judged on, and the code that answers meanwhile."""
+    """A spoilt candidate for the gate: its archive, its interactions, and the code that answers meanwhile."""
 
     candidate: Path
     interactions: Path

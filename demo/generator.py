@@ -1,9 +1,10 @@
 """Generate a shop's history of events; the same seed always gives the same events.
 
-The history contains what real shops have and the pipeline must handle:
-skewed and drifting popularity, tastes, walks along the price order of a category, returns to an item seen before,
-promotions, carts, purchases, clicks after a purchase, searches, sessions across midnight, events that arrive late,
-events sent twice, crawlers, and items launched in the last days.
+The history contains what the pipeline must handle in real shops.
+Popularity is skewed and drifts, and items are launched in the last days.
+Shoppers have tastes, walk along the price order of a category, return to items, follow promotions, and search.
+They put items into carts, buy, and click after a purchase. Sessions cross midnight.
+Some events arrive late or twice, and some are by crawlers.
 
     python -m demo.generator --generate 1000 --seed 7 | head
 """

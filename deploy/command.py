@@ -1,4 +1,4 @@
-"""What the commands of this folder share: the option --stage, lines of progress, and errors without a traceback."""
+"""The shared parts of this folder's commands: the option --stage, lines of progress, and errors without a traceback."""
 
 import argparse
 import sys

@@ -19,7 +19,7 @@ ANY = "*"
 
 
 class Statement(NamedTuple):
-    """What a Lambda may do with which resources, under which condition."""
+    """The actions that a Lambda may perform, on which resources, under which condition."""
 
     sid: str
     actions: tuple[str, ...]

@@ -1,7 +1,8 @@
-"""Runs the .sql files beside it, in order, with this stage's names filled in.
+"""Run the .sql files of this folder in order, with the stage's names filled in.
 
-The connection is the stage's secret in Secrets Manager (tugboat/<stage>/snowflake), so it is the same on a laptop,
-in CI and on the local stack: `python -m sql.setup.apply --stage dev --admin-secret tugboat/dev/snowflake-admin`.
+The login is the stage's secret in Secrets Manager (tugboat/<stage>/snowflake), on a laptop, in CI and on the local stack.
+
+    python -m sql.setup.apply --stage dev --admin-secret tugboat/dev/snowflake-admin
 """
 
 import argparse
