@@ -23,7 +23,7 @@ _YEAR_1973_MS = 10**11
 
 
 def read_dataset(interactions_dir: Path, items_dir: Path | None) -> Dataset:
-    """Read the two channels. Items of the catalogue nobody has touched yet are in the vocabulary too."""
+    """Read the two channels. The vocabulary includes items of the catalogue without interactions."""
     columns = _read_columns(
         interactions_dir, ("SHOP_ID", "SESSION_KEY", "POSITION", "ITEM_ID", "EVENT_TIME_MS")
     )
@@ -129,7 +129,7 @@ def _text(column: Any, name: str) -> Any:
 
 
 def _encode(column: Any, name: str) -> tuple[Int32, list[str]]:
-    """Codes and sorted names of a text column: sorted, so that the same data gives the same rows in any file order."""
+    """Return codes and sorted names of a text column. Sorting gives the same rows for the same data in any file order."""
     import pyarrow as pa
 
     encoded = _text(column, name).combine_chunks().dictionary_encode()

@@ -14,10 +14,10 @@ from training_jobs.serving.kernel import Kernel, explain, file_name, load_kernel
 _DIRECTORY = Path(__file__).with_name("native")
 _SOURCES = tuple(_DIRECTORY / f"{name}.c" for name in ("encode", "knn", "product", "rank", "scan"))
 _COMPILE_TIMEOUT_S = (
-    600  # ten times what it takes on a machine at a load of 8: a model must not depend on the load
+    600  # ten times the duration on a machine at a load of 8: a model must not depend on the load
 )
-# Together with the sources' `omp simd` these let sums, minima and exponents be vectorised. Not -ffast-math, which would also
-# change how the whole process treats tiny numbers.
+# Together with the sources' `omp simd` these vectorize sums, minima and exponents. -ffast-math would also change how the
+# whole process treats tiny numbers.
 _FLAGS = (
     *("-O3", "-s", "-shared", "-fPIC", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
     *("-ffinite-math-only", "-fno-signed-zeros"),
@@ -31,7 +31,7 @@ def write_kernel(directory: Path, dim: int) -> Path | None:
     if library is None:
         return None
     path = directory / file_name(dim)
-    # By another name first: the old file may be in use.
+    # Write under another name first: the old file may be in use.
     partial = path.with_suffix(".partial")
     partial.write_bytes(library)
     partial.replace(path)
@@ -40,7 +40,7 @@ def write_kernel(directory: Path, dim: int) -> Path | None:
 
 @lru_cache
 def compiled_kernel(dim: int) -> Kernel | None:
-    """Compile the kernel for vectors of `dim` numbers and load it; None where either fails."""
+    """Compile the kernel for vectors of `dim` numbers and load it; None if either fails."""
     with tempfile.TemporaryDirectory() as scratch:
         return load_kernel(Path(scratch), dim) if write_kernel(Path(scratch), dim) else None
 
