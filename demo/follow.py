@@ -125,7 +125,7 @@ def follow(client: Any, execution_arn: str, out: TextIO, poll_s: float = POLL_S)
 
 
 def explain(story: Execution, execution_arn: str, where: Environment, shop: str | None = None) -> str:
-    """Explain what failed, why, and what to do next. `shop` is the trained shop, unless it is the stage's first."""
+    """Explain the failure, its reason and the next step. `shop` is the trained shop, unless it is the stage's first."""
     run_id = execution_arn.rsplit(":", 1)[1]
     failed = [state for state in story.states if state.status in ("failed", "caught") and state.failures]
     lines = [f"The run {run_id} ended as {story.status}."]

@@ -176,7 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _past_end(text: str) -> date:
-    """Read the end of a history. The collector refuses events that lie in the future, so that end is refused at once."""
+    """Read the end of a history. The collector refuses events of the future, so an end in the future is refused at once."""
     try:
         end = date.fromisoformat(text)
     except ValueError as error:
@@ -190,7 +190,7 @@ def _past_end(text: str) -> date:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that choose what to generate."""
+    """Add the flags of the generated shop."""
     parser.add_argument(
         "--generate", type=int, metavar="N", help=f"generate about N events (default {DEFAULT_EVENTS:,})"
     )

@@ -1,4 +1,4 @@
-"""Run Chalice's command line, and read what it recorded of a deployment."""
+"""Run Chalice's command line, and read its record of a deployment."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Write .chalice/config.json and the policies of a stage: what Chalice gives each Lambda.
+"""Write .chalice/config.json and the policies of a stage, which Chalice gives to each Lambda.
 
 Both follow from deploy/lambdas.py, so that no stage has rights that another lacks.
 """
@@ -64,7 +64,7 @@ def render_config(stage: Stage, account_id: str, arns: dict[str, str], current: 
 
 
 def outdated(stage: Stage, account_id: str, arns: dict[str, str], folder: Path = FOLDER) -> dict[Path, str]:
-    """Return the files that differ from what the stage wants, each with the text it should have."""
+    """Return the outdated files of a stage, each with its new text."""
     config_file = folder / "config.json"
     current = json.loads(config_file.read_text()) if config_file.exists() else {}
     wanted = {config_file: render_config(stage, account_id, arns, current)}

@@ -11,7 +11,7 @@ Say = Callable[[str], None]
 
 
 class DeployError(Exception):
-    """A command cannot go on. The message says what happened, on which input, and the next step."""
+    """A command cannot continue. The message contains the problem, the input and the next step."""
 
 
 class Progress:

@@ -1,4 +1,4 @@
-"""Every Lambda, declared once: its size, its time limit, the settings it reads, its layer, and what it may do.
+"""Every Lambda, declared once: its size, time limit, settings, layer and permissions.
 
 .chalice/, the log groups of the template and the state machine's references to Lambdas follow from here.
 The handler in app.py stays written by hand.

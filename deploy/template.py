@@ -1,4 +1,4 @@
-"""Render resources.yaml as the JSON text that CloudFormation takes, with the pipeline and what follows from lambdas.py."""
+"""Render resources.yaml as the JSON text for CloudFormation, with the pipeline and the resources of lambdas.py."""
 
 import json
 import re

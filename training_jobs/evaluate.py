@@ -63,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as scratch:
             candidate = unpack(options.candidate, Path(scratch) / "candidate")
             if candidate is None:
-                raise ArchiveError(f"no model.tar.gz in {options.candidate}: did the training job finish?")
+                raise ArchiveError(
+                    f"no model.tar.gz in {options.candidate}: check that the training job finished"
+                )
             items = options.items if options.items.is_dir() else None
             result = evaluate(
                 candidate,

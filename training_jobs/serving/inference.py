@@ -106,9 +106,9 @@ def _ids(raw: dict[str, Any], name: str, limit: int) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError(f"{name} must be a list of item ids (strings)")
     if len(value) > limit:
-        raise ValueError(f"{name} has {len(value)} ids, at most {limit} are taken: send the last ones")
+        raise ValueError(f"{name} has {len(value)} ids, at most {limit} are allowed: send the last ones")
     if any(len(item) > ENDPOINT_ID_MAX_CHARACTERS or not item for item in value):
         raise ValueError(
-            f"{name} holds an id that is empty or longer than {ENDPOINT_ID_MAX_CHARACTERS} characters"
+            f"{name} contains an id that is empty or longer than {ENDPOINT_ID_MAX_CHARACTERS} characters"
         )
     return value

@@ -81,7 +81,7 @@ def load_recommender(directory: Path, *, stock: bool = True) -> tuple[Recommende
         if (directory / "ranker.npz").exists():
             ranker = Ranker(load_network(directory / "ranker.npz"), _load_array(directory / "facts.npy"))
     except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ArchiveError(f"{directory} does not hold a whole model ({error}): train it again") from error
+        raise ArchiveError(f"{directory} does not contain a whole model ({error}): train it again") from error
     sizes = {
         "vocabulary": len(vocabulary),
         "vectors": len(weights.vectors),
@@ -92,11 +92,11 @@ def load_recommender(directory: Path, *, stock: bool = True) -> tuple[Recommende
     }
     if len({card.items, *sizes.values()}) > 1:
         raise ArchiveError(
-            f"{directory} disagrees on how many items there are: {sizes}, model.json {card.items}"
+            f"{directory} has files of different numbers of items: {sizes}, model.json {card.items}. Train the model again"
         )
     if codes.shape != weights.vectors.shape or codes.dtype != np.int8 or scales.dtype != np.float32:
         raise ArchiveError(
-            f"{directory}/codes.npy or scales.npy is not of vectors.npy: train the model again"
+            f"{directory}/codes.npy or scales.npy does not belong to vectors.npy: train the model again"
         )
     kernel = load_kernel(directory, weights.dim)
     try:
@@ -104,7 +104,7 @@ def load_recommender(directory: Path, *, stock: bool = True) -> tuple[Recommende
             *(vocabulary, weights, index, popularity, settings, (codes, scales), out_of_stock, ranker, kernel)
         )
     except ValueError as error:
-        raise ArchiveError(f"{directory} holds {error}: train the model again") from error
+        raise ArchiveError(f"{directory} contains {error}: train the model again") from error
     return found, card
 
 
@@ -120,7 +120,9 @@ def load_card(directory: Path) -> ModelCard:
     try:
         raw = json.loads((directory / ARCHIVE_CARD).read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise ArchiveError(f"{directory} has no readable model.json: is this a model archive?") from error
+        raise ArchiveError(
+            f"{directory} has no readable model.json: pass the folder of a model archive"
+        ) from error
     found = raw.get("format") if isinstance(raw, dict) else None
     if found != FORMAT:
         raise ArchiveError(f"{directory} has format {found}, this code reads {FORMAT}: train it again")
@@ -151,7 +153,7 @@ def unpack(path: Path, into: Path) -> Path | None:
         with tarfile.open(packed, "r:gz") as tar:
             tar.extractall(into, filter="data")
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-        raise ArchiveError(f"{packed} cannot be unpacked ({error}): was it copied whole?") from error
+        raise ArchiveError(f"{packed} cannot be unpacked ({error}): copy it again") from error
     return into
 
 

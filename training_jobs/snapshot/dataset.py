@@ -67,14 +67,14 @@ def pack(
         twice = int((same & (places[1:] == places[:-1])).sum())
         if twice:
             raise DataError(
-                f"{twice} interactions stand at a POSITION that their session has already: "
-                "two exports under one prefix? Export again under a new one"
+                f"{twice} interactions repeat a POSITION of their session: "
+                "two exports may share the prefix, so export again under a new one"
             )
         back = int((same & (times_ms[1:] < times_ms[:-1])).sum())
         if back:
             raise DataError(
-                f"{back} interactions are earlier than the one before them in their session, so that no cut in time "
-                "holds: POSITION must follow EVENT_TIME_MS, look at training.training_interactions"
+                f"{back} interactions are earlier than the one before them in their session, so the snapshot cannot "
+                "be cut by time: order POSITION by EVENT_TIME_MS in sql/models/training/training_interactions.sql"
             )
     starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.zeros(0, np.int64)
     offsets = np.r_[starts, len(codes)].astype(np.int64)
@@ -205,7 +205,7 @@ def choose_split(sessions: Sessions, holdout_hours: float, minimum_share: float 
         earlier = np.sort(sessions.starts_ms[ends < holdout_ms])
         wanted = max(1, len(earlier) // 10)
     if len(earlier) < 10:
-        raise DataError("nearly all sessions fall on the last day: export more days before training")
+        raise DataError("nearly all sessions are on the last day: export more days before training")
     valid_ms = min(holdout_ms - (last_ms - holdout_ms), int(earlier[-wanted]))
     if int((ends < valid_ms).sum()) < len(earlier) // 2:
         valid_ms = int(earlier[-max(1, len(earlier) // 10)])
