@@ -1,4 +1,4 @@
-"""What a check found, and the table of all findings."""
+"""The finding of one check, and the table of all findings."""
 
 import textwrap
 from collections.abc import Iterable
