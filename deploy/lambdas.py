@@ -4,6 +4,7 @@
 The handler in app.py stays written by hand.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +35,8 @@ class Lambda:
     settings: tuple[SettingsGroup, ...]
     policy: tuple[Statement, ...]
     layer: LayerName | None = None
+    # The share of the account's concurrency that is reserved for this Lambda, and that it cannot exceed. 0: none.
+    max_concurrency: Callable[[Stage], int] | None = None
 
     @property
     def suffix(self) -> str:
@@ -69,16 +72,20 @@ LAMBDAS = (
         timeout_s=29,
         settings=("collect", "recommend"),
         policy=(
-            Statement("StoreEvents", ("firehose:PutRecordBatch",), (stream("events"), stream("rejected"))),
-            Statement(
-                "ParkEvents",
-                ("s3:PutObject",),
-                (objects("events", "raw/*"), objects("events", "rejected/*")),
-            ),
+            policies.STORE_EVENTS,
+            policies.PARK_EVENTS,
             policies.ASK_MODEL,
             Statement("ReadFallback", ("s3:GetObject",), (objects("models", "serving/fallback.json"),)),
             policies.RECEIPT_KEYS,
         ),
+    ),
+    Lambda(
+        "collect",
+        memory_mb=1024,
+        timeout_s=29,
+        settings=("collect",),
+        policy=(policies.STORE_EVENTS, policies.PARK_EVENTS, policies.RECEIPT_KEYS),
+        max_concurrency=lambda stage: stage.collect_max_concurrency,
     ),
     Lambda(
         "load",

@@ -51,6 +51,11 @@ def _read_secret(sid: str, name: str) -> Statement:
 
 WAREHOUSE_LOGIN = _read_secret("WarehouseLogin", "snowflake")
 RECEIPT_KEYS = _read_secret("ReceiptKeys", "receipts")
+STORE_EVENTS = Statement("StoreEvents", ("firehose:PutRecordBatch",), (stream("events"), stream("rejected")))
+# Small files instead of Firehose, while it does not answer.
+PARK_EVENTS = Statement(
+    "ParkEvents", ("s3:PutObject",), (objects("events", "raw/*"), objects("events", "rejected/*"))
+)
 ASK_MODEL = Statement("AskModel", ("sagemaker:InvokeEndpoint",), (ENDPOINT,))
 MOVE_ENDPOINT = Statement(
     "MoveEndpoint",

@@ -19,7 +19,8 @@ from tests.unit.contracts.test_document import Shop, examples, shop
 
 __all__ = ["shop"]  # a fixture
 
-STEPS = {name: f"functions.{name}.{name}.{name}" for name in lambdas.NAMES if name != "api_handler"}
+HTTP = ("api_handler", "collect")
+STEPS = {name: f"functions.{name}.{name}.{name}" for name in lambdas.NAMES if name not in HTTP}
 
 
 @pytest.fixture
