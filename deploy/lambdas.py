@@ -1,7 +1,7 @@
 """Every Lambda, declared once: its size, time limit, settings, layer and permissions.
 
 .chalice/, the log groups of the template and the state machine's references to Lambdas follow from here.
-The handler in app.py stays written by hand.
+Only the handler is elsewhere, in app.py.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What is compiled answers as the numpy beside it, on every processor; and may be missing."""
+"""Compiled code answers like its numpy reference on every processor, and may be missing."""
 
 import json
 from collections.abc import Callable
