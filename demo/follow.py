@@ -151,7 +151,7 @@ def explain(story: Execution, execution_arn: str, where: Environment, shop: str 
 def after_refusal(story: Execution, where: Environment, shop: str | None) -> str:
     """Name the failed checks, the page with all of them, and the commands that may follow, in one line.
 
-    Copies the page from S3 to EVALUATIONS, so that a browser can open it. If that fails, names its S3 address.
+    Copy the page from S3 to EVALUATIONS, so that a browser can open it. If that fails, name its S3 address.
     """
     found = EVALUATION.search(story.cause)
     page = _local_copy(where, found["bucket"], found["key"]) if found else "the run's evaluation.html"

@@ -22,7 +22,7 @@ def read_model_archive(model_data_uri: str, s3: Any) -> ModelArchive:
     """Read `model.json`, `golden.json` and `fallback.json` of a model.tar.gz.
 
     Raises:
-        GoldenMismatch: a file is missing, or the golden sessions are.
+        GoldenMismatch: a file is missing, or there are no golden sessions.
     """
     bucket, key = split_s3_uri(model_data_uri)
     body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
