@@ -38,6 +38,11 @@ def recommend() -> Response:
     return wiring.recommend(app.current_request)
 
 
+@app.lambda_function(name="lock")  # one run at a time
+def lock(event: Any, context: Any) -> Any:
+    return wiring.lock(event)
+
+
 @app.lambda_function(name="load")  # new raw files into RAW.EVENTS
 def load(event: Any, context: Any) -> Any:
     return wiring.load(event)
