@@ -23,8 +23,9 @@ UNKNOWN_MEANS_ENDED_AFTER = timedelta(minutes=10)
 
 
 class LockEvent(TypedDict):
-    """The execution, and whether it begins or ends."""
+    """The execution, and whether it begins or ends. Log lines carry `run_id`."""
 
+    run_id: str
     action: Literal["acquire", "release"]
     execution_arn: str
 

@@ -61,7 +61,7 @@ def acquire(execution: str, s3: FakeS3, states: Executions) -> LockResult:
 
 
 def ask(action: Literal["acquire", "release"], execution: str, s3: FakeS3, states: Executions) -> LockResult:
-    return lock({"action": action, "execution_arn": execution}, SETTINGS, s3, states)
+    return lock({"run_id": "20261129-0", "action": action, "execution_arn": execution}, SETTINGS, s3, states)
 
 
 def holder(s3: FakeS3) -> str | None:
