@@ -157,8 +157,8 @@ def main(arguments: list[str] | None = None, path: Path = PIPELINE_FILE) -> int:
         handled = with_error_handling(definition)["States"]
         differing = [name for name, state in definition["States"].items() if handled[name] != state]
         print(
-            f"{path.name}: Retry, Catch or time limit of {', '.join(differing) or 'no state'} differs from deploy/error_handling.py, "
-            "or the file is formatted otherwise. Write it: python -m deploy.error_handling",
+            f"{path.name}: Retry, Catch or time limit of {', '.join(differing) or 'no state'} differs from "
+            "deploy/error_handling.py, or the file is formatted otherwise. Write it: python -m deploy.error_handling",
             file=sys.stderr,
         )
         return 1

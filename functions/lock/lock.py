@@ -1,7 +1,7 @@
 """Lock: let one execution run at a time, by conditional writes of one object in S3.
 
-The object names the execution that holds the lock. An execution that was stopped or timed out cannot release the lock, so
-the next one asks Step Functions whether the holder still runs, and replaces it if not. If-None-Match and If-Match make S3
+The object names the execution that holds the lock. An execution that was stopped or timed out cannot release the lock.
+The next one asks Step Functions whether the holder still runs, and replaces it if not. If-None-Match and If-Match make S3
 refuse all but one of several writers: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html
 """
 

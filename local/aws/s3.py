@@ -2,7 +2,7 @@
 
 moto 5.2.5 keeps objects in memory only. With these patches FakeKey reads its bytes from the store, writes and deletes reach the
 store before they are acknowledged, and the start restores everything. Older versions of a key and unfinished multipart uploads
-do not survive. Another correction: moto checks If-Match and If-None-Match before it writes, but other requests may write in between.
+do not survive. Another correction: other requests may write between moto's check of If-Match or If-None-Match and its write.
 """
 
 from __future__ import annotations

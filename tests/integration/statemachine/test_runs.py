@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from functions.platform.contract import CURRENT_KEY, LOCK_KEY
 from local.environment import Stack
 from local.ports import free_port_base
-from local.testing import running_stack, wait_for
+from local.testing import interrupt_training, running_stack, wait_for
 from local.tests.integration.aws.clients import ROLE, Aws
 from tests.integration.statemachine.pipeline import DEFINITION, Pipeline, deployed
 from tests.unit.statemachine.test_expressions import EVENT_BRIDGE_NAME
@@ -159,3 +158,21 @@ def test_the_nightly_rule_starts_a_run_that_trains_and_publishes(scheduled: Pipe
     run = scheduled.finish(started["executionArn"])
     assert run.status == "SUCCEEDED"
     assert all(run.visits(state) == 1 for state in ("Load", "Train", "Evaluate", "Publish", "Prove"))
+
+
+def test_a_spot_interruption_is_no_failure_of_the_run(aws: Aws) -> None:
+    pipeline = deployed(aws, use_spot=True)
+    s3 = aws.client("s3")
+    started = pipeline.start(do="slowly")
+    wait_for(lambda: s3.list_objects_v2(Bucket=pipeline.bucket, Prefix="checkpoints/")["KeyCount"], 60)
+    (job,) = pipeline.training_jobs()
+    interrupt_training(aws.stack, job)
+    run = pipeline.finish(started)
+    assert run.status == "SUCCEEDED"
+    assert pipeline.training_jobs() == [job]
+    described = aws.client("sagemaker").describe_training_job(TrainingJobName=job)
+    passed = [one["Status"] for one in described["SecondaryStatusTransitions"]]
+    assert passed.count("Interrupted") == 1
+    log = (aws.stack.logs / "jobs" / f"{job}.log").read_text()
+    resumed = [int(line.split()[-1]) for line in log.splitlines() if line.startswith("resumed at")]
+    assert resumed[0] == 0 < resumed[1]

@@ -172,7 +172,12 @@ def test_a_job_that_sagemaker_lost_starts_again_and_one_that_failed_for_its_data
     full = "CapacityError: Unable to provision requested ML compute capacity."
     assert [restarted(state, reason) for reason in (lost, full)] == [state, state]
     assert restarted(state, lost, job_failures=3) == "UnlockAfterFailure"
-    for reason in ("AlgorithmError: no sessions", "ClientError: Data download failed", "", f"AlgorithmError: {lost}"):
+    for reason in (
+        "AlgorithmError: no sessions",
+        "ClientError: Data download failed",
+        "",
+        f"AlgorithmError: {lost}",
+    ):
         assert restarted(state, reason) == "UnlockAfterFailure"
 
 

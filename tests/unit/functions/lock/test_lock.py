@@ -140,7 +140,9 @@ def test_an_execution_that_is_not_found_yet_is_taken_as_running_and_later_as_end
 def test_a_lock_that_keeps_changing_is_a_failure_that_may_pass(s3: RacingS3, states: Executions) -> None:
     def restart() -> None:
         s3.objects.pop(("models", LOCK_KEY), None)
-        s3.objects["models", LOCK_KEY] = json.dumps({"execution_arn": f"{FIRST}{len(s3.after_read)}"}).encode()
+        s3.objects["models", LOCK_KEY] = json.dumps(
+            {"execution_arn": f"{FIRST}{len(s3.after_read)}"}
+        ).encode()
 
     s3.stored_at["models", LOCK_KEY] = datetime.now(UTC) - timedelta(days=91)
     s3.after_read = [restart] * TRIES
