@@ -118,6 +118,22 @@ def test_a_job_that_fails_for_its_data_runs_once(pipeline: Pipeline) -> None:
     assert "no sessions to train on" in message["message"]
 
 
+def test_a_job_that_somebody_stops_is_notified_and_not_evaluated(pipeline: Pipeline) -> None:
+    before = set(pipeline.training_jobs())
+    started = pipeline.start(do="slowly")
+    (job,) = wait_for(lambda: set(pipeline.training_jobs()) - before, 30)
+    sagemaker = pipeline.aws.client("sagemaker")
+    wait_for(
+        lambda: sagemaker.describe_training_job(TrainingJobName=job)["SecondaryStatus"] == "Training", 30
+    )
+    sagemaker.stop_training_job(TrainingJobName=job)
+    run = pipeline.finish(started)
+    assert (run.status, run.described["error"]) == ("FAILED", "TrainingStopped")
+    assert not run.visits("Evaluate")
+    (message,) = run.messages
+    assert "ended as Stopped" in message["message"]
+
+
 def test_a_state_that_times_out_without_a_cause_is_notified(slow_load: Pipeline) -> None:
     impatient = copy.deepcopy(DEFINITION)
     impatient["States"]["Load"]["TimeoutSeconds"] = 1
