@@ -12,7 +12,7 @@ from deploy import serving_image
 from deploy.stages import Stage
 
 # One group per settings class of functions/: the variables that the class reads.
-SettingsGroup = Literal["collect", "recommend", "warehouse", "publish"]
+SettingsGroup = Literal["collect", "recommend", "lock", "warehouse", "publish"]
 LayerName = Literal["warehouse", "pandas"]
 
 
@@ -60,6 +60,7 @@ LAMBDAS = (
         settings=("collect",),
         max_concurrency=lambda stage: stage.collect_max_concurrency,
     ),
+    Lambda("lock", memory_mb=256, timeout_s=60, settings=("lock",)),
     Lambda("load", memory_mb=1024, timeout_s=900, settings=("warehouse",), layer="warehouse"),
     Lambda("transform", memory_mb=2048, timeout_s=900, settings=("warehouse",), layer="warehouse"),
     Lambda("validate", memory_mb=2048, timeout_s=900, settings=("warehouse",), layer="warehouse"),
@@ -96,6 +97,8 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
                 "TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id),
                 "TUGBOAT_RECEIPTS_SECRET": stage.receipts_secret,
             }
+        case "lock":
+            return {"TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id)}
         case "warehouse":
             return {
                 "TUGBOAT_EVENTS_BUCKET": stage.events_bucket(account_id),

@@ -24,6 +24,7 @@ PAGE = ROOT / "docs" / "settings.md"
 CONCERNS = (
     lambda_settings.CollectSettings,
     lambda_settings.RecommendSettings,
+    lambda_settings.LockSettings,
     lambda_settings.WarehouseSettings,
     lambda_settings.PublishSettings,
 )

@@ -58,6 +58,13 @@ def script(request: Request | None) -> Response:
     return serve(request.path.removeprefix("/"), request.headers.get("if-none-match"))
 
 
+def lock(event: Event) -> Event:
+    """Run lock."""
+    from functions.lock.lock import lock
+
+    return lock(event, settings.lock_settings(), client("s3"), client("stepfunctions"))
+
+
 def load(event: Event) -> Event:
     """Run load."""
     from functions.load.load import load

@@ -1,5 +1,6 @@
 """Fakes of AWS services with the behavior that the code under test uses."""
 
+import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -12,6 +13,11 @@ from botocore.exceptions import ClientError
 def client_error(code: str, message: str = "") -> ClientError:
     """Return the error that botocore raises for a response with this code."""
     return ClientError({"Error": {"Code": code, "Message": message or code}}, "operation")
+
+
+def etag(body: bytes) -> str:
+    """Return the ETag of an object that was written in one part."""
+    return f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
 
 
 class FakeFirehose:
@@ -68,7 +74,10 @@ class FakeSecrets:
 
 
 class FakeS3:
-    """S3 with objects by (bucket, key); `down` makes every call fail. Lists have `page_size` sorted keys per page."""
+    """S3 with objects by (bucket, key); `down` makes every call fail. Lists have `page_size` sorted keys per page.
+
+    IfMatch and IfNoneMatch are checked as S3 does.
+    """
 
     class exceptions:
         class NoSuchKey(ClientError):
@@ -88,10 +97,20 @@ class FakeS3:
         if self.down:
             raise client_error("InternalError")
 
-    def put_object(self, Bucket: str, Key: str, Body: bytes, **_: Any) -> dict[str, Any]:
+    def _check_condition(self, Bucket: str, Key: str, IfMatch: str = "", IfNoneMatch: str = "") -> None:
+        stored = self.objects.get((Bucket, Key))
+        if IfMatch and stored is None:
+            raise client_error("NoSuchKey")
+        if (IfMatch and IfMatch != etag(stored or b"")) or (IfNoneMatch and stored is not None):
+            raise client_error("PreconditionFailed")
+
+    def put_object(
+        self, Bucket: str, Key: str, Body: bytes, IfMatch: str = "", IfNoneMatch: str = "", **_: Any
+    ) -> dict[str, Any]:
         self._check()
+        self._check_condition(Bucket, Key, IfMatch, IfNoneMatch)
         self.objects[Bucket, Key] = Body
-        return {}
+        return {"ETag": etag(Body)}
 
     def get_object(self, Bucket: str, Key: str, Range: str = "", **_: Any) -> dict[str, Any]:
         self._check()
@@ -101,7 +120,12 @@ class FakeS3:
         if Range:
             first, last = Range.removeprefix("bytes=").split("-")
             body = body[int(first) : int(last) + 1]
-        return {"Body": io.BytesIO(body)}
+        stored_at = self.stored_at.get((Bucket, Key), datetime(2020, 1, 1, tzinfo=UTC))
+        return {
+            "Body": io.BytesIO(body),
+            "ETag": etag(self.objects[Bucket, Key]),
+            "LastModified": stored_at,
+        }
 
     def head_object(self, Bucket: str, Key: str) -> dict[str, Any]:
         self._check()
@@ -114,8 +138,9 @@ class FakeS3:
         self.objects[Bucket, Key] = self.objects[CopySource["Bucket"], CopySource["Key"]]
         return {}
 
-    def delete_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+    def delete_object(self, Bucket: str, Key: str, IfMatch: str = "") -> dict[str, Any]:
         self._check()
+        self._check_condition(Bucket, Key, IfMatch)
         self.objects.pop((Bucket, Key), None)
         return {}
 

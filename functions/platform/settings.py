@@ -65,6 +65,12 @@ class RecommendSettings(Struct, frozen=True, rename=_variable):
     receipts_secret: Text
 
 
+class LockSettings(Struct, frozen=True, rename=_variable):
+    """Settings of lock."""
+
+    models_bucket: Text
+
+
 class WarehouseSettings(Struct, frozen=True, rename=_variable):
     """Settings of load, transform, validate and export. `shop` is the shop whose model is trained by default."""
 
@@ -126,6 +132,12 @@ def collect_settings() -> CollectSettings:
 def recommend_settings() -> RecommendSettings:
     """Read /recommend's settings, once per execution environment."""
     return read_settings(RecommendSettings, os.environ)
+
+
+@lru_cache(maxsize=1)
+def lock_settings() -> LockSettings:
+    """Read lock's settings, once per execution environment."""
+    return read_settings(LockSettings, os.environ)
 
 
 @lru_cache(maxsize=1)

@@ -15,6 +15,7 @@ from deploy.api_routes import COLLECT_ROUTES
 from deploy.stages import read_stage
 from functions.platform.settings import (
     CollectSettings,
+    LockSettings,
     PublishSettings,
     RecommendSettings,
     WarehouseSettings,
@@ -23,7 +24,7 @@ from functions.platform.settings import (
 REPOSITORY = Path(__file__).resolve().parents[3]
 # The code that needs an action: mostly boto3's method, which has the action's name.
 NOT_BY_METHOD = {
-    "s3:ListBucket": r"list_objects|read_record",  # also: a missing key is then NoSuchKey, not AccessDenied
+    "s3:ListBucket": r"list_objects|read_record|LOCK_KEY",  # also: a missing key is then NoSuchKey, not AccessDenied
     "s3:DeleteObject": r"delete_objects?",
     "s3:PutObject": r"put_object|copy_object",
     "s3:GetObject": r"get_object|copy_object|s3\.download",
@@ -205,7 +206,7 @@ def test_layers_go_to_the_lambdas_that_need_them_and_to_no_other() -> None:
 def test_every_lambda_is_given_exactly_the_variables_that_its_settings_read() -> None:
     read = {
         kind.__name__: {field.encode_name for field in msgspec.structs.fields(kind)}
-        for kind in (CollectSettings, RecommendSettings, WarehouseSettings, PublishSettings)
+        for kind in (CollectSettings, RecommendSettings, LockSettings, WarehouseSettings, PublishSettings)
     }
     stage = read_stage("local")
     for one in lambdas.LAMBDAS:
@@ -217,7 +218,7 @@ def test_every_lambda_is_given_exactly_the_variables_that_its_settings_read() ->
 @pytest.mark.parametrize("function", lambdas.NAMES)
 def test_a_lambda_is_declared_with_the_settings_that_its_handler_reads(function: str) -> None:
     read = set(
-        re.findall(r"(?<!def )\b(collect|recommend|warehouse|publish)_settings\(\)", source_of(function))
+        re.findall(r"(?<!def )\b(collect|recommend|lock|warehouse|publish)_settings\(\)", source_of(function))
     )
     declared = set(lambdas.named(function).settings)
     assert read == declared, (
