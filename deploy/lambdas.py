@@ -92,7 +92,7 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
             }
         case "recommend":
             return {
-                "TUGBOAT_ENDPOINT": stage.prefix,
+                "TUGBOAT_ENDPOINT": stage.endpoint_name,
                 "TUGBOAT_ENDPOINT_TIMEOUT_MS": str(stage.endpoint_timeout_ms),
                 "TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id),
                 "TUGBOAT_RECEIPTS_SECRET": stage.receipts_secret,
@@ -109,12 +109,17 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
             }
         case "publish":
             return {
-                "TUGBOAT_ENDPOINT": stage.prefix,
                 "TUGBOAT_ENDPOINT_INSTANCE_TYPE": stage.endpoint_instance_type,
                 "TUGBOAT_ENDPOINT_KIND": stage.endpoint_kind,
                 "TUGBOAT_ENDPOINT_MAX_CONCURRENCY": str(stage.endpoint_max_concurrency),
+                "TUGBOAT_ENDPOINT_MAX_INSTANCES": str(stage.endpoint_max_instances),
                 "TUGBOAT_ENDPOINT_MEMORY_MB": str(stage.endpoint_memory_mb),
+                "TUGBOAT_ENDPOINT_MIN_INSTANCES": str(stage.endpoint_min_instances),
+                "TUGBOAT_ENDPOINT_REQUESTS_PER_INSTANCE_MINUTE": str(
+                    stage.endpoint_requests_per_instance_minute
+                ),
                 "TUGBOAT_INFERENCE_IMAGE": serving_image.address(stage, account_id),
                 "TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id),
+                "TUGBOAT_PREFIX": stage.prefix,
                 "TUGBOAT_SAGEMAKER_ROLE_ARN": f"arn:aws:iam::{account_id}:role/{stage.prefix}-sagemaker",
             }
