@@ -52,7 +52,7 @@ def lock(event: LockEvent, settings: LockSettings, s3: Any, states: Any) -> Lock
         if found is not None and found.holder != execution and _is_running(found, states):
             log.info("another execution runs", holder=found.holder)
             return {"acquired": False, "holder": found.holder}
-        if (found is not None and found.holder == execution) or _write(execution, found, bucket, s3):
+        if _write(execution, found, bucket, s3):
             log.info("lock acquired", replaced=found.holder if found else None)
             return {"acquired": True, "holder": execution}
     raise StorageUnavailable(
