@@ -120,6 +120,11 @@ def remove_endpoint(stage: Stage, sagemaker: Any) -> list[str]:
             if name in stage.endpoint_names and endpoint["EndpointStatus"] != "Deleting":
                 sagemaker.delete_endpoint(EndpointName=name)
                 removed.append(f"endpoint {name}")
+    for name in stage.endpoint_names:
+        # AWS deletes for a minute or two, and the next deployment may want the name.
+        sagemaker.get_waiter("endpoint_deleted").wait(
+            EndpointName=name, WaiterConfig={"Delay": stage.endpoint_poll_seconds, "MaxAttempts": 100}
+        )
     for page in sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=f"{stage.prefix}-"):
         for config in page["EndpointConfigs"]:
             if config["EndpointConfigName"].startswith(f"{stage.prefix}-"):

@@ -36,7 +36,7 @@ TRANSIENT_ERRORS = [
     for name, value in vars(errors).items()
     if isinstance(value, type)
     and issubclass(value, errors.TransientError)
-    and value is not errors.TransientError
+    and value not in (errors.TransientError, errors.EndpointBusy)
 ]
 RETRY_LAMBDA = _retry(
     [
@@ -50,6 +50,9 @@ RETRY_LAMBDA = _retry(
     max_attempts=4,
     max_delay_s=60,
 )
+# SageMaker changes or deletes an endpoint for minutes, and refuses other changes of it meanwhile.
+RETRY_BUSY = _retry([errors.EndpointBusy.__name__], interval_s=5, max_attempts=20, max_delay_s=60)
+MOVE_THE_ENDPOINT = ("Publish", "Rollback")
 # Only the call that starts a job is retried: throttled, over a quota, or failed in the service. SageMaker's model has no error
 # for throttling, so it arrives as AmazonSageMakerException. A job that failed is States.TaskFailed, which is not here: a job
 # that failed for its data would fail again at the same price. The state ServiceFault? restarts one that SageMaker lost.
@@ -89,7 +92,9 @@ def with_error_handling(definition: Json) -> Json:
 def _handled(name: str, state: Json) -> Json:
     if state["Type"] != "Task":
         return state
-    handling: Json = {"Retry": [_retry_of(state["Resource"])]}
+    handling: Json = {
+        "Retry": [*([RETRY_BUSY] if name in MOVE_THE_ENDPOINT else []), _retry_of(state["Resource"])]
+    }
     if state["Resource"].endswith(":lambda:invoke"):
         handling = {"TimeoutSeconds": _lambda_timeout_s(name, state) + STATE_MARGIN_S} | handling
     if name in OWN_CATCH:

@@ -81,6 +81,8 @@ def _environments() -> str:
 
 def _of_field(kind: msgspec_inspect.Type) -> str:
     match kind:
+        case msgspec_inspect.IntType(ge=lowest, le=None):
+            return f"whole number from {lowest:,}"
         case msgspec_inspect.IntType(ge=lowest, le=highest):
             return f"whole number from {lowest:,} to {highest:,}"
         case msgspec_inspect.LiteralType(values=values):

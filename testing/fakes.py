@@ -194,6 +194,29 @@ class FakeEndpoint:
         return {"Body": io.BytesIO(answer), "InvokedProductionVariant": "all-traffic"}
 
 
+class FakeAutoscaling:
+    """Application Auto Scaling with its scalable targets: the least and the most instances per resource."""
+
+    def __init__(self) -> None:
+        self.targets: dict[str, tuple[int, int]] = {}
+        self.policies: dict[str, dict[str, Any]] = {}
+
+    def register_scalable_target(self, ResourceId: str, MinCapacity: int, MaxCapacity: int, **_: Any) -> None:
+        self.targets[ResourceId] = (MinCapacity, MaxCapacity)
+
+    def put_scaling_policy(
+        self, ResourceId: str, TargetTrackingScalingPolicyConfiguration: dict[str, Any], **_: Any
+    ) -> None:
+        assert ResourceId in self.targets
+        self.policies[ResourceId] = TargetTrackingScalingPolicyConfiguration
+
+    def deregister_scalable_target(self, ResourceId: str, **_: Any) -> None:
+        if ResourceId not in self.targets:
+            raise client_error("ObjectNotFoundException", "No scalable target registered")
+        del self.targets[ResourceId]
+        self.policies.pop(ResourceId, None)
+
+
 class FakeSageMaker:
     """SageMaker with models, endpoint configurations and endpoints. As in SageMaker, changes take time: `finish` ends them."""
 
@@ -203,8 +226,11 @@ class FakeSageMaker:
         self.endpoints: dict[str, dict[str, str]] = {}
 
     def finish(self) -> None:
-        for endpoint in self.endpoints.values():
-            endpoint["EndpointStatus"] = "InService"
+        for name, endpoint in list(self.endpoints.items()):
+            if endpoint["EndpointStatus"] == "Deleting":
+                del self.endpoints[name]
+            else:
+                endpoint["EndpointStatus"] = "InService"
 
     @staticmethod
     def _find(of: dict[str, Any], name: str) -> Any:
@@ -235,17 +261,28 @@ class FakeSageMaker:
     def delete_endpoint_config(self, EndpointConfigName: str) -> None:
         del self.configs[EndpointConfigName]
 
+    def kind(self, config_name: str) -> str:
+        """Return the kind of endpoint that a configuration describes."""
+        variant = self.configs[config_name]["ProductionVariants"][0]
+        return "serverless" if "ServerlessConfig" in variant else "realtime"
+
     def create_endpoint(self, EndpointName: str, EndpointConfigName: str) -> None:
         assert EndpointConfigName in self.configs
+        if EndpointName in self.endpoints:
+            raise client_error("ValidationException", "Cannot create already existing endpoint")
         self.endpoints[EndpointName] = {
             "EndpointConfigName": EndpointConfigName,
             "EndpointStatus": "Creating",
         }
 
-    def update_endpoint(self, EndpointName: str, EndpointConfigName: str) -> None:
-        if self.endpoints[EndpointName]["EndpointStatus"] != "InService":
+    def update_endpoint(
+        self, EndpointName: str, EndpointConfigName: str, RetainAllVariantProperties: bool = False
+    ) -> None:
+        endpoint = self.endpoints[EndpointName]
+        if endpoint["EndpointStatus"] != "InService":
             raise client_error("ValidationException", "Cannot update in-progress endpoint")
-        assert EndpointConfigName in self.configs
+        if self.kind(endpoint["EndpointConfigName"]) != self.kind(EndpointConfigName):
+            raise client_error("ValidationException", "Cannot convert the kind of an endpoint")
         self.endpoints[EndpointName] = {
             "EndpointConfigName": EndpointConfigName,
             "EndpointStatus": "Updating",
@@ -255,7 +292,9 @@ class FakeSageMaker:
         return self._find(self.endpoints, EndpointName)
 
     def delete_endpoint(self, EndpointName: str) -> None:
-        del self.endpoints[EndpointName]
+        if self.endpoints[EndpointName]["EndpointStatus"] in ("Creating", "Updating", "Deleting"):
+            raise client_error("ValidationException", "Cannot delete an endpoint in this status")
+        self.endpoints[EndpointName]["EndpointStatus"] = "Deleting"
 
     def get_paginator(self, operation: str) -> Any:
         of, names, name = {

@@ -17,6 +17,7 @@ import msgspec
 
 from demo.history import Execution, parse, read_history
 from deploy import template
+from functions.platform.contract import CURRENT_KEY
 from local.testing import wait_for
 from local.tests.integration.aws.clients import ROLE, Aws
 from local.tests.integration.aws.sagemaker import make_archive, serving_image
@@ -42,21 +43,23 @@ def export(event, context):
 """
 # The real steps, without Chalice around them.
 STEPS = """
-import boto3
+from boto3 import client
 from functions.platform import settings
 def lock(event, context):
     from functions.lock.lock import lock
-    return lock(event, settings.lock_settings(), boto3.client("s3"), boto3.client("stepfunctions"))
+    return lock(event, settings.lock_settings(), client("s3"), client("stepfunctions"))
 def publish(event, context):
     from functions.publish.publish import publish
-    return publish(event, settings.publish_settings(), boto3.client("sagemaker"), boto3.client("s3"))
+    scaling = client("application-autoscaling")
+    return publish(event, settings.publish_settings(), client("sagemaker"), scaling, client("s3"))
 def prove(event, context):
     from functions.prove.prove import prove
-    runtime = boto3.client("sagemaker-runtime")
-    return prove(event, settings.publish_settings(), boto3.client("sagemaker"), runtime, boto3.client("s3"))
+    runtime, scaling = client("sagemaker-runtime"), client("application-autoscaling")
+    return prove(event, settings.publish_settings(), client("sagemaker"), runtime, scaling, client("s3"))
 def rollback(event, context):
     from functions.rollback.rollback import rollback
-    return rollback(event, settings.publish_settings(), boto3.client("sagemaker"), boto3.client("s3"))
+    scaling = client("application-autoscaling")
+    return rollback(event, settings.publish_settings(), client("sagemaker"), scaling, client("s3"))
 """
 TRAIN = """
 import argparse, json, os, pathlib, sys, time
@@ -174,7 +177,7 @@ class Pipeline:
             "ModelsBucket": self.bucket,
             "CodeUri": f"{models}/code/source.tar.gz",
             "CodePrefix": f"{models}/code/files/",
-            "EndpointName": self.name,
+            "Prefix": self.name,
             "EndpointPollSeconds": "1",
             "Stage": "test",
             "UseSpot": str(self.use_spot).lower(),
@@ -208,6 +211,21 @@ class Pipeline:
         """Run an execution to its end."""
         return self.finish(self.start(name, do, **input_fields))
 
+    def use_endpoint_kind(self, kind: str) -> None:
+        """Give the steps another kind of endpoint, as a deployment with a changed setting does."""
+        client = self.aws.client("lambda")
+        for step in ("Publish", "Prove", "Rollback"):
+            name = self.functions[step]
+            variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+            changed = {"Variables": variables | {"TUGBOAT_ENDPOINT_KIND": kind}}
+            client.update_function_configuration(FunctionName=name, Environment=changed)
+
+    def released(self) -> dict[str, Any]:
+        """Return the release on record."""
+        stored = self.aws.client("s3").get_object(Bucket=self.bucket, Key=CURRENT_KEY)["Body"].read()
+        release: dict[str, Any] = json.loads(stored)["release"]
+        return release
+
     def messages(self) -> list[dict[str, str]]:
         """Return the messages on the topic of this state machine."""
         path = self.aws.stack.logs / "notifications.jsonl"
@@ -235,8 +253,11 @@ def deployed(aws: Aws, use_spot: bool = False) -> Pipeline:
     settings = {
         "TUGBOAT_STAGE": "test",
         "TUGBOAT_MODELS_BUCKET": bucket,
-        "TUGBOAT_ENDPOINT": pipeline.name,
+        "TUGBOAT_PREFIX": pipeline.name,
         "TUGBOAT_ENDPOINT_KIND": "serverless",
+        "TUGBOAT_ENDPOINT_MIN_INSTANCES": "1",
+        "TUGBOAT_ENDPOINT_MAX_INSTANCES": "3",
+        "TUGBOAT_ENDPOINT_REQUESTS_PER_INSTANCE_MINUTE": "600",
         "TUGBOAT_ENDPOINT_MEMORY_MB": "2048",
         "TUGBOAT_ENDPOINT_MAX_CONCURRENCY": "5",
         "TUGBOAT_ENDPOINT_INSTANCE_TYPE": "ml.m5.large",

@@ -106,6 +106,38 @@ def test_an_unproved_model_is_rolled_back_and_the_failure_that_led_there_is_repo
     assert lock_holder(pipeline) is None
 
 
+def test_the_kind_of_endpoint_changes_both_ways_and_a_bad_model_on_a_new_kind_is_never_asked(
+    aws: Aws,
+) -> None:
+    pipeline = deployed(aws)
+    sagemaker = aws.client("sagemaker")
+    realtime = f"{pipeline.name}-realtime"
+    assert pipeline.run().status == "SUCCEEDED"
+    first = pipeline.released()
+    assert first["endpoint"] == pipeline.name
+
+    pipeline.use_endpoint_kind("realtime")
+    refused = pipeline.run(do="lie")
+    assert (refused.status, refused.described["error"]) == ("FAILED", "GoldenMismatch")
+    assert pipeline.released() == first
+    sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=realtime, WaiterConfig={"Delay": 1})
+    assert sagemaker.describe_endpoint(EndpointName=pipeline.name)["EndpointStatus"] == "InService"
+
+    assert pipeline.run().status == "SUCCEEDED"
+    assert pipeline.released()["endpoint"] == realtime
+    targets = aws.client("application-autoscaling").describe_scalable_targets(ServiceNamespace="sagemaker")
+    assert [one["ResourceId"] for one in targets["ScalableTargets"]] == [
+        f"endpoint/{realtime}/variant/all-traffic"
+    ]
+    assert pipeline.run().status == "SUCCEEDED"
+    sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=pipeline.name, WaiterConfig={"Delay": 1})
+
+    pipeline.use_endpoint_kind("serverless")
+    assert pipeline.run().status == "SUCCEEDED"
+    assert pipeline.released()["endpoint"] == pipeline.name
+    assert sagemaker.describe_endpoint(EndpointName=realtime)["EndpointStatus"] == "InService"
+
+
 def test_a_job_that_fails_for_its_data_runs_once(pipeline: Pipeline) -> None:
     jobs = pipeline.training_jobs()
     run = pipeline.run(do="fail")

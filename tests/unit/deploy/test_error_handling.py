@@ -84,7 +84,17 @@ def test_a_job_is_never_retried_for_having_failed() -> None:
 
 
 def test_lambdas_are_retried_for_every_failure_that_may_pass() -> None:
-    assert error_handling.TRANSIENT_ERRORS == ["WarehouseUnavailable", "StorageUnavailable", "EndpointBusy"]
+    assert error_handling.TRANSIENT_ERRORS == ["WarehouseUnavailable", "StorageUnavailable"]
+
+
+def test_a_busy_endpoint_is_waited_for_over_minutes() -> None:
+    for state in ("Publish", "Rollback"):
+        busy, lambda_ = json.loads(PIPELINE_FILE.read_text())["States"][state]["Retry"]
+        assert busy["ErrorEquals"] == ["EndpointBusy"]
+        waits = [min(5 * 2**attempt, busy["MaxDelaySeconds"]) for attempt in range(busy["MaxAttempts"])]
+        # Full jitter waits half of each interval on average. AWS takes two to six minutes for an endpoint.
+        assert sum(waits) / 2 > 8 * 60
+        assert lambda_ == error_handling.RETRY_LAMBDA
 
 
 def test_a_state_that_differs_is_named_with_the_command_that_writes_it(

@@ -39,7 +39,7 @@ def evaluate(expression: str, states: dict[str, Any], **variables: Any) -> Any:
     assert expression.startswith("{%")
     bound = {"$states": states} | {f"${name}": value for name, value in variables.items()}
     declared = "".join(f"{name}:={json.dumps(value, ensure_ascii=False)};" for name, value in bound.items())
-    text = expression[2:-2].strip().replace("${EndpointName}", PREFIX)
+    text = expression[2:-2].strip().replace("${Prefix}", PREFIX)
     return jsonata_.evaluate(f"({declared}{text})")
 
 

@@ -293,6 +293,7 @@ def test_an_endpoint_serves_is_updated_keeps_serving_through_a_failed_update_and
         assert refused.value.response["OriginalStatusCode"] == status
 
     client.delete_endpoint(EndpointName=name)
+    client.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 1})
     with pytest.raises(ClientError, match="not found"):
         invoke(aws, name, {"k": 1})
     with pytest.raises(ClientError, match="Could not find"):
