@@ -106,7 +106,7 @@ class Stage:
             status.get("cause", ""),
         )
         name, run_id = arn.rsplit(":", 1)[1], run_id_of(history)
-        notification = next((one for one in self.notifications() if run_id in one["message"]), {})
+        notification = next((one for one in self.notifications() if run_id and run_id in one["message"]), {})
         return Run(name, run_id, story, notification)
 
     def run(self, **input_fields: Any) -> Run:
