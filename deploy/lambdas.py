@@ -15,13 +15,14 @@ from deploy.policies import Statement, list_bucket, objects, stream
 from deploy.stages import SETTINGS, Stage, setting_text
 from functions.platform.settings import (
     CollectSettings,
+    LockSettings,
     PublishSettings,
     RecommendSettings,
     WarehouseSettings,
 )
 
 # One group per settings class of functions/: the variables that the class reads.
-SettingsGroup = Literal["collect", "recommend", "warehouse", "publish"]
+SettingsGroup = Literal["collect", "recommend", "lock", "warehouse", "publish"]
 LayerName = Literal["warehouse", "pandas"]
 
 
@@ -75,7 +76,11 @@ LAMBDAS = (
             policies.STORE_EVENTS,
             policies.PARK_EVENTS,
             policies.ASK_MODEL,
-            Statement("ReadFallback", ("s3:GetObject",), (objects("models", "serving/fallback.json"),)),
+            Statement(
+                "ReadRelease",
+                ("s3:GetObject",),
+                (objects("models", "serving/current.json"), objects("models", "serving/fallback.json")),
+            ),
             policies.RECEIPT_KEYS,
         ),
     ),
@@ -86,6 +91,21 @@ LAMBDAS = (
         settings=("collect",),
         policy=(policies.STORE_EVENTS, policies.PARK_EVENTS, policies.RECEIPT_KEYS),
         max_concurrency=lambda stage: stage.collect_max_concurrency,
+    ),
+    Lambda(
+        "lock",
+        memory_mb=256,
+        timeout_s=60,
+        settings=("lock",),
+        policy=(
+            Statement(
+                "HoldLock",
+                ("s3:DeleteObject", "s3:GetObject", "s3:PutObject"),
+                (objects("models", "locks/pipeline.json"),),
+            ),
+            list_bucket("FindLock", "models", "locks/*"),
+            Statement("HolderRuns", ("states:DescribeExecution",), (policies.EXECUTIONS,)),
+        ),
     ),
     Lambda(
         "load",
@@ -143,6 +163,7 @@ LAMBDAS = (
                 (policies.ENDPOINT_CONFIGS,),
             ),
             policies.MOVE_ENDPOINT,
+            policies.STOP_SCALING,
             Statement(
                 "PassModelRole",
                 ("iam:PassRole",),
@@ -160,6 +181,36 @@ LAMBDAS = (
         settings=("publish",),
         policy=(
             policies.ASK_MODEL,
+            Statement(
+                "Scale",
+                (
+                    "application-autoscaling:PutScalingPolicy",
+                    "application-autoscaling:RegisterScalableTarget",
+                ),
+                (policies.SCALABLE_TARGETS,),
+                policies.OF_SAGEMAKER,
+            ),
+            Statement(
+                "ScalingRole",
+                ("iam:CreateServiceLinkedRole",),
+                (policies.SCALING_ROLE,),
+                {"StringLike": {"iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"}},
+            ),
+            Statement(
+                "ScalingAlarms",
+                ("cloudwatch:DeleteAlarms", "cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm"),
+                (policies.SCALING_ALARMS,),
+            ),
+            Statement(
+                "RemoveOtherKind",
+                ("sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpoint"),
+                (policies.ENDPOINT, policies.REALTIME_ENDPOINT),
+            ),
+            Statement(
+                "ReadScaled",
+                ("sagemaker:DescribeEndpointConfig", "sagemaker:UpdateEndpointWeightsAndCapacities"),
+                (policies.REALTIME_ENDPOINT, policies.ENDPOINT_CONFIGS),
+            ),
             policies.READ_ARCHIVES,
             policies.RECORD_RELEASE,
             Statement(
@@ -185,6 +236,7 @@ LAMBDAS = (
         settings=("publish",),
         policy=(
             policies.MOVE_ENDPOINT,
+            policies.STOP_SCALING,
             policies.READ_ARCHIVES,
             policies.RECORD_RELEASE,
             policies.FIND_RECORD,
@@ -221,6 +273,7 @@ def named(name: str) -> Lambda:
 SETTINGS_CLASSES: dict[SettingsGroup, type[Struct]] = {
     "collect": CollectSettings,
     "recommend": RecommendSettings,
+    "lock": LockSettings,
     "warehouse": WarehouseSettings,
     "publish": PublishSettings,
 }
@@ -249,10 +302,12 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
             }
         case "recommend":
             return copied | {
-                "TUGBOAT_ENDPOINT": stage.prefix,
+                "TUGBOAT_ENDPOINT": stage.endpoint_name,
                 "TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id),
                 "TUGBOAT_RECEIPTS_SECRET": stage.receipts_secret,
             }
+        case "lock":
+            return {"TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id)}
         case "warehouse":
             return copied | {
                 "TUGBOAT_EVENTS_BUCKET": stage.events_bucket(account_id),
@@ -263,8 +318,8 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
             }
         case "publish":
             return copied | {
-                "TUGBOAT_ENDPOINT": stage.prefix,
                 "TUGBOAT_INFERENCE_IMAGE": serving_image.address(stage, account_id),
                 "TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id),
+                "TUGBOAT_PREFIX": stage.prefix,
                 "TUGBOAT_SAGEMAKER_ROLE_ARN": f"arn:aws:iam::{account_id}:role/{stage.prefix}-sagemaker",
             }

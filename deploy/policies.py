@@ -11,9 +11,17 @@ from deploy.stages import Stage
 Json = dict[str, Any]
 
 ENDPOINT = "arn:aws:sagemaker:{region}:{account}:endpoint/{prefix}"
+REALTIME_ENDPOINT = ENDPOINT + "-realtime"
 ENDPOINT_CONFIGS = "arn:aws:sagemaker:{region}:{account}:endpoint-config/{prefix}-*"
 MODELS = "arn:aws:sagemaker:{region}:{account}:model/{prefix}-*"
 SAGEMAKER_ROLE = "arn:aws:iam::{account}:role/{prefix}-sagemaker"
+SCALABLE_TARGETS = "arn:aws:application-autoscaling:{region}:{account}:scalable-target/*"
+SCALING_ROLE = (
+    "arn:aws:iam::{account}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
+    "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
+)
+SCALING_ALARMS = "arn:aws:cloudwatch:{region}:{account}:alarm:TargetTracking-endpoint/{prefix}-realtime/*"
+EXECUTIONS = "arn:aws:states:{region}:{account}:execution:{prefix}-pipeline:*"
 # Services that accept no resource for these actions.
 ANY = "*"
 
@@ -56,7 +64,7 @@ STORE_EVENTS = Statement("StoreEvents", ("firehose:PutRecordBatch",), (stream("e
 PARK_EVENTS = Statement(
     "ParkEvents", ("s3:PutObject",), (objects("events", "raw/*"), objects("events", "rejected/*"))
 )
-ASK_MODEL = Statement("AskModel", ("sagemaker:InvokeEndpoint",), (ENDPOINT,))
+ASK_MODEL = Statement("AskModel", ("sagemaker:InvokeEndpoint",), (ENDPOINT, REALTIME_ENDPOINT))
 MOVE_ENDPOINT = Statement(
     "MoveEndpoint",
     (
@@ -65,7 +73,14 @@ MOVE_ENDPOINT = Statement(
         "sagemaker:DescribeEndpoint",
         "sagemaker:UpdateEndpoint",
     ),
-    (ENDPOINT, ENDPOINT_CONFIGS),
+    (ENDPOINT, REALTIME_ENDPOINT, ENDPOINT_CONFIGS),
+)
+OF_SAGEMAKER = {"StringEquals": {"application-autoscaling:service-namespace": "sagemaker"}}
+STOP_SCALING = Statement(
+    "StopScaling",
+    ("application-autoscaling:DeregisterScalableTarget",),
+    (SCALABLE_TARGETS,),
+    OF_SAGEMAKER,
 )
 # The release on record, for prove and rollback. List before reading: without s3:ListBucket, S3 answers 403 for a missing key.
 READ_ARCHIVES = Statement("ReadArchives", ("s3:GetObject",), (objects("models", "serving/*"),))
