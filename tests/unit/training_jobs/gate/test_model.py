@@ -63,9 +63,6 @@ class KnnModel:
         every = np.ones(len(self.vocabulary), bool)
         return Evidence(len(self.sessions), self.popularity > 0, every, every)
 
-    def with_codes(self) -> KnnModel:
-        return self
-
 
 @pytest.fixture(scope="module")
 def knn(trained: Trained) -> Candidate:
