@@ -3,10 +3,10 @@
 model.json      what this is: version, snapshot, settings, cut times, metrics
 vocabulary.json item ids by row
 vectors.npy     item vectors, float32: mapped into memory, only the rows that are looked at are read
-codes.npy       the same in int8 (scales.npy: one scale an item): what each request scans
+codes.npy       the same in int8 (scales.npy: one scale per item): what each request scans
 kernels-*.so    kernels/native compiled for this model's dimension, where it could be
 encoder.npz     the encoder's weights
-knn/            the session-kNN index, an array a file
+knn/            the session-kNN index, one file per array
 out_of_stock.json  where the shop gives one: ids that are never shown
 popularity.npy  how often each item is looked at
 ranker.npz      the ranker's network, where there is one, and facts.npy: what it knows of each item

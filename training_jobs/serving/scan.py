@@ -19,7 +19,7 @@ _CHUNK = 1024  # items whose codes are floats at a time: they stay in a processo
 
 
 def quantise(vectors: Float32) -> tuple[Int8, Float32]:
-    """Codes [items, dim] and one scale an item: codes * scale is the vector, each number within half a scale."""
+    """Return codes [items, dim] and one scale per item: codes * scale is the vector, each number within half a scale."""
     largest = np.abs(vectors).max(axis=1, initial=0.0)
     scales = np.asarray(np.where(largest > 0, largest, 1.0) / 127.0, np.float32)
     return np.rint(vectors / scales[:, None]).astype(np.int8, order="C"), scales
@@ -54,7 +54,7 @@ class Blocks:
         self.peaks: Float32 = np.empty(len(self._padded), np.float32)
 
     def best(self, count: int) -> Int64:
-        """At least the `count` rows with the largest `cosines` that are not hidden, with others; all where there are fewer."""
+        """Return rows that include the `count` shown ones with the largest cosines; all rows if fewer are shown."""
         # Each of the `count` highest peaks is an item, so no item below the last of them is among the best.
         peaks = self.peaks
         bound = np.partition(peaks, -count)[-count] if count < len(peaks) else _HIDDEN
@@ -75,7 +75,7 @@ class Scanner:
     def scan(self, query: Float32, steepness: float) -> tuple[float, float]:
         """Fill the blocks with the cosines of a unit vector and every item.
 
-        Returns the largest and the sum of exp((cosine - largest) * steepness): what a softmax of cosines is divided by.
+        Returns the largest cosine, and the sum of exp((cosine - largest) * steepness), which divides a softmax of cosines.
         """
         cosines, items = self._blocks.cosines, len(self._codes)
         step = query_codes(query, self._query)

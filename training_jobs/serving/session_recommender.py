@@ -267,19 +267,19 @@ class Recommender:
 
         pool: Int64 = np.sort(np.concatenate(candidates))
         self._excluded[excluded] = True
-        shut: NDArray[np.bool_] = self._excluded[pool]
-        shut[1:] |= np.equal(pool[1:], pool[:-1])
-        pool = pool[~shut]
+        dropped: NDArray[np.bool_] = self._excluded[pool]
+        dropped[1:] |= np.equal(pool[1:], pool[:-1])
+        pool = pool[~dropped]
         self._excluded[excluded] = self._out_of_stock[excluded]
         votes = self._values_at(pool, voted, ballots)
         floors = self._values_at(pool, *floor_of(self._return_floor, prefix))
-        told = self._floor[pool] + share * votes
+        base = self._floor[pool] + share * votes
         if len(pool) > kept:
             near = np.exp((cosines[pool] - peak) * steepness)
             self._silence(near, pool)
-            approximate = np.maximum(near * ((1 - share) / total) + told, floors)
+            approximate = np.maximum(near * ((1 - share) / total) + base, floors)
             best = np.sort(np.argpartition(approximate, -kept)[-kept:])
-            pool, votes, floors, told = pool[best], votes[best], floors[best], told[best]
+            pool, votes, floors, base = pool[best], votes[best], floors[best], base[best]
 
         # The softmax's sum gets the true terms of those that weigh most in it.
         exact = np.concatenate([pool, excluded])
@@ -287,7 +287,7 @@ class Recommender:
         corrected = total + (terms - np.exp((cosines[exact] - peak) * steepness)).sum()
         probability = terms[: len(pool)] / corrected
         self._silence(probability, pool)
-        scores = np.maximum((1 - share) * probability + told, floors)
+        scores = np.maximum((1 - share) * probability + base, floors)
         order = np.argsort(-scores, kind="stable")
         pool, scores = pool[order], scores[order]
         if self.ranker is None:

@@ -1,7 +1,7 @@
 /* The calls from Python into the compiled kernels: header.py reads this file.
 
 Each function answers one session. It reads what is const and fills the rest of its struct.
-Capitals are constants, which header.py defines when the kernels are compiled. DIM is the length of an item's vector. */
+Capitals are constants of ranker.py and scan.py; compile.py passes them to the compiler. DIM is the length of an item's vector. */
 #pragma once
 #include <stdint.h>
 
