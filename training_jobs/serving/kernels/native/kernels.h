@@ -41,9 +41,9 @@ void encode(Encoder *encoder);
 typedef struct {
     const int32_t *posting_sessions, *session_items;
     const int64_t *posting_offsets, *session_offsets;
-    const float *idf;                            /* [items] */
-    const double *freshness;                     /* [sessions], or null */
-    const double *query_weights, *near_weights;  /* by age and by distance, or null */
+    const float *idf;                           /* [items] */
+    const double *freshness;                    /* [sessions], or null */
+    const double *query_weights, *near_weights; /* by age and by distance, or null */
     int64_t sessions, recent_sessions, neighbours;
     double position_decay, backward_weight;
     double *similarity; /* [sessions]: zero before and after */
