@@ -6,7 +6,7 @@ The files of an archive:
     vocabulary.json    item ids by row
     vectors.npy        item vectors in float32, mapped into memory: only the rows in use are read
     codes.npy          the vectors in int8, which each request scans; scales.npy has one scale per item
-    kernel*.so         native/ compiled for this model's dimension (kernel.py), if a compiler was there
+    kernels-*.so       kernels/native compiled for this model's dimension, if a compiler was there
     encoder.npz        the encoder's weights
     knn/               the session-kNN index, one array per file
     out_of_stock.json  ids that are never shown, if the shop has a list
@@ -38,7 +38,7 @@ from training_jobs.serving.contract import (
     ARCHIVE_VOCABULARY,
 )
 from training_jobs.serving.encoder_numpy import load_weights
-from training_jobs.serving.kernel import load_kernel
+from training_jobs.serving.kernels.load import load_kernels
 from training_jobs.serving.knn import KnnIndex
 from training_jobs.serving.ranker import Ranker, load_network
 from training_jobs.serving.session_recommender import BlendSettings, Recommender
@@ -98,10 +98,10 @@ def load_recommender(directory: Path, *, stock: bool = True) -> tuple[Recommende
         raise ArchiveError(
             f"{directory}/codes.npy or scales.npy does not belong to vectors.npy: train the model again"
         )
-    kernel = load_kernel(directory, weights.dim)
     try:
         found = Recommender(
-            *(vocabulary, weights, index, popularity, settings, (codes, scales), out_of_stock, ranker, kernel)
+            *(vocabulary, weights, index, popularity, settings, (codes, scales), out_of_stock, ranker),
+            load_kernels(directory, weights.dim),
         )
     except ValueError as error:
         raise ArchiveError(f"{directory} contains {error}: train the model again") from error
