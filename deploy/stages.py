@@ -80,6 +80,7 @@ class Stage:
     training_instance_type: InstanceType
     processing_instance_type: InstanceType
     use_spot: bool
+    training_days: Annotated[int, Field(ge=1)]
     endpoint_kind: Literal["serverless", "realtime"]
     endpoint_memory_mb: ServerlessMemoryMb
     endpoint_max_concurrency: Annotated[int, Field(ge=1, le=200)]

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,18 @@ from local.services import Service, StackError, services, start, stop
 
 @contextmanager
 def running_stack(
-    state: Path, port_base: int | None = None, warehouse: bool = True
+    state: Path, port_base: int | None = None, warehouse: bool = True, scans: Path | None = None
 ) -> Iterator[dict[str, str]]:
-    """Run AWS (and Snowflake) on free ports; yield the environment variables of a client."""
+    """Run AWS (and Snowflake) on free ports; yield the environment variables of a client.
+
+    With `scans`, Snowflake writes the rows that each statement scans to that file.
+    """
     stack = Stack(port_base=port_base or free_port_base(), state=state.resolve())
     lambda_venv.ensure(lambda_venv.location())
     wanted = services(stack) if warehouse else [aws_service(stack)]
+    if scans:
+        counted = (*wanted[-1].command, "--scans", str(scans.resolve()))
+        wanted[-1] = replace(wanted[-1], command=counted)
     try:
         start(wanted, lambda _: None)
         if warehouse:

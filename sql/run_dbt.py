@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from deploy.stages import read_stage
 from functions.platform import warehouse
-from functions.platform.dbt import dbt_environment, project_dir
+from functions.platform.dbt import dbt_environment, project_dir, variables
 
 # Not below sql/, which is packed into the Lambdas.
 BUILD = Path(__file__).resolve().parents[1] / "build" / "dbt"
@@ -21,6 +22,8 @@ def run(stage: str, dbt_arguments: list[str]) -> int:
     project = str(project_dir())
     command = [sys.executable, "-W", "ignore", "-m", "dbt.cli.main", *dbt_arguments]
     command += ["--project-dir", project, "--profiles-dir", project]
+    if dbt_arguments[0] in ("build", "compile", "run", "test") and "--vars" not in dbt_arguments:
+        command += variables(training_days=read_stage(stage).training_days)
     command += ["--target-path", str(BUILD), "--log-path", str(BUILD / "logs")]
     return subprocess.run(command, env=os.environ | dbt_environment(credentials)).returncode
 

@@ -1,10 +1,12 @@
-"""Load: COPY the new files below raw/ into RAW.EVENTS, and keep COPY's result as the load log."""
+"""Load: COPY new files below raw/ into RAW.EVENTS, and keep COPY's result as the load log."""
 
+import re
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from functions.platform import warehouse
-from functions.platform.contract import LoadResult
+from functions.platform.contract import RAW_PREFIX, LoadResult
 from functions.platform.log import get_logger
 from functions.platform.settings import WarehouseSettings
 
@@ -14,10 +16,24 @@ log = get_logger(__name__)
 # Snowflake itself remembers which files are loaded, so running twice loads nothing twice.
 COPY_EVENTS = """
 copy into RAW.EVENTS (PAYLOAD, FILENAME, ROW_NUMBER)
-from (select $1, metadata$filename, metadata$file_row_number from @RAW.EVENT_FILES)
+from (select $1, metadata$filename, metadata$file_row_number from @RAW.EVENT_FILES{path})
 file_format = (format_name = 'RAW.EVENT_LINES')
-on_error = skip_file
+{files}on_error = skip_file
 """
+# COPY lists every file below its path. Of a large lake, a run lists only the recent days.
+LISTED_AT_ONCE = 10_000
+# Firehose repeats a failed delivery for 24 hours, below the prefix of the hour in which it received the events.
+DELIVERY_DELAY = timedelta(hours=25)
+SWEEP_EVERY = timedelta(days=7)
+SWEPT = "SWEPT"
+# A load of one arrived file does not show that other files are loaded.
+EARLIER_LOADS = f"""
+select max(LOADED_AT), max(iff(STATUS = '{SWEPT}', LOADED_AT, null))
+from RAW.LOAD_LOG
+where LOADED_AT > %s and RUN_ID not like 'arrival-%%'
+"""
+# The key becomes part of the statement, which COPY's FILES cannot take as a bound parameter.
+RAW_KEY = re.compile(rf"{RAW_PREFIX}([A-Za-z0-9/_.=+-]+)")
 # Step Functions passes at most 256 KiB between steps. RAW.LOAD_LOG holds every failed file.
 REPORTED_FILES = 50
 LOG_FILES = """
@@ -38,9 +54,21 @@ class CopiedFile:
 
 
 def load(event: dict[str, Any], settings: WarehouseSettings, connection: Any) -> LoadResult:
-    """Load the new files. An unreadable file is reported and never blocks the others."""
+    """Load the new files: those of the recent days, all files once a week, or the file `key` of the event.
+
+    An unreadable file is reported and never blocks the others.
+    """
     run_id = event["run_id"]
-    files = _copy(connection)
+    key = RAW_KEY.fullmatch(event.get("key", ""))
+    if key:
+        files = _copy(connection, files=f"files = ('{key[1]}')\n")
+    else:
+        days = None if event.get("full") else _days(connection, datetime.now(UTC))
+        files = []
+        for path in [""] if days is None else [f"/{day:%Y/%m/%d}/" for day in days]:
+            files += _copy(connection, path)
+        if days is None:
+            _write_log(connection, run_id, [CopiedFile("", SWEPT, 0, 0, None)])
     _write_log(connection, run_id, files)
     failed = [file for file in files if file.status == "LOAD_FAILED"]
     for file in failed:
@@ -59,8 +87,33 @@ def load(event: dict[str, Any], settings: WarehouseSettings, connection: Any) ->
     return result
 
 
-def _copy(connection: Any) -> list[CopiedFile]:
-    rows = warehouse.rows(connection, COPY_EVENTS)
+def days_to_list(
+    now: datetime, last_load: datetime | None, last_sweep: datetime | None, known_files: int
+) -> list[date] | None:
+    """Return the days whose files this run lists, or None for all files.
+
+    A file that comes below an older day waits for the next sweep.
+    """
+    if known_files < LISTED_AT_ONCE or last_load is None or last_sweep is None:
+        return None
+    if now - last_sweep >= SWEEP_EVERY:
+        return None
+    first = (min(last_load, now) - DELIVERY_DELAY).date()
+    return [first + timedelta(days=number) for number in range((now.date() - first).days + 1)]
+
+
+def _days(connection: Any, now: datetime) -> list[date] | None:
+    known_files = warehouse.one(connection, "select count(*) from RAW.LOAD_LOG")[0]
+    since = (now - 2 * SWEEP_EVERY).replace(tzinfo=None)
+    last_load, last_sweep = (
+        time.replace(tzinfo=UTC) if time else None
+        for time in warehouse.one(connection, EARLIER_LOADS, (since,))
+    )
+    return days_to_list(now, last_load, last_sweep, int(known_files))
+
+
+def _copy(connection: Any, path: str = "", files: str = "") -> list[CopiedFile]:
+    rows = warehouse.rows(connection, COPY_EVENTS.format(path=path, files=files))
     if rows and len(rows[0]) == 1:
         return []  # "Copy executed with 0 files processed."
     # file, status, rows_parsed, rows_loaded, error_limit, errors_seen, first_error, ...

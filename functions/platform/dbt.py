@@ -4,6 +4,7 @@ Lambda's file system is read-only except for /tmp, and it has no /dev/shm, which
 dbt uses those locks only between threads.
 """
 
+import json
 import os
 import tempfile
 import threading
@@ -90,10 +91,17 @@ def run_dbt(arguments: list[str], credentials: Credentials) -> list[NodeResult]:
     if outcome.exception is not None:
         raise _translated(str(outcome.exception), "dbt stopped") from outcome.exception
     results = [_node_result(result) for result in getattr(outcome.result, "results", [])]
+    # Hooks at the start of a run are results too.
+    results = [result for result in results if result.failed or result.resource_type != "operation"]
     for result in results:
         if result.failed and any(sign in result.message for sign in CONNECTION_FAILURES):
             raise _translated(result.message, result.name)
     return results
+
+
+def variables(**values: int | str) -> list[str]:
+    """Return the arguments that replace variables of sql/dbt_project.yml."""
+    return ["--vars", json.dumps(values)]
 
 
 def _node_result(result: Any) -> NodeResult:

@@ -81,6 +81,7 @@ class WarehouseSettings(Struct, frozen=True, rename=_variable):
     models_bucket: Text
     snowflake_secret: Text
     shop: Text
+    training_days: Annotated[int, Meta(ge=1)]
 
 
 class PublishSettings(Struct, frozen=True, rename=_variable):

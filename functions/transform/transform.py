@@ -5,7 +5,7 @@ from typing import Any
 
 from functions.platform import warehouse
 from functions.platform.contract import TransformResult
-from functions.platform.dbt import DbtFailed, NodeResult, run_dbt
+from functions.platform.dbt import DbtFailed, NodeResult, run_dbt, variables
 from functions.platform.log import get_logger
 from functions.platform.settings import WarehouseSettings
 from functions.platform.warehouse import Credentials
@@ -25,7 +25,7 @@ def transform(
     run_id = event["run_id"]
     started_s = time.monotonic()
     full_refresh = ["--full-refresh"] if event.get("full_refresh") else []
-    results = run_dbt(["run", *full_refresh], credentials)
+    results = run_dbt(["run", *full_refresh, *variables(training_days=settings.training_days)], credentials)
     for result in results:
         log.info("model built", model=result.name, status=result.status, seconds=result.seconds)
     _raise_first_failure(results)

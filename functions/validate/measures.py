@@ -6,6 +6,7 @@ events of today do not empty the days of a shop whose data set ended earlier. Th
 whether it has fallen silent.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -50,9 +51,9 @@ class Measures:
 
 # Events of the future are excluded: a wrong clock must not move the days.
 SHOPS = """
-    select SHOP_ID, min(EVENT_TIME_MS) as FIRST_MS, max(EVENT_TIME_MS) as NEWEST_MS
-    from INTERMEDIATE.INT_SESSION_EVENTS
-    where EVENT_TIME_MS <= %s
+    select SHOP_ID, min(FIRST_EVENT_MS), max(least(LAST_EVENT_MS, %s)), max(LOADED_AT)
+    from MARTS.DAILY_KPIS
+    where FIRST_EVENT_MS <= %s
     group by SHOP_ID
 """
 
@@ -80,7 +81,7 @@ def measure(
     recent_staged = warehouse.one(
         connection, "select count(*) from STAGING.STG_EVENTS where LOADED_AT > %s", (since,)
     )[0]
-    now_ms = int(now.timestamp() * 1000)
+    shops = _shops(connection, int(now.timestamp() * 1000), trailing_days)
     return Measures(
         now=now,
         raw_rows=int(raw_rows),
@@ -90,56 +91,72 @@ def measure(
         recent_staged_rows=int(recent_staged),
         rejected_bytes=_bytes_received(s3, events_bucket, REJECTED_PREFIX, now),
         raw_bytes=_bytes_received(s3, events_bucket, RAW_PREFIX, now),
-        shops=_shops(connection, now_ms, trailing_days),
-        missing=_missing(connection, now_ms, since),
-        daily_events=_daily_events(connection, now_ms),
+        shops=shops,
+        missing=_missing(connection, shops, since),
+        daily_events=_daily_events(connection, shops),
     )
 
 
 def _shops(connection: Any, now_ms: int, trailing_days: int) -> tuple[ShopDays, ...]:
-    loaded = dict(
-        warehouse.rows(
-            connection,
-            "select SHOP_ID, max(LOADED_AT) from STAGING.STG_EVENTS where not IS_BOT group by SHOP_ID",
-        )
-    )
-    shops: dict[str, ShopDays] = {}
-    for shop_id, first_ms, newest_ms in warehouse.rows(connection, SHOPS, (now_ms,)):
-        shops[shop_id] = ShopDays(
+    shops = {
+        shop_id: ShopDays(
             shop_id,
             full_days=(int(newest_ms) - int(first_ms)) // DAY_MS,
             newest_at=datetime.fromtimestamp(int(newest_ms) / 1000, UTC),
-            last_loaded_at=loaded[shop_id].replace(tzinfo=UTC),
+            last_loaded_at=loaded_at.replace(tzinfo=UTC),
         )
+        for shop_id, first_ms, newest_ms, loaded_at in warehouse.rows(connection, SHOPS, (now_ms, now_ms))
+    }
+    if not shops:
+        return ()
     day = "floor((NEWEST_MS - EVENT_TIME_MS) / 86400000)::int as DAY"
-    of_window = f"""
-        from INTERMEDIATE.INT_SESSION_EVENTS as EVENTS
-        inner join ({SHOPS}) as SHOPS on EVENTS.SHOP_ID = SHOPS.SHOP_ID
-        where EVENT_TIME_MS <= NEWEST_MS and EVENT_TIME_MS > NEWEST_MS - %s
-    """
-    window = (now_ms, (trailing_days + 1) * DAY_MS)
+    window, parameters = _window("INTERMEDIATE.INT_SESSION_EVENTS", shops.values(), trailing_days + 1)
     for shop_id, of_day, name, events in warehouse.rows(
         connection,
-        f"select EVENTS.SHOP_ID, {day}, EVENT_NAME, count(*) {of_window} group by 1, 2, 3",
-        window,
+        f"select EVENTS.SHOP_ID, {day}, EVENT_NAME, count(*) {window} group by 1, 2, 3",
+        parameters,
     ):
         shop = shops[shop_id]
         shop.events[int(of_day)] = shop.events.get(int(of_day), 0) + int(events)
         shop.names.setdefault(int(of_day), {})[name] = int(events)
     for shop_id, of_day, sessions in warehouse.rows(
         connection,
-        f"select EVENTS.SHOP_ID, {day}, count(distinct SESSION_KEY) {of_window} group by 1, 2",
-        window,
+        f"select EVENTS.SHOP_ID, {day}, count(distinct SESSION_KEY) {window} group by 1, 2",
+        parameters,
     ):
         shops[shop_id].sessions[int(of_day)] = int(sessions)
     return tuple(shops[shop_id] for shop_id in sorted(shops))
 
 
-def _missing(connection: Any, now_ms: int, since: datetime) -> dict[str, tuple[int, int]]:
+def _window(table: str, shops: Iterable[ShopDays], days: int) -> tuple[str, tuple[Any, ...]]:
+    """Return a FROM clause of each shop's last days, with its parameters.
+
+    The bounds are constants per shop, because Snowflake skips no micro-partition by the columns of a join.
+    """
+    newest = {shop.shop_id: int(shop.newest_at.timestamp() * 1000) for shop in shops}
+    rows = " union all ".join(["select %s as SHOP_ID, %s::bigint as NEWEST_MS"] * len(newest))
+    bounds = " or ".join(
+        ["(EVENTS.SHOP_ID = %s and EVENT_TIME_MS > %s and EVENT_TIME_MS <= %s)"] * len(newest)
+    )
+    sql = f"from {table} as EVENTS inner join ({rows}) as SHOPS on EVENTS.SHOP_ID = SHOPS.SHOP_ID where ({bounds})"
+    named = [value for shop in newest.items() for value in shop]
+    bounded = [
+        value
+        for shop_id, newest_ms in newest.items()
+        for value in (shop_id, newest_ms - days * DAY_MS, newest_ms)
+    ]
+    return sql, (*named, *bounded)
+
+
+def _missing(connection: Any, shops: Sequence[ShopDays], since: datetime) -> dict[str, tuple[int, int]]:
     """Return, per field, the events of the shops' newest days without it, and the events that should have it.
 
     Shops without a load since `since` are left out.
     """
+    loaded = [shop for shop in shops if shop.last_loaded_at.replace(tzinfo=None) > since]
+    if not loaded:
+        return dict.fromkeys(("items", "storefront_session_id", "device"), (0, 0))
+    window, parameters = _window("STAGING.STG_EVENTS", loaded, 1)
     events, without_session, without_device, item_events, without_items = warehouse.one(
         connection,
         f"""
@@ -149,13 +166,9 @@ def _missing(connection: Any, now_ms: int, since: datetime) -> dict[str, tuple[i
             count_if(DEVICE is null),
             count_if(EVENT_NAME in {ITEM_EVENTS}),
             count_if(EVENT_NAME in {ITEM_EVENTS} and coalesce(array_size(ITEMS), 0) = 0)
-        from STAGING.STG_EVENTS as EVENTS
-        inner join ({SHOPS}) as SHOPS on EVENTS.SHOP_ID = SHOPS.SHOP_ID
-        where
-            not IS_BOT and LOADED_AT > %s
-            and EVENT_TIME_MS <= NEWEST_MS and EVENT_TIME_MS > NEWEST_MS - %s
+        {window} and not IS_BOT and LOADED_AT > %s
         """,
-        (now_ms, since, DAY_MS),
+        (*parameters, since),
     )
     return {
         "items": (int(without_items), int(item_events)),
@@ -164,13 +177,15 @@ def _missing(connection: Any, now_ms: int, since: datetime) -> dict[str, tuple[i
     }
 
 
-def _daily_events(connection: Any, now_ms: int) -> tuple[tuple[str, int], ...]:
-    newest_ms = warehouse.one(connection, f"select max(NEWEST_MS) from ({SHOPS})", (now_ms,))[0] or now_ms
+def _daily_events(connection: Any, shops: Sequence[ShopDays]) -> tuple[tuple[str, int], ...]:
+    """Return the events per day of the days up to the newest. An event counts on the day that its session starts."""
+    if not shops:
+        return ()
+    newest = max(shop.newest_at for shop in shops).date()
     rows = warehouse.rows(
         connection,
-        "select EVENT_TIME::date as DAY, count(*) from INTERMEDIATE.INT_SESSION_EVENTS "
-        "where EVENT_TIME_MS <= %s and EVENT_TIME_MS > %s group by 1 order by 1",
-        (int(newest_ms), int(newest_ms) - CHARTED_DAYS * DAY_MS),
+        "select DAY, sum(EVENTS) from MARTS.DAILY_KPIS where DAY > %s and DAY <= %s group by DAY order by DAY",
+        (newest - timedelta(days=CHARTED_DAYS), newest),
     )
     return tuple((str(day), int(events)) for day, events in rows)
 

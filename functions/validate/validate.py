@@ -1,10 +1,11 @@
 """Validate: run dbt's tests and the data checks, and keep their results in QA.CHECK_RESULTS and on one page."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from functions.platform import warehouse
 from functions.platform.contract import VALIDATION_REPORTS_PREFIX, ValidateResult
-from functions.platform.dbt import run_dbt
+from functions.platform.dbt import run_dbt, variables
 from functions.platform.log import get_logger
 from functions.platform.settings import WarehouseSettings
 from functions.platform.warehouse import Credentials
@@ -20,11 +21,28 @@ insert into QA.CHECK_RESULTS (RUN_ID, KIND, CHECK_NAME, SUBJECT, STATUS, VALUE, 
 values (%s, %s, %s, %s, %s, %s, %s, %s)
 """
 
+# At least once in this time, the tests cover every row. A failed test is repeated until it passes.
+EVERY_ROW_AFTER = timedelta(days=7)
+EVERY_ROW = "every row"
+LAST_PASSED = """
+with runs as (
+    select RUN_ID, max(CHECKED_AT) as CHECKED_AT, count_if(SUBJECT = %s) > 0 as EVERY_ROW
+    from QA.CHECK_RESULTS
+    where CHECKED_AT > %s
+    group by RUN_ID
+    having count_if(STATUS = 'failed') = 0
+)
+
+select max(CHECKED_AT), coalesce(max(EVERY_ROW::int), 0) from runs
+"""
+
 
 def validate(
     event: dict[str, Any], settings: WarehouseSettings, credentials: Credentials, connection: Any, s3: Any
 ) -> ValidateResult:
-    """Check the tables. A failed check is a result (`passed` is false), not an error.
+    """Check the tables: their new rows, and every row once a week or if the event has `full`.
+
+    A failed check is a result (`passed` is false), not an error.
 
     Raises:
         WarehouseUnavailable: Snowflake did not answer.
@@ -42,9 +60,9 @@ def validate(
         judged_days=limits.history.judged_days,
     )
     checks = data_checks(measures, limits)
-    checks += [
-        dbt_check(result) for result in run_dbt(["test", "--exclude-resource-type", "unit_test"], credentials)
-    ]
+    tested_until = None if event.get("full") else _tested_until(connection, now)
+    checks.append(_scope(tested_until))
+    checks += [dbt_check(result) for result in run_dbt(_tests(tested_until), credentials)]
     _keep(connection, run_id, checks)
     key = f"{VALIDATION_REPORTS_PREFIX}{run_id}.html"
     s3.put_object(
@@ -64,6 +82,30 @@ def validate(
         "checks": len(checks),
         "report_uri": f"s3://{settings.models_bucket}/{key}",
     }
+
+
+def _tested_until(connection: Any, now: datetime) -> datetime | None:
+    """Return the time of the last validation that passed, or None if every row must be tested again."""
+    since = (now - EVERY_ROW_AFTER).replace(tzinfo=None)
+    last_passed, every_row = warehouse.one(connection, LAST_PASSED, (EVERY_ROW, since))
+    return last_passed if every_row else None
+
+
+def _scope(tested_until: datetime | None) -> Check:
+    """Return the rows that the dbt tests covered as a check, so that the next run finds it."""
+    if tested_until is None:
+        return Check("dbt", "tested rows", EVERY_ROW, "passed", None, "", "The tests covered every row.")
+    sentence = f"The tests covered the rows staged after {tested_until:%Y-%m-%d %H:%M} UTC."
+    return Check("dbt", "tested rows", "new rows", "passed", None, "", sentence)
+
+
+def _tests(tested_until: datetime | None) -> list[str]:
+    """Return dbt's arguments. A test of relationships reads the whole other table, so it runs over every row only."""
+    command = ["test", "--exclude-resource-type", "unit_test"]
+    if tested_until is None:
+        return command
+    until = tested_until.isoformat(sep=" ")
+    return [*command, "--exclude", "test_name:relationships", *variables(tested_until=until)]
 
 
 def _keep(connection: Any, run_id: str, checks: list[Check]) -> None:

@@ -22,10 +22,13 @@ def main() -> None:
     parser.add_argument(
         "--memory-limit", default="", help="memory limit of DuckDB, for example 2GB (default: DuckDB's own)"
     )
+    parser.add_argument("--scans", type=Path, help="file for the rows that each statement scans")
     arguments = parser.parse_args()
     # sqlglot does not support account statements and logs two warnings for each.
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
-    app = make_app(arguments.state, arguments.aws_endpoint, memory_limit=arguments.memory_limit)
+    app = make_app(
+        arguments.state, arguments.aws_endpoint, memory_limit=arguments.memory_limit, scans=arguments.scans
+    )
     uvicorn.run(app, host="127.0.0.1", port=arguments.port, log_level="warning")
 
 

@@ -26,11 +26,11 @@ STILL_RUNNING = "333334"
 UNKNOWN_QUERY = "000709"
 
 
-def make_app(state: Path, aws_endpoint: str, memory_limit: str = "") -> Starlette:
+def make_app(state: Path, aws_endpoint: str, memory_limit: str = "", scans: Path | None = None) -> Starlette:
     """Return the local Snowflake as an ASGI application with its databases in `state`."""
     # Without this variable, boto3 looks for credentials on the network.
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
-    store = Store(state, memory_limit)
+    store = Store(state, memory_limit, scans)
     store.duck_conn.register_filesystem(S3Files(aws_endpoint))
     write_metadata_separately(store)
     for patch in (flatten.install, load.install, cursor.install):

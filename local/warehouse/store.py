@@ -13,6 +13,8 @@ from fakesnow import info_schema, macros
 from fakesnow.instance import GLOBAL_DATABASE_NAME, FakeSnow
 from fakesnow.transforms import show, stage
 
+from local.warehouse.scans import Counted
+
 # Statements about the account. They are accepted and ignored, because the local Snowflake has one user and no billing.
 ACCOUNT_STATEMENTS = [
     r"\s*(create|alter|drop)\s+(or\s+replace\s+)?(warehouse|role|user|storage\s+integration|resource\s+monitor)\b",
@@ -34,7 +36,8 @@ class ResultsCache(OrderedDict[str, tuple[Any, ...]]):
 class Store(FakeSnow):
     """An instance of fakesnow with files in `state`. `FakeSnow.__init__`, which supports only memory, is replaced."""
 
-    def __init__(self, state: Path, memory_limit: str = "") -> None:
+    def __init__(self, state: Path, memory_limit: str = "", scans: Path | None = None) -> None:
+        self._scans = scans
         state.mkdir(parents=True, exist_ok=True)
         # As in Snowflake, a connection to a missing database does not create it.
         self.create_database_on_connect = self.create_schema_on_connect = False
@@ -74,7 +77,10 @@ class Store(FakeSnow):
             with self.duck_conn.cursor() as connection:
                 connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{database}".PUBLIC')
             schema = "PUBLIC"
-        return super().connect(database, schema, **options)
+        connection = super().connect(database, schema, **options)
+        if self._scans:
+            connection._duck_conn = Counted(connection._duck_conn, self._scans, database)
+        return connection
 
     def _exists(self, database: str) -> bool:
         with self.duck_conn.cursor() as connection:

@@ -13,7 +13,7 @@ create table if not exists {{ database }}.RAW.EVENTS (
 create table if not exists {{ database }}.RAW.LOAD_LOG (
     RUN_ID varchar comment 'Execution of the pipeline',
     FILE varchar comment 'Address of the file',
-    STATUS varchar comment 'LOADED, LOAD_FAILED or LOAD_SKIPPED',
+    STATUS varchar comment 'LOADED, LOAD_FAILED or LOAD_SKIPPED; SWEPT, without a file, if the run listed all files',
     ROWS_PARSED number,
     ROWS_LOADED number,
     FIRST_ERROR varchar comment 'First error of a file that was not loaded',

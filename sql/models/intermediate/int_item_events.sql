@@ -1,5 +1,11 @@
 -- Insert-only like staging: the items of an event never change.
-{{ config(materialized='incremental', incremental_strategy='append', on_schema_change='fail') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    on_schema_change='fail',
+    cluster_by=['event_date'],
+    post_hook="{{ record_progress(ref('stg_events')) }}"
+) }}
 
 with events as (
     select * from {{ ref('stg_events') }}
@@ -11,9 +17,7 @@ with events as (
             {%- endfor %}
         )
         {% if is_incremental() %}
-        and staged_at > (
-            select coalesce(max(done.staged_at), '1970-01-01'::timestamp_ntz) from {{ this }} as done
-        )
+        and staged_at > {{ watermark() }}
         {% endif %}
 ),
 
@@ -23,6 +27,7 @@ items as (
         events.shop_id,
         events.event_name,
         events.event_time_ms,
+        events.event_date,
         events.transaction_id,
         events.staged_at,
         item.index::int as item_index,
@@ -42,6 +47,7 @@ select
     shop_id,
     event_name,
     event_time_ms,
+    event_date,
     transaction_id,
     item_index,
     item_id,
@@ -53,3 +59,4 @@ select
     staged_at
 from items
 where item_id is not null
+order by event_date

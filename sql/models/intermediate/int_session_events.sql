@@ -1,9 +1,13 @@
--- All rows of a client with new events are deleted and inserted again.
+-- Sessions with new events are deleted and inserted again. New events join sessions and never split one.
+-- So the events of a session that disappears are in a session with a new event.
 {{ config(
     materialized='incremental',
-    incremental_strategy='delete+insert',
-    unique_key='client_key',
-    on_schema_change='fail'
+    incremental_strategy='replace_days',
+    unique_key='event_key',
+    on_schema_change='fail',
+    cluster_by=['session_date'],
+    meta={'day': 'session_start_ms', 'days': 'event_times'},
+    post_hook="{{ record_progress(ref('stg_events')) }}"
 ) }}
 
 with events as (
@@ -11,7 +15,12 @@ with events as (
     where
         not is_bot
         {% if is_incremental() %}
-        and client_key in ({{ changed_clients(ref('stg_events')) }})
+        and {{ among('event_time_ms', event_times()) }}
+        and client_key in (
+            select changed.client_key
+            from {{ ref('stg_events') }} as changed
+            where changed.staged_at > {{ watermark() }}
+        )
         {% endif %}
 ),
 
@@ -53,6 +62,10 @@ in_sessions as (
             partition by client_key, session_number order by event_time_ms, event_key
         ) as event_number
     from with_sessions
+    {% if is_incremental() %}
+    -- Other sessions of these clients can be incomplete at the ends of the ranges.
+    qualify max(staged_at) over (partition by client_key, session_number) > {{ watermark() }}
+    {% endif %}
 )
 
 select
@@ -66,6 +79,9 @@ select
     event_name,
     event_time_ms,
     event_time,
+    to_timestamp_ntz(session_start_ms, 3)::date as session_date,
+    session_start_ms,
+    event_time_ms - session_start_ms as session_age_ms,
     search_term,
     item_list_id,
     transaction_id,
@@ -73,5 +89,6 @@ select
     user_id,
     recommendation_id,
     device,
+    loaded_at,
     staged_at
 from in_sessions

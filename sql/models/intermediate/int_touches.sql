@@ -1,18 +1,18 @@
 -- Follows stg_receipts: a touch whose receipt is verified later replaces its own row.
 {{ config(
     materialized='incremental',
-    incremental_strategy='delete+insert',
+    incremental_strategy='replace_days',
     unique_key='touch_key',
-    on_schema_change='fail'
+    on_schema_change='fail',
+    cluster_by=['day'],
+    meta={'day': 'event_date'},
+    post_hook="{{ record_progress(ref('stg_receipts')) }}"
 ) }}
 
 with receipts as (
     select * from {{ ref('stg_receipts') }}
     {% if is_incremental() %}
-    where
-        staged_at > (
-            select coalesce(max(done.staged_at), '1970-01-01'::timestamp_ntz) from {{ this }} as done
-        )
+    where staged_at > {{ watermark() }}
     {% endif %}
 ),
 
@@ -21,6 +21,7 @@ events as (
     where
         not is_bot
         {% if is_incremental() %}
+        and {{ among('client_day', unread_days(ref('stg_receipts'), ['client_day'])) }}
         and event_key in (select receipts.event_key from receipts)
         {% endif %}
 ),
@@ -51,6 +52,9 @@ select
     receipts.shop_id,
     events.event_name,
     events.event_time_ms,
+    events.event_date,
+    -- The day of the recommendation, or of the event if the receipt does not name one.
+    to_timestamp_ntz(coalesce(receipts.issued_at_ms, events.event_time_ms), 3)::date as day,
     receipts.item_id,
     receipts.slot,
     receipts.verdict,

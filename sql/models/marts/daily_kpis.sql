@@ -1,5 +1,17 @@
+-- depends_on: {{ ref('int_session_events') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_days',
+    on_schema_change='fail',
+    meta={'day': 'day', 'days': 'started_days'},
+    post_hook="{{ record_progress(ref('sessions')) }}"
+) }}
+
 with sessions as (
     select * from {{ ref('sessions') }}
+    {% if is_incremental() %}
+    where {{ among('started_on', started_days()) }}
+    {% endif %}
 )
 
 select
@@ -18,6 +30,10 @@ select
     sum(recommendation_clicks)::int as recommendation_clicks,
     (
         sum(recommendation_clicks) / nullif(sum(recommendation_impressions), 0)
-    )::float as recommendation_click_rate
+    )::float as recommendation_click_rate,
+    min(started_at_ms) as first_event_ms,
+    max(ended_at_ms) as last_event_ms,
+    max(loaded_at) as loaded_at,
+    max(staged_at) as staged_at
 from sessions
 group by shop_id, started_on

@@ -1,10 +1,26 @@
 -- A readable receipt counts on the day of its issue: clicks and orders then stand beside their impressions.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_days',
+    on_schema_change='fail',
+    meta={'day': 'day', 'days': 'outcome_days'},
+    post_hook="{{ record_progress(ref('int_touches')) }}"
+) }}
+
+{% set days = outcome_days() if is_incremental() else [] -%}
+
 with recommendations as (
     select * from {{ ref('recommendations') }}
+    {% if is_incremental() %}
+    where {{ among('issued_on', days) }}
+    {% endif %}
 ),
 
 touches as (
     select * from {{ ref('int_touches') }}
+    {% if is_incremental() %}
+    where {{ among('day', days) }}
+    {% endif %}
 ),
 
 outcomes as (
@@ -26,10 +42,11 @@ outcomes as (
 dated as (
     select
         shop_id,
-        to_timestamp_ntz(coalesce(issued_at_ms, event_time_ms), 3)::date as day,
+        day,
         coalesce(model_version, 'unknown') as model_version,
         coalesce(variant, 'unknown') as variant,
-        verdict
+        verdict,
+        staged_at
     from touches
 ),
 
@@ -43,7 +60,8 @@ verdicts as (
         count_if(verdict = 'forged') as receipts_forged,
         count_if(verdict = 'foreign') as receipts_foreign,
         count_if(verdict = 'expired') as receipts_expired,
-        count_if(verdict = 'unverified') as receipts_unverified
+        count_if(verdict = 'unverified') as receipts_unverified,
+        max(staged_at) as staged_at
     from dated
     group by shop_id, day, model_version, variant
 )
@@ -66,7 +84,8 @@ select
     verdicts.receipts_forged::int as receipts_forged,
     verdicts.receipts_foreign::int as receipts_foreign,
     verdicts.receipts_expired::int as receipts_expired,
-    verdicts.receipts_unverified::int as receipts_unverified
+    verdicts.receipts_unverified::int as receipts_unverified,
+    verdicts.staged_at
 from verdicts
 -- Every recommendation has a valid touch with the same shop, day, model and variant.
 left join outcomes

@@ -1,14 +1,19 @@
 -- Recommendations with new touches are rebuilt, and so are those that share an order line with them.
 {{ config(
     materialized='incremental',
-    incremental_strategy='delete+insert',
+    incremental_strategy='replace_days',
     unique_key='recommendation_key',
-    on_schema_change='fail'
+    on_schema_change='fail',
+    cluster_by=['issued_on'],
+    meta={'day': 'issued_on'},
+    post_hook="{{ record_progress(ref('int_touches')) }}"
 ) }}
 
 with valid_touches as (
     select * from {{ ref('int_touches') }}
-    where verdict = 'valid'
+    where
+        verdict = 'valid'
+        and {{ among('day', touch_days()) if is_incremental() else "true" }}
 ),
 
 {% if is_incremental() %}
@@ -17,10 +22,7 @@ new_touches as (
         recommendation_key,
         order_line_key
     from valid_touches
-    where
-        staged_at > (
-            select coalesce(max(done.staged_at), '1970-01-01'::timestamp_ntz) from {{ this }} as done
-        )
+    where staged_at > {{ watermark() }}
 ),
 
 changed as (
@@ -66,6 +68,11 @@ select
     count(distinct iff(event_name = 'add_to_cart', item_id, null))::int as items_carted,
     count(distinct iff(is_bought, item_id, null))::int as items_bought,
     coalesce(sum(iff(is_bought, revenue, 0)), 0)::float as revenue,
+    {% if is_incremental() %}
+    -- A recommendation that loses an order line has no new touch. Later models must find it too.
+    {{ newest(ref('int_touches')) }} as staged_at
+    {% else %}
     max(staged_at) as staged_at
+    {% endif %}
 from counted
 group by recommendation_key, shop_id, recommendation_id

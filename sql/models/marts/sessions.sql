@@ -1,15 +1,20 @@
--- Follows int_session_events: a changed client's sessions are deleted and inserted again.
+-- A changed client's sessions near its new events are deleted and inserted again.
 {{ config(
     materialized='incremental',
-    incremental_strategy='delete+insert',
+    incremental_strategy='replace_days',
     unique_key='client_key',
-    on_schema_change='fail'
+    on_schema_change='fail',
+    cluster_by=['started_on'],
+    meta={'day': 'started_at_ms', 'days': 'session_times', 'keys': 'changed_clients'},
+    post_hook="{{ record_progress(ref('int_session_events')) }}"
 ) }}
 
 with session_events as (
     select * from {{ ref('int_session_events') }}
     {% if is_incremental() %}
-    where client_key in ({{ changed_clients(ref('int_session_events')) }})
+    where
+        {{ among('session_start_ms', session_times()) }}
+        and client_key in ({{ changed_clients() }})
     {% endif %}
 ),
 
@@ -50,6 +55,7 @@ totals as (
         count_if(event_name = 'add_to_cart')::int as carts,
         count_if(event_name = 'recommendation_impression')::int as recommendation_impressions,
         count_if(event_name = 'recommendation_click')::int as recommendation_clicks,
+        max(loaded_at) as loaded_at,
         max(staged_at) as staged_at
     from session_events
     group by session_key, client_key, shop_id, client_id
@@ -74,6 +80,7 @@ select
     coalesce(order_totals.revenue, 0)::float as revenue,
     totals.recommendation_impressions,
     totals.recommendation_clicks,
+    totals.loaded_at,
     totals.staged_at
 from totals
 left join order_totals on totals.session_key = order_totals.session_key

@@ -1,5 +1,15 @@
 -- Insert-only: a staged event never changes, so a run reads only newly loaded rows.
-{{ config(materialized='incremental', incremental_strategy='append', on_schema_change='fail') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    on_schema_change='fail',
+    cluster_by=['event_date'],
+    post_hook="{{ record_progress(source('raw', 'events'), 'loaded_at') }}"
+) }}
+{%- set unread_raw = "true" %}
+{%- if is_incremental() %}
+{%- set unread_raw = "loaded_at > " ~ watermark('loaded_at', var('load_overlap_hours')) %}
+{%- endif %}
 
 with raw_events as (
     select
@@ -8,18 +18,8 @@ with raw_events as (
         row_number as line_number,
         loaded_at
     from {{ source('raw', 'events') }}
-    {% if is_incremental() %}
     -- Filter on the column LOADED_AT: filtering on a field of the payload would parse all of RAW.
-    where
-        loaded_at > (
-            select
-                coalesce(
-                    dateadd('hour', -{{ var('load_overlap_hours') }}, max(done.loaded_at)),
-                    '1970-01-01'::timestamp_ntz
-                )
-            from {{ this }} as done
-        )
-    {% endif %}
+    where {{ unread_raw }}
 ),
 
 typed as (
@@ -33,6 +33,7 @@ typed as (
         coalesce(
             payload:server.event_time_ms::bigint, payload:server.received_at_ms::bigint
         ) as event_time_ms,
+        {{ client_day() }} as client_day,
         payload:items as items,
         payload:search_term::varchar as search_term,
         payload:item_list_id::varchar as item_list_id,
@@ -53,7 +54,7 @@ typed as (
 identified as (
     select
         *,
-        {{ key(['shop_id', 'event_id']) }} as event_key,
+        {{ key(['shop_id', 'event_id', 'client_day::varchar']) }} as event_key,
         {{ key(['shop_id', 'client_id']) }} as client_key
     from typed
     where
@@ -74,7 +75,11 @@ new_events as (
     select first_copies.*
     from first_copies
     {% if is_incremental() %}
-    left join {{ this }} as staged on first_copies.event_key = staged.event_key
+    -- A copy has the client's time of the original, however late it comes.
+    left join {{ this }} as staged
+        on
+            first_copies.event_key = staged.event_key
+            and {{ among('staged.client_day', raw_client_days(unread_raw)) }}
     where staged.event_key is null
     {% endif %}
 )
@@ -89,6 +94,8 @@ select
     storefront_session_id,
     event_time_ms,
     to_timestamp_ntz(event_time_ms, 3) as event_time,
+    to_timestamp_ntz(event_time_ms, 3)::date as event_date,
+    client_day,
     items,
     search_term,
     item_list_id,
@@ -101,5 +108,8 @@ select
     device,
     is_bot,
     loaded_at,
-    sysdate() as staged_at
+    -- Milliseconds: models compare this time with a constant.
+    date_trunc('millisecond', sysdate()) as staged_at
 from new_events
+-- Rows of a day in few micro-partitions, so that later filters by day skip the others.
+order by event_date

@@ -1,10 +1,19 @@
 -- Not insert-only: a replay can verify a receipt that collect could not verify.
 {{ config(
     materialized='incremental',
-    incremental_strategy='delete+insert',
+    incremental_strategy='replace_days',
     unique_key='touch_key',
-    on_schema_change='fail'
+    on_schema_change='fail',
+    cluster_by=['client_day'],
+    meta={'day': 'client_day'},
+    post_hook="{{ record_progress(source('raw', 'events'), 'loaded_at') }}"
 ) }}
+{%- set unread_raw = "true" %}
+{%- if is_incremental() %}
+{%- set unread_raw = "loaded_at > " ~ watermark('loaded_at', var('load_overlap_hours')) %}
+{%- endif %}
+{%- set with_receipts = unread_raw ~ " and payload:server.receipts is not null" %}
+{%- set days = raw_client_days(with_receipts) if is_incremental() else [] %}
 
 with raw_events as (
     select
@@ -13,24 +22,14 @@ with raw_events as (
         row_number as line_number,
         loaded_at
     from {{ source('raw', 'events') }}
-    where
-        payload:server.receipts is not null
-        {% if is_incremental() %}
-        and loaded_at > (
-            select
-                coalesce(
-                    dateadd('hour', -{{ var('load_overlap_hours') }}, max(done.loaded_at)),
-                    '1970-01-01'::timestamp_ntz
-                )
-            from {{ this }} as done
-        )
-        {% endif %}
+    where {{ with_receipts }}
 ),
 
 typed as (
     select
         raw_events.payload:shop_id::varchar as shop_id,
         raw_events.payload:event_id::varchar as event_id,
+        {{ client_day() }} as client_day,
         item.value:item_id::varchar as item_id,
         item.value:slot::int as slot,
         receipt.value:verdict::varchar as verdict,
@@ -49,8 +48,8 @@ typed as (
 identified as (
     select
         *,
-        {{ key(['shop_id', 'event_id']) }} as event_key,
-        {{ key(['shop_id', 'event_id', 'item_id']) }} as touch_key
+        {{ key(['shop_id', 'event_id', 'client_day::varchar']) }} as event_key,
+        {{ key(['shop_id', 'event_id', 'client_day::varchar', 'item_id']) }} as touch_key
     from typed
     where
         shop_id is not null
@@ -75,9 +74,17 @@ best_copies as (
 new_or_verified as (
     select best_copies.*
     from best_copies
-    inner join {{ ref('stg_events') }} as events on best_copies.event_key = events.event_key
+    inner join {{ ref('stg_events') }} as events
+        on
+            best_copies.event_key = events.event_key
+            {% if is_incremental() %}
+            and {{ among('events.client_day', days) }}
+            {% endif %}
     {% if is_incremental() %}
-    left join {{ this }} as staged on best_copies.touch_key = staged.touch_key
+    left join {{ this }} as staged
+        on
+            best_copies.touch_key = staged.touch_key
+            and {{ among('staged.client_day', days) }}
     where
         staged.touch_key is null
         or (staged.verdict = 'unverified' and best_copies.verdict != 'unverified')
@@ -96,6 +103,7 @@ select
     model_version,
     variant,
     issued_at_ms,
+    client_day,
     loaded_at,
-    sysdate() as staged_at
+    date_trunc('millisecond', sysdate()) as staged_at
 from new_or_verified

@@ -1,7 +1,27 @@
+-- depends_on: {{ ref('daily_kpis') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_days',
+    unique_key='client_key',
+    on_schema_change='fail',
+    cluster_by=['session_date'],
+    meta={'day': 'session_start_ms', 'days': 'session_times', 'keys': 'changed_clients'},
+    post_hook=[
+        "delete from {{ this }} where not {{ in_training_window('shop_id', 'session_date') }}",
+        "{{ record_progress(ref('int_session_events')) }}"
+    ]
+) }}
 {%- set events = var('training_events') %}
+{%- set times = session_times() if is_incremental() else [] %}
 
 with session_events as (
     select * from {{ ref('int_session_events') }}
+    where
+        {{ in_training_window('shop_id', 'session_date') }}
+        {% if is_incremental() %}
+        and {{ among('session_start_ms', times) }}
+        and client_key in ({{ changed_clients() }})
+        {% endif %}
 ),
 
 item_events as (
@@ -13,7 +33,11 @@ item_events as (
             {%- endfor %}
         end as strength
     from {{ ref('int_item_events') }}
-    where event_name in ('{{ events | join("', '") }}')
+    where
+        event_name in ('{{ events | join("', '") }}')
+        {% if is_incremental() %}
+        and {{ among('event_time_ms', widened(times, session_reach_ms(ref('int_session_events')))) }}
+        {% endif %}
 ),
 
 -- After an order, people look at the items that they bought. Learning from that would recommend them again.
@@ -30,6 +54,10 @@ touches as (
     select
         session_events.shop_id,
         session_events.session_key,
+        session_events.client_key,
+        session_events.session_date,
+        session_events.session_start_ms,
+        session_events.staged_at,
         session_events.event_number,
         item_events.item_index,
         item_events.item_id,
@@ -68,12 +96,16 @@ interactions as (
     select
         shop_id,
         session_key,
+        client_key,
+        session_date,
+        session_start_ms,
         run_number - 1 as position,
         item_id,
         max_by(event_name, strength) as event_name,
-        min(event_time_ms) as event_time_ms
+        min(event_time_ms) as event_time_ms,
+        max(staged_at) as staged_at
     from with_runs
-    group by shop_id, session_key, run_number, item_id
+    group by shop_id, session_key, client_key, session_date, session_start_ms, run_number, item_id
 )
 
 select
@@ -82,6 +114,10 @@ select
     position::int as position,
     item_id,
     event_name,
-    event_time_ms::bigint as event_time_ms
+    event_time_ms::bigint as event_time_ms,
+    client_key,
+    session_date,
+    session_start_ms,
+    max(staged_at) over (partition by session_key) as staged_at
 from interactions
 qualify count(*) over (partition by session_key) >= 2

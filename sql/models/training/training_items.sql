@@ -1,5 +1,7 @@
+-- depends_on: {{ ref('daily_kpis') }}
 with products as (
     select * from {{ ref('products') }}
+    where {{ in_training_window('shop_id', 'to_timestamp_ntz(last_seen_ms, 3)::date') }}
 )
 
 select

@@ -1,6 +1,6 @@
 """A local stack for tests of the warehouse steps, and databases of their own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,8 +36,13 @@ def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[environmen
 
 
 @pytest.fixture(scope="session")
-def new_stack(local_stack: environment.Stack) -> Any:
+def new_stack(local_stack: environment.Stack) -> Callable[[str], Stack]:
     """Return a function that creates a database and buckets: `new_stack("late")`."""
+    return stack_maker(local_stack)
+
+
+def stack_maker(local_stack: environment.Stack) -> Callable[[str], Stack]:
+    """Return a function that creates a database and buckets on this stack."""
     s3 = aws_client("s3", local_stack.aws_url)
     secrets = aws_client("secretsmanager", local_stack.aws_url)
     credentials = warehouse.read_credentials(secrets, snowflake_login.SECRET_NAME)
@@ -50,6 +55,7 @@ def new_stack(local_stack: environment.Stack) -> Any:
             models_bucket=f"tugboat-{name}-models-{ACCOUNT}",
             snowflake_secret=f"tugboat/{name}/snowflake",
             shop="demo",
+            training_days=3650,
         )
         s3.create_bucket(Bucket=settings.events_bucket)
         s3.create_bucket(Bucket=settings.models_bucket)

@@ -6,7 +6,7 @@ from functions.export import export
 from functions.platform.settings import WarehouseSettings
 from testing.warehouse_fakes import FakeConnection, FakeS3
 
-SETTINGS = WarehouseSettings("local", "events", "models", "secret", "demo")
+SETTINGS = WarehouseSettings("local", "events", "models", "secret", "demo", 60)
 
 
 def warehouse(sessions: int = 2) -> FakeConnection:

@@ -1,0 +1,62 @@
+{# Filter: the column is one of these values, or in one of these ranges. #}
+{% macro among(column, values) -%}
+    {%- set ranges = [] -%}
+    {%- set constants = [] -%}
+    {%- for value in values -%}
+        {%- if value is string -%}
+            {%- do constants.append("'" ~ value ~ "'::date") -%}
+        {%- elif value is number -%}
+            {%- do constants.append(value | string) -%}
+        {%- else -%}
+            {%- do ranges.append(column ~ " between " ~ value[0] ~ " and " ~ value[1]) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- if ranges -%}
+        ({{ ranges | join(" or ") }})
+    {%- elif constants | length > 1000 -%}
+        {#- Snowflake limits the length of a list. -#}
+        {{ column }} between {{ constants | first }} and {{ constants | last }}
+    {%- elif constants -%}
+        {{ column }} in ({{ constants | join(", ") }})
+    {%- else -%}
+        false
+    {%- endif -%}
+{%- endmacro %}
+
+{# Ranges of milliseconds, each longer by `reach_ms` at both ends, joined where they overlap. #}
+{% macro widened(times, reach_ms) -%}
+    {%- set joined = [] -%}
+    {%- for first_ms, last_ms in times -%}
+        {%- if joined and first_ms - reach_ms <= joined[-1][1] -%}
+            {%- do joined[-1].insert(1, [joined[-1][1], last_ms + reach_ms] | max) -%}
+            {%- do joined[-1].pop() -%}
+        {%- else -%}
+            {%- do joined.append([first_ms - reach_ms, last_ms + reach_ms]) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(joined) }}
+{%- endmacro %}
+
+{# The dates in ranges of milliseconds. #}
+{% macro dates_of(times) -%}
+    {%- set found = {} -%}
+    {%- for first_ms, last_ms in times -%}
+        {%- for number in range(first_ms // 86400000, last_ms // 86400000 + 1) -%}
+            {%- set date = modules.datetime.date(1970, 1, 1) + modules.datetime.timedelta(days=number) -%}
+            {%- do found.update({date.isoformat(): true}) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(found.keys() | sort) }}
+{%- endmacro %}
+
+{# Dates with `reach` days before and after each. #}
+{% macro around(dates, reach) -%}
+    {%- set found = {} -%}
+    {%- for date in dates -%}
+        {%- for shift in range(-reach, reach + 1) -%}
+            {%- set day = modules.datetime.date.fromisoformat(date) + modules.datetime.timedelta(days=shift) -%}
+            {%- do found.update({day.isoformat(): true}) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(found.keys() | sort) }}
+{%- endmacro %}

@@ -1,0 +1,12 @@
+{# Filter: the last `training_days` days of each shop, by its own newest day. #}
+{% macro in_training_window(shop, date) -%}
+    {%- if not execute -%}{{ return("true") }}{%- endif -%}
+    {%- set newest = "select shop_id, max(day) as day from " ~ ref('daily_kpis') ~ " group by shop_id" -%}
+    {%- set shops = [] -%}
+    {%- for row in run_query(newest).rows -%}
+        {%- set first = modules.datetime.date.fromisoformat((row[1] | string)[:10])
+            - modules.datetime.timedelta(days=var('training_days') - 1) -%}
+        {%- do shops.append("(" ~ shop ~ " = '" ~ row[0] | replace("'", "''") ~ "' and " ~ date ~ " >= '" ~ first ~ "'::date)") -%}
+    {%- endfor -%}
+    ({{ shops | join(" or ") or "false" }})
+{%- endmacro %}

@@ -1,0 +1,143 @@
+"""The rows that a night scans: they follow the day's events, not the history before it."""
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from functions.export.export import export
+from functions.load.load import load
+from functions.platform import warehouse
+from functions.transform.transform import transform
+from functions.validate.validate import validate
+from local import environment
+from local.ports import free_port_base
+from local.testing import running_stack
+from tests.integration.warehouse.conftest import Stack, connected, stack_maker
+from tests.integration.warehouse.events import deliver
+from tests.integration.warehouse.shop_days import day_events, delivery
+from tests.integration.warehouse.test_pipeline import run_to_tables
+
+LARGEST_GROWTH = 1.2
+
+
+class Nights:
+    """Runs nights of one shop, and reads what each step scanned."""
+
+    def __init__(self, make: Callable[[str], Stack], scans: Path) -> None:
+        self.make = make
+        # The window of training is full on day 2.
+        made = make("nights")
+        self.stack = replace(made, settings=structs.replace(made.settings, training_days=2))
+        self._scans = scans
+        self._played = False
+
+    def play(self, first_day: int, last_day: int, later_days: int = 1) -> dict[str, list[dict[str, Any]]]:
+        """Deliver these days and run one night, `later_days` after the last one. Returns the scans per step."""
+        self._age(later_days)
+        night = f"n{last_day}"
+        deliver(self.stack.s3, self.stack.settings.events_bucket, night, delivery(first_day, last_day))
+        with connected(self.stack) as connection:
+            load({"run_id": night}, self.stack.settings, connection)
+            scanned = {"load": self._new()}
+        transform({"run_id": night}, self.stack.settings, self.stack.credentials)
+        with connected(self.stack) as connection:
+            scanned["transform"] = self._new()
+            validate(
+                {"run_id": night}, self.stack.settings, self.stack.credentials, connection, self.stack.s3
+            )
+            scanned["validate"] = self._new()
+            export({"run_id": night}, self.stack.settings, connection, self.stack.s3)
+            scanned["export"] = self._new()
+        self._played = True
+        return scanned
+
+    def _age(self, days: int) -> None:
+        """Date what was loaded before back, as if these days had passed."""
+        columns = (
+            ("RAW.EVENTS", "LOADED_AT"),
+            ("STAGING.STG_EVENTS", "LOADED_AT"),
+            ("STAGING.STG_RECEIPTS", "LOADED_AT"),
+            ("INTERMEDIATE.INT_SESSION_EVENTS", "LOADED_AT"),
+            ("MARTS.SESSIONS", "LOADED_AT"),
+            ("MARTS.DAILY_KPIS", "LOADED_AT"),
+        )
+        if not self._played:
+            return
+        with connected(self.stack) as connection:
+            for table, column in columns:
+                warehouse.rows(connection, f"update {table} set {column} = dateadd('day', -{days}, {column})")
+            warehouse.rows(
+                connection,
+                f"update INTERMEDIATE.PROGRESS set READ_UNTIL = dateadd('day', -{days}, READ_UNTIL) "
+                "where MODEL in ('stg_events', 'stg_receipts')",
+            )
+        self._new()
+
+    def _new(self) -> list[dict[str, Any]]:
+        """Return the scans since the last call."""
+        lines = self._scans.read_text().splitlines() if self._scans.exists() else []
+        self._scans.write_text("")
+        return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
+    """Run a local stack that counts scans."""
+    state = tmp_path_factory.mktemp("nights")
+    stack = environment.Stack(free_port_base(), state)
+    with running_stack(stack.state, stack.port_base, scans=state / "scans.jsonl"):
+        yield Nights(stack_maker(stack), state / "scans.jsonl")
+
+
+def rows(scans: list[dict[str, Any]]) -> int:
+    return sum(scan["rows"] for scan in scans)
+
+
+def largest(scans: list[dict[str, Any]]) -> str:
+    """Return the statements that scan most, for the message of a failure."""
+    most = sorted(scans, key=lambda scan: -int(scan["rows"]))[:12]
+    return "\n".join(
+        f"{scan['rows']:>9} {scan['tables']} {' '.join(scan['sql'].split())[:300]}" for scan in most
+    )
+
+
+def test_a_night_scans_as_much_on_day_30_as_on_day_2(nights: Nights) -> None:
+    nights.play(1, 1)
+    second = nights.play(2, 2)
+    nights.play(3, 9)
+    tenth = nights.play(10, 10)
+    nights.play(11, 28)
+    # The events of many days that were loaded at once must not count as loaded lately.
+    nights.play(29, 29, later_days=8)
+    thirtieth = nights.play(30, 30)
+    # Validate compares a day with the seven days before. This window is full on day 10.
+    earlier = {"load": second, "transform": second, "validate": tenth, "export": second}
+    new = len(delivery(30, 30))
+    for step, before in earlier.items():
+        allowed = LARGEST_GROWTH * rows(before[step]) + new
+        assert rows(thirtieth[step]) <= allowed, (
+            f"{step} scanned {rows(thirtieth[step])} rows on day 30, {rows(before[step])} before:\n"
+            + largest(thirtieth[step])
+        )
+    assert rows(second["transform"]) > new, "the scans were not counted"
+
+
+def test_any_order_of_delivery_gives_the_tables_of_a_full_refresh(nights: Nights) -> None:
+    """Few visitors have many sessions, which late events join. Some events come again, later."""
+    stack = nights.make("order")
+    events = [event for day in range(1, 6) for event in day_events(day, sessions=60, visitors=12)]
+    draw = random.Random(7)
+    draw.shuffle(events)
+    parts = [events[: len(events) // 2], events[len(events) // 2 : -40], events[-40:]]
+    for number, part in enumerate(parts):
+        again = draw.sample(events, 50)
+        deliver(stack.s3, stack.settings.events_bucket, f"part-{number}", part + again)
+        tables = run_to_tables(stack, f"o{number}")
+    assert len(tables["sessions"]) > 100
+    assert tables == run_to_tables(stack, "full", full_refresh=True)
