@@ -35,7 +35,7 @@ export interface TugboatItem {
 
 /** Fields that a shop may set. The SDK adds ids, times and the page's address. */
 export interface TugboatFields {
-  /** Unique within the shop; a repeat of it is counted once. A UUID, or any stable id of the shop's own. */
+  /** Unique within the shop; a repeat of it with the same day of client_time_ms is counted once. A UUID, or any stable id of the shop's own. */
   event_id?: string;
   /** The products it happened to, at most 200. */
   items?: TugboatItem[];
