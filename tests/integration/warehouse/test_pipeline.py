@@ -16,7 +16,7 @@ from functions.load.load import load
 from functions.platform import warehouse
 from functions.transform.transform import transform
 from functions.validate.validate import validate
-from tests.integration.warehouse.conftest import Stack, connected
+from tests.integration.warehouse.conftest import Stack, connected, connected_as_sysadmin
 from tests.integration.warehouse.events import DAY_MS, MIDNIGHT_MS, MINUTE_MS, deliver, raw_event
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -116,6 +116,7 @@ def test_a_small_good_history_passes_the_gate_and_is_exported(stack: Stack) -> N
     with connected(stack) as connection:
         verdict = validate({"run_id": "v1"}, stack.settings, stack.credentials, connection, stack.s3)
         snapshot = export({"run_id": "v1"}, stack.settings, connection, stack.s3)
+    with connected_as_sysadmin(stack) as connection:
         kept = warehouse.one(connection, "select count(*) from QA.CHECK_RESULTS where RUN_ID = 'v1'")
     assert verdict["failures"] == []
     assert verdict["passed"] is True
@@ -198,6 +199,7 @@ def test_each_shop_is_judged_by_its_own_days(new_stack: Any) -> None:
     run_to_tables(own, "s1")
     with connected(own) as connection:
         validate({"run_id": "s1"}, own.settings, own.credentials, connection, own.s3)
+    with connected_as_sysadmin(own) as connection:
         found = warehouse.rows(
             connection,
             "select SUBJECT, STATUS from QA.CHECK_RESULTS where CHECK_NAME = 'volume' order by SUBJECT",
