@@ -142,8 +142,9 @@ def _create(statement: exp.Create, session: Session, account: Account, temporary
     if integration := stage_properties(statement).get("STORAGE_INTEGRATION"):
         found.append(Need(Thing("INTEGRATION", integration), ("USAGE",)))
     if query := statement.args.get("expression"):
-        found += _data(query, session, account)
-        found += [Need(Thing("WAREHOUSE", session.warehouse), ("USAGE",))] if thing.kind == "TABLE" else []
+        read = _data(query, session, account)
+        # The query of a view runs later.
+        found += [need for need in read if thing.kind != "VIEW" or need.thing.kind != "WAREHOUSE"]
     return found
 
 

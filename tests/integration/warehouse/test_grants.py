@@ -1,0 +1,217 @@
+"""Every statement of the pipeline runs under a role that sql/setup grants it to, and no grant is superfluous.
+
+The statements are recorded from one whole run on the local Snowflake. They are then checked again, without a server, against
+an account that sql/setup has made without one of its grants.
+"""
+
+import functools
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import snowflake.connector.cursor
+import sqlglot
+from snowflake.connector.errors import ProgrammingError
+from snowflake.connector.util_text import split_statements
+from sqlglot import exp
+
+from deploy import warehouse_setup
+from deploy.stages import read_stage
+from functions.export.export import export
+from functions.load.load import load
+from functions.platform import warehouse
+from functions.transform.transform import transform
+from functions.validate.validate import validate
+from local.warehouse.access import keys, privileges, statements
+from local.warehouse.access.account import ACCOUNTADMIN, Account, Thing
+from local.warehouse.access.privileges import Session
+from sql.setup.apply import rendered
+from tests.integration.warehouse.conftest import Stack, connected
+from tests.integration.warehouse.events import deliver
+from tests.integration.warehouse.test_pipeline import golden_events
+
+NAME = "grants"
+LOGIN = warehouse.Credentials(
+    "local", "TUGBOAT", "key", f"TUGBOAT_{NAME.upper()}", f"TUGBOAT_{NAME.upper()}", f"TUGBOAT_{NAME.upper()}"
+)
+VALUES = warehouse_setup.setup_parameters(
+    read_stage("local").__class__(**{**vars(read_stage("local")), "name": NAME}), "123456789012", LOGIN
+)
+# A setup for a stage of its own, but with the warehouse process's user.
+PREFIX = VALUES["prefix"]
+SERVICE = LOGIN.role
+READERS = VALUES["reader_warehouse"]
+MARTS = ("DAILY_KPIS", "DAILY_RECOMMENDATIONS", "PRODUCTS", "RECOMMENDATIONS", "SESSIONS")
+READ = [
+    *(f"select * from {LOGIN.database}.MARTS.{mart}" for mart in MARTS),
+    f"select * from {LOGIN.database}.QA.CHECK_RESULTS",
+]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One recorded statement and a role that must be able to execute it."""
+
+    sql: str
+    role: str
+    user: str = LOGIN.user
+    warehouse: str = LOGIN.warehouse
+
+
+@dataclass
+class Recorder:
+    """The statements that the connector sends, by step."""
+
+    sent: dict[str, list[str]] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        """Record the statements of one step."""
+        kept = self.sent.setdefault(name, [])
+        original = snowflake.connector.cursor.SnowflakeCursor._execute_helper
+
+        def execute_helper(cursor: object, query: str, *args: object, **kwargs: object) -> object:
+            kept.append(query)
+            return original(cursor, query, *args, **kwargs)  # type: ignore[arg-type]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(snowflake.connector.cursor.SnowflakeCursor, "_execute_helper", execute_helper)
+            yield
+
+
+@pytest.fixture(scope="module")
+def recorded(new_stack: object) -> list[Statement]:
+    """Run every step on the local Snowflake; return its statements, each for its step's role and for the pipeline's."""
+    stack: Stack = new_stack(NAME)  # type: ignore[operator]
+    recorder = Recorder()
+    patch = pytest.MonkeyPatch()
+    stage = read_stage("local").__class__(**{**vars(read_stage("local")), "name": NAME})
+    secrets = _secrets(stack)
+    for number in (1, 2, 3):
+        deliver(stack.s3, stack.settings.events_bucket, str(number), golden_events(number))
+        with recorder.step("load", patch), connected(stack) as connection:
+            load({"run_id": f"r{number}"}, stack.settings, connection)
+        with recorder.step("transform", patch):
+            event = {"run_id": f"r{number}", "full_refresh": number == 3}
+            transform(event, stack.settings, stack.credentials)
+    with recorder.step("validate", patch), connected(stack) as connection:
+        validate({"run_id": "r3"}, stack.settings, stack.credentials, connection, stack.s3)
+    with recorder.step("export", patch), connected(stack) as connection:
+        export({"run_id": "r3"}, stack.settings, connection, stack.s3)
+    with recorder.step("deploy", patch):
+        warehouse_setup.set_up(stage, "123456789012", secrets, lambda _: None)
+        warehouse_setup.trust_parameters(stage, secrets)
+    roles = {"load": f"{PREFIX}_LOADER", "deploy": SERVICE}
+    found = [
+        Statement(sql, role)
+        for step, sent in recorder.sent.items()
+        for sql in dict.fromkeys(sent)
+        for role in dict.fromkeys((roles.get(step, f"{PREFIX}_TRANSFORMER"), SERVICE))
+    ]
+    found += [Statement(sql, f"{PREFIX}_READER", warehouse=READERS) for sql in READ]
+    found += [Statement(sql, "SYSADMIN") for sql in READ]
+    found += [
+        Statement(f"use role {SERVICE}", "PUBLIC"),
+        Statement(f"use role {PREFIX}_READER", "SYSADMIN", user="HOLDER_OF_SYSADMIN"),
+    ]
+    return found
+
+
+def _secrets(stack: Stack) -> object:
+    class PipelineOnly:
+        """Secrets Manager without the administrator's login."""
+
+        def get_secret_value(self, SecretId: str) -> dict[str, str]:
+            import json
+            from dataclasses import asdict
+
+            from botocore.exceptions import ClientError
+
+            if SecretId.endswith("-admin"):
+                raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "GetSecretValue")
+            return {"SecretString": json.dumps(asdict(stack.credentials))}
+
+    return PipelineOnly()
+
+
+def test_every_statement_of_a_run_is_granted(recorded: list[Statement]) -> None:
+    assert len(recorded) > 200
+    assert refused(recorded, without=None) is None
+
+
+def grants() -> list[str]:
+    """Return every grant of sql/setup, one privilege each."""
+    found = []
+    for sql in rendered(VALUES).values():
+        for statement in _split(sql):
+            if match := re.fullmatch(r"grant (.+?) on (.+) to role (\w+)", statement):
+                found += [f"grant {one} on {match[2]} to role {match[3]}" for one in match[1].split(", ")]
+            elif statement.startswith("grant role"):
+                found.append(statement)
+    return found
+
+
+@pytest.mark.parametrize("grant", grants())
+def test_without_one_grant_a_statement_is_refused(recorded: list[Statement], grant: str) -> None:
+    assert refused(recorded, without=grant) is not None, f"superfluous: {grant}"
+
+
+def refused(recorded: list[Statement], without: str | None) -> str | None:
+    """Set an account up without one grant, and return the first statement that is then refused."""
+    account = Account()
+    account.create(Thing("USER", LOGIN.user), ACCOUNTADMIN)
+    for user, role in ((keys.ADMINISTRATOR, ACCOUNTADMIN), ("HOLDER_OF_SYSADMIN", "SYSADMIN")):
+        account.create(Thing("USER", user), ACCOUNTADMIN)
+        account.parents[Thing("USER", user)].add(role)
+    administrator = Session(keys.ADMINISTRATOR, ACCOUNTADMIN)
+    for sql in rendered(VALUES).values():
+        for statement in _split(sql):
+            try:
+                for one in _without(statement, without):
+                    _execute(one, administrator, account)
+            except ProgrammingError:
+                if without is None:
+                    raise
+                return statement
+    for kept in recorded:
+        session = Session(kept.user, kept.role, kept.warehouse, LOGIN.database, "PUBLIC")
+        try:
+            _execute(kept.sql, session, account)
+        except ProgrammingError as error:
+            if without is None:
+                raise AssertionError(f"{kept.role} may not: {kept.sql}") from error
+            return kept.sql
+    return None
+
+
+def _without(statement: str, grant: str | None) -> list[str]:
+    """Return the statement, with its privileges apart and without one of them."""
+    match = re.fullmatch(r"grant (.+?) on (.+) to role (\w+)", statement)
+    if not match:
+        return [] if statement == grant else [statement]
+    apart = [f"grant {one} on {match[2]} to role {match[3]}" for one in match[1].split(", ")]
+    return [one for one in apart if one != grant]
+
+
+def _execute(sql: str, session: Session, account: Account) -> None:
+    if statements.is_account_statement(sql):
+        statements.execute(sql, session, account)
+        return
+    tree = _parsed(sql)
+    account.require(session.role, privileges.needs(tree, session, account))
+    if effect := privileges.effects(tree, session, account):
+        effect(account)
+
+
+@functools.cache
+def _parsed(sql: str) -> exp.Expr:
+    return sqlglot.parse_one(sql, read="snowflake")
+
+
+def _split(sql: str) -> list[str]:
+    import io
+
+    parts = (part for part, _ in split_statements(io.StringIO(sql), remove_comments=True))
+    return [" ".join(part.split()).rstrip(";") for part in parts if part and part.strip()]
