@@ -1,8 +1,8 @@
 """Replace the key pair of the pipeline's Snowflake user.
 
-Snowflake accepts two keys per user. The command stores a new key in the free place, proves that it opens a session, writes
-it to the stage's secret, and then removes the old one. Each step can be repeated after a failure. Lambdas read the secret
-at every invocation; a run that still logs in with the old key is retried by the state machine.
+Snowflake accepts two keys per user. The command stores a new key in the free place, and opens a session with it.
+It then writes the key to the stage's secret, and removes the old one. After a failure the command can be repeated.
+Lambdas read the secret at every invocation; a run that still logs in with the old key is retried by the state machine.
 """
 
 import base64

@@ -30,7 +30,7 @@ class Check:
 
 def data_checks(measures: Measures, limits: Thresholds) -> list[Check]:
     """Return every data check, in the order of an event's journey."""
-    checks = [_freshness(measures, limits), _rejected(measures, limits)]
+    checks = [_freshness(measures, limits), _unloaded(measures, limits), _rejected(measures, limits)]
     checks += [_unusable(measures, limits), _repeated(measures, limits)]
     checks += _missing(measures, limits)
     for shop in measures.shops:
@@ -72,6 +72,21 @@ def _freshness(measures: Measures, limits: Thresholds) -> Check:
     hours = (measures.now - measures.last_loaded_at) / timedelta(hours=1)
     sentence = f"The newest event was loaded {hours:.1f} hours ago; {limit_h:g} are allowed."
     return _at_most(name, subject, hours, limit_h, threshold, sentence)
+
+
+def _unloaded(measures: Measures, limits: Thresholds) -> Check:
+    """Judge files that fail again and again. Snowflake skips a file that is older than 64 days without a word."""
+    limit_days = limits.unloaded.largest_days
+    name, subject, threshold = "unloaded files", "RAW.LOAD_LOG", f"at most {limit_days} days"
+    if not measures.unloaded_files:
+        return Check("data", name, subject, "passed", 0, threshold, "No file fails to load.")
+    file, failed_at = measures.unloaded_files[0]
+    days = (measures.now - failed_at) / timedelta(days=1)
+    sentence = (
+        f"{len(measures.unloaded_files)} files fail to load, the first for {days:.0f} days: {file}. "
+        f"{limit_days} days are allowed. Repair or delete it (docs/operations.md)."
+    )
+    return _at_most(name, subject, days, limit_days, threshold, sentence)
 
 
 def _rejected(measures: Measures, limits: Thresholds) -> Check:

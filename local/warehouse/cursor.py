@@ -91,6 +91,7 @@ def _authorize(
 ) -> None:
     """Check the statement under the session's role, and keep what it changes about owners until it has succeeded."""
     session = session_of(cursor)
+    _fill_in(statement, session)
     temporary = getattr(cursor, "creates_temporary", False)
     account.require(session.role, privileges.needs(statement, session, account, temporary))
     if isinstance(statement, exp.Copy):
@@ -99,6 +100,15 @@ def _authorize(
     if isinstance(statement, exp.Create) and str(statement.args.get("kind")).upper() == "STAGE":
         statements.check_location(account, privileges.stage_properties(statement))
     cursor.effect = privileges.effects(statement, session, account)
+
+
+def _fill_in(statement: exp.Expr, session: Session) -> None:
+    """Replace `current_role()` and the like, which fakesnow does not know, by the session's values."""
+    for node in list(statement.find_all(exp.CurrentRole, exp.CurrentWarehouse, exp.CurrentUser)):
+        value = {exp.CurrentRole: session.role, exp.CurrentWarehouse: session.warehouse}.get(
+            type(node), session.user
+        )
+        node.replace(exp.Literal.string(value))
 
 
 def _as_select(result: statements.Result) -> str:

@@ -45,9 +45,7 @@ class Snowflake:
         if statements.is_account_statement(sql):
             return statements.execute(sql, self.session, self.account)
         tree = sqlglot.parse_one(sql, read="snowflake")
-        self.account.require(
-            self.session.role, privileges.needs(tree, self.session, self.account, temporary)
-        )
+        self.account.require(self.session.role, privileges.needs(tree, self.session, self.account, temporary))
         if effect := privileges.effects(tree, self.session, self.account):
             effect(self.account)
         return None
@@ -57,6 +55,12 @@ class Snowflake:
         with pytest.raises(ProgrammingError) as error:
             self.run(sql, role)
         return error.value.errno
+
+
+def external_id(described: statements.Result | None) -> str:
+    """Return the external id in the result of DESC INTEGRATION."""
+    assert described
+    return str(next(row[2] for row in described.rows if row[0] == "STORAGE_AWS_EXTERNAL_ID"))
 
 
 @pytest.fixture
@@ -188,9 +192,7 @@ def test_an_integration_is_described_by_its_owner_and_by_roles_with_usage(snowfl
     altered = snowflake.run("desc integration I", "R")
     snowflake.run("create or replace storage integration I type = external_stage", ACCOUNTADMIN)
     replaced = snowflake.run("desc integration I", ACCOUNTADMIN)
-    assert before and altered and replaced
-    ids = [dict((row[0], row[2]) for row in one.rows)["STORAGE_AWS_EXTERNAL_ID"] for one in (before, altered)]
-    assert ids[0] == ids[1] not in [row[2] for row in replaced.rows]
+    assert external_id(before) == external_id(altered) != external_id(replaced)
 
 
 def test_a_stage_needs_usage_of_its_integration_and_a_location_that_it_allows(snowflake: Snowflake) -> None:

@@ -87,7 +87,9 @@ class Account:
         self._inherited: dict[str, frozenset[str]] = {}
         self._depth = 0
         self.objects: dict[Thing, Entry] = {}
-        self.future: dict[str, set[tuple[str, str, str]]] = defaultdict(set)  # schema -> (privilege, kind, role)
+        self.future: dict[str, set[tuple[str, str, str]]] = defaultdict(
+            set
+        )  # schema -> (privilege, kind, role)
         self.parents: dict[Thing, set[str]] = defaultdict(set)  # role or user -> roles granted to it
         if file and file.exists():
             self._read(json.loads(file.read_text()))
@@ -151,7 +153,9 @@ class Account:
 
     def may_grant(self, role: str, thing: Thing) -> bool:
         """Return True if the role may grant privileges on an object: its owner, or a role with MANAGE GRANTS."""
-        return "MANAGE GRANTS" in self.privileges(role, THE_ACCOUNT) or "OWNERSHIP" in self.privileges(role, thing)
+        return "MANAGE GRANTS" in self.privileges(role, THE_ACCOUNT) or "OWNERSHIP" in self.privileges(
+            role, thing
+        )
 
     # Writing
 
@@ -168,7 +172,9 @@ class Account:
                 if self._file and not self._depth:
                     self._write(self._file)
 
-    def create(self, thing: Thing, owner: str, properties: dict[str, Any] | None = None, replace: bool = False) -> None:
+    def create(
+        self, thing: Thing, owner: str, properties: dict[str, Any] | None = None, replace: bool = False
+    ) -> None:
         """Register a new object with the future grants of its schema. An object that exists keeps its owner."""
         if thing in self.objects and not replace:
             return
@@ -180,7 +186,9 @@ class Account:
             if thing.kind == "DATABASE":
                 for schema in ("PUBLIC", "INFORMATION_SCHEMA"):
                     self.create(Thing("SCHEMA", f"{thing.name}.{schema}"), owner)
-                self.objects[Thing("SCHEMA", f"{thing.name}.INFORMATION_SCHEMA")].grants["PUBLIC"].add("USAGE")
+                self.objects[Thing("SCHEMA", f"{thing.name}.INFORMATION_SCHEMA")].grants["PUBLIC"].add(
+                    "USAGE"
+                )
             for privilege, kind, role in self.future.get(thing.name.rpartition(".")[0], ()):
                 if kind == thing.kind:
                     entry.grants[role].add(privilege)
@@ -206,14 +214,21 @@ class Account:
 
     def within(self, kind: str, schema: str) -> list[Thing]:
         """Return the objects of a kind in a schema."""
-        return [thing for thing in self.objects if thing.kind == kind and thing.name.rpartition(".")[0] == schema]
+        return [
+            thing for thing in self.objects if thing.kind == kind and thing.name.rpartition(".")[0] == schema
+        ]
 
     # The file
 
     def _write(self, file: Path) -> None:
         state = {
             "objects": [
-                [*thing, entry.owner, entry.properties, {role: sorted(held) for role, held in entry.grants.items()}]
+                [
+                    *thing,
+                    entry.owner,
+                    entry.properties,
+                    {role: sorted(held) for role, held in entry.grants.items()},
+                ]
                 for thing, entry in self.objects.items()
             ],
             "future": {schema: sorted(granted) for schema, granted in self.future.items()},

@@ -10,6 +10,7 @@ import binascii
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives import serialization
@@ -55,8 +56,9 @@ def token_is_valid(account: Account, user: str, token: str) -> bool:
     for key in keys:
         if not key:
             continue
+        public: Any = serialization.load_der_public_key(_der(key))
         try:
-            claims = jwt.decode(token, serialization.load_der_public_key(_der(key)), algorithms=["RS256"])
+            claims = jwt.decode(token, public, algorithms=["RS256"])
         except jwt.InvalidTokenError:
             continue
         if claims.get("iss", "").endswith(f".{user}.{fingerprint(key)}"):
@@ -70,7 +72,9 @@ def _der(public_key: str) -> bytes:
         der = base64.b64decode("".join(lines).replace(" ", ""), validate=True)
         serialization.load_der_public_key(der)
     except (binascii.Error, ValueError) as error:
-        raise errors.invalid("New public key rejected by current policy. Reason: 'Invalid public key'") from error
+        raise errors.invalid(
+            "New public key rejected by current policy. Reason: 'Invalid public key'"
+        ) from error
     return der
 
 

@@ -27,7 +27,11 @@ class Session:
 
     def full_name(self, table: exp.Table) -> str:
         """Return DATABASE.SCHEMA.NAME of a table."""
-        parts = [part for part in (_name(table.args.get("catalog")), _name(table.args.get("db")), _name(table.this)) if part]
+        parts = [
+            part
+            for part in (_name(table.args.get("catalog")), _name(table.args.get("db")), _name(table.this))
+            if part
+        ]
         return self.complete(parts)
 
     def complete(self, parts: list[str]) -> str:
@@ -50,7 +54,9 @@ def needs(statement: exp.Expr, session: Session, account: Account, temporary: bo
     if isinstance(statement, exp.Comment):
         return [Need(_target(statement, session, account), ("OWNERSHIP",))]
     if isinstance(statement, exp.TruncateTable):
-        return [Need(account.relation(session.full_name(table)), ("TRUNCATE",)) for table in statement.expressions]
+        return [
+            Need(account.relation(session.full_name(table)), ("TRUNCATE",)) for table in statement.expressions
+        ]
     return _data(statement, session, account)
 
 
@@ -82,7 +88,9 @@ def stages(statement: exp.Expr, session: Session) -> list[Thing]:
     for reference in _stage_references(statement):
         name = reference[1:].partition("/")[0]
         if name and name[0] not in "~%":
-            found.append(Thing("STAGE", session.complete([part.strip('"').upper() for part in name.split(".")])))
+            found.append(
+                Thing("STAGE", session.complete([part.strip('"').upper() for part in name.split(".")]))
+            )
     return found
 
 
@@ -100,7 +108,11 @@ def _target(statement: exp.Expr, session: Session, account: Account) -> Thing:
 
 
 def _thing(kind: str, table: exp.Table, session: Session) -> Thing:
-    parts = [part for part in (_name(table.args.get("catalog")), _name(table.args.get("db")), _name(table.this)) if part]
+    parts = [
+        part
+        for part in (_name(table.args.get("catalog")), _name(table.args.get("db")), _name(table.this))
+        if part
+    ]
     if kind == "SCHEMA":
         return Thing(kind, ".".join(parts if len(parts) > 1 else [session.database, *parts]))
     return Thing(kind, parts[-1]) if kind == "DATABASE" else Thing(kind, session.complete(parts))
@@ -152,7 +164,9 @@ def _dropped(statement: exp.Drop, session: Session, account: Account) -> list[Th
     kind = str(statement.args.get("kind") or "TABLE").upper()
     things = []
     for table in statement.args.get("tables") or [statement.this]:
-        thing = account.relation(session.full_name(table)) if kind in RELATIONS else _thing(kind, table, session)
+        thing = (
+            account.relation(session.full_name(table)) if kind in RELATIONS else _thing(kind, table, session)
+        )
         if thing in account.objects or not statement.args.get("exists"):
             things.append(thing)
     return things
@@ -203,7 +217,9 @@ def _data(statement: exp.Expr, session: Session, account: Account) -> list[Need]
         found.append(Need(stage, ("USAGE",)))
     if isinstance(statement, exp.Copy):
         for param in statement.args.get("params") or []:
-            if param.this.name.upper() == "FILE_FORMAT" and (named := FORMAT_NAME.search(param.sql("snowflake"))):
+            if param.this.name.upper() == "FILE_FORMAT" and (
+                named := FORMAT_NAME.search(param.sql("snowflake"))
+            ):
                 parts = [part.strip('"').upper() for part in named[1].split(".")]
                 found.append(Need(Thing("FILE FORMAT", session.complete(parts)), ("USAGE",)))
     if found:
@@ -211,9 +227,11 @@ def _data(statement: exp.Expr, session: Session, account: Account) -> list[Need]
     return found
 
 
-def _written(statement: exp.Expr) -> tuple[exp.Expr, tuple[str, ...]] | None:
+def _written(statement: exp.Expr) -> tuple[Any, tuple[str, ...]] | None:
     """Return the table that a statement changes, and the privileges on it."""
-    target = statement.this.this if isinstance(statement.args.get("this"), exp.Schema) else statement.args.get("this")
+    target = statement.args.get("this")
+    if isinstance(target, exp.Schema):
+        target = target.this
     if isinstance(statement, exp.Insert):
         return target, ("INSERT", "DELETE") if statement.args.get("overwrite") else ("INSERT",)
     if isinstance(statement, exp.Copy):
@@ -223,10 +241,9 @@ def _written(statement: exp.Expr) -> tuple[exp.Expr, tuple[str, ...]] | None:
     if isinstance(statement, exp.Delete):
         return target, ("DELETE",)
     if isinstance(statement, exp.Merge):
-        actions = (when.args.get("then") for when in statement.args["whens"].expressions)
-        names = {type(action): str(getattr(action, "key", "")) for action in actions}
-        kinds = {exp.Insert: "INSERT", exp.Update: "UPDATE"}
-        return target, tuple(kinds.get(action, "DELETE") for action in names)
+        kinds: dict[type, str] = {exp.Insert: "INSERT", exp.Update: "UPDATE"}
+        actions = {type(when.args.get("then")) for when in statement.args["whens"].expressions}
+        return target, tuple(sorted(kinds.get(action, "DELETE") for action in actions))
     return None
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sqlglot
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from local.warehouse.access import errors, keys
-from local.warehouse.access.account import ACCOUNTADMIN, GRANTABLE, THE_ACCOUNT, Account, Entry, Need, Thing
+from local.warehouse.access.account import GRANTABLE, THE_ACCOUNT, Account, Entry, Need, Thing
 from local.warehouse.access.privileges import Session
 
 ACCOUNT_STATEMENT = re.compile(
@@ -31,7 +31,18 @@ ACCOUNT_STATEMENT = re.compile(
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
 KINDS = ("RESOURCE MONITOR", "STORAGE INTEGRATION", "FILE FORMAT", "INTEGRATION", "WAREHOUSE", "ROLE", "USER")
-SIZES = ("XSMALL", "SMALL", "MEDIUM", "LARGE", "XLARGE", "XXLARGE", "XXXLARGE", "X4LARGE", "X5LARGE", "X6LARGE")
+SIZES = (
+    "XSMALL",
+    "SMALL",
+    "MEDIUM",
+    "LARGE",
+    "XLARGE",
+    "XXLARGE",
+    "XXXLARGE",
+    "X4LARGE",
+    "X5LARGE",
+    "X6LARGE",
+)
 # Properties per kind: https://docs.snowflake.com/en/sql-reference/sql/create-warehouse and its siblings.
 PROPERTIES = {
     "ROLE": {"COMMENT"},
@@ -54,7 +65,9 @@ PROPERTIES = {
     "STAGE": {"URL", "STORAGE_INTEGRATION", "COMMENT"},
     "FILE FORMAT": {"COMPRESSION", "COMMENT", "STRIP_OUTER_ARRAY", "STRIP_NULL_VALUES", "MULTI_LINE"},
 }  # fmt: skip
-IAM_USER = "arn:aws:iam::999999999999:user/local-snowflake"  # the AWS user that Snowflake has for this account
+IAM_USER = (
+    "arn:aws:iam::999999999999:user/local-snowflake"  # the AWS user that Snowflake has for this account
+)
 
 
 @dataclass
@@ -237,7 +250,9 @@ def _create(words: Words, session: Session, account: Account) -> Result:
 
 def _alter(words: Words, session: Session, account: Account) -> Result:
     thing = _kind_and_name(words, session)
-    privileges = ("MODIFY", "OWNERSHIP") if thing.kind in ("WAREHOUSE", "RESOURCE MONITOR") else ("OWNERSHIP",)
+    privileges = (
+        ("MODIFY", "OWNERSHIP") if thing.kind in ("WAREHOUSE", "RESOURCE MONITOR") else ("OWNERSHIP",)
+    )
     account.require(session.role, [Need(thing, privileges)])
     entry = account.objects[thing]
     action = words.expect("SET", "UNSET", "SUSPEND", "RESUME")
@@ -252,7 +267,9 @@ def _alter(words: Words, session: Session, account: Account) -> Result:
         account.require(session.role, [Need(THE_ACCOUNT, ("APPLY RESOURCE MONITOR",))])
         account.require(session.role, [Need(Thing("RESOURCE MONITOR", properties["RESOURCE_MONITOR"]))])
     if "STORAGE_INTEGRATION" in properties:
-        account.require(session.role, [Need(Thing("INTEGRATION", properties["STORAGE_INTEGRATION"]), ("USAGE",))])
+        account.require(
+            session.role, [Need(Thing("INTEGRATION", properties["STORAGE_INTEGRATION"]), ("USAGE",))]
+        )
     for key in ("RSA_PUBLIC_KEY", "RSA_PUBLIC_KEY_2"):
         if key in properties:
             keys.fingerprint(properties[key])  # refuses a text that is no key
@@ -339,7 +356,9 @@ def _change_grants(words: Words, session: Session, account: Account, give: bool)
     privileges = _privileges(words)
     many = words.skip("ALL", "FUTURE")
     plurals = ("TABLES", "VIEWS", "STAGES", "FILE FORMATS")
-    kind = words.expect(*(plurals if many else ("ACCOUNT", *KINDS, "DATABASE", "SCHEMA", "TABLE", "VIEW", "STAGE")))
+    kind = words.expect(
+        *(plurals if many else ("ACCOUNT", *KINDS, "DATABASE", "SCHEMA", "TABLE", "VIEW", "STAGE"))
+    )
     kind = kind.removesuffix("S") if many else kind.replace("STORAGE ", "")
     if many:
         words.expect("IN SCHEMA")

@@ -24,7 +24,9 @@ class StorageAccess:
         Raises:
             ProgrammingError: the role is missing, or does not trust Snowflake's user with the external id.
         """
-        name = account.objects[stage].properties.get("STORAGE_INTEGRATION") if stage in account.objects else None
+        name = (
+            account.objects[stage].properties.get("STORAGE_INTEGRATION") if stage in account.objects else None
+        )
         integration = account.objects.get(Thing("INTEGRATION", name)) if name else None
         if integration is None:
             return

@@ -4,7 +4,6 @@ import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,7 +86,9 @@ def test_an_access_of_snowflake_from_setup_to_rotation(stack: environment.Stack,
     without_admin = Hiding(secrets, LOCAL.admin_secret_name)
 
     # Nothing is set up, and only an administrator may do it.
-    with pytest.raises(warehouse_setup.SetUpError, match="Store the login of a user with the role ACCOUNTADMIN"):
+    with pytest.raises(
+        warehouse_setup.SetUpError, match="Store the login of a user with the role ACCOUNTADMIN"
+    ):
         warehouse_setup.set_up(LOCAL, ACCOUNT, without_admin, silent)
     warehouse_setup.set_up(LOCAL, ACCOUNT, secrets, silent)
     warehouse_setup.set_up(LOCAL, ACCOUNT, without_admin, silent)

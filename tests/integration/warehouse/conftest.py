@@ -49,9 +49,9 @@ def new_stack(local_stack: environment.Stack) -> Any:
     administrator = warehouse.read_credentials(secrets, snowflake_login.ADMIN_SECRET_NAME)
 
     def make(name: str) -> Stack:
-        names = {"database": f"TUGBOAT_{name.upper()}", "warehouse": f"TUGBOAT_{name.upper()}"}
-        own = replace(credentials, role=f"TUGBOAT_{name.upper()}", **names)
-        admin = replace(administrator, **names)
+        known_as = f"TUGBOAT_{name.upper()}"
+        own = replace(credentials, role=known_as, database=known_as, warehouse=known_as)
+        admin = replace(administrator, database=known_as, warehouse=known_as)
         settings = WarehouseSettings(
             stage=name,
             events_bucket=f"tugboat-{name}-events-{ACCOUNT}",

@@ -5,14 +5,18 @@ an account that sql/setup has made without one of its grants.
 """
 
 import functools
+import io
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import pytest
 import snowflake.connector.cursor
 import sqlglot
+from botocore.exceptions import ClientError
 from snowflake.connector.errors import ProgrammingError
 from snowflake.connector.util_text import split_statements
 from sqlglot import exp
@@ -28,6 +32,7 @@ from local.warehouse.access import keys, privileges, statements
 from local.warehouse.access.account import ACCOUNTADMIN, Account, Thing
 from local.warehouse.access.privileges import Session
 from sql.setup.apply import rendered
+from tests.integration.warehouse.conftest import ACCOUNT as ACCOUNT_ID
 from tests.integration.warehouse.conftest import Stack, connected
 from tests.integration.warehouse.events import deliver
 from tests.integration.warehouse.test_pipeline import golden_events
@@ -36,10 +41,8 @@ NAME = "grants"
 LOGIN = warehouse.Credentials(
     "local", "TUGBOAT", "key", f"TUGBOAT_{NAME.upper()}", f"TUGBOAT_{NAME.upper()}", f"TUGBOAT_{NAME.upper()}"
 )
-VALUES = warehouse_setup.setup_parameters(
-    read_stage("local").__class__(**{**vars(read_stage("local")), "name": NAME}), "123456789012", LOGIN
-)
-# A setup for a stage of its own, but with the warehouse process's user.
+STAGE = replace(read_stage("local"), name=NAME)
+VALUES = warehouse_setup.setup_parameters(STAGE, ACCOUNT_ID, LOGIN)
 PREFIX = VALUES["prefix"]
 SERVICE = LOGIN.role
 READERS = VALUES["reader_warehouse"]
@@ -48,6 +51,12 @@ READ = [
     *(f"select * from {LOGIN.database}.MARTS.{mart}" for mart in MARTS),
     f"select * from {LOGIN.database}.QA.CHECK_RESULTS",
 ]
+
+
+def _split(sql: str) -> list[str]:
+    """Return the statements of a file."""
+    parts = (part for part, _ in split_statements(io.StringIO(sql), remove_comments=True))
+    return [" ".join(part.split()).rstrip(";") for part in parts if part and part.strip()]
 
 
 @dataclass(frozen=True)
@@ -72,9 +81,9 @@ class Recorder:
         kept = self.sent.setdefault(name, [])
         original = snowflake.connector.cursor.SnowflakeCursor._execute_helper
 
-        def execute_helper(cursor: object, query: str, *args: object, **kwargs: object) -> object:
+        def execute_helper(cursor: Any, query: str, *args: Any, **kwargs: Any) -> Any:
             kept.append(query)
-            return original(cursor, query, *args, **kwargs)  # type: ignore[arg-type]
+            return original(cursor, query, *args, **kwargs)
 
         with monkeypatch.context() as patch:
             patch.setattr(snowflake.connector.cursor.SnowflakeCursor, "_execute_helper", execute_helper)
@@ -82,13 +91,11 @@ class Recorder:
 
 
 @pytest.fixture(scope="module")
-def recorded(new_stack: object) -> list[Statement]:
+def recorded(new_stack: Any) -> list[Statement]:
     """Run every step on the local Snowflake; return its statements, each for its step's role and for the pipeline's."""
-    stack: Stack = new_stack(NAME)  # type: ignore[operator]
+    stack: Stack = new_stack(NAME)
     recorder = Recorder()
     patch = pytest.MonkeyPatch()
-    stage = read_stage("local").__class__(**{**vars(read_stage("local")), "name": NAME})
-    secrets = _secrets(stack)
     for number in (1, 2, 3):
         deliver(stack.s3, stack.settings.events_bucket, str(number), golden_events(number))
         with recorder.step("load", patch), connected(stack) as connection:
@@ -101,8 +108,8 @@ def recorded(new_stack: object) -> list[Statement]:
     with recorder.step("export", patch), connected(stack) as connection:
         export({"run_id": "r3"}, stack.settings, connection, stack.s3)
     with recorder.step("deploy", patch):
-        warehouse_setup.set_up(stage, "123456789012", secrets, lambda _: None)
-        warehouse_setup.trust_parameters(stage, secrets)
+        warehouse_setup.set_up(STAGE, ACCOUNT_ID, PipelineOnly(stack), lambda _: None)
+        warehouse_setup.trust_parameters(STAGE, PipelineOnly(stack))
     roles = {"load": f"{PREFIX}_LOADER", "deploy": SERVICE}
     found = [
         Statement(sql, role)
@@ -119,21 +126,16 @@ def recorded(new_stack: object) -> list[Statement]:
     return found
 
 
-def _secrets(stack: Stack) -> object:
-    class PipelineOnly:
-        """Secrets Manager without the administrator's login."""
+class PipelineOnly:
+    """Secrets Manager without an administrator's login."""
 
-        def get_secret_value(self, SecretId: str) -> dict[str, str]:
-            import json
-            from dataclasses import asdict
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
 
-            from botocore.exceptions import ClientError
-
-            if SecretId.endswith("-admin"):
-                raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "GetSecretValue")
-            return {"SecretString": json.dumps(asdict(stack.credentials))}
-
-    return PipelineOnly()
+    def get_secret_value(self, SecretId: str) -> dict[str, str]:
+        if SecretId == STAGE.admin_secret_name:
+            raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "GetSecretValue")
+        return {"SecretString": json.dumps(asdict(self._stack.credentials))}
 
 
 def test_every_statement_of_a_run_is_granted(recorded: list[Statement]) -> None:
@@ -208,10 +210,3 @@ def _execute(sql: str, session: Session, account: Account) -> None:
 @functools.cache
 def _parsed(sql: str) -> exp.Expr:
     return sqlglot.parse_one(sql, read="snowflake")
-
-
-def _split(sql: str) -> list[str]:
-    import io
-
-    parts = (part for part, _ in split_statements(io.StringIO(sql), remove_comments=True))
-    return [" ".join(part.split()).rstrip(";") for part in parts if part and part.strip()]
