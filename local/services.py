@@ -76,7 +76,7 @@ def services(stack: Stack) -> list[Service]:
         *("--port", str(stack.warehouse_port)),
         *("--state", str(stack.state / "warehouse")),
         *("--aws-endpoint", stack.aws_url),
-        *("--user", snowflake_login.USER),
+        *("--user", f"{snowflake_login.USER}={snowflake_login.ROLE}"),
     )
     return [aws, warehouse]
 

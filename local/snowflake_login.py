@@ -12,6 +12,7 @@ SECRET_NAME = "tugboat/local/snowflake"
 ADMIN_SECRET_NAME = f"{SECRET_NAME}-admin"
 DATABASE = "TUGBOAT"
 USER = "TUGBOAT"
+ROLE = "TUGBOAT_PIPELINE"
 
 
 def ensure(stack: Stack) -> None:
@@ -26,13 +27,13 @@ def ensure(stack: Stack) -> None:
 
 
 def login(stack: Stack) -> dict[str, Any]:
-    """Return the pipeline's login, the content of its secret. Its role exists after the first deployment."""
+    """Return the pipeline's login, the content of its secret."""
     return {
         "account": "local",
         "user": USER,
         # The warehouse process creates its first users with their keys.
         "private_key_pem": (stack.state / "warehouse" / f"{USER}.pem").read_text(),
-        "role": "TUGBOAT_PIPELINE",
+        "role": ROLE,
         "warehouse": "TUGBOAT",
         "database": DATABASE,
         "host": HOST,

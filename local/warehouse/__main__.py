@@ -28,13 +28,15 @@ def main() -> None:
         "--user",
         action="append",
         default=[],
-        help="create this user without roles at the first start; its private key is STATE/USER.pem",
+        metavar="USER=ROLE",
+        help="create this user and role at the first start; the private key is STATE/USER.pem",
     )
     arguments = parser.parse_args()
     # sqlglot does not support account statements and logs two warnings for each.
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
     try:
-        app = make_app(arguments.state, arguments.aws_endpoint, arguments.memory_limit, arguments.user)
+        users = dict(pair.split("=", 1) for pair in arguments.user)
+        app = make_app(arguments.state, arguments.aws_endpoint, arguments.memory_limit, users)
     except StateOutdated as error:
         sys.exit(str(error))
     uvicorn.run(app, host="127.0.0.1", port=arguments.port, log_level="warning")

@@ -104,11 +104,15 @@ def _authorize(
 
 def _fill_in(statement: exp.Expr, session: Session) -> None:
     """Replace `current_role()` and the like, which fakesnow does not know, by the session's values."""
-    for node in list(statement.find_all(exp.CurrentRole, exp.CurrentWarehouse, exp.CurrentUser)):
-        value = {exp.CurrentRole: session.role, exp.CurrentWarehouse: session.warehouse}.get(
-            type(node), session.user
-        )
-        node.replace(exp.Literal.string(value))
+    values: dict[type, str] = {
+        exp.CurrentAccount: "LOCAL",
+        exp.CurrentRegion: "AWS_US_EAST_1",
+        exp.CurrentRole: session.role,
+        exp.CurrentUser: session.user,
+        exp.CurrentWarehouse: session.warehouse,
+    }
+    for node in list(statement.find_all(*values)):
+        node.replace(exp.Literal.string(values[type(node)]))
 
 
 def _as_select(result: statements.Result) -> str:

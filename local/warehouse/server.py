@@ -6,7 +6,7 @@ import gzip
 import json
 import os
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import duckdb
@@ -33,14 +33,16 @@ INVALID_TOKEN = "390144"
 ROLE_NOT_GRANTED = "390189"
 
 
-def make_app(state: Path, aws_endpoint: str, memory_limit: str = "", users: Sequence[str] = ()) -> Starlette:
-    """Return the local Snowflake as an ASGI application with its databases in `state`. `users` exist beside ADMINISTRATOR."""
+def make_app(
+    state: Path, aws_endpoint: str, memory_limit: str = "", users: Mapping[str, str] | None = None
+) -> Starlette:
+    """Return the local Snowflake as an ASGI application with its databases in `state`. `users` exist with their roles."""
     # Without this variable, boto3 looks for credentials on the network.
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
     store = Store(state, memory_limit)
     store.duck_conn.register_filesystem(S3Files(aws_endpoint))
     write_metadata_separately(store)
-    keys.first_users(store.account, state, users)
+    keys.first_users(store.account, state, users or {})
     flatten.install()
     load.install()
     cursor.install(store.account, StorageAccess(aws_endpoint))

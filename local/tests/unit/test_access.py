@@ -230,7 +230,7 @@ def test_a_stranger_may_not_change_a_user(snowflake: Snowflake) -> None:
 def test_everything_survives_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "account.json"
     first = Snowflake(Account(file))
-    first_users(first.account, tmp_path, ["SERVICE"])
+    first_users(first.account, tmp_path, {"SERVICE": "R"})
     first.run("grant select on table D.S.T to role R", "SECURITYADMIN")
     first.run("grant select on future tables in schema D.S to role R", "SECURITYADMIN")
     second = Account(file)

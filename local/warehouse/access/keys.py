@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +22,22 @@ from local.warehouse.access.account import ACCOUNTADMIN, Account, Thing
 ADMINISTRATOR = "ADMINISTRATOR"
 
 
-def first_users(account: Account, state: Path, users: Sequence[str]) -> None:
-    """Create an administrator and the given users without roles, each with a private key at STATE/<user>.pem.
+def first_users(account: Account, state: Path, users: Mapping[str, str]) -> None:
+    """Create an administrator and the given users with one role each. STATE/<user>.pem holds a user's private key.
 
     A new Snowflake account comes with the first, and docs/deploy.md has an administrator create the other.
     The local Secrets Manager loses its secrets at every stop, so each start makes the keys of the files valid again.
     """
-    for user in (ADMINISTRATOR, *users):
+    for user, role in {ADMINISTRATOR: ACCOUNTADMIN, **users}.items():
         file = state / f"{user}.pem"
         if not file.exists():
             file.touch(mode=0o600)
             file.write_bytes(_new_private_key())
         with account.change():
+            account.create(Thing("ROLE", role), "SECURITYADMIN")
             account.create(Thing("USER", user), ACCOUNTADMIN, {"TYPE": "SERVICE"})
             account.objects[Thing("USER", user)].properties["RSA_PUBLIC_KEY"] = _public_key(file.read_bytes())
-            if user == ADMINISTRATOR:
-                account.parents[Thing("USER", user)].add(ACCOUNTADMIN)
+            account.parents[Thing("USER", user)].add(role)
 
 
 def fingerprint(public_key: str) -> str:

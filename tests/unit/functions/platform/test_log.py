@@ -20,6 +20,7 @@ from tests.unit.contracts.test_document import Shop, examples, shop
 __all__ = ["shop"]  # a fixture
 
 STEPS = {
+    "lock": "functions.lock.lock.lock",
     "load": "functions.load.load.load",
     "transform": "functions.transform.transform.transform",
     "validate": "functions.validate.validate.validate",
@@ -59,7 +60,7 @@ def invoke(name: str, event: Any, request_id: str) -> Any:
 
 
 def test_the_steps_are_all_the_lambdas_there_are() -> None:
-    assert {"api_handler", *STEPS} == set(lambdas.NAMES), (
+    assert {"api_handler", "collect", *STEPS} == set(lambdas.NAMES), (
         "STEPS above names the function that each Lambda of deploy/lambdas.py calls: add the new one there"
     )
 
@@ -75,7 +76,7 @@ def test_every_line_of_a_step_names_its_request_and_its_execution(
     monkeypatch.setattr(STEPS[name], step)
     monkeypatch.setattr(warehouse, "connect", lambda _: nullcontext())
     monkeypatch.setattr(warehouse, "read_credentials", lambda *_: None)
-    for read in ("collect_settings", "publish_settings", "warehouse_settings"):
+    for read in ("collect_settings", "lock_settings", "publish_settings", "warehouse_settings"):
         monkeypatch.setattr(
             settings, read, lambda: SimpleNamespace(snowflake_secret="s", receipts_secret="r")
         )
