@@ -21,7 +21,7 @@ from moto.secretsmanager.models import secretsmanager_backends
 from moto.stepfunctions import models as stepfunctions_models
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
-from local.aws import nested
+from local.aws import nested, stack_updates
 from local.aws.patching import patch_resource_type
 
 
@@ -187,6 +187,7 @@ def install() -> None:
     parsing.get_model_map.cache_clear()
     _adopt_and_configure_buckets()
     _protect_stacks()
+    stack_updates.install()
     patch_resource_type(stepfunctions_models.StateMachine, before=_fill_in_definition)
 
 
