@@ -23,7 +23,7 @@ create schema if not exists {{ database }}.QA
 create warehouse if not exists {{ warehouse }}
     initially_suspended = true
     comment = 'Runs Tugboat''s pipeline';
--- A Lambda ends after 900 s, and a statement that it leaves behind must end too. Snowflake's default is 2 days.
+-- A Lambda ends after 900 s. A statement that it leaves behind must end too: the default is 2 days.
 alter warehouse {{ warehouse }} set
     warehouse_size = '{{ warehouse_size }}'
     auto_suspend = 60

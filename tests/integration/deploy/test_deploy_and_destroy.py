@@ -111,7 +111,9 @@ def test_a_stage_is_deployed_twice_and_destroyed_with_its_data_kept(
     assert ecr.describe_repositories()["repositories"] == []
     assert client("codebuild", environment).list_projects()["projects"] == []
     names = {secret["Name"] for secret in secrets.list_secrets()["SecretList"]}
-    assert names == {LOCAL.secret_name, LOCAL.admin_secret_name}, "CloudFormation deletes the secret that it made, and no other"
+    assert names == {LOCAL.secret_name, LOCAL.admin_secret_name}, (
+        "CloudFormation deletes the secret that it made, and no other"
+    )
     assert list((copy / ".chalice" / "deployed").glob("local.json")) == []
 
 
