@@ -9,7 +9,7 @@ from functions.platform.warehouse import Credentials
 
 SETUP = Path(__file__).parent
 PLACEHOLDER = re.compile(r"\{\{ (\w+) \}\}")
-# What may be put into a statement: a plain identifier, a whole number, or the address of a bucket or role.
+# A parameter of a statement is a plain identifier, a whole number, or the address of a bucket or role.
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 NUMBER = re.compile(r"\d{1,6}")
 ADDRESS = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|arn:aws:iam::\d{12}:role/[\w+=,.@/-]+")
