@@ -111,7 +111,8 @@ def _fill_in(statement: exp.Expr, session: Session) -> None:
         exp.CurrentUser: session.user,
         exp.CurrentWarehouse: session.warehouse,
     }
-    for node in list(statement.find_all(*values)):
+    found: list[exp.Expr] = list(statement.find_all(*values))
+    for node in found:
         node.replace(exp.Literal.string(values[type(node)]))
 
 

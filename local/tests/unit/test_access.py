@@ -10,6 +10,7 @@ from local.warehouse.access import privileges, statements
 from local.warehouse.access.account import ACCOUNTADMIN, Account, Thing
 from local.warehouse.access.keys import first_users
 from local.warehouse.access.privileges import Session
+from local.warehouse.store import StateOutdated, Store
 
 SET_UP = """
 use role SYSADMIN
@@ -239,3 +240,9 @@ def test_everything_survives_a_restart(tmp_path: Path) -> None:
         first.account.future,
         first.account.parents,
     )
+
+
+def test_databases_without_owners_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "TUGBOAT.db").touch()
+    with pytest.raises(StateOutdated, match="delete that folder"):
+        Store(tmp_path)
