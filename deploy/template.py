@@ -11,6 +11,7 @@ from deploy import serving_image
 from deploy.command import DeployError
 from deploy.lambdas import LAMBDAS
 from deploy.stages import Stage, training_image
+from functions.platform.contract import CODE_PREFIX
 
 FOLDER = Path(__file__).resolve().parent.parent / "statemachine"
 RESOURCES_FILE = FOLDER / "resources.yaml"
@@ -112,7 +113,7 @@ def render(resources: Path = RESOURCES_FILE, pipeline: Path = PIPELINE_FILE) -> 
 
 def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[str, str]:
     """Return the values of the template's parameters."""
-    code = f"s3://{stage.models_bucket(account_id)}/code/{code_digest}"
+    code = f"s3://{stage.models_bucket(account_id)}/{CODE_PREFIX}{code_digest}"
     return {
         "Stage": stage.name,
         "EventsBufferSeconds": str(stage.events_buffer_seconds),
