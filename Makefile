@@ -92,6 +92,7 @@ check: setup ## format, lint, types, prose, templates, SQL: the checks of CI
 	@$(VENV)/bin/sqlfluff lint sql --config sql/.sqlfluff --disable-progress-bar
 	@$(PY) -m docs.prose
 	@$(PY) -m docs.settings --check
+	@$(PY) -m docs.data_checks --check
 	@$(PY) -m docs.pins
 	@$(MAKE) --no-print-directory generate ARGS=--check
 	@$(PY) -m training_jobs.gate.rules --check

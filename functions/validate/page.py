@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from functions.validate.data_checks import Check
+from functions.validate.rules import Check
 
 ORDER = {"failed": 0, "skipped": 1, "passed": 2}
 CHART_WIDTH, BARS_HEIGHT, LABEL_HEIGHT = 900, 160, 20
@@ -23,13 +23,13 @@ def page(run_id: str, now: datetime, checks: Sequence[Check], daily_events: Sequ
         trim_blocks=True,
     )
     environment.filters["number"] = _number
-    counts = {**dict.fromkeys(ORDER, 0), **Counter(check.status for check in checks)}
+    counts = Counter(check.verdict for check in checks)
     return environment.get_template("page.html.jinja").render(
         run_id=run_id,
         now=now,
         verdict="failed" if counts["failed"] else "passed",
         counts=counts,
-        checks=sorted(checks, key=lambda check: ORDER[check.status]),
+        checks=sorted(checks, key=lambda check: ORDER[check.verdict]),
         chart=_chart(daily_events),
     )
 

@@ -94,7 +94,9 @@ def _gains(checks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     gains = []
     for at, row in enumerate(shown):
         x, left, right = (240 + 90 * value / widest for value in (row["value"], *row["interval"]))
-        gains.append({"row": row, "label": _short(row), "y": 16 + at * 20, "x": x, "left": left, "right": right})
+        gains.append(
+            {"row": row, "label": _short(row), "y": 16 + at * 20, "x": x, "left": left, "right": right}
+        )
     return gains
 
 

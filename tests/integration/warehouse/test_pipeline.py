@@ -200,10 +200,10 @@ def test_each_shop_is_judged_by_its_own_days(new_stack: Any) -> None:
         validate({"run_id": "s1"}, own.settings, own.credentials, connection, own.s3)
         found = warehouse.rows(
             connection,
-            "select SUBJECT, STATUS from QA.CHECK_RESULTS where CHECK_NAME = 'volume' order by SUBJECT",
+            "select SLICE, VERDICT from QA.CHECK_RESULTS where CHECK_NAME = 'volume' order by SLICE",
         )
         items = warehouse.one(
-            connection, "select SENTENCE from QA.CHECK_RESULTS where CHECK_NAME = 'missing items'"
+            connection, "select REASON from QA.CHECK_RESULTS where CHECK_NAME = 'missing items'"
         )[0]
     assert dict(found) == {
         "shop behind": "passed",

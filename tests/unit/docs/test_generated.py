@@ -4,7 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
-from docs import pins, settings
+from docs import data_checks, pins, settings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 DECISIONS = REPOSITORY / "docs" / "decisions"
@@ -12,6 +12,16 @@ DECISIONS = REPOSITORY / "docs" / "decisions"
 
 def test_the_page_of_settings_is_up_to_date() -> None:
     assert settings.PAGE.read_text() == settings.page()
+
+
+def test_the_page_of_data_checks_is_up_to_date_and_lists_the_tests_of_every_model() -> None:
+    page = data_checks.page()
+    assert data_checks.PAGE.read_text() == page
+    properties = "".join(file.read_text() for file in data_checks.MODELS.rglob("*.yml"))
+    for test in ("not_null", "unique", "relationships", "accepted_values"):
+        assert page.count(f"| {test} |") == len(re.findall(rf"[-\[,] ?{test}\b", properties)) > 0
+    for file in data_checks.QUERIES.glob("*.sql"):
+        assert file.name in page
 
 
 def test_the_page_lists_every_setting_of_a_stage() -> None:
