@@ -1,7 +1,8 @@
 """A JSON client for a busy or restarting service: kept connections, retries with backoff, Retry-After.
 
-The loop is ours because urllib3's Retry reports neither the latency of the attempt that succeeded nor the retries
-of a request under way, and it raises an error on a Retry-After that is neither whole seconds nor a date.
+urllib3 sends the requests. The loop is ours: its Retry needs a subclass for the latency of the last attempt and for the
+count of retries under way, and it logs each lost connection with the address, which contains the shop's key.
+docs/decisions/0036-libraries.md has the comparison.
 """
 
 import json

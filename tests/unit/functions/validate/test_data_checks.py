@@ -16,7 +16,8 @@ from functions.validate.measures import Measures, ShopDays, measure
 from functions.validate.page import page
 from functions.validate.rules import RULES, Check
 from functions.validate.thresholds import Thresholds, thresholds
-from testing.warehouse_fakes import FakeConnection, FakeS3
+from testing.fakes import FakeS3
+from testing.warehouse_fakes import FakeConnection
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 MIX = {"page_view": 400, "view_item": 500, "add_to_cart": 100}
