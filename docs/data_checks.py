@@ -1,7 +1,7 @@
 """Write docs/data_checks.md: every check of the validate step, from its rules and from the tests of the dbt project.
 
-python -m docs.data_checks          # after a change of a check, a threshold or a test in sql/models/
-python -m docs.data_checks --check  # exit 1 if docs/data_checks.md is out of date
+Run it after a change of a check, a threshold or a test in sql/models/.
+With --check it writes nothing, and exits with 1 if docs/data_checks.md is out of date.
 """
 
 import argparse
@@ -36,7 +36,8 @@ A shop without a load in {judged} days is skipped.
 DBT_HEAD = """
 ## Tests of the tables
 
-dbt runs these tests in the same step. The value is the number of rows that break the test, and it must be 0.
+dbt runs these tests in the same step.
+The value is the number of rows that break the test, and it must be 0.
 
 | model | column | test |
 |---|---|---|

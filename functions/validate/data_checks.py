@@ -10,7 +10,9 @@ from functions.validate.measures import Measures, ShopDays
 from functions.validate.rules import ABSOLUTE, EVENTS, RAW_ROWS, RULES, Check, judge, share, skipped
 from functions.validate.thresholds import Thresholds
 
-LEAST_SHARE = 0.0001  # stands in for a share of zero, which has no logarithm
+# Zero has no logarithm.
+LEAST_SHARE = 0.0001
+
 # The checks that compare a shop with its own days before, and its silence, which its own days cannot show.
 SHOP_CHECKS = ("silence", "volume", "events per session", "event mix")
 
