@@ -4,7 +4,6 @@ A layer's name contains the hash of its requirements and of this recipe: tugboat
 An unchanged layer is therefore neither built nor published again.
 """
 
-import argparse
 import hashlib
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.command import DeployError
+from deploy.command import DeployError, command_parser
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 REQUIREMENTS = REPOSITORY / "layers"
@@ -180,12 +179,7 @@ def describe(layer: Layer) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deploy.build_layers",
-        description=__doc__,
-        epilog="example: python -m deploy.build_layers --build warehouse",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("deploy.build_layers", __doc__, "--build warehouse")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "--build", nargs="*", choices=NAMES, metavar="NAME", help=f"build {' and '.join(NAMES)}, or one"
