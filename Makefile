@@ -127,4 +127,4 @@ peers: setup ## the libraries that benchmarks.peers compares with (1.5 GB in bui
 
 clean: ## delete the environment, the local state and every build
 	-@test -x $(PY) && $(PY) -m local down
-	rm -rf $(VENV) .local build .chalice/deployed/local.json
+	rm -rf $(VENV) .local build .chalice/deployed

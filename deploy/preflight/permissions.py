@@ -14,7 +14,11 @@ def needed_actions(stage: Stage, account_id: str) -> list[tuple[str, tuple[str, 
     """Return the actions of a deployment, each group with a resource of the stage that it acts on."""
     here, prefix = f"{stage.region}:{account_id}", stage.prefix
     events_bucket = stage.events_bucket(account_id)
+    budget: list[tuple[str, tuple[str, ...]]] = [
+        (f"arn:aws:budgets::{account_id}:budget/{prefix}", ("budgets:ModifyBudget", "budgets:ViewBudget"))
+    ]
     return [
+        *(budget if stage.monthly_budget_usd else []),
         (
             f"arn:aws:cloudformation:{here}:stack/{prefix}/*",
             (

@@ -5,11 +5,13 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from deploy.lambdas import LAMBDAS
 from deploy.preflight.finding import Finding
 from deploy.stages import Stage
 
-# A busy shop's collect and recommend, beside the pipeline's steps. The quota of a new account, 10, throttles the first pages.
-LAMBDA_CONCURRENCY_MIN = 100
+# Lambda refuses a reservation that leaves the account less. A new account has 10, which throttles the first pages.
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
+LAMBDA_UNRESERVED_MIN = 100
 SERVERLESS_CONCURRENCY = "Maximum total concurrency that can be allocated across all serverless endpoints"
 BUILDS = "Concurrently running builds for Linux/Small environment"
 CONSOLE = "https://{region}.console.aws.amazon.com/servicequotas/home/services/{service}/quotas/{code}"
@@ -26,6 +28,7 @@ class Need(NamedTuple):
 
 def needs(stage: Stage) -> list[Need]:
     """Return the quotas that the stage's settings need."""
+    reserved = sum(one.max_concurrency(stage) for one in LAMBDAS if one.max_concurrency)
     kind = "spot training" if stage.use_spot else "training"
     serving = (
         Need("sagemaker", SERVERLESS_CONCURRENCY, stage.endpoint_max_concurrency, "the serverless endpoint")
@@ -36,7 +39,7 @@ def needs(stage: Stage) -> list[Need]:
         )
     )
     return [
-        Need("lambda", "Concurrent executions", LAMBDA_CONCURRENCY_MIN, "the API at peak"),
+        Need("lambda", "Concurrent executions", reserved + LAMBDA_UNRESERVED_MIN, "the Lambdas"),
         Need("sagemaker", f"{stage.training_instance_type} for {kind} job usage", 1, "Train"),
         Need("sagemaker", f"{stage.processing_instance_type} for processing job usage", 1, "Evaluate"),
         serving,
