@@ -27,6 +27,7 @@ STOCK_PREFIX = "stock/"
 VALIDATION_REPORTS_PREFIX = "reports/validation/"
 RELEASES_PREFIX = "serving/releases/"
 CHAMPION_PREFIX = "serving/champion/"
+LOCK_KEY = "locks/pipeline.json"
 CURRENT_KEY = "serving/current.json"
 FALLBACK_KEY = "serving/fallback.json"
 CODE_PREFIX = "code/"
@@ -68,6 +69,13 @@ SHOPPING_EVENTS = frozenset(
         "purchase",
     )
 )
+
+
+class LockResult(TypedDict):
+    """The result of lock, which the state machine or the caller reads."""
+
+    acquired: bool
+    holder: str | None
 
 
 class LoadResult(TypedDict):
