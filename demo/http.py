@@ -1,7 +1,7 @@
 """A JSON client for a busy or restarting service: kept connections, retries with backoff, Retry-After.
 
-urllib3 sends the requests. The loop is ours: its Retry needs a subclass for the latency of the last attempt and for the
-count of retries under way, and it logs each lost connection with the address, which contains the shop's key.
+urllib3 sends the requests, and the loop is ours. Its Retry needs a subclass for the latency of the last attempt and for
+the count of retries under way. It also logs each lost connection with the address, which contains the shop's key.
 docs/decisions/0036-libraries.md has the comparison.
 """
 

@@ -35,7 +35,7 @@ TYPES = {
 
 
 class Response(NamedTuple):
-    """A response: status, type, body, and how long a browser may cache it."""
+    """A response: status, type, body, and its cache lifetime in a browser."""
 
     status: int
     kind: str

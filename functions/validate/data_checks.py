@@ -1,4 +1,4 @@
-"""Judge the measures: each check passes, fails or is skipped, with a sentence that says why."""
+"""Judge the measures: each check passes, fails or is skipped, with a sentence that gives the reason."""
 
 import math
 from collections.abc import Iterator
