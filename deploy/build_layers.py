@@ -30,7 +30,7 @@ FUNCTION_MAX_BYTES = 60_000_000
 # Increase it when the recipe below changes, so that layers of an older recipe count as outdated.
 RECIPE = "2"
 # Lambda's python3.11 runs on Amazon Linux 2 with glibc 2.26, for which manylinux_2_17 is the newest wheel platform.
-# A wheel for a newer platform fails on import there, so pip must refuse it.
+# A wheel for a newer platform fails on import there, so pip must refuse it. deploy/lock.py resolves for it too.
 PLATFORMS = ("manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_12_x86_64", "manylinux2010_x86_64")
 
 # Files that no function imports at run time.
@@ -114,7 +114,7 @@ def build(name: str, build: Path = BUILD) -> Layer:
         zip_file.unlink()
         raise LayerError(
             f"layer {name} has {layer.unzipped_bytes:,} bytes unzipped; with the function's zip Lambda takes "
-            f"{UNZIPPED_MAX_BYTES:,}: drop packages in layers/{name}.txt or files in DROPPED of {Path(__file__).name}"
+            f"{UNZIPPED_MAX_BYTES:,}: drop packages (deploy/lock.py) or files in DROPPED of {Path(__file__).name}"
         )
     return layer
 
@@ -128,6 +128,7 @@ def _install(name: str, target: Path) -> None:
         "--quiet",
         "--no-deps",
         "--no-compile",
+        "--require-hashes",
         "--only-binary=:all:",
     ]
     command += ["--implementation", "cp", "--python-version", "3.11", "--target", str(target)]
@@ -137,7 +138,7 @@ def _install(name: str, target: Path) -> None:
     if done.returncode != 0:
         raise LayerError(
             f"pip could not install layers/{name}.txt:\n{done.stderr.strip()}\n"
-            "Fix the pin, then run the same command again"
+            "Fix the requirement, run `make lock`, then run the same command again"
         )
 
 
