@@ -8,6 +8,8 @@ ifeq ($(STAGE),local)
 IN_STAGE := eval "$$($(PY) -m local env)" &&
 endif
 export TUGBOAT_STAGE := $(STAGE)
+# Keep bytecode between runs, whatever the environment says: without it, every test process and job compiles all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
@@ -112,8 +114,8 @@ test: setup ## every test (ARGS="-k name" for some)
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-sanitized)
 
-test-unit: setup ## the tests that take seconds
-	@$(PY) -m pytest tests/unit local/tests/unit $(ARGS)
+test-unit: setup ## the tests without servers, jobs and packages: 20 seconds
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/unit local/tests/unit $(ARGS)
 
 # A process that loads a sanitized library needs the sanitizer's runtime first. Python itself leaks on exit by design.
 test-sanitized: setup ## the kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer

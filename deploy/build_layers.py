@@ -24,7 +24,7 @@ NAMES = ("warehouse", "pandas")
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 UNZIPPED_MAX_BYTES = 262_144_000  # the function's zip and its layers together
 DIRECT_UPLOAD_MAX_BYTES = 50 * 1024 * 1024
-# Reserved for the function's own zip beside a layer. tests/unit/test_bundle.py checks the zip against it.
+# Reserved for the function's own zip beside a layer. tests/integration/test_bundle.py checks the zip against it.
 FUNCTION_MAX_BYTES = 60_000_000
 
 # Increase it when the recipe below changes, so that layers of an older recipe count as outdated.
