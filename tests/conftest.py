@@ -1,5 +1,6 @@
 """Preparation that parallel test processes share, and one browser and one trained model per test process."""
 
+import functools
 import os
 import shutil
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.loaders import JSONFileLoader
 
 from deploy import build_layers
 from local import lambda_venv
@@ -16,6 +18,9 @@ from tests.missing import missing
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 if shutil.which("cc") or shutil.which("gcc"):
     os.environ["PATH"] = os.pathsep.join([str(Path(__file__).with_name("compiler")), os.environ["PATH"]])
+# Every session of botocore parses the descriptions of its services again, and most tests have a session of their own.
+_parsed = functools.cache(functools.partial(JSONFileLoader.load_file, JSONFileLoader()))
+JSONFileLoader.load_file = lambda self, file_path: _parsed(file_path)
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
