@@ -89,7 +89,7 @@ LISTS = (
     # Later numpy, pandas and pyarrow have no wheels for Lambda's glibc. pandas 2 needs tzdata.
     PinList(
         "layers/pandas.txt",
-        "The layer of replay, for a stage without pandas_layer_arn: awswrangler, without the packages of requirements.txt.\n"
+        "The layer of replay: awswrangler, without the packages of requirements.txt.\n"
         "numpy, pandas and pyarrow are older than in the lock: later ones have no wheels for Lambda's glibc (manylinux_2_17).",
         packages=("awswrangler",),
         without="requirements.txt",
