@@ -2,7 +2,7 @@
 
 requirements.lock holds pyproject.toml and local/pyproject.toml resolved for every platform, with the hashes of PyPI's files.
 uv resolves. Versions stay as they are unless a requirement or --upgrade-package moves them.
-torch has no hash: its build differs per machine, so `make setup` installs it by itself.
+Only torch has no hash: its build differs per machine, so `make setup` installs it by itself.
 """
 
 import argparse
