@@ -16,7 +16,7 @@ from tests.missing import missing
 
 # Threads of torch, here and in every job that a test starts, would wait in busy loops that take the core from other processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-if shutil.which("cc") or shutil.which("gcc"):
+if shutil.which("python3") and (shutil.which("cc") or shutil.which("gcc")):
     os.environ["PATH"] = os.pathsep.join([str(Path(__file__).with_name("compiler")), os.environ["PATH"]])
 # Every session of botocore parses the descriptions of its services again, and most tests have a session of their own.
 _parsed = functools.cache(functools.partial(JSONFileLoader.load_file, JSONFileLoader()))
