@@ -145,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             port=listener.getsockname()[1],
             model_version=model.model_version,
             items=len(model.recommender.vocabulary),
-            scan=model.scan,
+            kernels=model.kernels,
             seconds=round(time.monotonic() - began, 3),
         )
         serve(Worker(responder(model), options.queue), listener)

@@ -15,6 +15,7 @@ from training_jobs.gate.model import Model
 from training_jobs.gate.rules import judge
 from training_jobs.gate.thresholds import Thresholds
 from training_jobs.serving.model_files import ModelCard
+from training_jobs.serving.recommendation import Evidence
 from training_jobs.serving.sessions import Float64, Int64
 from training_jobs.snapshot.dataset import Catalogue
 
@@ -252,12 +253,16 @@ def leakage_checks(
     variant: Model,
     card: ModelCard,
     served: Model,
+    evidence: Evidence,
     served_card: ModelCard,
     candidate: Measured,
     held: HeldOut,
     limits: Thresholds,
 ) -> list[Check]:
-    """Check that the variant has learnt the sessions before the held-out day and no later ones, and the served model all."""
+    """Check that the variant has learnt the sessions before the held-out day and no later ones, and the served model all.
+
+    `evidence` is the served model's.
+    """
     late = {held.data.vocabulary[row] for row in np.flatnonzero(~held.active)}
     rows = np.array([variant.rows[item] for item in late if item in variant.rows], np.int64)
     learnt = variant.evidence()
@@ -279,7 +284,7 @@ def leakage_checks(
         judge(
             limits,
             "sessions in the served model beyond those of the snapshot",
-            served.evidence().sessions - len(held.data.sessions),
+            evidence.sessions - len(held.data.sessions),
             n=1,
         ),
         judge(

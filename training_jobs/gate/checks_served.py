@@ -18,7 +18,7 @@ from training_jobs.gate.rules import judge
 from training_jobs.gate.thresholds import Thresholds
 from training_jobs.serving import inference
 from training_jobs.serving.contract import ARCHIVE_FALLBACK
-from training_jobs.serving.recommendation import Recommendation
+from training_jobs.serving.recommendation import Evidence, Recommendation
 from training_jobs.serving.session_recommender import top
 from training_jobs.serving.sessions import Float32, Int64
 from training_jobs.snapshot.dataset import Cases
@@ -174,7 +174,12 @@ def golden_checks(served: Model, golden: Sequence[Mapping[str, Any]], limits: Th
 
 
 def parity_checks(
-    directory: Path, served: Model, variant: Model, sessions: Sessions, limits: Thresholds
+    directory: Path,
+    served: Model,
+    evidence: Evidence,
+    variant: Model,
+    sessions: Sessions,
+    limits: Thresholds,
 ) -> list[Check]:
     """Compare the served model with the measured one, and the shortlist with the full ranking; check the endpoint's files."""
     k = min(20, _width(served))
@@ -182,12 +187,8 @@ def parity_checks(
     variants = [
         _overlap(mine, variant.recommend(items, k).items) for mine, items in zip(short, sessions, strict=True)
     ]
-    int8 = served.with_codes()
     whole = [_whole_ranking(served, items, k) for items in sessions]
-    scanned = [
-        min(_overlap(int8.recommend(items, k).items, best), _overlap(mine, best))
-        for items, mine, best in zip(sessions, short, whole, strict=True)
-    ]
+    scanned = [_overlap(mine, best) for mine, best in zip(short, whole, strict=True)]
     fallback = _fallback_items(directory)
     return [
         judge(
@@ -196,7 +197,7 @@ def parity_checks(
         judge(
             limits,
             "items with codes of another vector",
-            int((~served.evidence().own_codes).sum()),
+            int((~evidence.own_codes).sum()),
             n=len(served.vocabulary),
         ),
         judge(limits, "overlap of the served with the measured model", share(variants), n=len(variants)),
@@ -218,7 +219,9 @@ def parity_checks(
     ]
 
 
-def budget_checks(served: Model, sessions: Sessions, archive_bytes: int, limits: Thresholds) -> list[Check]:
+def budget_checks(
+    served: Model, evidence: Evidence, sessions: Sessions, archive_bytes: int, limits: Thresholds
+) -> list[Check]:
     """Speed on this machine, and size."""
     taken = latencies_ms(served, sessions)
     p50, p99 = (float(np.quantile(taken, q)) if len(taken) else float("inf") for q in (0.5, 0.99))
@@ -229,7 +232,7 @@ def budget_checks(served: Model, sessions: Sessions, archive_bytes: int, limits:
         judge(
             limits,
             "items without a finite vector",
-            int((~served.evidence().scorable).sum()),
+            int((~evidence.scorable).sum()),
             n=len(served.vocabulary),
         ),
     ]

@@ -103,6 +103,7 @@ def judged(
 ) -> dict[str, Any]:
     """Return the content of evaluation.json. `note` names the champion, or says why there is none."""
     card, whole, served = candidate.card, candidate.whole, candidate.served
+    evidence = whole.evidence()  # which items are in stock does not change it
     held = held_out(data, card.holdout_start_ms)
     measured = measure_baselines(held) | {
         "candidate": measure_recommender("candidate", candidate.variant, held)
@@ -115,15 +116,15 @@ def judged(
     own = measured["candidate"]
     found: list[Check] = [
         *measured_checks(measured, held, resampler, limits, note),
-        *leakage_checks(candidate.variant, candidate.variant_card, whole, card, own, held, limits),
+        *leakage_checks(candidate.variant, candidate.variant_card, whole, evidence, card, own, held, limits),
         surge_check(held.data.sessions, limits),
         served_check(measure_recommender("served", whole, held), own, held, resampler, limits),
         *constraint_checks(whole, probes, limits),
         *stock_checks(served, candidate.out_of_stock, probes, limits),
         *perturbation_checks(whole, probes, limits),
         *golden_checks(served, candidate.golden, limits),
-        *parity_checks(candidate.directory, whole, candidate.variant, probes, limits),
-        *budget_checks(served, probes, _size_bytes(candidate.directory), limits),
+        *parity_checks(candidate.directory, whole, evidence, candidate.variant, probes, limits),
+        *budget_checks(served, evidence, probes, _size_bytes(candidate.directory), limits),
     ]
     failed = list(failures(found))
     return {

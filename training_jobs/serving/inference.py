@@ -44,19 +44,19 @@ class Recommends(Protocol):
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded archive. `scan` names the library that scans the items."""
+    """A loaded archive. `kernels` names their implementation."""
 
     recommender: Recommends
     model_version: str
     lock: threading.Lock
-    scan: str = ""
+    kernels: str = ""
 
 
 def model_fn(model_dir: str) -> Model:
     """Load the archive, and answer once so that the first shopper does not wait for cold pages."""
     recommender, card = load_recommender(Path(model_dir))
     recommender.recommend(recommender.vocabulary[:2], 1)
-    return Model(recommender, card.model_version, threading.Lock(), recommender.scan.library)
+    return Model(recommender, card.model_version, threading.Lock(), recommender.kernels.name)
 
 
 def input_fn(body: str | bytes, content_type: str | None = "application/json") -> Query:

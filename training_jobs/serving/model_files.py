@@ -3,10 +3,10 @@
 model.json      what this is: version, snapshot, settings, cut times, metrics
 vocabulary.json item ids by row
 vectors.npy     item vectors, float32: mapped into memory, only the rows that are looked at are read
-codes.npy       the same in int8 (scales.npy: one scale an item): what each request scans
-kernel*.so      native/ compiled for this model's dimension (kernel.py), where it could be
+codes.npy       the same in int8 (scales.npy: one scale per item): what each request scans
+kernels-*.so    kernels/native compiled for this model's dimension, where it could be
 encoder.npz     the encoder's weights
-knn/            the session-kNN index, an array a file
+knn/            the session-kNN index, one file per array
 out_of_stock.json  where the shop gives one: ids that are never shown
 popularity.npy  how often each item is looked at
 ranker.npz      the ranker's network, where there is one, and facts.npy: what it knows of each item
@@ -36,7 +36,7 @@ from training_jobs.serving.contract import (
     ARCHIVE_VOCABULARY,
 )
 from training_jobs.serving.encoder_numpy import load_weights
-from training_jobs.serving.kernel import load_kernel
+from training_jobs.serving.kernels.load import load_kernels
 from training_jobs.serving.knn import KnnIndex
 from training_jobs.serving.ranker import Ranker, load_network
 from training_jobs.serving.session_recommender import BlendSettings, Recommender
@@ -96,10 +96,10 @@ def load_recommender(directory: Path, *, stock: bool = True) -> tuple[Recommende
         raise ArchiveError(
             f"{directory}/codes.npy or scales.npy is not of vectors.npy: train the model again"
         )
-    kernel = load_kernel(directory, weights.dim)
     try:
         found = Recommender(
-            *(vocabulary, weights, index, popularity, settings, (codes, scales), out_of_stock, ranker, kernel)
+            *(vocabulary, weights, index, popularity, settings, (codes, scales), out_of_stock, ranker),
+            load_kernels(directory, weights.dim),
         )
     except ValueError as error:
         raise ArchiveError(f"{directory} holds {error}: train the model again") from error

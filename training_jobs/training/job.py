@@ -24,6 +24,7 @@ from training_jobs.gate.measure import measure
 from training_jobs.serving import model_files
 from training_jobs.serving.contract import ARCHIVE_FALLBACK, ARCHIVE_GOLDEN
 from training_jobs.serving.encoder_numpy import EncoderWeights, probabilities
+from training_jobs.serving.kernels.compile import compiled_kernels
 from training_jobs.serving.knn import KnnSettings, build_index
 from training_jobs.serving.ranker import Network, Ranker, item_facts, load_network, save_network
 from training_jobs.serving.returns import return_floor
@@ -40,7 +41,7 @@ from training_jobs.snapshot.dataset import (
     within,
 )
 from training_jobs.training import fit_ranker, model_writer, tune
-from training_jobs.training.compile_kernel import compiled_kernel
+from training_jobs.training.device import choose_device
 from training_jobs.training.encoder_torch import Encoder, EncoderSettings
 from training_jobs.training.fit_encoder import Epoch, FitSettings, Job, Log, fit
 from training_jobs.training.model_writer import copy_serving_code
@@ -163,11 +164,11 @@ def run(
 
 
 def new_encoder(sessions: Sessions, content: ItemContent, settings: EncoderSettings, seed: int) -> Encoder:
-    """Return an encoder about to learn `sessions`, on the GPU where there is one."""
+    """Return an encoder about to learn `sessions`, on the GPU if the machine has one."""
     torch.manual_seed(seed)
     encoder = Encoder(len(content.offsets) - 1, settings, content)
     warm_start(encoder, sessions, content, seed)
-    return encoder.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    return encoder.to(choose_device())
 
 
 def _fit(
@@ -238,7 +239,7 @@ def _choose(
     knn = KnnSettings()
     if tune_cases:
         cases = tune.sample(tail, job.seed, tune_cases)
-        knn, _ = tune.tune_knn(index, cases, floor, kernel=compiled_kernel(weights.dim), stop=out_of_time)
+        knn, _ = tune.tune_knn(index, cases, floor, kernels=compiled_kernels(weights.dim), stop=out_of_time)
     blend = BlendSettings(knn=knn, return_floor=return_floor(learn))
     unranked = Recommender([str(row) for row in range(items)], weights, index, floor, blend)
     choice = fit_ranker.choose(unranked, learn, tail, job.seed)

@@ -1,4 +1,4 @@
-"""Write the files of a model: the arrays, the kernel, the golden answers, the fallback and the endpoint's code.
+"""Write the files of a model: the arrays, the kernels, the golden answers, the fallback and the endpoint's code.
 
 `serving/model_files.py` lists the files and reads them.
 """
@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from training_jobs.serving.contract import ARCHIVE_CARD, ARCHIVE_VOCABULARY
 from training_jobs.serving.encoder_numpy import save_weights
+from training_jobs.serving.kernels.compile import write_library
 from training_jobs.serving.knn import KnnIndex
 from training_jobs.serving.model_files import ModelCard
 from training_jobs.serving.ranker import save_network
-from training_jobs.serving.scan import quantise
 from training_jobs.serving.session_recommender import Recommender, top
-from training_jobs.training.compile_kernel import write_kernel
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 GOLDEN_K = 20
@@ -36,10 +35,10 @@ def save_recommender(directory: Path, recommender: Recommender, card: ModelCard)
     write_json(directory / ARCHIVE_CARD, _shallow(card))
     write_json(directory / ARCHIVE_VOCABULARY, recommender.vocabulary)
     weights = recommender.weights
-    codes, scales = quantise(weights.vectors)
+    codes, scales = recommender.codes
     for name, array in (("vectors", weights.vectors), ("codes", codes), ("scales", scales)):
         _save_array(directory / f"{name}.npy", array)
-    write_kernel(directory, weights.dim)
+    write_library(directory, weights.dim)
     save_weights(directory / "encoder.npz", weights)
     for field in fields(KnnIndex):
         _save_array(directory / "knn" / f"{field.name}.npy", getattr(recommender.index, field.name))

@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from training_jobs.gate import metrics
-from training_jobs.serving.kernel import Kernel
-from training_jobs.serving.knn import KnnIndex, KnnScorer, KnnSettings
+from training_jobs.serving.kernels.interface import Kernels
+from training_jobs.serving.kernels.reference import REFERENCE
+from training_jobs.serving.knn import KnnIndex, KnnSettings
 from training_jobs.serving.sessions import Float64, Int64
 from training_jobs.snapshot.dataset import Cases
 
@@ -51,14 +52,14 @@ def tune_knn(
     *,
     grid: dict[str, tuple[float, ...]] = _GRID,
     exclude_current: bool = True,
-    kernel: Kernel | None = None,
+    kernels: Kernels = REFERENCE,
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[KnnSettings, Int64]:
     """Try one setting at a time, and keep each that helps. Return the settings and the ranks of the targets under them.
 
     `stop` is asked before each try: it is for a job that has run out of time, and changes the result.
     """
-    best, best_rank = KnnSettings(), knn_ranks(index, KnnSettings(), cases, floor, exclude_current, kernel)
+    best, best_rank = KnnSettings(), knn_ranks(index, KnnSettings(), cases, floor, exclude_current, kernels)
     for name, value in itertools.chain.from_iterable(((n, v) for v in values) for n, values in grid.items()):
         if stop():
             break
@@ -66,7 +67,7 @@ def tune_knn(
             continue
         kind = type(getattr(best, name))
         tried = replace(best, **{name: kind(value)})
-        rank = knn_ranks(index, tried, cases, floor, exclude_current, kernel)
+        rank = knn_ranks(index, tried, cases, floor, exclude_current, kernels)
         if objective(rank) > objective(best_rank) + 1e-4:
             best, best_rank = tried, rank
     return best, best_rank
@@ -78,15 +79,15 @@ def knn_ranks(
     cases: Cases,
     floor: Float64,
     exclude_current: bool,
-    kernel: Kernel | None = None,
+    kernels: Kernels = REFERENCE,
 ) -> Int64:
     """Rank of each target by votes alone; below all votes items are ordered by popularity (`floor`)."""
-    scorer = KnnScorer(index, settings, kernel)
+    vote = kernels.voter(index, settings)
     order = np.argsort(np.argsort(-floor, kind="stable"))
     out = np.empty(len(cases), np.int64)
     for row in range(len(cases)):
         prefix, target = cases.prefix(row), int(cases.targets[row])
-        found, votes = scorer.score(prefix) if len(prefix) else (np.zeros(0, np.int64), np.zeros(0))
+        found, votes = vote(prefix) if len(prefix) else (np.zeros(0, np.int64), np.zeros(0))
         if exclude_current and len(prefix):
             other = found != prefix[-1]
             found, votes = found[other], votes[other]

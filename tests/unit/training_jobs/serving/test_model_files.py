@@ -11,7 +11,7 @@ import pytest
 from tests.unit.training_jobs.conftest import SMALL, Trained
 from tests.unit.training_jobs.kernels import need_compiler
 from training_jobs.serving import model_files
-from training_jobs.serving.kernel import file_name
+from training_jobs.serving.kernels.compiled import FILE_NAME
 from training_jobs.serving.model_files import FORMAT, ArchiveError
 from training_jobs.training import model_writer
 
@@ -33,15 +33,15 @@ def test_a_model_comes_back_as_it_was_written(trained: Trained, tmp_path: Path) 
         assert (tmp_path / name).read_bytes() == (trained.model_dir / name).read_bytes()
 
 
-def test_a_model_is_scanned_with_the_kernel_that_was_compiled_for_it(trained: Trained, copy: Path) -> None:
+def test_a_model_answers_by_the_kernels_that_were_compiled_for_it(trained: Trained, copy: Path) -> None:
     need_compiler()
-    kernels = list(copy.glob("kernel*.so"))
-    assert kernels == [copy / file_name(SMALL.encoder.dim)]
+    libraries = list(copy.glob("kernels*.so"))
+    assert libraries == [copy / FILE_NAME]
     with_kernel, _ = model_files.load_recommender(copy)
-    assert with_kernel.scan.library == "kernel"
-    kernels[0].unlink()
+    assert with_kernel.kernels.name == "compiled"
+    libraries[0].unlink()
     without, _ = model_files.load_recommender(copy)
-    assert without.scan.library == "numkong"
+    assert without.kernels.name == "numpy"
     for session in model_files.load_golden(copy):
         found = with_kernel.recommend(session["items"], session["k"])
         again = without.recommend(session["items"], session["k"])

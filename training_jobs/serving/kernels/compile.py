@@ -1,4 +1,4 @@
-"""Compile native/ for the dimension of a model. serving/kernel.py loads the library."""
+"""Compile native/ for the dimension of a model. Training does so when it writes one; load.py loads the library."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-from training_jobs.serving.kernel import Kernel, explain, file_name, load_kernel
+from training_jobs.serving.kernels.compiled import FILE_NAME
+from training_jobs.serving.kernels.header import NATIVE, constants, interface_number
+from training_jobs.serving.kernels.interface import Kernels
+from training_jobs.serving.kernels.load import explain, load_kernels
 
-_DIRECTORY = Path(__file__).with_name("native")
-_SOURCES = tuple(_DIRECTORY / f"{name}.c" for name in ("encode", "knn", "product", "rank", "scan"))
 _COMPILE_TIMEOUT_S = (
     600  # ten times what it takes on a machine at a load of 8: a model must not depend on the load
 )
@@ -25,12 +26,12 @@ _FLAGS = (
 _FLAGS_OF = {"x86_64": ("-mprefer-vector-width=512",)}
 
 
-def write_kernel(directory: Path, dim: int) -> Path | None:
-    """Compile the kernel for vectors of `dim` numbers into `directory`; return None if it cannot be compiled."""
+def write_library(directory: Path, dim: int) -> Path | None:
+    """Compile the kernels for vectors of `dim` numbers into `directory`; return None if they cannot be compiled."""
     library = _compiled(dim)
     if library is None:
         return None
-    path = directory / file_name(dim)
+    path = directory / FILE_NAME
     # By another name first: the old file may be in use.
     partial = path.with_suffix(".partial")
     partial.write_bytes(library)
@@ -39,10 +40,11 @@ def write_kernel(directory: Path, dim: int) -> Path | None:
 
 
 @lru_cache
-def compiled_kernel(dim: int) -> Kernel | None:
-    """Compile the kernel for vectors of `dim` numbers and load it; None where either fails."""
+def compiled_kernels(dim: int) -> Kernels:
+    """Compile the kernels for vectors of `dim` numbers and load them; return numpy's if either fails."""
     with tempfile.TemporaryDirectory() as scratch:
-        return load_kernel(Path(scratch), dim) if write_kernel(Path(scratch), dim) else None
+        write_library(Path(scratch), dim)
+        return load_kernels(Path(scratch), dim)
 
 
 @lru_cache
@@ -51,10 +53,12 @@ def _compiled(dim: int) -> bytes | None:
     if compiler is None:
         explain("there is no C compiler")
         return None
-    flags = (*_FLAGS, *_FLAGS_OF.get(platform.machine(), ()), f"-DDIM={dim}")
+    defined = [f"-D{name}={value}" for name, value in constants(dim).items()]
+    defined.append(f"-DINTERFACE={interface_number(dim)}U")
+    flags = (*_FLAGS, *_FLAGS_OF.get(platform.machine(), ()), *defined)
     with tempfile.TemporaryDirectory() as scratch:
-        made = Path(scratch) / "kernel.so"
-        command = [compiler, *flags, "-o", str(made), *map(str, _SOURCES), "-lm"]
+        made = Path(scratch) / "kernels.so"
+        command = [compiler, *flags, "-o", str(made), *map(str, sorted(NATIVE.glob("*.c"))), "-lm"]
         try:
             subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_TIMEOUT_S, check=True)
         except (OSError, subprocess.SubprocessError) as error:
