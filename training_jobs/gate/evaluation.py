@@ -40,7 +40,7 @@ from training_jobs.snapshot.parquet import read_dataset
 class Candidate:
     """A model to be judged, as read from its archive.
 
-    `served` keeps to the out-of-stock list and `whole` does not. `variant` has not seen the held-out day.
+    `served` excludes the out-of-stock items and `whole` does not. `variant` has not seen the held-out day.
     """
 
     directory: Path
@@ -65,7 +65,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Read the files, measure on the held-out day and judge.
 
-    `snapshot_id`, where given, must be the snapshot that the candidate was trained on.
+    A given `snapshot_id` must be the snapshot that the candidate was trained on.
     """
     limits = read_thresholds(thresholds)
     candidate = read_candidate(candidate_dir)
@@ -101,7 +101,7 @@ def judged(
     limits: Thresholds,
     override_reason: str = "",
 ) -> dict[str, Any]:
-    """Return the content of evaluation.json. `note` names the champion, or says why there is none."""
+    """Return the content of evaluation.json. `note` is the name of the champion, or the reason for none."""
     card, whole, served = candidate.card, candidate.whole, candidate.served
     evidence = whole.evidence()  # which items are in stock does not change it
     held = held_out(data, card.holdout_start_ms)

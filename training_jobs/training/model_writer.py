@@ -51,7 +51,7 @@ def save_recommender(directory: Path, recommender: Recommender, card: ModelCard)
 
 
 def golden_sessions(recommender: Recommender, sessions: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    """Sessions with the answers given now: whoever serves this model must give the same."""
+    """Return sessions with the recommender's answers, which the endpoint must reproduce."""
     return [
         {"items": list(items), "k": GOLDEN_K, "expected": recommender.recommend(items, GOLDEN_K).items}
         for items in sessions
@@ -72,12 +72,12 @@ def fallback_answers(recommender: Recommender, rows: Sequence[int], popular: int
 
 
 def write_json(path: Path, value: Any) -> None:
-    """JSON as this archive writes it: compact, UTF-8, the same bytes for the same value."""
+    """Write compact JSON in UTF-8: the same bytes for the same value."""
     path.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")), "utf-8")
 
 
 def _save_array(path: Path, array: NDArray[Any]) -> None:
-    """By another name first: the old file may be mapped by a model that is in use."""
+    """Write an array under another name first: a model in use may map the old file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
@@ -90,7 +90,7 @@ def _shallow(card: ModelCard) -> dict[str, Any]:
 
 
 def copy_serving_code(directory: Path) -> None:
-    """Put the server and all it imports into a model's code/ directory: the entry point and the folder serving/."""
+    """Copy the server's entry point and the folder serving/, which has all its imports, into a model's code/ directory."""
     package = directory / "training_jobs"
     package.mkdir(parents=True, exist_ok=True)
     for name in ("__init__.py", "server.py"):

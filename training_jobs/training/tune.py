@@ -29,16 +29,16 @@ _GRID: dict[str, tuple[float, ...]] = {
     "recent_sessions": (1000, 500, 5000),
     "idf_power": (1.0, 0.0, 0.5),
 }
-CASES = 5000  # the evaluation sample: enough to tell settings apart
+CASES = 5000  # the evaluation sample: enough to distinguish settings
 
 
 def objective(rank: Int64) -> float:
-    """Hits and how high they stand, weighed alike at the usual ratio of about two to one."""
+    """Return MRR@20 + HR@20 / 2. Both parts have the same weight, because HR is about twice MRR."""
     return metrics.mrr(rank, 20) + 0.5 * metrics.hit_rate(rank, 20)
 
 
 def sample(cases: Cases, seed: int, limit: int = CASES) -> Cases:
-    """At most `limit` cases, drawn evenly."""
+    """Return at most `limit` cases, drawn evenly."""
     if len(cases) <= limit:
         return cases
     rows = np.random.default_rng(seed).choice(len(cases), limit, replace=False)
@@ -55,9 +55,12 @@ def tune_knn(
     kernels: Kernels = REFERENCE,
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[KnnSettings, Int64]:
-    """Try one setting at a time, and keep each that helps. Return the settings and the ranks of the targets under them.
+    """Try one setting at a time, and keep each that improves the objective.
 
-    `stop` is asked before each try: it is for a job that has run out of time, and changes the result.
+    Returns:
+        The settings, and the ranks of the targets under them.
+
+    `stop` ends the search before the next try, when a job has run out of time. It changes the result.
     """
     best, best_rank = KnnSettings(), knn_ranks(index, KnnSettings(), cases, floor, exclude_current, kernels)
     for name, value in itertools.chain.from_iterable(((n, v) for v in values) for n, values in grid.items()):
@@ -81,7 +84,7 @@ def knn_ranks(
     exclude_current: bool,
     kernels: Kernels = REFERENCE,
 ) -> Int64:
-    """Rank of each target by votes alone; below all votes items are ordered by popularity (`floor`)."""
+    """Return the rank of each target by votes alone. Items without votes are ordered by popularity (`floor`)."""
     vote = kernels.voter(index, settings)
     order = np.argsort(np.argsort(-floor, kind="stable"))
     out = np.empty(len(cases), np.int64)

@@ -1,4 +1,4 @@
-"""What is shipped to SageMaker: the same bytes for the same code, and all that its entry points import."""
+"""The archive for SageMaker: the same bytes for the same code, and everything that its entry points import."""
 
 import hashlib
 import io

@@ -1,7 +1,7 @@
 """Compiled kernels for a test: for one kind of processor, and with sanitizers where the tests run under them.
 
 No package here emulates AVX-512. QEMU's TCG has AVX2 and nothing wider (Debian's qemu-user 7.2 lists every AVX-512 feature as
-unsupported), Intel does not publish SDE as a package, and Bochs emulates a whole machine, which would have to boot first.
+unsupported). Intel does not publish SDE as a package. Bochs emulates a whole machine, which would have to boot first.
 SIMDe emulates at the level of intrinsics. With it, the code that is written for VNNI runs on any processor.
 The code for AVX-512 is the C code of the other processors, compiled with other flags. Only a processor with AVX-512 runs it.
 """
@@ -32,7 +32,7 @@ _SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"
 
 @dataclass(frozen=True)
 class Processor:
-    """What a library is made to believe about its processor, and what it then needs of the real one."""
+    """A simulated processor: the compiler flags for it, and the features that the real one must have."""
 
     flags: tuple[str, ...] = ()
     features: tuple[str, ...] = ()

@@ -15,10 +15,10 @@ from training_jobs.serving.kernels.interface import Kernels
 from training_jobs.serving.kernels.load import explain, load_kernels
 
 _COMPILE_TIMEOUT_S = (
-    600  # ten times what it takes on a machine at a load of 8: a model must not depend on the load
+    600  # ten times the duration on a machine at a load of 8: a model must not depend on the load
 )
-# Together with the sources' `omp simd` these let sums, minima and exponents be vectorised. Not -ffast-math, which would also
-# change how the whole process treats tiny numbers.
+# Together with the sources' `omp simd` these vectorize sums, minima and exponents. -ffast-math would also change how the
+# whole process treats tiny numbers.
 _FLAGS = (
     *("-O3", "-s", "-shared", "-fPIC", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
     *("-ffinite-math-only", "-fno-signed-zeros"),
@@ -32,7 +32,7 @@ def write_library(directory: Path, dim: int) -> Path | None:
     if library is None:
         return None
     path = directory / FILE_NAME
-    # By another name first: the old file may be in use.
+    # Write under another name first: the old file may be in use.
     partial = path.with_suffix(".partial")
     partial.write_bytes(library)
     partial.replace(path)

@@ -1,4 +1,4 @@
-"""How a check comes to its verdict, and what single figures mean."""
+"""The verdicts of checks, and the meaning of single figures."""
 
 import math
 from dataclasses import replace

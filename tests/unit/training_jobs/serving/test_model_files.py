@@ -112,14 +112,14 @@ def test_a_model_with_a_file_missing_or_broken_is_refused(
     (copy / name).unlink()
     if content is not None:
         (copy / name).write_bytes(content)
-    with pytest.raises(ArchiveError, match="does not hold a whole model"):
+    with pytest.raises(ArchiveError, match="does not contain a whole model"):
         model_files.load_recommender(copy)
 
 
 def test_files_of_two_models_do_not_pass_for_one(copy: Path) -> None:
     vocabulary = json.loads((copy / "vocabulary.json").read_text())
     (copy / "vocabulary.json").write_text(json.dumps(vocabulary[:-1]))
-    with pytest.raises(ArchiveError, match="disagrees on how many items"):
+    with pytest.raises(ArchiveError, match="has files of different numbers of items"):
         model_files.load_recommender(copy)
 
 
@@ -127,7 +127,7 @@ def test_files_of_two_models_do_not_pass_for_one(copy: Path) -> None:
 def test_codes_that_are_not_of_the_vectors_are_refused(copy: Path, broken: str) -> None:
     codes = np.load(copy / "codes.npy")
     np.save(copy / "codes.npy", codes[:, :-1] if broken == "narrow" else codes.astype(np.int16))
-    with pytest.raises(ArchiveError, match="is not of vectors"):
+    with pytest.raises(ArchiveError, match="does not belong to vectors"):
         model_files.load_recommender(copy)
 
 

@@ -1,4 +1,4 @@
-"""The compiled kernels answer as the reference in numpy, on every processor."""
+"""The compiled kernels answer like the numpy reference, on every processor."""
 
 from collections.abc import Callable
 from dataclasses import replace
