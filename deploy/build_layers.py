@@ -23,13 +23,13 @@ NAMES = ("warehouse", "pandas")
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 UNZIPPED_MAX_BYTES = 262_144_000  # the function's zip and its layers together
 DIRECT_UPLOAD_MAX_BYTES = 50 * 1024 * 1024
-# Reserved for the function's own zip beside a layer. tests/unit/test_bundle.py checks the zip against it.
+# Reserved for the function's own zip beside a layer. tests/integration/test_bundle.py checks the zip against it.
 FUNCTION_MAX_BYTES = 60_000_000
 
 # Increase it when the recipe below changes, so that layers of an older recipe count as outdated.
 RECIPE = "2"
 # Lambda's python3.11 runs on Amazon Linux 2 with glibc 2.26, for which manylinux_2_17 is the newest wheel platform.
-# A wheel for a newer platform fails on import there, so pip must refuse it.
+# A wheel for a newer platform fails on import there, so pip must refuse it. deploy/lock.py resolves for it too.
 PLATFORMS = ("manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_12_x86_64", "manylinux2010_x86_64")
 
 # Files that no function imports at run time.
@@ -113,7 +113,7 @@ def build(name: str, build: Path = BUILD) -> Layer:
         zip_file.unlink()
         raise LayerError(
             f"layer {name} has {layer.unzipped_bytes:,} bytes unzipped; with the function's zip Lambda takes "
-            f"{UNZIPPED_MAX_BYTES:,}: drop packages in layers/{name}.txt or files in DROPPED of {Path(__file__).name}"
+            f"{UNZIPPED_MAX_BYTES:,}: drop packages (deploy/lock.py) or files in DROPPED of {Path(__file__).name}"
         )
     return layer
 
@@ -127,6 +127,7 @@ def _install(name: str, target: Path) -> None:
         "--quiet",
         "--no-deps",
         "--no-compile",
+        "--require-hashes",
         "--only-binary=:all:",
     ]
     command += ["--implementation", "cp", "--python-version", "3.11", "--target", str(target)]
@@ -136,7 +137,7 @@ def _install(name: str, target: Path) -> None:
     if done.returncode != 0:
         raise LayerError(
             f"pip could not install layers/{name}.txt:\n{done.stderr.strip()}\n"
-            "Fix the pin, then run the same command again"
+            "Fix the requirement, run `make lock`, then run the same command again"
         )
 
 
