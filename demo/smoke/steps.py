@@ -53,9 +53,9 @@ class Smoke:
     releases: list[Release] = field(default_factory=list)
     recommendation_id: str = ""
 
-    def client(self, service: str, **options: Any) -> Any:
+    def client(self, service: str) -> Any:
         """Return a client of the stage's AWS."""
-        return self.where.client(service, **options)
+        return self.where.client(service)
 
     def release(self) -> Release | None:
         """Return the release on record."""
@@ -175,8 +175,7 @@ def click_and_buy(smoke: Smoke) -> Row:
     """Let a shopper see a carousel, click its first item and buy it, each with the carousel's receipt."""
     shopper = f"smoke-{uuid.uuid4().hex[:12]}"
     with _timed() as clock:
-        session = {"shop": smoke.shop_id, "session": shopper}
-        answer, _ = _ask(smoke, smoke.sessions[-1], **session)
+        answer, _ = _ask(smoke, smoke.sessions[-1], shop=smoke.shop_id, session=shopper)
         if "receipt" not in answer:
             raise StepFailed(
                 f"/recommend answered without a receipt: look at the secret {smoke.stage.receipts_secret}"
@@ -250,7 +249,7 @@ def roll_back(smoke: Smoke) -> Row:
         for release in (first, second):
             rollback(
                 smoke.stage,
-                smoke.client("lambda", config=PATIENT),
+                smoke.where.client("lambda", PATIENT),
                 smoke.client("sagemaker"),
                 smoke.client("s3"),
                 smoke.account_id,
@@ -260,9 +259,9 @@ def roll_back(smoke: Smoke) -> Row:
     return Row("Roll back", "passed", clock(), found, costs.of_lambda_state("Rollback", clock()))
 
 
-def _ask(smoke: Smoke, session: list[str], **fields: str) -> tuple[dict[str, Any], float]:
+def _ask(smoke: Smoke, items: list[str], **fields: str) -> tuple[dict[str, Any], float]:
     """Ask for a carousel; return the answer and its milliseconds."""
-    body = json.dumps({"items": session, "k": K, **fields}).encode()
+    body = json.dumps({"items": items, "k": K, **fields}).encode()
     answer = smoke.http.post(f"{smoke.where.api_url}/recommend", body, {})
     return answer.body, answer.milliseconds
 
