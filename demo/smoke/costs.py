@@ -1,4 +1,4 @@
-"""What a step costs by list prices: an estimate from its duration and its sizes, not the bill."""
+"""The cost of a step by list prices: an estimate from its duration and its sizes, not the bill."""
 
 import json
 from functools import cache
