@@ -49,7 +49,7 @@ preflight: setup ## check what a deployment of STAGE needs: account, quotas, per
 deploy: setup ## deploy STAGE: CloudFormation, warehouse set-up, the endpoint's container, layers, chalice deploy
 	@$(IN_STAGE) $(PY) -m deploy --stage $(STAGE)
 
-destroy: setup ## remove what deploy made in STAGE (ARGS=--delete-data for the buckets too)
+destroy: setup ## remove what deploy made in STAGE (ARGS=--delete-data for events, tables and models too)
 	@$(IN_STAGE) $(PY) -m deploy.destroy --stage $(STAGE) $(ARGS)
 
 demo: setup ## the whole journey on this machine (EVENTS=path for clicks of your own; default: a generated shop)

@@ -4,6 +4,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -25,6 +26,9 @@ ADMIN_LOGIN = (
     "Store the login of a user with the role ACCOUNTADMIN as the secret {secret}, with the fields of {of} and "
     '"role": "ACCOUNTADMIN", and deploy again; delete the secret afterwards (docs/deploy.md)'
 )
+
+
+TEARDOWN_FILE = Path(__file__).resolve().parent.parent / "sql" / "teardown.sql"
 
 
 class SetUpError(DeployError):
@@ -62,6 +66,32 @@ def set_up(stage: Stage, account_id: str, secrets: Any, say: Say) -> None:
             + _admin_login_needed(stage)
         ) from error
     say(f"warehouse {login.database}: applied {', '.join(applied)}")
+
+
+def tear_down(stage: Stage, account_id: str, secrets: Any, say: Say) -> bool:
+    """Drop everything that sql/setup created, with all data; return False if there is no administrator's login.
+
+    Raises:
+        SetUpError: Snowflake refuses a statement.
+    """
+    from snowflake.connector.errors import Error
+
+    from sql.setup.apply import render
+
+    admin = admin_login(stage, secrets)
+    if admin is None:
+        return False
+    login = warehouse.read_credentials(secrets, stage.secret_name)
+    statements = render(TEARDOWN_FILE.read_text(), setup_parameters(stage, account_id, login))
+    try:
+        with connection(admin) as connected:
+            connected.execute_string(statements, remove_comments=True)
+    except Error as error:
+        raise SetUpError(
+            f"user {admin.user} cannot drop {login.database}: {error.msg}\n" + _admin_login_needed(stage)
+        ) from error
+    say(f"dropped database {login.database} with its warehouses, monitors, integration and roles")
+    return True
 
 
 def setup_parameters(stage: Stage, account_id: str, login: warehouse.Credentials) -> dict[str, str]:

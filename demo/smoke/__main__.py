@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from demo import environment
@@ -21,6 +22,8 @@ from demo.replay import ReplayFailed
 from demo.smoke import page, steps
 from demo.smoke.result import STEPS, Row, SmokeResult, StepFailed
 from demo.smoke.steps import Smoke
+from deploy.command import DeployError, Progress
+from deploy.destroy import destroy, require_unprotected
 from deploy.stages import Stage, read_stage
 from functions.platform.errors import WarehouseUnavailable
 
@@ -72,6 +75,11 @@ def main(arguments: list[str] | None = None) -> int:
         help="where the page goes (default %(default)s)",
     )
     parser.add_argument(
+        "--clean",
+        action="store_true",
+        help="destroy the stage afterwards with all data; refused where there was data before",
+    )
+    parser.add_argument(
         "--hyperparameter", action="append", default=[], type=_pair, metavar="NAME=VALUE",
         help="a setting of the training jobs; repeat the flag for several",
     )  # fmt: skip
@@ -87,7 +95,10 @@ def main(arguments: list[str] | None = None) -> int:
         hyperparameters = dict(pair.split("=", 1) for pair in options.hyperparameter)
         smoke = Smoke(where, stage, where.account(), options.shop, Http(2), hyperparameters)
         steps.require_replaceable(smoke)
-    except (StepFailed, NotDeployed, BotoCoreError, ClientError) as failed:
+        if options.clean:
+            require_unprotected(stage)
+            steps.require_empty(smoke)
+    except (StepFailed, NotDeployed, DeployError, BotoCoreError, ClientError) as failed:
         print(f"smoke: {failed}", file=sys.stderr)
         return 1
     result = SmokeResult(_facts(stage))
@@ -106,7 +117,17 @@ def main(arguments: list[str] | None = None) -> int:
     print(
         f"\nstage {stage.name}: smoke test {'passed' if result.passed else 'failed'}, about ${usd:.2f}; the report: {path}"
     )
-    return 0 if result.passed else 1
+    left = _clean(stage) if options.clean else []
+    return 0 if result.passed and not left else 1
+
+
+def _clean(stage: Stage) -> list[str]:
+    """Destroy the stage with its data; print and return what is still there."""
+    session = boto3.Session(region_name=stage.region)
+    left = destroy(stage, session, Progress(), delete_data=True)
+    for item in left:
+        print(f"still there: {item}", file=sys.stderr)
+    return left
 
 
 def _pair(text: str) -> str:

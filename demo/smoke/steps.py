@@ -25,6 +25,7 @@ from demo.split import Split
 from deploy.rollback import PATIENT, rollback
 from deploy.stages import Stage
 from functions.platform import warehouse
+from functions.platform.contract import RAW_PREFIX
 from functions.platform.releases import Release, read_record
 
 # Enough for a model that answers sessions, little enough for minutes. The gate may refuse such a model, and is overridden.
@@ -74,6 +75,22 @@ def require_replaceable(smoke: Smoke) -> None:
             f"stage {smoke.stage.name} serves model {current.model_version}, which is not a smoke test's. "
             "Run the smoke test on a stage of its own: add one to deploy/stages.toml, deploy it, then "
             "make smoke STAGE=<its name>"
+        )
+
+
+def require_empty(smoke: Smoke) -> None:
+    """Check that the stage has no events and no model, so that cleaning up deletes nobody's data.
+
+    Raises:
+        StepFailed: the stage holds data.
+    """
+    found = smoke.client("s3").list_objects_v2(
+        Bucket=smoke.where.events_bucket(), Prefix=RAW_PREFIX, MaxKeys=1
+    )
+    if found.get("KeyCount") or smoke.release() is not None:
+        raise StepFailed(
+            f"stage {smoke.stage.name} already holds events or a model, which --clean would delete. Leave --clean out, "
+            f"or delete them first: make destroy STAGE={smoke.stage.name} ARGS=--delete-data, then deploy again"
         )
 
 

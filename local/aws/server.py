@@ -71,6 +71,7 @@ def _install(settings: Settings) -> tuple[Callable[[], None], Any]:
         events,
         firehose,
         gateway,
+        iam,
         lambda_,
         lambda_code,
         s3,
@@ -91,6 +92,7 @@ def _install(settings: Settings) -> tuple[Callable[[], None], Any]:
     lambda_.install(settings, pool)
     apigateway.install()
     cloudformation.install()
+    iam.install()
     sns.install(settings)
     registry = ecr.install(settings)
     codebuild.install(settings, registry)

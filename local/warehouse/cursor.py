@@ -14,7 +14,7 @@ from fakesnow.cursor import FakeSnowflakeCursor
 from snowflake.connector.errors import DatabaseError, ProgrammingError
 from sqlglot import exp
 
-from local.warehouse import load, unload
+from local.warehouse import databases, load, unload
 from local.warehouse.access import privileges, statements
 from local.warehouse.access.account import Account
 from local.warehouse.access.privileges import Session
@@ -75,6 +75,8 @@ def _execute(
         if result.altered:
             alter(cursor._duck_conn, *result.altered)
         return original(cursor, _as_select(result))
+    if dropped := databases.drop(command, cursor._duck_conn, session_of(cursor), account):
+        return original(cursor, _as_select(statements.Result(rows=[(dropped,)])))
     match = FIRST_WORD.match(command)
     keyword = match[1].lower() if match else ""
     rewritten = rewrite(command, keyword)

@@ -69,6 +69,12 @@ def test_apigateway_has_no_update_integration() -> None:
         apigateway.update_integration(**method, patchOperations=[])
 
 
+def test_iam_has_no_simulate_principal_policy() -> None:
+    user = client("iam").create_user(UserName="u")["User"]["Arn"]
+    with pytest.raises(NotImplementedError):
+        client("iam").simulate_principal_policy(PolicySourceArn=user, ActionNames=["s3:GetObject"])
+
+
 def test_cloudformation_has_no_update_termination_protection() -> None:
     create_stack({"Topic": {"Type": "AWS::SNS::Topic"}})
     with pytest.raises(NotImplementedError):

@@ -193,6 +193,28 @@ def test_settings_of_warehouses_and_monitors_are_kept(snowflake_server: Snowflak
     assert {"7", "100% SUSPEND"} <= set(monitor)
 
 
+def test_a_dropped_database_is_gone_with_its_tables_and_can_be_made_again(
+    snowflake_server: Snowflake,
+) -> None:
+    with snowflake_server.connect() as connection:
+        for statement in ("create database GONE", "create schema GONE.S", "create table GONE.S.T (a int)"):
+            rows(connection, statement)
+    with snowflake_server.connect("GONE") as connection:
+        rows(connection, "insert into S.T values (1)")
+        rows(connection, "drop database GONE")
+        rows(connection, "drop database if exists GONE")
+        rows(connection, "drop warehouse if exists NEVER_THERE")
+        with pytest.raises(ProgrammingError, match=r"002003|002043|does not exist"):
+            rows(connection, "drop database GONE")
+    with snowflake_server.connect() as connection:
+        with pytest.raises(ProgrammingError, match="does not exist"):
+            rows(connection, "select * from GONE.S.T")
+        for statement in ("create database GONE", "create schema GONE.S", "create table GONE.S.T (a int)"):
+            rows(connection, statement)
+        assert rows(connection, "select * from GONE.S.T") == []
+        rows(connection, "drop database GONE")
+
+
 def deliver(snowflake_server: Snowflake, name: str, events: list[dict[str, Any]]) -> None:
     """Write events to S3 as one gzipped file of JSON lines."""
     lines = "".join(json.dumps(event) + "\n" for event in events)
