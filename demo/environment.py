@@ -82,7 +82,7 @@ def from_variables() -> Environment:
 def _api_url(stage: str) -> str:
     """Return the local gateway's address, or the address that `chalice deploy` wrote for the stage."""
     if stage == "local":
-        return os.environ.get("TUGBOAT_LOCAL_GATEWAY_URL", "http://127.0.0.1:4567") + "/api"
+        return os.environ.get("TUGBOAT_LOCAL_GATEWAY_URL", "http://127.0.0.1:4567") + f"/{stage}"
     noted = Path(".chalice") / "deployed" / f"{stage}.json"
     try:
         resources = json.loads(noted.read_text())["resources"]

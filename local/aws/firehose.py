@@ -1,7 +1,7 @@
 """Firehose with buffers: it acknowledges records when they are on disk and writes them to S3 by size or by age.
 
 moto 5.2.5 writes every request to S3 as one uncompressed object and does not limit the size of a batch. This module patches
-put_record_batch (limit, buffers) and delete_delivery_stream (flush first). The next start flushes the buffers of a process that crashed.
+put_record_batch (limit, buffers) and delete_delivery_stream (flush first). The next start flushes the buffers of a crash.
 As on AWS, records are concatenated unchanged, so a producer of lines ends each record with a newline.
 ErrorOutputPrefix is ignored, because no record is transformed here.
 """

@@ -1,8 +1,8 @@
 """A fast path for PutRecord and PutRecordBatch in front of moto.
 
 moto 5.2.5 needs 36 ms of CPU time for a batch of 500 records, because it parses the body as a form and every field by the
-service model. An event collector sends such batches all day. All other requests go to moto, also those that cannot be parsed here, because
-moto's way refuses them with the right error.
+service model. An event collector sends such batches all day. All other requests go to moto. A request that cannot be parsed here
+goes there too, because moto's way refuses it with the right error.
 """
 
 from __future__ import annotations

@@ -165,21 +165,37 @@ def _rules(shape: Shape) -> list[_Rule]:
     compiled = patterns.compiled(pattern) if pattern and shape.type_name in _TEXTS else None
     if compiled is not None:
         rules.append(
-            _Rule(partial(_matches, compiled.fullmatch), f"Member must satisfy regular expression pattern: {pattern}")
+            _Rule(
+                partial(_matches, compiled.fullmatch),
+                f"Member must satisfy regular expression pattern: {pattern}",
+            )
         )
     minimum, maximum = metadata.get("min"), metadata.get("max")
     if shape.type_name in (*_TEXTS, *_SIZED):
         if maximum is not None:
-            rules.append(_Rule(partial(_no_longer, maximum), f"Member must have length less than or equal to {maximum}"))
+            rules.append(
+                _Rule(
+                    partial(_no_longer, maximum), f"Member must have length less than or equal to {maximum}"
+                )
+            )
         if minimum:
             rules.append(
-                _Rule(partial(_no_shorter, minimum), f"Member must have length greater than or equal to {minimum}")
+                _Rule(
+                    partial(_no_shorter, minimum),
+                    f"Member must have length greater than or equal to {minimum}",
+                )
             )
     else:
         if maximum is not None:
-            rules.append(_Rule(partial(_no_more, maximum), f"Member must have value less than or equal to {maximum}"))
+            rules.append(
+                _Rule(partial(_no_more, maximum), f"Member must have value less than or equal to {maximum}")
+            )
         if minimum is not None:
-            rules.append(_Rule(partial(_no_less, minimum), f"Member must have value greater than or equal to {minimum}"))
+            rules.append(
+                _Rule(
+                    partial(_no_less, minimum), f"Member must have value greater than or equal to {minimum}"
+                )
+            )
     enum = metadata.get("enum")
     if enum and shape.type_name in _TEXTS:
         accepted: Any = frozenset(enum).__contains__

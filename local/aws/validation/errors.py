@@ -52,12 +52,8 @@ def unreadable(service: ServiceModel, reason: Exception) -> ServiceException:
     if service.protocol == "rest-xml":
         return S3ClientError("MalformedXML", _NOT_OUR_SCHEMA)
     if service.service_name == "lambda":
-        return Refused(
-            "InvalidRequestContentException", f"Could not parse request body into json: {reason}"
-        )
-    return Refused(
-        _UNREADABLE_CODES.get(service.protocol, "SerializationException"), str(reason)
-    )
+        return Refused("InvalidRequestContentException", f"Could not parse request body into json: {reason}")
+    return Refused(_UNREADABLE_CODES.get(service.protocol, "SerializationException"), str(reason))
 
 
 def _clause(violation: Violation) -> str:

@@ -1,7 +1,6 @@
 """moto's request parsers, with the type checks of the services.
 
-moto's parsers accept a number where the model has a text and a text where it has a list. Services refuse both before they read the
-request.
+moto's parsers accept a number where the model has a text, and a text where it has a list. Services refuse both.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ UNREADABLE = (RequestParserError, ValueError)
 """The errors of parsers. `ValueError` includes invalid numbers, times, base64 and JSON."""
 
 
-class _TypeChecks(BaseJSONParser):  # type: ignore[misc]  # moto.core.parse is not typed
+class _TypeChecks(BaseJSONParser):
     def _parse_body_as_json(self, body_contents: bytes | str) -> Any:
         return json.loads(body_contents) if body_contents else {}
 
@@ -57,14 +56,14 @@ class _TypeChecks(BaseJSONParser):  # type: ignore[misc]  # moto.core.parse is n
         return value if isinstance(value, bool) else value == "true"
 
 
-class _StrictJSON(_TypeChecks, JSONParser):  # type: ignore[misc]
+class _StrictJSON(_TypeChecks, JSONParser):
     def _parse_list(self, shape: Shape, value: Any) -> Any:
         if not isinstance(value, list):
             raise ValueError("Expected list or null")
         return super()._parse_list(shape, value)
 
 
-class _StrictRestJSON(_TypeChecks, RestJSONParser):  # type: ignore[misc]
+class _StrictRestJSON(_TypeChecks, RestJSONParser):
     def _parse_list(self, shape: Shape, value: Any) -> Any:
         if "location" not in shape.serialization and not isinstance(value, list):
             raise ValueError("Expected list or null")
@@ -79,4 +78,10 @@ def _kind(value: Any) -> str:
         return "TRUE_VALUE" if value else "FALSE_VALUE"
     if isinstance(value, int | float):
         return "NUMBER_VALUE"
-    return {str: "STRING_VALUE", list: "START_ARRAY"}.get(type(value), "START_OBJECT")
+    return (
+        "STRING_VALUE"
+        if isinstance(value, str)
+        else "START_ARRAY"
+        if isinstance(value, list)
+        else "START_OBJECT"
+    )

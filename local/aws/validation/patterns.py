@@ -1,7 +1,7 @@
-"""Regular expressions of the service models. They are written for Java, and a value must match as a whole.
+r"""Regular expressions of the service models. They are written for Java, and a value must match as a whole.
 
-The `regex` package has Java's possessive quantifiers and `\\p{L}`, which `re` lacks. The differences that remain are rewritten:
-in Java `\\w`, `\\d`, `\\s`, `\\p{Alnum}` and `\\p{Print}` are ASCII, `\\z` is an anchor, and characters outside the basic plane may be
+The `regex` package has Java's possessive quantifiers and `\p{L}`, which `re` lacks. The differences that remain are rewritten.
+In Java `\w`, `\d`, `\s`, `\p{Alnum}` and `\p{Print}` are ASCII, and `\z` is an anchor. Characters outside the basic plane may be
 written as two surrogates.
 """
 
