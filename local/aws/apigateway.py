@@ -20,7 +20,6 @@ from moto.core.exceptions import JsonRESTError
 
 from local.aws.settings import ACCOUNT_ID, REGION
 
-
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html, per account and not adjustable
 DEPLOYMENT_INTERVAL_S = 5
 

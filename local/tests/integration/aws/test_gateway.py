@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from local.testing import wait_for
 from local.tests.integration.aws.clients import Aws
 
 pytestmark = pytest.mark.local_stack
@@ -100,7 +101,8 @@ def gateway(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate
         "stages": {"local": {"api_gateway_stage": "api", "environment_variables": {"WORD": "first"}}},
     }
     (project / ".chalice" / "config.json").write_text(json.dumps(config))
-    env = {"PATH": os.environ["PATH"], "HOME": str(project), **aws.environment}
+    # The second deployment follows the first within API Gateway's 5 seconds.
+    env = {"PATH": os.environ["PATH"], "HOME": str(project), "AWS_MAX_ATTEMPTS": "10", **aws.environment}
     chalice = Path(sys.executable).with_name("chalice")
     for _ in range(2):  # the second deployment updates the first
         done = subprocess.run(
@@ -173,6 +175,32 @@ def test_large_bodies_and_crashes_have_their_own_statuses(gateway: Gateway) -> N
     assert gateway.ask("POST", "/api/events", b"x" * (7 * 1024 * 1024), headers).status == 413
     crashed = gateway.ask("GET", "/api/fails")
     assert (crashed.status, crashed.json()) == (502, {"message": "Internal server error"})
+
+
+def test_a_url_over_the_limit_of_regional_apis_is_refused(gateway: Gateway) -> None:
+    assert gateway.ask("GET", "/api/items/fixed?q=" + "x" * 10_000).status == 200
+    assert gateway.ask("GET", "/api/items/fixed?q=" + "x" * 10_240).status == 414
+
+
+def test_an_account_has_one_deployment_per_five_seconds(aws: Aws) -> None:
+    client = aws.client("apigateway")
+    api = client.create_rest_api(name="quota")["id"]
+    root = client.get_resources(restApiId=api)["items"][0]["id"]
+    client.put_method(restApiId=api, resourceId=root, httpMethod="GET", authorizationType="NONE")
+    client.put_integration(restApiId=api, resourceId=root, httpMethod="GET", type="MOCK")
+    wait_for(lambda: _deployed(client, api), timeout_s=10, pause_s=1)  # the test before may have deployed
+    with pytest.raises(client.exceptions.TooManyRequestsException) as refused:
+        client.create_deployment(restApiId=api, stageName="one")
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
+    wait_for(lambda: _deployed(client, api), timeout_s=10, pause_s=1)
+
+
+def _deployed(client: Any, api: str) -> bool:
+    try:
+        client.create_deployment(restApiId=api, stageName="one")
+    except client.exceptions.TooManyRequestsException:
+        return False
+    return True
 
 
 def test_a_connection_carries_many_requests(gateway: Gateway) -> None:

@@ -382,3 +382,25 @@ def test_cloudformation_fills_in_the_definition_and_does_so_again_when_a_paramet
     assert output_of_p() == {"is": "a, <123456789012>, ${Other}"}
     cloudformation.update_stack(**given("b"))
     assert output_of_p() == {"is": "b, <123456789012>, ${Other}"}
+
+
+def test_a_fresh_execution_is_listed_after_a_delay(aws: Aws) -> None:
+    client = aws.client("stepfunctions")
+    arn = machine(aws, {"P": {"Type": "Pass", "End": True}})
+    started = client.start_execution(stateMachineArn=arn)["executionArn"]
+    assert client.list_executions(stateMachineArn=arn)["executions"] == []
+    assert client.describe_execution(executionArn=started)["name"]
+    listed = wait_for(lambda: client.list_executions(stateMachineArn=arn)["executions"])
+    assert [one["executionArn"] for one in listed] == [started]
+
+
+def test_a_timeout_has_an_empty_cause_and_its_event_has_none(aws: Aws) -> None:
+    name = aws.make_function("import time\ndef handler(event, context): time.sleep(5)")
+    caught = {"ErrorEquals": ["States.Timeout"], "Output": "{% $states.errorOutput %}", "Next": "End"}
+    task = {"Type": "Task", "Resource": LAMBDA, "Arguments": {"FunctionName": name}, "TimeoutSeconds": 1}
+    states = {"Slow": {**task, "Catch": [caught], "End": True}, "End": {"Type": "Pass", "End": True}}
+    ended = run(aws, states)
+    assert ended["output"] == {"Error": "States.Timeout", "Cause": ""}
+    history = aws.client("stepfunctions").get_execution_history(executionArn=ended["executionArn"])["events"]
+    (timed_out,) = (event for event in history if event["type"] == "TaskTimedOut")
+    assert "cause" not in timed_out["taskTimedOutEventDetails"]
