@@ -12,7 +12,7 @@ comma := ,
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up deploy destroy demo replay run recommend rollback shop status logs traces down docs layers check generate format test test-unit test-sanitized peers clean
+.PHONY: help setup up preflight deploy destroy demo replay run recommend rollback shop status logs traces down docs layers check generate format test test-unit test-sanitized peers clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ $(VENV)/.installed: pyproject.toml local/pyproject.toml constraints.txt
 up: setup ## start this machine's AWS and Snowflake, and deploy to them
 	@$(PY) -m local up
 	@$(MAKE) --no-print-directory deploy
+
+preflight: setup ## check what a deployment of STAGE needs: account, quotas, permissions, Snowflake's logins. It only reads
+	@$(IN_STAGE) $(PY) -m deploy.preflight --stage $(STAGE)
 
 deploy: setup ## deploy STAGE: CloudFormation, warehouse set-up, the endpoint's container, layers, chalice deploy
 	@$(IN_STAGE) $(PY) -m deploy --stage $(STAGE)
@@ -123,4 +126,4 @@ peers: setup ## the libraries that benchmarks.peers compares with (1.5 GB in bui
 
 clean: ## delete the environment, the local state and every build
 	-@test -x $(PY) && $(PY) -m local down
-	rm -rf $(VENV) .local build .chalice/deployed/local.json
+	rm -rf $(VENV) .local build .chalice/deployed

@@ -10,11 +10,8 @@ from functions.platform.log import bind_ids
 app = Chalice(app_name="tugboat")
 app.api.binary_types = []  # every body is text, the pixel too: docs/decisions/0006-pixel-as-text.md
 app.middleware("pure_lambda")(bind_ids)
-cors = CORSConfig(
-    allow_origin="*", allow_headers=["Content-Type"], expose_headers=["Retry-After"], max_age=86_400
-)
-# Chalice answers an unlisted Content-Type with 415. sendBeacon posts text/plain, since any other type costs a preflight.
-ANY_TYPE: list[str] = []
+cors = CORSConfig("*", allow_headers=["Content-Type"], expose_headers=["Retry-After"], max_age=86_400)
+ANY_TYPE: list[str] = []  # else Chalice answers with 415: sendBeacon posts text/plain, to avoid a preflight
 
 
 @app.route("/pixel.gif", methods=["GET"], content_types=ANY_TYPE)  # one event, for pages without scripts
@@ -36,6 +33,11 @@ def script() -> Response:
 @app.route("/recommend", methods=["GET", "POST"], content_types=ANY_TYPE, cors=cors)  # items for a session
 def recommend() -> Response:
     return wiring.recommend(app.current_request)
+
+
+@app.lambda_function(name="collect")  # /events and /pixel.gif, in a Lambda of their own: deploy/api_routes.py
+def collect(event: Any, context: Any) -> Any:
+    return app(event, context)
 
 
 @app.lambda_function(name="load")  # new raw files into RAW.EVENTS

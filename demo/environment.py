@@ -1,6 +1,5 @@
 """The stage that the commands talk to: names and clients, from environment variables."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from deploy.stages import StageError, read_stage
+from deploy import chalice_record
+from deploy.stages import Stage, StageError, read_stage
 
 LOCAL_ACCOUNT = "123456789012"
 
@@ -66,32 +66,33 @@ def from_variables() -> Environment:
         os.environ.setdefault("AWS_ACCESS_KEY_ID", "local")
         os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "local")
     try:
-        shop_keys = read_stage(stage).sending_keys
+        described = read_stage(stage)
     except StageError as error:
         raise NotDeployed(str(error)) from error
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     return Environment(
         stage=stage,
-        api_url=(os.environ.get("TUGBOAT_API_URL") or _api_url(stage)).rstrip("/"),
-        region=region,
+        api_url=(os.environ.get("TUGBOAT_API_URL") or _api_url(described)).rstrip("/"),
+        region=described.region,
         logs_dir=os.environ.get("TUGBOAT_LOGS_DIR") or _local_logs(),
-        shop_keys=shop_keys,
+        shop_keys=described.sending_keys,
     )
 
 
-def _api_url(stage: str) -> str:
-    """Return the local gateway's address, or the address that `chalice deploy` wrote for the stage."""
-    if stage == "local":
-        return os.environ.get("TUGBOAT_LOCAL_GATEWAY_URL", "http://127.0.0.1:4567") + f"/{stage}"
-    noted = Path(".chalice") / "deployed" / f"{stage}.json"
-    try:
-        resources = json.loads(noted.read_text())["resources"]
-        return str(next(one["rest_api_url"] for one in resources if one.get("resource_type") == "rest_api"))
-    except (OSError, ValueError, KeyError, StopIteration) as error:
+def _api_url(stage: Stage) -> str:
+    """Return the local gateway's address, or the address in the record that `chalice deploy` left in the models bucket."""
+    if stage.name == "local":
+        return os.environ.get("TUGBOAT_LOCAL_GATEWAY_URL", "http://127.0.0.1:4567") + f"/{stage.name}"
+    session = boto3.Session(region_name=stage.region)
+    account_id = stage.account_id or session.client("sts").get_caller_identity()["Account"]
+    bucket = stage.models_bucket(account_id)
+    record = chalice_record.fetch(stage, bucket, session.client("s3"))
+    api = chalice_record.api_of(record) if record else None
+    if api is None:
         raise NotDeployed(
-            f"the address of stage {stage}'s API is not known: {noted} does not contain it."
-            f" Deploy with `make deploy STAGE={stage}`, or set TUGBOAT_API_URL."
-        ) from error
+            f"the address of stage {stage.name}'s API is not known: s3://{bucket}/{chalice_record.KEY} does not exist."
+            f" Deploy with `make deploy STAGE={stage.name}`, or set TUGBOAT_API_URL."
+        )
+    return api["rest_api_url"]
 
 
 def _local_logs() -> str | None:

@@ -1,6 +1,5 @@
-"""Run Chalice's command line, and read what it recorded of a deployment."""
+"""Run Chalice's command line. It keeps a record of each stage's deployment in a file."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -38,7 +37,13 @@ def run_chalice(command: str, stage: Stage, say: Say) -> None:
             stage.name,
         ],
         cwd=REPOSITORY,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "AWS_MAX_ATTEMPTS": MAX_ATTEMPTS},
+        # Chalice knows no region but the environment's or the profile's.
+        env={
+            **os.environ,
+            **stage.region_variables,
+            "AWS_MAX_ATTEMPTS": MAX_ATTEMPTS,
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -56,12 +61,3 @@ def run_chalice(command: str, stage: Stage, say: Say) -> None:
 def record_file(stage: Stage) -> Path:
     """Return the path of Chalice's record of the stage."""
     return DEPLOYED / f"{stage.name}.json"
-
-
-def deployed_api(stage: Stage) -> dict[str, str] | None:
-    """Return Chalice's record of the stage's API (`rest_api_id`, `rest_api_url`), None if there is none."""
-    record = record_file(stage)
-    if not record.exists():
-        return None
-    resources = json.loads(record.read_text())["resources"]
-    return next((resource for resource in resources if "rest_api_id" in resource), None)

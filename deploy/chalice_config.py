@@ -45,7 +45,11 @@ def _entry(one: Lambda, stage: Stage, account_id: str, arns: dict[str, str]) -> 
         "iam_policy_file": policy_file(stage, one.name),
         "environment_variables": one.environment(stage, account_id),
     }
-    return entry | ({"layers": [arns[one.layer]]} if one.layer else {})
+    if one.layer:
+        entry["layers"] = [arns[one.layer]]
+    if one.max_concurrency and (concurrency := one.max_concurrency(stage)):
+        entry["reserved_concurrency"] = concurrency
+    return entry
 
 
 def render_config(stage: Stage, account_id: str, arns: dict[str, str], current: Json) -> str:

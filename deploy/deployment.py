@@ -8,8 +8,10 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from deploy import (
+    api_routes,
     build_layers,
     chalice_config,
+    chalice_record,
     gateway_responses,
     lambdas,
     layer_versions,
@@ -19,10 +21,13 @@ from deploy import (
     training_code,
     warehouse_setup,
 )
-from deploy.chalice_cli import REPOSITORY, deployed_api, run_chalice
+from deploy.chalice_cli import REPOSITORY, record_file, run_chalice
 from deploy.command import DeployError, Say
 from deploy.stages import Stage
 from deploy.training_code import TrainingCode
+
+# SageMaker writes the logs of all jobs of an account to these, and would create them without a limit.
+JOB_LOG_GROUPS = ("/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs")
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,9 @@ def deploy(deployment: Deployment) -> str:
     layer_arns = publish_layers(deployment)
     write_chalice_config(deployment, layer_arns)
     api = deploy_lambdas_and_api(deployment)
-    set_gateway_headers(deployment, api["rest_api_id"])
+    configure_api(deployment, api["rest_api_id"])
     allow_load_on_arrival(deployment)
+    limit_job_logs(deployment)
     remove_unused_layers(deployment)
     return api["rest_api_url"]
 
@@ -181,6 +187,8 @@ def update_stack(deployment: Deployment, dry_run: bool = False) -> None:
         deployment.s3.put_object(Bucket=deployment.bucket, Key=key, Body=body)
     whole = stack.Template(url=f"https://{deployment.bucket}.s3.{stage.region}.amazonaws.com/{key}")
     changed = stack.apply(deployment.cloudformation, stage.prefix, whole, parameters, say, dry_run)
+    if not dry_run:
+        stack.protect(deployment.cloudformation, stage.prefix, stage.termination_protection)
     outcome = "unchanged" if not changed else "would change" if dry_run else "updated"
     say(f"stack {stage.prefix}: {outcome}")
 
@@ -200,15 +208,13 @@ def build_serving_image(deployment: Deployment) -> None:
 
 
 def publish_layers(deployment: Deployment) -> dict[str, str]:
-    """Publish the layers and return their addresses. A layer of AWS's own is only referenced."""
-    stage = deployment.stage
-    arns = layer_versions.arns(stage, deployment.account_id)
-    for layer in build_layers.NAMES:
-        if arns[layer] != stage.pandas_layer_arn:
-            arns[layer] = layer_versions.publish(
-                layer, stage, deployment.bucket, deployment.lambda_, deployment.s3, deployment.say
-            )
-    return arns
+    """Publish the layers and return their addresses."""
+    return {
+        layer: layer_versions.publish(
+            layer, deployment.stage, deployment.bucket, deployment.lambda_, deployment.s3, deployment.say
+        )
+        for layer in build_layers.NAMES
+    }
 
 
 def write_chalice_config(deployment: Deployment, layer_arns: dict[str, str]) -> None:
@@ -218,21 +224,27 @@ def write_chalice_config(deployment: Deployment, layer_arns: dict[str, str]) -> 
 
 
 def deploy_lambdas_and_api(deployment: Deployment) -> dict[str, str]:
-    """Run `chalice deploy` and return its record of the API.
+    """Run `chalice deploy` on the record of the last deployment, keep its new record, and return its entry of the API.
 
     Raises:
         DeployError: Chalice failed, or app.py has no route.
     """
-    run_chalice("deploy", deployment.stage, deployment.say)
-    api = deployed_api(deployment.stage)
+    stage = deployment.stage
+    chalice_record.fetch(stage, deployment.bucket, deployment.s3)
+    run_chalice("deploy", stage, deployment.say)
+    chalice_record.keep(stage, deployment.bucket, deployment.s3)
+    api = chalice_record.api_of(record_file(stage))
     if api is None:
         raise DeployError("chalice deployed no API: add a route to app.py, then deploy again")
     return api
 
 
-def set_gateway_headers(deployment: Deployment, api_id: str) -> None:
-    """Set the headers of the responses that API Gateway sends itself."""
-    gateway_responses.apply(api_id, deployment.stage.api_stage, deployment.session.client("apigateway"))
+def configure_api(deployment: Deployment, api_id: str) -> None:
+    """Set what Chalice does not: the Lambda of the events' routes, the gateway's own headers, the limits of requests."""
+    stage, apigateway = deployment.stage, deployment.session.client("apigateway")
+    api_routes.send_events_to_collect(stage, deployment.account_id, api_id, apigateway, deployment.lambda_)
+    gateway_responses.apply(api_id, stage.api_stage, apigateway)
+    api_routes.set_throttles(stage, api_id, apigateway)
 
 
 def allow_load_on_arrival(deployment: Deployment) -> None:
@@ -250,6 +262,19 @@ def allow_load_on_arrival(deployment: Deployment) -> None:
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceConflictException":  # an earlier deployment added it
             raise
+
+
+def limit_job_logs(deployment: Deployment) -> None:
+    """Let the logs of SageMaker's jobs expire. Their groups are the account's, so a limit that somebody set stays."""
+    logs = deployment.session.client("logs")
+    for name in JOB_LOG_GROUPS:
+        found = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+        group = next((one for one in found if one["logGroupName"] == name), None)
+        if group is None:
+            logs.create_log_group(logGroupName=name)
+        if group is None or "retentionInDays" not in group:
+            logs.put_retention_policy(logGroupName=name, retentionInDays=deployment.stage.log_retention_days)
+            deployment.say(f"log group {name}: expires after {deployment.stage.log_retention_days} days")
 
 
 def remove_unused_layers(deployment: Deployment) -> None:

@@ -1,6 +1,7 @@
 """Remove a stage: Lambdas and API, the endpoint with its models, layers and stack. Data is kept unless --delete-data is given.
 
 Events and models are in two buckets. A later deployment of the stage adopts buckets that were kept.
+Raw events cannot be made again: --delete-data asks for the name of the events bucket, or takes it from --confirm.
 """
 
 import re
@@ -11,11 +12,54 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from deploy import layer_versions, stack
-from deploy.chalice_cli import record_file, run_chalice
-from deploy.command import Progress, Say, exit_status, stage_parser
+from deploy import chalice_record, layer_versions, stack
+from deploy.chalice_cli import run_chalice
+from deploy.command import DeployError, Progress, Say, exit_status, stage_parser
 from deploy.deployment import account_of
-from deploy.stages import Stage, read_stage
+from deploy.stages import STAGES_FILE, Stage, read_stage
+
+
+class NotDestroyed(DeployError):
+    """The stage is protected, or its owner has not confirmed. Nothing was removed."""
+
+
+def require_unprotected(stage: Stage) -> None:
+    """Check that the stage may be destroyed, before anything is asked of AWS.
+
+    Raises:
+        NotDestroyed: the stage has no account_id, or has termination_protection.
+    """
+    if not stage.account_id:
+        raise NotDestroyed(
+            f"stage {stage.name} has no account_id, so any account that you are signed in to would be cleared. "
+            f"Write it under [{stage.name}] in deploy/{STAGES_FILE.name}, then run the same command again"
+        )
+    if stage.termination_protection:
+        raise NotDestroyed(
+            f"stage {stage.name} has termination_protection. If it really is to go, set it to false under "
+            f"[{stage.name}] in deploy/{STAGES_FILE.name}, run make deploy STAGE={stage.name}, then this command again"
+        )
+
+
+def require_confirmation(bucket: str, given: str | None) -> None:
+    """Let the owner type the name of the bucket whose data is to be deleted, unless it was given.
+
+    Raises:
+        NotDestroyed: the name is another one, or nobody is there to ask.
+    """
+    if given is None:
+        if not sys.stdin.isatty():
+            raise NotDestroyed(
+                f"--delete-data deletes all events for good, so it asks first. Without a terminal: --confirm {bucket}"
+            )
+        print(
+            f"This deletes every event and model of the stage for good. Type {bucket} to go on: ",
+            end="",
+            flush=True,
+        )
+        given = sys.stdin.readline().strip()
+    if given != bucket:
+        raise NotDestroyed(f"{given!r} is not {bucket}: nothing was removed")
 
 
 def destroy(stage: Stage, session: Any, say: Say, delete_data: bool = False) -> list[str]:
@@ -27,7 +71,7 @@ def destroy(stage: Stage, session: Any, say: Say, delete_data: bool = False) -> 
         pipeline_arn = f"arn:aws:states:{stage.region}:{account_id}:stateMachine:{stage.prefix}-pipeline"
         stopped = stop_executions(pipeline_arn, session.client("stepfunctions"))
         say(f"stopped {stopped} running executions")
-    remove_lambdas_and_api(stage, say)
+    remove_lambdas_and_api(stage, stage.models_bucket(account_id), session.client("s3"), say)
     for removed in remove_endpoint(stage, session.client("sagemaker")):
         say(f"deleted {removed}")
     for name in layer_versions.remove(stage, session.client("lambda"), keep=set()):
@@ -60,12 +104,11 @@ def stop_executions(pipeline_arn: str, stepfunctions: Any) -> int:
     return stopped
 
 
-def remove_lambdas_and_api(stage: Stage, say: Say) -> None:
+def remove_lambdas_and_api(stage: Stage, models_bucket: str, s3: Any, say: Say) -> None:
     """Run `chalice delete`, if Chalice has a record of the stage."""
-    record = record_file(stage)
-    if record.exists():
+    if chalice_record.fetch(stage, models_bucket, s3):
         run_chalice("delete", stage, say)
-        record.unlink(missing_ok=True)
+        chalice_record.remove(stage, models_bucket, s3)
 
 
 def remove_endpoint(stage: Stage, sagemaker: Any) -> list[str]:
@@ -174,11 +217,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--delete-data", action="store_true", help="delete the buckets too: events, exports, models"
     )
+    parser.add_argument(
+        "--confirm", metavar="BUCKET", help="the events bucket's name, where no terminal can ask"
+    )
     args = parser.parse_args(arguments)
 
     def run() -> int:
         say = Progress()
         stage = read_stage(args.stage)
+        require_unprotected(stage)
+        if args.delete_data:
+            require_confirmation(stage.events_bucket(stage.account_id), args.confirm)
         left = destroy(stage, boto3.Session(region_name=stage.region), say, args.delete_data)
         for item in left:
             print(f"still there: {item}", file=sys.stderr)

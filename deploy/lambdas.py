@@ -4,6 +4,7 @@
 Two things stay written by hand: the handler in app.py, and the policy in .chalice/.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +25,8 @@ class Lambda:
     timeout_s: int
     settings: tuple[SettingsGroup, ...]
     layer: LayerName | None = None
+    # The share of the account's concurrency that is reserved for this Lambda, and that it cannot exceed. 0: none.
+    max_concurrency: Callable[[Stage], int] | None = None
 
     @property
     def suffix(self) -> str:
@@ -50,6 +53,13 @@ class Lambda:
 # Memory buys CPU: 1,769 MB are one core. dbt parses its project for seconds on less.
 LAMBDAS = (
     Lambda("api_handler", memory_mb=1024, timeout_s=29, settings=("collect", "recommend")),
+    Lambda(
+        "collect",
+        memory_mb=1024,
+        timeout_s=29,
+        settings=("collect",),
+        max_concurrency=lambda stage: stage.collect_max_concurrency,
+    ),
     Lambda("load", memory_mb=1024, timeout_s=900, settings=("warehouse",), layer="warehouse"),
     Lambda("transform", memory_mb=2048, timeout_s=900, settings=("warehouse",), layer="warehouse"),
     Lambda("validate", memory_mb=2048, timeout_s=900, settings=("warehouse",), layer="warehouse"),

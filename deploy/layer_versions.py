@@ -17,11 +17,10 @@ def layer_name(stage: Stage, layer: str) -> str:
 
 def arns(stage: Stage, account_id: str) -> dict[str, str]:
     """Return the address of each layer. It is known before the layer is published."""
-    own = {
+    return {
         layer: f"arn:aws:lambda:{stage.region}:{account_id}:layer:{layer_name(stage, layer)}:1"
         for layer in build_layers.NAMES
     }
-    return own | ({"pandas": stage.pandas_layer_arn} if stage.pandas_layer_arn else {})
 
 
 def publish(layer: str, stage: Stage, bucket: str, lambda_: Any, s3: Any, say: Say) -> str:

@@ -46,6 +46,11 @@ def is_deployed(cloudformation: Any, name: str) -> bool:
     return stack is not None and stack["StackStatus"] not in ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE")
 
 
+def protect(cloudformation: Any, name: str, enabled: bool) -> None:
+    """Make CloudFormation refuse to delete the stack, or allow it again."""
+    cloudformation.update_termination_protection(StackName=name, EnableTerminationProtection=enabled)
+
+
 def apply(
     cloudformation: Any,
     name: str,

@@ -70,6 +70,11 @@ class Stage:
     load_on_arrival: bool
     no_events_hours: Annotated[int, Field(ge=1, le=24)]
     api_latency_ms: Annotated[int, Field(ge=1)]
+    events_requests_per_second: Annotated[int, Field(ge=1, le=5_000)]
+    recommend_requests_per_second: Annotated[int, Field(ge=1, le=5_000)]
+    collect_max_concurrency: Annotated[int, Field(ge=0)]
+    termination_protection: bool
+    monthly_budget_usd: Annotated[int, Field(ge=0)]
     training_instance_type: InstanceType
     processing_instance_type: InstanceType
     use_spot: bool
@@ -79,7 +84,6 @@ class Stage:
     endpoint_instance_type: InstanceType
     endpoint_timeout_ms: Annotated[int, Field(ge=10, le=25_000)]
     endpoint_poll_seconds: Annotated[int, Field(ge=1)]
-    pandas_layer_arn: str
 
     @property
     def prefix(self) -> str:
@@ -90,6 +94,11 @@ class Stage:
     def api_stage(self) -> str:
         """The stage of the API. Chalice gives all APIs one name, so only this distinguishes their metrics."""
         return self.name
+
+    @property
+    def region_variables(self) -> dict[str, str]:
+        """The environment variables that put a child process into the stage's region. Tools read one or the other."""
+        return {"AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
 
     @property
     def secret_name(self) -> str:

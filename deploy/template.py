@@ -142,6 +142,7 @@ def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[st
         "ApiStage": stage.api_stage,
         "NoEventsHours": str(stage.no_events_hours),
         "ApiLatencyMs": str(stage.api_latency_ms),
+        "MonthlyBudgetUsd": str(stage.monthly_budget_usd),
     }
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from moto.apigateway import models
+from moto.apigateway.exceptions import BadRequestException
+from moto.apigateway.responses import APIGatewayResponse
 from moto.core.exceptions import JsonRESTError
 
 from local.aws.settings import ACCOUNT_ID, REGION
@@ -80,10 +82,19 @@ def minimum_compression_bytes(api_id: str) -> int | None:
     return None if size in (None, "") else int(size)
 
 
+def throttle(api_id: str, stage: str, path: str, method: str) -> tuple[float, int] | None:
+    """Return the rate per second and the burst of a method, or None if its stage sets none."""
+    settings = models.apigateway_backends[ACCOUNT_ID][REGION].get_stage(api_id, stage).method_settings
+    for key in (f"{path.replace('/', '~1')}/{method}", "*/*"):
+        if key in settings:
+            return settings[key]["throttlingRateLimit"], settings[key]["throttlingBurstLimit"]
+    return None
+
+
 def default_response_headers(api_id: str, status: int) -> list[tuple[str, str]]:
     """Return the headers configured for responses that API Gateway itself creates with such a status."""
     known = models.apigateway_backends[ACCOUNT_ID][REGION].apis[api_id].gateway_responses
-    response = known.get(f"DEFAULT_{status // 100}XX")
+    response = (known.get("THROTTLED") if status == 429 else None) or known.get(f"DEFAULT_{status // 100}XX")
     parameters: dict[str, str] = (response and response.response_parameters) or {}
     return [
         (name.removeprefix("gatewayresponse.header."), value.strip("'")) for name, value in parameters.items()
@@ -120,14 +131,32 @@ def install() -> None:
         api = self.get_rest_api(function_id)
         document = getattr(api, "document", None)
         if name and document is not None:
+            # Later changes of the API take effect with the next deployment.
+            document = copy.deepcopy(document)
             _deployments[api.id, name] = Deployment(api.id, api.name, name, time.time(), document)
         return deployment
 
     models.APIGatewayBackend.import_rest_api = import_rest_api
     models.APIGatewayBackend.put_rest_api = put_rest_api
     models.APIGatewayBackend.create_deployment = create_deployment
+    APIGatewayResponse.update_integration = _update_integration
     _patch_compression_size()
     _import_body_of_templates()
+
+
+def _update_integration(self: APIGatewayResponse) -> str:
+    # moto 5.2.5 has no UpdateIntegration. It keeps the API also as its document, which the gateway routes by.
+    parts = self.path.split("/")  # /restapis/{id}/resources/{id}/methods/{method}/integration
+    api_id, resource_id, method = parts[2], parts[4], parts[6]
+    integration = self.backend.get_integration(api_id, resource_id, method)
+    api = self.backend.get_rest_api(api_id)
+    path = api.resources[resource_id].get_path()
+    documented = api.document["paths"][path][method.lower()]["x-amazon-apigateway-integration"]
+    for operation in self._get_param("patchOperations"):
+        if (operation["op"], operation["path"]) != ("replace", "/uri"):
+            raise BadRequestException(f"Invalid patch path {operation['path']}")
+        integration.uri = documented["uri"] = operation["value"]
+    return json.dumps(integration.to_json())
 
 
 def _patch_compression_size() -> None:

@@ -10,7 +10,11 @@ import re
 from typing import Any
 
 from moto.cloudformation import parsing
+from moto.cloudformation.exceptions import ValidationError
+from moto.cloudformation.models import CloudFormationBackend
+from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.common_models import CloudFormationModel
+from moto.core.responses import ActionResult
 from moto.firehose.models import firehose_backends
 from moto.s3.models import FakeBucket, s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
@@ -188,7 +192,29 @@ def install() -> None:
     parsing.get_model_map.cache_clear()
     _adopt_and_configure_buckets()
     cloudformation_rules.install()
+    _protect_stacks()
     patch_resource_type(stepfunctions_models.StateMachine, before=_fill_in_definition)
+
+
+def _protect_stacks() -> None:
+    # moto 5.2.5 has no UpdateTerminationProtection and deletes a protected stack.
+    delete = CloudFormationBackend.delete_stack
+
+    def update_termination_protection(self: CloudFormationResponse) -> ActionResult:
+        stack = self.cloudformation_backend.get_stack(self._get_param("StackName"))
+        stack.enable_termination_protection = self._get_bool_param("EnableTerminationProtection")
+        return ActionResult({"StackId": stack.stack_id})
+
+    def delete_stack(self: CloudFormationBackend, name_or_stack_id: str) -> None:
+        for stack in self.stacks.values():
+            if name_or_stack_id in (stack.name, stack.stack_id) and stack.enable_termination_protection:
+                raise ValidationError(
+                    message=f"Stack [{stack.name}] cannot be deleted while TerminationProtection is enabled"
+                )
+        delete(self, name_or_stack_id)
+
+    CloudFormationResponse.update_termination_protection = update_termination_protection
+    CloudFormationBackend.delete_stack = delete_stack
 
 
 def _fill_in_definition(properties: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TimedOut
@@ -22,6 +23,7 @@ from local.aws.apigateway import (
     default_response_headers,
     minimum_compression_bytes,
     newest_deployment,
+    throttle,
 )
 from local.aws.lambda_ import MAX_PAYLOAD_BYTES, run
 from local.aws.lambda_workers import Pool
@@ -40,6 +42,35 @@ _FUNCTION = re.compile(r"functions/(?P<arn>arn:[^/]+)/invocations")
 _ERROR_TYPE = "x-amzn-ErrorType"
 # Headers of one connection, which a proxy does not forward.
 _HOP_BY_HOP = {"connection", "content-length", "keep-alive", "transfer-encoding"}
+
+
+class _Throttles:
+    """One token bucket per method: `rate` tokens per second, at most `burst` of them. A request takes one.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        # Tokens, and the time at which they were counted.
+        self._buckets: dict[tuple[str, str, str, str], tuple[float, float]] = {}
+
+    def refuses(self, deployment: Deployment, resource: str, method: str) -> bool:
+        """Take a token; return True if there is none."""
+        limits = throttle(deployment.api_id, deployment.stage, resource, method)
+        if limits is None:
+            return False
+        rate, burst = limits
+        key = (deployment.api_id, deployment.stage, resource, method)
+        now = time.monotonic()
+        with self._lock:
+            tokens, counted = self._buckets.get(key, (float(burst), now))
+            tokens = min(float(burst), tokens + (now - counted) * rate)
+            self._buckets[key] = (tokens - 1 if tokens >= 1 else tokens, now)
+        return tokens < 1
+
+
+_throttles = _Throttles()
 
 
 def serve(settings: Settings, pool: Pool) -> ThreadingHTTPServer:
@@ -82,6 +113,8 @@ def _respond(
         return _error(403, "Missing Authentication Token", "MissingAuthenticationTokenException")
     if len(request.body) > MAX_BODY_BYTES:
         return _error(413, "Request Too Long", "RequestTooLongException")
+    if _throttles.refuses(deployment, resource, request.method):
+        return _error(429, "Too Many Requests", "TooManyRequestsException")
     integration = method["x-amazon-apigateway-integration"]
     if integration["type"].lower() == "mock":
         return _mock(integration)

@@ -56,6 +56,25 @@ def create_function(**settings: Any) -> None:
     )
 
 
+def test_apigateway_has_no_update_integration() -> None:
+    apigateway = client("apigateway")
+    api = apigateway.create_rest_api(name="api")["id"]
+    root = apigateway.get_resources(restApiId=api)["items"][0]["id"]
+    method = {"restApiId": api, "resourceId": root, "httpMethod": "GET"}
+    apigateway.put_method(**method, authorizationType="NONE")
+    apigateway.put_integration(**method, type="HTTP", integrationHttpMethod="GET", uri="https://example.org")
+    with pytest.raises(NotImplementedError):
+        apigateway.update_integration(**method, patchOperations=[])
+
+
+def test_cloudformation_has_no_update_termination_protection() -> None:
+    create_stack({"Topic": {"Type": "AWS::SNS::Topic"}})
+    with pytest.raises(NotImplementedError):
+        client("cloudformation").update_termination_protection(
+            StackName="s", EnableTerminationProtection=True
+        )
+
+
 def test_apigateway_refuses_a_swagger_2_document() -> None:
     with pytest.raises(KeyError, match="description"):
         client("apigateway").import_rest_api(body=json.dumps(SWAGGER).encode())

@@ -1,5 +1,7 @@
 """The commands that deploy and destroy a stage, against a local AWS and Snowflake that only this test uses."""
 
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,7 +54,7 @@ def test_a_stage_is_deployed_twice_and_destroyed_with_its_data_kept(
     assert "training code" in first
     assert "execute-api" in first
     functions = client("lambda", environment).list_functions()["Functions"]
-    assert len(functions) == 9
+    assert len(functions) == 10
     assert {function["Runtime"] for function in functions} == {"python3.11"}
     machine = f"arn:aws:states:us-east-1:{LOCAL.account_id}:stateMachine:{LOCAL.prefix}-pipeline"
     definition = client("stepfunctions", environment).describe_state_machine(stateMachineArn=machine)[
@@ -74,7 +76,23 @@ def test_a_stage_is_deployed_twice_and_destroyed_with_its_data_kept(
     assert f"serving image {tag}: built" in first
     assert (copy / ".chalice" / "config.json").read_text() == config, "the clone must stay clean"
 
+    sent = urllib.request.Request(
+        f"{environment['TUGBOAT_LOCAL_GATEWAY_URL']}/{LOCAL.api_stage}/events", data=b"{}", method="POST"
+    )
+    with pytest.raises(urllib.error.HTTPError, match="403"):  # without a key
+        urllib.request.urlopen(sent, timeout=60)
+    streams_of = client("logs", environment).describe_log_streams
+    assert streams_of(logGroupName=f"/aws/lambda/{LOCAL.prefix}-collect")["logStreams"]
+    assert not streams_of(logGroupName=f"/aws/lambda/{LOCAL.prefix}")["logStreams"]
+    concurrency = client("lambda", environment).get_function_concurrency(
+        FunctionName=f"{LOCAL.prefix}-collect"
+    )
+    assert concurrency["ReservedConcurrentExecutions"] == LOCAL.collect_max_concurrency
+
+    # Another clone has no record of Chalice's: it must find the API, not make a second one.
+    (copy / ".chalice" / "deployed" / "local.json").unlink()
     second = run("deploy", copy, environment)
+    assert len(client("apigateway", environment).get_rest_apis()["items"]) == 1
     assert "unchanged" in second
     assert "there already" in second
     assert "published" not in second
@@ -103,5 +121,6 @@ def test_a_later_deployment_adopts_the_kept_buckets_until_data_is_to_be_deleted(
     run("deploy", copy, environment)
     found = s3.get_object(Bucket=LOCAL.events_bucket(LOCAL.account_id), Key="raw/2026/01/01/00/b.gz")
     assert found["Body"].read() == b"kept"
-    run("deploy.destroy", copy, environment, "--delete-data")
+    confirmed = ("--delete-data", "--confirm", LOCAL.events_bucket(LOCAL.account_id))
+    run("deploy.destroy", copy, environment, *confirmed)
     assert s3.list_buckets()["Buckets"] == []

@@ -264,3 +264,49 @@ def test_responses_of_the_gateway_itself_carry_their_configured_headers(aws: Aws
         assert reply.headers["access-control-allow-origin"] == "*"
         assert reply.headers.get("retry-after") == (None if status == 403 else "5")
     assert "retry-after" not in gateway.ask("GET", "/api/items/fixed").headers
+
+
+def test_a_method_faster_than_its_limit_is_refused_with_429_and_a_time_to_retry(
+    gateway: Gateway, aws: Aws
+) -> None:
+    apigateway = aws.client("apigateway")
+    (api,) = (one for one in apigateway.get_rest_apis()["items"] if one["name"] == "contract")
+    apigateway.put_gateway_response(
+        restApiId=api["id"],
+        responseType="THROTTLED",
+        responseParameters={"gatewayresponse.header.Retry-After": "'5'"},
+    )
+    setting = "/~1items~1fixed/GET/throttling"
+    for rate, burst in (("0.001", "3"), ("1000", "1000")):
+        patches = [
+            {"op": "replace", "path": f"{setting}/rateLimit", "value": rate},
+            {"op": "replace", "path": f"{setting}/burstLimit", "value": burst},
+        ]
+        apigateway.update_stage(restApiId=api["id"], stageName="api", patchOperations=patches)
+        replies = [gateway.ask("GET", "/api/items/fixed") for _ in range(5)]
+        if burst == "3":
+            assert [reply.status for reply in replies] == [200, 200, 200, 429, 429]
+            assert replies[-1].headers["retry-after"] == "5"
+            assert gateway.ask("GET", "/api/items/other?q=1").status == 200, (
+                "other methods have limits of their own"
+            )
+
+
+def test_a_route_sent_to_another_lambda_goes_there_after_the_next_deployment(
+    gateway: Gateway, aws: Aws
+) -> None:
+    apigateway = aws.client("apigateway")
+    (api,) = (one for one in apigateway.get_rest_apis()["items"] if one["name"] == "contract")
+    resources = apigateway.get_resources(restApiId=api["id"])["items"]
+    (fails,) = (one["id"] for one in resources if one["path"] == "/fails")
+    method = {"restApiId": api["id"], "resourceId": fails, "httpMethod": "GET"}
+    before = apigateway.get_integration(**method)["uri"]
+    uri = before.replace("contract-local", "contract-local-other")
+    assert uri != before
+    apigateway.update_integration(**method, patchOperations=[{"op": "replace", "path": "/uri", "value": uri}])
+    logs = aws.client("logs").describe_log_streams
+    assert gateway.ask("GET", "/api/fails").status == 502
+    apigateway.create_deployment(restApiId=api["id"], stageName="api")
+    # The Lambda `other` returns its event, which is no response of a proxy integration.
+    assert gateway.ask("GET", "/api/fails").status == 200
+    assert logs(logGroupName="/aws/lambda/contract-local-other")["logStreams"]
