@@ -16,7 +16,7 @@ from local.tests.integration.aws.test_stepfunctions import TRAIN, run
 
 pytestmark = pytest.mark.local_stack
 
-LONG = "x" * 200
+LONG = "x" * 300
 
 
 @pytest.mark.parametrize(
