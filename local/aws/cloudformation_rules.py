@@ -35,6 +35,7 @@ class _Call(NamedTuple):
 
 
 _CALLS: dict[str, tuple[_Call, ...]] = {
+    "AWS::Budgets::Budget": (_Call("budgets", "CreateBudget"),),
     "AWS::CloudWatch::Alarm": (_Call("cloudwatch", "PutMetricAlarm"),),
     "AWS::CodeBuild::Project": (_Call("codebuild", "CreateProject"),),
     "AWS::ECR::Repository": (_Call("ecr", "CreateRepository"),),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 
-import regex
+import regex  # type: ignore[import-untyped]  # its types are a package of their own
 
 _SURROGATES = r"\uD800\uDC00-\uDBFF\uDFFF"
 _ALL_PLANES = r"\U00010000-\U0010FFFF"

@@ -88,6 +88,19 @@ class Gateway:
             connection.close()
 
 
+def deploy(client: Any, api: str, stage: str) -> None:
+    """Deploy an API as soon as API Gateway allows it: an account has one deployment per 5 seconds."""
+
+    def deployed() -> bool:
+        try:
+            client.create_deployment(restApiId=api, stageName=stage)
+        except client.exceptions.TooManyRequestsException:
+            return False
+        return True
+
+    wait_for(deployed, timeout_s=10, pause_s=1)
+
+
 @pytest.fixture(scope="module")
 def gateway(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     project: Path = tmp_path_factory.mktemp("chalice-project")
@@ -188,19 +201,11 @@ def test_an_account_has_one_deployment_per_five_seconds(aws: Aws) -> None:
     root = client.get_resources(restApiId=api)["items"][0]["id"]
     client.put_method(restApiId=api, resourceId=root, httpMethod="GET", authorizationType="NONE")
     client.put_integration(restApiId=api, resourceId=root, httpMethod="GET", type="MOCK")
-    wait_for(lambda: _deployed(client, api), timeout_s=10, pause_s=1)  # the test before may have deployed
+    deploy(client, api, "one")
     with pytest.raises(client.exceptions.TooManyRequestsException) as refused:
         client.create_deployment(restApiId=api, stageName="one")
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
-    wait_for(lambda: _deployed(client, api), timeout_s=10, pause_s=1)
-
-
-def _deployed(client: Any, api: str) -> bool:
-    try:
-        client.create_deployment(restApiId=api, stageName="one")
-    except client.exceptions.TooManyRequestsException:
-        return False
-    return True
+    deploy(client, api, "one")
 
 
 def test_a_connection_carries_many_requests(gateway: Gateway) -> None:
@@ -257,7 +262,7 @@ def test_responses_of_the_gateway_itself_carry_their_configured_headers(aws: Aws
         ("DEFAULT_5XX", {**allow_origin, "gatewayresponse.header.Retry-After": "'5'"}),
     ):
         apigateway.put_gateway_response(restApiId=api["id"], responseType=kind, responseParameters=headers)
-    apigateway.create_deployment(restApiId=api["id"], stageName="api")
+    deploy(apigateway, api["id"], "api")
     for path, status in (("/api/nowhere", 403), ("/api/fails", 502)):
         reply = gateway.ask("GET", path)
         assert reply.status == status
@@ -306,7 +311,7 @@ def test_a_route_sent_to_another_lambda_goes_there_after_the_next_deployment(
     apigateway.update_integration(**method, patchOperations=[{"op": "replace", "path": "/uri", "value": uri}])
     logs = aws.client("logs").describe_log_streams
     assert gateway.ask("GET", "/api/fails").status == 502
-    apigateway.create_deployment(restApiId=api["id"], stageName="api")
+    deploy(apigateway, api["id"], "api")
     # The Lambda `other` returns its event, which is no response of a proxy integration.
     assert gateway.ask("GET", "/api/fails").status == 200
     assert logs(logGroupName="/aws/lambda/contract-local-other")["logStreams"]
