@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,8 +36,11 @@ class Violation:
     constraint: str
 
 
-Check = Callable[[Any, str], Iterator[tuple[str, str | None, str]]]
-"""Yield path, value and constraint of every violation below a value with this path."""
+Found = tuple[str, str | None, str]
+"""The path below a value, which begins with a period or is empty; the shown value; the constraint."""
+
+Check = Callable[[Any], Sequence[Found]]
+"""Return the violations below a value. Paths are relative: a request without violations costs no text."""
 
 
 class Constraints:
@@ -63,13 +66,13 @@ class Constraints:
         found: list[Violation] = []
         for name in () if partial_request else shape.required_members:
             if parameters.get(name) is None:
-                found.append(Violation(name, _path("", name), "null", _NOT_NULL))
+                found.append(Violation(name, _lowered(name), "null", _NOT_NULL))
         for name, value in parameters.items():
             member = shape.members.get(name)
             check = None if member is None or value is None else self._check(member)
             if check is not None:
-                for path, shown, constraint in check(value, _path("", name)):
-                    found.append(Violation(name, path, shown, constraint))
+                for below, shown, constraint in check(value):
+                    found.append(Violation(name, _lowered(name) + below, shown, constraint))
         return found
 
     def _check(self, shape: Shape) -> Check | None:
@@ -77,17 +80,19 @@ class Constraints:
         with self._lock:
             if shape.name not in self._checks:
                 # A recursive shape meets itself below: this entry makes the inner one look the check up later.
-                self._checks[shape.name] = lambda value, path: self._later(shape.name, value, path)
+                self._checks[shape.name] = partial(self._later, shape.name)
                 self._checks[shape.name] = self._compiled(shape)
             return self._checks[shape.name]
 
-    def _later(self, name: str, value: Any, path: str) -> Iterator[tuple[str, str | None, str]]:
+    def _later(self, name: str, value: Any) -> Sequence[Found]:
         check = self._checks[name]
-        return iter(()) if check is None else check(value, path)
+        return () if check is None else check(value)
 
     def _compiled(self, shape: Shape) -> Check | None:
         rules = _rules(shape)
-        own = partial(_own, rules, bool(shape.metadata.get("sensitive"))) if rules else None
+        checks: list[Check] = []
+        if rules:
+            checks.append(partial(_own, rules, bool(shape.metadata.get("sensitive"))))
         inner: Check | None = None
         if isinstance(shape, StructureShape):
             inner = self._structure(shape)
@@ -95,25 +100,24 @@ class Constraints:
             inner = self._list(shape)
         elif isinstance(shape, MapShape):
             inner = self._map(shape)
-        if own is None or inner is None:
-            return own or inner
-        both = (own, inner)
-        return lambda value, path: (found for check in both for found in check(value, path))
+        return _all([*checks, inner] if inner else checks)
 
     def _structure(self, shape: StructureShape) -> Check | None:
         required = tuple(shape.required_members)
-        members = {name: check for name, member in shape.members.items() if (check := self._check(member))}
+        members = [(name, check) for name, member in shape.members.items() if (check := self._check(member))]
         if not required and not members:
             return None
 
-        def check_structure(value: Any, path: str) -> Iterator[tuple[str, str | None, str]]:
+        def check_structure(value: Any) -> Sequence[Found]:
+            found: list[Found] = []
             for name in required:
                 if value.get(name) is None:
-                    yield _path(path, name), "null", _NOT_NULL
-            for name, check in members.items():
+                    found.append((f".{_lowered(name)}", "null", _NOT_NULL))
+            for name, check in members:
                 inner = value.get(name)
-                if inner is not None:
-                    yield from check(inner, _path(path, name))
+                if inner is not None and (below := check(inner)):
+                    found += _under(f".{_lowered(name)}", below)
+            return found
 
         return check_structure
 
@@ -123,9 +127,12 @@ class Constraints:
             return None
         if isinstance(shape.member, StructureShape | ListShape | MapShape):
 
-            def check_each(value: Any, path: str) -> Iterator[tuple[str, str | None, str]]:
+            def check_each(value: Any) -> Sequence[Found]:
+                found: list[Found] = []
                 for number, item in enumerate(value, 1):
-                    yield from check(item, f"{path}.{number}.member")
+                    if below := check(item):
+                        found += _under(f".{number}.member", below)
+                return found
 
             return check_each
         return _scalars(_rules(shape.member), "Member must satisfy constraint", lambda value: value)
@@ -136,19 +143,26 @@ class Constraints:
             checks.append(_scalars(key_rules, "Map keys must satisfy constraint", lambda value: value.keys()))
         if isinstance(shape.value, StructureShape | ListShape | MapShape):
             if (check := self._check(shape.value)) is not None:
-
-                def check_each(value: Any, path: str) -> Iterator[tuple[str, str | None, str]]:
-                    for key, item in value.items():
-                        yield from check(item, f"{path}.{key}.member")
-
-                checks.append(check_each)
+                checks.append(partial(_each_value, check))
         elif value_rules := _rules(shape.value):
             checks.append(
                 _scalars(value_rules, "Map value must satisfy constraint", lambda value: value.values())
             )
-        if not checks:
-            return None
-        return lambda value, path: (found for check in checks for found in check(value, path))
+        return _all(checks)
+
+
+def _all(checks: list[Check]) -> Check | None:
+    if len(checks) < 2:
+        return checks[0] if checks else None
+    return lambda value: [found for check in checks for found in check(value)]
+
+
+def _each_value(check: Check, value: dict[str, Any]) -> Sequence[Found]:
+    return [found for key, item in value.items() for found in _under(f".{key}.member", check(item))]
+
+
+def _under(path: str, found: Sequence[Found]) -> Iterator[Found]:
+    return ((path + below, shown, constraint) for below, shown, constraint in found)
 
 
 @dataclass(frozen=True)
@@ -205,21 +219,20 @@ def _rules(shape: Shape) -> list[_Rule]:
     return rules
 
 
-def _own(
-    rules: Iterable[_Rule], sensitive: bool, value: Any, path: str
-) -> Iterator[tuple[str, str | None, str]]:
-    for rule in rules:
-        if not rule.holds(value):
-            yield path, None if sensitive else _shown(value), rule.constraint
+def _own(rules: Sequence[_Rule], sensitive: bool, value: Any) -> Sequence[Found]:
+    return [
+        ("", None if sensitive else _shown(value), rule.constraint) for rule in rules if not rule.holds(value)
+    ]
 
 
 def _scalars(rules: list[_Rule], introduction: str, values: Callable[[Any], Iterable[Any]]) -> Check:
     """Return the check of all members of a list or map; services report them together, with every constraint."""
     constraint = f"{introduction}: [{', '.join(rule.constraint for rule in rules)}]"
 
-    def check(value: Any, path: str) -> Iterator[tuple[str, str | None, str]]:
-        if not all(rule.holds(item) for item in values(value) for rule in rules):
-            yield path, _shown(value), constraint
+    def check(value: Any) -> Sequence[Found]:
+        if all(rule.holds(item) for item in values(value) for rule in rules):
+            return ()
+        return [("", _shown(value), constraint)]
 
     return check
 
@@ -230,9 +243,8 @@ def _shown(value: Any) -> str | None:
     return None if isinstance(value, dict | bytes) else f"'{value}'"
 
 
-def _path(parent: str, name: str) -> str:
-    lowered = name[:1].lower() + name[1:]
-    return f"{parent}.{lowered}" if parent else lowered
+def _lowered(name: str) -> str:
+    return name[:1].lower() + name[1:]
 
 
 def _in_any_case(accepted: Callable[[str], bool]) -> Callable[[str], bool]:
