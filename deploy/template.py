@@ -163,9 +163,14 @@ def _with_literal_names(template: Json, stage: Stage, account_id: str) -> Json:
                 f"{logical_id} is retained, so a later stack must find it by name: give it a name with !Sub, "
                 f"and add {resource['Type']} to NAME_PROPERTIES in deploy/template.py"
             )
-        resource["Properties"][key] = re.sub(
-            r"\$\{([\w:]+)\}", lambda placeholder: values[placeholder[1]], name["Fn::Sub"]
-        )
+        for placeholder, value in values.items():
+            name = {"Fn::Sub": name["Fn::Sub"].replace(f"${{{placeholder}}}", value)}
+        if "${" in name["Fn::Sub"]:
+            raise TemplateError(
+                f"the name of {logical_id} is unknown before CloudFormation runs: {name['Fn::Sub']}. "
+                f"Use only {', '.join(values)} in it"
+            )
+        resource["Properties"][key] = name["Fn::Sub"]
     return template
 
 

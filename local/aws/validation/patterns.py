@@ -1,6 +1,6 @@
 r"""Regular expressions of the service models. They are written for Java, and a value must match as a whole.
 
-The `regex` package has Java's possessive quantifiers and `\p{L}`, which `re` lacks. The differences that remain are rewritten.
+The `regex` package has `\p{L}`, which `re` lacks. The differences that remain are rewritten.
 In Java `\w`, `\d`, `\s`, `\p{Alnum}` and `\p{Print}` are ASCII, and `\z` is an anchor. Characters outside the basic plane may be
 written as two surrogates.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from botocore.session import get_session
 from hypothesis import given
 from hypothesis import strategies as st
 from moto.core.exceptions import ServiceException
+from moto.core.responses import BaseResponse
 from moto.core.utils import get_service_model
 
 from local.aws.validation import patterns, requests
@@ -44,6 +46,26 @@ def test_no_pattern_of_a_service_in_use_is_skipped(service: str) -> None:
         if "pattern" in shape and not patterns.compiled(shape["pattern"])
     }
     assert skipped == set()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_request_to_a_service_in_use_passes_the_hook(service: str) -> None:
+    package = {"lambda": "awslambda"}.get(service, service.replace("-", ""))
+    handlers = importlib.import_module(f"moto.{package}.urls").url_paths.values()
+    others = {handler.__qualname__ for handler in handlers if handler.__name__ != "dispatch"}
+    # The others answer addresses that are no calls of the API. S3 has a hook of its own.
+    assert others <= {
+        "APIGatewayResponse.get_rest_api_without_id",
+        "ApiGatewayV2Response.get_api_without_id",
+        "CloudFormationResponse.cfnresponse",
+        "S3Response.ambiguous_dispatch",
+        "S3Response.bucket_dispatch",
+        "S3Response.key_dispatch",
+        "SNSResponse.serve_pem",
+    }
+    classes = vars(importlib.import_module(f"moto.{package}.responses")).values()
+    own = [one for one in classes if isinstance(one, type) and one is not BaseResponse]
+    assert [one for one in own if {"call_action", "dispatch", "_dispatch"} & vars(one).keys()] == []
 
 
 @pytest.mark.parametrize(

@@ -288,6 +288,16 @@ def test_a_retained_resource_of_a_new_type_is_refused_until_its_name_is_known(tm
         template.render(DEV, ACCOUNT, resources=resources)
 
 
+def test_a_retained_resource_whose_name_only_cloudformation_knows_is_refused(tmp_path: Any) -> None:
+    resources = tmp_path / "resources.yaml"
+    text = template.RESOURCES_FILE.read_text()
+    resources.write_text(
+        text.replace("BucketName: !Sub tugboat-${Stage}", "BucketName: !Sub ${AWS::StackName}")
+    )
+    with pytest.raises(template.TemplateError, match=r"EventsBucket is unknown.*AWS::StackName"):
+        template.render(DEV, ACCOUNT, resources=resources)
+
+
 def test_no_two_stages_share_an_alarms_metric() -> None:
     def metrics(name: str) -> set[str]:
         stage = read_stage(name)
