@@ -40,6 +40,11 @@ def collect(event: Any, context: Any) -> Any:
     return app(event, context)
 
 
+@app.lambda_function(name="lock")  # one run at a time
+def lock(event: Any, context: Any) -> Any:
+    return wiring.lock(event)
+
+
 @app.lambda_function(name="load")  # new raw files into RAW.EVENTS
 def load(event: Any, context: Any) -> Any:
     return wiring.load(event)

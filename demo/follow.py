@@ -52,7 +52,7 @@ def _pair(text: str) -> str:
 
 
 def start(client: Any, state_machine_arn: str, wanted: dict[str, Any]) -> str:
-    """Start an execution and return its ARN; its name becomes the run_id of every step."""
+    """Start an execution and return its ARN."""
     name = f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
     started = client.start_execution(stateMachineArn=state_machine_arn, name=name, input=json.dumps(wanted))
     return str(started["executionArn"])
@@ -126,9 +126,9 @@ def follow(client: Any, execution_arn: str, out: TextIO, poll_s: float = POLL_S)
 
 def explain(story: Execution, execution_arn: str, where: Environment, shop: str | None = None) -> str:
     """Explain what failed, why, and what to do next. `shop` is the trained shop, unless it is the stage's first."""
-    run_id = execution_arn.rsplit(":", 1)[1]
+    name = execution_arn.rsplit(":", 1)[1]
     failed = [state for state in story.states if state.status in ("failed", "caught") and state.failures]
-    lines = [f"The run {run_id} ended as {story.status}."]
+    lines = [f"The run {name} ended as {story.status}."]
     if story.error or story.cause:
         lines += [f"  error: {story.error}", f"  cause: {story.cause[:2000]}"]
     for state in failed:

@@ -112,13 +112,19 @@ def remove_lambdas_and_api(stage: Stage, models_bucket: str, s3: Any, say: Say) 
 
 
 def remove_endpoint(stage: Stage, sagemaker: Any) -> list[str]:
-    """Delete the endpoint, its configurations and its models, and return the names of the deleted resources."""
+    """Delete the endpoints, their configurations and models, and return the names of the deleted resources."""
     removed = []
     for page in sagemaker.get_paginator("list_endpoints").paginate(NameContains=stage.prefix):
         for endpoint in page["Endpoints"]:
-            if endpoint["EndpointName"] == stage.prefix:
-                sagemaker.delete_endpoint(EndpointName=stage.prefix)
-                removed.append(f"endpoint {stage.prefix}")
+            name = endpoint["EndpointName"]
+            if name in stage.endpoint_names and endpoint["EndpointStatus"] != "Deleting":
+                sagemaker.delete_endpoint(EndpointName=name)
+                removed.append(f"endpoint {name}")
+    for name in stage.endpoint_names:
+        # AWS deletes for a minute or two, and the next deployment may want the name.
+        sagemaker.get_waiter("endpoint_deleted").wait(
+            EndpointName=name, WaiterConfig={"Delay": stage.endpoint_poll_seconds, "MaxAttempts": 100}
+        )
     for page in sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=f"{stage.prefix}-"):
         for config in page["EndpointConfigs"]:
             if config["EndpointConfigName"].startswith(f"{stage.prefix}-"):

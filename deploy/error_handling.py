@@ -1,4 +1,4 @@
-"""Write the Retry and Catch of every task into statemachine/pipeline.asl.json.
+"""Write the Retry and Catch of every task, and the time limit of every Lambda's state, into statemachine/pipeline.asl.json.
 
 ASL has no way to share them between states, and JSON has no comments. They are defined here once, with their reasons, and
 pipeline.asl.json stays the plain ASL that is deployed. Which state a failure leads to is read from the state itself.
@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from deploy import lambdas
+from deploy.command import DeployError
 from deploy.template import PIPELINE_FILE
 from functions.platform import errors
 
@@ -34,7 +36,7 @@ TRANSIENT_ERRORS = [
     for name, value in vars(errors).items()
     if isinstance(value, type)
     and issubclass(value, errors.TransientError)
-    and value is not errors.TransientError
+    and value not in (errors.TransientError, errors.EndpointBusy)
 ]
 RETRY_LAMBDA = _retry(
     [
@@ -48,28 +50,41 @@ RETRY_LAMBDA = _retry(
     max_attempts=4,
     max_delay_s=60,
 )
-# A job takes minutes to hours, so it is retried once. The second try of a training job resumes from its checkpoints.
+# SageMaker changes or deletes an endpoint for minutes, and refuses other changes of it meanwhile.
+RETRY_BUSY = _retry([errors.EndpointBusy.__name__], interval_s=5, max_attempts=20, max_delay_s=60)
+MOVE_THE_ENDPOINT = ("Publish", "Rollback")
+# Only the call that starts a job is retried: throttled, over a quota, or failed in the service. SageMaker's model has no error
+# for throttling, so it arrives as AmazonSageMakerException. A job that failed is States.TaskFailed, which is not here: a job
+# that failed for its data would fail again at the same price. The state ServiceFault? restarts one that SageMaker lost.
+# https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html
 RETRY_JOB = _retry(
     [
         "SageMaker.ThrottlingException",
         "SageMaker.ResourceLimitExceededException",
         "SageMaker.AmazonSageMakerException",
-        "States.TaskFailed",
     ],
-    interval_s=5,
-    max_attempts=1,
-    max_delay_s=60,
+    interval_s=10,
+    max_attempts=4,
+    max_delay_s=120,
 )
 # A call of an AWS API is cheap and can be repeated after any failure.
 RETRY_CALL = _retry(["States.TaskFailed"], interval_s=2, max_attempts=4, max_delay_s=30)
 
+# The state's clock starts before the Lambda's. With this margin the Lambda ends first, and its log says why.
+STATE_MARGIN_S = 60
+
 # NotifySuccess has no Catch: the run has succeeded, so a failed message must not report a failure.
-# NotifyFailure and Rollback have their own: both run after a failure, which they must not overwrite.
-OWN_CATCH = ("NotifySuccess", "NotifyFailure", "Rollback")
+# Unlock has its own: a lock that is not released must not report a failure either.
+# The others have their own: they run after a failure, which they must not overwrite.
+OWN_CATCH = ("Unlock", "NotifySuccess", "Rollback", "UnlockAfterFailure", "NotifyFailure")
 
 
 def with_error_handling(definition: Json) -> Json:
-    """Return the definition with Retry and Catch in every task."""
+    """Return the definition with Retry and Catch in every task, and TimeoutSeconds in every state of a Lambda.
+
+    Raises:
+        DeployError: a state invokes a Lambda that deploy/lambdas.py does not declare.
+    """
     states = {name: _handled(name, state) for name, state in definition["States"].items()}
     return definition | {"States": states}
 
@@ -77,14 +92,30 @@ def with_error_handling(definition: Json) -> Json:
 def _handled(name: str, state: Json) -> Json:
     if state["Type"] != "Task":
         return state
-    handling: Json = {"Retry": [_retry_of(state["Resource"])]}
+    handling: Json = {
+        "Retry": [*([RETRY_BUSY] if name in MOVE_THE_ENDPOINT else []), _retry_of(state["Resource"])]
+    }
+    if state["Resource"].endswith(":lambda:invoke"):
+        handling = {"TimeoutSeconds": _lambda_timeout_s(name, state) + STATE_MARGIN_S} | handling
     if name in OWN_CATCH:
         handling |= {key: state[key] for key in ("Catch",) if key in state}
     else:
-        caught = state.get("Catch", [{"Next": "NotifyFailure"}])
-        handling["Catch"] = [_catch(name, caught[-1]["Next"])]
-    rest = {key: value for key, value in state.items() if key not in ("Retry", "Catch", "Next", "End")}
+        caught = state.get("Catch", [{"Next": "UnlockAfterFailure"}])
+        handling["Catch"] = [_catch(name, state["Resource"], caught[-1]["Next"])]
+    last = ("Retry", "Catch", "Next", "End")
+    rest = {key: value for key, value in state.items() if key not in {*handling, *last}}
     return rest | handling | {key: state[key] for key in ("Next", "End") if key in state}
+
+
+def _lambda_timeout_s(name: str, state: Json) -> int:
+    """Return the time limit of the Lambda that the state invokes."""
+    placeholder = state["Arguments"]["FunctionName"]
+    for one in lambdas.LAMBDAS:
+        if placeholder == f"${{{one.title}Function}}":
+            return one.timeout_s
+    raise DeployError(
+        f"state {name} invokes {placeholder}, which no Lambda of deploy/lambdas.py is called: declare it there"
+    )
 
 
 def _retry_of(resource: str) -> Json:
@@ -93,14 +124,20 @@ def _retry_of(resource: str) -> Json:
     return RETRY_JOB if resource.endswith(".sync") else RETRY_CALL
 
 
-def _catch(name: str, next_state: str) -> Json:
-    """Return the rule that records which state failed, and why, then goes on to the next state."""
+def _catch(name: str, resource: str, next_state: str) -> Json:
+    """Return the rule that records which state failed, and why, then goes on to the next state.
+
+    A timeout has no Cause, and in JSONata an expression without a value fails the execution before anybody is notified.
+    """
     failure = {
         "state": name,
         "error": "{% $states.errorOutput.Error %}",
-        "cause": "{% $string($states.errorOutput.Cause) %}",
+        "cause": "{% $exists($states.errorOutput.Cause) ? $string($states.errorOutput.Cause) : 'no cause was given' %}",
     }
-    return {"ErrorEquals": ["States.ALL"], "Assign": {"failure": failure}, "Next": next_state}
+    assigned: Json = {"failure": failure}
+    if resource.endswith(".sync"):
+        assigned["job_failures"] = "{% $job_failures + 1 %}"
+    return {"ErrorEquals": ["States.ALL"], "Assign": assigned, "Next": next_state}
 
 
 def render(definition: Json) -> str:
@@ -125,8 +162,8 @@ def main(arguments: list[str] | None = None, path: Path = PIPELINE_FILE) -> int:
         handled = with_error_handling(definition)["States"]
         differing = [name for name, state in definition["States"].items() if handled[name] != state]
         print(
-            f"{path.name}: Retry or Catch of {', '.join(differing) or 'no state'} differs from deploy/error_handling.py, "
-            "or the file is formatted otherwise. Write it: python -m deploy.error_handling",
+            f"{path.name}: Retry, Catch or time limit of {', '.join(differing) or 'no state'} differs from "
+            "deploy/error_handling.py, or the file is formatted otherwise. Write it: python -m deploy.error_handling",
             file=sys.stderr,
         )
         return 1

@@ -12,7 +12,7 @@ from deploy import serving_image
 from deploy.stages import Stage
 
 # One group per settings class of functions/: the variables that the class reads.
-SettingsGroup = Literal["collect", "recommend", "warehouse", "publish"]
+SettingsGroup = Literal["collect", "recommend", "lock", "warehouse", "publish"]
 LayerName = Literal["warehouse", "pandas"]
 
 
@@ -60,6 +60,7 @@ LAMBDAS = (
         settings=("collect",),
         max_concurrency=lambda stage: stage.collect_max_concurrency,
     ),
+    Lambda("lock", memory_mb=256, timeout_s=60, settings=("lock",)),
     Lambda("load", memory_mb=1024, timeout_s=900, settings=("warehouse",), layer="warehouse"),
     Lambda("transform", memory_mb=2048, timeout_s=900, settings=("warehouse",), layer="warehouse"),
     Lambda("validate", memory_mb=2048, timeout_s=900, settings=("warehouse",), layer="warehouse"),
@@ -91,11 +92,13 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
             }
         case "recommend":
             return {
-                "TUGBOAT_ENDPOINT": stage.prefix,
+                "TUGBOAT_ENDPOINT": stage.endpoint_name,
                 "TUGBOAT_ENDPOINT_TIMEOUT_MS": str(stage.endpoint_timeout_ms),
                 "TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id),
                 "TUGBOAT_RECEIPTS_SECRET": stage.receipts_secret,
             }
+        case "lock":
+            return {"TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id)}
         case "warehouse":
             return {
                 "TUGBOAT_EVENTS_BUCKET": stage.events_bucket(account_id),
@@ -106,12 +109,17 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
             }
         case "publish":
             return {
-                "TUGBOAT_ENDPOINT": stage.prefix,
                 "TUGBOAT_ENDPOINT_INSTANCE_TYPE": stage.endpoint_instance_type,
                 "TUGBOAT_ENDPOINT_KIND": stage.endpoint_kind,
                 "TUGBOAT_ENDPOINT_MAX_CONCURRENCY": str(stage.endpoint_max_concurrency),
+                "TUGBOAT_ENDPOINT_MAX_INSTANCES": str(stage.endpoint_max_instances),
                 "TUGBOAT_ENDPOINT_MEMORY_MB": str(stage.endpoint_memory_mb),
+                "TUGBOAT_ENDPOINT_MIN_INSTANCES": str(stage.endpoint_min_instances),
+                "TUGBOAT_ENDPOINT_REQUESTS_PER_INSTANCE_MINUTE": str(
+                    stage.endpoint_requests_per_instance_minute
+                ),
                 "TUGBOAT_INFERENCE_IMAGE": serving_image.address(stage, account_id),
                 "TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id),
+                "TUGBOAT_PREFIX": stage.prefix,
                 "TUGBOAT_SAGEMAKER_ROLE_ARN": f"arn:aws:iam::{account_id}:role/{stage.prefix}-sagemaker",
             }

@@ -6,45 +6,72 @@ import time
 from typing import Any
 
 import boto3
+from botocore.config import Config
 
 from deploy.command import DeployError, Progress, exit_status, stage_parser
+from deploy.deployment import account_of
 from deploy.lambdas import named
 from deploy.stages import Stage, read_stage
+from functions.platform.releases import read_record
 
 TIMEOUT_S = 1200
+# boto3 would give up after a minute, and invoke the Lambda a second time while the first still runs.
+PATIENT = Config(read_timeout=named("rollback").timeout_s + 10, retries={"total_max_attempts": 1})
 
 
 class RollbackError(DeployError):
     """The endpoint does not serve the previous release. The message ends with the next step."""
 
 
-def rollback(stage: Stage, lambda_: Any, sagemaker: Any) -> dict[str, Any]:
+def rollback(stage: Stage, lambda_: Any, sagemaker: Any, s3: Any, account_id: str) -> dict[str, Any]:
     """Invoke the stage's rollback Lambda, wait for the endpoint, and return the Lambda's result.
+
+    Args:
+        stage: the stage.
+        lambda_: a client that waits as long as the Lambda may run, and does not retry.
+        sagemaker: the client that the endpoint is observed with.
+        s3: the client that the release of record is read with.
+        account_id: the account of the stage.
 
     Raises:
         RollbackError: the Lambda failed, or the endpoint did not get into service.
     """
-    name = named("rollback").deployed_name(stage)
-    response = lambda_.invoke(FunctionName=name, Payload=json.dumps({"to": "previous"}).encode())
-    body: dict[str, Any] = json.loads(response["Payload"].read())
-    if response.get("FunctionError"):
-        raise RollbackError(
-            f"{body.get('errorType')}: {body.get('errorMessage')}. Read the log group /aws/lambda/{name}"
-        )
+    record = read_record(s3, stage.models_bucket(account_id))
+    if record.current is None:
+        raise RollbackError(f"stage {stage.name} has no release yet: make run STAGE={stage.name}")
     deadline = time.monotonic() + TIMEOUT_S
+    # A repeated call for the same release does nothing. Without it, a second try would return to the bad release.
+    body = _invoke(stage, record.current.endpoint_config, lambda_, deadline)
+    name = body["endpoint_name"]
     while True:
-        endpoint = sagemaker.describe_endpoint(EndpointName=stage.prefix)
+        endpoint = sagemaker.describe_endpoint(EndpointName=name)
         if endpoint["EndpointStatus"] == "InService":
             if endpoint["EndpointConfigName"] == body["endpoint_config_name"]:
                 return body
             raise RollbackError(
-                f"endpoint {stage.prefix} serves {endpoint['EndpointConfigName']} instead of "
+                f"endpoint {name} serves {endpoint['EndpointConfigName']} instead of "
                 f"{body['endpoint_config_name']}: somebody else updated it. Look at its events in SageMaker"
             )
         if endpoint["EndpointStatus"] == "Failed" or time.monotonic() > deadline:
             raise RollbackError(
-                f"endpoint {stage.prefix} is {endpoint['EndpointStatus']}: {endpoint.get('FailureReason', '')} "
-                f"Read the log group /aws/sagemaker/Endpoints/{stage.prefix}"
+                f"endpoint {name} is {endpoint['EndpointStatus']}: {endpoint.get('FailureReason', '')} "
+                f"Read the log group /aws/sagemaker/Endpoints/{name}"
+            )
+        time.sleep(stage.endpoint_poll_seconds)
+
+
+def _invoke(stage: Stage, from_config: str, lambda_: Any, deadline: float) -> dict[str, Any]:
+    """Invoke the Lambda until SageMaker is ready to move the endpoint."""
+    name = named("rollback").deployed_name(stage)
+    event = {"to": "previous", "from_config": from_config}
+    while True:
+        response = lambda_.invoke(FunctionName=name, Payload=json.dumps(event).encode())
+        body: dict[str, Any] = json.loads(response["Payload"].read())
+        if not response.get("FunctionError"):
+            return body
+        if body.get("errorType") != "EndpointBusy" or time.monotonic() > deadline:
+            raise RollbackError(
+                f"{body.get('errorType')}: {body.get('errorMessage')}. Read the log group /aws/lambda/{name}"
             )
         time.sleep(stage.endpoint_poll_seconds)
 
@@ -57,7 +84,14 @@ def main(arguments: list[str] | None = None) -> int:
         say = Progress()
         stage = read_stage(args.stage)
         session = boto3.Session(region_name=stage.region)
-        result = rollback(stage, session.client("lambda"), session.client("sagemaker"))
+        account_id = account_of(stage, session.client("sts"))
+        result = rollback(
+            stage,
+            session.client("lambda", config=PATIENT),
+            session.client("sagemaker"),
+            session.client("s3"),
+            account_id,
+        )
         say(f"endpoint {result['endpoint_name']} serves model {result['model_version']} again")
         return 0
 

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from deploy.command import DeployError
+from functions.platform.endpoint import endpoint_name
 
 FOLDER = Path(__file__).parent
 STAGES_FILE = FOLDER / "stages.toml"
@@ -82,18 +83,31 @@ class Stage:
     endpoint_memory_mb: ServerlessMemoryMb
     endpoint_max_concurrency: Annotated[int, Field(ge=1, le=200)]
     endpoint_instance_type: InstanceType
+    endpoint_min_instances: Annotated[int, Field(ge=1)]
+    endpoint_max_instances: Annotated[int, Field(ge=1)]
+    endpoint_requests_per_instance_minute: Annotated[int, Field(ge=1)]
     endpoint_timeout_ms: Annotated[int, Field(ge=10, le=25_000)]
     endpoint_poll_seconds: Annotated[int, Field(ge=1)]
 
     @property
     def prefix(self) -> str:
-        """The start of every name of this stage; also the name of its stack, endpoint and API Lambda."""
+        """The start of every name of this stage; also the name of its stack and its API Lambda."""
         return f"tugboat-{self.name}"
 
     @property
     def api_stage(self) -> str:
         """The stage of the API. Chalice gives all APIs one name, so only this distinguishes their metrics."""
         return self.name
+
+    @property
+    def endpoint_name(self) -> str:
+        """The name of the endpoint of the stage's kind."""
+        return endpoint_name(self.prefix, self.endpoint_kind)
+
+    @property
+    def endpoint_names(self) -> tuple[str, str]:
+        """The names of the stage's endpoints of both kinds. After a change of the kind, both exist until the second run."""
+        return endpoint_name(self.prefix, "serverless"), endpoint_name(self.prefix, "realtime")
 
     @property
     def region_variables(self) -> dict[str, str]:

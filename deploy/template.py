@@ -163,14 +163,15 @@ def _with_literal_names(template: Json, stage: Stage, account_id: str) -> Json:
                 f"{logical_id} is retained, so a later stack must find it by name: give it a name with !Sub, "
                 f"and add {resource['Type']} to NAME_PROPERTIES in deploy/template.py"
             )
+        literal = name["Fn::Sub"]
         for placeholder, value in values.items():
-            name = {"Fn::Sub": name["Fn::Sub"].replace(f"${{{placeholder}}}", value)}
-        if "${" in name["Fn::Sub"]:
+            literal = literal.replace(f"${{{placeholder}}}", value)
+        if "${" in literal:
             raise TemplateError(
-                f"the name of {logical_id} is unknown before CloudFormation runs: {name['Fn::Sub']}. "
+                f"the name of {logical_id} is unknown before CloudFormation runs: {literal}. "
                 f"Use only {', '.join(values)} in it"
             )
-        resource["Properties"][key] = name["Fn::Sub"]
+        resource["Properties"][key] = literal
     return template
 
 

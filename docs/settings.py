@@ -24,6 +24,7 @@ PAGE = ROOT / "docs" / "settings.md"
 CONCERNS = (
     lambda_settings.CollectSettings,
     lambda_settings.RecommendSettings,
+    lambda_settings.LockSettings,
     lambda_settings.WarehouseSettings,
     lambda_settings.PublishSettings,
 )
@@ -80,6 +81,8 @@ def _environments() -> str:
 
 def _of_field(kind: msgspec_inspect.Type) -> str:
     match kind:
+        case msgspec_inspect.IntType(ge=lowest, le=None):
+            return f"whole number from {lowest:,}"
         case msgspec_inspect.IntType(ge=lowest, le=highest):
             return f"whole number from {lowest:,} to {highest:,}"
         case msgspec_inspect.LiteralType(values=values):

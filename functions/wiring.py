@@ -58,6 +58,13 @@ def script(request: Request | None) -> Response:
     return serve(request.path.removeprefix("/"), request.headers.get("if-none-match"))
 
 
+def lock(event: Event) -> Event:
+    """Run lock."""
+    from functions.lock.lock import lock
+
+    return lock(event, settings.lock_settings(), client("s3"), client("stepfunctions"))
+
+
 def load(event: Event) -> Event:
     """Run load."""
     from functions.load.load import load
@@ -93,22 +100,24 @@ def publish(event: Event) -> Event:
     """Run publish."""
     from functions.publish.publish import publish
 
-    return publish(event, settings.publish_settings(), client("sagemaker"), client("s3"))
+    autoscaling = client("application-autoscaling")
+    return publish(event, settings.publish_settings(), client("sagemaker"), autoscaling, client("s3"))
 
 
 def prove(event: Event) -> Event:
     """Run prove."""
     from functions.prove.prove import prove
 
-    endpoint = client("sagemaker-runtime")
-    return prove(event, settings.publish_settings(), client("sagemaker"), endpoint, client("s3"))
+    endpoint, autoscaling = client("sagemaker-runtime"), client("application-autoscaling")
+    return prove(event, settings.publish_settings(), client("sagemaker"), endpoint, autoscaling, client("s3"))
 
 
 def rollback(event: Event) -> Event:
     """Run rollback."""
     from functions.rollback.rollback import rollback
 
-    return rollback(event, settings.publish_settings(), client("sagemaker"), client("s3"))
+    autoscaling = client("application-autoscaling")
+    return rollback(event, settings.publish_settings(), client("sagemaker"), autoscaling, client("s3"))
 
 
 def replay(event: Event, context: Any) -> Event:

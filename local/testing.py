@@ -65,6 +65,11 @@ def start_stack(stack: Stack) -> None:
     snowflake_login.ensure(stack)
 
 
+def interrupt_training(stack: Stack, job: str) -> None:
+    """Take the spot instance of a running training job away."""
+    (stack.state / "sagemaker" / "training" / job / "interrupt").touch()
+
+
 def aws_service(stack: Stack) -> Service:
     """Return the AWS process of this stack."""
     return services(stack)[0]

@@ -1,5 +1,6 @@
 """Fakes of AWS services with the behavior that the code under test uses."""
 
+import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -12,6 +13,11 @@ from botocore.exceptions import ClientError
 def client_error(code: str, message: str = "") -> ClientError:
     """Return the error that botocore raises for a response with this code."""
     return ClientError({"Error": {"Code": code, "Message": message or code}}, "operation")
+
+
+def etag(body: bytes) -> str:
+    """Return the ETag of an object that was written in one part."""
+    return f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
 
 
 class FakeFirehose:
@@ -68,7 +74,10 @@ class FakeSecrets:
 
 
 class FakeS3:
-    """S3 with objects by (bucket, key); `down` makes every call fail. Lists have `page_size` sorted keys per page."""
+    """S3 with objects by (bucket, key); `down` makes every call fail. Lists have `page_size` sorted keys per page.
+
+    IfMatch and IfNoneMatch are checked as S3 does.
+    """
 
     class exceptions:
         class NoSuchKey(ClientError):
@@ -88,10 +97,20 @@ class FakeS3:
         if self.down:
             raise client_error("InternalError")
 
-    def put_object(self, Bucket: str, Key: str, Body: bytes, **_: Any) -> dict[str, Any]:
+    def _check_condition(self, Bucket: str, Key: str, IfMatch: str = "", IfNoneMatch: str = "") -> None:
+        stored = self.objects.get((Bucket, Key))
+        if IfMatch and stored is None:
+            raise client_error("NoSuchKey")
+        if (IfMatch and IfMatch != etag(stored or b"")) or (IfNoneMatch and stored is not None):
+            raise client_error("PreconditionFailed")
+
+    def put_object(
+        self, Bucket: str, Key: str, Body: bytes, IfMatch: str = "", IfNoneMatch: str = "", **_: Any
+    ) -> dict[str, Any]:
         self._check()
+        self._check_condition(Bucket, Key, IfMatch, IfNoneMatch)
         self.objects[Bucket, Key] = Body
-        return {}
+        return {"ETag": etag(Body)}
 
     def get_object(self, Bucket: str, Key: str, Range: str = "", **_: Any) -> dict[str, Any]:
         self._check()
@@ -101,7 +120,12 @@ class FakeS3:
         if Range:
             first, last = Range.removeprefix("bytes=").split("-")
             body = body[int(first) : int(last) + 1]
-        return {"Body": io.BytesIO(body)}
+        stored_at = self.stored_at.get((Bucket, Key), datetime(2020, 1, 1, tzinfo=UTC))
+        return {
+            "Body": io.BytesIO(body),
+            "ETag": etag(self.objects[Bucket, Key]),
+            "LastModified": stored_at,
+        }
 
     def head_object(self, Bucket: str, Key: str) -> dict[str, Any]:
         self._check()
@@ -114,8 +138,9 @@ class FakeS3:
         self.objects[Bucket, Key] = self.objects[CopySource["Bucket"], CopySource["Key"]]
         return {}
 
-    def delete_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+    def delete_object(self, Bucket: str, Key: str, IfMatch: str = "") -> dict[str, Any]:
         self._check()
+        self._check_condition(Bucket, Key, IfMatch)
         self.objects.pop((Bucket, Key), None)
         return {}
 
@@ -169,6 +194,29 @@ class FakeEndpoint:
         return {"Body": io.BytesIO(answer), "InvokedProductionVariant": "all-traffic"}
 
 
+class FakeAutoscaling:
+    """Application Auto Scaling with its scalable targets: the least and the most instances per resource."""
+
+    def __init__(self) -> None:
+        self.targets: dict[str, tuple[int, int]] = {}
+        self.policies: dict[str, dict[str, Any]] = {}
+
+    def register_scalable_target(self, ResourceId: str, MinCapacity: int, MaxCapacity: int, **_: Any) -> None:
+        self.targets[ResourceId] = (MinCapacity, MaxCapacity)
+
+    def put_scaling_policy(
+        self, ResourceId: str, TargetTrackingScalingPolicyConfiguration: dict[str, Any], **_: Any
+    ) -> None:
+        assert ResourceId in self.targets
+        self.policies[ResourceId] = TargetTrackingScalingPolicyConfiguration
+
+    def deregister_scalable_target(self, ResourceId: str, **_: Any) -> None:
+        if ResourceId not in self.targets:
+            raise client_error("ObjectNotFoundException", "No scalable target registered")
+        del self.targets[ResourceId]
+        self.policies.pop(ResourceId, None)
+
+
 class FakeSageMaker:
     """SageMaker with models, endpoint configurations and endpoints. As in SageMaker, changes take time: `finish` ends them."""
 
@@ -178,8 +226,11 @@ class FakeSageMaker:
         self.endpoints: dict[str, dict[str, str]] = {}
 
     def finish(self) -> None:
-        for endpoint in self.endpoints.values():
-            endpoint["EndpointStatus"] = "InService"
+        for name, endpoint in list(self.endpoints.items()):
+            if endpoint["EndpointStatus"] == "Deleting":
+                del self.endpoints[name]
+            else:
+                endpoint["EndpointStatus"] = "InService"
 
     @staticmethod
     def _find(of: dict[str, Any], name: str) -> Any:
@@ -210,17 +261,28 @@ class FakeSageMaker:
     def delete_endpoint_config(self, EndpointConfigName: str) -> None:
         del self.configs[EndpointConfigName]
 
+    def kind(self, config_name: str) -> str:
+        """Return the kind of endpoint that a configuration describes."""
+        variant = self.configs[config_name]["ProductionVariants"][0]
+        return "serverless" if "ServerlessConfig" in variant else "realtime"
+
     def create_endpoint(self, EndpointName: str, EndpointConfigName: str) -> None:
         assert EndpointConfigName in self.configs
+        if EndpointName in self.endpoints:
+            raise client_error("ValidationException", "Cannot create already existing endpoint")
         self.endpoints[EndpointName] = {
             "EndpointConfigName": EndpointConfigName,
             "EndpointStatus": "Creating",
         }
 
-    def update_endpoint(self, EndpointName: str, EndpointConfigName: str) -> None:
-        if self.endpoints[EndpointName]["EndpointStatus"] != "InService":
+    def update_endpoint(
+        self, EndpointName: str, EndpointConfigName: str, RetainAllVariantProperties: bool = False
+    ) -> None:
+        endpoint = self.endpoints[EndpointName]
+        if endpoint["EndpointStatus"] != "InService":
             raise client_error("ValidationException", "Cannot update in-progress endpoint")
-        assert EndpointConfigName in self.configs
+        if self.kind(endpoint["EndpointConfigName"]) != self.kind(EndpointConfigName):
+            raise client_error("ValidationException", "Cannot convert the kind of an endpoint")
         self.endpoints[EndpointName] = {
             "EndpointConfigName": EndpointConfigName,
             "EndpointStatus": "Updating",
@@ -230,7 +292,9 @@ class FakeSageMaker:
         return self._find(self.endpoints, EndpointName)
 
     def delete_endpoint(self, EndpointName: str) -> None:
-        del self.endpoints[EndpointName]
+        if self.endpoints[EndpointName]["EndpointStatus"] in ("Creating", "Updating", "Deleting"):
+            raise client_error("ValidationException", "Cannot delete an endpoint in this status")
+        self.endpoints[EndpointName]["EndpointStatus"] = "Deleting"
 
     def get_paginator(self, operation: str) -> Any:
         of, names, name = {

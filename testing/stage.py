@@ -35,6 +35,7 @@ class Run:
     """A finished execution."""
 
     name: str
+    run_id: str
     story: Execution
     notification: dict[str, str]
 
@@ -45,6 +46,15 @@ class Run:
     def reached(self, state: str) -> bool:
         """Return True if the execution entered the state."""
         return any(one.name == state for one in self.story.states)
+
+
+def run_id_of(history: list[dict[str, Any]]) -> str:
+    """Return the run_id that an execution passed to its steps, or an empty string before Lock."""
+    for event in history:
+        details = event.get("stateExitedEventDetails", {})
+        if details.get("name") == "Lock":
+            return str(json.loads(details["output"])["run_id"])
+    return ""
 
 
 @dataclass(frozen=True)
@@ -88,14 +98,16 @@ class Stage:
         states = self.client("stepfunctions")
         wait_for(lambda: states.describe_execution(executionArn=arn)["status"] != "RUNNING", 240, 0.25)
         status = states.describe_execution(executionArn=arn)
-        story = parse(read_history(states, arn))
+        history = read_history(states, arn)
+        story = parse(history)
         story.status, story.error, story.cause = (
             status["status"],
             status.get("error", ""),
             status.get("cause", ""),
         )
-        name = arn.rsplit(":", 1)[1]
-        return Run(name, story, next((one for one in self.notifications() if name in one["message"]), {}))
+        name, run_id = arn.rsplit(":", 1)[1], run_id_of(history)
+        notification = next((one for one in self.notifications() if run_id and run_id in one["message"]), {})
+        return Run(name, run_id, story, notification)
 
     def run(self, **input_fields: Any) -> Run:
         """Run one execution to its end."""
@@ -140,7 +152,7 @@ class Stage:
     def evaluation(self, run: Run) -> dict[str, Any]:
         """Return the evaluation report of a run."""
         body = self.client("s3").get_object(
-            Bucket=MODELS_BUCKET, Key=f"evaluation/{run.name}/evaluation.json"
+            Bucket=MODELS_BUCKET, Key=f"evaluation/{run.run_id}/evaluation.json"
         )
         report: dict[str, Any] = json.loads(body["Body"].read())
         return report

@@ -20,6 +20,7 @@ import torch
 from training_jobs.serving.contract import ARCHIVE_OUT_OF_STOCK
 from training_jobs.snapshot.dataset import DataError
 from training_jobs.snapshot.parquet import read_dataset
+from training_jobs.training.device import DeviceError, choose_device
 from training_jobs.training.encoder_torch import EncoderSettings
 from training_jobs.training.fit_encoder import FitSettings
 from training_jobs.training.job import JobSettings, run
@@ -212,6 +213,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.threads > 0:
             torch.set_num_threads(options.threads)
         items = options.items if options.items.is_dir() else None
+        # Before the data is read: a job on the wrong device fails in seconds.
+        log_metrics({"stage": "device", "device": str(choose_device())})
         data = read_dataset(options.interactions, items)
         log_metrics({"stage": "data", "sessions": len(data.sessions), "items": len(data.vocabulary)})
         if items:
@@ -227,7 +230,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except Exception as error:
         # SageMaker shows this file as the job's FailureReason; anything not foreseen brings its traceback along.
-        foreseen = isinstance(error, DataError | SettingsError)
+        foreseen = isinstance(error, DataError | DeviceError | SettingsError)
         reason = str(error) if foreseen else f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
         _write_failure(failure_file, reason)
         print(reason, file=sys.stderr)

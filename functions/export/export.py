@@ -18,7 +18,7 @@ from functions.platform.settings import WarehouseSettings
 
 log = get_logger(__name__)
 
-# A Step Functions execution name. It becomes part of a stage path, which cannot be a bound parameter.
+# The run_id of the state machine. It becomes part of a stage path, which cannot be a bound parameter.
 SNAPSHOT_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 OUT_OF_STOCK_KEY = f"items/{ARCHIVE_OUT_OF_STOCK}"
 

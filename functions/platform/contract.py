@@ -26,6 +26,7 @@ STOCK_PREFIX = "stock/"
 VALIDATION_REPORTS_PREFIX = "reports/validation/"
 RELEASES_PREFIX = "serving/releases/"
 CHAMPION_PREFIX = "serving/champion/"
+LOCK_KEY = "locks/pipeline.json"
 CURRENT_KEY = "serving/current.json"
 FALLBACK_KEY = "serving/fallback.json"
 INTERACTION_COLUMNS = {
@@ -62,6 +63,13 @@ SHOPPING_EVENTS = frozenset(
         "purchase",
     )
 )
+
+
+class LockResult(TypedDict):
+    """The result of lock, which the state machine or the caller reads."""
+
+    acquired: bool
+    holder: str | None
 
 
 class LoadResult(TypedDict):

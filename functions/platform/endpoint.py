@@ -1,34 +1,52 @@
-"""The serving endpoint: create it on a configuration, or move it there."""
+"""The serving endpoints of a stage: one name per kind, created on a configuration or moved there.
+
+SageMaker refuses to turn a real-time endpoint into a serverless one. A serverless endpoint can become real-time, but never
+again serverless. So each kind has an endpoint of its own, and a change of the kind is a change of the name.
+https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
+"""
 
 from typing import Any
 
 from functions.platform.errors import EndpointBusy
-from functions.platform.settings import PublishSettings
+
+REALTIME_SUFFIX = "-realtime"
 
 
-def move_endpoint(config_name: str, settings: PublishSettings, sagemaker: Any) -> str:
+def endpoint_name(prefix: str, kind: str) -> str:
+    """Return the name of the endpoint of a kind, `serverless` or `realtime`, of the stage with this prefix."""
+    return prefix + (REALTIME_SUFFIX if kind == "realtime" else "")
+
+
+def is_realtime(name: str) -> bool:
+    """Return True if an endpoint of this name is a real-time one."""
+    return name.endswith(REALTIME_SUFFIX)
+
+
+def move_endpoint(name: str, config_name: str, sagemaker: Any) -> str:
     """Create the endpoint on a configuration or move it there, and return SageMaker's status of the endpoint.
 
     Raises:
-        EndpointBusy: another caller is changing the endpoint.
+        EndpointBusy: SageMaker is still changing or deleting the endpoint.
     """
     from botocore.exceptions import ClientError
 
-    if not exists(sagemaker.describe_endpoint, EndpointName=settings.endpoint):
-        sagemaker.create_endpoint(EndpointName=settings.endpoint, EndpointConfigName=config_name)
+    described = describe(name, sagemaker)
+    if described is None:
+        sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config_name)
         return "Creating"
-    described = sagemaker.describe_endpoint(EndpointName=settings.endpoint)
     status = str(described["EndpointStatus"])
     if described["EndpointConfigName"] == config_name and status in ("InService", "Creating", "Updating"):
         return status
     if status == "Failed":
         # A failed endpoint cannot be updated, only replaced. It serves nothing, so deleting it loses nothing.
-        sagemaker.delete_endpoint(EndpointName=settings.endpoint)
-        raise EndpointBusy(f"endpoint {settings.endpoint} had failed and is being replaced")
+        sagemaker.delete_endpoint(EndpointName=name)
+        raise EndpointBusy(f"endpoint {name} had failed and is being replaced")
     if status != "InService":
-        raise EndpointBusy(f"endpoint {settings.endpoint} is {status}")
+        raise EndpointBusy(f"endpoint {name} is {status}")
+    # The number of instances that autoscaling has reached stays.
+    kept = {"RetainAllVariantProperties": True} if is_realtime(name) else {}
     try:
-        sagemaker.update_endpoint(EndpointName=settings.endpoint, EndpointConfigName=config_name)
+        sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=config_name, **kept)
     except ClientError as error:
         if "Cannot update in-progress endpoint" in str(error):
             raise EndpointBusy(str(error)) from error
@@ -36,12 +54,35 @@ def move_endpoint(config_name: str, settings: PublishSettings, sagemaker: Any) -
     return "Updating"
 
 
-def exists(describe: Any, **name: str) -> bool:
+def delete_endpoint(name: str, sagemaker: Any) -> bool:
+    """Delete an endpoint; return False if there is none. SageMaker then also ends its autoscaling.
+
+    Raises:
+        EndpointBusy: SageMaker is changing the endpoint, and deletes none in that state.
+    """
+    described = describe(name, sagemaker)
+    if described is None or described["EndpointStatus"] == "Deleting":
+        return False
+    if described["EndpointStatus"] not in ("InService", "Failed", "OutOfService", "UpdateRollbackFailed"):
+        raise EndpointBusy(f"endpoint {name} is {described['EndpointStatus']}, and can be deleted afterwards")
+    sagemaker.delete_endpoint(EndpointName=name)
+    return True
+
+
+def describe(name: str, sagemaker: Any) -> dict[str, Any] | None:
+    """Return SageMaker's description of an endpoint, None if there is none."""
+    if not exists(sagemaker.describe_endpoint, EndpointName=name):
+        return None
+    described: dict[str, Any] = sagemaker.describe_endpoint(EndpointName=name)
+    return described
+
+
+def exists(find: Any, **name: str) -> bool:
     """Return True if SageMaker's describe call finds the named resource."""
     from botocore.exceptions import ClientError
 
     try:
-        describe(**name)
+        find(**name)
     except ClientError as error:
         # SageMaker answers "Could not find ..." as a ValidationException, not as a 404.
         if "could not find" in str(error).lower() or error.response["Error"]["Code"] == "ResourceNotFound":

@@ -1,8 +1,8 @@
 """The parts of a model archive that publishing reads."""
 
-import io
 import json
 import tarfile
+from contextlib import closing
 from typing import Any, NamedTuple
 
 from functions.platform.contract import ARCHIVE_CARD, ARCHIVE_FALLBACK, ARCHIVE_GOLDEN
@@ -21,19 +21,26 @@ class ModelArchive(NamedTuple):
 def read_model_archive(model_data_uri: str, s3: Any) -> ModelArchive:
     """Read `model.json`, `golden.json` and `fallback.json` of a model.tar.gz.
 
+    Streams, because the weights of a large catalogue do not fit into a Lambda. SageMaker packs the archive, in an order of its
+    own, so the three files may stand behind the weights. Reading stops after the last of them.
+
     Raises:
         GoldenMismatch: a file is missing, or the golden sessions are.
     """
     bucket, key = split_s3_uri(model_data_uri)
-    body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     wanted = {ARCHIVE_CARD, ARCHIVE_GOLDEN, ARCHIVE_FALLBACK}
     found: dict[str, Any] = {}
-    with tarfile.open(fileobj=io.BytesIO(body), mode="r:gz") as tar:
+    with (
+        closing(s3.get_object(Bucket=bucket, Key=key)["Body"]) as body,
+        tarfile.open(fileobj=body, mode="r|gz") as tar,
+    ):
         for member in tar:
             name = member.name.removeprefix("./")
             content = tar.extractfile(member) if name in wanted else None
             if content is not None:
                 found[name] = json.loads(content.read())
+            if wanted == found.keys():
+                break
     missing = wanted - found.keys()
     if missing or not found[ARCHIVE_GOLDEN]:
         raise GoldenMismatch(

@@ -12,8 +12,9 @@ from functions.platform.s3_keys import CHAMPION_KEY, split_s3_uri
 
 @dataclass(frozen=True)
 class Release:
-    """A model that was proved behind the endpoint."""
+    """A model that was proved behind an endpoint."""
 
+    endpoint: str
     endpoint_config: str
     model_name: str
     model_version: str

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from msgspec import Meta, Struct, ValidationError, convert
 
+from functions.platform.endpoint import endpoint_name
+
 Text = Annotated[str, Meta(min_length=1)]
 
 
@@ -65,6 +67,12 @@ class RecommendSettings(Struct, frozen=True, rename=_variable):
     receipts_secret: Text
 
 
+class LockSettings(Struct, frozen=True, rename=_variable):
+    """Settings of lock."""
+
+    models_bucket: Text
+
+
 class WarehouseSettings(Struct, frozen=True, rename=_variable):
     """Settings of load, transform, validate and export. `shop` is the shop whose model is trained by default."""
 
@@ -80,15 +88,25 @@ class PublishSettings(Struct, frozen=True, rename=_variable):
 
     stage: Text
     models_bucket: Text
-    endpoint: Text
+    # The stage's prefix: the start of the names of its endpoints, models and configurations.
+    prefix: Text
     endpoint_kind: Literal["serverless", "realtime"]
     # Memory and concurrency of a serverless endpoint:
     # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariantServerlessConfig.html
     endpoint_memory_mb: Annotated[int, Meta(ge=1024, le=6144)]
     endpoint_max_concurrency: Annotated[int, Meta(ge=1, le=200)]
+    # Instances of a real-time endpoint. It gets more above this number of requests per instance and minute.
     endpoint_instance_type: Text
+    endpoint_min_instances: Annotated[int, Meta(ge=1)]
+    endpoint_max_instances: Annotated[int, Meta(ge=1)]
+    endpoint_requests_per_instance_minute: Annotated[int, Meta(ge=1)]
     inference_image: Text
     sagemaker_role_arn: Text
+
+    @property
+    def endpoint(self) -> str:
+        """The name of the endpoint of the stage's kind."""
+        return endpoint_name(self.prefix, self.endpoint_kind)
 
 
 Settings = TypeVar("Settings", bound=Struct)
@@ -126,6 +144,12 @@ def collect_settings() -> CollectSettings:
 def recommend_settings() -> RecommendSettings:
     """Read /recommend's settings, once per execution environment."""
     return read_settings(RecommendSettings, os.environ)
+
+
+@lru_cache(maxsize=1)
+def lock_settings() -> LockSettings:
+    """Read lock's settings, once per execution environment."""
+    return read_settings(LockSettings, os.environ)
 
 
 @lru_cache(maxsize=1)

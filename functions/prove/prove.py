@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from functions.platform.contract import ProveResult
-from functions.platform.errors import GoldenMismatch
+from functions.platform.endpoint import delete_endpoint, endpoint_name, is_realtime
+from functions.platform.errors import EndpointBusy, GoldenMismatch
 from functions.platform.log import get_logger
 from functions.platform.model_archive import read_model_archive
 from functions.platform.releases import Release, ReleaseRecord, read_record, write_record
 from functions.platform.s3_keys import release_key
+from functions.platform.scaling import scale
 from functions.platform.settings import PublishSettings
 
 log = get_logger(__name__)
@@ -29,9 +31,11 @@ class ProveEvent(TypedDict):
 
 
 def prove(
-    event: ProveEvent, settings: PublishSettings, sagemaker: Any, endpoint: Any, s3: Any
+    event: ProveEvent, settings: PublishSettings, sagemaker: Any, endpoint: Any, autoscaling: Any, s3: Any
 ) -> ProveResult:
     """Ask the golden sessions, then write the release record, the fallback and the champion.
+
+    The record names the endpoint, so it also sends /recommend there.
 
     Raises:
         GoldenMismatch: the endpoint serves another model; nothing is written.
@@ -44,6 +48,7 @@ def prove(
             f"at least {OVERLAP_MIN:.0%} must match; look at the endpoint's log group"
         )
     release = Release(
+        endpoint=settings.endpoint,
         endpoint_config=event["endpoint_config_name"],
         model_name=event["model_name"],
         model_version=archive.model_version,
@@ -55,9 +60,11 @@ def prove(
     before = read_record(s3, settings.models_bucket)
     is_repeat = before.current is not None and before.current.endpoint_config == release.endpoint_config
     previous = before.previous if is_repeat else before.current
-    write_record(ReleaseRecord(release, previous), archive, s3, settings.models_bucket)
-    kept = {release.endpoint_config, *([previous.endpoint_config] if previous else [])}
-    deleted = delete_older(kept, settings, sagemaker, s3)
+    record = ReleaseRecord(release, previous)
+    write_record(record, archive, s3, settings.models_bucket)
+    if is_realtime(settings.endpoint):
+        scale(settings.endpoint, settings, autoscaling)
+    deleted = delete_older(record, settings, sagemaker, s3)
     log.info("model proved", model_version=archive.model_version, overlap=overlap, deleted=deleted)
     return {
         "model_version": archive.model_version,
@@ -82,14 +89,22 @@ def _golden_overlap(golden: list[dict[str, Any]], endpoint_name: str, endpoint: 
     return sum(shares) / len(shares)
 
 
-def delete_older(kept: set[str], settings: PublishSettings, sagemaker: Any, s3: Any) -> list[str]:
-    """Delete this endpoint's configurations, models and archives whose name is not in `kept`.
+def delete_older(record: ReleaseRecord, settings: PublishSettings, sagemaker: Any, s3: Any) -> list[str]:
+    """Delete the stage's configurations, models and archives, and its endpoint of the other kind, that no release needs.
 
     Returns:
         The names of the deleted configurations.
     """
+    releases = [release for release in (record.current, record.previous) if release is not None]
+    kept = {release.endpoint_config for release in releases}
     deleted = []
-    prefix = f"{settings.endpoint}-"
+    prefix = f"{settings.prefix}-"
+    for name in {endpoint_name(prefix[:-1], kind) for kind in ("serverless", "realtime")}:
+        if name not in {release.endpoint for release in releases}:
+            try:
+                delete_endpoint(name, sagemaker)
+            except EndpointBusy as busy:
+                log.warning("an endpoint that no release uses stays until the next run", cause=str(busy))
     for page in sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=prefix):
         for config in page["EndpointConfigs"]:
             name = config["EndpointConfigName"]

@@ -6,14 +6,14 @@ Every call can be repeated with the same run id: existing resources of the run a
 from typing import Any, TypedDict
 
 from functions.platform.contract import PublishResult
-from functions.platform.endpoint import exists, move_endpoint
+from functions.platform.endpoint import exists, is_realtime, move_endpoint
 from functions.platform.log import get_logger
 from functions.platform.s3_keys import release_key, split_s3_uri
+from functions.platform.scaling import VARIANT, stop_scaling
 from functions.platform.settings import PublishSettings
 
 log = get_logger(__name__)
 
-VARIANT = "all-traffic"
 NAME_MAX_CHARACTERS = 63
 
 
@@ -27,11 +27,16 @@ class PublishEvent(TypedDict):
 def resource_name(settings: PublishSettings, run_id: str) -> str:
     """Return the name of a run's model and endpoint configuration: at most 63 letters, digits and hyphens."""
     cleaned = "".join(letter if letter.isalnum() else "-" for letter in run_id)
-    return f"{settings.endpoint}-{cleaned}"[:NAME_MAX_CHARACTERS].rstrip("-")
+    return f"{settings.prefix}-{cleaned}"[:NAME_MAX_CHARACTERS].rstrip("-")
 
 
-def publish(event: PublishEvent, settings: PublishSettings, sagemaker: Any, s3: Any) -> PublishResult:
+def publish(
+    event: PublishEvent, settings: PublishSettings, sagemaker: Any, autoscaling: Any, s3: Any
+) -> PublishResult:
     """Start to serve a copy of the archive. The state machine waits until the endpoint is in service.
+
+    If the stage's kind of endpoint has changed, the endpoint of the new kind starts beside the other one. Shoppers are sent
+    to it when the release is on record.
 
     Raises:
         EndpointBusy: another caller is changing the endpoint.
@@ -40,7 +45,9 @@ def publish(event: PublishEvent, settings: PublishSettings, sagemaker: Any, s3: 
     kept_uri = _keep_archive(name, event["model_data_uri"], settings, s3)
     _create_model(name, kept_uri, settings, sagemaker)
     _create_config(name, settings, sagemaker)
-    status = move_endpoint(name, settings, sagemaker)
+    if is_realtime(settings.endpoint):
+        stop_scaling(settings.endpoint, autoscaling)
+    status = move_endpoint(settings.endpoint, name, sagemaker)
     log.info("endpoint moves to a new configuration", endpoint=settings.endpoint, config=name, status=status)
     return {
         "endpoint_name": settings.endpoint,
@@ -81,7 +88,7 @@ def _create_config(name: str, settings: PublishSettings, sagemaker: Any) -> None
         }
     else:
         variant |= {
-            "InitialInstanceCount": 1,
+            "InitialInstanceCount": settings.endpoint_min_instances,
             "InstanceType": settings.endpoint_instance_type,
             "InitialVariantWeight": 1.0,
         }

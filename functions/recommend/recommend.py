@@ -8,6 +8,7 @@ from functions.platform.log import get_logger
 from functions.platform.settings import RecommendSettings
 from functions.recommend.fallback import FallbackCache
 from functions.recommend.request import RecommendRequest
+from functions.recommend.served import ServedEndpoint
 
 log = get_logger(__name__)
 
@@ -25,31 +26,40 @@ class Recommendation(NamedTuple):
 
 
 def recommend(
-    request: RecommendRequest, settings: RecommendSettings, endpoint: Any, s3: Any, fallback: FallbackCache
+    request: RecommendRequest,
+    settings: RecommendSettings,
+    endpoint: Any,
+    s3: Any,
+    served: ServedEndpoint,
+    fallback: FallbackCache,
 ) -> Recommendation:
     """Return up to `request.k` items for the session.
 
     Args:
         request: the session's items, and the items to exclude.
-        settings: the endpoint's name and the models bucket.
+        settings: the models bucket, and the endpoint of a stage without a release.
         endpoint: a sagemaker-runtime client with the time limit of the settings.
-        s3: the client that the fallback is read with.
-        fallback: the cache of this execution environment.
+        s3: the client that the release and the fallback are read with.
+        served: the endpoint's name, cached in this execution environment.
+        fallback: the fallback, cached there too.
 
     Raises:
         RequestRefused: NO_MODEL_YET, before the first model is published.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
+    name = served.get(s3, settings.models_bucket, settings.endpoint)
     try:
-        return _invoke(request, settings.endpoint, endpoint)
+        return _invoke(request, name, endpoint)
     except ClientError as error:
         cause = error.response["Error"]["Code"]
+        if cause == "ValidationError":  # there is no endpoint of this name
+            served.forget()
     except BotoCoreError as error:
         cause = type(error).__name__
     except (KeyError, ValueError, TypeError) as error:
         cause = f"unreadable answer: {type(error).__name__}"
-    log.warning("the endpoint failed, the fallback answers", endpoint=settings.endpoint, cause=cause)
+    log.warning("the endpoint failed, the fallback answers", endpoint=name, cause=cause)
     known = fallback.get(s3, settings.models_bucket)
     if known is None:
         raise RequestRefused(

@@ -14,8 +14,10 @@ from functions.platform.settings import RecommendSettings
 from functions.recommend.fallback import FallbackCache
 from functions.recommend.recommend import Recommendation, recommend
 from functions.recommend.request import Session, parse_request
+from functions.recommend.served import ServedEndpoint
 
 _fallback = FallbackCache()
+_served = ServedEndpoint()
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ def answer_recommend(request: ApiRequest, services: RecommendServices) -> Respon
     """Return 200 with items, 400 for an invalid request, 503 before the first model."""
     try:
         asked = parse_request(request)
-        found = recommend(asked, services.settings, services.endpoint, services.s3, _fallback)
+        found = recommend(asked, services.settings, services.endpoint, services.s3, _served, _fallback)
     except RequestRefused as refused:
         return refusal(refused, request.request_id)
     body = {**found._asdict(), "request_id": request.request_id}

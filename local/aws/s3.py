@@ -2,7 +2,7 @@
 
 moto 5.2.5 keeps objects in memory only. With these patches FakeKey reads its bytes from the store, writes and deletes reach the
 store before they are acknowledged, and the start restores everything. Older versions of a key and unfinished multipart uploads
-do not survive.
+do not survive. Another correction: other requests may write between moto's check of If-Match or If-None-Match and its write.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from moto.s3 import models
+from moto.s3.responses import S3Response
 
 from local.aws.s3_store import ObjectStore
 from local.aws.settings import ACCOUNT_ID, Settings
 
 _lock = threading.RLock()
+_conditions = threading.Lock()
 _memory_value = models.FakeKey.value
 
 
@@ -37,6 +40,8 @@ def install(settings: Settings) -> None:
     _keep_deletes(store)
     _keep_buckets(store)
     _restore(store)
+    for name in ("put_object", "delete_object"):
+        setattr(S3Response, name, _one_condition_at_a_time(getattr(S3Response, name)))
 
 
 def _read_values_from_disk() -> None:
@@ -125,6 +130,18 @@ def _keep_buckets(store: ObjectStore) -> None:
 
     models.S3Backend.create_bucket = create_bucket
     models.S3Backend.delete_bucket = delete_bucket
+
+
+def _one_condition_at_a_time(respond: Callable[[S3Response], Any]) -> Callable[[S3Response], Any]:
+    """Serialize conditional requests, so that only one of several writers meets the condition."""
+
+    def one_at_a_time(self: S3Response) -> Any:
+        if "If-Match" in self.headers or "If-None-Match" in self.headers:
+            with _conditions:
+                return respond(self)
+        return respond(self)
+
+    return one_at_a_time
 
 
 def _restore(store: ObjectStore) -> None:

@@ -20,6 +20,7 @@ from moto.core.config import default_user_config
 from moto.stepfunctions.exceptions import InvalidName
 from moto.stepfunctions.models import StepFunctionBackend
 from moto.stepfunctions.parser.api import ExecutionStatus
+from moto.stepfunctions.parser.asl.component.state.exec.execute_state import ExecutionState
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_aws_sdk import (
     StateTaskServiceAwsSdk,
 )
@@ -45,6 +46,7 @@ def install(settings: Settings) -> None:
     jsonata_.install()
     _select_single_values()
     _return_json_from_sdk_tasks()
+    _leave_missing_causes_out()
     _keep_executions(ExecutionLog(settings.state / "stepfunctions" / "executions.jsonl"))
     _list_late(settings.listing_delay_s)
     stepfunctions_xray.install()
@@ -220,6 +222,17 @@ def _return_json_from_sdk_tasks() -> None:
         env.stack[-1] = nested.mapped(env.stack[-1], _json, _pascal_case if is_own else nested.same)
 
     StateTaskServiceAwsSdk._eval_service_task = eval_service_task
+
+
+def _leave_missing_causes_out() -> None:
+    # A timeout has no cause. moto 5.2.5 gives a Catch an empty text instead, which hides expressions that need one.
+    original = ExecutionState._construct_error_output_value
+
+    def construct_error_output_value(failure_event: Any) -> Any:
+        output = original(failure_event)
+        return {key: value for key, value in output.items() if key != "Cause" or value}
+
+    ExecutionState._construct_error_output_value = staticmethod(construct_error_output_value)
 
 
 def _pascal_case(name: str) -> str:

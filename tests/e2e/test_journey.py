@@ -17,15 +17,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from demo.history import read_history
 from demo.http import Http
 from demo.landed import LandingWatch
 from demo.replay import Replayed, send
 from functions.replay.replay import STOP_BEFORE_END_MS
 from local import processes
 from local.environment import Stack
-from local.testing import kill_stack, running_stack, start_stack, wait_for
+from local.testing import interrupt_training, kill_stack, running_stack, start_stack, wait_for
 from testing import deployment
-from testing.stage import EVENTS_BUCKET, KEYS, LOCAL, MODELS_BUCKET, Run, Stage
+from testing.stage import EVENTS_BUCKET, KEYS, LOCAL, MODELS_BUCKET, Run, Stage, run_id_of
 from tests.e2e import aisles, shopper
 
 pytestmark = [pytest.mark.local_stack, pytest.mark.timeout(600)]
@@ -89,7 +90,7 @@ def test_the_first_run_succeeds_and_tells_what_it_did(stage: Stage, first_run: R
     assert first_run.story.status == "SUCCEEDED", first_run.story
     message = first_run.notification["message"]
     assert f"Loaded {CLICKS} events" in message
-    assert f"Model {LOCAL.prefix}-{first_run.name}-0 now serves" in message
+    assert f"Model {LOCAL.prefix}-{first_run.run_id}-0-0 now serves" in message
     assert "make rollback" in message
 
 
@@ -117,7 +118,7 @@ def test_golden_sessions_get_the_golden_recommendations(stage: Stage, first_run:
         came_for, between, last = aisles.shelved(0, style, 3), aisles.stand(0), aisles.shelved(0, style, 4)
         after_one = stage.recommend(came_for, k=20)
         assert after_one["source"] == "model"
-        assert after_one["model_version"] == f"{LOCAL.prefix}-{first_run.name}-0"
+        assert after_one["model_version"] == f"{LOCAL.prefix}-{first_run.run_id}-0-0"
         ranked = [one["item_id"] for one in after_one["items"]]
         assert last in ranked[:5]
         assert between in ranked
@@ -137,7 +138,7 @@ def test_exclusions_are_kept_out_and_exactly_k_items_come_back(stage: Stage, fir
 def test_the_evaluation_names_its_baselines_and_the_snapshot(stage: Stage, first_run: Run) -> None:
     evaluation = stage.evaluation(first_run)
     assert evaluation["passed"] is True
-    assert evaluation["snapshot_id"] == first_run.name
+    assert evaluation["snapshot_id"] == first_run.run_id
 
 
 def test_a_recommendation_can_be_traced_through_to_the_endpoint(stage: Stage, first_run: Run) -> None:
@@ -188,27 +189,16 @@ def test_a_replay_of_rejected_says_what_is_still_refused(stage: Stage, sent_twic
 
 @pytest.fixture(scope="module")
 def second_run(stage: Stage, replayed: list[dict[str, Any]]) -> Run:
-    """What was sent twice and replayed, a corrupt file beside it, and a training job that is killed once."""
+    """What was sent twice and replayed, a corrupt file beside it, and a training job whose spot instance is reclaimed."""
     s3 = stage.client("s3")
     corrupt = gzip.compress(b'{"event_id": "half a li\n')
     s3.put_object(Bucket=EVENTS_BUCKET, Key=f"raw/{time.strftime('%Y/%m/%d/%H')}/corrupt.gz", Body=corrupt)
     arn = stage.start()
-    name = arn.rsplit(":", 1)[1]
-    prefix = f"checkpoints/{name}/"
+    run_id = wait_for(lambda: run_id_of(read_history(stage.client("stepfunctions"), arn)), 30)
+    prefix = f"checkpoints/{run_id}/"
     wait_for(lambda: s3.list_objects_v2(Bucket=MODELS_BUCKET, Prefix=prefix).get("KeyCount"), 120, 0.1)
-    os.kill(training_process(stage.stack), signal.SIGKILL)
+    interrupt_training(stage.stack, f"{LOCAL.prefix}-{run_id}-0-0")
     return stage.finish(arn)
-
-
-def training_process(stack: Stack) -> int:
-    """The pid of the training container's process."""
-    jobs = stack.state / "sagemaker"
-    for folder in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            command = (folder / "cmdline").read_text()
-            if str(jobs) in command and "train.py" in command:
-                return int(folder.name)
-    raise AssertionError(f"no training job runs in {jobs}")
 
 
 def test_the_same_events_sent_twice_and_replayed_change_no_table(
@@ -222,20 +212,25 @@ def test_a_corrupt_file_is_told_and_stops_nothing(second_run: Run) -> None:
     assert "1 files could not be read: see RAW.LOAD_LOG" in second_run.notification["message"]
 
 
-def test_a_training_job_that_dies_is_tried_again(second_run: Run) -> None:
-    assert len(second_run.tries("Train")) == 1
-    assert "ExitCode 137" in second_run.tries("Train")[0]
+def test_a_training_job_whose_spot_instance_is_reclaimed_resumes(stage: Stage, second_run: Run) -> None:
+    assert second_run.tries("Train") == []
+    job = stage.client("sagemaker").describe_training_job(
+        TrainingJobName=f"{LOCAL.prefix}-{second_run.run_id}-0-0"
+    )
+    passed = [one["Status"] for one in job["SecondaryStatusTransitions"]]
+    assert passed.count("Interrupted") == 1
+    assert job["TrainingJobStatus"] == "Completed"
 
 
 def test_the_second_run_ships_the_second_model_and_keeps_the_first_for_a_rollback(
     stage: Stage, first_run: Run, second_run: Run
 ) -> None:
-    assert stage.recommend(ITEM)["model_version"] == f"{LOCAL.prefix}-{second_run.name}-1"
+    assert stage.recommend(ITEM)["model_version"] == f"{LOCAL.prefix}-{second_run.run_id}-0-0"
     sagemaker = stage.client("sagemaker")
     endpoint = sagemaker.describe_endpoint(EndpointName=LOCAL.prefix)
-    assert endpoint["EndpointConfigName"] == f"{LOCAL.prefix}-{second_run.name}"
+    assert endpoint["EndpointConfigName"] == f"{LOCAL.prefix}-{second_run.run_id}"
     kept = {one["EndpointConfigName"] for one in sagemaker.list_endpoint_configs()["EndpointConfigs"]}
-    assert kept == {f"{LOCAL.prefix}-{first_run.name}", f"{LOCAL.prefix}-{second_run.name}"}
+    assert kept == {f"{LOCAL.prefix}-{first_run.run_id}", f"{LOCAL.prefix}-{second_run.run_id}"}
     champion = stage.evaluation(second_run)
     assert any("champion" in str(check) for check in champion["checks"])
 
@@ -280,12 +275,12 @@ def test_who_overrides_the_gate_and_why_is_in_the_evaluation(stage: Stage, tuned
     assert "a drill of the search" in json.dumps(stage.evaluation(tuned_run))
 
 
-def test_a_training_job_that_keeps_dying_is_caught_and_the_old_model_goes_on_serving(
+def test_a_training_job_that_fails_for_its_settings_runs_once_and_the_old_model_goes_on_serving(
     stage: Stage, tuned_model: str
 ) -> None:
     run = stage.run(hyperparameters={"learning_rate": "fast"})
     assert run.story.status == "FAILED"
-    assert len(run.tries("Train")) == 2
+    assert len(run.tries("Train")) == 1
     assert run.notification["subject"].endswith("in Train")
     assert "learning" in run.notification["message"]
     assert "still serves" in run.notification["message"]
@@ -444,7 +439,7 @@ def test_a_recommendation_is_counted_for_what_it_led_to_once_and_no_false_receip
 def test_a_rollback_serves_the_model_before_again(stage: Stage, second_run: Run, tuned_model: str) -> None:
     assert stage.recommend(ITEM)["model_version"] == tuned_model
     deployment.run("deploy.rollback", stage.copy, stage.environment)
-    assert stage.recommend(ITEM)["model_version"] == f"{LOCAL.prefix}-{second_run.name}-1"
+    assert stage.recommend(ITEM)["model_version"] == f"{LOCAL.prefix}-{second_run.run_id}-0-0"
 
 
 def test_a_shopper_s_clicks_change_the_carousel_at_once_and_are_found_under_raw(

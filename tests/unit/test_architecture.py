@@ -40,11 +40,13 @@ def test_every_step_of_the_pipeline_is_named_in_the_text_and_in_the_picture() ->
     states = json.loads((REPOSITORY / "statemachine" / "pipeline.asl.json").read_text())["States"]
     picture = (REPOSITORY / "docs" / "architecture.svg").read_text()
     helpers = {
-        "FindRunning",
+        "Lock",
         "ReadEvaluation",
         "DescribeEndpoint",
         "Rollback",
+        "Unlock",
         "NotifySuccess",
+        "UnlockAfterFailure",
         "NotifyFailure",
     }
     steps = {name for name, state in states.items() if state["Type"] == "Task"} - helpers

@@ -41,6 +41,7 @@ from training_jobs.snapshot.dataset import (
 )
 from training_jobs.training import fit_ranker, model_writer, tune
 from training_jobs.training.compile_kernel import compiled_kernel
+from training_jobs.training.device import choose_device
 from training_jobs.training.encoder_torch import Encoder, EncoderSettings
 from training_jobs.training.fit_encoder import Epoch, FitSettings, Job, Log, fit
 from training_jobs.training.model_writer import copy_serving_code
@@ -163,11 +164,11 @@ def run(
 
 
 def new_encoder(sessions: Sessions, content: ItemContent, settings: EncoderSettings, seed: int) -> Encoder:
-    """Return an encoder about to learn `sessions`, on the GPU where there is one."""
+    """Return an encoder about to learn `sessions`, on the GPU if the machine has one."""
     torch.manual_seed(seed)
     encoder = Encoder(len(content.offsets) - 1, settings, content)
     warm_start(encoder, sessions, content, seed)
-    return encoder.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    return encoder.to(choose_device())
 
 
 def _fit(

@@ -29,11 +29,12 @@ class Exit:
     status: int
     stopped: bool
     timed_out: bool
+    interrupted: bool
     output: str
 
 
 class Container:
-    """One process; any thread may call `stop`."""
+    """One process; any thread may call `stop`. A spot instance is interrupted by the file `interrupt` in `root`."""
 
     def __init__(self, settings: Settings, kind: str, name: str) -> None:
         self.settings = settings
@@ -81,22 +82,26 @@ class Container:
         log_group: str,
         max_runtime_s: float,
         while_running: Callable[[], None] = lambda: None,
+        is_spot: bool = False,
     ) -> Exit:
         """Run to the end; forward the log and call `while_running` every second."""
+        interruption = self.root / "interrupt"
+        self._ended = ended = threading.Event()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         log_offset = self.log.stat().st_size if self.log.exists() else 0
         process = processes.spawn(list(command), log=self.log, env=env, cwd=cwd)
         self._process = process
         record = processes.record(self.settings.children, process.pid, kind=self.kind, name=self.name)
-        threading.Thread(target=self._wait, args=(process,), daemon=True).start()
+        threading.Thread(target=_set_at_end, args=(process, ended), daemon=True).start()
         forward = _Forwarder(self.log, log_offset, log_group, f"{self.name}/algo-1-{int(time.time())}")
         deadline = time.monotonic() + max_runtime_s
-        while not self._ended.wait(min(_POLL_S, max(0.0, deadline - time.monotonic()))):
+        while not ended.wait(min(_POLL_S, max(0.0, deadline - time.monotonic()))):
             forward.forward()
             while_running()
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or self._stop.is_set() or (is_spot and interruption.exists()):
                 break
-        timed_out = process.poll() is None and not self._stop.is_set()
+        interrupted = is_spot and interruption.exists()
+        timed_out = process.poll() is None and not self._stop.is_set() and not interrupted
         if process.poll() is None:
             processes.stop(process.pid, processes.started_at(process.pid), STOP_GRACE_S)
         status = process.wait()
@@ -107,12 +112,14 @@ class Container:
             status=status if status >= 0 else 128 - status,
             stopped=self._stop.is_set(),
             timed_out=timed_out,
+            interrupted=interrupted,
             output=forward.text(),
         )
 
-    def _wait(self, process: subprocess.Popen[bytes]) -> None:
-        process.wait()
-        self._ended.set()
+
+def _set_at_end(process: subprocess.Popen[bytes], ended: threading.Event) -> None:
+    process.wait()
+    ended.set()
 
 
 class _Forwarder:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from typing import Any
 
 from moto.core.responses import ActionResult
@@ -20,7 +21,7 @@ from moto.sagemaker.responses import SageMakerResponse
 from local.aws import asynchronous
 from local.aws.ecr import Registry
 from local.aws.journal import Journal
-from local.aws.sagemaker import names
+from local.aws.sagemaker import autoscaling
 from local.aws.sagemaker.files import MissingObject
 from local.aws.sagemaker.resources import backend
 from local.aws.sagemaker.servers import ModelServer, ModelSpec, ServerFailed
@@ -31,22 +32,39 @@ log = logging.getLogger(__name__)
 # The old server may still handle requests.
 _DRAIN_S = 1.0
 _RESTART_DELAY_S = 1.0
+# AWS takes a minute or two, in which the endpoint's name cannot be used.
+_DELETE_S = 2.0
 
 
 class Servers:
-    """The model servers of all endpoints."""
+    """The model servers of all endpoints: one per instance."""
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self.settings = settings
         self.registry = registry
-        self._serving: dict[str, ModelServer] = {}
-        self._changed = threading.Condition()
-        self._stopping = False
+        self._serving: dict[str, list[ModelServer]] = {}
+        self._invocations: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self.stopping = threading.Event()
 
     def get(self, endpoint: str) -> ModelServer | None:
-        """Return the server of an endpoint, or None."""
-        with self._changed:
-            return self._serving.get(endpoint)
+        """Return the server for the next request to an endpoint, each in turn, or None if the endpoint has none."""
+        with self._lock:
+            serving = self._serving.get(endpoint)
+            if not serving:
+                return None
+            self._invocations[endpoint] += 1
+            return serving[self._invocations[endpoint] % len(serving)]
+
+    def count(self, endpoint: str) -> int:
+        """Return the number of servers of an endpoint."""
+        with self._lock:
+            return len(self._serving.get(endpoint, []))
+
+    def take_invocations(self, endpoint: str) -> int:
+        """Return the number of requests since the last call."""
+        with self._lock:
+            return self._invocations.pop(endpoint, 0)
 
     def start(self, spec: ModelSpec) -> ModelServer:
         """Start a server and wait until it is healthy.
@@ -63,44 +81,82 @@ class Servers:
             raise
         return server
 
-    def serve(self, server: ModelServer) -> None:
-        """Route an endpoint to a healthy server; stop the old server after its current requests."""
-        with self._changed:
-            before = self._serving.get(server.spec.endpoint)
-            self._serving[server.spec.endpoint] = server
-            self._changed.notify_all()
-        asynchronous.in_thread(self._restart_when_it_ends, server)
-        if before is not None:
-            asynchronous.in_thread(_drain_and_stop, before)
+    def serve(self, servers: list[ModelServer]) -> None:
+        """Route an endpoint to healthy servers; stop the old ones after their current requests."""
+        endpoint = servers[0].spec.endpoint
+        with self._lock:
+            before = self._serving.get(endpoint, [])
+            self._serving[endpoint] = servers
+        for server in servers:
+            asynchronous.in_thread(self._restart_when_it_ends, server)
+        for old in before:
+            asynchronous.in_thread(_drain_and_stop, old)
+
+    def scale(self, endpoint: str, wanted: int) -> None:
+        """Start or stop servers until the endpoint has the wanted number."""
+        with self._lock:
+            serving = list(self._serving.get(endpoint, []))
+        while serving and len(serving) < wanted:
+            self._add(self.start(serving[0].spec))
+            serving.append(serving[0])
+        for surplus in serving[wanted:]:
+            if self._take_out(surplus):
+                asynchronous.in_thread(_drain_and_stop, surplus)
+        _show_count(endpoint, self.count(endpoint))
 
     def remove(self, endpoint: str) -> None:
-        """Stop the server of an endpoint."""
-        with self._changed:
-            server = self._serving.pop(endpoint, None)
-        if server is not None:
+        """Stop the servers of an endpoint."""
+        with self._lock:
+            servers = self._serving.pop(endpoint, [])
+        for server in servers:
             server.stop()
 
     def stop_all(self) -> None:
         """Stop all servers."""
-        with self._changed:
-            self._stopping = True
-            servers = list(self._serving.values())
+        self.stopping.set()
+        with self._lock:
+            servers = [server for serving in self._serving.values() for server in serving]
             self._serving.clear()
         for server in servers:
             server.stop()
 
+    def _add(self, server: ModelServer) -> None:
+        with self._lock:
+            serving = self._serving.get(server.spec.endpoint)
+            if serving is not None:
+                serving.append(server)
+        if serving is None:  # the endpoint was deleted meanwhile
+            server.stop()
+        else:
+            asynchronous.in_thread(self._restart_when_it_ends, server)
+
+    def _take_out(self, server: ModelServer) -> bool:
+        """Send no more requests to a server; return False if it got none already."""
+        with self._lock:
+            serving = self._serving.get(server.spec.endpoint, [])
+            if server not in serving:
+                return False
+            serving.remove(server)
+            return True
+
     def _restart_when_it_ends(self, server: ModelServer) -> None:
         """Restart a model server that ended, as SageMaker restarts a container."""
         server.process.wait()
-        endpoint = server.spec.endpoint
-        while not self._stopping and self.get(endpoint) is server:
-            log.warning("the model server of %s ended and is started again", endpoint)
+        while not self.stopping.is_set() and self._serves(server):
+            log.warning("the model server of %s ended and is started again", server.spec.endpoint)
             try:
                 replacement = self.start(server.spec)
             except (ServerFailed, MissingObject):
                 time.sleep(_RESTART_DELAY_S)
                 continue
-            self.serve(replacement)
+            if self._take_out(server):
+                self._add(replacement)
+            else:
+                replacement.stop()
+
+    def _serves(self, server: ModelServer) -> bool:
+        with self._lock:
+            return server in self._serving.get(server.spec.endpoint, [])
 
 
 _servers: Servers | None = None
@@ -125,7 +181,6 @@ def install(settings: Settings, registry: Registry, journal: Journal) -> Servers
         endpoint_config_name: str,
         tags: list[dict[str, str]] | None,
     ) -> models.FakeEndpoint:
-        names.check("endpointName", endpoint_name)
         if endpoint_name in self.endpoints:
             raise AWSValidationException(
                 f'Cannot create already existing endpoint "{self.endpoints[endpoint_name].arn}".'
@@ -141,9 +196,18 @@ def install(settings: Settings, registry: Registry, journal: Journal) -> Servers
         status = self.endpoints[endpoint_name].endpoint_status
         if status in ("Creating", "Updating"):
             raise AWSValidationException(f'Cannot delete endpoint in status "{status}".')
-        delete(self, endpoint_name)
-        journal.remove("endpoints", endpoint_name)
+        if status == "Deleting":
+            return
+        autoscaling.forget(endpoint_name)
+        _set_status(self.endpoints[endpoint_name], "Deleting")
         servers.remove(endpoint_name)
+        journal.remove("endpoints", endpoint_name)
+
+        def finish() -> None:
+            time.sleep(_DELETE_S)
+            delete(self, endpoint_name)
+
+        asynchronous.in_thread(finish)
 
     def update_endpoint(self: SageMakerResponse) -> ActionResult:
         return ActionResult({"EndpointArn": _update(self, servers, journal)})
@@ -165,19 +229,72 @@ def _update(request: SageMakerResponse, servers: Servers, journal: Journal) -> s
         raise AWSValidationException(f'Cannot update in-progress endpoint "{endpoint.arn}".')
     if endpoint.endpoint_status == "Failed":
         raise AWSValidationException(f'Cannot update failed endpoint "{endpoint.arn}"; delete it instead.')
+    if endpoint.endpoint_status == "Deleting":
+        raise AWSValidationException(f'Cannot update endpoint "{endpoint.arn}" in status "Deleting".')
     if endpoint.endpoint_config_name == config:
         raise AWSValidationException("Cannot update endpoint with its current endpoint configuration.")
+    _require_possible_change(name, _variant(endpoint.endpoint_config_name), _variant(config))
     spec = _spec(name, config)
     endpoint.endpoint_status = "Updating"
     endpoint.last_modified_time = utcnow()
-    asynchronous.in_thread(_replace, servers, journal, endpoint, spec, config)
+    retain = bool(request._get_param("RetainAllVariantProperties"))
+    asynchronous.in_thread(_replace, servers, journal, endpoint, spec, config, retain)
     arn: str = endpoint.arn
     return arn
 
 
+def _variant(config_name: str) -> dict[str, Any]:
+    variant: dict[str, Any] = backend().endpoint_configs[config_name].production_variants[0]
+    return variant
+
+
+def _require_possible_change(endpoint: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Refuse what SageMaker refuses.
+
+    A real-time endpoint cannot become serverless: https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
+    One that scales keeps its instance type: https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling-update.html
+    """
+    if "ServerlessConfig" in after and "ServerlessConfig" not in before:
+        raise AWSValidationException(
+            "You cannot convert an instance-based, real-time endpoint to a serverless endpoint."
+        )
+    if before.get("InstanceType") != after.get("InstanceType") and autoscaling.registered(endpoint):
+        raise AWSValidationException(
+            f'The variant(s) "[{before["VariantName"]}]" must be deregistered as scalable targets with AWS Auto Scaling '
+            "before they can be removed or have their instance type updated."
+        )
+
+
+def _start_all(servers: Servers, spec: ModelSpec, count: int) -> list[ModelServer]:
+    """Start the servers of an endpoint. If one fails, stop the others.
+
+    Raises:
+        ServerFailed: a server did not become healthy.
+        MissingObject: the model archive is not in S3.
+    """
+    started: list[ModelServer] = []
+    try:
+        while len(started) < count:
+            started.append(servers.start(spec))
+    except (ServerFailed, MissingObject):
+        for server in started:
+            server.stop()
+        raise
+    return started
+
+
+def _show_count(endpoint: str, count: int) -> None:
+    """Show the number of instances in DescribeEndpoint."""
+    described = backend().endpoints.get(endpoint)
+    for variant in described.production_variants if described else []:
+        if "CurrentInstanceCount" in variant:
+            variant["CurrentInstanceCount"] = variant["DesiredInstanceCount"] = count
+
+
 def _create(servers: Servers, journal: Journal, endpoint: models.FakeEndpoint, spec: ModelSpec) -> None:
     try:
-        servers.serve(servers.start(spec))
+        count = int(_variant(endpoint.endpoint_config_name).get("InitialInstanceCount", 1))
+        servers.serve(_start_all(servers, spec, count))
     except (ServerFailed, MissingObject) as error:
         _set_status(endpoint, "Failed", str(error))
     else:
@@ -186,18 +303,26 @@ def _create(servers: Servers, journal: Journal, endpoint: models.FakeEndpoint, s
 
 
 def _replace(
-    servers: Servers, journal: Journal, endpoint: models.FakeEndpoint, spec: ModelSpec, config: str
+    servers: Servers,
+    journal: Journal,
+    endpoint: models.FakeEndpoint,
+    spec: ModelSpec,
+    config: str,
+    retain: bool,
 ) -> None:
+    retained = servers.count(endpoint.endpoint_name) if retain else 0
     try:
-        server = servers.start(spec)
+        count = retained or int(_variant(config).get("InitialInstanceCount", 1))
+        started = _start_all(servers, spec, count)
     except (ServerFailed, MissingObject) as error:
-        still_serving = servers.get(endpoint.endpoint_name) is not None
+        still_serving = servers.count(endpoint.endpoint_name) > 0
         _set_status(endpoint, "InService" if still_serving else "Failed", str(error))
         return
     variants = backend().endpoint_configs[config].production_variants
     endpoint.production_variants = endpoint._process_production_variants(variants)
     endpoint.endpoint_config_name = config
-    servers.serve(server)
+    servers.serve(started)
+    _show_count(endpoint.endpoint_name, count)
     _save(journal, endpoint)
     _set_status(endpoint, "InService")
 
@@ -212,7 +337,8 @@ def _restore(create: Any, servers: Servers, name: str, record: dict[str, Any]) -
 
     def start() -> None:
         try:
-            servers.serve(servers.start(_spec(name, config)))
+            count = int(_variant(config).get("InitialInstanceCount", 1))
+            servers.serve(_start_all(servers, _spec(name, config), count))
         except (ServerFailed, MissingObject) as error:
             _set_status(endpoint, "Failed", str(error))
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from local.aws.ecr import Registry
-from local.aws.sagemaker import endpoints, invocations, processing, resources, training, tuning
+from local.aws.sagemaker import autoscaling, endpoints, invocations, processing, resources, training, tuning
 from local.aws.settings import Settings
 
 
@@ -15,6 +15,7 @@ def install(settings: Settings, registry: Registry) -> None:
     tuning.install()
     servers = endpoints.install(settings, registry, journal)
     invocations.install(servers)
+    autoscaling.install(servers)
 
 
 def stop_all() -> None:

@@ -1,5 +1,8 @@
 """Training jobs that follow the contract of SageMaker's script-mode containers.
 
+The file `interrupt` in the job's folder takes its spot instance away: the program gets SIGTERM, then SIGKILL. The job starts
+again on an empty disk with the checkpoints from S3. https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html
+
 In moto 5.2.5 create_training_job completes at once and drops Environment, and stop_training_job is missing.
 """
 
@@ -7,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import re
 import shutil
 import threading
+import time
 from typing import Any
 
 from moto.core.responses import EmptyResult
@@ -49,6 +54,9 @@ def install(settings: Settings) -> None:
         job.training_job_status = "InProgress"
         job.training_start_time = job.training_end_time = None
         job.final_metric_data_list = []
+        job.secondary_status_transitions = []  # moto's job has ended already
+        # A describe call iterates over the attributes while the job runs, so none may be added later.
+        job.failure_reason = job.training_time_in_seconds = job.billable_time_in_seconds = None
         _set_secondary_status(job, "Starting", "Preparing the instances for training")
         container = _running[name] = Container(settings, "training", name)
         threading.Thread(target=_run, args=(job, container), daemon=True, name=name).start()
@@ -101,23 +109,39 @@ def _run(job: models.FakeTrainingJob, container: Container) -> None:
 
 
 def _train(job: models.FakeTrainingJob, container: Container) -> None:
-    shutil.rmtree(container.root, ignore_errors=True)
-    _set_secondary_status(job, "Downloading", "Downloading input data")
-    program = script_mode.prepare(job, container)
-    checkpoints = _Checkpoints(job, container)
-    checkpoints.download()
-    _set_secondary_status(job, "Training", "Training image download completed. Training in progress.")
-    job.training_start_time = utcnow()
-    exit_ = container.run(
-        program.command,
-        program.environment,
-        program.cwd,
-        log_group=LOG_GROUP,
-        max_runtime_s=float((job.stopping_condition or {}).get("MaxRuntimeInSeconds", 86_400)),
-        while_running=checkpoints.upload,
-    )
-    checkpoints.upload()
-    job.final_metric_data_list = metrics(exit_.output, job.algorithm_specification["MetricDefinitions"])
+    limits = job.stopping_condition or {}
+    waits_until = time.monotonic() + float(limits.get("MaxWaitTimeInSeconds", math.inf))
+    remaining_s = float(limits.get("MaxRuntimeInSeconds", 86_400))
+    output = ""
+    while True:
+        shutil.rmtree(container.root, ignore_errors=True)
+        _set_secondary_status(job, "Downloading", "Downloading input data")
+        program = script_mode.prepare(job, container)
+        checkpoints = _Checkpoints(job, container)
+        checkpoints.download()
+        _set_secondary_status(job, "Training", "Training image download completed. Training in progress.")
+        job.training_start_time = job.training_start_time or utcnow()
+        began = time.monotonic()
+        exit_ = container.run(
+            program.command,
+            program.environment,
+            program.cwd,
+            log_group=LOG_GROUP,
+            max_runtime_s=remaining_s,
+            while_running=checkpoints.upload,
+            is_spot=bool(job.enable_managed_spot_training),
+        )
+        checkpoints.upload()
+        output += exit_.output
+        remaining_s -= time.monotonic() - began
+        if not exit_.interrupted or exit_.stopped:
+            break
+        _set_secondary_status(job, "Interrupted", "Training job interrupted: the spot instance was reclaimed")
+        if time.monotonic() > waits_until:
+            _end(job, "Stopped", "MaxWaitTimeExceeded", "Training job exceeded MaxWaitTimeInSeconds")
+            return
+        _set_secondary_status(job, "Starting", "Preparing the instances for training")
+    job.final_metric_data_list = metrics(output, job.algorithm_specification["MetricDefinitions"])
     _finish(job, container, exit_)
 
 
@@ -214,9 +238,7 @@ def _end(job: models.FakeTrainingJob, status: str, secondary_status: str, messag
 def _set_secondary_status(job: models.FakeTrainingJob, status: str, message: str) -> None:
     now = utcnow()
     transitions = [dict(transition) for transition in job.secondary_status_transitions]
-    if status == "Starting":
-        transitions = []
-    elif transitions:
+    if transitions:
         transitions[-1]["EndTime"] = now
     transitions.append({"Status": status, "StartTime": now, "StatusMessage": message})
     job.secondary_status_transitions = transitions

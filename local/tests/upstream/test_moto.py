@@ -8,6 +8,7 @@ import json
 import time
 import zipfile
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -15,6 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.awslambda.models import lambda_backends
+from moto.stepfunctions.parser.asl.component.state.exec.execute_state import ExecutionState
 
 ROLE = "arn:aws:iam::123456789012:role/r"
 TRAINING_JOB = {
@@ -243,6 +245,11 @@ def test_stepfunctions_does_not_wait_for_sagemaker_jobs() -> None:
 def test_stepfunctions_names_an_execution_none() -> None:
     execution = execute({"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}}, None, {})
     assert execution["executionArn"].endswith(":None")
+
+
+def test_stepfunctions_gives_an_empty_cause_for_none() -> None:
+    timeout = SimpleNamespace(event_details={"taskTimedOutEventDetails": {"error": "States.Timeout"}})
+    assert ExecutionState._construct_error_output_value(timeout)["Cause"] == ""
 
 
 def test_xray_drops_a_segment_in_progress() -> None:

@@ -1,14 +1,12 @@
 """A Lambda has a handler, a declaration and a policy. A forgotten one fails with a sentence that names it."""
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from deploy import chalice_config, lambdas, layer_versions, template
+from deploy import chalice_config, lambdas, layer_versions
 from deploy.command import DeployError
 from deploy.stages import STAGES_FILE, read_stage
 
@@ -105,19 +103,3 @@ def test_a_lambda_is_within_the_limits_of_its_service(one: lambdas.Lambda) -> No
     # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html; API Gateway waits 29 s.
     assert 128 <= one.memory_mb <= 10_240
     assert one.timeout_s <= (29 if one.name == "api_handler" else 900)
-
-
-def test_a_state_waits_as_long_as_its_lambda_may_run() -> None:
-    states: dict[str, Any] = json.loads(template.PIPELINE_FILE.read_text())["States"]
-    waits = {
-        state["Arguments"]["FunctionName"]: state["TimeoutSeconds"]
-        for state in states.values()
-        if state.get("Resource", "").endswith(":lambda:invoke")
-    }
-    assert len(waits) == 7
-    for one in lambdas.LAMBDAS:
-        placeholder = f"${{{one.title}Function}}"
-        assert waits.get(placeholder, one.timeout_s) >= one.timeout_s, (
-            f"the state of {placeholder} stops waiting after {waits[placeholder]} s, while the Lambda runs for up to "
-            f"{one.timeout_s} s: raise TimeoutSeconds in pipeline.asl.json"
-        )

@@ -15,6 +15,7 @@ from deploy.api_routes import COLLECT_ROUTES
 from deploy.stages import read_stage
 from functions.platform.settings import (
     CollectSettings,
+    LockSettings,
     PublishSettings,
     RecommendSettings,
     WarehouseSettings,
@@ -23,17 +24,31 @@ from functions.platform.settings import (
 REPOSITORY = Path(__file__).resolve().parents[3]
 # The code that needs an action: mostly boto3's method, which has the action's name.
 NOT_BY_METHOD = {
-    "s3:ListBucket": r"list_objects|read_record",  # also: a missing key is then NoSuchKey, not AccessDenied
+    "s3:ListBucket": r"list_objects|read_record|LOCK_KEY",  # also: a missing key is then NoSuchKey, not AccessDenied
     "s3:DeleteObject": r"delete_objects?",
     "s3:PutObject": r"put_object|copy_object",
     "s3:GetObject": r"get_object|copy_object|s3\.download",
     "iam:PassRole": r"ExecutionRoleArn",
     "sagemaker:DescribeModel": r"describe_model",
     "sagemaker:ListEndpointConfigs": r"list_endpoint_configs",
+    # Application Auto Scaling acts for whoever registers a target:
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html
+    "iam:CreateServiceLinkedRole": r"register_scalable_target",
+    "sagemaker:UpdateEndpointWeightsAndCapacities": r"register_scalable_target",
+    "sagemaker:DescribeEndpointConfig": r"register_scalable_target|describe_endpoint_config",
+    "cloudwatch:DescribeAlarms": r"put_scaling_policy",
+    "cloudwatch:PutMetricAlarm": r"put_scaling_policy",
+    "cloudwatch:DeleteAlarms": r"put_scaling_policy",
     "logs:CreateLogStream": r"",  # Lambda itself
     "logs:PutLogEvents": r"",
     "xray:PutTelemetryRecords": r"",
     "xray:PutTraceSegments": r"",
+}
+# Resources whose names AWS chooses: a condition narrows them to SageMaker's.
+NAMED_BY_AWS = {
+    "arn:aws:application-autoscaling:us-east-1:123456789012:scalable-target/*",
+    "arn:aws:iam::123456789012:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
+    "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint",
 }
 WITHOUT_RESOURCES = {
     "sagemaker:ListEndpointConfigs",
@@ -145,7 +160,7 @@ def test_a_policy_names_its_actions_and_resources(function: str) -> None:
         if "*" in statement["Resource"]:
             assert set(statement["Action"]) <= WITHOUT_RESOURCES
         for resource in statement["Resource"]:
-            assert resource == "*" or "tugboat" in resource
+            assert resource == "*" or "tugboat" in resource or resource in NAMED_BY_AWS
 
 
 @pytest.mark.parametrize("function", lambdas.NAMES)
@@ -205,7 +220,7 @@ def test_layers_go_to_the_lambdas_that_need_them_and_to_no_other() -> None:
 def test_every_lambda_is_given_exactly_the_variables_that_its_settings_read() -> None:
     read = {
         kind.__name__: {field.encode_name for field in msgspec.structs.fields(kind)}
-        for kind in (CollectSettings, RecommendSettings, WarehouseSettings, PublishSettings)
+        for kind in (CollectSettings, RecommendSettings, LockSettings, WarehouseSettings, PublishSettings)
     }
     stage = read_stage("local")
     for one in lambdas.LAMBDAS:
@@ -217,7 +232,7 @@ def test_every_lambda_is_given_exactly_the_variables_that_its_settings_read() ->
 @pytest.mark.parametrize("function", lambdas.NAMES)
 def test_a_lambda_is_declared_with_the_settings_that_its_handler_reads(function: str) -> None:
     read = set(
-        re.findall(r"(?<!def )\b(collect|recommend|warehouse|publish)_settings\(\)", source_of(function))
+        re.findall(r"(?<!def )\b(collect|recommend|lock|warehouse|publish)_settings\(\)", source_of(function))
     )
     declared = set(lambdas.named(function).settings)
     assert read == declared, (

@@ -17,7 +17,9 @@ TEXT = (ROOT / "statemachine" / "pipeline.asl.json").read_text()
 PIPELINE: dict[str, Any] = json.loads(TEXT)
 STATES: dict[str, dict[str, Any]] = PIPELINE["States"]
 TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
-STEPS_IN_LAMBDA = {"Load", "Transform", "Validate", "Export", "Publish", "Prove", "Rollback"}
+STEPS_IN_LAMBDA = {"Lock", "Load", "Transform", "Validate", "Export", "Publish", "Prove", "Rollback"}
+# One Lambda acquires the lock and releases it.
+UNLOCKING = {"Unlock", "UnlockAfterFailure"}
 
 
 def targets(state: dict[str, Any]) -> Iterator[str]:
@@ -74,11 +76,24 @@ def test_every_task_has_a_time_limit_and_retries_with_backoff_and_jitter(name: s
         assert rule["MaxDelaySeconds"] > rule["IntervalSeconds"]
 
 
-@pytest.mark.parametrize("name", sorted(TASKS.keys() - {"NotifySuccess"}))
+@pytest.mark.parametrize("name", sorted(TASKS.keys() - {"Unlock", "NotifySuccess"}))
 def test_every_task_catches_everything_and_ends_in_a_notification(name: str) -> None:
     catch = TASKS[name]["Catch"][-1]
     assert catch["ErrorEquals"] == ["States.ALL"]
     assert "NotifyFailure" in reachable(catch["Next"]) or name == "NotifyFailure"
+
+
+def test_a_lock_that_is_not_released_changes_no_outcome() -> None:
+    for name, notification in (("Unlock", "NotifySuccess"), ("UnlockAfterFailure", "NotifyFailure")):
+        assert STATES[name]["Catch"] == [{"ErrorEquals": ["States.ALL"], "Next": notification}]
+        assert STATES[name]["Next"] == notification
+
+
+def test_every_way_that_ends_a_run_releases_the_lock() -> None:
+    for name, state in STATES.items():
+        for target in targets(state):
+            if target in ("NotifySuccess", "NotifyFailure"):
+                assert name in UNLOCKING
 
 
 def test_states_have_the_names_of_the_folders() -> None:
@@ -86,6 +101,8 @@ def test_states_have_the_names_of_the_folders() -> None:
     assert {name.lower() for name in STEPS_IN_LAMBDA} - {"prove", "rollback"} <= folders
     for name in STEPS_IN_LAMBDA:
         assert STATES[name]["Arguments"]["FunctionName"] == f"${{{name}Function}}"
+    for name in UNLOCKING:
+        assert STATES[name]["Arguments"]["FunctionName"] == "${LockFunction}"
 
 
 def test_nothing_is_trained_or_published_without_passing_its_gate() -> None:
@@ -116,10 +133,9 @@ def test_every_placeholder_is_filled_in_by_the_template() -> None:
         assert placeholder in given, placeholder
 
 
-def test_each_try_of_a_training_job_has_its_own_name_and_all_share_checkpoints() -> None:
-    train = STATES["Train"]["Arguments"]
-    assert "RetryCount" in train["TrainingJobName"]
-    assert "RetryCount" not in train["CheckpointConfig"]["S3Uri"]
+def test_all_tries_of_a_training_job_share_checkpoints() -> None:
+    for name in ("RetryCount", "RedriveCount", "job_failures"):
+        assert name not in STATES["Train"]["Arguments"]["CheckpointConfig"]["S3Uri"]
 
 
 def test_jobs_get_the_metrics_and_hyperparameters_of_the_training_program() -> None:
@@ -173,11 +189,13 @@ def test_a_row_of_the_table_says_what_the_state_runs_reads_writes_and_where_a_fa
     if resource == "lambda:invoke":
         folder = re.fullmatch(r"`functions/(\w+)`", runs)
         assert folder is not None, f"{name} runs a Lambda: name its folder, not {runs!r}"
-        assert folder[1] == name.lower()
+        assert folder[1] == ("lock" if name in UNLOCKING else name.lower())
         assert (ROOT / "functions" / folder[1]).is_dir()
     else:
         assert runs == (f"`{resource}`" if resource else "nothing")
-    used = {found for text in expressions(state) for found in re.findall(r"\$(\w+)", text)}
+    # README.md says once what every Catch assigns.
+    without_catch = {key: value for key, value in state.items() if key != "Catch" or name == "Rollback"}
+    used = {found for text in expressions(without_catch) for found in re.findall(r"\$(\w+)", text)}
     assert set(re.findall(r"`\$(\w+)`", reads)) == used & VARIABLES
     assert set(re.findall(r"`\$(\w+)`", writes)) == assigned(state)
     goes_wrong = [rule["Next"] for rule in state.get("Catch", [])]

@@ -25,6 +25,10 @@ if a.do == "crash":
     raise RuntimeError("lost")
 if a.do == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
+waited = os.path.join(a.checkpoints, "waited")
+if a.do == "once" and not os.path.exists(waited):
+    open(waited, "w").close()
+    time.sleep(5)
 if a.do == "wait":
     print("waiting", flush=True)
     time.sleep(60)

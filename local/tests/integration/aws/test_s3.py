@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from botocore.exceptions import ClientError
 
 from local.testing import wait_for
 from local.tests.integration.aws.clients import Aws
@@ -91,3 +93,33 @@ def test_a_new_object_becomes_an_event_of_eventbridge(aws: Aws) -> None:
     assert event["detail"]["object"]["key"] == "raw/a"
     assert event["detail"]["object"]["size"] == 3
     assert event["time"].endswith("Z")
+
+
+def test_of_several_conditional_writers_one_succeeds(aws: Aws) -> None:
+    s3, target = aws.client("s3"), {"Bucket": aws.make_bucket(), "Key": "lock"}
+
+    def winner(bodies: range, **condition: str) -> bytes:
+        """Return the one body that was written, of several that were sent at once."""
+
+        def write(body: int) -> bytes | None:
+            try:
+                aws.client("s3").put_object(**target, Body=b"%d" % body, **condition)
+            except ClientError as error:
+                if error.response["Error"]["Code"] == "PreconditionFailed":
+                    return None
+                raise
+            return b"%d" % body
+
+        with ThreadPoolExecutor(8) as pool:
+            (written,) = filter(None, pool.map(write, bodies))
+        assert s3.get_object(**target)["Body"].read() == written
+        return written
+
+    winner(range(1, 9), IfNoneMatch="*")
+    first = s3.get_object(**target)["ETag"]
+    winner(range(11, 19), IfMatch=first)
+    with pytest.raises(ClientError, match="PreconditionFailed"):
+        s3.delete_object(**target, IfMatch=first)
+    s3.delete_object(**target, IfMatch=s3.get_object(**target)["ETag"])
+    with pytest.raises(ClientError, match="NoSuchKey"):
+        s3.put_object(**target, Body=b"0", IfMatch=first)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.testing import wait_for
+from local.testing import interrupt_training, wait_for
 from local.tests.integration.aws.clients import ROLE, Aws
 from local.tests.integration.aws.sagemaker import (
     ended_training,
@@ -88,6 +88,35 @@ def test_a_training_job_stops_on_request_and_at_its_time_limit(aws: Aws, bucket:
     for name, secondary in ((asked, "Stopped"), (over, "MaxRuntimeExceeded")):
         job = ended_training(aws, name)
         assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", secondary)
+
+
+def test_a_spot_job_that_is_interrupted_starts_again_with_its_checkpoints(aws: Aws, bucket: str) -> None:
+    name, s3 = unique("spot"), aws.client("s3")
+    request = training_request(bucket, name, do="once", checkpoints="/opt/ml/checkpoints")
+    request["CheckpointConfig"] = {"S3Uri": f"s3://{bucket}/{name}"}
+    request["EnableManagedSpotTraining"] = True
+    request["StoppingCondition"] = {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 120}
+    aws.client("sagemaker").create_training_job(**request)
+    wait_for(lambda: s3.list_objects_v2(Bucket=bucket, Prefix=f"{name}/")["KeyCount"], timeout_s=30)
+    interrupt_training(aws.stack, name)
+    job = ended_training(aws, name)
+    assert job["TrainingJobStatus"] == "Completed"
+    passed = [transition["Status"] for transition in job["SecondaryStatusTransitions"]]
+    once = ["Starting", "Downloading", "Training"]
+    assert passed == [*once, "Interrupted", *once, "Uploading", "Completed"]
+    archive = s3.get_object(Bucket=bucket, Key=f"training/{name}/output/model.tar.gz")["Body"].read()
+    assert json.loads(read_archive(archive)["model.json"])["seen"] == ["waited"]
+
+
+def test_a_job_on_demand_is_not_interrupted(aws: Aws, bucket: str) -> None:
+    name, s3 = unique("on-demand"), aws.client("s3")
+    request = training_request(bucket, name, do="once", checkpoints="/opt/ml/checkpoints")
+    request["CheckpointConfig"] = {"S3Uri": f"s3://{bucket}/{name}"}
+    aws.client("sagemaker").create_training_job(**request)
+    wait_for(lambda: s3.list_objects_v2(Bucket=bucket, Prefix=f"{name}/")["KeyCount"], timeout_s=30)
+    interrupt_training(aws.stack, name)
+    passed = [one["Status"] for one in ended_training(aws, name)["SecondaryStatusTransitions"]]
+    assert "Interrupted" not in passed
 
 
 def test_names_that_aws_refuses_are_refused(aws: Aws, bucket: str) -> None:
@@ -264,6 +293,7 @@ def test_an_endpoint_serves_is_updated_keeps_serving_through_a_failed_update_and
         assert refused.value.response["OriginalStatusCode"] == status
 
     client.delete_endpoint(EndpointName=name)
+    client.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 1})
     with pytest.raises(ClientError, match="not found"):
         invoke(aws, name, {"k": 1})
     with pytest.raises(ClientError, match="Could not find"):

@@ -190,6 +190,30 @@ def test_a_timed_out_task_stops_its_job(aws: Aws) -> None:
     wait_for(lambda: client.describe_training_job(TrainingJobName=name)["TrainingJobStatus"] == "Stopped")
 
 
+def test_a_timeout_is_caught_without_a_cause(aws: Aws) -> None:
+    slow = aws.make_function("import time\ndef handler(event, context): time.sleep(3)")
+    catch = {
+        "ErrorEquals": ["States.Timeout"],
+        "Output": "{% {'error': $states.errorOutput.Error, 'caused': $exists($states.errorOutput.Cause)} %}",
+        "Next": "Caught",
+    }
+    states = {
+        "L": {
+            "Type": "Task",
+            "Resource": LAMBDA,
+            "Arguments": {"FunctionName": slow},
+            "TimeoutSeconds": 1,
+            "Catch": [catch],
+            "End": True,
+        },
+        "Caught": {"Type": "Pass", "End": True},
+    }
+    assert run(aws, states)["output"] == {"error": "States.Timeout", "caused": False}
+    text = {**catch, "Output": "{% $string($states.errorOutput.Cause) %}"}
+    ended = run(aws, {**states, "L": {**states["L"], "Catch": [text]}})
+    assert (ended["status"], ended["error"]) == ("FAILED", "States.QueryEvaluationError")
+
+
 def test_a_processing_job_and_a_bad_request_of_sagemaker(aws: Aws) -> None:
     def states(name: str) -> dict[str, Any]:
         cluster = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}

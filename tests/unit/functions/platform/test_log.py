@@ -20,6 +20,7 @@ from tests.unit.contracts.test_document import Shop, examples, shop
 __all__ = ["shop"]  # a fixture
 
 STEPS = {
+    "lock": "functions.lock.lock.lock",
     "load": "functions.load.load.load",
     "transform": "functions.transform.transform.transform",
     "validate": "functions.validate.validate.validate",
@@ -75,7 +76,7 @@ def test_every_line_of_a_step_names_its_request_and_its_execution(
     monkeypatch.setattr(STEPS[name], step)
     monkeypatch.setattr(warehouse, "connect", lambda _: nullcontext())
     monkeypatch.setattr(warehouse, "read_credentials", lambda *_: None)
-    for read in ("collect_settings", "publish_settings", "warehouse_settings"):
+    for read in ("collect_settings", "lock_settings", "publish_settings", "warehouse_settings"):
         monkeypatch.setattr(
             settings, read, lambda: SimpleNamespace(snowflake_secret="s", receipts_secret="r")
         )

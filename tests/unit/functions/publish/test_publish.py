@@ -3,22 +3,36 @@
 import io
 import json
 import tarfile
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import pytest
 
-from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY, ProveResult
+from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY, ProveResult, PublishResult, RollbackResult
 from functions.platform.errors import EndpointBusy, GoldenMismatch, NothingToRollBackTo
 from functions.platform.s3_keys import CHAMPION_KEY, release_key
 from functions.platform.settings import PublishSettings
 from functions.prove.prove import prove
-from functions.publish.publish import publish, resource_name
-from functions.rollback.rollback import rollback
-from testing.fakes import FakeEndpoint, FakeS3, FakeSageMaker
+from functions.publish.publish import PublishEvent, publish, resource_name
+from functions.rollback.rollback import RollbackEvent, rollback
+from testing.fakes import FakeAutoscaling, FakeEndpoint, FakeS3, FakeSageMaker
 
 SETTINGS = PublishSettings(
-    "test", "models", "tugboat-test", "serverless", 2048, 5, "ml.m5.large", "image", "arn:role"
+    stage="test",
+    models_bucket="models",
+    prefix="tugboat-test",
+    endpoint_kind="serverless",
+    endpoint_memory_mb=2048,
+    endpoint_max_concurrency=5,
+    endpoint_instance_type="ml.m5.large",
+    endpoint_min_instances=1,
+    endpoint_max_instances=3,
+    endpoint_requests_per_instance_minute=600,
+    inference_image="image",
+    sagemaker_role_arn="arn:role",
 )
+REALTIME = msgspec.structs.replace(SETTINGS, endpoint_kind="realtime")
+TARGET = "endpoint/tugboat-test-realtime/variant/all-traffic"
 
 
 def archive(version: str) -> bytes:
@@ -43,12 +57,13 @@ class Shop:
 
     def __init__(self) -> None:
         self.sagemaker = FakeSageMaker()
+        self.autoscaling = FakeAutoscaling()
         self.s3 = FakeS3()
         self.lies = False
 
-    def endpoint(self) -> FakeEndpoint:
+    def endpoint(self, settings: PublishSettings = SETTINGS) -> FakeEndpoint:
         def answer(question: dict[str, Any]) -> dict[str, Any]:
-            config = self.sagemaker.endpoints["tugboat-test"]["EndpointConfigName"]
+            config = self.sagemaker.endpoints[settings.endpoint]["EndpointConfigName"]
             version = "wrong" if self.lies else config.removeprefix("tugboat-test-")
             return {
                 "items": [{"item_id": f"{version}-1", "score": 1}, {"item_id": f"{version}-2", "score": 0.5}]
@@ -56,10 +71,24 @@ class Shop:
 
         return FakeEndpoint(answer)
 
-    def release(self, run_id: str) -> ProveResult:
+    def publish(self, run_id: str, settings: PublishSettings = SETTINGS) -> PublishResult:
         uri = f"s3://models/training/{run_id}/output/model.tar.gz"
+        event: PublishEvent = {"run_id": run_id, "model_data_uri": uri}
+        return publish(event, settings, self.sagemaker, self.autoscaling, self.s3)
+
+    def rollback(
+        self, to: Literal["current", "previous"], settings: PublishSettings = SETTINGS
+    ) -> RollbackResult:
+        return rollback({"to": to}, settings, self.sagemaker, self.autoscaling, self.s3)
+
+    def served(self) -> tuple[str, str]:
+        """Return the endpoint that /recommend asks, and the configuration that it serves."""
+        endpoint = self.s3.json("models", CURRENT_KEY)["release"]["endpoint"]
+        return endpoint, self.sagemaker.endpoints[endpoint]["EndpointConfigName"]
+
+    def release(self, run_id: str, settings: PublishSettings = SETTINGS) -> ProveResult:
         self.s3.objects["models", f"training/{run_id}/output/model.tar.gz"] = archive(run_id)
-        published = publish({"run_id": run_id, "model_data_uri": uri}, SETTINGS, self.sagemaker, self.s3)
+        published = self.publish(run_id, settings)
         self.sagemaker.finish()
         return prove(
             {
@@ -69,9 +98,10 @@ class Shop:
                 "endpoint_config_name": published["endpoint_config_name"],
                 "model_name": published["model_name"],
             },
-            SETTINGS,
+            settings,
             self.sagemaker,
-            self.endpoint(),
+            self.endpoint(settings),
+            self.autoscaling,
             self.s3,
         )
 
@@ -111,7 +141,7 @@ def test_kept_releases_have_archives_that_do_not_expire_and_older_ones_have_none
     assert served == {f"s3://models/{release_key(f'tugboat-test-{run}')}" for run in ("r2", "r3")}
     kept = {key for _, key in shop.s3.objects if key.startswith("serving/releases/")}
     assert kept == {release_key("tugboat-test-r2"), release_key("tugboat-test-r3")}
-    assert rollback({"to": "previous"}, SETTINGS, shop.sagemaker, shop.s3)["model_version"] == "r2"
+    assert shop.rollback("previous")["model_version"] == "r2"
 
 
 def test_a_release_repeated_after_a_crash_changes_nothing_more() -> None:
@@ -131,7 +161,7 @@ def test_an_endpoint_that_serves_another_model_is_not_recorded_and_is_rolled_bac
     with pytest.raises(GoldenMismatch, match=r"0\.0% of the golden items"):
         shop.release("r2")
     assert shop.s3.json("models", CURRENT_KEY)["release"]["run_id"] == "r1"
-    back = rollback({"to": "current"}, SETTINGS, shop.sagemaker, shop.s3)
+    back = shop.rollback("current")
     assert back["endpoint_config_name"] == "tugboat-test-r1"
 
 
@@ -140,7 +170,8 @@ def test_a_first_release_that_fails_leaves_no_endpoint() -> None:
     shop.lies = True
     with pytest.raises(GoldenMismatch):
         shop.release("r1")
-    rollback({"to": "current"}, SETTINGS, shop.sagemaker, shop.s3)
+    assert shop.rollback("current")["endpoint_status"] == "Deleting"
+    shop.sagemaker.finish()
     assert shop.sagemaker.endpoints == {}
 
 
@@ -148,29 +179,123 @@ def test_a_manual_rollback_returns_to_the_previous_release_and_can_be_undone() -
     shop = Shop()
     shop.release("r1")
     shop.release("r2")
-    assert rollback({"to": "previous"}, SETTINGS, shop.sagemaker, shop.s3)["model_version"] == "r1"
+    assert shop.rollback("previous")["model_version"] == "r1"
     assert shop.s3.json("models", FALLBACK_KEY)["model_version"] == "r1"
     shop.sagemaker.finish()
-    assert rollback({"to": "previous"}, SETTINGS, shop.sagemaker, shop.s3)["model_version"] == "r2"
+    assert shop.rollback("previous")["model_version"] == "r2"
 
 
 def test_there_is_nothing_to_roll_back_to_after_one_release() -> None:
     shop = Shop()
     shop.release("r1")
     with pytest.raises(NothingToRollBackTo):
-        rollback({"to": "previous"}, SETTINGS, shop.sagemaker, shop.s3)
+        shop.rollback("previous")
 
 
 def test_an_endpoint_that_is_being_updated_is_not_touched() -> None:
     shop = Shop()
     shop.release("r1")
     shop.sagemaker.endpoints["tugboat-test"]["EndpointStatus"] = "Updating"
-    uri = "s3://models/training/r1/output/model.tar.gz"
+    shop.s3.objects["models", "training/r2/output/model.tar.gz"] = archive("r2")
     with pytest.raises(EndpointBusy):
-        publish({"run_id": "r2", "model_data_uri": uri}, SETTINGS, shop.sagemaker, shop.s3)
+        shop.publish("r2")
 
 
 def test_names_fit_sagemaker() -> None:
     name = resource_name(SETTINGS, "3f2b_" + "x" * 80)
     assert len(name) <= 63
     assert "_" not in name
+
+
+def test_a_change_of_the_kind_starts_a_second_endpoint_and_shoppers_follow_when_it_is_proved() -> None:
+    shop = Shop()
+    shop.release("r1")
+    shop.s3.objects["models", "training/r2/output/model.tar.gz"] = archive("r2")
+    assert shop.publish("r2", REALTIME)["endpoint_name"] == "tugboat-test-realtime"
+    assert shop.served() == ("tugboat-test", "tugboat-test-r1"), "the new endpoint is not proved yet"
+    shop.sagemaker.finish()
+    shop.release("r2", REALTIME)
+    assert shop.served() == ("tugboat-test-realtime", "tugboat-test-r2")
+    assert "tugboat-test" in shop.sagemaker.endpoints, "a rollback needs it"
+
+
+@pytest.mark.parametrize(("before", "after"), [(SETTINGS, REALTIME), (REALTIME, SETTINGS)])
+def test_a_rollback_across_kinds_is_at_once_and_can_be_undone(
+    before: PublishSettings, after: PublishSettings
+) -> None:
+    shop = Shop()
+    shop.release("r1", before)
+    shop.release("r2", after)
+    assert shop.rollback("previous", after)["endpoint_status"] == "InService"
+    assert shop.served() == (before.endpoint, "tugboat-test-r1")
+    assert shop.rollback("previous", after)["endpoint_status"] == "InService"
+    assert shop.served() == (after.endpoint, "tugboat-test-r2")
+
+
+@pytest.mark.parametrize(("before", "after"), [(SETTINGS, REALTIME), (REALTIME, SETTINGS)])
+def test_the_second_release_of_the_new_kind_deletes_the_endpoint_of_the_old_kind(
+    before: PublishSettings, after: PublishSettings
+) -> None:
+    shop = Shop()
+    shop.release("r1", before)
+    shop.release("r2", after)
+    shop.release("r3", after)
+    shop.sagemaker.finish()
+    assert shop.sagemaker.endpoints.keys() == {after.endpoint}
+    assert set(shop.sagemaker.configs) == {"tugboat-test-r2", "tugboat-test-r3"}
+    assert shop.rollback("previous", after)["model_version"] == "r2"
+
+
+def test_a_bad_model_on_a_new_kind_of_endpoint_is_never_asked_and_leaves_nothing() -> None:
+    shop = Shop()
+    shop.release("r1")
+    shop.lies = True
+    with pytest.raises(GoldenMismatch):
+        shop.release("r2", REALTIME)
+    assert shop.rollback("current", REALTIME)["endpoint_name"] == "tugboat-test"
+    shop.sagemaker.finish()
+    assert shop.served() == ("tugboat-test", "tugboat-test-r1")
+    assert shop.sagemaker.endpoints.keys() == {"tugboat-test"}
+
+
+def test_an_endpoint_that_is_still_being_created_is_deleted_by_a_later_try() -> None:
+    shop = Shop()
+    shop.s3.objects["models", "training/r1/output/model.tar.gz"] = archive("r1")
+    shop.publish("r1")
+    with pytest.raises(EndpointBusy, match="Creating"):
+        shop.rollback("current")
+    shop.sagemaker.finish()
+    shop.rollback("current")
+    shop.sagemaker.finish()
+    assert shop.sagemaker.endpoints == {}
+
+
+def test_a_proved_realtime_endpoint_scales_and_an_update_stops_scaling_until_it_is_proved() -> None:
+    shop = Shop()
+    shop.release("r1", REALTIME)
+    assert shop.autoscaling.targets == {TARGET: (1, 3)}
+    assert shop.autoscaling.policies[TARGET]["TargetValue"] == 600.0
+    shop.s3.objects["models", "training/r2/output/model.tar.gz"] = archive("r2")
+    shop.publish("r2", REALTIME)
+    assert shop.autoscaling.targets == {}, "SageMaker would refuse another instance type"
+    shop.sagemaker.finish()
+    shop.release("r2", REALTIME)
+    assert shop.autoscaling.targets == {TARGET: (1, 3)}
+
+
+def test_a_serverless_endpoint_does_not_scale_by_instances() -> None:
+    shop = Shop()
+    shop.release("r1")
+    assert shop.autoscaling.targets == {}
+
+
+def test_a_repeated_rollback_of_the_same_release_changes_nothing() -> None:
+    shop = Shop()
+    shop.release("r1")
+    shop.release("r2")
+    event: RollbackEvent = {"to": "previous", "from_config": "tugboat-test-r2"}
+    for _ in range(2):
+        back = rollback(event, SETTINGS, shop.sagemaker, shop.autoscaling, shop.s3)
+        assert back["endpoint_config_name"] == "tugboat-test-r1"
+        shop.sagemaker.finish()
+    assert shop.served() == ("tugboat-test", "tugboat-test-r1")

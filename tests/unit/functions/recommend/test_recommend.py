@@ -1,11 +1,12 @@
 """/recommend always answers, with the source of its items."""
 
+import json
 from typing import Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from functions.platform.contract import FALLBACK_KEY
+from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY
 from functions.platform.errors import Reason, RequestRefused
 from functions.platform.http import ApiRequest
 from functions.platform.receipt_keys import ReceiptKeys
@@ -14,6 +15,7 @@ from functions.recommend.fallback import FallbackCache
 from functions.recommend.recommend import recommend
 from functions.recommend.request import RecommendRequest, Session, from_body, from_query
 from functions.recommend.routes import RecommendServices, answer_recommend
+from functions.recommend.served import ServedEndpoint
 from testing.fakes import FakeEndpoint, FakeS3, FakeSecrets, client_error
 
 SETTINGS = RecommendSettings("tugboat-test", 300, "models", "receipts")
@@ -35,7 +37,12 @@ def good_answer(question: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_model_answers_with_its_version_and_reason() -> None:
     found = recommend(
-        RecommendRequest(["a", "b"], 3, ["x"]), SETTINGS, FakeEndpoint(good_answer), FakeS3(), FallbackCache()
+        RecommendRequest(["a", "b"], 3, ["x"]),
+        SETTINGS,
+        FakeEndpoint(good_answer),
+        FakeS3(),
+        ServedEndpoint(),
+        FallbackCache(),
     )
     assert [item["item_id"] for item in found.items] == ["m0", "m1", "m2"]
     assert (found.source, found.reason, found.model_version) == ("model", "3 items known", "m1")
@@ -45,7 +52,7 @@ def test_the_model_answers_with_its_version_and_reason() -> None:
 def test_the_session_s_ids_are_not_sent_to_the_endpoint() -> None:
     endpoint = FakeEndpoint(good_answer)
     question = RecommendRequest(["a"], 3, [], Session("demo", "s1"))
-    recommend(question, SETTINGS, endpoint, FakeS3(), FallbackCache())
+    recommend(question, SETTINGS, endpoint, FakeS3(), ServedEndpoint(), FallbackCache())
     assert endpoint.questions == [{"items": ["a"], "k": 3, "exclude": []}]
 
 
@@ -68,7 +75,12 @@ def failing(error: Exception) -> FakeEndpoint:
 )
 def test_a_dead_slow_or_broken_endpoint_falls_back_and_says_why(endpoint: FakeEndpoint, why: str) -> None:
     found = recommend(
-        RecommendRequest(["z", "a", "b"], 5, ["r2"]), SETTINGS, endpoint, published(), FallbackCache()
+        RecommendRequest(["z", "a", "b"], 5, ["r2"]),
+        SETTINGS,
+        endpoint,
+        published(),
+        ServedEndpoint(),
+        FallbackCache(),
     )
     assert [item["item_id"] for item in found.items] == ["r1", "p0", "p1", "p2", "p3"]
     assert (found.source, found.variant) == ("related", "fallback")
@@ -81,6 +93,7 @@ def test_an_unknown_session_gets_popular_items_and_never_an_empty_answer() -> No
         SETTINGS,
         failing(client_error("ModelError")),
         published(),
+        ServedEndpoint(),
         FallbackCache(),
     )
     assert len(found.items) == 10
@@ -102,6 +115,7 @@ def test_before_the_first_model_the_refusal_names_the_next_step() -> None:
             SETTINGS,
             failing(client_error("ModelError")),
             FakeS3(),
+            ServedEndpoint(),
             FallbackCache(),
         )
     assert caught.value.reason == Reason.NO_MODEL_YET
@@ -206,3 +220,42 @@ def test_without_a_key_the_answer_has_no_receipt() -> None:
     answer = api.get(items="a", shop="demo", session="s1")
     assert len(answer["items"]) == 10
     assert "receipt" not in answer
+
+
+def recorded(s3: FakeS3, endpoint: str) -> FakeS3:
+    s3.put_object(
+        Bucket="models", Key=CURRENT_KEY, Body=json.dumps({"release": {"endpoint": endpoint}}).encode()
+    )
+    return s3
+
+
+def test_the_endpoint_of_the_release_on_record_is_asked_and_the_stages_own_before_the_first() -> None:
+    served = ServedEndpoint()
+    assert served.get(FakeS3(), "models", "tugboat-local") == "tugboat-local"
+    assert served.get(recorded(FakeS3(), "other"), "models", "tugboat-local") == "other", (
+        "asked again at once"
+    )
+
+
+def test_the_record_is_read_once_a_minute_and_the_last_name_survives_an_s3_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("functions.recommend.served.time.monotonic", lambda: now)
+    s3, served = recorded(FakeS3(), "first"), ServedEndpoint()
+    assert served.get(s3, "models", "default") == "first"
+    recorded(s3, "second")
+    assert served.get(s3, "models", "default") == "first"
+    now += 61
+    assert served.get(s3, "models", "default") == "second"
+    s3.down = True
+    now += 61
+    assert served.get(s3, "models", "default") == "second"
+
+
+def test_an_endpoint_that_does_not_exist_any_more_makes_the_next_request_read_the_record() -> None:
+    s3, served = recorded(published(), "gone"), ServedEndpoint()
+    gone = failing(client_error("ValidationError", "Endpoint gone of account 1 not found."))
+    assert recommend(RecommendRequest(["a"], 3, []), SETTINGS, gone, s3, served, FallbackCache()).items
+    recorded(s3, "new")
+    assert served.get(s3, "models", "default") == "new"

@@ -1,0 +1,1 @@
+"""Lock: one run of the pipeline at a time."""

@@ -1,0 +1,118 @@
+"""Lock: let one execution run at a time, by conditional writes of one object in S3.
+
+The object names the execution that holds the lock. An execution that was stopped or timed out cannot release the lock.
+The next one asks Step Functions whether the holder still runs, and replaces it if not. If-None-Match and If-Match make S3
+refuse all but one of several writers: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html
+"""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, NamedTuple, TypedDict
+
+from functions.platform.contract import LOCK_KEY, LockResult
+from functions.platform.errors import StorageUnavailable
+from functions.platform.log import get_logger
+from functions.platform.settings import LockSettings
+
+log = get_logger(__name__)
+
+TRIES = 5
+# DescribeExecution is eventually consistent: it may not find an execution that has just started. Step Functions keeps an
+# execution for 90 days, so one that is not found later than this has ended.
+UNKNOWN_MEANS_ENDED_AFTER = timedelta(minutes=10)
+
+
+class LockEvent(TypedDict):
+    """The execution, and whether it begins or ends. Log lines carry `run_id`."""
+
+    run_id: str
+    action: Literal["acquire", "release"]
+    execution_arn: str
+
+
+class Lock(NamedTuple):
+    """The lock as it was read. `etag` makes a later write fail if another execution wrote in between."""
+
+    holder: str
+    etag: str
+    written_at: datetime
+
+
+def lock(event: LockEvent, settings: LockSettings, s3: Any, states: Any) -> LockResult:
+    """Acquire or release the lock. Either can be repeated.
+
+    Raises:
+        StorageUnavailable: S3 did not answer, or other executions kept changing the lock.
+    """
+    execution, bucket = event["execution_arn"], settings.models_bucket
+    if event["action"] == "release":
+        return _release(execution, bucket, s3)
+    for _ in range(TRIES):
+        found = _read(bucket, s3)
+        if found is not None and found.holder != execution and _is_running(found, states):
+            log.info("another execution runs", holder=found.holder)
+            return {"acquired": False, "holder": found.holder}
+        if _write(execution, found, bucket, s3):
+            log.info("lock acquired", replaced=found.holder if found else None)
+            return {"acquired": True, "holder": execution}
+    raise StorageUnavailable(
+        f"s3://{bucket}/{LOCK_KEY} changed {TRIES} times while it was read: other executions are starting. Start again"
+    )
+
+
+def _release(execution: str, bucket: str, s3: Any) -> LockResult:
+    """Delete the lock if the execution holds it."""
+    found = _read(bucket, s3)
+    if found is not None and found.holder == execution:
+        _conditional(s3.delete_object, bucket, IfMatch=found.etag)
+        found = None
+    return {"acquired": False, "holder": found.holder if found else None}
+
+
+def _read(bucket: str, s3: Any) -> Lock | None:
+    from botocore.exceptions import ClientError
+
+    try:
+        stored = s3.get_object(Bucket=bucket, Key=LOCK_KEY)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchKey":
+            return None
+        raise StorageUnavailable(f"s3://{bucket}/{LOCK_KEY}: {error}") from error
+    holder = json.loads(stored["Body"].read())["execution_arn"]
+    return Lock(holder, stored["ETag"], stored["LastModified"])
+
+
+def _write(execution: str, replaced: Lock | None, bucket: str, s3: Any) -> bool:
+    """Write the lock unless it changed since `replaced` was read; return True if it was written."""
+    condition = {"IfMatch": replaced.etag} if replaced else {"IfNoneMatch": "*"}
+    body = json.dumps({"execution_arn": execution}).encode()
+    return _conditional(s3.put_object, bucket, Body=body, **condition)
+
+
+def _conditional(call: Any, bucket: str, **arguments: Any) -> bool:
+    """Return True if S3 accepted the conditional request, False if the condition was not met."""
+    from botocore.exceptions import ClientError
+
+    try:
+        call(Bucket=bucket, Key=LOCK_KEY, **arguments)
+    except ClientError as error:
+        # 412: the object differs. 409: another request was faster. 404: the object was deleted in between.
+        if error.response["Error"]["Code"] in (
+            "PreconditionFailed",
+            "ConditionalRequestConflict",
+            "NoSuchKey",
+        ):
+            return False
+        raise StorageUnavailable(f"s3://{bucket}/{LOCK_KEY}: {error}") from error
+    return True
+
+
+def _is_running(found: Lock, states: Any) -> bool:
+    from botocore.exceptions import ClientError
+
+    try:
+        return bool(states.describe_execution(executionArn=found.holder)["status"] == "RUNNING")
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
+            raise
+    return datetime.now(UTC) - found.written_at < UNKNOWN_MEANS_ENDED_AFTER

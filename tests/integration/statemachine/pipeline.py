@@ -1,0 +1,304 @@
+"""The state machine on the local AWS, with the Lambdas that need no warehouse, and a job that trains in a moment.
+
+Load, Transform, Validate and Export are replaced: they return what their results are in contracts/step_results.json.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from demo.history import Execution, parse, read_history
+from deploy import template
+from functions.platform.contract import CURRENT_KEY
+from local.testing import wait_for
+from local.tests.integration.aws.clients import ROLE, Aws
+from local.tests.integration.aws.sagemaker import make_archive, serving_image
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+DEFINITION: dict[str, Any] = json.loads(template.PIPELINE_FILE.read_text())
+
+REPLACED = """
+import time
+def load(event, context):
+    return {"run_id": event["run_id"], "files_loaded": 1, "rows_loaded": 2, "files_skipped": 0, "files_failed": []}
+def slow(event, context):
+    time.sleep(4)
+    return load(event, context)
+def transform(event, context):
+    return {"run_id": event["run_id"], "models": [], "seconds": 0.1}
+def validate(event, context):
+    return {"run_id": event["run_id"], "passed": True, "failures": [], "checks": 3, "report_uri": "s3://report"}
+def export(event, context):
+    base = "s3://BUCKET/exports"
+    return {"run_id": event["run_id"], "snapshot_id": event["run_id"], "interactions_uri": base + "/interactions",
+            "items_uri": base + "/items", "manifest_uri": base, "interactions": 1, "sessions": 1, "items": 1}
+"""
+# The real steps, without Chalice around them.
+STEPS = """
+from boto3 import client
+from functions.platform import settings
+def lock(event, context):
+    from functions.lock.lock import lock
+    return lock(event, settings.lock_settings(), client("s3"), client("stepfunctions"))
+def publish(event, context):
+    from functions.publish.publish import publish
+    scaling = client("application-autoscaling")
+    return publish(event, settings.publish_settings(), client("sagemaker"), scaling, client("s3"))
+def prove(event, context):
+    from functions.prove.prove import prove
+    runtime, scaling = client("sagemaker-runtime"), client("application-autoscaling")
+    return prove(event, settings.publish_settings(), client("sagemaker"), runtime, scaling, client("s3"))
+def rollback(event, context):
+    from functions.rollback.rollback import rollback
+    scaling = client("application-autoscaling")
+    return rollback(event, settings.publish_settings(), client("sagemaker"), scaling, client("s3"))
+"""
+TRAIN = """
+import argparse, json, os, pathlib, sys, time
+parser = argparse.ArgumentParser()
+parser.add_argument("--do", default="train")
+parser.add_argument("--checkpoint_dir", type=pathlib.Path)
+asked, _ = parser.parse_known_args()
+steps = asked.checkpoint_dir / "steps"
+done = int(steps.read_text()) if steps.exists() else 0
+print("resumed at", done, flush=True)
+while asked.do == "slowly" and done < 40:
+    time.sleep(0.1)
+    done += 1
+    partial = steps.with_suffix(".partial")
+    partial.write_text(str(done))
+    partial.replace(steps)
+if asked.do == "fail":
+    pathlib.Path(os.environ["SM_OUTPUT_DIR"], "failure").write_text("DataError: no sessions to train on")
+    sys.exit(1)
+model = pathlib.Path(os.environ["SM_MODEL_DIR"])
+version = os.environ["TRAINING_JOB_NAME"]
+expected = ["another model's item"] if asked.do == "lie" else ["a", "b"]
+files = {
+    "model.json": {"model_version": version},
+    "golden.json": [{"items": ["x"], "k": 2, "expected": expected}],
+    "fallback.json": {"popular": ["a"], "related": {}},
+}
+for name, content in files.items():
+    (model / name).write_text(json.dumps(content))
+(model / "code").mkdir()
+(model / "code" / "server.py").write_text(pathlib.Path("server.txt").read_text())
+print("epoch=1 loss=0.5", flush=True)
+"""
+SERVER = """
+import json, sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer({})
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer({"items": [{"item_id": "a", "score": 2}, {"item_id": "b", "score": 1}]})
+    def answer(self, body):
+        body = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *arguments):
+        pass
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+EVALUATE = """
+import argparse, json, pathlib
+parser = argparse.ArgumentParser()
+parser.add_argument("--output", type=pathlib.Path)
+asked, _ = parser.parse_known_args()
+report = {"passed": True, "failures": [], "metrics": {}, "model_version": "evaluated"}
+(asked.output / "evaluation.json").write_text(json.dumps(report))
+"""
+
+
+@dataclass
+class Ended:
+    """An execution that has ended."""
+
+    arn: str
+    status: str
+    story: Execution
+    messages: list[dict[str, str]]
+    described: dict[str, Any]
+
+    def visits(self, state: str) -> int:
+        """Return how often the execution entered a state."""
+        return sum(one.name == state for one in self.story.states)
+
+    def last(self, state: str) -> Any:
+        """Return the last visit of a state."""
+        return next(one for one in reversed(self.story.states) if one.name == state)
+
+
+@dataclass
+class Pipeline:
+    """A deployed state machine with a bucket, an endpoint and a topic of its own."""
+
+    aws: Aws
+    bucket: str
+    name: str = field(default_factory=lambda: f"tugboat-{uuid.uuid4().hex[:10]}")
+    use_spot: bool = False
+    functions: dict[str, str] = field(default_factory=dict)
+    arn: str = ""
+
+    def deploy(self, definition: dict[str, Any] | None = None) -> None:
+        """Create the state machine, or replace its definition."""
+        text = json.dumps(definition or DEFINITION)
+        for key, value in self._substitutions().items():
+            text = text.replace(f"${{{key}}}", value)
+        client = self.aws.client("stepfunctions")
+        if self.arn:
+            client.update_state_machine(stateMachineArn=self.arn, definition=text)
+            return
+        self.arn = client.create_state_machine(name=f"{self.name}-pipeline", definition=text, roleArn=ROLE)[
+            "stateMachineArn"
+        ]
+
+    def _substitutions(self) -> dict[str, str]:
+        models = f"s3://{self.bucket}"
+        return {
+            "NotificationsTopic": self.aws.client("sns").create_topic(Name=self.name)["TopicArn"],
+            "SageMakerRoleArn": ROLE,
+            "TrainingImage": "pytorch-training",
+            "TrainingInstanceType": "ml.m5.large",
+            "ProcessingInstanceType": "ml.m5.large",
+            "ModelsBucket": self.bucket,
+            "CodeUri": f"{models}/code/source.tar.gz",
+            "CodePrefix": f"{models}/code/files/",
+            "Prefix": self.name,
+            "EndpointPollSeconds": "1",
+            "Stage": "test",
+            "UseSpot": str(self.use_spot).lower(),
+        } | {f"{title}Function": name for title, name in self.functions.items()}
+
+    def start(self, name: str | None = None, do: str = "train", **input_fields: Any) -> str:
+        """Start an execution; return its ARN."""
+        wanted = {"hyperparameters": {"do": do}, **input_fields}
+        named = {"name": name} if name else {}
+        started = self.aws.client("stepfunctions").start_execution(
+            stateMachineArn=self.arn, input=json.dumps(wanted), **named
+        )
+        return str(started["executionArn"])
+
+    def finish(self, arn: str, timeout_s: float = 120) -> Ended:
+        """Wait until an execution has ended."""
+        client = self.aws.client("stepfunctions")
+
+        def ended() -> dict[str, Any] | None:
+            found: dict[str, Any] = client.describe_execution(executionArn=arn)
+            return found if found["status"] != "RUNNING" else None
+
+        described = wait_for(ended, timeout_s, 0.1)
+        story = parse(read_history(client, arn))
+        messages = [one for one in self.messages() if arn in one["message"] or _name(arn) in one["message"]]
+        found = Ended(arn, described["status"], story, messages, described)
+        print(found)  # pytest shows this if the test fails
+        return found
+
+    def run(self, name: str | None = None, do: str = "train", **input_fields: Any) -> Ended:
+        """Run an execution to its end."""
+        return self.finish(self.start(name, do, **input_fields))
+
+    def use_endpoint_kind(self, kind: str) -> None:
+        """Give the steps another kind of endpoint, as a deployment with a changed setting does."""
+        client = self.aws.client("lambda")
+        for step in ("Publish", "Prove", "Rollback"):
+            name = self.functions[step]
+            variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+            changed = {"Variables": variables | {"TUGBOAT_ENDPOINT_KIND": kind}}
+            client.update_function_configuration(FunctionName=name, Environment=changed)
+
+    def released(self) -> dict[str, Any]:
+        """Return the release on record."""
+        stored = self.aws.client("s3").get_object(Bucket=self.bucket, Key=CURRENT_KEY)["Body"].read()
+        release: dict[str, Any] = json.loads(stored)["release"]
+        return release
+
+    def messages(self) -> list[dict[str, str]]:
+        """Return the messages on the topic of this state machine."""
+        path = self.aws.stack.logs / "notifications.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [one for one in lines if one["topic"].endswith(f":{self.name}")]
+
+    def training_jobs(self) -> list[str]:
+        """Return the names of the training jobs of this state machine, oldest first."""
+        found = self.aws.client("sagemaker").list_training_jobs(NameContains=self.name)
+        return sorted(one["TrainingJobName"] for one in found["TrainingJobSummaries"])
+
+
+def _name(arn: str) -> str:
+    return arn.rsplit(":", 1)[1]
+
+
+def deployed(aws: Aws, use_spot: bool = False) -> Pipeline:
+    """Return a pipeline with a bucket and Lambdas of its own."""
+    bucket, s3 = aws.make_bucket(), aws.client("s3")
+    source = make_archive({"train.py": TRAIN, "server.txt": SERVER})
+    s3.put_object(Bucket=bucket, Key="code/source.tar.gz", Body=source)
+    s3.put_object(Bucket=bucket, Key="code/files/evaluate.py", Body=EVALUATE.encode())
+    s3.put_object(Bucket=bucket, Key="serving/champion/README.txt", Body=b"")
+    pipeline = Pipeline(aws, bucket, use_spot=use_spot)
+    settings = {
+        "TUGBOAT_STAGE": "test",
+        "TUGBOAT_MODELS_BUCKET": bucket,
+        "TUGBOAT_PREFIX": pipeline.name,
+        "TUGBOAT_ENDPOINT_KIND": "serverless",
+        "TUGBOAT_ENDPOINT_MIN_INSTANCES": "1",
+        "TUGBOAT_ENDPOINT_MAX_INSTANCES": "3",
+        "TUGBOAT_ENDPOINT_REQUESTS_PER_INSTANCE_MINUTE": "600",
+        "TUGBOAT_ENDPOINT_MEMORY_MB": "2048",
+        "TUGBOAT_ENDPOINT_MAX_CONCURRENCY": "5",
+        "TUGBOAT_ENDPOINT_INSTANCE_TYPE": "ml.m5.large",
+        "TUGBOAT_INFERENCE_IMAGE": serving_image(aws, bucket),
+        "TUGBOAT_SAGEMAKER_ROLE_ARN": ROLE,
+    }
+    replaced, steps = _zip({"app.py": REPLACED.replace("BUCKET", bucket)}), _zip({"app.py": STEPS}, real=True)
+    for handler in ("load", "slow", "transform", "validate", "export"):
+        pipeline.functions[handler.title()] = _create(pipeline, handler, replaced, {})
+    for handler in ("lock", "publish", "prove", "rollback"):
+        pipeline.functions[handler.title()] = _create(pipeline, handler, steps, settings)
+    for key in ("interactions", "items"):
+        s3.put_object(Bucket=bucket, Key=f"exports/{key}.parquet", Body=b"x")
+    pipeline.deploy()
+    return pipeline
+
+
+def _create(pipeline: Pipeline, handler: str, code: bytes, settings: dict[str, str]) -> str:
+    name = f"{pipeline.name}-{handler}"
+    pipeline.aws.client("lambda").create_function(
+        FunctionName=name,
+        Runtime="python3.11",
+        Role=ROLE,
+        Handler=f"app.{handler}",
+        Code={"ZipFile": code},
+        Timeout=60,
+        Environment={"Variables": settings},
+    )
+    return name
+
+
+def _zip(members: dict[str, str], real: bool = False) -> bytes:
+    """Return a zip of the members, with functions/ and its one package where they are real steps."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+        if real:
+            package = Path(msgspec.__file__).parent
+            for folder, base in ((REPOSITORY / "functions", REPOSITORY), (package, package.parent)):
+                for path in folder.rglob("*"):
+                    if path.is_file() and "__pycache__" not in path.parts:
+                        archive.write(path, path.relative_to(base))
+    return out.getvalue()

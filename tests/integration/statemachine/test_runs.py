@@ -1,0 +1,226 @@
+"""Runs of the state machine on the local AWS: its names, its lock, its retries, its notifications and its rollback."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from functions.platform.contract import CURRENT_KEY, LOCK_KEY
+from local.environment import Stack
+from local.ports import free_port_base
+from local.testing import interrupt_training, running_stack, wait_for
+from local.tests.integration.aws.clients import ROLE, Aws
+from tests.integration.statemachine.pipeline import DEFINITION, Pipeline, deployed
+from tests.unit.statemachine.test_expressions import EVENT_BRIDGE_NAME
+
+pytestmark = [pytest.mark.local_stack, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    state: Path = tmp_path_factory.mktemp("local-aws")
+    base = free_port_base()
+    with running_stack(state, base, warehouse=False) as environment:
+        # The role of the Lambdas.
+        made = Aws(environment, Stack(base, state))
+        made.client("iam").create_role(RoleName="contract-tests", AssumeRolePolicyDocument="{}")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def scheduled(aws: Aws) -> Pipeline:
+    """A state machine that a rule starts at the next minute, as the nightly rule does."""
+    pipeline = deployed(aws)
+    due = datetime.now(UTC) + timedelta(seconds=61)
+    events = aws.client("events")
+    rule = f"{pipeline.name}-nightly"
+    cron = f"cron({due.minute} {due.hour} * * ? *)"
+    events.put_rule(Name=rule, ScheduleExpression=cron, State="ENABLED")
+    target = {"Id": "pipeline", "Arn": pipeline.arn, "RoleArn": ROLE, "Input": "{}"}
+    events.put_targets(Rule=rule, Targets=[target])
+    return pipeline
+
+
+@pytest.fixture(scope="module")
+def pipeline(aws: Aws, scheduled: Pipeline) -> Pipeline:
+    """One state machine for the tests that leave no run and no lock behind."""
+    return deployed(aws)
+
+
+@pytest.fixture
+def slow_load(pipeline: Pipeline) -> Iterator[Pipeline]:
+    """The state machine with a Load that takes seconds."""
+    fast = pipeline.functions["Load"]
+    pipeline.functions["Load"] = pipeline.functions["Slow"]
+    pipeline.deploy()
+    yield pipeline
+    pipeline.functions["Load"] = fast
+    pipeline.deploy()
+
+
+def lock_holder(pipeline: Pipeline) -> str | None:
+    s3 = pipeline.aws.client("s3")
+    try:
+        stored = s3.get_object(Bucket=pipeline.bucket, Key=LOCK_KEY)["Body"].read()
+    except s3.exceptions.NoSuchKey:
+        return None
+    return str(json.loads(stored)["execution_arn"])
+
+
+def test_a_run_under_eventbridge_s_name_publishes_a_model(pipeline: Pipeline) -> None:
+    run = pipeline.run(EVENT_BRIDGE_NAME)
+    assert run.status == "SUCCEEDED"
+    (job,) = pipeline.training_jobs()
+    output = json.loads(run.described["output"])
+    assert job == f"{pipeline.name}-{output['run_id']}-0-0"
+    record = json.loads(
+        pipeline.aws.client("s3").get_object(Bucket=pipeline.bucket, Key=CURRENT_KEY)["Body"].read()
+    )
+    assert record["release"]["model_version"] == job
+    assert lock_holder(pipeline) is None
+    (message,) = run.messages
+    assert "succeeded" in message["subject"]
+
+
+def test_an_unproved_model_is_rolled_back_and_the_failure_that_led_there_is_reported(
+    pipeline: Pipeline,
+) -> None:
+    sagemaker = pipeline.aws.client("sagemaker")
+    before = sagemaker.describe_endpoint(EndpointName=pipeline.name)["EndpointConfigName"]
+    run = pipeline.run(do="lie")
+    assert run.status == "FAILED"
+    assert run.described["error"] == "GoldenMismatch"
+    assert [run.visits(state) for state in ("Prove", "Rollback", "NotifyFailure")] == [1, 1, 1]
+    (message,) = run.messages
+    assert message["subject"] == "Tugboat test: GoldenMismatch in Prove"
+    wait_for(
+        lambda: sagemaker.describe_endpoint(EndpointName=pipeline.name)["EndpointStatus"] == "InService", 30
+    )
+    assert sagemaker.describe_endpoint(EndpointName=pipeline.name)["EndpointConfigName"] == before
+    assert lock_holder(pipeline) is None
+
+
+def test_the_kind_of_endpoint_changes_both_ways_and_a_bad_model_on_a_new_kind_is_never_asked(
+    aws: Aws,
+) -> None:
+    pipeline = deployed(aws)
+    sagemaker = aws.client("sagemaker")
+    realtime = f"{pipeline.name}-realtime"
+    assert pipeline.run().status == "SUCCEEDED"
+    first = pipeline.released()
+    assert first["endpoint"] == pipeline.name
+
+    pipeline.use_endpoint_kind("realtime")
+    refused = pipeline.run(do="lie")
+    assert (refused.status, refused.described["error"]) == ("FAILED", "GoldenMismatch")
+    assert pipeline.released() == first
+    sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=realtime, WaiterConfig={"Delay": 1})
+    assert sagemaker.describe_endpoint(EndpointName=pipeline.name)["EndpointStatus"] == "InService"
+
+    assert pipeline.run().status == "SUCCEEDED"
+    assert pipeline.released()["endpoint"] == realtime
+    targets = aws.client("application-autoscaling").describe_scalable_targets(ServiceNamespace="sagemaker")
+    assert [one["ResourceId"] for one in targets["ScalableTargets"]] == [
+        f"endpoint/{realtime}/variant/all-traffic"
+    ]
+    assert pipeline.run().status == "SUCCEEDED"
+    sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=pipeline.name, WaiterConfig={"Delay": 1})
+
+    pipeline.use_endpoint_kind("serverless")
+    assert pipeline.run().status == "SUCCEEDED"
+    assert pipeline.released()["endpoint"] == pipeline.name
+    assert sagemaker.describe_endpoint(EndpointName=realtime)["EndpointStatus"] == "InService"
+
+
+def test_a_job_that_fails_for_its_data_runs_once(pipeline: Pipeline) -> None:
+    jobs = pipeline.training_jobs()
+    run = pipeline.run(do="fail")
+    assert run.status == "FAILED"
+    assert run.visits("Train") == 1
+    assert len(run.last("Train").failures) == 1
+    (job,) = set(pipeline.training_jobs()) - set(jobs)
+    assert job.endswith("-0-0")
+    (message,) = run.messages
+    assert "no sessions to train on" in message["message"]
+
+
+def test_a_job_that_somebody_stops_is_notified_and_not_evaluated(pipeline: Pipeline) -> None:
+    before = set(pipeline.training_jobs())
+    started = pipeline.start(do="slowly")
+    (job,) = wait_for(lambda: set(pipeline.training_jobs()) - before, 30)
+    sagemaker = pipeline.aws.client("sagemaker")
+    wait_for(
+        lambda: sagemaker.describe_training_job(TrainingJobName=job)["SecondaryStatus"] == "Training", 30
+    )
+    sagemaker.stop_training_job(TrainingJobName=job)
+    run = pipeline.finish(started)
+    assert (run.status, run.described["error"]) == ("FAILED", "TrainingStopped")
+    assert not run.visits("Evaluate")
+    (message,) = run.messages
+    assert "ended as Stopped" in message["message"]
+
+
+def test_a_state_that_times_out_without_a_cause_is_notified(slow_load: Pipeline) -> None:
+    impatient = copy.deepcopy(DEFINITION)
+    impatient["States"]["Load"]["TimeoutSeconds"] = 1
+    slow_load.deploy(impatient)
+    run = slow_load.run()
+    assert (run.status, run.described["error"]) == ("FAILED", "Timeout")
+    (message,) = run.messages
+    assert message["subject"] == "Tugboat test: States.Timeout in Load"
+
+
+def test_of_several_executions_that_start_at_once_one_runs(slow_load: Pipeline) -> None:
+    with ThreadPoolExecutor() as pool:
+        started = list(pool.map(lambda _: slow_load.start(skip_training=True), range(3)))
+    runs = [slow_load.finish(arn) for arn in started]
+    assert sorted(run.status for run in runs) == ["FAILED", "FAILED", "SUCCEEDED"]
+    (ran,) = (run for run in runs if run.status == "SUCCEEDED")
+    for refused in (run for run in runs if run.status == "FAILED"):
+        assert refused.described["error"] == "AlreadyRunning"
+        assert not refused.visits("Load")
+        assert ran.arn in refused.described["cause"]
+
+
+def test_an_execution_that_is_killed_does_not_block_the_next(pipeline: Pipeline) -> None:
+    killed = pipeline.start(do="slowly")
+    wait_for(lambda: lock_holder(pipeline) == killed, 30)
+    pipeline.aws.client("stepfunctions").stop_execution(executionArn=killed)
+    assert pipeline.finish(killed).status == "ABORTED"
+    assert lock_holder(pipeline) == killed
+    assert pipeline.run(skip_training=True).status == "SUCCEEDED"
+    assert lock_holder(pipeline) is None
+
+
+def test_the_nightly_rule_starts_a_run_that_trains_and_publishes(scheduled: Pipeline) -> None:
+    states = scheduled.aws.client("stepfunctions")
+    (started,) = wait_for(
+        lambda: states.list_executions(stateMachineArn=scheduled.arn)["executions"], timeout_s=150, pause_s=1
+    )
+    run = scheduled.finish(started["executionArn"])
+    assert run.status == "SUCCEEDED"
+    assert all(run.visits(state) == 1 for state in ("Load", "Train", "Evaluate", "Publish", "Prove"))
+
+
+def test_a_spot_interruption_is_no_failure_of_the_run(aws: Aws) -> None:
+    pipeline = deployed(aws, use_spot=True)
+    s3 = aws.client("s3")
+    started = pipeline.start(do="slowly")
+    wait_for(lambda: s3.list_objects_v2(Bucket=pipeline.bucket, Prefix="checkpoints/")["KeyCount"], 60)
+    (job,) = pipeline.training_jobs()
+    interrupt_training(aws.stack, job)
+    run = pipeline.finish(started)
+    assert run.status == "SUCCEEDED"
+    assert pipeline.training_jobs() == [job]
+    described = aws.client("sagemaker").describe_training_job(TrainingJobName=job)
+    passed = [one["Status"] for one in described["SecondaryStatusTransitions"]]
+    assert passed.count("Interrupted") == 1
+    log = (aws.stack.logs / "jobs" / f"{job}.log").read_text()
+    resumed = [int(line.split()[-1]) for line in log.splitlines() if line.startswith("resumed at")]
+    assert resumed[0] == 0 < resumed[1]

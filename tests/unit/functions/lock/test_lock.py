@@ -1,0 +1,156 @@
+"""The lock: of several executions one runs, and an execution that ended without releasing it blocks nobody."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import pytest
+
+from functions.lock.lock import TRIES, UNKNOWN_MEANS_ENDED_AFTER, lock
+from functions.platform.contract import LOCK_KEY, LockResult
+from functions.platform.errors import StorageUnavailable
+from functions.platform.settings import LockSettings
+from testing.fakes import FakeS3, client_error
+
+SETTINGS = LockSettings("models")
+FIRST, SECOND, THIRD = (
+    f"arn:aws:states:us-east-1:1:execution:tugboat-test-pipeline:{n}" for n in ("1", "2", "3")
+)
+
+
+class Executions:
+    """Step Functions with the status of each execution."""
+
+    def __init__(self) -> None:
+        self.status = dict.fromkeys((FIRST, SECOND, THIRD), "RUNNING")
+
+    def describe_execution(self, executionArn: str) -> dict[str, str]:
+        if executionArn not in self.status:
+            raise client_error("ExecutionDoesNotExist")
+        return {"status": self.status[executionArn]}
+
+
+class RacingS3(FakeS3):
+    """S3 that lets another execution write after each of our reads, as long as there are any."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.after_read: list[Callable[[], Any]] = []
+
+    def get_object(self, Bucket: str, Key: str, Range: str = "", **_: Any) -> dict[str, Any]:
+        try:
+            return super().get_object(Bucket, Key, Range)
+        finally:
+            if self.after_read:
+                self.after_read.pop(0)()
+
+
+@pytest.fixture
+def s3() -> RacingS3:
+    return RacingS3()
+
+
+@pytest.fixture
+def states() -> Executions:
+    return Executions()
+
+
+def acquire(execution: str, s3: FakeS3, states: Executions) -> LockResult:
+    return ask("acquire", execution, s3, states)
+
+
+def ask(action: Literal["acquire", "release"], execution: str, s3: FakeS3, states: Executions) -> LockResult:
+    return lock({"run_id": "20261129-0", "action": action, "execution_arn": execution}, SETTINGS, s3, states)
+
+
+def holder(s3: FakeS3) -> str | None:
+    stored = s3.objects.get(("models", LOCK_KEY))
+    return json.loads(stored)["execution_arn"] if stored else None
+
+
+def test_the_first_execution_runs_and_the_second_learns_which_one_does(
+    s3: RacingS3, states: Executions
+) -> None:
+    assert acquire(FIRST, s3, states) == {"acquired": True, "holder": FIRST}
+    assert acquire(SECOND, s3, states) == {"acquired": False, "holder": FIRST}
+
+
+def test_after_a_release_the_next_execution_runs(s3: RacingS3, states: Executions) -> None:
+    acquire(FIRST, s3, states)
+    assert ask("release", FIRST, s3, states) == {"acquired": False, "holder": None}
+    assert acquire(SECOND, s3, states)["acquired"]
+
+
+def test_both_actions_can_be_repeated(s3: RacingS3, states: Executions) -> None:
+    assert acquire(FIRST, s3, states) == acquire(FIRST, s3, states)
+    assert ask("release", FIRST, s3, states) == ask("release", FIRST, s3, states)
+
+
+def test_of_two_that_find_no_lock_at_once_one_runs(s3: RacingS3, states: Executions) -> None:
+    s3.after_read = [lambda: acquire(SECOND, s3, states)]
+    assert acquire(FIRST, s3, states) == {"acquired": False, "holder": SECOND}
+    assert holder(s3) == SECOND
+
+
+@pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT", "ABORTED", "SUCCEEDED"])
+def test_an_execution_that_ended_without_a_release_blocks_nobody(
+    s3: RacingS3, states: Executions, status: str
+) -> None:
+    acquire(FIRST, s3, states)
+    states.status[FIRST] = status
+    assert acquire(SECOND, s3, states)["acquired"]
+    assert acquire(THIRD, s3, states) == {"acquired": False, "holder": SECOND}
+
+
+def test_of_two_that_replace_a_stale_lock_at_once_one_runs(s3: RacingS3, states: Executions) -> None:
+    acquire(FIRST, s3, states)
+    states.status[FIRST] = "ABORTED"
+    s3.after_read = [lambda: acquire(SECOND, s3, states)]
+    assert acquire(THIRD, s3, states) == {"acquired": False, "holder": SECOND}
+
+
+def test_a_lock_that_is_released_while_it_is_read_is_acquired(s3: RacingS3, states: Executions) -> None:
+    acquire(FIRST, s3, states)
+    states.status[FIRST] = "ABORTED"
+    s3.after_read = [lambda: ask("release", FIRST, s3, states)]
+    assert acquire(SECOND, s3, states)["acquired"]
+
+
+def test_a_late_release_does_not_delete_the_lock_of_another(s3: RacingS3, states: Executions) -> None:
+    acquire(FIRST, s3, states)
+    states.status[FIRST] = "TIMED_OUT"
+    s3.after_read = [lambda: acquire(SECOND, s3, states)]
+    ask("release", FIRST, s3, states)
+    assert holder(s3) == SECOND
+    assert ask("release", FIRST, s3, states) == {"acquired": False, "holder": SECOND}
+
+
+def test_an_execution_that_is_not_found_yet_is_taken_as_running_and_later_as_ended(
+    s3: RacingS3, states: Executions
+) -> None:
+    acquire(FIRST, s3, states)
+    del states.status[FIRST]
+    s3.stored_at["models", LOCK_KEY] = datetime.now(UTC)
+    assert not acquire(SECOND, s3, states)["acquired"]
+    s3.stored_at["models", LOCK_KEY] -= UNKNOWN_MEANS_ENDED_AFTER + timedelta(seconds=1)
+    assert acquire(SECOND, s3, states)["acquired"]
+
+
+def test_a_lock_that_keeps_changing_is_a_failure_that_may_pass(s3: RacingS3, states: Executions) -> None:
+    def restart() -> None:
+        s3.objects.pop(("models", LOCK_KEY), None)
+        s3.objects["models", LOCK_KEY] = json.dumps(
+            {"execution_arn": f"{FIRST}{len(s3.after_read)}"}
+        ).encode()
+
+    s3.stored_at["models", LOCK_KEY] = datetime.now(UTC) - timedelta(days=91)
+    s3.after_read = [restart] * TRIES
+    with pytest.raises(StorageUnavailable, match=rf"{LOCK_KEY} changed {TRIES} times"):
+        acquire(SECOND, s3, states)
+
+
+def test_without_s3_nobody_runs(s3: RacingS3, states: Executions) -> None:
+    s3.down = True
+    with pytest.raises(StorageUnavailable, match=LOCK_KEY):
+        acquire(FIRST, s3, states)

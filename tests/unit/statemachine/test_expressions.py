@@ -1,0 +1,192 @@
+"""The expressions of the state machine, evaluated on what Step Functions and SageMaker may give them."""
+
+import json
+import re
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import boto3
+import pytest
+from botocore.model import StringShape
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy import template
+from deploy.stages import read_stage
+from local.aws import jsonata_
+from tests.unit.statemachine.test_pipeline import STATES, TASKS
+
+MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:tugboat-abcdefghijklmnop-pipeline"
+# The longest name that a stage may have.
+PREFIX = "tugboat-abcdefghijklmnop"
+# https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+REFUSED_IN_EXECUTION_NAMES = '<>{}[]?*"#%\\^|~`$&,;:/ \t\n'
+EXECUTION_NAMES = st.text(
+    st.characters(exclude_characters=REFUSED_IN_EXECUTION_NAMES, exclude_categories=["C", "Z"]),
+    min_size=1,
+    max_size=80,
+)
+EVENT_BRIDGE_NAME = "9b1c5e4e-3f0f-5d4c-8a6e-2f9c3b7d1e00_c0ffee00-1111-5222-8333-444455556666"
+JOBS = {
+    "Train": ("CreateTrainingJob", "TrainingJobName"),
+    "Tune": ("CreateHyperParameterTuningJob", "HyperParameterTuningJobName"),
+    "Evaluate": ("CreateProcessingJob", "ProcessingJobName"),
+}
+
+
+def evaluate(expression: str, states: dict[str, Any], **variables: Any) -> Any:
+    """Return the value of an expression, as the local Step Functions computes it."""
+    assert expression.startswith("{%")
+    bound = {"$states": states} | {f"${name}": value for name, value in variables.items()}
+    declared = "".join(f"{name}:={json.dumps(value, ensure_ascii=False)};" for name, value in bound.items())
+    text = expression[2:-2].strip().replace("${Prefix}", PREFIX)
+    return jsonata_.evaluate(f"({declared}{text})")
+
+
+def context(name: str, redrives: int | None = None, retries: int = 0) -> dict[str, Any]:
+    """Return the context object. Without a redrive, it may lack RedriveCount."""
+    execution: dict[str, Any] = {
+        "Id": f"{MACHINE.replace(':stateMachine:', ':execution:')}:{name}",
+        "Name": name,
+        "StartTime": "2026-11-29T03:30:12.345Z",
+    }
+    if redrives is not None:
+        execution["RedriveCount"] = redrives
+    return {"context": {"Execution": execution, "State": {"RetryCount": retries}}}
+
+
+def run_id(name: str) -> str:
+    return str(evaluate(STATES["Prepare"]["Assign"]["run_id"], context(name)))
+
+
+def job_name(
+    state: str, execution: str, redrives: int | None = None, retries: int = 0, job_failures: int = 0
+) -> str:
+    """Return the name of the job that a state starts."""
+    expression = STATES[state]["Arguments"][JOBS[state][1]]
+    given_ = context(execution, redrives, retries)
+    return str(evaluate(expression, given_, run_id=run_id(execution), job_failures=job_failures))
+
+
+@cache
+def shape(operation: str, member: str) -> StringShape:
+    """Return botocore's description of a parameter of SageMaker."""
+    model = boto3.client("sagemaker", region_name="us-east-1").meta.service_model
+    found = model.operation_model(operation).input_shape.members[member]
+    assert isinstance(found, StringShape)
+    return found
+
+
+def is_accepted(name: str, operation: str, member: str) -> bool:
+    """Return True if SageMaker accepts the name."""
+    limits = shape(operation, member).metadata
+    return bool(re.fullmatch(limits["pattern"], name)) and limits.get("min", 0) <= len(name) <= limits["max"]
+
+
+def test_the_names_that_eventbridge_gives_are_refused_as_the_name_of_a_job() -> None:
+    assert len(EVENT_BRIDGE_NAME) == 73
+    assert not is_accepted(f"tugboat-dev-{EVENT_BRIDGE_NAME}", "CreateTrainingJob", "TrainingJobName")
+
+
+@pytest.mark.parametrize("state", JOBS)
+@given(execution=EXECUTION_NAMES | st.just(EVENT_BRIDGE_NAME))
+def test_sagemaker_accepts_the_names_of_the_jobs_of_every_execution(state: str, execution: str) -> None:
+    retries = STATES[state]["Retry"][0]["MaxAttempts"]
+    for redrives in (None, 0, 99):
+        assert is_accepted(job_name(state, execution, redrives, retries, job_failures=2), *JOBS[state])
+
+
+@given(execution=EXECUTION_NAMES)
+def test_sagemaker_accepts_the_name_of_a_run_s_model_and_configuration(execution: str) -> None:
+    name = f"{PREFIX}-{run_id(execution)}"
+    assert is_accepted(name, "CreateModel", "ModelName")
+    assert is_accepted(name, "CreateEndpointConfig", "EndpointConfigName")
+
+
+def test_two_executions_have_two_run_ids_and_the_date_comes_first() -> None:
+    assert run_id("nightly") == run_id("nightly") != run_id("nightly-2")
+    assert datetime.strptime(run_id("nightly").split("-")[0], "%Y%m%d").day == 29
+
+
+@pytest.mark.parametrize("state", JOBS)
+def test_no_try_meets_a_name_that_is_taken(state: str) -> None:
+    names = [
+        job_name(state, EVENT_BRIDGE_NAME, redrives, retries, failures)
+        for redrives in range(12)
+        for failures in range(3)
+        for retries in range(STATES[state]["Retry"][0]["MaxAttempts"] + 1)
+    ]
+    assert len(set(names)) == len(names)
+    assert job_name(state, "nightly") == job_name(state, "nightly", redrives=0)
+
+
+@pytest.mark.parametrize("name", sorted(name for name, task in TASKS.items() if "Catch" in task))
+def test_every_catch_has_a_value_for_every_expression_when_there_is_no_cause(name: str) -> None:
+    caught = {"errorOutput": {"Error": "States.Timeout"}}
+    before = {"state": "Prove", "error": "GoldenMismatch", "cause": "other items"}
+    assigned = TASKS[name]["Catch"][0].get("Assign", {})
+    for value in [*assigned.get("failure", {}).values(), *assigned.values()]:
+        if isinstance(value, str) and value.startswith("{%"):
+            assert evaluate(value, caught, failure=before, job_failures=0) is not None, value
+
+
+def test_a_cause_reaches_the_notification() -> None:
+    cause = TASKS["Train"]["Catch"][0]["Assign"]["failure"]["cause"]
+    assert evaluate(cause, {"errorOutput": {"Error": "E", "Cause": "it broke"}}) == "it broke"
+
+
+STOPPED = {"TrainingJobName": "t", "TrainingJobStatus": "Stopped"}
+SEARCHED = {"HyperParameterTuningJobName": "t", "HyperParameterTuningJobStatus": "Stopped"}
+
+
+@pytest.mark.parametrize(("state", "result"), [("Train", STOPPED), ("Tune", SEARCHED)])
+def test_a_job_that_was_stopped_before_it_trained_reaches_the_state_that_says_so(
+    state: str, result: dict[str, Any]
+) -> None:
+    for value in [*STATES[state]["Assign"].values(), *STATES[state]["Output"].values()]:
+        evaluated = evaluate(value.replace("${ModelsBucket}", "models"), {"result": result})
+        assert evaluated is not None, value
+    status = evaluate(STATES[state]["Assign"]["training_status"], {"result": result})
+    condition = STATES["Trained?"]["Choices"][0]["Condition"]
+    assert evaluate(condition, {}, training_status=status) is False
+
+
+def test_a_search_that_found_a_model_is_evaluated() -> None:
+    found = SEARCHED | {"BestTrainingJob": {"TrainingJobName": "t-001", "TunedHyperParameters": {}}}
+    assert evaluate(STATES["Tune"]["Assign"]["training_status"], {"result": found}) == "Completed"
+
+
+def restarted(state: str, reason: str, job_failures: int = 1) -> str:
+    """Return the state that follows the failure of a job."""
+    description = {"TrainingJobName": "t", "FailureReason": reason, "TrainingJobStatus": "Failed"}
+    failure = {"state": state, "error": "States.TaskFailed", "cause": json.dumps(description)}
+    for rule in STATES["ServiceFault?"]["Choices"]:
+        if evaluate(rule["Condition"], {}, failure=failure, job_failures=job_failures):
+            return str(rule["Next"])
+    return str(STATES["ServiceFault?"]["Default"])
+
+
+@pytest.mark.parametrize("state", JOBS)
+def test_a_job_that_sagemaker_lost_starts_again_and_one_that_failed_for_its_data_does_not(state: str) -> None:
+    lost = "InternalServerError: We encountered an internal error. Please try again."
+    full = "CapacityError: Unable to provision requested ML compute capacity."
+    assert [restarted(state, reason) for reason in (lost, full)] == [state, state]
+    assert restarted(state, lost, job_failures=3) == "UnlockAfterFailure"
+    for reason in (
+        "AlgorithmError: no sessions",
+        "ClientError: Data download failed",
+        "",
+        f"AlgorithmError: {lost}",
+    ):
+        assert restarted(state, reason) == "UnlockAfterFailure"
+
+
+def test_the_subject_of_a_notification_is_within_the_limit_of_sns() -> None:
+    expression = STATES["NotifyFailure"]["Arguments"]["Subject"]
+    subject = evaluate(expression, {}, failure={"error": "E" * 200, "state": "Train"})
+    assert 0 < len(subject) < 100
+
+
+def test_the_definition_fits_into_the_template() -> None:
+    assert len(template.render(read_stage("dev"), "210987654321")) < template.STORED_MAX_BYTES
