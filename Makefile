@@ -118,8 +118,8 @@ test-unit: setup ## the tests that take seconds
 # A process that loads a sanitized library needs the sanitizer's runtime first. Python itself leaks on exit by design.
 test-sanitized: setup ## the kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@TUGBOAT_SANITIZED=1 ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$(cc -print-file-name=libasan.so)" \
-	$(PY) -m pytest -p no:xdist tests/unit/training_jobs/serving/test_kernel.py tests/unit/training_jobs/serving/test_scan.py \
-	tests/unit/training_jobs/serving/test_sanitizers.py $(ARGS)
+	$(PY) -m pytest -p no:xdist tests/unit/training_jobs/serving/kernels tests/unit/training_jobs/serving/test_scan.py \
+	tests/unit/training_jobs/serving/test_knn.py $(ARGS)
 
 peers: setup ## the libraries that benchmarks.peers compares with (1.5 GB in build/peers); their tests need it
 	@$(PY) -m benchmarks.peers setup

@@ -7,8 +7,8 @@
 
 By default it runs in process: API Gateway's event of a request, app.py's Lambda, API Gateway's response.
 With --over-http it starts a local stack of its own: gateway, Lambda workers, Firehose, S3.
-With --model-server, a request is a conversation with a model server that it starts: valid, odd and spoiled bytes,
-in parts and pipelined, from callers that wait, close or reset the connection.
+With --model-server, it starts a model server, and a request is a conversation with it. The bytes are valid, odd or
+spoiled, in parts and pipelined, and the callers wait, close or reset the connection.
 After every hundred conversations, a normal invocation must get the same response as at the start.
 
 A request depends only on the seed, the endpoint and its number, so --first NUMBER --requests 1 repeats a failure.

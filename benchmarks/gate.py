@@ -1,9 +1,9 @@
-"""Does the gate tell good models from bad ones? False refusals of sound models, and refusals of spoilt ones.
+"""Measure the gate: false refusals of sound models, and refusals of spoilt ones.
 
-Sound models are trained as the pipeline trains them: on generated shops of several sizes, seeds and dates, some with a champion
-of the day before, and on bootstrap samples (of whole sessions) of public clicks. Then each sabotage of benchmarks/sabotages.py
-spoils some of the models. A result is one JSON line per judgement and a summary at the end; a run that was stopped carries on
-from the lines in --output.
+Sound models are trained like the pipeline's. The data are generated shops of several sizes, seeds and dates, and
+bootstrap samples (of whole sessions) of public clicks. Some shops have a champion of the day before. Then each sabotage of
+benchmarks/sabotages.py spoils some of the models. The result is one JSON line per judgement, and a summary at the end. A run
+that was stopped resumes from the lines in --output.
 """
 
 from __future__ import annotations

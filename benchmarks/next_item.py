@@ -27,6 +27,7 @@ from training_jobs.gate import baselines, metrics
 from training_jobs.gate.measure import Measured, measure
 from training_jobs.gate.metrics import LENGTH_BUCKETS
 from training_jobs.serving.encoder_numpy import probabilities
+from training_jobs.serving.kernels.compile import compiled_kernels
 from training_jobs.serving.knn import KnnScorer, build_index
 from training_jobs.serving.ranker import Ranker, item_facts
 from training_jobs.serving.returns import return_floor
@@ -34,7 +35,6 @@ from training_jobs.serving.session_recommender import BlendSettings, Recommender
 from training_jobs.serving.sessions import Float64, Int64
 from training_jobs.snapshot.dataset import DataError
 from training_jobs.training import fit_ranker, tune
-from training_jobs.training.compile_kernel import compiled_kernel
 from training_jobs.training.encoder_torch import EncoderSettings
 from training_jobs.training.fit_encoder import Epoch
 
@@ -91,14 +91,14 @@ def run(bench: Bench, seeds: Sequence[int], budget_s: float, draws: int, emit: C
     began = time.perf_counter()
     index = build_index(bench.learn, bench.items)
     full = index if bench.train is bench.learn else build_index(bench.train, bench.items)
-    kernel = compiled_kernel(EncoderSettings().dim)
-    vmis, _ = tune.tune_knn(index, valid, learnt, grid=VMIS_GRID, exclude_current=False, kernel=kernel)
+    kernels = compiled_kernels(EncoderSettings().dim)
+    vmis, _ = tune.tune_knn(index, valid, learnt, grid=VMIS_GRID, exclude_current=False, kernels=kernels)
     vmis_scorer = baselines.knn_scorer(KnnScorer(full, vmis), share)
     vmis_row = row("vmis_knn", vmis_scorer, time.perf_counter() - began, seeds[0], asdict(vmis), False)
     vmis_mrr = vmis_row["mrr_at_20"]
 
     began = time.perf_counter()
-    knn, _ = tune.tune_knn(index, valid, learnt, exclude_current=exclude, kernel=kernel)
+    knn, _ = tune.tune_knn(index, valid, learnt, exclude_current=exclude, kernels=kernels)
     knn_seconds = time.perf_counter() - began
     knn_scorer = baselines.knn_scorer(KnnScorer(full, knn), share)
     row("session_knn", knn_scorer, knn_seconds, seeds[0], asdict(knn), exclude)

@@ -1,7 +1,7 @@
 """Train the encoder of `benchmarks.next_item`: choose a recipe on the validation tail, then train it in full.
 
 `standard` is the training job's recipe with ten epochs; `quick` has three epochs and less dropout.
-The tail decides which one suits a directory, if the budget has room for both.
+The tail decides between them, if the budget has room for both.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class Shop:
 
 @dataclass(frozen=True)
 class Spoilt:
-    """What the gate is to judge: an archive, the interactions it is judged on, and the code that answers meanwhile."""
+    """A spoilt candidate for the gate: its archive, its interactions, and the code that answers meanwhile."""
 
     candidate: Path
     interactions: Path
@@ -101,7 +101,7 @@ def _renamed(good: Recommender, names: list[str]) -> Recommender:
 
 
 def popularity_only(good: Recommender) -> Recommender:
-    """The session is ignored."""
+    """Ignore the session."""
     silent = replace(good.weights, vectors=np.zeros_like(good.weights.vectors))
     mute = BlendSettings(0.0, good.settings.knn)
     return Recommender(good.vocabulary, silent, good.index, good.popularity, mute)
@@ -135,7 +135,7 @@ def blurred(amount: float) -> Change:
 
 
 def inverted_ranker(good: Recommender) -> Recommender:
-    """The ranker's sign is wrong: of the shortlist, what it likes best comes last."""
+    """Invert the ranker's sign, so that the best item of the shortlist comes last."""
     names, weights, index = good.vocabulary, good.weights, good.index
     network = good.ranker.network if good.ranker else None
     if network is None or good.ranker is None:
@@ -146,7 +146,7 @@ def inverted_ranker(good: Recommender) -> Recommender:
 
 
 def without_category(data: Dataset) -> Change:
-    """The largest category is never shown, as after a filter that was meant for something else."""
+    """Never show the largest category, as after a wrong filter."""
     assert data.catalogue is not None
     categories = data.catalogue.categories
     counts = np.bincount(categories[data.sessions.items][categories[data.sessions.items] >= 0])
@@ -164,7 +164,7 @@ def without_category(data: Dataset) -> Change:
 
 
 def not_numbers(good: Recommender) -> Recommender:
-    """Some vectors are no numbers, as after a training that diverged."""
+    """Set some vectors to NaN, as after a training that diverged."""
     vectors = good.weights.vectors.copy()
     vectors[::50] = np.nan
     weights = replace(good.weights, vectors=vectors)
@@ -187,7 +187,7 @@ def _archive_change(make: Callable[[Shop], Change], variants: Sequence[str] = ("
 
 
 def _broken_codes(shop: Shop, scratch: Path) -> Spoilt:
-    """The int8 codes that the endpoint scans are another model's."""
+    """Replace the int8 codes that the endpoint scans by another model's."""
     candidate = Path(shutil.copytree(shop.model, scratch / "model"))
     codes = np.load(candidate / "codes.npy")
     np.save(candidate / "codes.npy", np.roll(codes, 1, axis=0))
@@ -196,7 +196,7 @@ def _broken_codes(shop: Shop, scratch: Path) -> Spoilt:
 
 
 def _leaked(shop: Shop, scratch: Path) -> Spoilt:
-    """The measured variant has learnt the held-out day, and its card denies it."""
+    """Let the measured variant learn the held-out day, against its card."""
     candidate = Path(shutil.copytree(shop.model, scratch / "model"))
     honest = load_card(candidate / "holdout")
     shutil.rmtree(candidate / "holdout")
@@ -209,7 +209,7 @@ def _leaked(shop: Shop, scratch: Path) -> Spoilt:
 
 
 def _other_golden(shop: Shop, scratch: Path) -> Spoilt:
-    """The golden sessions are another model's: the files are not those that were measured in training."""
+    """Replace the golden sessions by another model's, as if the files were not those that training measured."""
     candidate = Path(shutil.copytree(shop.model, scratch / "model"))
     golden = load_golden(candidate)
     for row, other in zip(golden, golden[1:] + golden[:1], strict=True):
@@ -267,7 +267,7 @@ def _poisoned(table: pa.Table, shop: Shop) -> tuple[pa.Table, pa.Table]:
 
 
 def _answering(change: Callable[[Recommend], Recommend]) -> Any:
-    """The files are sound; the code that answers is not."""
+    """Keep the files sound, and spoil the code that answers."""
 
     def spoil(shop: Shop, scratch: Path) -> Spoilt:
         candidate = Path(shutil.copytree(shop.model, scratch / "model"))
@@ -299,7 +299,7 @@ def _current_item_shown(recommend: Recommend) -> Recommend:
 
 
 def _worst_first(recommend: Recommend) -> Recommend:
-    """The defect of the paper's own Lambda: sorted ascending."""
+    """Sort ascending, the defect of the paper's own Lambda."""
 
     def wrong(self: Recommender, items: Sequence[str], k: int, exclude: Sequence[str] = ()) -> Recommendation:
         answer = recommend(self, items, len(self.vocabulary), exclude)
@@ -327,7 +327,7 @@ def _slow(recommend: Recommend) -> Recommend:
 
 
 def _sold_out_shown(shop: Shop, scratch: Path) -> Spoilt:
-    """The shop lists what is out of stock, and the code does not look."""
+    """Ignore the shop's out-of-stock list."""
     candidate = Path(shutil.copytree(shop.model, scratch / "model"))
     served, _ = load_recommender(candidate)
     write_json(candidate / ARCHIVE_OUT_OF_STOCK, served.recommend([], 30).items)

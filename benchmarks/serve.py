@@ -31,8 +31,9 @@ from benchmarks import serve_http, serve_peers  # noqa: E402
 from benchmarks.conditions import conditions, parser  # noqa: E402
 from benchmarks.serve_shops import made_up, write_archive  # noqa: E402
 from training_jobs.serving.encoder_numpy import encode  # noqa: E402
+from training_jobs.serving.kernels.reference import REFERENCE  # noqa: E402
 from training_jobs.serving.model_files import load_recommender  # noqa: E402
-from training_jobs.serving.scan import Scan  # noqa: E402
+from training_jobs.serving.scan import Blocks  # noqa: E402
 from training_jobs.serving.session_recommender import Recommender, top  # noqa: E402
 from training_jobs.serving.sessions import Int32  # noqa: E402
 
@@ -47,9 +48,8 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
     encoder_only, unranked = copy.copy(recommender), copy.copy(recommender)
     encoder_only.ranker = unranked.ranker = None
     encoder_only.settings = replace(recommender.settings, knn_weight=0.0)
-    plain = Scan(weights.vectors)
+    scan_numpy = REFERENCE.scanner(*recommender.codes, Blocks(len(vocabulary)))
     query, steepness = encode(weights, prefixes[:1])[0], 1.0 / weights.temperature
-    assert recommender.codes is not None
     words = np.ascontiguousarray(recommender.codes[0]).view(np.uint64)
     contestants: dict[str, Callable[[Int32], Any]] = {
         "tugboat": lambda prefix: recommender.recommend(sessions[id(prefix)], K),
@@ -57,9 +57,9 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
         "tugboat_without_knn_and_ranker": lambda prefix: encoder_only.recommend(sessions[id(prefix)], K),
         "part_encode": recommender._encode,
         "part_encode_numpy": lambda prefix: encode(weights, [prefix]),
-        "part_knn": lambda prefix: recommender._knn.score(prefix),
-        "part_scan_int8": lambda prefix: recommender.scan.look(query, steepness),
-        "part_scan_float32": lambda prefix: plain.look(query, steepness),
+        "part_knn": recommender._vote,
+        "part_scan_int8": lambda prefix: recommender._scan(query, steepness),
+        "part_scan_numpy": lambda prefix: scan_numpy(query, steepness),
         "read": lambda prefix: words.max(),
     }
     skipped: dict[str, str] = {}
@@ -79,7 +79,7 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
                 ask(prefix)
                 cpu[name].append(time.thread_time() - own)
                 wall[name].append(time.perf_counter() - began)
-        print(f"{recommender.scan.items} items, turn {turn + 1} of {TURNS}", file=sys.stderr, flush=True)
+        print(f"{len(vocabulary)} items, turn {turn + 1} of {TURNS}", file=sys.stderr, flush=True)
     rows: dict[str, Any] = {
         name: {
             "p50_ms": round(float(np.quantile(wall[name], 0.5)) * 1000, 4),
@@ -92,9 +92,9 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
     ours = rows["tugboat_without_knn_and_ranker"]["cpu_p50_ms"]
     rows |= {name: {"skipped": why} for name, why in skipped.items()}
     return {
-        "items": recommender.scan.items,
+        "items": len(vocabulary),
         "past_sessions": recommender.index.sessions,
-        "library": recommender.scan.library,
+        "kernels": recommender.kernels.name,
         "rows": rows,
         "times_ours_without_knn_and_ranker": {
             name: round(rows[name]["cpu_p50_ms"] / ours, 2)

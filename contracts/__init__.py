@@ -1,7 +1,7 @@
 """The contracts that the parts of Tugboat share as data, and the generators of everything derived from them.
 
-The JSON files are the sources. functions/, training_jobs/, sql/ and storefront/ never import each other or this
-package at run time: `make generate` writes what each of them needs into its own folder.
+The JSON files are the sources. `make generate` writes what functions/, training_jobs/, sql/ and storefront/ need into
+their own folders. They never import each other or this package at run time.
 """
 
 import json

@@ -1,7 +1,9 @@
 """Write every file that is derived from contracts/*.json, or check that none is out of date.
 
-python -m contracts.generate          # after a change in contracts/, the same as `make generate`
-python -m contracts.generate --check  # write nothing; exit 1 if a file is out of date
+TARGETS lists the files.
+
+    python -m contracts.generate          # after a change in contracts/, a part of `make generate`
+    python -m contracts.generate --check  # write nothing; exit 1 if a file is out of date
 """
 
 import argparse

@@ -90,7 +90,7 @@ class Catalogue:
         return (len(self.cell_starts) - 1) // len(LINES)
 
     def event_items(self) -> list[dict[str, Any]]:
-        """Return each item as it stands in contract events."""
+        """Return each item in the form of contract events."""
         columns = zip(self.item_ids, self.names, self.categories, self.brands, self.prices, strict=True)
         names = ("item_id", "item_name", "item_category", "item_brand", "price")
         return [dict(zip(names, row, strict=True)) for row in columns]

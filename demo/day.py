@@ -180,7 +180,7 @@ def _crawler_rows(sessions: int, day_start_ms: int, items: int, rng: np.random.G
 
 
 def _delays_ms(count: int, rng: np.random.Generator) -> IntArray:
-    """Return how long each event travels; one in 200 arrives up to six hours late."""
+    """Return the delay of each event. One in 200 arrives up to six hours late."""
     delays_ms = rng.integers(20, 400, count)
     late = rng.random(count) < 0.005
     delays_ms[late] = rng.integers(600_000, 6 * 3_600_000, int(late.sum()))

@@ -125,7 +125,7 @@ def follow(client: Any, execution_arn: str, out: TextIO, poll_s: float = POLL_S)
 
 
 def explain(story: Execution, execution_arn: str, where: Environment, shop: str | None = None) -> str:
-    """Explain what failed, why, and what to do next. `shop` is the trained shop, unless it is the stage's first."""
+    """Explain the failure, its reason and the next step. `shop` is the trained shop, unless it is the stage's first."""
     name = execution_arn.rsplit(":", 1)[1]
     failed = [state for state in story.states if state.status in ("failed", "caught") and state.failures]
     lines = [f"The run {name} ended as {story.status}."]
@@ -151,7 +151,7 @@ def explain(story: Execution, execution_arn: str, where: Environment, shop: str 
 def after_refusal(story: Execution, where: Environment, shop: str | None) -> str:
     """Name the failed checks, the page with all of them, and the commands that may follow, in one line.
 
-    Copies the page from S3 to EVALUATIONS, so that a browser can open it. If that fails, names its S3 address.
+    Copy the page from S3 to EVALUATIONS, so that a browser can open it. If that fails, name its S3 address.
     """
     found = EVALUATION.search(story.cause)
     page = _local_copy(where, found["bucket"], found["key"]) if found else "the run's evaluation.html"

@@ -1,9 +1,10 @@
 """Generate a shop's history of events; the same seed always gives the same events.
 
-The history contains what real shops have and the pipeline must handle:
-skewed and drifting popularity, tastes, walks along the price order of a category, returns to an item seen before,
-promotions, carts, purchases, clicks after a purchase, searches, sessions across midnight, events that arrive late,
-events sent twice, crawlers, and items launched in the last days.
+The history contains what the pipeline must handle in real shops.
+Popularity is skewed and drifts, and items are launched in the last days.
+Shoppers have tastes, walk along the price order of a category, return to items, follow promotions, and search.
+They put items into carts, buy, and click after a purchase. Sessions cross midnight.
+Some events arrive late or twice, and some are by crawlers.
 
     python -m demo.generator --generate 1000 --seed 7 | head
 """
@@ -175,7 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _past_end(text: str) -> date:
-    """Read the end of a history. The collector refuses events that lie in the future, so that end is refused at once."""
+    """Read the end of a history. The collector refuses events of the future, so an end in the future is refused at once."""
     try:
         end = date.fromisoformat(text)
     except ValueError as error:
@@ -189,7 +190,7 @@ def _past_end(text: str) -> date:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that choose what to generate."""
+    """Add the flags of the generated shop."""
     parser.add_argument(
         "--generate", type=int, metavar="N", help=f"generate about N events (default {DEFAULT_EVENTS:,})"
     )

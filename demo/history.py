@@ -49,11 +49,11 @@ class State:
 
     @property
     def attempts(self) -> int:
-        """Return how often its task was tried so far."""
+        """Return the number of tries of its task."""
         return len(self.failures) + (0 if self.status in ("failed", "caught") else 1)
 
     def seconds(self, now: datetime) -> float:
-        """Return how long it took, or has taken until now."""
+        """Return its duration, until now if it is running."""
         return max(0.0, ((self.exited or now) - self.entered).total_seconds())
 
 

@@ -1,7 +1,7 @@
 """A JSON client for a busy or restarting service: kept connections, retries with backoff, Retry-After.
 
-The loop is ours because urllib3's Retry reports neither the latency of the attempt that succeeded nor the retries
-of a request under way, and it raises an error on a Retry-After that is neither whole seconds nor a date.
+urllib3's Retry reports neither the latency of the successful attempt nor the retries of a request under way.
+It also raises an error on a Retry-After that is neither whole seconds nor a date. The loop is therefore ours.
 """
 
 import json

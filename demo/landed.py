@@ -34,7 +34,7 @@ class LandingWatch:
         return sum(self._seen.values())
 
     def wait_for(self, expected: int, timeout_s: float) -> int:
-        """Poll until the expected lines are there or the time is up; return how many are there."""
+        """Poll until the expected lines are there or the time is up; return the number of lines there."""
         progress = Progress("landing in S3", expected)
         ends_s = time.monotonic() + timeout_s
         landed = self.count()

@@ -38,7 +38,7 @@ class ReplayFailed(Exception):
 
 @dataclass
 class Replayed:
-    """How many events were sent, accepted and refused."""
+    """The numbers of events sent, accepted and refused."""
 
     sent: int = 0
     accepted: int = 0

@@ -148,7 +148,7 @@ def scores_table(report: Report) -> str:
 def show_carousels(
     http: Http, api_url: str, test: Sequence[Session], names: dict[str, str], shop_id: str = "demo"
 ) -> list[str]:
-    """Format carousels for a few sessions, with item names if events have them; * marks what came next."""
+    """Format carousels for a few sessions, with item names if events have them; * marks the next item."""
 
     def named(item: str) -> str:
         return f"{names[item]} ({item})" if item in names else item

@@ -20,7 +20,7 @@ Moment = tuple[int, str, str]  # time in ms, event name, item id ("" if the even
 
 @dataclass
 class EventLog:
-    """The events of each client, reduced to what the baselines need."""
+    """The events of each client, reduced to the fields of the baselines."""
 
     moments: dict[str, list[Moment]] = field(default_factory=dict)
     item_names: dict[str, str] = field(default_factory=dict)

@@ -16,7 +16,7 @@ SHORTEST_SHARE, LARGEST_SHARE, USUAL_SHARE = 0.01, 0.20, 0.10
 def cutoff_of(dataset: Dataset) -> int | None:
     """Return the time at which the test begins, or None if the data has its own test.
 
-    The test is the last 24 hours, or the last tenth of the events if the last day has under 1 % or over 20 % of them.
+    The test is the last 24 hours. If these have under 1 % or over 20 % of the events, it is the last tenth of the events.
     """
     if dataset.test:
         return None

@@ -10,8 +10,8 @@ from demo.day import DAY_MS, BoolArray, Day, Visits, events_of
 EVENTS_PER_SESSION = 6.1  # measured over the whole mixture, crawlers included; only sizes the days
 LONGEST_SESSION = 30
 
-# Shares of a shopper's next step: continue along the price order of the cell, switch to another line of the category,
-# return to the item before, take the same line in a matching category, follow a promotion.
+# Shares of a shopper's next steps. WALK continues along the price order of the cell. OTHER_LINE switches within the category.
+# RETURN repeats the previous item. GOES_WITH takes the same line in a matching category. PROMOTION follows a promotion.
 WALK, OTHER_LINE, RETURN, GOES_WITH, PROMOTION = 0.52, 0.10, 0.10, 0.13, 0.15
 STRIDES, STRIDE_SHARES = np.array([1, 2, 3]), (0.60, 0.28, 0.12)
 

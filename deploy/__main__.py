@@ -1,7 +1,7 @@
 """Deploy a stage to AWS and Snowflake.
 
 The steps: the CloudFormation stack, the warehouse, the training code, the serving image, the layers, `chalice deploy`.
-Every step can be repeated: what exists already stays as it is.
+Every step can be repeated: existing resources stay unchanged.
 """
 
 import sys

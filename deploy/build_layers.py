@@ -60,7 +60,7 @@ DROPPED = (
 
 
 class LayerError(DeployError):
-    """A layer cannot be built or is too large. The message says what to change."""
+    """A layer cannot be built or is too large. The message names the change to make."""
 
 
 @dataclass(frozen=True)

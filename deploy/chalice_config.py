@@ -1,7 +1,6 @@
-"""Write .chalice/config.json and the policies of a stage: what Chalice gives each Lambda.
+"""Write .chalice/config.json and the policies of a stage, which Chalice gives to each Lambda.
 
-The policies are written by hand, once, for the stage `local` (.chalice/policy-<name>.json). Those of another stage are
-the same text with its stage, account and region, so that no stage has rights that another lacks.
+Both follow from deploy/lambdas.py, so that no stage has rights that another lacks.
 """
 
 import json
@@ -10,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from deploy import layer_versions
-from deploy.command import DeployError, exit_status, stage_parser
+from deploy.command import exit_status, stage_parser
 from deploy.lambdas import LAMBDAS, Lambda
 from deploy.stages import Stage, StageError, read_stage
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDER = REPOSITORY / ".chalice"
 
-# The stage, account and region that the hand-written policies name.
-POLICY_STAGE, POLICY_ACCOUNT, POLICY_REGION = "local", "123456789012", "us-east-1"
+# The stage whose policies have no stage in their file names.
+POLICY_STAGE = "local"
 
 Json = dict[str, Any]
 
@@ -68,37 +67,13 @@ def render_config(stage: Stage, account_id: str, arns: dict[str, str], current: 
     return json.dumps(config, indent=2) + "\n"
 
 
-def render_policy(stage: Stage, account_id: str, text: str) -> str:
-    """Return a hand-written policy for another stage, account and region."""
-    for old, new in (
-        (f"tugboat-{POLICY_STAGE}", stage.prefix),
-        (f"tugboat/{POLICY_STAGE}/", f"tugboat/{stage.name}/"),
-        (POLICY_ACCOUNT, account_id),
-        (POLICY_REGION, stage.region),
-    ):
-        text = text.replace(old, new)
-    return text
-
-
 def outdated(stage: Stage, account_id: str, arns: dict[str, str], folder: Path = FOLDER) -> dict[Path, str]:
-    """Return the files that differ from what the stage wants, each with the text it should have.
-
-    Raises:
-        DeployError: a Lambda has no hand-written policy.
-    """
-    for one in LAMBDAS:
-        if not (folder / f"policy-{one.name}.json").exists():
-            raise DeployError(
-                f"Lambda {one.name} has no policy. Write .chalice/policy-{one.name}.json by hand: "
-                "copy the policy of a Lambda with the same settings, then allow exactly what the code calls"
-            )
+    """Return the outdated files of a stage, each with its new text."""
     config_file = folder / "config.json"
     current = json.loads(config_file.read_text()) if config_file.exists() else {}
     wanted = {config_file: render_config(stage, account_id, arns, current)}
-    if stage.name != POLICY_STAGE:
-        for one in LAMBDAS:
-            source = (folder / f"policy-{one.name}.json").read_text()
-            wanted[folder / policy_file(stage, one.name)] = render_policy(stage, account_id, source)
+    for one in LAMBDAS:
+        wanted[folder / policy_file(stage, one.name)] = one.rendered_policy(stage, account_id)
     return {path: text for path, text in wanted.items() if not path.exists() or path.read_text() != text}
 
 

@@ -1,4 +1,4 @@
-"""What the commands of this folder share: the option --stage, lines of progress, and errors without a traceback."""
+"""The shared parts of this folder's commands: the option --stage, lines of progress, and errors without a traceback."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ Say = Callable[[str], None]
 
 
 class DeployError(Exception):
-    """A command cannot go on. The message says what happened, on which input, and the next step."""
+    """A command cannot continue. The message contains the problem, the input and the next step."""
 
 
 class Progress:

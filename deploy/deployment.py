@@ -1,4 +1,4 @@
-"""The steps of a deployment, in order. Each step can be repeated: what exists already stays as it is."""
+"""The steps of a deployment, in order. Each step can be repeated: existing resources stay unchanged."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ JOB_LOG_GROUPS = ("/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs"
 
 @dataclass(frozen=True)
 class Deployment:
-    """One deployment of one stage: what every step needs."""
+    """One deployment of one stage, with the values that its steps share."""
 
     stage: Stage
     account_id: str
@@ -105,7 +105,7 @@ def deploy(deployment: Deployment) -> str:
 
 
 def preview(deployment: Deployment) -> None:
-    """Print what the stack would change. Nothing is changed; the template may be uploaded for CloudFormation to read."""
+    """Print the changes of the stack without making them. The template may be uploaded for CloudFormation to read."""
     if stack.is_deployed(deployment.cloudformation, deployment.stage.prefix):
         update_stack(deployment, dry_run=True)
     else:

@@ -1,6 +1,6 @@
 """Set the headers of the responses that API Gateway sends itself: throttled, too large, timed out.
 
-Without CORS headers a browser hides such a response from the page, even its status: the SDK could not distinguish "too many
+Without CORS headers a browser hides such a response from the page, even its status. The SDK could not distinguish "too many
 requests" from "no network". Without Retry-After a client cannot time its next try. Chalice does not cover these responses.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
 """

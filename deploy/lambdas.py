@@ -1,15 +1,25 @@
-"""Every Lambda, declared once: its size, its time limit, the settings it reads, and its layer.
+"""Every Lambda, declared once: its size, time limit, settings, layer and permissions.
 
-.chalice/config.json, the log groups of the template and the state machine's references to Lambdas follow from here.
-Two things stay written by hand: the handler in app.py, and the policy in .chalice/.
+.chalice/, the log groups of the template and the state machine's references to Lambdas follow from here.
+Only the handler is elsewhere, in app.py.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from deploy import serving_image
-from deploy.stages import Stage
+from msgspec import Struct, structs
+
+from deploy import policies, serving_image
+from deploy.policies import Statement, list_bucket, objects, stream
+from deploy.stages import SETTINGS, Stage, setting_text
+from functions.platform.settings import (
+    CollectSettings,
+    LockSettings,
+    PublishSettings,
+    RecommendSettings,
+    WarehouseSettings,
+)
 
 # One group per settings class of functions/: the variables that the class reads.
 SettingsGroup = Literal["collect", "recommend", "lock", "warehouse", "publish"]
@@ -24,13 +34,14 @@ class Lambda:
     memory_mb: int
     timeout_s: int
     settings: tuple[SettingsGroup, ...]
+    policy: tuple[Statement, ...]
     layer: LayerName | None = None
     # The share of the account's concurrency that is reserved for this Lambda, and that it cannot exceed. 0: none.
     max_concurrency: Callable[[Stage], int] | None = None
 
     @property
     def suffix(self) -> str:
-        """What follows `tugboat-<stage>` in the deployed name. Chalice deploys the API's Lambda without a suffix."""
+        """The end of the deployed name, after `tugboat-<stage>`. Chalice deploys the API's Lambda without one."""
         return "" if self.name == "api_handler" else f"-{self.name}"
 
     @property
@@ -49,26 +60,206 @@ class Lambda:
             variables |= _variables(group, stage, account_id)
         return dict(sorted(variables.items()))
 
+    def rendered_policy(self, stage: Stage, account_id: str) -> str:
+        """Return the policy of this Lambda as JSON."""
+        return policies.render(self.policy, self.deployed_name(stage), stage, account_id)
+
 
 # Memory buys CPU: 1,769 MB are one core. dbt parses its project for seconds on less.
 LAMBDAS = (
-    Lambda("api_handler", memory_mb=1024, timeout_s=29, settings=("collect", "recommend")),
+    Lambda(
+        "api_handler",
+        memory_mb=1024,
+        timeout_s=29,
+        settings=("collect", "recommend"),
+        policy=(
+            policies.STORE_EVENTS,
+            policies.PARK_EVENTS,
+            policies.ASK_MODEL,
+            Statement(
+                "ReadRelease",
+                ("s3:GetObject",),
+                (objects("models", "serving/current.json"), objects("models", "serving/fallback.json")),
+            ),
+            policies.RECEIPT_KEYS,
+        ),
+    ),
     Lambda(
         "collect",
         memory_mb=1024,
         timeout_s=29,
         settings=("collect",),
+        policy=(policies.STORE_EVENTS, policies.PARK_EVENTS, policies.RECEIPT_KEYS),
         max_concurrency=lambda stage: stage.collect_max_concurrency,
     ),
-    Lambda("lock", memory_mb=256, timeout_s=60, settings=("lock",)),
-    Lambda("load", memory_mb=1024, timeout_s=900, settings=("warehouse",), layer="warehouse"),
-    Lambda("transform", memory_mb=2048, timeout_s=900, settings=("warehouse",), layer="warehouse"),
-    Lambda("validate", memory_mb=2048, timeout_s=900, settings=("warehouse",), layer="warehouse"),
-    Lambda("export", memory_mb=1024, timeout_s=900, settings=("warehouse",), layer="warehouse"),
-    Lambda("publish", memory_mb=512, timeout_s=120, settings=("publish",)),
-    Lambda("prove", memory_mb=1024, timeout_s=300, settings=("publish",)),
-    Lambda("rollback", memory_mb=1024, timeout_s=300, settings=("publish",)),
-    Lambda("replay", memory_mb=1769, timeout_s=900, settings=("collect",), layer="pandas"),
+    Lambda(
+        "lock",
+        memory_mb=256,
+        timeout_s=60,
+        settings=("lock",),
+        policy=(
+            Statement(
+                "HoldLock",
+                ("s3:DeleteObject", "s3:GetObject", "s3:PutObject"),
+                (objects("models", "locks/pipeline.json"),),
+            ),
+            list_bucket("FindLock", "models", "locks/*"),
+            Statement("HolderRuns", ("states:DescribeExecution",), (policies.EXECUTIONS,)),
+        ),
+    ),
+    Lambda(
+        "load",
+        memory_mb=1024,
+        timeout_s=900,
+        settings=("warehouse",),
+        policy=(policies.WAREHOUSE_LOGIN,),
+        layer="warehouse",
+    ),
+    Lambda(
+        "transform",
+        memory_mb=2048,
+        timeout_s=900,
+        settings=("warehouse",),
+        policy=(policies.WAREHOUSE_LOGIN,),
+        layer="warehouse",
+    ),
+    Lambda(
+        "validate",
+        memory_mb=2048,
+        timeout_s=900,
+        settings=("warehouse",),
+        policy=(
+            policies.WAREHOUSE_LOGIN,
+            Statement("WriteReport", ("s3:PutObject",), (objects("models", "reports/*"),)),
+            list_bucket("WeighArrivals", "events", "raw/*", "rejected/*"),
+        ),
+        layer="warehouse",
+    ),
+    Lambda(
+        "export",
+        memory_mb=1024,
+        timeout_s=900,
+        settings=("warehouse",),
+        policy=(
+            policies.WAREHOUSE_LOGIN,
+            Statement(
+                "ReplaceSnapshot", ("s3:DeleteObject", "s3:PutObject"), (objects("models", "exports/*"),)
+            ),
+            Statement("ReadStock", ("s3:GetObject",), (objects("models", "stock/*"),)),
+            list_bucket("ListSnapshot", "models", "exports/*", "stock/*"),
+        ),
+        layer="warehouse",
+    ),
+    Lambda(
+        "publish",
+        memory_mb=512,
+        timeout_s=120,
+        settings=("publish",),
+        policy=(
+            Statement("MakeModel", ("sagemaker:CreateModel", "sagemaker:DescribeModel"), (policies.MODELS,)),
+            Statement(
+                "MakeConfiguration",
+                ("sagemaker:CreateEndpointConfig", "sagemaker:DescribeEndpointConfig"),
+                (policies.ENDPOINT_CONFIGS,),
+            ),
+            policies.MOVE_ENDPOINT,
+            policies.STOP_SCALING,
+            Statement(
+                "PassModelRole",
+                ("iam:PassRole",),
+                (policies.SAGEMAKER_ROLE,),
+                {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+            ),
+            Statement("ReadTrained", ("s3:GetObject",), (objects("models", "training/*"),)),
+            Statement("KeepArchive", ("s3:PutObject",), (objects("models", "serving/releases/*"),)),
+        ),
+    ),
+    Lambda(
+        "prove",
+        memory_mb=1024,
+        timeout_s=300,
+        settings=("publish",),
+        policy=(
+            policies.ASK_MODEL,
+            Statement(
+                "Scale",
+                (
+                    "application-autoscaling:PutScalingPolicy",
+                    "application-autoscaling:RegisterScalableTarget",
+                ),
+                (policies.SCALABLE_TARGETS,),
+                policies.OF_SAGEMAKER,
+            ),
+            Statement(
+                "ScalingRole",
+                ("iam:CreateServiceLinkedRole",),
+                (policies.SCALING_ROLE,),
+                {"StringLike": {"iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"}},
+            ),
+            Statement(
+                "ScalingAlarms",
+                ("cloudwatch:DeleteAlarms", "cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm"),
+                (policies.SCALING_ALARMS,),
+            ),
+            Statement(
+                "RemoveOtherKind",
+                ("sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpoint"),
+                (policies.ENDPOINT, policies.REALTIME_ENDPOINT),
+            ),
+            Statement(
+                "ReadScaled",
+                ("sagemaker:DescribeEndpointConfig", "sagemaker:UpdateEndpointWeightsAndCapacities"),
+                (policies.REALTIME_ENDPOINT, policies.ENDPOINT_CONFIGS),
+            ),
+            policies.READ_ARCHIVES,
+            policies.RECORD_RELEASE,
+            Statement(
+                "RemoveOlderArchives", ("s3:DeleteObject",), (objects("models", "serving/releases/*"),)
+            ),
+            policies.FIND_RECORD,
+            Statement(
+                "ListReleases",
+                ("sagemaker:ListEndpointConfigs", "sagemaker:ListModels"),
+                (policies.ANY,),
+            ),
+            Statement(
+                "RemoveOlder",
+                ("sagemaker:DeleteEndpointConfig", "sagemaker:DeleteModel"),
+                (policies.ENDPOINT_CONFIGS, policies.MODELS),
+            ),
+        ),
+    ),
+    Lambda(
+        "rollback",
+        memory_mb=1024,
+        timeout_s=300,
+        settings=("publish",),
+        policy=(
+            policies.MOVE_ENDPOINT,
+            policies.STOP_SCALING,
+            policies.READ_ARCHIVES,
+            policies.RECORD_RELEASE,
+            policies.FIND_RECORD,
+        ),
+    ),
+    Lambda(
+        "replay",
+        memory_mb=1769,
+        timeout_s=900,
+        settings=("collect",),
+        policy=(
+            Statement(
+                "ReadArchive",
+                ("s3:GetObject",),
+                (objects("events", "raw/*"), objects("events", "rejected/*")),
+            ),
+            list_bucket("ListArchive", "events", "raw/*", "rejected/*"),
+            Statement("SendAgain", ("firehose:PutRecordBatch",), (stream("events"),)),
+            Statement("ParkEvents", ("s3:PutObject",), (objects("events", "raw/*"),)),
+            policies.RECEIPT_KEYS,
+        ),
+        layer="pandas",
+    ),
 )
 NAMES = tuple(one.name for one in LAMBDAS)
 
@@ -78,12 +269,31 @@ def named(name: str) -> Lambda:
     return next(one for one in LAMBDAS if one.name == name)
 
 
+# The settings class of each group, from whose fields the variables follow.
+SETTINGS_CLASSES: dict[SettingsGroup, type[Struct]] = {
+    "collect": CollectSettings,
+    "recommend": RecommendSettings,
+    "lock": LockSettings,
+    "warehouse": WarehouseSettings,
+    "publish": PublishSettings,
+}
+
+
 def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str, str]:
-    """Return the variables of a settings group with the stage's values."""
+    """Return the variables of a settings group with the stage's values.
+
+    A field with the name of a setting in stages.toml has that setting's value.
+    """
+    fields = structs.fields(SETTINGS_CLASSES[group])
+    copied = {
+        field.encode_name: setting_text(getattr(stage, field.name))
+        for field in fields
+        if field.name in SETTINGS
+    }
     match group:
         case "collect":
             keys = ((shop, key) for shop, keys in stage.shops.items() for key in keys)
-            return {
+            return copied | {
                 "TUGBOAT_EVENTS_BUCKET": stage.events_bucket(account_id),
                 "TUGBOAT_EVENTS_STREAM": f"{stage.prefix}-events",
                 "TUGBOAT_RECEIPTS_SECRET": stage.receipts_secret,
@@ -91,16 +301,15 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
                 "TUGBOAT_SHOP_KEYS": ",".join(f"{shop}={key}" for shop, key in keys),
             }
         case "recommend":
-            return {
+            return copied | {
                 "TUGBOAT_ENDPOINT": stage.endpoint_name,
-                "TUGBOAT_ENDPOINT_TIMEOUT_MS": str(stage.endpoint_timeout_ms),
                 "TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id),
                 "TUGBOAT_RECEIPTS_SECRET": stage.receipts_secret,
             }
         case "lock":
             return {"TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id)}
         case "warehouse":
-            return {
+            return copied | {
                 "TUGBOAT_EVENTS_BUCKET": stage.events_bucket(account_id),
                 "TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id),
                 # The nightly run trains for the first shop.
@@ -108,16 +317,7 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
                 "TUGBOAT_SNOWFLAKE_SECRET": stage.secret_name,
             }
         case "publish":
-            return {
-                "TUGBOAT_ENDPOINT_INSTANCE_TYPE": stage.endpoint_instance_type,
-                "TUGBOAT_ENDPOINT_KIND": stage.endpoint_kind,
-                "TUGBOAT_ENDPOINT_MAX_CONCURRENCY": str(stage.endpoint_max_concurrency),
-                "TUGBOAT_ENDPOINT_MAX_INSTANCES": str(stage.endpoint_max_instances),
-                "TUGBOAT_ENDPOINT_MEMORY_MB": str(stage.endpoint_memory_mb),
-                "TUGBOAT_ENDPOINT_MIN_INSTANCES": str(stage.endpoint_min_instances),
-                "TUGBOAT_ENDPOINT_REQUESTS_PER_INSTANCE_MINUTE": str(
-                    stage.endpoint_requests_per_instance_minute
-                ),
+            return copied | {
                 "TUGBOAT_INFERENCE_IMAGE": serving_image.address(stage, account_id),
                 "TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id),
                 "TUGBOAT_PREFIX": stage.prefix,

@@ -1,6 +1,6 @@
 """Read stages.toml and training_images.json: one typed value per stage.
 
-A wrong key or value fails here, before anything is deployed. Limits of AWS stand in the types.
+A wrong key or value fails here, before anything is deployed. Limits of AWS are in the types.
 """
 
 import json
@@ -38,7 +38,7 @@ Days = Annotated[int, Field(ge=1)]
 
 
 class StageError(DeployError):
-    """stages.toml or training_images.json cannot be used. The message says what to write there."""
+    """stages.toml or training_images.json cannot be used. The message contains the correct form."""
 
 
 def _one_shop_per_key(shops: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -141,6 +141,11 @@ class Stage:
 SETTINGS = frozenset(field.name for field in fields(Stage)) - {"name"}
 
 
+def setting_text(value: object) -> str:
+    """Return a setting as the text of an environment variable or of a template's parameter."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def read_stage(name: str, stages_file: Path = STAGES_FILE) -> Stage:
     """Return the values of a stage: its own, else those of [default].
 
@@ -182,7 +187,7 @@ def _sentence(detail: ErrorDetails, tables: dict[str, Any], stage: str) -> str:
 
 
 def _shops_problem(detail: ErrorDetails, inner: list[str]) -> str:
-    """Return what is wrong in a table of shops."""
+    """Return the problem of a table of shops."""
     given = detail["input"]
     match inner:
         case [shop, "[key]"]:
@@ -196,7 +201,7 @@ def _shops_problem(detail: ErrorDetails, inner: list[str]) -> str:
 
 
 def require_keys(stage: Stage) -> None:
-    """Check that every shop has a key, without which nobody can send for it.
+    """Check that every shop has a key to send with.
 
     Raises:
         StageError: a shop has none. The message suggests a random one.

@@ -1,4 +1,4 @@
-"""Render resources.yaml as the JSON text that CloudFormation takes, with the pipeline and what follows from lambdas.py."""
+"""Render resources.yaml as the JSON text for CloudFormation, with the pipeline and the resources of lambdas.py."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import yaml
 from deploy import serving_image
 from deploy.command import DeployError
 from deploy.lambdas import LAMBDAS
-from deploy.stages import Stage, training_image
+from deploy.stages import SETTINGS, Stage, setting_text, training_image
 
 FOLDER = Path(__file__).resolve().parent.parent / "statemachine"
 RESOURCES_FILE = FOLDER / "resources.yaml"
@@ -115,34 +115,23 @@ def render(
 
 
 def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[str, str]:
-    """Return the values of the template's parameters."""
+    """Return the values of the template's parameters.
+
+    A parameter with the name of a setting in stages.toml, such as `NoEventsHours`, has that setting's value.
+    """
+    parameters = yaml.load(RESOURCES_FILE.read_text(), _Loader)["Parameters"]
+    settings = {"".join(word.title() for word in name.split("_")): name for name in SETTINGS}
     code = f"s3://{stage.models_bucket(account_id)}/code/{code_digest}"
-    return {
+    return {name: setting_text(getattr(stage, settings[name])) for name in parameters if name in settings} | {
         "Stage": stage.name,
-        "EventsBufferSeconds": str(stage.events_buffer_seconds),
-        "EventsBufferMegabytes": str(stage.events_buffer_megabytes),
-        "RejectedExpireDays": str(stage.rejected_expire_days),
-        "ExportsExpireDays": str(stage.exports_expire_days),
-        "LogRetentionDays": str(stage.log_retention_days),
-        "NotificationEmail": stage.notification_email,
-        "SnowflakeUserArn": stage.snowflake_user_arn,
-        "SnowflakeExternalId": stage.snowflake_external_id,
         "ScheduleExpression": stage.schedule,
         "ScheduleState": "ENABLED" if stage.schedule_enabled else "DISABLED",
         "LoadOnArrivalState": "ENABLED" if stage.load_on_arrival else "DISABLED",
         "TrainingImage": training_image(stage),
-        "TrainingInstanceType": stage.training_instance_type,
-        "ProcessingInstanceType": stage.processing_instance_type,
-        "EndpointPollSeconds": str(stage.endpoint_poll_seconds),
-        "UseSpot": str(stage.use_spot).lower(),
         "CodeUri": f"{code}.tar.gz",
         "CodePrefix": f"{code}/",
         "ServingImage": serving_image.address(stage, account_id),
         "ServingImageSource": f"{stage.models_bucket(account_id)}/{serving_image.source_key()}",
-        "ApiStage": stage.api_stage,
-        "NoEventsHours": str(stage.no_events_hours),
-        "ApiLatencyMs": str(stage.api_latency_ms),
-        "MonthlyBudgetUsd": str(stage.monthly_budget_usd),
     }
 
 

@@ -21,10 +21,10 @@ class TrainingCode:
 def upload(code: TrainingCode, bucket: str, s3: Any) -> bool:
     """Upload the code below code/: as an archive for training jobs, as files for processing jobs.
 
-    The archive goes last: where it exists, everything exists.
+    The archive is uploaded last: if it exists, everything exists.
 
     Returns:
-        False if the bucket holds this code already.
+        False if the bucket already contains this code.
     """
     if exists(s3, bucket, f"code/{code.digest}.tar.gz"):
         return False
@@ -45,7 +45,7 @@ def reserve_champion_prefix(bucket: str, s3: Any) -> None:
 
 
 def exists(s3: Any, bucket: str, key: str) -> bool:
-    """Return True if the bucket holds the object."""
+    """Return True if the bucket contains the object."""
     try:
         s3.head_object(Bucket=bucket, Key=key)
     except ClientError as error:

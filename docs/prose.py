@@ -2,9 +2,9 @@
 
 Each folder has a count per rule in docs/prose_baseline.json. A count may fall and never rise.
 
-python -m docs.prose                # print the totals; exit 1 if a folder has more findings than its baseline
-python -m docs.prose functions      # list the findings below a path
-python -m docs.prose --update       # lower the baseline to today's counts
+    python -m docs.prose                # print the totals; exit 1 if a folder has more findings than its baseline
+    python -m docs.prose functions      # list the findings below a path
+    python -m docs.prose --update       # lower the baseline to today's counts
 """
 
 import argparse

@@ -15,19 +15,12 @@ from typing import Any
 from msgspec import inspect as msgspec_inspect
 from pydantic import TypeAdapter
 
+from deploy.lambdas import SETTINGS_CLASSES
 from deploy.stages import SETTINGS, STAGES_FILE, Stage
-from functions.platform import settings as lambda_settings
 from training_jobs.train import parser as hyperparameters
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "settings.md"
-CONCERNS = (
-    lambda_settings.CollectSettings,
-    lambda_settings.RecommendSettings,
-    lambda_settings.LockSettings,
-    lambda_settings.WarehouseSettings,
-    lambda_settings.PublishSettings,
-)
 THRESHOLDS = sorted(
     path for folder in ("functions", "training_jobs") for path in (ROOT / folder).rglob("thresholds.json")
 )
@@ -69,7 +62,7 @@ def _stages() -> str:
 
 def _environments() -> str:
     rows = []
-    for concern in CONCERNS:
+    for concern in SETTINGS_CLASSES.values():
         described = msgspec_inspect.type_info(concern)
         assert isinstance(described, msgspec_inspect.StructType)
         rows += [

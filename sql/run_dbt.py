@@ -14,7 +14,7 @@ BUILD = Path(__file__).resolve().parents[1] / "build" / "dbt"
 
 
 def run(stage: str, dbt_arguments: list[str]) -> int:
-    """Run one dbt command on a stage; returns dbt's exit status. What it writes is below build/dbt."""
+    """Run one dbt command on a stage, and return dbt's exit status. Its output is below build/dbt."""
     import boto3
 
     credentials = warehouse.read_credentials(boto3.client("secretsmanager"), f"tugboat/{stage}/snowflake")

@@ -50,6 +50,7 @@ class FakeFirehose:
         return {"FailedPutCount": failed, "RequestResponses": results}
 
     def lines(self, stream: str) -> list[dict[str, Any]]:
+        """Return the lines of all records of a stream, parsed."""
         return [json.loads(line) for record in self.streams.get(stream, []) for line in record.splitlines()]
 
 
@@ -62,6 +63,7 @@ class FakeSecrets:
         self.calls = 0
 
     def rotate(self, value: str) -> None:
+        """Make `value` the current version, and the current one the previous."""
         self.versions = {"AWSCURRENT": value, "AWSPREVIOUS": self.versions["AWSCURRENT"]}
 
     def get_secret_value(self, SecretId: str, VersionStage: str) -> dict[str, str]:
@@ -80,11 +82,13 @@ class FakeS3:
     """
 
     class exceptions:
+        """The errors of the client, by boto3's names."""
+
         class NoSuchKey(ClientError):
-            pass
+            """There is no object under the key."""
 
         class NoSuchBucket(ClientError):
-            pass
+            """There is no such bucket."""
 
     def __init__(self, page_size: int = 1000) -> None:
         self.objects: dict[tuple[str, str], bytes] = {}
@@ -165,6 +169,7 @@ class FakeS3:
             }
 
     def json(self, bucket: str, key: str) -> Any:
+        """Return an object, parsed."""
         return json.loads(self.objects[bucket, key])
 
 
@@ -226,6 +231,7 @@ class FakeSageMaker:
         self.endpoints: dict[str, dict[str, str]] = {}
 
     def finish(self) -> None:
+        """End all changes: delete endpoints that are being deleted, and bring the others into service."""
         for name, endpoint in list(self.endpoints.items()):
             if endpoint["EndpointStatus"] == "Deleting":
                 del self.endpoints[name]

@@ -5,6 +5,8 @@ from typing import Any
 
 
 class FakeCursor:
+    """A cursor that answers with the prepared rows of its connection."""
+
     def __init__(self, connection: "FakeConnection") -> None:
         self._connection = connection
         self._rows: list[tuple[Any, ...]] = []

@@ -1,4 +1,4 @@
-"""SageMaker processing job: may this candidate be published? Writes evaluation.json and evaluation.html.
+"""SageMaker processing job: decide if this candidate may be published. It writes evaluation.json and evaluation.html.
 
 Exit code 0 means that the measurement worked, whatever its verdict. The state machine reads `passed`.
 """
@@ -24,7 +24,7 @@ INPUT, OUTPUT = Path("/opt/ml/processing/input"), Path("/opt/ml/processing/outpu
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity, and Step Functions reads nothing that holds them."""
+    """Replace NaN and infinity: JSON has neither, and Step Functions refuses a document with them."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -63,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as scratch:
             candidate = unpack(options.candidate, Path(scratch) / "candidate")
             if candidate is None:
-                raise ArchiveError(f"no model.tar.gz in {options.candidate}: did the training job finish?")
+                raise ArchiveError(
+                    f"no model.tar.gz in {options.candidate}: check that the training job finished"
+                )
             items = options.items if options.items.is_dir() else None
             result = evaluate(
                 candidate,

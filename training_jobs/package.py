@@ -1,4 +1,4 @@
-"""Pack this package for SageMaker: `python -m training_jobs.package OUT.tar.gz`, or the functions below.
+"""Pack this package for SageMaker: `python -m training_jobs.package OUT.tar.gz`.
 
 The bytes depend on the files' content alone, so the same code always has the same name on S3.
 """

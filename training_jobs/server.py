@@ -1,14 +1,15 @@
 """The endpoint's server: `python -m training_jobs.server --model-dir /opt/ml/model --port 8080`.
 
-SageMaker's container contract: GET /ping is answered once the model is loaded, POST /invocations within 60 s, SIGTERM comes
-30 s before SIGKILL. uvicorn speaks HTTP in one thread; another computes one answer at a time. Requests beyond the queue get 503.
+SageMaker's container contract: the server answers GET /ping after it has loaded the model, and POST /invocations within 60 s.
+SIGTERM comes 30 s before SIGKILL. One thread runs uvicorn, and another computes one answer at a time. Requests beyond the
+queue get 503.
 """
 
 from __future__ import annotations
 
 import os
 
-# A request is one small product after the other: threads would only wait for each other. Before numpy loads.
+# A request is a sequence of small matrix products: threads would only wait for each other. Set before numpy loads.
 for _library in ("OPENBLAS", "MKL"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
@@ -57,7 +58,7 @@ def responder(model: inference.Model) -> Respond:
 
 
 def serve(worker: Worker, listener: socket.socket) -> None:
-    """Answer until SIGTERM or SIGINT. Then finish the requests that have begun, for at most DRAIN_S."""
+    """Serve until SIGTERM or SIGINT. Then finish the requests that have begun, for at most DRAIN_S."""
     logged = 0
 
     async def log_shed() -> None:
@@ -136,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         log("the model cannot be loaded", error=str(error))
         return 1
 
-    # What is loaded stays: collections that looked at it again held answers up for 5 to 12 ms.
+    # The model stays loaded: garbage collections that visit it delay answers by 5 to 12 ms.
     gc.collect()
     gc.freeze()
     with socket.create_server((options.host, options.port), backlog=BACKLOG) as listener:
@@ -145,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             port=listener.getsockname()[1],
             model_version=model.model_version,
             items=len(model.recommender.vocabulary),
-            scan=model.scan,
+            kernels=model.kernels,
             seconds=round(time.monotonic() - began, 3),
         )
         serve(Worker(responder(model), options.queue), listener)

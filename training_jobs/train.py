@@ -1,6 +1,6 @@
-"""SageMaker training job: read the channels, train, leave the model archive in SM_MODEL_DIR.
+"""SageMaker training job: read the channels, train, and write the model archive into SM_MODEL_DIR.
 
-Also runs on a laptop: `python -m training_jobs.train --interactions DIR --items DIR --model-dir OUT`.
+It also runs on a laptop: `python -m training_jobs.train --interactions DIR --items DIR --model-dir OUT`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from training_jobs.training.encoder_torch import EncoderSettings
 from training_jobs.training.fit_encoder import FitSettings
 from training_jobs.training.job import JobSettings, run
 
-# What SageMaker reads from the log: one regex for each metric printed below. The state machine names the same metrics (a
-# test compares), and a tuning job picks its objective among them. Epochs print the encoder's valid_* figures; the last
-# ones printed are the blend's, once its settings are chosen, so those are a job's final values.
+# SageMaker reads these metrics from the log, by one regex per metric. The state machine names the same metrics (a test
+# compares them), and a tuning job has one of them as its objective. Epochs print the encoder's valid_* figures. The last
+# valid_* figures are the blend's, after its settings are chosen, so those are a job's final values.
 METRIC_DEFINITIONS = [
     {"Name": name, "Regex": rf"\b{name}=([0-9.eE+-]+)"}
     for name in (
@@ -45,18 +45,18 @@ CHECKPOINT_DIR = Path("/opt/ml/checkpoints")
 
 
 class SettingsError(ValueError):
-    """A hyperparameter cannot be used; the message names it."""
+    """A hyperparameter cannot be used. The message names it."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises instead of leaving the process, so that SageMaker is told the reason in the failure file."""
+    """Raise instead of leaving the process, so that the failure file contains the reason for SageMaker."""
 
     def error(self, message: str) -> NoReturn:
         raise SettingsError(f"{message} (see python -m training_jobs.train --help)")
 
 
 def parser() -> argparse.ArgumentParser:
-    """Hyperparameters (SageMaker passes each as --name value) and the container's paths."""
+    """Return the parser of the hyperparameters (SageMaker passes each as --name value) and of the container's paths."""
     env = os.environ
     fit, encoder, job = FitSettings(), EncoderSettings(), JobSettings()
     parse = _Parser(
@@ -139,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuse in a sentence what would otherwise fail deep inside, or silently train nothing."""
+    """Refuse values that would fail late, or silently train nothing, with one sentence."""
     for name, low, high in (
         ("epochs", 1, 10_000),
         ("batch_events", 1, 2**24),
@@ -167,7 +167,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def settings_of(options: argparse.Namespace) -> JobSettings:
-    """Return the job's settings of parsed options."""
+    """Return the settings of the job from parsed options."""
     _check(options)
     encoder = EncoderSettings(
         options.dim,
@@ -198,7 +198,7 @@ def settings_of(options: argparse.Namespace) -> JobSettings:
 
 
 def log_metrics(values: dict[str, float | int | str]) -> None:
-    """One line of name=value pairs, which METRIC_DEFINITIONS picks apart."""
+    """Print one line of name=value pairs, which METRIC_DEFINITIONS parse."""
     shown = (f"{k}={round(v, 5) if isinstance(v, float) else v}" for k, v in values.items())
     print(*shown, flush=True)
 
@@ -229,7 +229,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             log=log_metrics,
         )
     except Exception as error:
-        # SageMaker shows this file as the job's FailureReason; anything not foreseen brings its traceback along.
+        # SageMaker shows this file as the job's FailureReason. An unexpected error includes its traceback.
         foreseen = isinstance(error, DataError | DeviceError | SettingsError)
         reason = str(error) if foreseen else f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
         _write_failure(failure_file, reason)

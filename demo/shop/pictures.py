@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-# A drawing fills 200 by 200. {a} is the main color, {b} the second, {d} a dark one of the same hue, {l} a light one.
+# A drawing fills 200 by 200. Colors: {a} main, {b} second, {d} dark and {l} light of the same hue.
 DRAWINGS = Path(__file__).parent / "drawings"
 # Products that use another product's drawing.
 ALIKE = {

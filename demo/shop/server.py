@@ -35,7 +35,7 @@ CARDS_MAX = 100
 
 
 class Response(NamedTuple):
-    """A response: status, type, body, and how long a browser may cache it."""
+    """A response: status, type, body, and its cache lifetime in a browser."""
 
     status: int
     kind: str

@@ -13,7 +13,7 @@ ITEM_FIELDS = tuple(name for name in Item.__struct_fields__ if name != "receipt"
 
 
 def parse_pixel(query: Mapping[str, str], request_id: str, received_at_ms: int) -> dict[str, Any]:
-    """Return the event of a query string, in which the item's fields stand beside the event's.
+    """Return the event of a query string. Fields of the item are beside those of the event.
 
     A mail or a page without scripts can neither make ids nor read a clock. Missing fields get a default: the
     request's id as event_id, the time of receipt as client_time_ms, the client_id as session_id.

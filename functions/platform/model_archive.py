@@ -25,7 +25,7 @@ def read_model_archive(model_data_uri: str, s3: Any) -> ModelArchive:
     own, so the three files may stand behind the weights. Reading stops after the last of them.
 
     Raises:
-        GoldenMismatch: a file is missing, or the golden sessions are.
+        GoldenMismatch: a file is missing, or there are no golden sessions.
     """
     bucket, key = split_s3_uri(model_data_uri)
     wanted = {ARCHIVE_CARD, ARCHIVE_GOLDEN, ARCHIVE_FALLBACK}

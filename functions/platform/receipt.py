@@ -24,10 +24,14 @@ class Verdict(StrEnum):
     """The verdict on an item's receipt; only a valid one attributes."""
 
     VALID = "valid"
-    FORGED = "forged"  # not signed by us, or changed since
-    EXPIRED = "expired"  # the event is later than its expiry, or earlier than its issue
-    FOREIGN = "foreign"  # of another shop or session, or for other items
-    UNVERIFIED = "unverified"  # no key was available: the event keeps its token for a replay
+    # Not signed by us, or changed since.
+    FORGED = "forged"
+    # The event is later than the receipt's expiry, or earlier than its issue.
+    EXPIRED = "expired"
+    # The receipt is of another shop or session, or for other items.
+    FOREIGN = "foreign"
+    # No key was available. The event keeps its token for a replay.
+    UNVERIFIED = "unverified"
 
 
 class Receipt(NamedTuple):

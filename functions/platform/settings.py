@@ -1,7 +1,7 @@
 """Typed settings of the Lambdas, read once from the environment; an invalid variable fails at start by its name.
 
-One struct per concern, so that a function's environment in .chalice/config.json holds only what the function reads.
-A field's variable is its name in capitals after `TUGBOAT_`; its bounds stand in its type.
+One struct per concern, so that a function's environment in .chalice/config.json contains only variables that the function reads.
+A field's variable is its name in capitals after `TUGBOAT_`; its bounds are in its type.
 """
 
 import os
@@ -21,7 +21,7 @@ class SettingsError(Exception):
 
 
 class ShopKeys(dict[str, str]):
-    """The shop of each key. A shop may have several keys; they stand in its pages, so they are no secret."""
+    """The shop of each key. A shop may have several keys. They are in its pages, so they are no secret."""
 
     @classmethod
     def parse(cls, text: str) -> "ShopKeys":

@@ -14,7 +14,7 @@ from functions.replay.period import Period
 
 
 class Unreadable(Exception):
-    """A line, or the rest of a file, was not written by the collector. The message says why."""
+    """A line, or the rest of a file, was not written by the collector. The message contains the reason."""
 
 
 class ArchivedEvent(NamedTuple):

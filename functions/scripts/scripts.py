@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from chalice.app import Response
 
-# storefront/ stands beside functions/, in the repository and in the Lambda's zip.
+# storefront/ is beside functions/, in the repository and in the Lambda's zip.
 DIST = Path(__file__).resolve().parents[2] / "storefront" / "dist"
 # Visitors get a new version within the hour, and no request waits for the revalidation.
 CACHE_CONTROL = "public, max-age=3600, stale-while-revalidate=86400"

@@ -1,4 +1,4 @@
-"""Judge the measures: each check passes, fails or is skipped, with a sentence that says why."""
+"""Judge the measures: each check passes, fails or is skipped, with a sentence that gives the reason."""
 
 import math
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from functions.validate.measures import Measures, ShopDays
 from functions.validate.thresholds import Band, EventMix, EventsPerSession, Thresholds, Volume
 
 Status = Literal["passed", "failed", "skipped"]
-LEAST_SHARE = 0.0001  # stands in for a share of zero, which has no logarithm
+LEAST_SHARE = 0.0001  # replaces a share of zero, which has no logarithm
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Measure what the gate judges: a few aggregates of the warehouse and of S3.
+"""Measure the data for the gate: a few aggregates of the warehouse and of S3.
 
 A day here is 24 hours that end at the shop's newest event, not a calendar day. A replayed data set, or a run at noon,
-then has no half day at its end that would look like a loss of traffic. Each shop has its own days, so that one shop's
+then has no half day at its end that would look like a loss of traffic. Each shop has its own days. So one shop's
 events of today do not empty the days of a shop whose data set ended earlier. The time of the shop's newest load shows
 whether it has fallen silent.
 """

@@ -1,8 +1,9 @@
 """API Gateway's control plane: it accepts the requests of `chalice deploy` and keeps the deployed document.
 
-chalice 1.34.0 imports Swagger 2.0 without a description. moto 5.2.5 accepts only OpenAPI 3 with a description, and it fails on
-a MOCK integration without a uri (the CORS preflight). moto reads only fields that both formats share, so a small conversion is
-enough. The gateway routes by the document of the last deployment, because API Gateway serves deployments, not later imports.
+chalice 1.34.0 imports Swagger 2.0 without a description. Version 5.2.5 of moto accepts only OpenAPI 3 with a description.
+It fails on a MOCK integration without a uri (the CORS preflight). It reads only fields that both formats share, so a small
+conversion is enough.
+The gateway routes by the document of the last deployment, because API Gateway serves deployments, not later imports.
 """
 
 from __future__ import annotations

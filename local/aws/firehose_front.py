@@ -1,8 +1,8 @@
 """A fast path for PutRecord and PutRecordBatch in front of moto.
 
-moto 5.2.5 needs 36 ms of CPU time for a batch of 500 records, because it parses the body as a form and every field by the
-service model. An event collector sends such batches all day. All other requests go to moto. A request that cannot be parsed here
-goes there too, because moto's way refuses it with the right error.
+A batch of 500 records costs moto 5.2.5 36 ms of CPU time, because it parses the body as a form.
+It also parses every field by the service model. An event collector sends such batches all day. All other requests go to moto.
+A request that cannot be parsed here goes there too, because moto's way refuses it with the right error.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """X-Ray: the UDP daemon that receives segments from SDKs, and the segments of the Lambda service itself.
 
-Segments are appended to logs/xray.jsonl and stored in moto's X-Ray. moto 5.2.5 drops segments in progress, which have
-no end, so only the file contains these.
+Segments are appended to logs/xray.jsonl and stored in moto's X-Ray. Only the file
+contains segments in progress: moto 5.2.5 drops them, because they have no end.
 """
 
 from __future__ import annotations

@@ -89,8 +89,8 @@ class Store(FakeSnow):
 def write_metadata_separately(store: Store) -> None:
     """Write table comments and text lengths in a separate transaction.
 
-    fakesnow 0.12.1 writes them to its global database in the session's transaction. duckdb 2.0 refuses writes to two attached
-    databases in one transaction, so dbt's `begin; create ...; commit` would fail.
+    fakesnow 0.12.1 writes them to its global database in the session's transaction. DuckDB 2.0 refuses writes to
+    two attached databases in one transaction, so dbt's `begin; create ...; commit` would fail.
     """
 
     def separately(render: Any) -> Any:

@@ -1,7 +1,8 @@
-"""Runs the .sql files beside it, in order, with this stage's names filled in.
+"""Run the .sql files of this folder in order, with the stage's names filled in.
 
-The connection is the stage's secret in Secrets Manager (tugboat/<stage>/snowflake), so it is the same on a laptop,
-in CI and on the local stack: `python -m sql.setup.apply --stage dev --admin-secret tugboat/dev/snowflake-admin`.
+The login is the stage's secret in Secrets Manager (tugboat/<stage>/snowflake), on a laptop, in CI and on the local stack.
+
+    python -m sql.setup.apply --stage dev --admin-secret tugboat/dev/snowflake-admin
 """
 
 import argparse
@@ -15,7 +16,7 @@ from functions.platform import warehouse
 
 SETUP = Path(__file__).parent
 PLACEHOLDER = re.compile(r"\{\{ (\w+) \}\}")
-# What may be put into a statement: a plain identifier, or the address of a bucket or role.
+# A parameter of a statement is a plain identifier, or the address of a bucket or role.
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 ADDRESS = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|arn:aws:iam::\d{12}:role/[\w+=,.@/-]+")
 

@@ -1,7 +1,7 @@
 """A generated shop with known tables and recommendations.
 
-Every aisle has one shelf per style and one stand in the middle. A shopper stays with one style and walks along its shelf,
-sometimes past the stand. The item after the stand therefore depends on the session, not on the stand.
+Every aisle has one row of items per style, and one stand in the middle. A shopper stays with one style and walks along its
+row, sometimes past the stand. The item after the stand therefore depends on the session, not on the stand.
 """
 
 import random
@@ -34,7 +34,7 @@ def visits(count: int = 1500, days: int = 10, seed: int = 3) -> list[Visit]:
 
 
 def shelved(aisle: int, style: int, place: int) -> str:
-    """Return the id of an item on a shelf."""
+    """Return the id of an item of a style."""
     return f"aisle{aisle}-style{style}-{place % PLACES}"
 
 

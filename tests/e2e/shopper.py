@@ -72,7 +72,7 @@ class Shopper:
         return self.carousel()
 
     def log(self) -> dict[str, Any]:
-        """What the drawer knows: events with their fates, and answers with what they answered."""
+        """Return the log of the drawer: events with their results, and responses with their requests."""
         found: dict[str, Any] = json.loads(self.page.evaluate("sessionStorage['shop.log']"))
         return found
 

@@ -158,7 +158,7 @@ def sent_twice(stage: Stage, tables: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def replayed(stage: Stage, sent_twice: None) -> list[dict[str, Any]]:
-    """The answers of the Lambda `replay` for all of raw/, with time for one file a call."""
+    """The answers of the Lambda `replay` for all of raw/, with time for one file per call."""
     lambda_, name = stage.client("lambda"), f"{LOCAL.prefix}-replay"
     lambda_.update_function_configuration(FunctionName=name, Timeout=STOP_BEFORE_END_MS // 1000 - 1)
     watch = LandingWatch(stage.client("s3"), EVENTS_BUCKET)
@@ -189,7 +189,7 @@ def test_a_replay_of_rejected_says_what_is_still_refused(stage: Stage, sent_twic
 
 @pytest.fixture(scope="module")
 def second_run(stage: Stage, replayed: list[dict[str, Any]]) -> Run:
-    """What was sent twice and replayed, a corrupt file beside it, and a training job whose spot instance is reclaimed."""
+    """Run the pipeline on events sent twice and replayed, with a corrupt file and a reclaimed spot instance."""
     s3 = stage.client("s3")
     corrupt = gzip.compress(b'{"event_id": "half a li\n')
     s3.put_object(Bucket=EVENTS_BUCKET, Key=f"raw/{time.strftime('%Y/%m/%d/%H')}/corrupt.gz", Body=corrupt)

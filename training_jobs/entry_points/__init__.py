@@ -1,1 +1,1 @@
-"""Scripts SageMaker starts by name; package.py puts them beside the package, at the root of what it ships."""
+"""Scripts that SageMaker starts by name. package.py puts them beside the package, at the root of the archive."""

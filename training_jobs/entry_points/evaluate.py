@@ -2,7 +2,7 @@
 
 import os
 
-# Matrices here are small: with a thread a core, the threads' waiting takes several times the work. Before numpy loads.
+# Matrices here are small: with one thread per core, waiting takes several times as long as the work. Set before numpy loads.
 for _library in ("OPENBLAS", "MKL"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 

@@ -14,7 +14,7 @@ Scorer = Callable[[Sequence[Int32]], Float32]
 
 
 def popularity(sessions: Sessions, items: int, half_life_days: float = 0.0) -> Float64:
-    """Share of interactions of each item; with a half-life, recent ones count for more."""
+    """Return each item's share of the interactions. With a half-life, recent interactions count for more."""
     weights = np.ones(len(sessions.items))
     if half_life_days > 0 and len(sessions):
         weights = 0.5 ** ((sessions.times_ms.max() - sessions.times_ms) / DAY_MS / half_life_days)
@@ -30,7 +30,7 @@ def popularity_scorer(share: Float64) -> Scorer:
 
 
 def session_popularity_scorer(share: Float64) -> Scorer:
-    """Rank the session's own items by clicks, then by popularity; then all other items by popularity."""
+    """Return a scorer that ranks the session's own items by clicks, then by popularity, then all other items by popularity."""
 
     def score(prefixes: Sequence[Int32]) -> Float32:
         scores = np.tile(share.astype(np.float32), (len(prefixes), 1))
@@ -45,7 +45,7 @@ def session_popularity_scorer(share: Float64) -> Scorer:
 def item_to_item_scorer(
     sessions: Sessions, share: Float64, window: int = 20, regularisation: float = 20.0
 ) -> Scorer:
-    """Items seen in the same sessions as the current one: cosine of co-occurrence, damped for rare items."""
+    """Return a scorer by co-occurrence with the current item: the cosine, damped for rare items."""
     items = len(share)
     pairs, counts = _co_occurrences(sessions, items, window)
     left, right = pairs // items, pairs % items
@@ -65,7 +65,7 @@ def item_to_item_scorer(
 
 
 def _co_occurrences(sessions: Sessions, items: int, window: int) -> tuple[Int64, Int64]:
-    """Codes (left * items + right) of item pairs at most `window` clicks apart in a session, and their counts."""
+    """Return codes (left * items + right) of item pairs at most `window` clicks apart in a session, and their counts."""
     owner = np.repeat(np.arange(len(sessions), dtype=np.int64), sessions.lengths)
     flat = sessions.items.astype(np.int64)
     found: list[Int64] = []

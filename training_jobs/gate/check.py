@@ -1,6 +1,6 @@
-"""The gate's checks: each a row with a value, a bound and a verdict. Too few cases is never a pass.
+"""The gate's checks: one row per check, with a value, a bound and a verdict. A check with too few cases never passes.
 
-Comparisons with another model are judged by the far end of an interval (`by_far_end`). Such a row fails only where the data
+Comparisons with another model are judged by the far end of an interval (`by_far_end`). Such a row fails only if the data
 show that the candidate is worse by more than the margin. The intervals of all such rows hold together (`family_level`): thirty
 comparisons refuse a sound model no more often than one.
 """
@@ -28,9 +28,9 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Check:
-    """`verdict` is passed, failed, skipped or reported; `reason` says why in a sentence wherever it is not passed.
+    """`verdict` is passed, failed, skipped or reported. `reason` is a sentence, empty for a passed check.
 
-    `against` is what the bound is for: absolute (the value itself), or the name of the model whose figure was taken off.
+    `against` is `absolute` if the bound is for the value itself, else the name of the model whose figure was subtracted.
     """
 
     name: str
@@ -85,7 +85,7 @@ def _judged(value: float, comparator: str, interval: Interval | None, by_far_end
 
 
 def family_level(limits: Thresholds) -> float:
-    """Level of each interval end, so that all comparisons together err with chance `family_error` (Bonferroni)."""
+    """Return the level of each interval end: all comparisons together err with the chance `family_error` (Bonferroni)."""
     return 1.0 - limits.family_error / limits.family_rows
 
 

@@ -1,4 +1,4 @@
-"""Checks of what was measured on the held-out day: accuracy, slices, spread, misses, calibration, leakage."""
+"""Checks of the measurements on the held-out day: accuracy, slices, spread, misses, calibration, leakage."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from training_jobs.gate.model import Model
 from training_jobs.gate.rules import judge
 from training_jobs.gate.thresholds import Thresholds
 from training_jobs.serving.model_files import ModelCard
+from training_jobs.serving.recommendation import Evidence
 from training_jobs.serving.sessions import Float64, Int64
 from training_jobs.snapshot.dataset import Catalogue
 
@@ -29,7 +30,7 @@ def measured_checks(
     limits: Thresholds,
     note: str,
 ) -> list[Check]:
-    """All that follows from ranks and lists shown. `note` says why there is no champion, where there is none."""
+    """Make all checks of ranks and recommended lists. `note` is the reason if there is no champion."""
     return [
         *accuracy_checks(measured, held, resampler, limits, note),
         *slice_checks(measured, held, resampler, limits),
@@ -47,7 +48,7 @@ def accuracy_checks(
     limits: Thresholds,
     note: str,
 ) -> list[Check]:
-    """Better than popularity; not shown to be worse than the other baselines and the champion by more than the margin."""
+    """Check that the candidate beats popularity, and is within the margin of the other baselines and the champion."""
     n = len(held.cases)
     candidate = measured["candidate"]
     hits = int(candidate.hits.sum())
@@ -75,10 +76,10 @@ def accuracy_checks(
 def slice_checks(
     measured: Mapping[str, Measured], held: HeldOut, resampler: metrics.Resampler, limits: Thresholds
 ) -> list[Check]:
-    """No length of session and no category may be served worse than by the champion, or else by session-kNN.
+    """Check that no session length and no category is served worse than by the champion, or session-kNN without one.
 
-    Slices that the target defines are judged against the champion alone. A baseline that always shows the session's own
-    items wins the returns and loses the rest.
+    Slices of the target are compared with the champion alone. A baseline that always shows the session's own
+    items wins the returns and loses the other slices.
     """
     found = []
     champion = "champion" in measured
@@ -108,7 +109,7 @@ def slice_checks(
 
 
 def slices(held: HeldOut) -> dict[str, NDArray[np.bool_]]:
-    """Masks over the cases: by session length, how popular or new the target was, and the current item's category."""
+    """Return masks over the cases: by session length, by the target's popularity and age, and by the current item's category."""
     cases = held.cases
     lengths, ends = cases.lengths, [*LENGTH_BUCKETS[1:], None]
     named: dict[str, NDArray[np.bool_]] = {}
@@ -133,7 +134,7 @@ def slices(held: HeldOut) -> dict[str, NDArray[np.bool_]]:
 
 
 def _by_category(held: HeldOut, catalogue: Catalogue) -> dict[str, NDArray[np.bool_]]:
-    """Return masks for the categories with most sessions."""
+    """Return masks of the categories with the most sessions."""
     current = catalogue.categories[held.cases.items[held.cases.offsets[1:] - 1]]
     codes, counts = np.unique(current[current >= 0], return_counts=True)
     most = codes[np.argsort(-counts, kind="stable")[:_CATEGORIES]]
@@ -141,7 +142,7 @@ def _by_category(held: HeldOut, catalogue: Catalogue) -> dict[str, NDArray[np.bo
 
 
 def spread_checks(candidate: Measured, held: HeldOut, limits: Thresholds) -> list[Check]:
-    """Not the same few best-sellers for everybody."""
+    """Check that recommendations are not the same few best-sellers for everybody."""
     shown, n = candidate.top, len(held.cases)
     reachable = max(1, min(int(held.active.sum()), 20 * n))
     recommended = np.bincount(shown[shown >= 0], minlength=len(held.active)) > 0
@@ -159,7 +160,7 @@ def spread_checks(candidate: Measured, held: HeldOut, limits: Thresholds) -> lis
 
 
 def reach_check(candidate: Measured, held: HeldOut, limits: Thresholds) -> Check:
-    """Every category is shown about as often as shoppers go on to it: the value is the least ratio of the two shares."""
+    """Check that every category is shown about as often as shoppers click it next. The value is the least ratio of the shares."""
     name, catalogue = "least shown over clicked of a category", held.data.catalogue
     if catalogue is None:
         return skipped(name, "the snapshot has no catalogue")
@@ -176,7 +177,7 @@ def reach_check(candidate: Measured, held: HeldOut, limits: Thresholds) -> Check
 def miss_checks(
     measured: Mapping[str, Measured], held: HeldOut, resampler: metrics.Resampler, limits: Thresholds
 ) -> list[Check]:
-    """Where the target was missed, what was shown is still nearer to it, by category and price, than best-sellers are."""
+    """Check the misses: the shown items are nearer to the target, by category and price, than best-sellers are."""
     rows = (
         ("same category on misses", same_category),
         ("price distance on misses", price_distance),
@@ -208,14 +209,14 @@ def miss_checks(
 
 
 def same_category(top: Int64, targets: Int64, catalogue: Catalogue) -> Float64:
-    """Share of the items shown that are in the target's category; NaN where that is unknown."""
+    """Return the share of shown items in the target's category per case, NaN if it is unknown."""
     shown, wanted = np.where(top >= 0, catalogue.categories[top], -1), catalogue.categories[targets]
     alike = ((shown == wanted[:, None]) & (top >= 0)).sum(axis=1) / np.maximum((top >= 0).sum(axis=1), 1)
     return np.where(wanted >= 0, alike, np.nan)
 
 
 def price_distance(top: Int64, targets: Int64, catalogue: Catalogue) -> Float64:
-    """Mean |log(price / the target's price)| of the items shown whose price is known; NaN where there are none."""
+    """Return the mean |log(price / the target's price)| of shown items with a price per case, NaN without any."""
     prices = np.where(catalogue.prices > 0, catalogue.prices, np.nan)
     logs = np.log(prices)
     distance = np.abs(np.where(top >= 0, logs[top], np.nan) - logs[targets][:, None])
@@ -252,12 +253,16 @@ def leakage_checks(
     variant: Model,
     card: ModelCard,
     served: Model,
+    evidence: Evidence,
     served_card: ModelCard,
     candidate: Measured,
     held: HeldOut,
     limits: Thresholds,
 ) -> list[Check]:
-    """Check that the variant has learnt the sessions before the held-out day and no later ones, and the served model all."""
+    """Check that the variant has learnt the sessions before the held-out day and no later ones, and the served model all.
+
+    `evidence` is the served model's.
+    """
     late = {held.data.vocabulary[row] for row in np.flatnonzero(~held.active)}
     rows = np.array([variant.rows[item] for item in late if item in variant.rows], np.int64)
     learnt = variant.evidence()
@@ -279,7 +284,7 @@ def leakage_checks(
         judge(
             limits,
             "sessions in the served model beyond those of the snapshot",
-            served.evidence().sessions - len(held.data.sessions),
+            evidence.sessions - len(held.data.sessions),
             n=1,
         ),
         judge(
@@ -307,7 +312,7 @@ def leakage_checks(
 def served_check(
     served: Measured, candidate: Measured, held: HeldOut, resampler: metrics.Resampler, limits: Thresholds
 ) -> Check:
-    """Only its twin was measured; having learnt these very cases, the served model must know them at least as well."""
+    """Check that the served model is at least as good as the measured one on these cases, which it has learnt."""
     gain = served.hits - candidate.hits
     return judge(
         limits,

@@ -1,4 +1,4 @@
-"""Checks of the files that will be served, through the endpoint's own code: constraints, perturbations, parity, speed, size."""
+"""Checks of the served files by the endpoint's own code: constraints, perturbations, parity, speed, size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from training_jobs.gate.rules import judge
 from training_jobs.gate.thresholds import Thresholds
 from training_jobs.serving import inference
 from training_jobs.serving.contract import ARCHIVE_FALLBACK
-from training_jobs.serving.recommendation import Recommendation
+from training_jobs.serving.recommendation import Evidence, Recommendation
 from training_jobs.serving.session_recommender import top
 from training_jobs.serving.sessions import Float32, Int64
 from training_jobs.snapshot.dataset import Cases
@@ -28,7 +28,7 @@ _UNKNOWN = "\x00 no such item"
 
 
 def probe_sessions(cases: Cases, vocabulary: Sequence[str], count: int) -> list[list[str]]:
-    """Real prefixes of the held-out day, evenly spread, as item ids."""
+    """Return real prefixes of the held-out day as item ids, spread evenly."""
     rows: Int64 = np.unique(np.linspace(0, max(len(cases) - 1, 0), min(count, len(cases))).astype(np.int64))
     return [[vocabulary[item] for item in cases.prefix(int(row))][-200:] for row in rows]
 
@@ -83,7 +83,7 @@ def constraint_checks(served: Model, sessions: Sessions, limits: Thresholds) -> 
 
 
 def perturbation_checks(served: Model, sessions: Sessions, limits: Thresholds) -> list[Check]:
-    """Check that small changes of a session change its answer a little, and that its end counts more than its beginning."""
+    """Check that small changes of a session change its answer a little, and that its end matters more than its beginning."""
     k = _width(served)
     base = {tuple(items): served.recommend(items, k).items for items in sessions}
 
@@ -174,7 +174,12 @@ def golden_checks(served: Model, golden: Sequence[Mapping[str, Any]], limits: Th
 
 
 def parity_checks(
-    directory: Path, served: Model, variant: Model, sessions: Sessions, limits: Thresholds
+    directory: Path,
+    served: Model,
+    evidence: Evidence,
+    variant: Model,
+    sessions: Sessions,
+    limits: Thresholds,
 ) -> list[Check]:
     """Compare the served model with the measured one, and the shortlist with the full ranking; check the endpoint's files."""
     k = min(20, _width(served))
@@ -182,12 +187,8 @@ def parity_checks(
     variants = [
         _overlap(mine, variant.recommend(items, k).items) for mine, items in zip(short, sessions, strict=True)
     ]
-    int8 = served.with_codes()
     whole = [_whole_ranking(served, items, k) for items in sessions]
-    scanned = [
-        min(_overlap(int8.recommend(items, k).items, best), _overlap(mine, best))
-        for items, mine, best in zip(sessions, short, whole, strict=True)
-    ]
+    scanned = [_overlap(mine, best) for mine, best in zip(short, whole, strict=True)]
     fallback = _fallback_items(directory)
     return [
         judge(
@@ -196,7 +197,7 @@ def parity_checks(
         judge(
             limits,
             "items with codes of another vector",
-            int((~served.evidence().own_codes).sum()),
+            int((~evidence.own_codes).sum()),
             n=len(served.vocabulary),
         ),
         judge(limits, "overlap of the served with the measured model", share(variants), n=len(variants)),
@@ -218,8 +219,10 @@ def parity_checks(
     ]
 
 
-def budget_checks(served: Model, sessions: Sessions, archive_bytes: int, limits: Thresholds) -> list[Check]:
-    """Speed on this machine, and size."""
+def budget_checks(
+    served: Model, evidence: Evidence, sessions: Sessions, archive_bytes: int, limits: Thresholds
+) -> list[Check]:
+    """Check the speed on this machine, and the size."""
     taken = latencies_ms(served, sessions)
     p50, p99 = (float(np.quantile(taken, q)) if len(taken) else float("inf") for q in (0.5, 0.99))
     return [
@@ -229,14 +232,14 @@ def budget_checks(served: Model, sessions: Sessions, archive_bytes: int, limits:
         judge(
             limits,
             "items without a finite vector",
-            int((~served.evidence().scorable).sum()),
+            int((~evidence.scorable).sum()),
             n=len(served.vocabulary),
         ),
     ]
 
 
 def _width(served: Model) -> int:
-    """20, or in a tiny shop what is left without the current item and five that are filtered."""
+    """Return 20, or fewer in a tiny shop: all items but the current one and five that are excluded."""
     return max(1, min(20, len(served.vocabulary) - 6))
 
 
@@ -256,13 +259,13 @@ def _overlap(found: Sequence[str], expected: Sequence[str]) -> float:
 
 
 def _cross_overlap(answers: Sequence[Sequence[str]]) -> float:
-    """Mean share that a session's list has in common with that of the session halfway round."""
+    """Return the mean overlap of each session's list with the list of the session half of the list away."""
     half = len(answers) // 2
     return share([_overlap(a, b) for a, b in zip(answers[:half], answers[half:], strict=False)])
 
 
 def _most_alike(served: Model, items: set[str]) -> dict[str, str]:
-    """For each item the one with the nearest vector."""
+    """Return the most similar other item per item."""
     asked = sorted(items)
     found = {}
     for begin in range(0, len(asked), 256):
@@ -288,7 +291,7 @@ def _through_handlers(model: inference.Model, row: Mapping[str, Any]) -> list[st
 
 
 def _fallback_items(directory: Path) -> set[str]:
-    """Every item that the fallback may show; none where the file is missing or broken."""
+    """Return every item that the fallback may show; none if the file is missing or broken."""
     try:
         raw = json.loads((directory / ARCHIVE_FALLBACK).read_text("utf-8"))
         return {*raw["popular"], *(item for items in raw["related"].values() for item in items)}

@@ -12,18 +12,18 @@ from training_jobs.serving.sessions import DAY_MS, Int64, Sessions
 
 
 def surge_check(sessions: Sessions, limits: Thresholds) -> Check:
-    """No known item may suddenly follow a best seller, unless shoppers come to it in other ways as suddenly.
+    """Check that no known item suddenly follows a best seller, unless its other clicks rise as suddenly.
 
-    The value is the largest surge. It is the rate at which an item followed a best seller on the newest day over the rate
-    before. That is divided by the same ratio of the item's other clicks. Session-kNN trusts the newest
-    sessions most, so a few invented ones could own what it shows after a best seller.
+    The value is the largest surge: the rate at which an item followed a best seller on the newest day, over the rate
+    before. It is divided by the same ratio of the item's other clicks. Session-kNN weighs the newest sessions most, so a few
+    invented sessions could determine its answer after a best seller.
     """
     surge, pairs = largest_surge(sessions, limits.surge_best_sellers, limits.surge_minimum_clicks)
     return judge(limits, "surge of one item after a best seller", surge, n=pairs)
 
 
 def largest_surge(sessions: Sessions, best_sellers: int, minimum_clicks: int) -> tuple[float, int]:
-    """Return the largest surge, and how many pairs with `minimum_clicks` clicks on the newest day were compared."""
+    """Return the largest surge, and the number of compared pairs with `minimum_clicks` clicks on the newest day."""
     items = int(sessions.items.max(initial=0)) + 1
     newest = np.repeat(sessions.ends_ms > sessions.ends_ms.max(initial=0) - DAY_MS, sessions.lengths)
     follows = np.ones(len(sessions.items), bool)
@@ -53,5 +53,5 @@ def largest_surge(sessions: Sessions, best_sellers: int, minimum_clicks: int) ->
 
 
 def _ratio(new: Int64, all_new: int, old: Int64, all_old: int) -> NDArray[np.float64]:
-    """Rate on the newest day over the rate before; one click is added, so that an unknown pair has a finite rate."""
+    """Return the rate on the newest day over the rate before. One click is added, so that an unknown pair has a finite rate."""
     return np.asarray(((new + 1) / (all_new + 1)) / ((old + 1) / (all_old + 1)), np.float64)

@@ -40,7 +40,7 @@ from training_jobs.snapshot.parquet import read_dataset
 class Candidate:
     """A model to be judged, as read from its archive.
 
-    `served` keeps to the out-of-stock list and `whole` does not. `variant` has not seen the held-out day.
+    `served` excludes the out-of-stock items and `whole` does not. `variant` has not seen the held-out day.
     """
 
     directory: Path
@@ -65,7 +65,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Read the files, measure on the held-out day and judge.
 
-    `snapshot_id`, where given, must be the snapshot that the candidate was trained on.
+    A given `snapshot_id` must be the snapshot that the candidate was trained on.
     """
     limits = read_thresholds(thresholds)
     candidate = read_candidate(candidate_dir)
@@ -101,8 +101,9 @@ def judged(
     limits: Thresholds,
     override_reason: str = "",
 ) -> dict[str, Any]:
-    """Return the content of evaluation.json. `note` names the champion, or says why there is none."""
+    """Return the content of evaluation.json. `note` is the name of the champion, or the reason for none."""
     card, whole, served = candidate.card, candidate.whole, candidate.served
+    evidence = whole.evidence()  # which items are in stock does not change it
     held = held_out(data, card.holdout_start_ms)
     measured = measure_baselines(held) | {
         "candidate": measure_recommender("candidate", candidate.variant, held)
@@ -115,15 +116,15 @@ def judged(
     own = measured["candidate"]
     found: list[Check] = [
         *measured_checks(measured, held, resampler, limits, note),
-        *leakage_checks(candidate.variant, candidate.variant_card, whole, card, own, held, limits),
+        *leakage_checks(candidate.variant, candidate.variant_card, whole, evidence, card, own, held, limits),
         surge_check(held.data.sessions, limits),
         served_check(measure_recommender("served", whole, held), own, held, resampler, limits),
         *constraint_checks(whole, probes, limits),
         *stock_checks(served, candidate.out_of_stock, probes, limits),
         *perturbation_checks(whole, probes, limits),
         *golden_checks(served, candidate.golden, limits),
-        *parity_checks(candidate.directory, whole, candidate.variant, probes, limits),
-        *budget_checks(served, probes, _size_bytes(candidate.directory), limits),
+        *parity_checks(candidate.directory, whole, evidence, candidate.variant, probes, limits),
+        *budget_checks(served, evidence, probes, _size_bytes(candidate.directory), limits),
     ]
     failed = list(failures(found))
     return {

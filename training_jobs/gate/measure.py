@@ -1,4 +1,4 @@
-"""How candidate, champion and baselines rank the held-out day's next clicks."""
+"""Measure how candidate, champion and baselines rank the next clicks of the held-out day."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _POPULARITY_HALF_LIFE_DAYS = 3.0
 
 @dataclass(frozen=True)
 class Measured:
-    """Ranks of the targets, and the 20 items shown (rows of the snapshot's vocabulary, -1 where fewer).
+    """Ranks of the targets, and the 20 best items as rows of the snapshot's vocabulary, -1 where there are fewer.
 
-    `confidence` is the sum of the scores of those shown: where scores are probabilities, the chance of a hit.
+    `confidence` is the sum of their scores. If scores are probabilities, it is the chance of a hit.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The cases of the held-out day, and what was known before it."""
+    """The cases of the held-out day, and the sessions, items and popularity before it."""
 
     data: Dataset
     cases: Cases
@@ -69,7 +69,7 @@ class HeldOut:
 
 
 def held_out(data: Dataset, holdout_start_ms: int, limit: int = 5000) -> HeldOut:
-    """Cut the snapshot as training did; at most `limit` cases, drawn evenly."""
+    """Cut the snapshot as training did, and return at most `limit` cases, drawn evenly."""
     past = before(data.sessions, holdout_start_ms)
     cases = prefix_cases(within(data.sessions, holdout_start_ms))
     if len(cases) > limit:
@@ -87,7 +87,7 @@ def held_out(data: Dataset, holdout_start_ms: int, limit: int = 5000) -> HeldOut
 
 
 def measure_baselines(held: HeldOut) -> dict[str, Measured]:
-    """Measure the baselines, given the same past as the candidate."""
+    """Measure the baselines, which learn the same past as the candidate."""
     past = before(held.data.sessions, held.holdout_start_ms)
     share = held.popularity
     knn = KnnScorer(build_index(past, len(share)), KnnSettings())
@@ -100,7 +100,7 @@ def measure_baselines(held: HeldOut) -> dict[str, Measured]:
 
 
 def measure_recommender(name: str, recommender: Model, held: HeldOut) -> Measured:
-    """Rank with a model whose vocabulary may differ from the snapshot's: what it does not know, it cannot hit."""
+    """Measure a model whose vocabulary may differ from the snapshot's. A target outside its vocabulary is a miss."""
     vocabulary = held.data.vocabulary
     row_of = np.array([recommender.rows.get(item, -1) for item in vocabulary], np.int64)
 
@@ -120,7 +120,7 @@ def measure_recommender(name: str, recommender: Model, held: HeldOut) -> Measure
 def measure(
     name: str, score: baselines.Scorer, cases: Cases, *, exclude_current: bool = True, batch: int = 128
 ) -> Measured:
-    """Rank every case under any scorer. No shop shows the item being looked at, so by default it does not compete."""
+    """Rank every case under any scorer. The current item is excluded by default, because no shop recommends it."""
     rank = np.empty(len(cases), np.int64)
     shown = np.full((len(cases), 20), -1, np.int64)
     confidence = np.zeros(len(cases))
@@ -141,9 +141,9 @@ def measure(
 
 
 def latencies_ms(recommender: Model, sessions: Sequence[Sequence[str]], tries: int = 3) -> Float64:
-    """CPU time of whole answers, one at a time: the best of a few tries.
+    """Return the CPU time per answer, as the best of a few tries, one answer at a time.
 
-    A busy machine is not the model's doing: by the clock on the wall it would refuse sound models.
+    Wall-clock time on a busy machine would refuse sound models.
     """
     taken = np.full(len(sessions), np.inf)
     for _ in range(tries):

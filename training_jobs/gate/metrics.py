@@ -16,7 +16,7 @@ LENGTH_BUCKETS = (1, 2, 4, 10)
 
 
 def ranks(scores: NDArray[Any], targets: Int64) -> Int64:
-    """Rank of each row's target among all items; ties and targets without a score count against us."""
+    """Return the rank of each row's target among all items. Ties and targets without a score count against the model."""
     rows = np.arange(len(targets))
     known = targets >= 0
     own = np.where(known, scores[rows, np.where(known, targets, 0)], -np.inf)
@@ -42,18 +42,18 @@ def mrr(rank: Int64, k: int) -> float:
 
 
 def ndcg(rank: Int64, k: int) -> float:
-    """With one right answer per case the ideal gain is 1, so NDCG is the discounted gain itself."""
+    """Return the NDCG. With one right answer per case the ideal gain is 1, so it is the discounted gain itself."""
     return float(np.where(rank <= k, 1.0 / np.log2(rank + 1.0), 0.0).mean()) if len(rank) else 0.0
 
 
 def coverage(top: NDArray[Any], items: int) -> float:
-    """Share of the catalogue that was recommended to somebody. -1 in `top` stands for no item."""
+    """Return the share of the catalogue that was recommended at least once. -1 in `top` is no item."""
     shown = np.unique(top)
     return float((shown >= 0).sum()) / items if items else 0.0
 
 
 def gini(top: NDArray[Any], items: int) -> float:
-    """How unevenly recommendations fall on the catalogue: 0 all alike, towards 1 all on one item."""
+    """Return the Gini coefficient of recommendations over the catalogue: 0 if even, near 1 if all are of one item."""
     counts = np.sort(np.bincount(top[top >= 0].ravel(), minlength=items)).astype(np.float64)
     total = counts.sum()
     if total == 0:
@@ -62,16 +62,16 @@ def gini(top: NDArray[Any], items: int) -> float:
 
 
 def popularity_ratio(top: NDArray[Any], targets: Int64, popularity: NDArray[Any]) -> float:
-    """Mean popularity of what is recommended over mean popularity of what people really went on to."""
+    """Return the mean popularity of recommended items over the mean popularity of the targets."""
     shown = popularity[top[top >= 0]]
     wanted = popularity[targets[targets >= 0]]
     return float(shown.mean() / wanted.mean()) if len(shown) and len(wanted) and wanted.mean() > 0 else 0.0
 
 
 class Resampler:
-    """Percentile intervals of means by the bootstrap, drawing whole sessions: cases of one are not independent.
+    """Percentile intervals of means by the bootstrap. It draws whole sessions, because cases of one are not independent.
 
-    The draws are made once, so that many figures of the same cases cost a matrix product each.
+    The draws are made once, so that each further figure of the same cases costs one matrix product.
     """
 
     def __init__(self, groups: Int64, draws: int = 1000, seed: int = 0, level: float = 0.95) -> None:
@@ -85,7 +85,7 @@ class Resampler:
             self._drawn[draw] = np.bincount(picked, minlength=self._sessions)
 
     def interval(self, values: NDArray[Any], inside: NDArray[np.bool_] | None = None) -> tuple[float, float]:
-        """Interval of the mean of `values`, one a case, over the cases `inside`."""
+        """Return the interval of the mean of `values`, one per case, over the cases `inside`."""
         group = self._group if inside is None else self._group[inside]
         values = values if inside is None else values[inside]
         if len(values) == 0:
@@ -100,7 +100,7 @@ class Resampler:
     def family_interval(
         self, values: NDArray[Any], level: float, inside: NDArray[np.bool_] | None = None
     ) -> tuple[float, float]:
-        """Interval of the mean of `values` [cases] over the cases `inside`, each of whose ends holds with chance `level`.
+        """Return the interval of the mean of `values` [cases] over the cases `inside`. Each end holds with the chance `level`.
 
         The standard error is that of a ratio of sums over sessions (cluster-robust), with a t quantile. Many comparisons at
         once need levels of .9997, which a thousand bootstrap draws cannot resolve.
@@ -122,7 +122,7 @@ class Resampler:
 
 
 def t_quantile(level: float, degrees: int) -> float:
-    """Student's t quantile by its expansion in 1 / degrees (Abramowitz and Stegun 26.7.5); within 1 % from 10 degrees on."""
+    """Return Student's t quantile by its expansion in 1 / degrees (Abramowitz and Stegun 26.7.5), within 1 % from 10 degrees."""
     z = NormalDist().inv_cdf(level)
     terms = (
         (z**3 + z) / 4,
@@ -133,12 +133,12 @@ def t_quantile(level: float, degrees: int) -> float:
 
 
 def bootstrap_interval(values: NDArray[Any], groups: Int64) -> tuple[float, float]:
-    """Interval of one mean; see Resampler."""
+    """Return the interval of one mean, by a Resampler."""
     return Resampler(groups).interval(values)
 
 
 def wilson_interval(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Interval of a share of independent cases, sound for few cases and for shares near 0 or 1."""
+    """Return the interval of a share of independent cases, valid for few cases and for shares near 0 or 1."""
     if n == 0:
         return (0.0, 1.0)
     share, denominator = hits / n, 1 + z * z / n
@@ -148,7 +148,7 @@ def wilson_interval(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def reliability(predicted: Float64, hit: Float64, bins: int = 10) -> list[tuple[float, float, int]]:
-    """Mean predicted chance, share of hits and cases of each bin; bins hold equally many cases."""
+    """Return the mean predicted chance, the share of hits and the number of cases per bin of equally many cases."""
     order = np.argsort(predicted, kind="stable")
     return [
         (float(predicted[part].mean()), float(hit[part].mean()), len(part))
@@ -164,7 +164,7 @@ def calibration_error(predicted: Float64, hit: Float64) -> float:
 
 
 def summary(rank: Int64, cutoffs: tuple[int, ...] = (1, 5, 10, 20)) -> dict[str, float]:
-    """Return the figures of every report, rounded to the precision of their sample size."""
+    """Return the figures for evaluation.json, rounded to the precision of their sample size."""
     figures = {f"hr_at_{k}": hit_rate(rank, k) for k in cutoffs}
     figures |= {f"mrr_at_{k}": mrr(rank, k) for k in cutoffs if k >= 10}
     figures |= {f"ndcg_at_{k}": ndcg(rank, k) for k in cutoffs if k >= 10}

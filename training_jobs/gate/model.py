@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol, Self
+from typing import Protocol
 
 from training_jobs.serving.recommendation import Evidence, Recommendation
 from training_jobs.serving.sessions import Float32, Int32, Int64
@@ -33,8 +33,4 @@ class Model(Protocol):
 
     def evidence(self) -> Evidence:
         """Return what the model has learnt from."""
-        ...
-
-    def with_codes(self) -> Self:
-        """Return the same model answering by the approximate search of the endpoint; itself if it has no other."""
         ...

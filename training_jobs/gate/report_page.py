@@ -1,4 +1,4 @@
-"""evaluation.html: one page that needs nothing else, for the person who decides."""
+"""Write evaluation.html: one self-contained page for the person who decides."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _failures(result: Mapping[str, Any]) -> str:
 
 
 def _bars(title: str, models: Mapping[str, Mapping[str, Any]], metric: str) -> str:
-    """Horizontal bars with their 95 % interval as a whisker."""
+    """Draw horizontal bars with their 95 % interval as a whisker."""
     widest = max((float(m[f"{metric}_interval"][1]) for m in models.values()), default=0.0) or 1.0
     rows = []
     for at, (name, figures) in enumerate(models.items()):
@@ -144,7 +144,7 @@ def _line_of(name: str) -> tuple[str, str]:
 
 
 def _gains(title: str, checks: Sequence[Mapping[str, Any]]) -> str:
-    """Differences over all cases from each other model, as points with whiskers round zero."""
+    """Draw the differences from each other model over all cases, as points with whiskers around zero."""
     shown = [row for row in checks if row["against"] in _LABELS and row["slice"] == "all" and row["interval"]]
     widest = max((abs(end) for row in shown for end in row["interval"]), default=0.0) or 1.0
     rows = []
@@ -167,7 +167,7 @@ def _short(row: Mapping[str, Any]) -> str:
 
 
 def _reliability(title: str, bins: Sequence[Sequence[float]]) -> str:
-    """On the diagonal, what the model says of its chances is what happens."""
+    """Draw hit rates over predicted chances. Points of a calibrated model are on the diagonal."""
     dots = "".join(
         f'<circle cx="{34 + 135 * min(said, 1.0):.1f}" cy="{150 - 135 * came:.1f}" r="4" fill="var(--main)">'
         f"<title>said {said:.2f}, came true {came:.2f}, n {int(n)}</title></circle>"

@@ -1,6 +1,6 @@
 """All checks of the gate: one row per check, with its bound. `python -m training_jobs.gate.rules` writes docs/gate.md.
 
-The functions in checks_*.py compute values. This table holds what a value must be.
+The functions in checks_*.py compute values, and this table contains their bounds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "gate.md"
 class Rule:
     """One check. `bound` and `minimum_n` are numbers or names of thresholds; a name after "-" is negated.
 
-    A check that is not `required` is skipped with too few cases. One that is `by_far_end` fails only where its whole
+    A check that is not `required` is skipped with too few cases. A check `by_far_end` fails only if its whole
     interval misses the bound.
     """
 
@@ -187,7 +187,7 @@ RULES: dict[str, Rule] = {
 
 
 def resolved(limits: Thresholds, value: str | float) -> float:
-    """Return a number as it is, and the threshold that a name stands for."""
+    """Return a number unchanged, and a name as the threshold of that name."""
     if not isinstance(value, str):
         return value
     found: float = attrgetter(value.removeprefix("-"))(limits)

@@ -10,7 +10,7 @@ _METHODS = {"/ping": "GET", "/invocations": "POST"}
 
 
 class Application:
-    """The two routes. /ping passes through what it vouches for: it fails while the queue does not move."""
+    """The two routes. /ping asks the worker, so it fails while the queue is stalled."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker

@@ -6,7 +6,6 @@ one matrix, norms' scales and constants are multiplied into it once, and session
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from training_jobs.serving.kernel import EncoderArguments, Kernel, LayerArguments, address
 from training_jobs.serving.sessions import Float32, Int32
 
 INPUT_SCALE = 0.3
@@ -48,7 +46,7 @@ class EncoderWeights:
         return sum(name.endswith("norm_feed.weight") for name in self.tensors)
 
     @cached_property
-    def fused(self) -> _Fused:
+    def fused(self) -> Fused:
         """Return the matrices with norms and scales multiplied in, which are computed once."""
         return _fuse(self)
 
@@ -79,53 +77,6 @@ def encode(weights: EncoderWeights, prefixes: Sequence[Int32]) -> Float32:
     return out
 
 
-class SessionEncoder:
-    """`encode` for one session at a time, by the kernel where there is one. It keeps scratch memory, so one serves one thread."""
-
-    def __init__(self, weights: EncoderWeights, kernel: Kernel | None) -> None:
-        self._weights = weights
-        self._kernel = kernel.encode if kernel else None
-        if kernel is None:
-            return
-        fused, dim, longest = weights.fused, weights.dim, weights.max_length
-        self._vectors, self._position, self._relative = (
-            np.ascontiguousarray(array, np.float32)
-            for array in (weights.vectors, weights.tensors["position"], weights.tensors["relative"])
-        )
-        self._rows = np.zeros(longest, np.int32)
-        self._scratch = np.empty(longest * (10 * dim + 1), np.float32)
-        self._query = np.empty(dim, np.float32)
-        self._layers = (LayerArguments * len(fused.layers))(
-            *(_addresses(layer, dim) for layer in fused.layers)
-        )
-        self._arguments = EncoderArguments(
-            layers=ctypes.addressof(self._layers),
-            pool=address(fused.pool, np.float32, dim, 2 * dim),
-            pool_bias=address(fused.pool_bias, np.float32, 2 * dim),
-            residual=address(fused.residual, np.float32, dim),
-            position=address(self._position, np.float32, longest, dim),
-            relative=address(self._relative, np.float32, weights.heads, longest),
-            layer_count=len(fused.layers),
-            heads=weights.heads,
-            max_length=longest,
-            vectors=address(self._vectors, np.float32, len(weights.vectors), dim),
-            rows=address(self._rows, np.int32, longest),
-            scale=math.sqrt(dim) * INPUT_SCALE,
-            scratch=address(self._scratch, np.float32, len(self._scratch)),
-            query=address(self._query, np.float32, dim),
-        )
-
-    def __call__(self, prefix: Int32) -> Float32:
-        """Return the unit vector [dim] of a session that is not empty. The next call overwrites it."""
-        if self._kernel is None:
-            return np.asarray(encode(self._weights, [prefix])[0])
-        length = min(len(prefix), len(self._rows))
-        self._rows[:length] = prefix[-length:]
-        self._arguments.length = length
-        self._kernel(self._arguments)
-        return self._query
-
-
 def probabilities(weights: EncoderWeights, prefixes: Sequence[Int32]) -> Float32:
     """Probability of every item to come next, one row for each prefix."""
     logits = encode(weights, prefixes) @ weights.vectors.T
@@ -134,7 +85,7 @@ def probabilities(weights: EncoderWeights, prefixes: Sequence[Int32]) -> Float32
 
 
 @dataclass(frozen=True)
-class _FusedLayer:
+class FusedLayer:
     """Matrices [in, out]. `attend`: query, key, value, gate; `feed`: up, swish, gate. Gates are halved for tanh."""
 
     attend: Float32
@@ -147,26 +98,18 @@ class _FusedLayer:
     feed_out_bias: Float32
 
 
-def _addresses(layer: _FusedLayer, dim: int) -> LayerArguments:
-    sizes = {"attend": (dim, 4 * dim), "out": (dim, dim), "feed": (dim, 5 * dim), "feed_out": (2 * dim, dim)}
-    found = {name: address(getattr(layer, name), np.float32, *size) for name, size in sizes.items()}
-    for name, (_, width) in sizes.items():
-        found[f"{name}_bias"] = address(getattr(layer, f"{name}_bias"), np.float32, width)
-    return LayerArguments(**found)
-
-
 @dataclass(frozen=True)
-class _Fused:
+class Fused:
     """The whole encoder. `biases[n]` [heads, n, n] is what attention adds to logits of a session of n clicks."""
 
-    layers: Sequence[_FusedLayer]
+    layers: Sequence[FusedLayer]
     pool: Float32
     pool_bias: Float32
     residual: Float32
     biases: Sequence[Float32]
 
 
-def _fuse(weights: EncoderWeights) -> _Fused:
+def _fuse(weights: EncoderWeights) -> Fused:
     t, dim, heads = weights.tensors, weights.dim, weights.heads
 
     def linear(name: str, norm: Float32 | None = None, scale: float = 1.0) -> tuple[Float32, Float32]:
@@ -191,7 +134,7 @@ def _fuse(weights: EncoderWeights) -> _Fused:
         # sigmoid(x) is (tanh(x / 2) + 1) / 2: its last half goes here, and that of the swish too.
         out, feed_out = linear(at + "out", scale=0.5), linear(at + "feed_out", scale=0.5)
         feed_matrix = np.ascontiguousarray(feed_out[0] * np.float32(0.5))
-        layers.append(_FusedLayer(*attend, *out, *feed, feed_matrix, feed_out[1]))
+        layers.append(FusedLayer(*attend, *out, *feed, feed_matrix, feed_out[1]))
     pool, pool_bias = linear("pool", t["norm.weight"])
     multiply(slice(dim, None), 1 / math.sqrt(dim), pool, pool_bias)
     residual = np.asarray(t["residual_gate"] * t["norm.weight"], np.float32)
@@ -200,7 +143,7 @@ def _fuse(weights: EncoderWeights) -> _Fused:
     future = np.where(place[:, None] >= place[None], 0.0, -np.inf).astype(np.float32)
     bias = np.asarray(t["relative"][:, distance] + future, np.float32)
     biases = [np.ascontiguousarray(bias[:, :length, :length]) for length in range(weights.max_length + 1)]
-    return _Fused(layers, pool, pool_bias, residual, biases)
+    return Fused(layers, pool, pool_bias, residual, biases)
 
 
 def _encode(weights: EncoderWeights, rows: Int32) -> Float32:
@@ -226,7 +169,7 @@ def _encode(weights: EncoderWeights, rows: Int32) -> Float32:
     return np.asarray(out / np.maximum(norm, 1e-12), np.float32)
 
 
-def _layer(x: Float32, bias: Float32, layer: _FusedLayer, batch: int, heads: int) -> Float32:
+def _layer(x: Float32, bias: Float32, layer: FusedLayer, batch: int, heads: int) -> Float32:
     dim = x.shape[1]
     mixed = _normalised(x) @ layer.attend
     mixed += layer.attend_bias

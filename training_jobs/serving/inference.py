@@ -1,6 +1,6 @@
 """SageMaker's handlers: a session of item ids in, the carousel's items out. Numpy only.
 
-A ValueError from `input_fn` is the caller's mistake (400); anything else is ours (500).
+A ValueError of `input_fn` is the caller's error (400); any other exception is the server's (500).
 """
 
 from __future__ import annotations
@@ -44,23 +44,27 @@ class Recommends(Protocol):
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded archive. `scan` names the library that scans the items."""
+    """A loaded archive. `kernels` names their implementation."""
 
     recommender: Recommends
     model_version: str
     lock: threading.Lock
-    scan: str = ""
+    kernels: str = ""
 
 
 def model_fn(model_dir: str) -> Model:
-    """Load the archive, and answer once so that the first shopper does not wait for cold pages."""
+    """Load the archive, and answer once, so that the first request does not wait for cold pages."""
     recommender, card = load_recommender(Path(model_dir))
     recommender.recommend(recommender.vocabulary[:2], 1)
-    return Model(recommender, card.model_version, threading.Lock(), recommender.scan.library)
+    return Model(recommender, card.model_version, threading.Lock(), recommender.kernels.name)
 
 
 def input_fn(body: str | bytes, content_type: str | None = "application/json") -> Query:
-    """Read and check a request."""
+    """Read and validate a request.
+
+    Raises:
+        ValueError: the request is invalid. The message goes to the caller.
+    """
     if (content_type or "").split(";")[0].strip().lower() not in ("application/json", ""):
         raise ValueError(f"content type {content_type!r} is not supported: send application/json")
     try:
@@ -76,7 +80,7 @@ def input_fn(body: str | bytes, content_type: str | None = "application/json") -
 
 
 def predict_fn(data: Query, model: Model) -> dict[str, Any]:
-    """Recommend. The lock is for servers that call from several threads: a recommender serves one at a time."""
+    """Recommend. The lock serves callers with several threads, because a recommender answers one request at a time."""
     with model.lock:
         found = model.recommender.recommend(data.items, data.k, data.exclude)
     return {
@@ -91,7 +95,7 @@ def predict_fn(data: Query, model: Model) -> dict[str, Any]:
 
 
 def output_fn(prediction: dict[str, Any], accept: str = "application/json") -> tuple[str, str]:
-    """JSON, whatever was asked for: the caller reads nothing else."""
+    """Return the answer as JSON, whatever `accept` is: the caller reads nothing else."""
     return json.dumps(prediction, ensure_ascii=False), "application/json"
 
 
@@ -102,9 +106,9 @@ def _ids(raw: dict[str, Any], name: str, limit: int) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError(f"{name} must be a list of item ids (strings)")
     if len(value) > limit:
-        raise ValueError(f"{name} has {len(value)} ids, at most {limit} are taken: send the last ones")
+        raise ValueError(f"{name} has {len(value)} ids, at most {limit} are allowed: send the last ones")
     if any(len(item) > ENDPOINT_ID_MAX_CHARACTERS or not item for item in value):
         raise ValueError(
-            f"{name} holds an id that is empty or longer than {ENDPOINT_ID_MAX_CHARACTERS} characters"
+            f"{name} contains an id that is empty or longer than {ENDPOINT_ID_MAX_CHARACTERS} characters"
         )
     return value

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from training_jobs.serving.kernel import Kernel, KnnArguments, address
 from training_jobs.serving.sessions import DAY_MS, Float32, Float64, Int32, Int64, Sessions, ragged_rows
 
 # Similarities are compared in millionths, so that a tie is a tie on every machine and recency breaks it.
-_QUANTUM = 1e6
+QUANTUM = 1e6
 _MAX_NEIGHBOUR_LENGTH = 100
 
 
@@ -107,76 +105,37 @@ def _last_items_of(sessions: Sessions, limit: int) -> Sessions:
     return Sessions(sessions.items[flat], offsets, sessions.times_ms[flat])
 
 
+def weighted_idf(index: KnnIndex, settings: KnnSettings) -> Float32:
+    """Return the weight of a vote for each item."""
+    return (index.idf**settings.idf_power).astype(np.float32)
+
+
+def freshness(index: KnnIndex, settings: KnnSettings) -> Float64 | None:
+    """Return the factor by which each session's age lowers its similarity; None if age does not count."""
+    decay = settings.age_decay_days
+    return np.exp(-index.session_age_days.astype(np.float64) / decay) if decay > 0 else None
+
+
+def faded(steps: int, decay: float) -> Float64 | None:
+    """Return exp(-step / decay) of 0, 1, ... `steps` - 1; None if `decay` is 0, which means off."""
+    return np.exp(-np.arange(steps) / decay) if decay > 0 else None
+
+
 class KnnScorer:
     """Answers queries against an index. Holds scratch memory, so one scorer serves one thread."""
 
-    def __init__(self, index: KnnIndex, settings: KnnSettings, kernel: Kernel | None = None) -> None:
+    def __init__(self, index: KnnIndex, settings: KnnSettings) -> None:
         self.index = index
         self.settings = settings
         self._similarity: Float64 = np.zeros(index.sessions, np.float64)
         self._match: Int32 = np.zeros(index.sessions, np.int32)
         self._slot: Int32 = np.zeros(index.items, np.int32)
-        self._idf: Float32 = (index.idf**settings.idf_power).astype(np.float32)
-        decay = settings.age_decay_days
-        self._freshness = np.exp(-index.session_age_days.astype(np.float64) / decay) if decay > 0 else None
-        self._kernel = kernel.neighbours_vote if kernel else None
-        if kernel:
-            self._prepare()
-
-    def _prepare(self) -> None:
-        """Return the arrays that only the kernel reads and fills."""
-        index, settings = self.index, self.settings
-        most = settings.last_items * settings.recent_sessions
-        longest = int(np.diff(index.session_offsets).max(initial=0)) + 1
-        ages, distances = np.arange(settings.last_items), np.arange(longest)
-        self._query_weights = np.exp(-ages / settings.query_decay) if settings.query_decay > 0 else None
-        self._near_weights = np.exp(-distances / settings.near_decay) if settings.near_decay > 0 else None
-        self._query, self._touched = np.zeros(settings.last_items, np.int32), np.zeros(most, np.int32)
-        self._order, self._partition = np.zeros(most, np.int64), np.zeros(most, np.int64)
-        self._alike = np.zeros(most, np.float64)
-        self._found, self._votes = np.zeros(index.items, np.int64), np.zeros(index.items, np.float64)
-
-        def given(array: NDArray[Any] | None, *shape: int) -> int | None:
-            return None if array is None else address(array, np.float64, *shape)
-
-        self._arguments = KnnArguments(
-            posting_sessions=address(index.posting_sessions, np.int32, int(index.posting_offsets[-1])),
-            session_items=address(index.session_items, np.int32, int(index.session_offsets[-1])),
-            posting_offsets=address(index.posting_offsets, np.int64, index.items + 1),
-            session_offsets=address(index.session_offsets, np.int64, index.sessions + 1),
-            idf=address(self._idf, np.float32, index.items),
-            freshness=given(self._freshness, index.sessions),
-            query_weights=given(self._query_weights, settings.last_items),
-            near_weights=given(self._near_weights, longest),
-            sessions=index.sessions,
-            recent_sessions=settings.recent_sessions,
-            neighbours=settings.neighbours,
-            position_decay=settings.position_decay,
-            backward_weight=settings.backward_weight,
-            similarity=address(self._similarity, np.float64, index.sessions),
-            match=address(self._match, np.int32, index.sessions),
-            slot=address(self._slot, np.int32, index.items),
-            touched=address(self._touched, np.int32, most),
-            order=address(self._order, np.int64, most),
-            partition=address(self._partition, np.int64, most),
-            alike=address(self._alike, np.float64, most),
-            query=address(self._query, np.int32, settings.last_items),
-            found=address(self._found, np.int64, index.items),
-            votes=address(self._votes, np.float64, index.items),
-        )
+        self._idf = weighted_idf(index, settings)
+        self._freshness = freshness(index, settings)
 
     def score(self, prefix: Int32) -> tuple[Int64, Float64]:
-        """Items with a vote, and their scores (summing to 1). Both empty where no neighbour was found.
-
-        The next call overwrites them.
-        """
+        """Return the items with a vote, and their scores, with a sum of 1. Both are empty where no neighbor was found."""
         query = prefix[-self.settings.last_items :]
-        if self._kernel is not None:
-            self._query[: len(query)] = query
-            self._arguments.length = len(query)
-            self._kernel(self._arguments)
-            count = self._arguments.count
-            return self._found[:count], self._votes[:count]
         neighbours, similarity, match = self._neighbours(query)
         if len(neighbours) == 0:
             return np.zeros(0, np.int64), np.zeros(0, np.float64)
@@ -228,7 +187,7 @@ class KnnScorer:
             alike = alike * self._freshness[candidates]
         if len(candidates) > settings.neighbours:
             # Later sessions have higher numbers, so among equals the most recent one wins.
-            order = np.rint(alike * _QUANTUM).astype(np.int64) * (index.sessions + 1) + candidates
+            order = np.rint(alike * QUANTUM).astype(np.int64) * (index.sessions + 1) + candidates
             best = np.argpartition(-order, settings.neighbours - 1)[: settings.neighbours]
             candidates, alike = candidates[best], alike[best]
         return candidates, alike, self._match[candidates]

@@ -1,19 +1,21 @@
 """The files of a model: written by training, read by the endpoint and the gate. No torch, no pickle.
 
-model.json      what this is: version, snapshot, settings, cut times, metrics
-vocabulary.json item ids by row
-vectors.npy     item vectors, float32: mapped into memory, only the rows that are looked at are read
-codes.npy       the same in int8 (scales.npy: one scale an item): what each request scans
-kernel*.so      native/ compiled for this model's dimension (kernel.py), where it could be
-encoder.npz     the encoder's weights
-knn/            the session-kNN index, an array a file
-out_of_stock.json  where the shop gives one: ids that are never shown
-popularity.npy  how often each item is looked at
-ranker.npz      the ranker's network, where there is one, and facts.npy: what it knows of each item
-holdout/        the same, learnt only from before the holdout: what the gate measures
-golden.json     sessions and the answers this very model gave
-fallback.json   answers for when no endpoint can be asked
-code/           the server and what it needs
+The files of an archive:
+
+    model.json         version, snapshot, settings, cut times, metrics
+    vocabulary.json    item ids by row
+    vectors.npy        item vectors in float32, mapped into memory: only the rows in use are read
+    codes.npy          the vectors in int8, which each request scans; scales.npy has one scale per item
+    kernels-*.so       kernels/native compiled for this model's dimension, if a compiler was there
+    encoder.npz        the encoder's weights
+    knn/               the session-kNN index, one array per file
+    out_of_stock.json  ids that are never shown, if the shop has a list
+    popularity.npy     the popularity of each item
+    ranker.npz         the ranker's network, if there is one; facts.npy has its features of each item
+    holdout/           the same files of the model without the held-out day, which the gate measures
+    golden.json        sessions with this model's answers
+    fallback.json      the answers while no endpoint answers
+    code/              the server and its imports
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from training_jobs.serving.contract import (
     ARCHIVE_VOCABULARY,
 )
 from training_jobs.serving.encoder_numpy import load_weights
-from training_jobs.serving.kernel import load_kernel
+from training_jobs.serving.kernels.load import load_kernels
 from training_jobs.serving.knn import KnnIndex
 from training_jobs.serving.ranker import Ranker, load_network
 from training_jobs.serving.session_recommender import BlendSettings, Recommender
@@ -45,7 +47,7 @@ FORMAT = 5
 
 
 class ArchiveError(ValueError):
-    """A model archive cannot be read; the message names the file and what is wrong with it."""
+    """A model archive cannot be read. The message names the file and the problem."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class ModelCard:
 
 
 def load_recommender(directory: Path, *, stock: bool = True) -> tuple[Recommender, ModelCard]:
-    """Read what `save_recommender` wrote. Without `stock` what is out of stock is shown too."""
+    """Read the files of `save_recommender`. Without `stock`, items that are out of stock are shown too."""
     card = load_card(directory)
     try:
         vocabulary = json.loads((directory / ARCHIVE_VOCABULARY).read_text("utf-8"))
@@ -79,7 +81,7 @@ def load_recommender(directory: Path, *, stock: bool = True) -> tuple[Recommende
         if (directory / "ranker.npz").exists():
             ranker = Ranker(load_network(directory / "ranker.npz"), _load_array(directory / "facts.npy"))
     except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ArchiveError(f"{directory} does not hold a whole model ({error}): train it again") from error
+        raise ArchiveError(f"{directory} does not contain a whole model ({error}): train it again") from error
     sizes = {
         "vocabulary": len(vocabulary),
         "vectors": len(weights.vectors),
@@ -90,19 +92,19 @@ def load_recommender(directory: Path, *, stock: bool = True) -> tuple[Recommende
     }
     if len({card.items, *sizes.values()}) > 1:
         raise ArchiveError(
-            f"{directory} disagrees on how many items there are: {sizes}, model.json {card.items}"
+            f"{directory} has files of different numbers of items: {sizes}, model.json {card.items}. Train the model again"
         )
     if codes.shape != weights.vectors.shape or codes.dtype != np.int8 or scales.dtype != np.float32:
         raise ArchiveError(
-            f"{directory}/codes.npy or scales.npy is not of vectors.npy: train the model again"
+            f"{directory}/codes.npy or scales.npy does not belong to vectors.npy: train the model again"
         )
-    kernel = load_kernel(directory, weights.dim)
     try:
         found = Recommender(
-            *(vocabulary, weights, index, popularity, settings, (codes, scales), out_of_stock, ranker, kernel)
+            *(vocabulary, weights, index, popularity, settings, (codes, scales), out_of_stock, ranker),
+            load_kernels(directory, weights.dim),
         )
     except ValueError as error:
-        raise ArchiveError(f"{directory} holds {error}: train the model again") from error
+        raise ArchiveError(f"{directory} contains {error}: train the model again") from error
     return found, card
 
 
@@ -118,7 +120,9 @@ def load_card(directory: Path) -> ModelCard:
     try:
         raw = json.loads((directory / ARCHIVE_CARD).read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise ArchiveError(f"{directory} has no readable model.json: is this a model archive?") from error
+        raise ArchiveError(
+            f"{directory} has no readable model.json: pass the folder of a model archive"
+        ) from error
     found = raw.get("format") if isinstance(raw, dict) else None
     if found != FORMAT:
         raise ArchiveError(f"{directory} has format {found}, this code reads {FORMAT}: train it again")
@@ -129,7 +133,7 @@ def load_card(directory: Path) -> ModelCard:
 
 
 def load_golden(directory: Path) -> list[dict[str, Any]]:
-    """Sessions with the answers this model gave when it was written."""
+    """Return the golden sessions: sessions with the answers of this model."""
     try:
         golden: list[dict[str, Any]] = json.loads((directory / ARCHIVE_GOLDEN).read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -149,10 +153,10 @@ def unpack(path: Path, into: Path) -> Path | None:
         with tarfile.open(packed, "r:gz") as tar:
             tar.extractall(into, filter="data")
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-        raise ArchiveError(f"{packed} cannot be unpacked ({error}): was it copied whole?") from error
+        raise ArchiveError(f"{packed} cannot be unpacked ({error}): copy it again") from error
     return into
 
 
 def _load_array(path: Path) -> NDArray[Any]:
-    """Map a file into memory, as a plain array: a memmap is slower to index."""
+    """Map a file into memory and return it as a plain array: a memmap is slower to index."""
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))

@@ -14,18 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from training_jobs.serving.kernel import Kernel, RankerArguments, address
 from training_jobs.serving.sessions import DAY_MS, Float32, Int32, Int64, Sessions
 
 SHORTLIST = 128
 CLICKS = 50  # how far back in the session it looks
 NEAR = 10  # clicks whose vectors a candidate is compared with
 
-_LEAST = 1e-7  # of a probability, before its logarithm is taken
-_PLACES = 4  # last, one before, two before, older
-_KINDS = 2 * _PLACES
+LEAST = 1e-7  # of a probability, before its logarithm is taken
+PLACES = 4  # last, one before, two before, older
+_KINDS = 2 * PLACES
 _OWN = 3 + _KINDS
-_WIDEST = 1024  # hidden units that the kernel has room for
 
 CANDIDATE_FEATURES = (
     *("encoder", "knn", "cosine_last", "cosine_max", "cosine_mean"),
@@ -69,49 +67,6 @@ class Ranker:
     facts: Float32
 
 
-class RankerScorer:
-    """What the network says of a shortlist, by the kernel where there is one. It keeps scratch memory: one for one thread."""
-
-    def __init__(self, ranker: Ranker, vectors: Float32, kernel: Kernel | None) -> None:
-        self._ranker, self._vectors = ranker, vectors
-        network, hidden = ranker.network, len(ranker.network.out)
-        self._kernel = kernel.rank if kernel and hidden <= _WIDEST else None
-        if self._kernel is None:
-            return
-        self._clicks, self._rows = np.zeros(CLICKS, np.int32), np.zeros(SHORTLIST, np.int64)
-        self._probability, self._votes, self._raised = (np.zeros(SHORTLIST, np.float32) for _ in range(3))
-        self._scratch = np.empty(SHORTLIST * (len(CANDIDATE_FEATURES) + 2 * hidden), np.float32)
-        self._arguments = RankerArguments(
-            candidate=address(network.candidate, np.float32, len(CANDIDATE_FEATURES), hidden),
-            context=address(network.context, np.float32, len(CONTEXT_FEATURES), hidden),
-            first_bias=address(network.first_bias, np.float32, hidden),
-            second=address(network.second, np.float32, hidden, hidden),
-            second_bias=address(network.second_bias, np.float32, hidden),
-            out=address(network.out, np.float32, hidden),
-            hidden=hidden,
-            vectors=address(vectors, np.float32, *vectors.shape),
-            facts=address(ranker.facts, np.float32, len(vectors), 3),
-            clicks=address(self._clicks, np.int32, CLICKS),
-            rows=address(self._rows, np.int64, SHORTLIST),
-            probability=address(self._probability, np.float32, SHORTLIST),
-            votes=address(self._votes, np.float32, SHORTLIST),
-            scratch=address(self._scratch, np.float32, len(self._scratch)),
-            raised=address(self._raised, np.float32, SHORTLIST),
-        )
-
-    def __call__(self, prefix: Int32, rows: Int64, probability: Float32, votes: Float32) -> Float32:
-        """How much the logit rises of each of at most SHORTLIST candidates. The next call overwrites it."""
-        if self._kernel is None:
-            seen = candidate_features(prefix, rows, probability, votes, self._vectors, self._ranker.facts)
-            return self._ranker.network(*seen)
-        clicks, count = min(len(prefix), CLICKS), len(rows)
-        self._clicks[:clicks] = prefix[-clicks:]
-        self._rows[:count], self._probability[:count], self._votes[:count] = rows, probability, votes
-        self._arguments.click_count, self._arguments.count = clicks, count
-        self._kernel(self._arguments)
-        return self._raised[:count]
-
-
 def save_network(path: Path, network: Network) -> None:
     """Write the network's matrices."""
     np.savez(path, **{field.name: getattr(network, field.name) for field in fields(Network)})
@@ -150,8 +105,8 @@ def candidate_features(
     `probability` and `votes` are those of the candidates, `vectors` and `facts` those of all items.
     """
     out = np.zeros((len(rows), len(CANDIDATE_FEATURES)), np.float32)
-    out[:, 0] = np.log(np.maximum(probability, _LEAST))
-    out[:, 1] = np.log(np.maximum(votes, _LEAST))
+    out[:, 0] = np.log(np.maximum(probability, LEAST))
+    out[:, 1] = np.log(np.maximum(votes, LEAST))
     cosines = vectors[prefix[-NEAR:]] @ vectors[rows].T
     out[:, 2] = cosines[-1]
     out[:, 3] = cosines.max(axis=0)
@@ -189,7 +144,7 @@ def _session_features(prefix: Int32) -> tuple[dict[int, list[float]], Float32]:
         back = n - 1 - place[item]
         row = [0.0] * _OWN
         row[0] = 1.0
-        row[1 + 2 * min(back, _PLACES - 1) + (clicked > 1)] = 1.0
+        row[1 + 2 * min(back, PLACES - 1) + (clicked > 1)] = 1.0
         row[-2:] = clicked, 1.0 / (1 + back)
         own[item] = row
     context = np.zeros(len(CONTEXT_FEATURES), np.float32)

@@ -23,7 +23,7 @@ class Evidence:
     """The number of sessions a model has learnt, and masks over its items.
 
     `from_clicks` marks items learnt from clicks. `scorable` marks items whose parameters are finite.
-    `own_codes` marks items whose int8 codes, if there are any, are those of their vector.
+    `own_codes` marks items whose int8 codes, where a model has codes, are those of their vector.
     """
 
     sessions: int

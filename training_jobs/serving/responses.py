@@ -1,4 +1,4 @@
-"""The server's responses, whoever writes them to the connection."""
+"""The server's responses, independent of the code that writes them to the connection."""
 
 from __future__ import annotations
 

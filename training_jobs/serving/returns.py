@@ -1,4 +1,4 @@
-"""How often shoppers go back to an item that they viewed earlier in the session.
+"""The rates at which shoppers go back to an item that they viewed earlier in the session.
 
 A ranker that is fitted to one day has seen few returns, and can sink an item that shoppers do go back to. The rates here
 are counted over all sessions. Half a rate is the least score that an item of the session gets.
@@ -10,9 +10,12 @@ import numpy as np
 
 from training_jobs.serving.sessions import Float32, Int32, Int64, Sessions
 
-CLICKS = 50  # how far back in the session an item counts
-_SHARE = 0.5  # of the observed rate: measured on generated shops (docs/decisions/0021)
-_TIE_BREAK = 1e-4  # relative: two places with one rate still have an order
+# The largest number of clicks since an item's last view.
+CLICKS = 50
+# Share of the observed rate, measured on generated shops (docs/decisions/0021).
+_SHARE = 0.5
+# Relative, so that two places with equal rates still have an order.
+_TIE_BREAK = 1e-4
 
 
 def return_floor(sessions: Sessions) -> tuple[float, ...]:

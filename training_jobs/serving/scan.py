@@ -1,36 +1,28 @@
-"""Which items are nearest to a vector: every item once, in int8, as fast as memory can be read.
+"""Find the items that are nearest to a vector: every item once, in int8.
 
-An int8 copy of the vectors is a quarter of the bytes. The model's own kernel (native/scan.c) reads them in one pass; where it is
-not there, numkong has the products for each processor; where that is not installed either, the float vectors themselves are
-used. The answers are the same. What is found in int8 is approximate (cosines within about .002): the caller asks for some
-more than it needs, and ranks those by the vectors.
+An int8 copy of the vectors is a quarter of the bytes, and reading them is what a scan takes its time for.
+The cosines found are within about .002. The caller asks for some more items than it needs, and ranks those by the vectors.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 from numpy.typing import NDArray
 
-from training_jobs.serving.kernel import Kernel, ScanArguments, address
 from training_jobs.serving.sessions import Float32, Int64
 
-try:
-    import numkong
-except ImportError:  # the training container has none
-    numkong = None  # type: ignore[assignment]
-
 Int8 = NDArray[np.int8]
-_BLOCK = 64
-_HIDDEN = np.float32(-1e30)  # finite: the kernel is compiled for numbers without infinities
+BLOCK = 64
+_HIDDEN = np.float32(-1e30)  # finite: the kernels are compiled for numbers without infinities
+_NEAR_ZERO = np.float32(1e-30)
+_CHUNK = 1024  # items whose codes are floats at a time: they stay in a processor's cache
 
 
 def quantise(vectors: Float32) -> tuple[Int8, Float32]:
-    """Codes [items, dim] and one scale an item: codes * scale is the vector, each number within half a scale."""
+    """Return codes [items, dim] and one scale per item: codes * scale is the vector, each number within half a scale."""
     largest = np.abs(vectors).max(axis=1, initial=0.0)
     scales = np.asarray(np.where(largest > 0, largest, 1.0) / 127.0, np.float32)
-    return np.rint(vectors / scales[:, None]).astype(np.int8), scales
+    return np.rint(vectors / scales[:, None]).astype(np.int8, order="C"), scales
 
 
 def dequantised(codes: Int8, scales: Float32) -> Float32:
@@ -38,89 +30,70 @@ def dequantised(codes: Int8, scales: Float32) -> Float32:
     return codes * scales[:, None]
 
 
-class Scan:
-    """Answers one query at a time: it keeps scratch memory. Without codes it reads the vectors themselves."""
+def query_codes(query: Float32, out: NDArray[np.int8] | Float32) -> np.float32:
+    """Write the codes of a vector to `out`; return their scale. A zero vector has zero codes."""
+    step = max(np.abs(query).max(), _NEAR_ZERO) / np.float32(127.0)
+    out[:] = np.rint(query / step)
+    return np.float32(step)
 
-    def __init__(
-        self,
-        vectors: Float32,
-        codes: tuple[Int8, Float32] | None = None,
-        hidden: NDArray[np.bool_] | None = None,
-        kernel: Kernel | None = None,
-    ) -> None:
-        """`codes` are the vectors' codes and scales (quantise).
 
-        Items that are `hidden` are never the reason that `best` looks no further.
-        """
-        self.items = len(vectors)
-        self._vectors = vectors
-        self._hidden: Float32 | None = None
+class Blocks:
+    """The cosines of all items with one query, and the largest of each block of items that may be shown.
+
+    `penalty` is added to a cosine before it competes for its block's peak; None if every item competes.
+    """
+
+    def __init__(self, items: int, hidden: NDArray[np.bool_] | None = None) -> None:
+        """Items that are `hidden` are never the reason that `best` looks no further."""
+        self.penalty: Float32 | None = None
         if hidden is not None and hidden.any():
-            self._hidden = np.where(hidden, _HIDDEN, np.float32(0.0))
+            self.penalty = np.where(hidden, _HIDDEN, np.float32(0.0))
         # The places after the last item can never be best.
-        self._blocks: Float32 = np.full((-(-self.items // _BLOCK), _BLOCK), -np.inf, np.float32)
-        self._peaks: Float32 = np.empty(len(self._blocks), np.float32)
-        self.cosines: Float32 = self._blocks.reshape(-1)[: self.items]
-        self.library = "numpy"
-        if codes is None or not self.items:
-            return
-        self._codes, self._scales = (np.ascontiguousarray(array) for array in codes)
-        self._code = np.empty(self._codes.shape[1], np.int8)
-        if kernel is not None:
-            self.library, self._kernel = "kernel", kernel.scan
-            self._arguments = ScanArguments(
-                codes=address(self._codes, np.int8, self.items, vectors.shape[1]),
-                query=address(self._code, np.int8, vectors.shape[1]),
-                scales=address(self._scales, np.float32, self.items),
-                hidden=None if self._hidden is None else address(self._hidden, np.float32, self.items),
-                items=self.items,
-                cosines=address(self.cosines, np.float32, self.items),
-                peaks=address(self._peaks, np.float32, len(self._blocks)),
-            )
-        elif numkong is not None:
-            self.library = "numkong"
-            self._packed = numkong.dots_pack(self._codes)
-            self._out = numkong.zeros((1, self.items), dtype="int32")
-            self._dots = np.asarray(self._out)[0]
+        self._padded: Float32 = np.full((-(-items // BLOCK), BLOCK), -np.inf, np.float32)
+        self.cosines: Float32 = self._padded.reshape(-1)[:items]
+        self.peaks: Float32 = np.empty(len(self._padded), np.float32)
 
-    @cached_property
-    def _scratch(self) -> Float32:
-        """As large as the blocks: the kernel needs none."""
-        return np.full_like(self._blocks, -np.inf)
+    def best(self, count: int) -> Int64:
+        """Return rows that include the `count` shown ones with the largest cosines; all rows if fewer are shown."""
+        # Each of the `count` highest peaks is an item, so no item below the last of them is among the best.
+        peaks = self.peaks
+        bound = np.partition(peaks, -count)[-count] if count < len(peaks) else _HIDDEN
+        blocks = np.flatnonzero(peaks >= bound)
+        block, place = np.divmod(np.flatnonzero(self._padded[blocks] >= bound), BLOCK)
+        return np.asarray(blocks[block] * BLOCK + place)
 
-    def look(self, query: Float32, steepness: float) -> tuple[float, float]:
-        """Fill `cosines` with those of a unit vector and every item.
 
-        Returns the largest and the sum of exp((cosine - largest) * steepness): what a softmax of cosines is divided by.
+class Scanner:
+    """Compare one query at a time with all codes. It keeps scratch memory, so one serves one thread."""
+
+    def __init__(self, codes: Int8, scales: Float32, blocks: Blocks) -> None:
+        self._codes, self._scales, self._blocks = codes, scales, blocks
+        self._floats: Float32 = np.empty((_CHUNK, codes.shape[1]), np.float32)
+        self._query: Float32 = np.empty(codes.shape[1], np.float32)
+        self._scratch: Float32 = np.full(len(blocks.peaks) * BLOCK, -np.inf, np.float32)
+
+    def scan(self, query: Float32, steepness: float) -> tuple[float, float]:
+        """Fill the blocks with the cosines of a unit vector and every item.
+
+        Returns the largest cosine, and the sum of exp((cosine - largest) * steepness), which divides a softmax of cosines.
         """
-        if self.library == "numpy":
-            np.dot(self._vectors, query, out=self.cosines)
-        else:
-            step = np.abs(query).max() / np.float32(127.0)
-            self._code[:] = np.rint(query / step)
-            if self.library == "kernel":
-                self._arguments.step, self._arguments.steepness = step, steepness
-                self._kernel(self._arguments)
-                return self._arguments.largest, self._arguments.total
-            numkong.dots_packed(self._code[None], self._packed, out=self._out)
-            np.multiply(self._dots, self._scales, out=self.cosines, dtype=np.float32, casting="unsafe")
-            self.cosines *= step
-        shown, scratch = self._blocks, self._scratch.reshape(-1)[: self.items]
-        if self._hidden is not None:
-            np.add(self.cosines, self._hidden, out=scratch)
-            shown = self._scratch
-        shown.max(axis=1, out=self._peaks)
-        largest = self.cosines.max()
-        np.subtract(self.cosines, largest, out=scratch)
+        cosines, items = self._blocks.cosines, len(self._codes)
+        step = query_codes(query, self._query)
+        # Sums of products of codes are whole numbers, which float32 holds exactly for up to a thousand dimensions.
+        for begin in range(0, items, _CHUNK):
+            codes = self._codes[begin : begin + _CHUNK]
+            floats = self._floats[: len(codes)]
+            np.copyto(floats, codes)
+            np.dot(floats, self._query, out=cosines[begin : begin + len(codes)])
+        scratch = self._scratch[:items]
+        np.multiply(self._scales, step, out=scratch)
+        np.multiply(cosines, scratch, out=cosines)
+        np.copyto(scratch, cosines)
+        if self._blocks.penalty is not None:
+            scratch += self._blocks.penalty
+        self._scratch.reshape(-1, BLOCK).max(axis=1, out=self._blocks.peaks)
+        largest = cosines.max()
+        np.subtract(cosines, largest, out=scratch)
         scratch *= np.float32(steepness)
         np.exp(scratch, out=scratch)
         return float(largest), float(scratch.sum())
-
-    def best(self, count: int) -> Int64:
-        """At least the `count` rows with the largest `cosines` that are not hidden, with others; all where there are fewer."""
-        # Each of the `count` highest peaks is an item, so no item below the last of them is among the best.
-        peaks = self._peaks
-        bound = np.partition(peaks, -count)[-count] if count < len(peaks) else _HIDDEN
-        blocks = np.flatnonzero(peaks >= bound)
-        block, place = np.divmod(np.flatnonzero(self._blocks[blocks] >= bound), _BLOCK)
-        return np.asarray(blocks[block] * _BLOCK + place)

@@ -6,7 +6,6 @@ an int8 scan, those that a neighbour votes for, and the most popular, of which t
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training_jobs.serving.encoder_numpy import EncoderWeights, SessionEncoder, probabilities
-from training_jobs.serving.kernel import Kernel
-from training_jobs.serving.knn import KnnIndex, KnnScorer, KnnSettings
-from training_jobs.serving.ranker import SHORTLIST, Ranker, RankerScorer
+from training_jobs.serving.encoder_numpy import EncoderWeights, probabilities
+from training_jobs.serving.kernels.interface import Kernels
+from training_jobs.serving.kernels.reference import REFERENCE
+from training_jobs.serving.knn import KnnIndex, KnnSettings
+from training_jobs.serving.ranker import SHORTLIST, Ranker
 from training_jobs.serving.recommendation import Evidence, Recommendation
 from training_jobs.serving.returns import CLICKS, floor_of
-from training_jobs.serving.scan import Int8, Scan, dequantised
+from training_jobs.serving.scan import Blocks, Int8, dequantised, quantise
 from training_jobs.serving.sessions import Float32, Float64, Int32, Int64
 
 _SPARE = 40  # candidates beyond those asked for: what int8 gets wrong is far smaller than the gap they span
@@ -28,6 +28,7 @@ _LEAST = 1e-12  # of a score, before its logarithm is taken
 _BELOW = np.float32(0.999)  # so that the next item does not equal the last of the shortlist
 _NEAR_ZERO = 1e-30
 _DEEPEST = -60.0  # of a logit below the best one: no score becomes zero
+_NO_VOTES = (np.zeros(0, np.int64), np.zeros(0, np.float64))
 _FLOOR = 1e-6  # popularity decides among items neither the encoder nor a neighbour speaks for
 
 
@@ -79,7 +80,7 @@ class Shortlist:
 
 
 class Recommender:
-    """Answers sessions of item ids. One instance serves one thread (the kNN scorer keeps scratch memory)."""
+    """Answers sessions of item ids. One instance serves one thread (the kernels keep scratch memory)."""
 
     def __init__(
         self,
@@ -91,11 +92,11 @@ class Recommender:
         codes: tuple[Int8, Float32] | None = None,
         out_of_stock: Collection[str] = (),
         ranker: Ranker | None = None,
-        kernel: Kernel | None = None,
+        kernels: Kernels = REFERENCE,
     ) -> None:
-        """`codes` are the vectors in int8 with their scales (scan.quantise); without them the vectors are scanned.
+        """`codes` are the vectors in int8 with their scales, where an archive has them (scan.quantise).
 
-        With a `kernel` answers are the same and sooner.
+        With compiled `kernels` the answers are the same and take less time.
 
         Without a `ranker` the blend's order is the last word.
 
@@ -108,27 +109,26 @@ class Recommender:
         self.popularity = popularity
         self.settings = settings
         self.ranker = ranker
-        self._encode = SessionEncoder(weights, kernel)
-        self._knn = KnnScorer(index, settings.knn, kernel)
-        self._rank = RankerScorer(ranker, weights.vectors, kernel) if ranker else None
+        self.codes = codes or quantise(weights.vectors)
+        self.kernels = kernels
+        self._encode = kernels.encoder(weights)
+        self._vote = kernels.voter(index, settings.knn)
+        self._rank = kernels.ranker(ranker, weights.vectors) if ranker else None
         self._popular: Float32 = popularity.astype(np.float32)
         self._new: NDArray[np.bool_] = np.equal(popularity, 0.0)
         self._floor: Float32 = (popularity * _FLOOR).astype(np.float32)
-        # Items without clicks or content have a zero vector. Read the int8 codes where present, so that the
-        # memory-mapped floats stay on disk.
-        known = (codes[0] if codes else weights.vectors).any(axis=1)
-        self._unknown: NDArray[np.bool_] = np.logical_not(known)
+        # Items without clicks or content have a zero vector. Read the int8 codes, so that the memory-mapped floats
+        # stay on disk.
+        self._unknown: NDArray[np.bool_] = np.logical_not(self.codes[0].any(axis=1))
         self._some_unknown = bool(self._unknown.any())
-        self.codes = codes
         self._out_of_stock: NDArray[np.bool_] = np.zeros(len(self.vocabulary), np.bool_)
         self._out_of_stock[[self.rows[item] for item in out_of_stock if item in self.rows]] = True
         order = np.argsort(-self._popular, kind="stable")
         self._by_popularity: Int64 = order[np.logical_not(self._out_of_stock[order])]
-        self.hidden: NDArray[np.bool_] = self._unknown | self._out_of_stock
-        self.scan = Scan(weights.vectors, codes, self.hidden, kernel)
-        # Scratch memory of one question, left as it was found.
-        self._votes: Float32 = np.zeros(len(self.vocabulary), np.float32)
-        self._floors: Float32 = np.zeros(len(self.vocabulary), np.float32)
+        self._blocks = Blocks(len(self.vocabulary), self._unknown | self._out_of_stock)
+        self._scan = kernels.scanner(*self.codes, self._blocks)
+        # Scratch memory of one request, left as it was found.
+        self._by_row: Float32 = np.zeros(len(self.vocabulary), np.float32)
         self._return_floor: Float32 = np.array(settings.return_floor or np.zeros(CLICKS), np.float32)
         self._excluded: NDArray[np.bool_] = self._out_of_stock.copy()
 
@@ -154,19 +154,9 @@ class Recommender:
         )
 
     def _own_codes(self) -> NDArray[np.bool_]:
-        if self.codes is None:
-            return np.ones(len(self.vocabulary), np.bool_)
         codes, scales = self.codes
         off = np.abs(dequantised(codes, scales) - self.weights.vectors) > 0.51 * scales[:, None]
         return np.asarray(np.logical_not(off.any(axis=1)))
-
-    def with_codes(self) -> Recommender:
-        """Return a recommender that ranks by the int8 codes, also where only numpy is installed and scans the vectors."""
-        if self.codes is None or self.scan.library != "numpy":
-            return self
-        other = copy.copy(self)
-        other.scan = Scan(dequantised(*self.codes), hidden=self.hidden)
-        return other
 
     def scores(self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]] = ()) -> Float32:
         """Scores of all items, one row for each prefix of known rows; an empty prefix is given popularity.
@@ -201,10 +191,8 @@ class Recommender:
         probability[:, self._unknown] = 0.0
         for row, prefix in enumerate(prefixes):
             blended: Float32 = (1 - share) * probability[row] + self._floor
-            if share > 0:
-                found, votes = self._knn.score(prefix)
-                self._votes[found] = votes
-                blended += share * self._votes
+            voted, votes = self._vote(prefix) if share > 0 else _NO_VOTES
+            blended[voted] += share * votes.astype(np.float32)
             own, floor = floor_of(self._return_floor, prefix)
             blended[own] = np.maximum(blended[own], floor)
             blended[self._out_of_stock] = -np.inf
@@ -213,14 +201,15 @@ class Recommender:
             if self.settings.exclude_current:
                 blended[prefix[-1]] = -np.inf
             rows = top(blended, SHORTLIST)
-            self._floors[own] = floor
-            short = Shortlist(
-                rows, blended[rows], probability[row, rows], self._votes[rows], self._floors[rows]
-            )
-            self._floors[own] = 0.0
-            if share > 0:
-                self._votes[found] = 0.0
-            yield blended, short
+            votes_of, floors = self._values_at(rows, voted, votes), self._values_at(rows, own, floor)
+            yield blended, Shortlist(rows, blended[rows], probability[row, rows], votes_of, floors)
+
+    def _values_at(self, rows: Int64, given: Int64, values: Float32 | Float64) -> Float32:
+        """Return a value per row: that of the `given` rows is among `values`, and 0 everywhere else."""
+        self._by_row[given] = values
+        found = self._by_row[rows]
+        self._by_row[given] = 0.0
+        return found
 
     def _ranked(self, prefix: Int32, short: Shortlist) -> Float32:
         """Scores of the shortlist under the ranker: as much in sum as the blend's."""
@@ -266,45 +255,39 @@ class Recommender:
         query = self._encode(prefix)
         kept = max(k, SHORTLIST) + _SPARE
 
-        peak, total = self.scan.look(query, steepness)
+        peak, total = self._scan(query, steepness)
+        cosines = self._blocks.cosines
         candidates: list[NDArray[Any]] = [
-            self.scan.best(kept + len(excluded)),
+            self._blocks.best(kept + len(excluded)),
             self._by_popularity[: kept + len(excluded)],
             prefix,
         ]
-        if share > 0:
-            voted, ballots = self._knn.score(prefix)
-            self._votes[voted] = ballots
-            candidates.append(voted)
+        voted, ballots = self._vote(prefix) if share > 0 else _NO_VOTES
+        candidates.append(voted)
 
-        own, floor = floor_of(self._return_floor, prefix)
-        self._floors[own] = floor
         pool: Int64 = np.sort(np.concatenate(candidates))
         self._excluded[excluded] = True
-        shut: NDArray[np.bool_] = self._excluded[pool]
-        shut[1:] |= np.equal(pool[1:], pool[:-1])
-        pool = pool[~shut]
+        dropped: NDArray[np.bool_] = self._excluded[pool]
+        dropped[1:] |= np.equal(pool[1:], pool[:-1])
+        pool = pool[~dropped]
         self._excluded[excluded] = self._out_of_stock[excluded]
-        votes = self._votes[pool]
-        if share > 0:
-            self._votes[voted] = 0.0
-        told = self._floor[pool] + share * votes
+        votes = self._values_at(pool, voted, ballots)
+        floors = self._values_at(pool, *floor_of(self._return_floor, prefix))
+        base = self._floor[pool] + share * votes
         if len(pool) > kept:
-            near = np.exp((self.scan.cosines[pool] - peak) * steepness)
+            near = np.exp((cosines[pool] - peak) * steepness)
             self._silence(near, pool)
-            approximate = np.maximum(near * ((1 - share) / total) + told, self._floors[pool])
+            approximate = np.maximum(near * ((1 - share) / total) + base, floors)
             best = np.sort(np.argpartition(approximate, -kept)[-kept:])
-            pool, votes, told = pool[best], votes[best], told[best]
+            pool, votes, floors, base = pool[best], votes[best], floors[best], base[best]
 
         # The softmax's sum gets the true terms of those that weigh most in it.
         exact = np.concatenate([pool, excluded])
         terms = np.exp((self.weights.vectors[exact] @ query - peak) * steepness)
-        corrected = total + (terms - np.exp((self.scan.cosines[exact] - peak) * steepness)).sum()
+        corrected = total + (terms - np.exp((cosines[exact] - peak) * steepness)).sum()
         probability = terms[: len(pool)] / corrected
         self._silence(probability, pool)
-        floors = self._floors[pool]
-        self._floors[own] = 0.0
-        scores = np.maximum((1 - share) * probability + told, floors)
+        scores = np.maximum((1 - share) * probability + base, floors)
         order = np.argsort(-scores, kind="stable")
         pool, scores = pool[order], scores[order]
         if self.ranker is None:

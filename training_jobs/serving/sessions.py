@@ -1,6 +1,6 @@
 """Sessions as packed arrays, and the array types that all files here use.
 
-A session's items lie side by side in one int32 array, oldest first. `offsets` holds where each session begins.
+A session's items are adjacent in one int32 array, oldest first. `offsets` contains the begin of each session.
 No function here loops over sessions in Python, so tens of millions of events take seconds.
 """
 
@@ -59,7 +59,7 @@ class Sessions:
 
 
 def ragged_rows(offsets: Int64, rows: Int64) -> tuple[Int64, Int64]:
-    """Flat indices of the given rows of a packed array, and the offsets of the result."""
+    """Return flat indices of the given rows of a packed array, and the offsets of the result."""
     lengths = offsets[rows + 1] - offsets[rows]
     out = np.zeros(len(rows) + 1, np.int64)
     np.cumsum(lengths, out=out[1:])

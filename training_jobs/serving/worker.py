@@ -20,7 +20,7 @@ Job = tuple["asyncio.Future[Response]", bytes, str, Callable[[], bool]]
 
 
 class Worker:
-    """Calls `respond` in its thread. All methods belong to the event loop's thread."""
+    """Call `respond` in its thread. All methods belong to the event loop's thread."""
 
     def __init__(self, respond: Respond, limit: int) -> None:
         self.shed = 0

@@ -13,14 +13,14 @@ from training_jobs.serving.sessions import HOUR_MS, Float64, Int32, Int64, Sessi
 
 
 class DataError(ValueError):
-    """The training data cannot be used; the message says why and what to look at next."""
+    """The training data cannot be used. The message contains the reason and the next step."""
 
 
 @dataclass(frozen=True)
 class Cases:
-    """Test cases: each prefix `items[offsets[i]:offsets[i + 1]]` is to predict `targets[i]`.
+    """Test cases: the prefix `items[offsets[i]:offsets[i + 1]]` must predict `targets[i]`.
 
-    `session` says which session a case came from, so that intervals resample whole sessions.
+    `session` is the session of each case, so that intervals resample whole sessions.
     """
 
     items: Int32
@@ -57,7 +57,8 @@ def pack(
 ) -> Sessions:
     """Group events by session, order them by `position`, and order sessions by their last event.
 
-    `strict` raises a DataError where a session has a position twice, or where time runs backwards in it.
+    Raises:
+        DataError: with `strict`, if a session has a position twice, or times that decrease.
     """
     order = np.lexsort((position, session_codes))
     codes, items, times_ms = session_codes[order], items[order], times_ms[order]
@@ -66,14 +67,14 @@ def pack(
         twice = int((same & (places[1:] == places[:-1])).sum())
         if twice:
             raise DataError(
-                f"{twice} interactions stand at a POSITION that their session has already: "
-                "two exports under one prefix? Export again under a new one"
+                f"{twice} interactions repeat a POSITION of their session: "
+                "two exports may share the prefix, so export again under a new one"
             )
         back = int((same & (times_ms[1:] < times_ms[:-1])).sum())
         if back:
             raise DataError(
-                f"{back} interactions are earlier than the one before them in their session, so that no cut in time "
-                "holds: POSITION must follow EVENT_TIME_MS, look at training.training_interactions"
+                f"{back} interactions are earlier than the one before them in their session, so the snapshot cannot "
+                "be cut by time: order POSITION by EVENT_TIME_MS in sql/models/training/training_interactions.sql"
             )
     starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.zeros(0, np.int64)
     offsets = np.r_[starts, len(codes)].astype(np.int64)
@@ -82,7 +83,7 @@ def pack(
 
 
 def prefix_cases(sessions: Sessions) -> Cases:
-    """Every position after the first of every session, as a test case with everything before it as prefix."""
+    """Return a test case per position after the first of every session, with all items before it as prefix."""
     lengths = sessions.lengths
     targets_of = np.maximum(lengths - 1, 0)
     session = np.repeat(np.arange(len(sessions), dtype=np.int64), targets_of)
@@ -97,7 +98,7 @@ def prefix_cases(sessions: Sessions) -> Cases:
 
 @dataclass(frozen=True)
 class ItemContent:
-    """What the catalogue says about each item, as tokens: item i has `tokens[offsets[i]:offsets[i + 1]]`."""
+    """The catalogue's attributes of each item as tokens. Item i has `tokens[offsets[i]:offsets[i + 1]]`."""
 
     names: list[str]
     tokens: Int32
@@ -111,7 +112,7 @@ class ItemContent:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Price (NaN where unknown) and category (a place in `names`, -1 where unknown) of each row of the vocabulary."""
+    """The price (NaN if unknown) and category (an index of `names`, -1 if unknown) of each row of the vocabulary."""
 
     prices: Float64
     categories: Int64
@@ -120,7 +121,7 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A snapshot as training sees it. `vocabulary[row]` is the shop's item id."""
+    """A snapshot as training reads it. `vocabulary[row]` is the shop's item id."""
 
     sessions: Sessions
     vocabulary: list[str]
@@ -142,9 +143,9 @@ def content_tokens(
     items: int,
     price_bands: int = 10,
 ) -> ItemContent:
-    """Tokens of each item: every level of its category, its brand, a price band, the words of its name.
+    """Return the tokens of each item: every level of its category, its brand, a price band, the words of its name.
 
-    A token that only one item has says nothing about any other, so it is dropped.
+    A token of only one item is dropped, because it carries no information about other items.
     """
     known = np.isfinite(prices) & (prices > 0)
     edges: Any = (
@@ -177,17 +178,17 @@ def content_tokens(
 
 @dataclass(frozen=True)
 class Split:
-    """Times that cut a snapshot: learn before `valid_start_ms`, choose settings up to `holdout_start_ms`, measure after."""
+    """Times that cut a snapshot: learn before `valid_start_ms`, choose settings until `holdout_start_ms`, then measure."""
 
     valid_start_ms: int
     holdout_start_ms: int
 
 
 def choose_split(sessions: Sessions, holdout_hours: float, minimum_share: float = 0.02) -> Split:
-    """Hold out the last `holdout_hours`, and cut the validation tail, as long again, before them.
+    """Hold out the last `holdout_hours`, and cut a validation tail of the same length before them.
 
-    Where so short a time holds fewer than `minimum_share` of all sessions, the cut moves back until it does. Where it
-    leaves less than a third of them to learn from, the last fifth is held out instead.
+    If the time has fewer than `minimum_share` of all sessions, the cut moves back until it has. If less than a third of
+    the sessions remains to learn from, the last fifth is held out instead.
     """
     usable = int((sessions.lengths >= 2).sum())
     if usable < 20:
@@ -204,7 +205,7 @@ def choose_split(sessions: Sessions, holdout_hours: float, minimum_share: float 
         earlier = np.sort(sessions.starts_ms[ends < holdout_ms])
         wanted = max(1, len(earlier) // 10)
     if len(earlier) < 10:
-        raise DataError("nearly all sessions fall on the last day: export more days before training")
+        raise DataError("nearly all sessions are on the last day: export more days before training")
     valid_ms = min(holdout_ms - (last_ms - holdout_ms), int(earlier[-wanted]))
     if int((ends < valid_ms).sum()) < len(earlier) // 2:
         valid_ms = int(earlier[-max(1, len(earlier) // 10)])
@@ -212,12 +213,12 @@ def choose_split(sessions: Sessions, holdout_hours: float, minimum_share: float 
 
 
 def before(sessions: Sessions, cut_ms: int) -> Sessions:
-    """Sessions that ended before the cut: none of their events can tell what happened after it."""
+    """Return the sessions that ended before the cut, so that none of their events is after it."""
     return sessions.take(sessions.ends_ms < cut_ms)
 
 
 def within(sessions: Sessions, begin_ms: int, end_ms: int | None = None) -> Sessions:
-    """Sessions that began at or after `begin_ms` and, where given, ended before `end_ms`."""
+    """Return the sessions that began at or after `begin_ms` and ended before `end_ms`, if that is given."""
     mask = sessions.starts_ms >= begin_ms
     if end_ms is not None:
         mask &= sessions.ends_ms < end_ms

@@ -23,13 +23,13 @@ _YEAR_1973_MS = 10**11
 
 
 def read_dataset(interactions_dir: Path, items_dir: Path | None) -> Dataset:
-    """Read the two channels. Items of the catalogue nobody has touched yet are in the vocabulary too."""
+    """Read the two channels. The vocabulary includes items of the catalogue without interactions."""
     columns = _read_columns(
         interactions_dir, ("SHOP_ID", "SESSION_KEY", "POSITION", "ITEM_ID", "EVENT_TIME_MS")
     )
     if len(columns["ITEM_ID"]) == 0:
         raise DataError(
-            f"no interactions in {interactions_dir}: look at training.training_interactions and the export"
+            f"no interactions in {interactions_dir}: check TRAINING.TRAINING_INTERACTIONS and the export"
         )
     item_codes, vocabulary = _encode(columns["ITEM_ID"], "ITEM_ID")
     session_codes, _ = _encode(columns["SESSION_KEY"], "SESSION_KEY")
@@ -83,7 +83,9 @@ def _read_columns(directory: Path, wanted: Sequence[str]) -> dict[str, Any]:
 
     files = sorted(directory.rglob("*.parquet"))
     if not files:
-        raise DataError(f"no parquet file under {directory}: is the channel's S3 prefix the export's?")
+        raise DataError(
+            f"no parquet file under {directory}: set the channel's S3 prefix to that of the export"
+        )
     chunks: dict[str, list[Any]] = {name: [] for name in wanted}
     for file in files:
         try:
@@ -118,7 +120,7 @@ def _cast(column: Any, kind: Any, name: str) -> Any:
     except pa.ArrowException as error:
         raise DataError(
             f"column {name} is {column.type} where {kind} is needed ({error}): "
-            "look at the column types of functions/export"
+            "correct the column types in contracts/snapshot.json"
         ) from error
 
 
@@ -129,7 +131,7 @@ def _text(column: Any, name: str) -> Any:
 
 
 def _encode(column: Any, name: str) -> tuple[Int32, list[str]]:
-    """Codes and sorted names of a text column: sorted, so that the same data gives the same rows in any file order."""
+    """Return codes and sorted names of a text column. Sorting gives the same rows for the same data in any file order."""
     import pyarrow as pa
 
     encoded = _text(column, name).combine_chunks().dictionary_encode()
@@ -138,7 +140,9 @@ def _encode(column: Any, name: str) -> tuple[Int32, list[str]]:
     names = encoded.dictionary.to_pylist()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     if (codes < 0).any():
-        raise DataError(f"{name} is null in the training data: look at the not_null tests of training/")
+        raise DataError(
+            f"{name} is null in the training data: run the not_null tests (python -m sql.run_dbt test --select training)"
+        )
     order = np.argsort(np.array(names, dtype=object), kind="stable")
     rank = np.empty(len(names), np.int32)
     rank[order] = np.arange(len(names), dtype=np.int32)
@@ -151,10 +155,12 @@ def _integers(column: Any, name: str) -> Int64:
     kind = column.type
     if not (pa.types.is_integer(kind) or pa.types.is_decimal(kind) or pa.types.is_floating(kind)):
         raise DataError(
-            f"column {name} is {kind}, must be a whole number: look at the column types of functions/export"
+            f"column {name} is {kind}, must be a whole number: correct the column types in contracts/snapshot.json"
         )
     if column.null_count:
-        raise DataError(f"{name} is null in the training data: look at the not_null tests of training/")
+        raise DataError(
+            f"{name} is null in the training data: run the not_null tests (python -m sql.run_dbt test --select training)"
+        )
     values = _cast(column, pa.int64(), name).combine_chunks().to_numpy(zero_copy_only=False)
     return np.asarray(values, dtype=np.int64)
 

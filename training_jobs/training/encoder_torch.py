@@ -1,9 +1,9 @@
-"""The encoder: a session in, a point in item space out.
+"""The encoder: it maps a session to a point in item space.
 
-Two LiGR layers (pre-norm causal attention and gated feed-forward) look at the session; the head then pools the raw
-item vectors by causal attention and adds a small gated residual. So the output lives in the same space as the items
-("representation-consistent", CORE's idea), and its cosine with every item vector is the score. Content (category,
-brand, price, words of the name) is added into an item's vector: an item nobody clicked yet still has a place.
+Two LiGR layers (pre-norm causal attention and gated feed-forward) read the session. The head pools the raw item vectors by
+causal attention and adds a small gated residual. The output is therefore in the space of the items
+("representation-consistent", CORE's idea), and its cosine with an item vector is the score. Content (category, brand, price,
+words of the name) is added to an item's vector, so an item without clicks has a vector too.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from torch.nn import functional as F
 from training_jobs.snapshot.dataset import ItemContent
 
 INPUT_SCALE = 0.3
-# Products of a shape seen before need no preparation, which takes a CPU as long as the product: so candidates come in such lots.
-_CANDIDATE_LOT = 128
+# A CPU plans a matrix product once per shape, at about the cost of the product. Candidates are padded to a multiple of this
+# size, so that shapes repeat.
+_CANDIDATE_MULTIPLE = 128
 _LEAST_PROBABILITY = 1e-38
 
 
@@ -35,11 +36,11 @@ class EncoderSettings:
     dropout: float = 0.3
     embedding_dropout: float = 0.5
     temperature: float = 0.07
-    id_dropout: float = 0.1  # share of item ids hidden in training where content can stand in for them
+    id_dropout: float = 0.1  # share of item ids hidden in training if the item has content
 
 
 class Dropout(nn.Dropout):
-    """torch's, but on a CPU a random byte decides on each number (shares are 256ths): its own draws took a tenth of training."""
+    """nn.Dropout with cheap randomness on a CPU: one random byte per element, so p is rounded to 1/256."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the input with random elements set to zero and the others scaled up, while training."""
@@ -80,7 +81,7 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Sessions as padded rows of items (left-aligned) -> one unit vector for each position."""
+    """The encoder: padded rows of items (left-aligned) -> one unit vector per position."""
 
     def __init__(self, items: int, settings: EncoderSettings, content: ItemContent) -> None:
         super().__init__()
@@ -110,7 +111,7 @@ class Encoder(nn.Module):
         self.register_buffer("causal", future, persistent=False)
 
     def item_vectors(self, rows: Tensor, own: Tensor | None = None) -> Tensor:
-        """Return unit vectors of the given items (a flat index). `own`: their rows of the item table, if at hand."""
+        """Return unit vectors of the given items (a flat index). `own` are their rows of the item table, if already read."""
         vectors = self.item(rows) if own is None else own
         if self.has_content:
             if self.training and self.settings.id_dropout > 0:
@@ -143,7 +144,7 @@ class Encoder(nn.Module):
         return cast(Tensor, self.content(cast(Tensor, self.content_tokens)[flat], starts))
 
     def forward(self, vectors: Tensor, places: Tensor) -> Tensor:
-        """Sessions as places [batch, length] in the vectors of items [n, dim] -> [batch, length, dim]."""
+        """Encode sessions, given as indices [batch, length] of the item vectors [n, dim], to [batch, length, dim]."""
         batch, length = places.shape
         raw = vectors.index_select(0, places.view(-1)).view(batch, length, -1)
         raw = self.embedding_dropout(raw * (math.sqrt(self.settings.dim) * INPUT_SCALE))
@@ -161,11 +162,11 @@ class Encoder(nn.Module):
 
 
 class SampledSoftmax(torch.autograd.Function):
-    """Cross-entropy against shared candidates, with the gradients worked out in the forward pass.
+    """Cross-entropy against shared candidates, with the gradients computed in the forward pass.
 
     `hidden` [positions, d] and `candidates` [c, d] are scored in chunks, so no [positions, c] matrix is kept.
-    `offset` corrects each candidate's logit for how likely it was sampled. `hidden_candidate` names for each
-    position a candidate it must not be compared with (its own column count: none).
+    `offset` corrects each candidate's logit for its sampling probability. `hidden_candidate` is, per position, the
+    candidate to exclude (the number of candidates for none).
     """
 
     @staticmethod
@@ -214,7 +215,7 @@ class SampledSoftmax(torch.autograd.Function):
 class Candidates:
     """The items that a step compares: its sessions' own, then drawn ones.
 
-    `inputs` and `targets` are places in `rows`. `offset` [candidates] corrects the logits for how likely each was drawn.
+    `inputs` and `targets` are indices of `rows`. `offset` [candidates] corrects the logits for the sampling probabilities.
     """
 
     rows: Tensor
@@ -228,9 +229,9 @@ def draw_candidates(
 ) -> Candidates:
     """Return the step's own items and `negatives` drawn from `pool`, the items seen in training.
 
-    With at least as many negatives as items the softmax is complete. Drawn items stand for all that were not drawn, so
-    their share of Z is scaled up. What a session looked at must compete too: left to chance, it is there mostly where it
-    was right.
+    With at least as many negatives as items the softmax is complete. Drawn items represent all items that were not drawn,
+    so their share of Z is scaled up. A session's own items always compete. If they were only drawn, they would be
+    candidates mostly where they are the target.
     """
     own, place = torch.unique(torch.cat([inputs.flatten(), target]), return_inverse=True)
     if negatives >= len(pool):
@@ -239,7 +240,7 @@ def draw_candidates(
         at = torch.randint(0, len(pool), (negatives,), generator=generator)
         drawn = torch.unique(pool[at.to(pool.device)])
         drawn = drawn[~torch.isin(drawn, own)]
-        kept = (len(own) + len(drawn)) // _CANDIDATE_LOT * _CANDIDATE_LOT - len(own)
+        kept = (len(own) + len(drawn)) // _CANDIDATE_MULTIPLE * _CANDIDATE_MULTIPLE - len(own)
         if kept > len(drawn) // 2:
             drawn = drawn[torch.randperm(len(drawn), generator=generator)[:kept].to(pool.device)]
     offset = torch.zeros(len(own) + len(drawn), device=own.device)
@@ -260,9 +261,9 @@ def sampled_loss(
     low_precision: bool,
     exclude_current: bool,
 ) -> Tensor:
-    """Loss of `hidden` [positions, dim], the places `predicted` of the inputs, against the vectors of all candidates.
+    """Return the loss of `hidden` [positions, dim] at the positions `predicted` of the inputs, against all candidates.
 
-    With `exclude_current` each position's own item is left out of its comparison, as where a shop never recommends it.
+    With `exclude_current` a position's own item is not among its candidates, because a shop never recommends it.
     """
     target = candidates.targets
     skip = torch.full_like(target, len(vectors))

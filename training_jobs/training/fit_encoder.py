@@ -1,4 +1,4 @@
-"""The training loop: one pass over packed sessions an epoch, resumable, deterministic on CPU for a seed."""
+"""The training loop: one pass over packed sessions per epoch, resumable, deterministic on CPU for a seed."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class FitSettings:
     final_learning_rate: float = 0.0
     weight_decay: float = 0.0
     negatives: int = 1024
-    recency_days: float = 0.0  # 0: all sessions count alike; else weight exp(-age / recency_days)
+    recency_days: float = 0.0  # 0: all sessions have the same weight; else exp(-age / recency_days)
     warmup_share: float = 0.08
     max_gradient_norm: float = 5.0
-    exclude_current: bool = True  # the item being looked at is never recommended, so it is no competitor
+    exclude_current: bool = True  # the current item is never recommended, so it does not compete
 
 
 Log = Callable[[dict[str, float | int | str]], None]
@@ -46,7 +46,7 @@ Log = Callable[[dict[str, float | int | str]], None]
 class Job:
     """The values that all steps of one training job share.
 
-    `deadline` is a time of `clock`, `checkpoint` a directory, and `log` takes one line of the job's log.
+    `deadline` is a time of `clock`, `checkpoint` is a directory, and `log` writes one line of the job's log.
     """
 
     seed: int = 0
@@ -60,7 +60,7 @@ class Job:
         return self.deadline - self.clock() if math.isfinite(self.deadline) else math.inf
 
     def within(self, share: float) -> Job:
-        """Return the same job with a deadline after `share` of the time left, and after one second at least."""
+        """Return the same job with a deadline after `share` of the time left, at least one second."""
         return replace(self, deadline=self.clock() + max(1.0, self.left_s() * share))
 
 
@@ -76,9 +76,10 @@ class Epoch:
 
 
 def windows(sessions: Sessions, max_length: int) -> tuple[Int64, Int64, Int64]:
-    """Cut long sessions so that every event but a session's first is predicted exactly once.
+    """Cut long sessions so that every event but the first of a session is predicted exactly once.
 
-    Returns where each window starts, its length, and the session it is from.
+    Returns:
+        The start, the length and the session of each window.
     """
     lengths = sessions.lengths
     pieces = np.maximum(1, -(-(lengths - 1) // max_length))
@@ -90,7 +91,7 @@ def windows(sessions: Sessions, max_length: int) -> tuple[Int64, Int64, Int64]:
 
 
 def batches(length: Int64, batch_events: int, rng: np.random.Generator) -> Iterator[Int64]:
-    """Rows of windows in random batches of like length, each predicting about `batch_events` clicks."""
+    """Yield rows of windows in random batches of similar length, each of about `batch_events` predicted clicks."""
     order = rng.permutation(len(length))
     predicted = length - 1
     portion = max(1, int(_WINDOW_BATCHES * batch_events / predicted.mean()))
@@ -100,7 +101,7 @@ def batches(length: Int64, batch_events: int, rng: np.random.Generator) -> Itera
         part = part[np.argsort(predicted[part], kind="stable")]
         events = np.cumsum(predicted[part])
         ends, done = [0], 0
-        # Greedily, so that sessions of one length come in one number: products of a shape seen before need no preparation.
+        # Greedily, so that batches of one session length have one size: a CPU plans a matrix product once per shape.
         while events[-1] - done > 1.5 * batch_events:
             end = int(np.searchsorted(events, done + batch_events, side="right"))
             ends.append(max(end, ends[-1] + 1))
@@ -112,7 +113,7 @@ def batches(length: Int64, batch_events: int, rng: np.random.Generator) -> Itera
 
 @dataclass(frozen=True)
 class _Windows:
-    """The packed sessions and where windows of them lie, on the device: batches are gathered there."""
+    """The packed sessions and their windows on the device, where batches are gathered."""
 
     items: Tensor
     start: Tensor
@@ -120,9 +121,9 @@ class _Windows:
     weight: Tensor
 
     def batch(self, rows: Tensor, width: int, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return inputs, padded at the end to `width`, the `count` places that are predicted, the targets and their weights.
+        """Return the inputs, padded at the end to `width`, the `count` predicted positions, the targets and their weights.
 
-        The sizes are the caller's to say, since asking a GPU for them would wait for it.
+        The caller passes the sizes, because reading them from a GPU would wait for it.
         """
         start, length = self.start[rows], self.length[rows]
         at = torch.arange(width, device=rows.device)
@@ -146,9 +147,9 @@ def fit(
 ) -> int:
     """Train in place and return the number of epochs run. `name` names this fit in its checkpoint and its seeds.
 
-    After each epoch those planned are cut to what the job's deadline still allows at the pace so far; the
-    learning rate comes down to its end all the same. One epoch is always run. `on_step` receives the number of events that
-    each step predicted, and its loss; on a GPU the step may still be under way.
+    After each epoch the number of epochs is cut to fit the job's deadline. The learning rate still
+    decays to its end. One epoch always runs. `on_step` receives the number of events that each step predicted, and its loss.
+    On a GPU the step may still be running then.
     """
     deadline_s, clock = job.left_s(), job.clock
     device = encoder.item.weight.device
@@ -181,7 +182,7 @@ def fit(
         total = torch.zeros((), device=device)
         events = 0
         cut = list(batches(length, settings.batch_events, rng))
-        # Moved at once: a copy in each step would wait for the GPU to finish the step before.
+        # Moved at once: a copy in each step would wait for the GPU to finish the previous step.
         moved = torch.split(torch.from_numpy(np.concatenate(cut)).to(device), [len(rows) for rows in cut])
         for step, (rows, at) in enumerate(zip(cut, moved, strict=True)):
             rate = _rate(settings, (epoch + (step + 1) / len(cut)) / epochs)
@@ -230,7 +231,7 @@ def fit(
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware has products of bfloat16: much faster there, slower elsewhere."""
+    """Return True if the hardware multiplies bfloat16. It is much faster there and slower elsewhere."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))  # not the T4 of ml.g4dn
     has = torch.cpu.get_capabilities()
@@ -290,7 +291,7 @@ def _restore(
     optimiser: torch.optim.Optimizer,
     table: LazyAdam,
 ) -> tuple[int, int] | None:
-    """Epochs done and planned as of the checkpoint. One that cannot be read (a copy cut short) counts as none."""
+    """Restore the checkpoint, and return its epochs done and planned. An unreadable checkpoint (a cut copy) is ignored."""
     path = checkpoint / f"{stage}.pt" if checkpoint else None
     if path is None or not path.exists():
         return None

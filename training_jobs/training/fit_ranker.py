@@ -1,4 +1,4 @@
-"""Fit the ranker to the validation tail: of each shortlist, the item clicked next is to come first."""
+"""Fit the ranker to the validation tail: the item clicked next should be first on each shortlist."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from training_jobs.serving.sessions import Float32, Int64, Sessions
 from training_jobs.snapshot.dataset import Cases
 from training_jobs.training.tune import objective, sample
 
-CASES = 24_000  # a shortlist of each is in memory at once: 260 MB
+CASES = 24_000  # all their shortlists are in memory at once: 260 MB
 _SCORES = 4_000_000_000
-LEAST_CASES = 200  # with fewer the blend's own order stays
+LEAST_CASES = 200  # with fewer, the blend's own order stays
 
 HIDDEN = 64
 _EPOCHS = 10
@@ -34,18 +34,18 @@ _BATCH = 64
 _RATE = 3e-3
 _WEIGHT_DECAY = 1e-2
 _FLOOR_PRICE = (
-    0.002  # of the objective: within the noise of a small tail, the floor protects shoppers who go back
+    0.002  # of the objective: within the noise of a small tail, keep the floor for returning shoppers
 )
 
 
 def case_limit(items: int) -> int:
-    """How many cases to fit with: all items are scored for each, which in a large catalogue is what takes the time."""
+    """Return the number of cases for the fit. All items are scored per case, which dominates the time of a large catalogue."""
     return max(2000, min(CASES, _SCORES // items))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """`network` is None where the blend was no worse. `rank` holds the ranks of the targets that the choice reaches."""
+    """`network` is None if the blend was no worse. `rank` contains the ranks of the targets under the choice."""
 
     network: Network | None
     floor_ranked: bool
@@ -53,10 +53,10 @@ class Choice:
 
 
 def choose(blend: Recommender, learnt: Sessions, tail: Cases, seed: int) -> Choice:
-    """Fit a network to the validation tail, and keep it, with the return floor or without, where it beats the blend.
+    """Fit a network to the validation tail, and keep it if it beats the blend, with the return floor or without.
 
-    The blend has learnt the sessions of `learnt`, which end before the `tail`; at most `case_limit` cases of the tail are
-    used. Each case is judged by a network that has not seen its session; the network returned has seen all.
+    The blend has learnt the sessions of `learnt`, which end before the `tail`. At most `case_limit` cases of the tail are
+    used. A network without a case's session judges that case. The returned network has seen all sessions.
     """
     items = len(blend.vocabulary)
     cases = sample(tail, seed, case_limit(items))
@@ -76,7 +76,7 @@ def choose(blend: Recommender, learnt: Sessions, tail: Cases, seed: int) -> Choi
 class Shortlists:
     """Shortlists of the cases: [cases, SHORTLIST, features], [cases, features], [cases, SHORTLIST], [cases, SHORTLIST].
 
-    `target` is the place of the item clicked next, or -1 where it is not on the list; `rank` is its rank in the blend.
+    `target` is the index of the item clicked next, or -1 if it is not on the list. `rank` is its rank in the blend.
     """
 
     candidate: Float32
@@ -118,7 +118,7 @@ def shortlists(blend: Recommender, facts: Float32, cases: Cases) -> Shortlists:
 
 
 def fit_network(lists: Shortlists, rows: Int64, seed: int) -> Network:
-    """Learn from the cases at `rows`. The same result for the same seed on CPU."""
+    """Fit a network to the cases at `rows`. The result is the same for the same seed on a CPU."""
     rows = rows[lists.target[rows] >= 0]
     kinds = lists.candidate.shape[2]
     mean, scale = _moments(lists.candidate[rows].reshape(-1, kinds))
@@ -178,7 +178,7 @@ def reached(lists: Shortlists, network: Network, rows: Int64) -> tuple[Int64, In
 
 
 def out_of_fold(lists: Shortlists, session: Int64, seed: int) -> tuple[Int64, Int64]:
-    """Return what `reached` returns for all cases, each under a network that has learnt only the other half of the sessions."""
+    """Return `reached` of all cases, each under a network that has learnt only the other half of the sessions."""
     names = np.unique(session)
     later = session >= names[len(names) // 2]
     floored, free = np.empty(len(lists), np.int64), np.empty(len(lists), np.int64)

@@ -1,9 +1,9 @@
 """From a snapshot to a model archive: learn, choose settings, train again with everything, write the files.
 
-Two encoders, each trained from the start. `learn` sees the sessions before the validation tail, and settings are chosen with it.
-With the neighbors, popularity and new items of the tail added it is the holdout variant: the gate measures that one on the
-held-out day. `served` sees everything and is what shoppers get. An encoder that is trained further on newer sessions is worse
-than one from the start (docs/decisions/0021).
+It trains two encoders, each from the start. `learn` sees the sessions before the validation tail, and settings are chosen
+with it. With the neighbors, popularity and new items of the tail it is the holdout variant, which the gate measures on the
+held-out day. `served` sees everything and answers shoppers. An encoder that continues on newer sessions is worse than one
+from the start (docs/decisions/0021).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from training_jobs.gate.measure import measure
 from training_jobs.serving import model_files
 from training_jobs.serving.contract import ARCHIVE_FALLBACK, ARCHIVE_GOLDEN
 from training_jobs.serving.encoder_numpy import EncoderWeights, probabilities
+from training_jobs.serving.kernels.compile import compiled_kernels
 from training_jobs.serving.knn import KnnSettings, build_index
 from training_jobs.serving.ranker import Network, Ranker, item_facts, load_network, save_network
 from training_jobs.serving.returns import return_floor
@@ -40,7 +41,6 @@ from training_jobs.snapshot.dataset import (
     within,
 )
 from training_jobs.training import fit_ranker, model_writer, tune
-from training_jobs.training.compile_kernel import compiled_kernel
 from training_jobs.training.device import choose_device
 from training_jobs.training.encoder_torch import Encoder, EncoderSettings
 from training_jobs.training.fit_encoder import Epoch, FitSettings, Job, Log, fit
@@ -51,7 +51,7 @@ POPULARITY_HALF_LIFE_DAYS = 3.0
 RELATED_ITEMS = 20_000
 GOLDEN_SESSIONS = 30
 _WATCHED_CASES = 500
-_LEARN_SHARE = 0.6  # of the epochs: settings come out alike (docs/decisions/0021)
+_LEARN_SHARE = 0.6  # of the epochs: enough to choose the same settings (docs/decisions/0021)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class JobSettings:
 
     @property
     def learn(self) -> FitSettings:
-        """How the encoder is trained that settings are chosen with."""
+        """The settings of the encoder's training in the phase that chooses settings."""
         return replace(self.fit, epochs=max(1, round(_LEARN_SHARE * self.fit.epochs)))
 
 
@@ -89,7 +89,7 @@ def encoder_weights(encoder: Encoder, known: np.ndarray | None = None) -> Encode
 
 
 def job_digest(data: Dataset, settings: JobSettings, snapshot: str) -> str:
-    """Names a job's checkpoints. The jobs of a tuning job share one directory, and none may take up another's."""
+    """Return the name of a job's checkpoints. The jobs of a tuning job share one directory, and none may resume another's."""
     digest = hashlib.sha256(json.dumps([asdict(settings), snapshot], sort_keys=True).encode())
     digest.update("\n".join(data.vocabulary).encode())
     sessions, content = data.sessions, data.content
@@ -108,7 +108,7 @@ def run(
     snapshot: str,
     log: Log,
 ) -> model_files.ModelCard:
-    """Train and write the archive. With a checkpoint directory a killed job carries on where it was."""
+    """Train and write the archive. With a checkpoint directory a killed job resumes."""
     job = Job(
         settings.seed,
         time.monotonic() + settings.max_train_seconds,
@@ -164,7 +164,7 @@ def run(
 
 
 def new_encoder(sessions: Sessions, content: ItemContent, settings: EncoderSettings, seed: int) -> Encoder:
-    """Return an encoder about to learn `sessions`, on the GPU if the machine has one."""
+    """Return a new encoder for `sessions`, on the GPU if the machine has one."""
     torch.manual_seed(seed)
     encoder = Encoder(len(content.offsets) - 1, settings, content)
     warm_start(encoder, sessions, content, seed)
@@ -217,7 +217,7 @@ def _choose(
 ) -> tuple[BlendSettings, Network | None]:
     """Choose the blend and the ranker's network on the validation tail.
 
-    The choice is kept in the checkpoint, so that a resumed job chooses the same.
+    The choice is stored in the checkpoint, so that a resumed job chooses the same.
     """
     kept = job.checkpoint / "chosen" if job.checkpoint else None
     if kept is not None and (kept / "blend.json").exists():
@@ -239,7 +239,7 @@ def _choose(
     knn = KnnSettings()
     if tune_cases:
         cases = tune.sample(tail, job.seed, tune_cases)
-        knn, _ = tune.tune_knn(index, cases, floor, kernel=compiled_kernel(weights.dim), stop=out_of_time)
+        knn, _ = tune.tune_knn(index, cases, floor, kernels=compiled_kernels(weights.dim), stop=out_of_time)
     blend = BlendSettings(knn=knn, return_floor=return_floor(learn))
     unranked = Recommender([str(row) for row in range(items)], weights, index, floor, blend)
     choice = fit_ranker.choose(unranked, learn, tail, job.seed)
@@ -299,7 +299,7 @@ def _holdout_figures(data: Dataset, split: Split, recommender: Recommender, job:
 
 
 def _write_answers(model_dir: Path, recommender: Recommender, sessions: Sessions) -> None:
-    """golden.json and fallback.json, from the very files just written."""
+    """Write golden.json and fallback.json, with the answers of the files just written."""
     served, _ = model_files.load_recommender(model_dir)
     latest = [sessions.session(row) for row in range(max(0, len(sessions) - GOLDEN_SESSIONS), len(sessions))]
     asked = [[served.vocabulary[item] for item in items[:-1]][-50:] for items in latest]

@@ -1,4 +1,4 @@
-"""AdamW (Kingma & Ba, 2015; Loshchilov & Hutter, 2019) for a table of which each step uses few rows, at the cost of those."""
+"""AdamW (Kingma & Ba, 2015; Loshchilov & Hutter, 2019) for a table of which each step uses few rows: only these cost time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _SETTLED_ROWS = 65_536
 
 
 class LazyAdam:
-    """Steps a table [rows, dim] as torch's AdamW would, but works on a row only where it is read or stepped.
+    """Update a table [rows, dim] as torch's AdamW would, but work only on rows that are read or stepped.
 
-    In a step that does not use a row its gradient is zero: AdamW lets both moments decay and still moves the row, each
-    time by beta1 / sqrt(beta2) of the time before. What a row has missed is thus a geometric sum, and made up for when it
-    is next read. One thing is approximate: rate and bias correction are taken to be those of the row's last own step.
+    A row that a step does not use has a zero gradient. AdamW then decays both moments and still moves the row, each time by
+    beta1 / sqrt(beta2) of the move before. The missed moves are a geometric sum, which the next read adds. One
+    approximation: the rate and the bias correction are those of the row's last own step.
 
-    It works in place on the tensor it is given. Between steps, rows lie behind until `settle`.
+    The update is in place. Between steps, rows are out of date until `settle`.
     """
 
     def __init__(self, table: Tensor, betas: tuple[float, float], weight_decay: float) -> None:
@@ -47,7 +47,7 @@ class LazyAdam:
         return values.sub_(first.mul_(coasted[:, None]).div_(second.sqrt_().add_(_EPSILON)))
 
     def step(self, rows: Tensor, values: Tensor, gradient: Tensor, rate: float) -> None:
-        """One step of the whole table, of which these rows (each named once) were read as `values` and have a gradient."""
+        """Make one step of the whole table. These rows (each listed once) were read as `values` and have a gradient."""
         beta1, beta2 = self._betas
         missed = (self._steps - self._last[rows]).float()[:, None]
         self._steps += 1
@@ -62,7 +62,7 @@ class LazyAdam:
         self._table.index_copy_(0, rows, values * (1 - rate * self._weight_decay) - moved)
 
     def settle(self) -> None:
-        """Brings every row up to date."""
+        """Bring every row up to date."""
         beta1, beta2 = self._betas
         for rows in torch.arange(len(self._table), device=self._table.device).split(_SETTLED_ROWS):  # type: ignore[no-untyped-call]
             self._table.index_copy_(0, rows, self.read(rows))
@@ -72,7 +72,7 @@ class LazyAdam:
         self._last.fill_(self._steps)
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint, of a settled table."""
+        """Return the state of a settled table for a checkpoint."""
         return {"first": self._first, "second": self._second, "rate": self._rate, "steps": self._steps}
 
     def load(self, state: dict[str, Any]) -> None:

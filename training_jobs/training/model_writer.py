@@ -1,4 +1,4 @@
-"""Write the files of a model: the arrays, the kernel, the golden answers, the fallback and the endpoint's code.
+"""Write the files of a model: the arrays, the kernels, the golden answers, the fallback and the endpoint's code.
 
 `serving/model_files.py` lists the files and reads them.
 """
@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from training_jobs.serving.contract import ARCHIVE_CARD, ARCHIVE_VOCABULARY
 from training_jobs.serving.encoder_numpy import save_weights
+from training_jobs.serving.kernels.compile import write_library
 from training_jobs.serving.knn import KnnIndex
 from training_jobs.serving.model_files import ModelCard
 from training_jobs.serving.ranker import save_network
-from training_jobs.serving.scan import quantise
 from training_jobs.serving.session_recommender import Recommender, top
-from training_jobs.training.compile_kernel import write_kernel
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 GOLDEN_K = 20
@@ -36,10 +35,10 @@ def save_recommender(directory: Path, recommender: Recommender, card: ModelCard)
     write_json(directory / ARCHIVE_CARD, _shallow(card))
     write_json(directory / ARCHIVE_VOCABULARY, recommender.vocabulary)
     weights = recommender.weights
-    codes, scales = quantise(weights.vectors)
+    codes, scales = recommender.codes
     for name, array in (("vectors", weights.vectors), ("codes", codes), ("scales", scales)):
         _save_array(directory / f"{name}.npy", array)
-    write_kernel(directory, weights.dim)
+    write_library(directory, weights.dim)
     save_weights(directory / "encoder.npz", weights)
     for field in fields(KnnIndex):
         _save_array(directory / "knn" / f"{field.name}.npy", getattr(recommender.index, field.name))
@@ -52,7 +51,7 @@ def save_recommender(directory: Path, recommender: Recommender, card: ModelCard)
 
 
 def golden_sessions(recommender: Recommender, sessions: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    """Sessions with the answers given now: whoever serves this model must give the same."""
+    """Return sessions with the recommender's answers, which the endpoint must reproduce."""
     return [
         {"items": list(items), "k": GOLDEN_K, "expected": recommender.recommend(items, GOLDEN_K).items}
         for items in sessions
@@ -73,12 +72,12 @@ def fallback_answers(recommender: Recommender, rows: Sequence[int], popular: int
 
 
 def write_json(path: Path, value: Any) -> None:
-    """JSON as this archive writes it: compact, UTF-8, the same bytes for the same value."""
+    """Write compact JSON in UTF-8: the same bytes for the same value."""
     path.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")), "utf-8")
 
 
 def _save_array(path: Path, array: NDArray[Any]) -> None:
-    """By another name first: the old file may be mapped by a model that is in use."""
+    """Write an array under another name first: a model in use may map the old file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
@@ -91,7 +90,7 @@ def _shallow(card: ModelCard) -> dict[str, Any]:
 
 
 def copy_serving_code(directory: Path) -> None:
-    """Put the server and all it imports into a model's code/ directory: the entry point and the folder serving/."""
+    """Copy the server's entry point and the folder serving/, which has all its imports, into a model's code/ directory."""
     package = directory / "training_jobs"
     package.mkdir(parents=True, exist_ok=True)
     for name in ("__init__.py", "server.py"):

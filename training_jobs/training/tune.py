@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from training_jobs.gate import metrics
-from training_jobs.serving.kernel import Kernel
-from training_jobs.serving.knn import KnnIndex, KnnScorer, KnnSettings
+from training_jobs.serving.kernels.interface import Kernels
+from training_jobs.serving.kernels.reference import REFERENCE
+from training_jobs.serving.knn import KnnIndex, KnnSettings
 from training_jobs.serving.sessions import Float64, Int64
 from training_jobs.snapshot.dataset import Cases
 
@@ -28,16 +29,16 @@ _GRID: dict[str, tuple[float, ...]] = {
     "recent_sessions": (1000, 500, 5000),
     "idf_power": (1.0, 0.0, 0.5),
 }
-CASES = 5000  # the evaluation sample: enough to tell settings apart
+CASES = 5000  # the evaluation sample: enough to distinguish settings
 
 
 def objective(rank: Int64) -> float:
-    """Hits and how high they stand, weighed alike at the usual ratio of about two to one."""
+    """Return MRR@20 + HR@20 / 2. Both parts have the same weight, because HR is about twice MRR."""
     return metrics.mrr(rank, 20) + 0.5 * metrics.hit_rate(rank, 20)
 
 
 def sample(cases: Cases, seed: int, limit: int = CASES) -> Cases:
-    """At most `limit` cases, drawn evenly."""
+    """Return at most `limit` cases, drawn evenly."""
     if len(cases) <= limit:
         return cases
     rows = np.random.default_rng(seed).choice(len(cases), limit, replace=False)
@@ -51,14 +52,17 @@ def tune_knn(
     *,
     grid: dict[str, tuple[float, ...]] = _GRID,
     exclude_current: bool = True,
-    kernel: Kernel | None = None,
+    kernels: Kernels = REFERENCE,
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[KnnSettings, Int64]:
-    """Try one setting at a time, and keep each that helps. Return the settings and the ranks of the targets under them.
+    """Try one setting at a time, and keep each that improves the objective.
 
-    `stop` is asked before each try: it is for a job that has run out of time, and changes the result.
+    Returns:
+        The settings, and the ranks of the targets under them.
+
+    `stop` ends the search before the next try, when a job has run out of time. It changes the result.
     """
-    best, best_rank = KnnSettings(), knn_ranks(index, KnnSettings(), cases, floor, exclude_current, kernel)
+    best, best_rank = KnnSettings(), knn_ranks(index, KnnSettings(), cases, floor, exclude_current, kernels)
     for name, value in itertools.chain.from_iterable(((n, v) for v in values) for n, values in grid.items()):
         if stop():
             break
@@ -66,7 +70,7 @@ def tune_knn(
             continue
         kind = type(getattr(best, name))
         tried = replace(best, **{name: kind(value)})
-        rank = knn_ranks(index, tried, cases, floor, exclude_current, kernel)
+        rank = knn_ranks(index, tried, cases, floor, exclude_current, kernels)
         if objective(rank) > objective(best_rank) + 1e-4:
             best, best_rank = tried, rank
     return best, best_rank
@@ -78,15 +82,15 @@ def knn_ranks(
     cases: Cases,
     floor: Float64,
     exclude_current: bool,
-    kernel: Kernel | None = None,
+    kernels: Kernels = REFERENCE,
 ) -> Int64:
-    """Rank of each target by votes alone; below all votes items are ordered by popularity (`floor`)."""
-    scorer = KnnScorer(index, settings, kernel)
+    """Return the rank of each target by votes alone. Items without votes are ordered by popularity (`floor`)."""
+    vote = kernels.voter(index, settings)
     order = np.argsort(np.argsort(-floor, kind="stable"))
     out = np.empty(len(cases), np.int64)
     for row in range(len(cases)):
         prefix, target = cases.prefix(row), int(cases.targets[row])
-        found, votes = scorer.score(prefix) if len(prefix) else (np.zeros(0, np.int64), np.zeros(0))
+        found, votes = vote(prefix) if len(prefix) else (np.zeros(0, np.int64), np.zeros(0))
         if exclude_current and len(prefix):
             other = found != prefix[-1]
             found, votes = found[other], votes[other]

@@ -1,7 +1,7 @@
-"""Item vectors before the first step of training: a spectral embedding of which items are viewed together.
+"""Item vectors before the first step of training: a spectral embedding of the items viewed together.
 
-One second of linear algebra puts items that share sessions side by side, where gradient descent takes many epochs to
-get. Content tokens start as the mean of their items' vectors, so a new item starts among its like.
+One second of linear algebra places items that share sessions near each other. Gradient descent needs many epochs for that.
+Content tokens start as the mean of their items' vectors, so a new item starts near similar items.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from training_jobs.snapshot.dataset import ItemContent
 from training_jobs.training.encoder_torch import Encoder
 
 _WINDOW = 10
-_EVENTS = 5_000_000  # more are not counted: their pairs would take 1 GB a million
+_EVENTS = 5_000_000  # more are not counted: their pairs would take 1 GB per million
 _DAMPING = 5.0
 _OVERSAMPLING = 32
 _POWER_STEPS = 3
@@ -35,7 +35,7 @@ def warm_start(encoder: Encoder, sessions: Sessions, content: ItemContent, seed:
 def place_new_items(
     encoder: Encoder, known: Sessions, sessions: Sessions, content: ItemContent, seed: int
 ) -> None:
-    """Give items that `known` had none of, and `sessions` has, the mean vector of the items viewed beside them."""
+    """Set items of `sessions` that `known` lacks to the mean vector of the items viewed beside them."""
     items = encoder.item.num_embeddings
     was, now = np.zeros(items, bool), np.zeros(items, bool)
     was[known.items], now[sessions.items] = True, True
@@ -51,7 +51,7 @@ def place_new_items(
 
 
 def spectral_vectors(sessions: Sessions, items: int, dim: int, seed: int) -> Tensor:
-    """Return unit vectors from the leading eigenvectors of the damped, normalised co-occurrence matrix (randomised)."""
+    """Return unit vectors from the leading eigenvectors of the damped, normalized co-occurrence matrix (randomized)."""
     matrix = _matrix(sessions, items)
     width = min(dim + _OVERSAMPLING, items)
     draws = torch.Generator().manual_seed(seed)
@@ -71,10 +71,10 @@ def spectral_vectors(sessions: Sessions, items: int, dim: int, seed: int) -> Ten
 def _place(
     encoder: Encoder, vectors: Tensor, rows: Tensor, seen: Tensor | None, content: ItemContent, seed: int
 ) -> None:
-    """Set the own vectors of `rows` so that, content added, they come out as `vectors`.
+    """Set the own vectors of `rows` so that with their content they equal `vectors`.
 
-    `seen` (a first start) also sets the content tokens, and what is left of the items: nothing of its own where
-    content speaks for it, else a random direction.
+    With `seen` (a first start), set the content tokens and the other items too. An item with content gets a zero vector of
+    its own, any other a random direction.
     """
     with torch.no_grad():
         if seen is not None and content.size:
@@ -118,9 +118,9 @@ def _matrix(sessions: Sessions, items: int) -> Tensor:
 
 
 def co_occurrence(sessions: Sessions, items: int) -> tuple[Int64, Int64, Float64]:
-    """Pairs of items at most ten clicks apart in a session, each way round, weighted 1 / distance; sorted.
+    """Return the sorted pairs of items at most ten clicks apart in a session, in both directions, weighted 1 / distance.
 
-    Of a log of more than _EVENTS clicks, of every second session, third and so on.
+    Of a log of more than _EVENTS clicks, only every second session, third session and so on is counted.
     """
     every = -(-len(sessions.items) // _EVENTS)
     if every > 1:

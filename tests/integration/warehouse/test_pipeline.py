@@ -14,6 +14,7 @@ import pytest
 from functions.export.export import EmptySnapshot, export
 from functions.load.load import load
 from functions.platform import warehouse
+from functions.platform.dbt import run_dbt
 from functions.transform.transform import transform
 from functions.validate.validate import validate
 from tests.integration.warehouse.conftest import Stack, connected
@@ -95,6 +96,12 @@ def test_late_and_repeated_events_give_the_golden_tables_incrementally_and_from_
     )
     assert run_to_tables(stack, "g3") == golden_tables()
     assert run_to_tables(stack, "g4", full_refresh=True) == golden_tables()
+
+
+def test_the_unit_tests_of_the_models_hold(stack: Stack) -> None:
+    results = run_dbt(["test", "--select", "test_type:unit"], stack.credentials)
+    assert len(results) > 5
+    assert [result for result in results if result.status != "pass"] == []
 
 
 def test_a_corrupt_file_is_reported_in_every_run_and_the_good_ones_are_loaded_once(stack: Stack) -> None:

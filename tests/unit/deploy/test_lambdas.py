@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from deploy import chalice_config, lambdas, layer_versions
-from deploy.command import DeployError
 from deploy.stages import STAGES_FILE, read_stage
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -33,7 +32,7 @@ def forgotten(app: str, declared: Iterable[str], policies: Iterable[str]) -> lis
             for name in sorted(declared - handlers)
         ),
         *(
-            f"the Lambda {name} has no policy: write .chalice/policy-{name}.json by hand"
+            f"the Lambda {name} has no policy: python -m deploy.chalice_config --stage local"
             for name in sorted(declared - written)
         ),
         *(
@@ -58,17 +57,25 @@ def test_a_forgotten_handler_is_named() -> None:
     assert sentence.startswith("deploy/lambdas.py declares the Lambda load, for which app.py has no handler")
 
 
-def test_a_forgotten_policy_is_named_and_stops_a_deployment(tmp_path: Path) -> None:
+def test_a_forgotten_policy_is_named_and_written_before_a_deployment(tmp_path: Path) -> None:
     [sentence] = forgotten(APP, lambdas.NAMES, [name for name in POLICIES if name != "policy-load.json"])
-    assert sentence == "the Lambda load has no policy: write .chalice/policy-load.json by hand"
-    for name in POLICIES:
-        (tmp_path / name).write_text("{}")
+    assert sentence == "the Lambda load has no policy: python -m deploy.chalice_config --stage local"
+    for path in (REPOSITORY / ".chalice").glob("*.json"):
+        (tmp_path / path.name).write_text(path.read_text())
     (tmp_path / "policy-load.json").unlink()
     arns = layer_versions.arns(LOCAL, LOCAL.account_id)
-    with pytest.raises(
-        DeployError, match=r"Lambda load has no policy. Write .chalice/policy-load.json by hand"
-    ):
-        chalice_config.outdated(LOCAL, LOCAL.account_id, arns, tmp_path)
+    assert chalice_config.write(LOCAL, LOCAL.account_id, arns, tmp_path) == [tmp_path / "policy-load.json"]
+    committed = REPOSITORY / ".chalice" / "policy-load.json"
+    assert (tmp_path / "policy-load.json").read_text() == committed.read_text()
+
+
+def test_a_policy_changed_by_hand_is_written_again(tmp_path: Path) -> None:
+    for path in (REPOSITORY / ".chalice").glob("*.json"):
+        (tmp_path / path.name).write_text(path.read_text().replace("s3:PutObject", "s3:*"))
+    arns = layer_versions.arns(LOCAL, LOCAL.account_id)
+    written = chalice_config.write(LOCAL, LOCAL.account_id, arns, tmp_path)
+    assert tmp_path / "policy-export.json" in written
+    assert not any("s3:*" in path.read_text() for path in tmp_path.glob("policy-*.json"))
 
 
 def test_the_policies_of_another_stage_belong_to_the_same_lambdas() -> None:

@@ -1,4 +1,4 @@
-"""Each Lambda's hand-written policy against its code, and the configuration that Chalice gets for each Lambda."""
+"""Each Lambda's policy against its code, and the configuration that Chalice gets for each Lambda."""
 
 import ast
 import json
@@ -13,13 +13,6 @@ import pytest
 from deploy import build_layers, chalice_config, lambdas, layer_versions
 from deploy.api_routes import COLLECT_ROUTES
 from deploy.stages import read_stage
-from functions.platform.settings import (
-    CollectSettings,
-    LockSettings,
-    PublishSettings,
-    RecommendSettings,
-    WarehouseSettings,
-)
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 # The code that needs an action: mostly boto3's method, which has the action's name.
@@ -175,7 +168,7 @@ def test_another_stage_has_the_same_rights_on_its_own_resources() -> None:
     stage = read_stage("prod")
     for function in lambdas.NAMES:
         text = (REPOSITORY / ".chalice" / f"policy-{function}.json").read_text()
-        rendered = chalice_config.render_policy(stage, "210987654321", text)
+        rendered = lambdas.named(function).rendered_policy(stage, "210987654321")
         assert "local" not in rendered
         assert "123456789012" not in rendered
         assert [s["Action"] for s in json.loads(rendered)["Statement"]] == [
@@ -219,21 +212,19 @@ def test_layers_go_to_the_lambdas_that_need_them_and_to_no_other() -> None:
 
 def test_every_lambda_is_given_exactly_the_variables_that_its_settings_read() -> None:
     read = {
-        kind.__name__: {field.encode_name for field in msgspec.structs.fields(kind)}
-        for kind in (CollectSettings, RecommendSettings, LockSettings, WarehouseSettings, PublishSettings)
+        group: {field.encode_name for field in msgspec.structs.fields(kind)}
+        for group, kind in lambdas.SETTINGS_CLASSES.items()
     }
     stage = read_stage("local")
     for one in lambdas.LAMBDAS:
         given = {"TUGBOAT_STAGE", *one.environment(stage, stage.account_id)}
-        classes = [f"{group.title()}Settings" for group in one.settings]
-        assert given == {"TUGBOAT_STAGE"}.union(*(read[name] for name in classes)), one.name
+        assert given == {"TUGBOAT_STAGE"}.union(*(read[group] for group in one.settings)), one.name
 
 
 @pytest.mark.parametrize("function", lambdas.NAMES)
 def test_a_lambda_is_declared_with_the_settings_that_its_handler_reads(function: str) -> None:
-    read = set(
-        re.findall(r"(?<!def )\b(collect|recommend|lock|warehouse|publish)_settings\(\)", source_of(function))
-    )
+    groups = "|".join(lambdas.SETTINGS_CLASSES)
+    read = set(re.findall(rf"(?<!def )\b({groups})_settings\(\)", source_of(function)))
     declared = set(lambdas.named(function).settings)
     assert read == declared, (
         f"the handler of {function} reads the settings {sorted(read)}, deploy/lambdas.py gives it {sorted(declared)}: "

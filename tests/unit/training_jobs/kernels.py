@@ -1,7 +1,7 @@
-"""A compiled kernel for a test: for one kind of processor, and with sanitizers where the tests run under them.
+"""Compiled kernels for a test: for one kind of processor, and with sanitizers where the tests run under them.
 
 No package here emulates AVX-512. QEMU's TCG has AVX2 and nothing wider (Debian's qemu-user 7.2 lists every AVX-512 feature as
-unsupported), Intel does not publish SDE as a package, and Bochs emulates a whole machine, which would have to boot first.
+unsupported). Intel does not publish SDE as a package. Bochs emulates a whole machine, which would have to boot first.
 SIMDe emulates at the level of intrinsics. With it, the code that is written for VNNI runs on any processor.
 The code for AVX-512 is the C code of the other processors, compiled with other flags. Only a processor with AVX-512 runs it.
 """
@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 
 from tests.missing import missing
-from training_jobs.serving.kernel import Kernel, load_kernel
-from training_jobs.training import compile_kernel
-from training_jobs.training.compile_kernel import write_kernel
+from training_jobs.serving.kernels import compile as compile_kernels
+from training_jobs.serving.kernels.compile import write_library
+from training_jobs.serving.kernels.compiled import FILE_NAME, Compiled
 
-_compile = compile_kernel._compiled.__wrapped__
+_compile = compile_kernels._compiled.__wrapped__
 SIMDE = Path(sysconfig.get_paths()["purelib"]) / "cmeel.prefix" / "include"
 SIMDE_SHIM = Path(__file__).with_name("simde")
 # `make test-sanitized` sets it, and preloads the sanitizers' runtime.
@@ -32,7 +32,7 @@ _SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"
 
 @dataclass(frozen=True)
 class Processor:
-    """What a kernel is made to believe about its processor, and what it then needs of the real one."""
+    """A simulated processor: the compiler flags for it, and the features that the real one must have."""
 
     flags: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
@@ -50,8 +50,8 @@ PROCESSORS = {
 }
 
 
-def compiled(dim: int, directory: Path, processor: Processor | None = None) -> Kernel:
-    """Compile and load the kernel for a dimension.
+def compiled(dim: int, directory: Path, processor: Processor | None = None) -> Compiled:
+    """Compile and load the kernels for a dimension.
 
     Skips the test on a processor that cannot run it. Skips it, or fails it in CI, without a compiler.
     """
@@ -60,21 +60,19 @@ def compiled(dim: int, directory: Path, processor: Processor | None = None) -> K
         absent = sorted(set(processor.features) - cpu_features())
         if absent:
             pytest.skip(f"this processor has no {', '.join(absent)}, and no packaged emulator has AVX-512")
-    flags = (*compile_kernel._FLAGS, *(processor.flags if processor else ()))
+    flags = (*compile_kernels._FLAGS, *(processor.flags if processor else ()))
     if SANITIZED:
         flags = (*(flag for flag in flags if flag not in ("-O3", "-s")), *_SANITIZERS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compile_kernel, "_compiled", lambda dim: _library(dim, flags))
-        assert write_kernel(directory, dim) is not None
-    found = load_kernel(directory, dim)
-    assert found is not None
-    return found
+        patch.setattr(compile_kernels, "_compiled", lambda dim: _library(dim, flags))
+        assert write_library(directory, dim) is not None
+    return Compiled(directory / FILE_NAME, dim)
 
 
 @lru_cache
 def _library(dim: int, flags: tuple[str, ...]) -> bytes | None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compile_kernel, "_FLAGS", flags)
+        patch.setattr(compile_kernels, "_FLAGS", flags)
         # The sanitizers' runtime is for this process. It makes a compiler ten times slower.
         patch.delenv("LD_PRELOAD", raising=False)
         return _compile(dim)

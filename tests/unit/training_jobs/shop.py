@@ -50,7 +50,7 @@ def row(session: str, position: int, item: str, time_ms: int) -> Row:
 
 
 def catalogue() -> list[Row]:
-    """Every item, and one that nobody has touched, which is told from its like by nothing but its id."""
+    """Return every item, and one without interactions that differs from similar items only by its id."""
     rows = [_item(f"sku-{at:03}", at // PER_CATEGORY) for at in range(ITEMS)]
     return [*rows, _item(COLD_ITEM, 3)]
 

@@ -1,4 +1,4 @@
-"""What is shipped to SageMaker: the same bytes for the same code, and all that its entry points import."""
+"""The archive for SageMaker: the same bytes for the same code, and everything that its entry points import."""
 
 import hashlib
 import io
@@ -119,8 +119,21 @@ def test_a_room_imports_only_the_rooms_below_it(room: str, may_import: set[str])
 
 def test_the_archive_carries_the_folder_serving_and_its_entry_point(trained: Trained) -> None:
     carried = trained.model_dir / "code" / "training_jobs"
-    names = {path.relative_to(carried).as_posix() for path in carried.rglob("*.py")}
-    folder = {
-        path.relative_to(package._PACKAGE).as_posix() for path in (package._PACKAGE / "serving").rglob("*.py")
-    }
+    # Other tests run the carried code, which leaves bytecode beside it.
+    files = [path for path in carried.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    names = {path.relative_to(carried).as_posix() for path in files}
+    shipped = {path.relative_to(package._PACKAGE).as_posix() for path in package._package_files()}
+    folder = {name for name in shipped if name.startswith("serving/")}
     assert names == {"__init__.py", "server.py", *folder}
+    assert {"serving/kernels/native/kernels.h", "serving/kernels/native/scan.c"} <= folder
+
+
+def test_compiled_code_is_behind_the_kernels_and_the_mathematics_do_not_need_them() -> None:
+    sources = {
+        path.relative_to(package._PACKAGE).as_posix(): path.read_text()
+        for path in package._PACKAGE.rglob("*.py")
+    }
+    loading = {name for name, text in sources.items() if re.search(r"\bctypes\b", text)}
+    assert loading == {"serving/kernels/compiled.py", "serving/kernels/header.py"}
+    for name in ("encoder_numpy", "knn", "ranker", "scan"):
+        assert "training_jobs.serving.kernels" not in sources[f"serving/{name}.py"]

@@ -259,7 +259,7 @@ def test_a_directory_without_a_model_says_so(trained: Trained, tmp_path: Path) -
     (tmp_path / "code").symlink_to(trained.model_dir / "code")
     server = Server(tmp_path)
     assert server.process.wait(timeout=10) == 1
-    assert "is this a model archive?" in server.ready["error"]
+    assert "pass the folder of a model archive" in server.ready["error"]
 
 
 @pytest.mark.parametrize("sent", HANG_UPS.values(), ids=HANG_UPS.keys())

@@ -97,7 +97,7 @@ def test_bad_data_fails_the_job_with_its_reason_in_the_failure_file(trained: Tra
     ran = container(tmp_path, trained, interactions=empty)
     assert ran.returncode != 0
     reason = (tmp_path / "output" / "failure").read_text()
-    assert reason == f"no parquet file under {empty}: is the channel's S3 prefix the export's?"
+    assert reason == f"no parquet file under {empty}: set the channel's S3 prefix to that of the export"
     assert reason in ran.stderr
     assert not (tmp_path / "model" / "model.json").exists()
 

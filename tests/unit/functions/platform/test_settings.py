@@ -1,7 +1,10 @@
 """Settings: a wrong variable stops the Lambda at start, by its name."""
 
 import pytest
+from msgspec import structs
 
+from deploy.lambdas import named
+from deploy.stages import read_stage
 from functions.platform.settings import (
     CollectSettings,
     PublishSettings,
@@ -10,7 +13,10 @@ from functions.platform.settings import (
     read_settings,
 )
 
+LOCAL = read_stage("local")
+# A setting that these tests do not concern has the value of the local stage.
 RECOMMEND = {
+    **named("api_handler").environment(LOCAL, LOCAL.account_id),
     "TUGBOAT_ENDPOINT": "tugboat-local",
     "TUGBOAT_ENDPOINT_TIMEOUT_MS": " 1000 ",
     "TUGBOAT_MODELS_BUCKET": "models",
@@ -25,6 +31,7 @@ COLLECT = {
     "TUGBOAT_RECEIPTS_SECRET": "receipts",
 }
 PUBLISH = {
+    **named("publish").environment(LOCAL, LOCAL.account_id),
     "TUGBOAT_STAGE": "local",
     "TUGBOAT_MODELS_BUCKET": "models",
     "TUGBOAT_PREFIX": "tugboat-local",
@@ -42,11 +49,12 @@ PUBLISH = {
 
 def test_variables_become_typed_fields_without_surrounding_blanks() -> None:
     settings = read_settings(RecommendSettings, RECOMMEND)
-    assert settings == RecommendSettings("tugboat-local", 1000, "models", "receipts")
+    assert (settings.endpoint, settings.endpoint_timeout_ms) == ("tugboat-local", 1000)
+    assert (settings.models_bucket, settings.receipts_secret) == ("models", "receipts")
     assert read_settings(PublishSettings, PUBLISH).endpoint_memory_mb == 3072
 
 
-@pytest.mark.parametrize("name", [name for name in RECOMMEND if name != "PATH"])
+@pytest.mark.parametrize("name", [field.encode_name for field in structs.fields(RecommendSettings)])
 @pytest.mark.parametrize("value", [None, "", "  "])
 def test_a_missing_or_empty_variable_is_named_with_the_file_that_sets_it(
     name: str, value: str | None

@@ -7,18 +7,26 @@ from typing import Any, Literal
 
 import msgspec
 import pytest
+from msgspec import structs
 
+from deploy.lambdas import named
+from deploy.stages import read_stage
 from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY, ProveResult, PublishResult, RollbackResult
 from functions.platform.errors import EndpointBusy, GoldenMismatch, NothingToRollBackTo
 from functions.platform.s3_keys import CHAMPION_KEY, release_key
-from functions.platform.settings import PublishSettings
+from functions.platform.settings import PublishSettings, read_settings
 from functions.prove.prove import prove
 from functions.publish.publish import PublishEvent, publish, resource_name
 from functions.rollback.rollback import RollbackEvent, rollback
 from testing.fakes import FakeAutoscaling, FakeEndpoint, FakeS3, FakeSageMaker
 
-SETTINGS = PublishSettings(
-    stage="test",
+LOCAL = read_stage("local")
+# A setting that these tests do not concern has the value of the local stage.
+SETTINGS = structs.replace(
+    read_settings(
+        PublishSettings,
+        {"TUGBOAT_STAGE": "test", **named("publish").environment(LOCAL, LOCAL.account_id)},
+    ),
     models_bucket="models",
     prefix="tugboat-test",
     endpoint_kind="serverless",

@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
+from msgspec import structs
 
+from deploy.lambdas import named
+from deploy.stages import read_stage
 from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY
 from functions.platform.errors import Reason, RequestRefused
 from functions.platform.http import ApiRequest
 from functions.platform.receipt_keys import ReceiptKeys
-from functions.platform.settings import RecommendSettings
+from functions.platform.settings import RecommendSettings, read_settings
 from functions.recommend.fallback import FallbackCache
 from functions.recommend.recommend import recommend
 from functions.recommend.request import RecommendRequest, Session, from_body, from_query
@@ -18,7 +21,15 @@ from functions.recommend.routes import RecommendServices, answer_recommend
 from functions.recommend.served import ServedEndpoint
 from testing.fakes import FakeEndpoint, FakeS3, FakeSecrets, client_error
 
-SETTINGS = RecommendSettings("tugboat-test", 300, "models", "receipts")
+LOCAL = read_stage("local")
+# A setting that these tests do not concern has the value of the local stage.
+SETTINGS = structs.replace(
+    read_settings(RecommendSettings, named("api_handler").environment(LOCAL, LOCAL.account_id)),
+    endpoint="tugboat-test",
+    endpoint_timeout_ms=300,
+    models_bucket="models",
+    receipts_secret="receipts",
+)
 
 
 def published() -> FakeS3:

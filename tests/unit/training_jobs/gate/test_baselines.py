@@ -1,4 +1,4 @@
-"""What a shop could run instead, against the same written out slowly."""
+"""The baselines against slow reference implementations."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""How a check comes to its verdict, and what single figures mean."""
+"""The verdicts of checks, and the meaning of single figures."""
 
 import math
 from dataclasses import replace
@@ -210,7 +210,8 @@ def test_a_click_of_the_held_out_day_in_the_measured_model_is_found(trained: Tra
 
     def failed(popularity: np.ndarray) -> list[str]:
         model = Recommender(good.vocabulary, good.weights, good.index, popularity, good.settings)
-        rows = leakage_checks(model, card, *load_recommender(trained.model_dir), measured, held, limits)
+        served, served_card = load_recommender(trained.model_dir)
+        rows = leakage_checks(model, card, served, served.evidence(), served_card, measured, held, limits)
         return [row.name for row in rows if row.verdict == "failed"]
 
     assert failed(good.popularity) == []

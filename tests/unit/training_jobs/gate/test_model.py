@@ -63,9 +63,6 @@ class KnnModel:
         every = np.ones(len(self.vocabulary), bool)
         return Evidence(len(self.sessions), self.popularity > 0, every, every)
 
-    def with_codes(self) -> KnnModel:
-        return self
-
 
 @pytest.fixture(scope="module")
 def knn(trained: Trained) -> Candidate:
@@ -84,8 +81,20 @@ def knn(trained: Trained) -> Candidate:
     return Candidate(trained.model_dir, served, served, card, variant, variant_card, [], golden)
 
 
-def test_knn_alone_runs_through_every_check_of_the_gate(trained: Trained, knn: Candidate) -> None:
+def test_knn_alone_runs_through_every_check_of_the_gate(
+    trained: Trained, knn: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[KnnModel] = []
+    evidence = KnnModel.evidence
+
+    def noted(model: KnnModel) -> Evidence:
+        asked.append(model)
+        return evidence(model)
+
+    monkeypatch.setattr(KnnModel, "evidence", noted)
     result = judged(knn, knn.variant, "the same model", trained.data, read_thresholds())
+    # In a large catalogue it takes seconds.
+    assert asked == [knn.served, knn.variant]
     names = {check["name"] for check in result["checks"]}
     renamed = {"slice", "target slice"}
     assert RULES.keys() - renamed <= names

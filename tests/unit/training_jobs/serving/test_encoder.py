@@ -1,4 +1,4 @@
-"""The endpoint's encoder in numpy is the trained one in torch."""
+"""The endpoint's encoder, in numpy and compiled, is the trained one in torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +16,7 @@ from training_jobs.serving.encoder_numpy import (
     probabilities,
     save_weights,
 )
+from training_jobs.serving.kernels.interface import Kernels
 from training_jobs.serving.sessions import Int32
 from training_jobs.snapshot.dataset import ItemContent, no_content
 from training_jobs.training.encoder_torch import (
@@ -58,6 +59,14 @@ def test_numpy_gives_what_torch_gives(layers: int, content: ItemContent | None) 
     found = encode(encoder_weights(encoder), prefixes)
     assert np.abs(found - in_torch(encoder, prefixes)).max() < 1e-5
     assert np.linalg.norm(found, axis=1) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_kernels_give_what_torch_gives_for_one_session_at_a_time(kernels: Kernels) -> None:
+    encoder, rng = untrained(), np.random.default_rng(0)
+    encode_one = kernels.encoder(encoder_weights(encoder))
+    for length in (1, 2, 5, 6, 7, 20, 3):
+        prefix = rng.integers(0, ITEMS, length).astype(np.int32)
+        assert np.abs(encode_one(prefix) - in_torch(encoder, [prefix])[0]).max() < 1e-5
 
 
 def test_an_answer_does_not_depend_on_who_else_is_in_the_batch() -> None:

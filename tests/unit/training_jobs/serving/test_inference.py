@@ -79,7 +79,7 @@ def test_k_is_twenty_where_it_is_not_given(model: inference.Model) -> None:
         ("null", "must be an object"),
         ({"items": "sku-020"}, "items must be a list"),
         ({"items": [1]}, "items must be a list of item ids"),
-        ({"items": [""]}, "items holds an id that is empty"),
+        ({"items": [""]}, "items contains an id that is empty"),
         ({"items": ["x" * 257]}, "longer than 256"),
         ({"items": ["a"] * 201}, "at most 200"),
         ({"exclude": {"a": 1}}, "exclude must be a list"),

@@ -1,4 +1,4 @@
-"""Session-kNN against VMIS-kNN written out slowly."""
+"""Session-kNN, in numpy and compiled, against VMIS-kNN written out slowly."""
 
 from dataclasses import replace
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.unit.training_jobs import shop
-from training_jobs.serving.knn import KnnScorer, KnnSettings, build_index
+from training_jobs.serving.kernels.interface import Kernels
+from training_jobs.serving.knn import KnnSettings, build_index
 from training_jobs.serving.sessions import DAY_MS, Sessions
 
 
@@ -68,39 +69,39 @@ def slow_vmis_knn(
     ],
     ids=lambda settings: str(vars(settings)) if not isinstance(settings, KnnSettings) else "",
 )
-def test_scores_are_those_of_vmis_knn(settings: KnnSettings) -> None:
+def test_scores_are_those_of_vmis_knn(kernels: Kernels, settings: KnnSettings) -> None:
     rng = np.random.default_rng(3)
     sessions = shop.packed([rng.integers(0, 15, rng.integers(1, 8)).tolist() for _ in range(60)])
-    scorer = KnnScorer(build_index(sessions, 15), settings)
+    vote = kernels.voter(build_index(sessions, 15), settings)
     for _ in range(30):
         prefix = rng.integers(0, 15, rng.integers(1, 14))
         expected = slow_vmis_knn(sessions, 15, settings, prefix.tolist())
-        found, scores = scorer.score(prefix.astype(np.int32))
+        found, scores = vote(prefix.astype(np.int32))
         assert sorted(expected) == sorted(found.tolist())
         assert scores == pytest.approx([expected[item] for item in found], abs=1e-6)
 
 
-def test_a_question_leaves_nothing_behind_for_the_next() -> None:
+def test_a_question_leaves_nothing_behind_for_the_next(kernels: Kernels) -> None:
     sessions = shop.walks(100)
-    scorer = KnnScorer(build_index(sessions, shop.ITEMS), KnnSettings())
+    vote = kernels.voter(build_index(sessions, shop.ITEMS), KnnSettings())
     asked = [sessions.session(row) for row in range(40)]
-    first = [scorer.score(prefix)[1] for prefix in asked]
+    first = [vote(prefix)[1].copy() for prefix in asked]
     for prefix, scores in reversed(list(zip(asked, first, strict=True))):
-        assert np.array_equal(scorer.score(prefix)[1], scores)
+        assert np.array_equal(vote(prefix)[1], scores)
 
 
-def test_an_item_without_sessions_has_no_neighbours() -> None:
-    scorer = KnnScorer(build_index(shop.packed([[0, 1]]), 3), KnnSettings())
-    found, scores = scorer.score(np.array([2], np.int32))
+def test_an_item_without_sessions_has_no_neighbours(kernels: Kernels) -> None:
+    vote = kernels.voter(build_index(shop.packed([[0, 1]]), 3), KnnSettings())
+    found, scores = vote(np.array([2], np.int32))
     assert len(found) == len(scores) == 0
-    empty = KnnScorer(build_index(shop.packed([[0, 1]]).take(np.zeros(1, bool)), 3), KnnSettings())
-    assert len(empty.score(np.array([0], np.int32))[0]) == 0
+    empty = kernels.voter(build_index(shop.packed([[0, 1]]).take(np.zeros(1, bool)), 3), KnnSettings())
+    assert len(empty(np.array([0], np.int32))[0]) == 0
 
 
-def test_among_equals_the_most_recent_session_is_the_neighbour() -> None:
+def test_among_equals_the_most_recent_session_is_the_neighbour(kernels: Kernels) -> None:
     sessions = shop.packed([[0, 1], [0, 2], [0, 3]])
-    scorer = KnnScorer(build_index(sessions, 4), replace(KnnSettings(), neighbours=1, idf_power=0.0))
-    assert sorted(scorer.score(np.array([0], np.int32))[0].tolist()) == [0, 3]
+    vote = kernels.voter(build_index(sessions, 4), replace(KnnSettings(), neighbours=1, idf_power=0.0))
+    assert sorted(vote(np.array([0], np.int32))[0].tolist()) == [0, 3]
 
 
 def test_the_index_keeps_only_the_newest_sessions_of_an_item() -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.training_jobs.conftest import SMALL, Trained
 from tests.unit.training_jobs.kernels import need_compiler
 from training_jobs.serving import model_files
-from training_jobs.serving.kernel import file_name
+from training_jobs.serving.kernels.compiled import FILE_NAME
 from training_jobs.serving.model_files import FORMAT, ArchiveError
 from training_jobs.training import model_writer
 
@@ -33,15 +33,15 @@ def test_a_model_comes_back_as_it_was_written(trained: Trained, tmp_path: Path) 
         assert (tmp_path / name).read_bytes() == (trained.model_dir / name).read_bytes()
 
 
-def test_a_model_is_scanned_with_the_kernel_that_was_compiled_for_it(trained: Trained, copy: Path) -> None:
+def test_a_model_answers_by_the_kernels_that_were_compiled_for_it(trained: Trained, copy: Path) -> None:
     need_compiler()
-    kernels = list(copy.glob("kernel*.so"))
-    assert kernels == [copy / file_name(SMALL.encoder.dim)]
+    libraries = list(copy.glob("kernels*.so"))
+    assert libraries == [copy / FILE_NAME]
     with_kernel, _ = model_files.load_recommender(copy)
-    assert with_kernel.scan.library == "kernel"
-    kernels[0].unlink()
+    assert with_kernel.kernels.name == "compiled"
+    libraries[0].unlink()
     without, _ = model_files.load_recommender(copy)
-    assert without.scan.library == "numkong"
+    assert without.kernels.name == "numpy"
     for session in model_files.load_golden(copy):
         found = with_kernel.recommend(session["items"], session["k"])
         again = without.recommend(session["items"], session["k"])
@@ -112,14 +112,14 @@ def test_a_model_with_a_file_missing_or_broken_is_refused(
     (copy / name).unlink()
     if content is not None:
         (copy / name).write_bytes(content)
-    with pytest.raises(ArchiveError, match="does not hold a whole model"):
+    with pytest.raises(ArchiveError, match="does not contain a whole model"):
         model_files.load_recommender(copy)
 
 
 def test_files_of_two_models_do_not_pass_for_one(copy: Path) -> None:
     vocabulary = json.loads((copy / "vocabulary.json").read_text())
     (copy / "vocabulary.json").write_text(json.dumps(vocabulary[:-1]))
-    with pytest.raises(ArchiveError, match="disagrees on how many items"):
+    with pytest.raises(ArchiveError, match="has files of different numbers of items"):
         model_files.load_recommender(copy)
 
 
@@ -127,7 +127,7 @@ def test_files_of_two_models_do_not_pass_for_one(copy: Path) -> None:
 def test_codes_that_are_not_of_the_vectors_are_refused(copy: Path, broken: str) -> None:
     codes = np.load(copy / "codes.npy")
     np.save(copy / "codes.npy", codes[:, :-1] if broken == "narrow" else codes.astype(np.int16))
-    with pytest.raises(ArchiveError, match="is not of vectors"):
+    with pytest.raises(ArchiveError, match="does not belong to vectors"):
         model_files.load_recommender(copy)
 
 

@@ -1,4 +1,4 @@
-"""What the ranker sees of a shortlist, and that what it has learnt survives a file."""
+"""The ranker's features of a shortlist, and its network in a file."""
 
 from pathlib import Path
 

@@ -55,7 +55,7 @@ def test_an_item_of_the_session_scores_at_least_its_floor_on_both_paths() -> Non
     names = [str(row) for row in range(shop.ITEMS)]
     popularity = baselines.popularity(sessions, shop.ITEMS)
     recommender = Recommender(names, weights, build_index(sessions, shop.ITEMS), popularity, settings)
-    recommender._encode = lambda prefix: np.zeros(8, np.float32)  # type: ignore[assignment]
+    recommender._encode = lambda prefix: np.zeros(8, np.float32)
     answer = recommender.recommend(["3", "70", "5"], 20)
     found = dict(zip(answer.items, answer.scores, strict=True))
     assert found["70"] >= np.float32(0.2)

@@ -1,20 +1,16 @@
-"""The int8 scan: close to the vectors, and never without the best."""
+"""The int8 scan, in numpy and compiled: close to the vectors, and never without the best."""
 
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from tests.unit.training_jobs.kernels import compiled
-from training_jobs.serving import scan
-from training_jobs.serving.scan import Scan, dequantised, quantise
+from training_jobs.serving.kernels.interface import Kernels
+from training_jobs.serving.kernels.reference import REFERENCE
+from training_jobs.serving.scan import Blocks, dequantised, quantise
 from training_jobs.serving.sessions import Float32
-
-LIBRARIES = ("kernel", "numkong", "numpy")
-Bools = NDArray[np.bool_]
 
 
 def unit_vectors(count: int, dim: int = 32, seed: int = 0) -> Float32:
@@ -31,71 +27,57 @@ def test_a_code_is_within_half_a_step_and_a_zero_vector_stays_zero() -> None:
     assert not codes[7].any()
 
 
-def made_scan(
-    library: str,
-    vectors: Float32,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    hidden: Bools | None = None,
-) -> Scan:
-    if library == "numpy":
-        monkeypatch.setattr(scan, "numkong", None)
-    kernel = compiled(vectors.shape[1], tmp_path) if library == "kernel" else None
-    made = Scan(vectors, quantise(vectors), hidden, kernel)
-    assert made.library == library
-    return made
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-@pytest.mark.parametrize("items", [1, 63, 64, 65, 1000])
+@pytest.mark.parametrize("items", [1, 63, 64, 65, 1000, 1025])
 @pytest.mark.parametrize("dim", [32, 100, 128])
 def test_cosines_are_those_of_the_vectors_and_their_sum_that_of_the_softmax(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, library: str, items: int, dim: int
+    kernels_for: Callable[[int], Kernels], items: int, dim: int
 ) -> None:
-    vectors = unit_vectors(items, dim)
-    made = made_scan(library, vectors, monkeypatch, tmp_path)
+    vectors, blocks = unit_vectors(items, dim), Blocks(items)
+    scan = kernels_for(dim).scanner(*quantise(vectors), blocks)
     for steepness, query in zip([0.5, 14.0, 40.0, 1000.0], unit_vectors(4, dim, seed=1), strict=True):
-        largest, total = made.look(query, steepness)
+        largest, total = scan(query, steepness)
         expected = vectors @ query
-        assert np.abs(made.cosines - expected).max() < (1e-6 if library == "numpy" else 0.02)
-        assert largest == made.cosines.max()
-        exact = np.exp((made.cosines.astype(np.float64) - largest) * steepness).sum()
+        assert np.abs(blocks.cosines - expected).max() < 0.02
+        assert largest == blocks.cosines.max()
+        exact = np.exp((blocks.cosines.astype(np.float64) - largest) * steepness).sum()
         assert total == pytest.approx(exact, rel=2e-5)
-        assert made.best(1)[np.argmax(expected[made.best(1)])] == expected.argmax()
+        assert blocks.best(1)[np.argmax(expected[blocks.best(1)])] == expected.argmax()
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_every_library_gives_the_same_cosines_as_the_codes_multiplied(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, library: str
-) -> None:
-    vectors = unit_vectors(777, 128)
-    made, query = made_scan(library, vectors, monkeypatch, tmp_path), unit_vectors(1, 128, seed=2)[0]
+def test_a_zero_vector_is_equally_far_from_all_items(kernels_for: Callable[[int], Kernels]) -> None:
+    blocks = Blocks(100)
+    scan = kernels_for(32).scanner(*quantise(unit_vectors(100)), blocks)
+    assert scan(np.zeros(32, np.float32), 14.0) == (0.0, 100.0)
+    assert not blocks.cosines.any()
+
+
+def test_cosines_are_exactly_the_codes_multiplied(kernels_for: Callable[[int], Kernels]) -> None:
+    vectors, query, blocks = unit_vectors(777, 128), unit_vectors(1, 128, seed=2)[0], Blocks(777)
     codes, scales = quantise(vectors)
     step = np.abs(query).max() / 127
     exact = (
         (codes.astype(np.int64) @ np.rint(query / step).astype(np.int64)) * scales.astype(np.float64) * step
     )
-    made.look(query, 14.0)
-    assert np.abs(made.cosines - exact).max() < (0.02 if library == "numpy" else 1e-6)
+    kernels_for(128).scanner(codes, scales, blocks)(query, 14.0)
+    assert np.abs(blocks.cosines - exact).max() < 1e-6
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 def test_hidden_items_do_not_take_the_place_of_those_that_may_be_shown(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, library: str
+    kernels_for: Callable[[int], Kernels],
 ) -> None:
     vectors = unit_vectors(640)
     query = unit_vectors(1, seed=3)[0]
     near = np.argsort(-(vectors @ query))
     hidden = np.zeros(640, bool)
     hidden[near[:500]] = True
-    made = made_scan(library, vectors, monkeypatch, tmp_path, hidden)
-    largest, _ = made.look(query, 14.0)
+    blocks, kernels = Blocks(640, hidden), kernels_for(32)
+    largest, _ = kernels.scanner(*quantise(vectors), blocks)(query, 14.0)
     assert largest == pytest.approx(vectors[near[0]] @ query, abs=0.01)
-    assert set(made.best(5).tolist()) >= set(near[500:503].tolist())
+    assert set(blocks.best(5).tolist()) >= set(near[500:503].tolist())
     hidden[:] = True
-    made = made_scan(library, vectors, monkeypatch, tmp_path, hidden)
-    made.look(query, 14.0)
-    assert len(made.best(5)) == 640
+    blocks = Blocks(640, hidden)
+    kernels.scanner(*quantise(vectors), blocks)(query, 14.0)
+    assert len(blocks.best(5)) == 640
 
 
 @settings(max_examples=150, deadline=None)
@@ -105,11 +87,11 @@ def test_hidden_items_do_not_take_the_place_of_those_that_may_be_shown(
     st.integers(1, 120),
 )
 def test_the_best_are_always_among_those_found(values: list[float], left_out: set[int], count: int) -> None:
-    hidden = np.array([at in left_out for at in range(len(values))])
-    made = Scan(np.array(values, np.float32)[:, None], hidden=hidden)
-    made.look(np.ones(1, np.float32), 1.0)
-    found = set(made.best(count).tolist())
-    order = sorted((at for at in range(len(values)) if not hidden[at]), key=lambda at: -values[at])
+    blocks = Blocks(len(values), np.array([at in left_out for at in range(len(values))]))
+    scan = REFERENCE.scanner(*quantise(np.array(values, np.float32)[:, None]), blocks)
+    scan(np.ones(1, np.float32), 1.0)
+    found = set(blocks.best(count).tolist())
+    order = sorted((at for at in range(len(values)) if at not in left_out), key=lambda at: -values[at])
     worst = values[order[:count][-1]] if order else 0.0
     assert found >= {at for at in order[:count] if values[at] > worst}
     assert len(found - left_out) >= min(count, len(order))

@@ -1,4 +1,4 @@
-"""What is shown after a session of item ids."""
+"""The recommendations after a session of item ids."""
 
 from collections.abc import Collection
 

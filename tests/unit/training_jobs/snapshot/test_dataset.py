@@ -91,7 +91,7 @@ GOOD = [shop.row("s", 0, "a", T), shop.row("s", 1, "b", T + 1)]
         ([{**row, "EVENT_TIME_MS": row["EVENT_TIME_MS"] * 1000} for row in GOOD], "milliseconds"),
         ([{**row, "POSITION": row["POSITION"] + 0.5} for row in GOOD], "POSITION"),
         ([{**row, "ITEM_ID": [row["ITEM_ID"]]} for row in GOOD], "ITEM_ID is list"),
-        ([*GOOD, GOOD[1]], "two exports under one prefix"),
+        ([*GOOD, GOOD[1]], "two exports may share the prefix"),
         ([GOOD[0], {**GOOD[1], "EVENT_TIME_MS": T - 1}], "earlier than the one before"),
     ],
 )
@@ -118,7 +118,7 @@ def test_an_empty_channel_says_which_export_to_look_at(tmp_path: Path) -> None:
         read_dataset(tmp_path / "nothing", None)
     table = pa.Table.from_pylist(GOOD).slice(0, 0)
     pq.write_table(table, tmp_path / "nothing" / "x.parquet")
-    with pytest.raises(DataError, match=r"no interactions in .*training_interactions"):
+    with pytest.raises(DataError, match=r"no interactions in .*TRAINING_INTERACTIONS"):
         read_dataset(tmp_path / "nothing", None)
 
 

@@ -7,10 +7,11 @@ from tests.missing import missing
 from tests.unit.training_jobs import shop
 from training_jobs.gate import baselines, metrics
 from training_jobs.gate.measure import measure
+from training_jobs.serving.kernels.compile import compiled_kernels
+from training_jobs.serving.kernels.reference import REFERENCE
 from training_jobs.serving.knn import KnnScorer, KnnSettings, build_index
 from training_jobs.snapshot.dataset import prefix_cases
 from training_jobs.training import tune
-from training_jobs.training.compile_kernel import compiled_kernel
 
 LEARN, TAIL = shop.walks(300, seed=1), prefix_cases(shop.walks(60, seed=2))
 INDEX = build_index(LEARN, shop.ITEMS)
@@ -38,10 +39,10 @@ def test_a_job_that_has_run_out_of_time_keeps_the_defaults() -> None:
 
 
 def test_the_compiled_votes_choose_what_the_numpy_ones_choose() -> None:
-    kernel = compiled_kernel(8)
-    if kernel is None:
+    kernels = compiled_kernels(8)
+    if kernels is REFERENCE:
         missing("a C compiler", "apt-get install gcc libc6-dev")
-    chosen, rank = tune.tune_knn(INDEX, TAIL, SHARE, kernel=kernel)
+    chosen, rank = tune.tune_knn(INDEX, TAIL, SHARE, kernels=kernels)
     expected, expected_rank = tune.tune_knn(INDEX, TAIL, SHARE)
     assert chosen == expected
     assert np.array_equal(rank, expected_rank)

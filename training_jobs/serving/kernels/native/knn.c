@@ -1,29 +1,6 @@
 /* knn.py's scorer for one session: the sessions most like it vote. The names are knn.py's. */
 #include "common.h"
 
-#define QUANTUM 1e6
-
-typedef struct {
-    const int32_t *posting_sessions, *session_items;
-    const int64_t *posting_offsets, *session_offsets;
-    const float *idf;                                    /* [items] */
-    const double *freshness;                             /* [sessions], or null */
-    const double *query_weights, *near_weights;          /* by age and by distance, or null */
-    int64_t sessions, recent_sessions, neighbours;
-    double position_decay, backward_weight;
-    double *similarity; /* [sessions]: zero before and after */
-    int32_t *match;     /* [sessions] */
-    int32_t *slot;      /* [items] */
-    int32_t *touched;   /* [length * recent_sessions] */
-    int64_t *order, *partition; /* as many */
-    double *alike;              /* as many */
-    const int32_t *query;
-    int64_t length;
-    int64_t *found; /* [items]: those with a vote */
-    double *votes;  /* [items]: theirs, of one in all */
-    int64_t count;
-} Knn;
-
 /* The value that stands at `place` when they are sorted, the greatest first. They are moved about. */
 static int64_t value_at(int64_t *values, int64_t count, int64_t place) {
     int64_t low = 0, high = count - 1;

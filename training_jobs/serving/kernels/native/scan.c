@@ -1,21 +1,10 @@
-/* The inner loop of scan.py: one pass over the int8 codes of all items. compile_kernel.py compiles it with -DDIM=... for one model.
+/* The inner loop of scan.py: one pass over the int8 codes of all items. compile.py compiles it for the dimension of one model.
 
 It is bound by reading the codes, so what else is asked of every item costs next to nothing here: its cosine, the largest cosine of
 each block of items, and the sum of exponents that the softmax is divided by. */
 #include "common.h"
 
-#define BLOCK 64   /* items; scan.py has the same */
 #define AHEAD 4096 /* bytes: hardware prefetches no further than the end of a page */
-
-typedef struct {
-    const int8_t *codes, *query;  /* [items][DIM], [DIM] */
-    const float *scales, *hidden; /* [items]; hidden is 0 or far below any cosine, or null */
-    int64_t items;
-    float step, steepness;
-    float *cosines, *peaks; /* [items], [blocks] */
-    float largest;          /* of all cosines, hidden or not */
-    double total;           /* of exp((cosine - largest) * steepness) */
-} Scan;
 
 INLINE void prefetch(const int8_t *code) {
     for (int at = 0; at < DIM; at += 64) __builtin_prefetch(code + AHEAD + at);
@@ -35,7 +24,7 @@ INLINE void block(Scan *s, int64_t begin, int count, int32_t (*dot)(const int8_t
     float cosines[BLOCK], shown[BLOCK], steepness = s->steepness, sum = 0.0f, largest = s->largest, peak = -__FLT_MAX__;
     for (int at = 0; at < count; at++) dots[at] = dot(s->codes + (begin + at) * DIM, query) - raised;
     for (int at = 0; at < count; at++) cosines[at] = (float)dots[at] * (s->scales[begin + at] * s->step);
-    for (int at = 0; at < count; at++) shown[at] = s->hidden ? cosines[at] + s->hidden[begin + at] : cosines[at];
+    for (int at = 0; at < count; at++) shown[at] = s->penalty ? cosines[at] + s->penalty[begin + at] : cosines[at];
 #pragma omp simd reduction(max : peak, largest)
     for (int at = 0; at < count; at++) {
         peak = shown[at] > peak ? shown[at] : peak;

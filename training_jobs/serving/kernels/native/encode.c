@@ -2,23 +2,6 @@
 encoder_numpy.py's. */
 #include "product.h"
 
-typedef struct {
-    const float *attend, *attend_bias, *out, *out_bias, *feed, *feed_bias, *feed_out, *feed_out_bias;
-} Layer;
-
-typedef struct {
-    const Layer *layers;
-    const float *pool, *pool_bias, *residual, *position;
-    const float *relative; /* [heads][max_length]: what attention adds to a logit, by distance */
-    int64_t layer_count, heads, max_length;
-    const float *vectors; /* [items][DIM] */
-    const int32_t *rows;  /* [length] of them */
-    int64_t length;
-    float scale;
-    float *scratch; /* [length][10 * DIM + 1] */
-    float *query;   /* [DIM] */
-} Encoder;
-
 /* Twice the sigmoid of twice `half`. */
 INLINE float doubled_sigmoid(float half) {
     float e = exponent(-2.0f * fabsf(half));

@@ -9,20 +9,20 @@ import pytest
 from tests.unit.training_jobs.kernels import SANITIZED
 
 READS_OUTSIDE = """
-import ctypes, sys
+import sys
 from pathlib import Path
 import numpy as np
 from tests.unit.training_jobs.kernels import compiled
-from training_jobs.serving.kernel import ScanArguments, address
+from training_jobs.serving.kernels.compiled import bound
 
 codes, query = np.ones((64, 16), np.int8), np.ones(16, np.int8)
 scales, cosines, peaks = np.ones(64, np.float32), np.ones(64, np.float32), np.ones(1, np.float32)
-arguments = ScanArguments(
-    codes=address(codes, np.int8, 64, 16), query=address(query, np.int8, 16), scales=address(scales, np.float32, 64),
-    items=int(sys.argv[2]), step=1.0, steepness=1.0,
-    cosines=address(cosines, np.float32, 64), peaks=address(peaks, np.float32, 1),
-)
-compiled(16, Path(sys.argv[1])).scan(ctypes.byref(arguments))
+arrays = {
+    "codes": (codes, (64, 16)), "query": (query, (16,)), "scales": (scales, (64,)),
+    "cosines": (cosines, (64,)), "peaks": (peaks, (1,)),
+}
+arguments = bound("Scan", arrays, items=int(sys.argv[2]), step=1.0, steepness=1.0)
+compiled(16, Path(sys.argv[1]))._functions["scan"](arguments)
 """
 
 

@@ -1,8 +1,8 @@
 /* What the others share: which processor it is, exponents, sums of products. */
 #pragma once
 #include <math.h>
-#include <stdint.h>
 #include <string.h>
+#include "kernels.h"
 
 #define INLINE static inline __attribute__((always_inline))
 

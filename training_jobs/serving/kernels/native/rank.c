@@ -1,27 +1,9 @@
 /* ranker.py for one shortlist: the candidates' features and the network, whose names and order are ranker.py's. */
 #include "product.h"
 
-#define CLICKS 50
-#define NEAR 10
-#define PLACES 4
 #define OWN (3 + 2 * PLACES)
-#define FEATURES (10 + OWN)
-#define CONTEXT 10
-#define LEAST 1e-7f
-#define WIDEST 1024
 
-typedef struct {
-    const float *candidate, *context, *first_bias, *second, *second_bias, *out; /* [FEATURES or CONTEXT or hidden][hidden] */
-    int64_t hidden;
-    const float *vectors, *facts; /* [items][DIM], [items][3] */
-    const int32_t *clicks;        /* the session's last [click_count], at most CLICKS */
-    int64_t click_count;
-    const int64_t *rows; /* [count] */
-    const float *probability, *votes;
-    int64_t count;
-    float *scratch; /* [count][FEATURES + 2 * hidden], hidden at most WIDEST */
-    float *raised;  /* [count]: how much each candidate's logit rises */
-} Ranker;
+_Static_assert(FEATURES == 10 + OWN && CONTEXT == 10, "rank() fills the features that ranker.py lists");
 
 typedef struct {
     int items;
@@ -66,7 +48,8 @@ INLINE float reciprocal_place(const float *values, int64_t count, float value) {
 }
 
 INLINE void rank_on(Ranker *r) {
-    float bias[WIDEST], *features = r->scratch, *first = features + r->count * FEATURES, *second = first + r->count * r->hidden;
+    float *features = r->scratch, *first = features + r->count * FEATURES, *second = first + r->count * r->hidden;
+    float *bias = second + r->count * r->hidden, least = (float)LEAST;
     int64_t recent = r->click_count < NEAR ? r->click_count : NEAR;
     const int32_t *near = r->clicks + r->click_count - recent;
     Session session;
@@ -80,8 +63,8 @@ INLINE void rank_on(Ranker *r) {
             largest = cosine > largest ? cosine : largest;
             sum += cosine;
         }
-        to[0] = logf(r->probability[at] > LEAST ? r->probability[at] : LEAST);
-        to[1] = logf(r->votes[at] > LEAST ? r->votes[at] : LEAST);
+        to[0] = logf(r->probability[at] > least ? r->probability[at] : least);
+        to[1] = logf(r->votes[at] > least ? r->votes[at] : least);
         to[2] = cosine;
         to[3] = largest;
         to[4] = sum / (float)recent;

@@ -1,0 +1,107 @@
+"""The statements of a Lambda's policy, and the policy as JSON.
+
+A statement names its resources by placeholders, so that every stage has the same rights on its own resources.
+"""
+
+import json
+from typing import Any, NamedTuple
+
+from deploy.stages import Stage
+
+Json = dict[str, Any]
+
+ENDPOINT = "arn:aws:sagemaker:{region}:{account}:endpoint/{prefix}"
+REALTIME_ENDPOINT = ENDPOINT + "-realtime"
+ENDPOINT_CONFIGS = "arn:aws:sagemaker:{region}:{account}:endpoint-config/{prefix}-*"
+MODELS = "arn:aws:sagemaker:{region}:{account}:model/{prefix}-*"
+SAGEMAKER_ROLE = "arn:aws:iam::{account}:role/{prefix}-sagemaker"
+SCALABLE_TARGETS = "arn:aws:application-autoscaling:{region}:{account}:scalable-target/*"
+SCALING_ROLE = (
+    "arn:aws:iam::{account}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
+    "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
+)
+SCALING_ALARMS = "arn:aws:cloudwatch:{region}:{account}:alarm:TargetTracking-endpoint/{prefix}-realtime/*"
+EXECUTIONS = "arn:aws:states:{region}:{account}:execution:{prefix}-pipeline:*"
+# Services that accept no resource for these actions.
+ANY = "*"
+
+
+class Statement(NamedTuple):
+    """The actions that a Lambda may perform, on which resources, under which condition."""
+
+    sid: str
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    condition: Json | None = None
+
+
+def stream(name: str) -> str:
+    """Return the address of a Firehose stream: `events` or `rejected`."""
+    return f"arn:aws:firehose:{{region}}:{{account}}:deliverystream/{{prefix}}-{name}"
+
+
+def objects(bucket: str, key: str) -> str:
+    """Return the address of objects in a bucket: `events` or `models`."""
+    return f"arn:aws:s3:::{{prefix}}-{bucket}-{{account}}/{key}"
+
+
+def list_bucket(sid: str, bucket: str, *prefixes: str) -> Statement:
+    """Return the right to list the keys with these prefixes."""
+    condition = {"StringLike": {"s3:prefix": list(prefixes)}}
+    return Statement(sid, ("s3:ListBucket",), (f"arn:aws:s3:::{{prefix}}-{bucket}-{{account}}",), condition)
+
+
+def _read_secret(sid: str, name: str) -> Statement:
+    # Secrets Manager ends the address of a secret with six random characters.
+    secret = f"arn:aws:secretsmanager:{{region}}:{{account}}:secret:tugboat/{{stage}}/{name}-??????"
+    return Statement(sid, ("secretsmanager:GetSecretValue",), (secret,))
+
+
+WAREHOUSE_LOGIN = _read_secret("WarehouseLogin", "snowflake")
+RECEIPT_KEYS = _read_secret("ReceiptKeys", "receipts")
+STORE_EVENTS = Statement("StoreEvents", ("firehose:PutRecordBatch",), (stream("events"), stream("rejected")))
+# Small files instead of Firehose, while it does not answer.
+PARK_EVENTS = Statement(
+    "ParkEvents", ("s3:PutObject",), (objects("events", "raw/*"), objects("events", "rejected/*"))
+)
+ASK_MODEL = Statement("AskModel", ("sagemaker:InvokeEndpoint",), (ENDPOINT, REALTIME_ENDPOINT))
+MOVE_ENDPOINT = Statement(
+    "MoveEndpoint",
+    (
+        "sagemaker:CreateEndpoint",
+        "sagemaker:DeleteEndpoint",
+        "sagemaker:DescribeEndpoint",
+        "sagemaker:UpdateEndpoint",
+    ),
+    (ENDPOINT, REALTIME_ENDPOINT, ENDPOINT_CONFIGS),
+)
+OF_SAGEMAKER = {"StringEquals": {"application-autoscaling:service-namespace": "sagemaker"}}
+STOP_SCALING = Statement(
+    "StopScaling",
+    ("application-autoscaling:DeregisterScalableTarget",),
+    (SCALABLE_TARGETS,),
+    OF_SAGEMAKER,
+)
+# The release on record, for prove and rollback. List before reading: without s3:ListBucket, S3 answers 403 for a missing key.
+READ_ARCHIVES = Statement("ReadArchives", ("s3:GetObject",), (objects("models", "serving/*"),))
+RECORD_RELEASE = Statement("RecordRelease", ("s3:PutObject",), (objects("models", "serving/*"),))
+FIND_RECORD = list_bucket("FindRecord", "models", "serving/*")
+_TRACES = Statement("Traces", ("xray:PutTelemetryRecords", "xray:PutTraceSegments"), (ANY,))
+
+
+def render(statements: tuple[Statement, ...], deployed_name: str, stage: Stage, account_id: str) -> str:
+    """Return the policy of a Lambda as JSON: its statements, its own log and its traces."""
+    log = f"arn:aws:logs:{{region}}:{{account}}:log-group:/aws/lambda/{deployed_name}:*"
+    own_log = Statement("OwnLog", ("logs:CreateLogStream", "logs:PutLogEvents"), (log,))
+    names = {"prefix": stage.prefix, "stage": stage.name, "region": stage.region, "account": account_id}
+    rendered = [
+        {
+            "Sid": statement.sid,
+            "Effect": "Allow",
+            "Action": list(statement.actions),
+            "Resource": [resource.format_map(names) for resource in statement.resources],
+            **({"Condition": statement.condition} if statement.condition else {}),
+        }
+        for statement in (*statements, own_log, _TRACES)
+    ]
+    return json.dumps({"Version": "2012-10-17", "Statement": rendered}, indent=2) + "\n"

@@ -1,0 +1,50 @@
+"""The interface of the kernels. reference.py and compiled.py implement it; load.py chooses between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from training_jobs.serving.encoder_numpy import EncoderWeights
+from training_jobs.serving.knn import KnnIndex, KnnSettings
+from training_jobs.serving.ranker import Ranker
+from training_jobs.serving.scan import Blocks, Int8
+from training_jobs.serving.sessions import Float32, Float64, Int32, Int64
+
+# A session that is not empty -> its unit vector [dim].
+Encode = Callable[[Int32], Float32]
+# A session -> the items with a vote, and their votes, with a sum of 1. Both are empty where no neighbor was found.
+Vote = Callable[[Int32], tuple[Int64, Float64]]
+# A session, the rows of at most SHORTLIST candidates, their probabilities and votes -> how much the logit of each rises.
+Rank = Callable[[Int32, Int64, Float32, Float32], Float32]
+# A unit vector and a steepness -> the largest cosine, and the sum of exp((cosine - largest) * steepness) over all items.
+# That sum divides a softmax of cosines. The cosines themselves fill the scanner's blocks.
+Scan = Callable[[Float32, float], tuple[float, float]]
+
+
+class Kernels(Protocol):
+    """Each method binds an operation to a model's arrays.
+
+    A bound operation keeps scratch memory, so it serves one thread. Its next call overwrites the arrays that it returned.
+    """
+
+    @property
+    def name(self) -> str:
+        """Return the implementation's name, for logs and benchmarks."""
+        ...
+
+    def encoder(self, weights: EncoderWeights) -> Encode:
+        """Return the operation that encodes one session."""
+        ...
+
+    def voter(self, index: KnnIndex, settings: KnnSettings) -> Vote:
+        """Return the operation that lets a session's neighbors vote."""
+        ...
+
+    def ranker(self, ranker: Ranker, vectors: Float32) -> Rank:
+        """Return the operation that judges a shortlist; `vectors` are those of all items."""
+        ...
+
+    def scanner(self, codes: Int8, scales: Float32, blocks: Blocks) -> Scan:
+        """Return the operation that compares a vector with all items' codes and fills `blocks`."""
+        ...
