@@ -124,6 +124,7 @@ def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[st
     code = f"s3://{stage.models_bucket(account_id)}/code/{code_digest}"
     return {name: setting_text(getattr(stage, settings[name])) for name in parameters if name in settings} | {
         "Stage": stage.name,
+        "ApiStage": stage.api_stage,
         "ScheduleExpression": stage.schedule,
         "ScheduleState": "ENABLED" if stage.schedule_enabled else "DISABLED",
         "LoadOnArrivalState": "ENABLED" if stage.load_on_arrival else "DISABLED",
