@@ -25,6 +25,7 @@ from deploy.chalice_cli import REPOSITORY, record_file, run_chalice
 from deploy.command import DeployError, Say
 from deploy.stages import Stage
 from deploy.training_code import TrainingCode
+from functions.platform.contract import CODE_PREFIX
 
 # SageMaker writes the logs of all jobs of an account to these, and would create them without a limit.
 JOB_LOG_GROUPS = ("/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs")
@@ -182,7 +183,7 @@ def update_stack(deployment: Deployment, dry_run: bool = False) -> None:
     stage, say = deployment.stage, deployment.say
     parameters = deployment.parameters | warehouse_setup.trust_parameters(stage, deployment.session, say)
     body = deployment.template_body.encode()
-    key = f"code/template-{hashlib.sha256(body).hexdigest()[:16]}.json"
+    key = f"{CODE_PREFIX}template-{hashlib.sha256(body).hexdigest()[:16]}.json"
     if not training_code.exists(deployment.s3, deployment.bucket, key):
         deployment.s3.put_object(Bucket=deployment.bucket, Key=key, Body=body)
     whole = stack.Template(url=f"https://{deployment.bucket}.s3.{stage.region}.amazonaws.com/{key}")

@@ -11,6 +11,7 @@ from deploy import serving_image
 from deploy.command import DeployError
 from deploy.lambdas import LAMBDAS
 from deploy.stages import SETTINGS, Stage, setting_text, training_image
+from functions.platform.contract import CODE_PREFIX
 
 FOLDER = Path(__file__).resolve().parent.parent / "statemachine"
 RESOURCES_FILE = FOLDER / "resources.yaml"
@@ -121,7 +122,7 @@ def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[st
     """
     parameters = yaml.load(RESOURCES_FILE.read_text(), _Loader)["Parameters"]
     settings = {"".join(word.title() for word in name.split("_")): name for name in SETTINGS}
-    code = f"s3://{stage.models_bucket(account_id)}/code/{code_digest}"
+    code = f"s3://{stage.models_bucket(account_id)}/{CODE_PREFIX}{code_digest}"
     return {name: setting_text(getattr(stage, settings[name])) for name in parameters if name in settings} | {
         "Stage": stage.name,
         "ApiStage": stage.api_stage,

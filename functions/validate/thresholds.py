@@ -32,10 +32,10 @@ class ByteShare(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Band(Struct, frozen=True, forbid_unknown_fields=True):
-    """A ratio to the days before."""
+    """A ratio to the days before, whose usual value is 1."""
 
-    lowest_ratio: float
-    highest_ratio: float
+    lowest_ratio: Annotated[float, Meta(gt=0, le=1)]
+    highest_ratio: Annotated[float, Meta(ge=1)]
 
 
 class Volume(Band, frozen=True, forbid_unknown_fields=True):

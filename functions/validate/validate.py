@@ -1,5 +1,6 @@
 """Validate: run dbt's tests and the data checks, and keep their results in QA.CHECK_RESULTS and on one page."""
 
+from dataclasses import astuple
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,16 +9,18 @@ from functions.platform.dbt import run_dbt
 from functions.platform.log import get_logger
 from functions.platform.settings import WarehouseSettings
 from functions.platform.warehouse import Credentials
-from functions.validate.data_checks import Check, data_checks, dbt_check
+from functions.validate.data_checks import data_checks, dbt_check
 from functions.validate.measures import measure
 from functions.validate.page import page
+from functions.validate.rules import Check
 from functions.validate.thresholds import thresholds
 
 log = get_logger(__name__)
 
 KEEP_RESULT = """
-insert into QA.CHECK_RESULTS (RUN_ID, KIND, CHECK_NAME, SUBJECT, STATUS, VALUE, THRESHOLD, SENTENCE)
-values (%s, %s, %s, %s, %s, %s, %s, %s)
+insert into QA.CHECK_RESULTS
+(RUN_ID, KIND, CHECK_NAME, SLICE, AGAINST, N, MINIMUM_N, VALUE, BOUND, COMPARATOR, VERDICT, REASON)
+values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 
@@ -53,9 +56,9 @@ def validate(
         Body=page(run_id, now, checks, measures.daily_events).encode(),
         ContentType="text/html; charset=utf-8",
     )
-    failures = [check.sentence for check in checks if check.status == "failed"]
-    for sentence in failures:
-        log.warning("check failed", sentence=sentence)
+    failures = [check.reason for check in checks if check.verdict == "failed"]
+    for reason in failures:
+        log.warning("check failed", reason=reason)
     log.info("validated", passed=not failures, checks=len(checks))
     return {
         "run_id": run_id,
@@ -67,18 +70,7 @@ def validate(
 
 
 def _keep(connection: Any, run_id: str, checks: list[Check]) -> None:
-    rows = [
-        (
-            run_id,
-            check.kind,
-            check.name,
-            check.subject,
-            check.status,
-            check.value,
-            check.threshold,
-            check.sentence,
-        )
-        for check in checks
-    ]
+    # The fields of a check are the columns, in their order.
+    rows = [(run_id, *astuple(check)) for check in checks]
     with connection.cursor() as cursor:
         cursor.executemany(KEEP_RESULT, rows)

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import time
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ import pytest
 from functions.export.export import EmptySnapshot, export
 from functions.load.load import load
 from functions.platform import warehouse
-from functions.platform.dbt import run_dbt
+from functions.platform.dbt import NodeResult, run_dbt
 from functions.transform.transform import transform
-from functions.validate.validate import validate
-from tests.integration.warehouse.conftest import Stack, connected
+from functions.validate.data_checks import dbt_check
+from functions.validate.validate import KEEP_RESULT, validate
+from sql.setup.apply import apply, parameters
+from tests.integration.warehouse.conftest import ACCOUNT, Stack, connected
 from tests.integration.warehouse.events import DAY_MS, MIDNIGHT_MS, MINUTE_MS, deliver, raw_event
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -207,10 +210,10 @@ def test_each_shop_is_judged_by_its_own_days(new_stack: Any) -> None:
         validate({"run_id": "s1"}, own.settings, own.credentials, connection, own.s3)
         found = warehouse.rows(
             connection,
-            "select SUBJECT, STATUS from QA.CHECK_RESULTS where CHECK_NAME = 'volume' order by SUBJECT",
+            "select SLICE, VERDICT from QA.CHECK_RESULTS where CHECK_NAME = 'volume' order by SLICE",
         )
         items = warehouse.one(
-            connection, "select SENTENCE from QA.CHECK_RESULTS where CHECK_NAME = 'missing items'"
+            connection, "select REASON from QA.CHECK_RESULTS where CHECK_NAME = 'missing items'"
         )[0]
     assert dict(found) == {
         "shop behind": "passed",
@@ -222,6 +225,38 @@ def test_each_shop_is_judged_by_its_own_days(new_stack: Any) -> None:
     }
     # The check covers the newest day of every shop, also of shops without events in the last 24 hours.
     assert items.startswith("0.0% of 625 events")
+
+
+CHECK_RESULTS_OF_0_1_0 = """
+    create or replace table QA.CHECK_RESULTS (
+        RUN_ID varchar, CHECKED_AT timestamp_ntz default sysdate(), KIND varchar, CHECK_NAME varchar, SUBJECT varchar,
+        STATUS varchar, VALUE float, THRESHOLD varchar, SENTENCE varchar
+    )
+"""
+
+
+def test_set_up_adds_the_columns_of_checks_to_a_stage_of_release_0_1_0(new_stack: Any) -> None:
+    own = new_stack("upgraded")
+    check = dbt_check(NodeResult("unique_x", "unique", "test", "fail", 0.1, 3, "Got 3 results", "x", "stg"))
+    with connected(own) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute(CHECK_RESULTS_OF_0_1_0)
+            cursor.execute("insert into QA.CHECK_RESULTS (RUN_ID, STATUS) values ('old', 'passed')")
+        for _ in range(2):
+            apply(
+                connection,
+                parameters(own.credentials, "upgraded", ACCOUNT, f"arn:aws:iam::{ACCOUNT}:role/tugboat"),
+            )
+        with connection.cursor() as cursor:
+            cursor.executemany(KEEP_RESULT, [("new", *astuple(check))])
+        found = warehouse.rows(
+            connection,
+            "select RUN_ID, STATUS, VERDICT, SLICE, REASON from QA.CHECK_RESULTS order by RUN_ID desc",
+        )
+    assert found == [
+        ("old", "passed", None, None, None),
+        ("new", None, "failed", "stg.x", "3 rows of stg.x break the test unique (unique_x)."),
+    ]
 
 
 def test_a_shop_without_sessions_cannot_be_exported(stack: Stack) -> None:
