@@ -21,7 +21,7 @@ from moto.secretsmanager.models import secretsmanager_backends
 from moto.stepfunctions import models as stepfunctions_models
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
-from local.aws import cloudformation_rules, nested
+from local.aws import cloudformation_rules, nested, stack_updates
 from local.aws.patching import patch_resource_type
 
 
@@ -193,6 +193,7 @@ def install() -> None:
     _adopt_and_configure_buckets()
     cloudformation_rules.install()
     _protect_stacks()
+    stack_updates.install()
     patch_resource_type(stepfunctions_models.StateMachine, before=_fill_in_definition)
 
 

@@ -124,6 +124,49 @@ def test_cloudformation_skips_secrets() -> None:
     assert client("secretsmanager").list_secrets()["SecretList"] == []
 
 
+def test_cloudformation_keeps_the_first_trust_policy_of_a_role() -> None:
+    def role(account: str) -> dict[str, Any]:
+        trusted = {"Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole"}
+        document = {"Version": "2012-10-17", "Statement": [trusted]}
+        return {
+            "R": {
+                "Type": "AWS::IAM::Role",
+                "Properties": {"RoleName": "r", "AssumeRolePolicyDocument": document},
+            }
+        }
+
+    create_stack(role("123456789012"))
+    template = json.dumps({"Resources": role("999999999999")})
+    client("cloudformation").update_stack(StackName="s", TemplateBody=template)
+    found = client("iam").get_role(RoleName="r")["Role"]["AssumeRolePolicyDocument"]
+    assert found["Statement"][0]["Principal"] == {"AWS": "123456789012"}
+
+
+def test_cloudformation_forgets_the_parameters_of_a_change_set() -> None:
+    template = {
+        "Parameters": {"P": {"Type": "String"}},
+        "Resources": {"T": {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": {"Ref": "P"}}}},
+    }
+
+    def change_set(kind: str, value: str) -> str:
+        cloudformation = client("cloudformation")
+        made = cloudformation.create_change_set(
+            StackName="s",
+            ChangeSetName=f"c-{kind}-{value}",
+            ChangeSetType=kind,
+            TemplateBody=json.dumps(template),
+            Parameters=[{"ParameterKey": "P", "ParameterValue": value}],
+        )
+        status: str = cloudformation.describe_change_set(ChangeSetName=made["Id"])["Status"]
+        if status != "FAILED":
+            cloudformation.execute_change_set(ChangeSetName=made["Id"])
+        return status
+
+    change_set("CREATE", "first")
+    change_set("UPDATE", "second")
+    assert change_set("UPDATE", "first") == "FAILED"  # "didn't contain changes"
+
+
 def test_cloudformation_skips_delivery_streams() -> None:
     destination = {"RoleARN": ROLE, "BucketARN": "arn:aws:s3:::bucket"}
     properties = {"DeliveryStreamName": "d", "ExtendedS3DestinationConfiguration": destination}
