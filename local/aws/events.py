@@ -21,6 +21,7 @@ from moto.utilities.arns import parse_arn
 
 from local.aws import asynchronous
 from local.aws.schedules import next_time
+from local.aws.validation import requests
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,14 @@ def deliver(target: dict[str, Any], event: dict[str, Any]) -> None:
     elif arn.service == "states":
         from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
+        name, execution_input = execution_name(target, event), json.dumps(payload)
+        requests.check(
+            "stepfunctions",
+            "StartExecution",
+            {"stateMachineArn": target["Arn"], "name": name, "input": execution_input},
+        )
         stepfunctions_parser_backends[arn.account][arn.region].start_execution(
-            target["Arn"], str(uuid.uuid4()), json.dumps(payload)
+            target["Arn"], name, execution_input
         )
     else:
         from moto.sns.models import sns_backends
@@ -66,6 +73,14 @@ def deliver(target: dict[str, Any], event: dict[str, Any]) -> None:
         sns_backends[arn.account][arn.region].publish(
             payload if isinstance(payload, str) else json.dumps(payload), arn=target["Arn"]
         )
+
+
+def execution_name(target: dict[str, Any], event: dict[str, Any]) -> str:
+    """Return the name that EventBridge gives to an execution: the event's id and a UUID of the target, 73 characters.
+
+    One event has one name per target, so that a second delivery does not start a second execution.
+    """
+    return f"{event['id']}_{uuid.uuid5(uuid.NAMESPACE_URL, target['Arn'] + target['Id'])}"
 
 
 def target_input(target: dict[str, Any], event: dict[str, Any]) -> Any:

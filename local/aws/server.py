@@ -82,6 +82,7 @@ def _install(settings: Settings) -> tuple[Callable[[], None], Any]:
         xray,
     )
     from local.aws.lambda_workers import Pool
+    from local.aws.validation import requests
 
     pool = Pool(settings)
     pool.xray_address = xray.install(settings)
@@ -99,6 +100,7 @@ def _install(settings: Settings) -> tuple[Callable[[], None], Any]:
     sagemaker.install(settings, registry)
     stepfunctions.install(settings)
     events.install()
+    requests.install()
     front = gateway.serve(settings, pool)
 
     def stop_all() -> None:

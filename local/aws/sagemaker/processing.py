@@ -17,7 +17,7 @@ from moto.sagemaker import models
 from moto.sagemaker.exceptions import AWSValidationException, ResourceInUseException
 from moto.sagemaker.responses import SageMakerResponse
 
-from local.aws.sagemaker import files, names
+from local.aws.sagemaker import files
 from local.aws.sagemaker.container import Container
 from local.aws.sagemaker.requests import RequestFields
 from local.aws.settings import Settings
@@ -37,7 +37,6 @@ def install(settings: Settings) -> None:
         self: models.SageMakerModelBackend, **arguments: Any
     ) -> models.FakeProcessingJob:
         name = arguments["processing_job_name"]
-        names.check("processingJobName", name)
         if name in self.processing_jobs:
             raise ResourceInUseException(
                 message="Processing job names must be unique within an AWS account and region, and a processing "

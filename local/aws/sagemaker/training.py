@@ -23,7 +23,7 @@ from moto.sagemaker import models
 from moto.sagemaker.exceptions import AWSValidationException, ResourceInUseException
 from moto.sagemaker.responses import SageMakerResponse
 
-from local.aws.sagemaker import files, names, script_mode
+from local.aws.sagemaker import files, script_mode
 from local.aws.sagemaker.container import Container, Exit
 from local.aws.sagemaker.requests import RequestFields
 from local.aws.settings import Settings
@@ -42,7 +42,6 @@ def install(settings: Settings) -> None:
 
     def create_training_job(self: models.SageMakerModelBackend, **arguments: Any) -> models.FakeTrainingJob:
         name = arguments["training_job_name"]
-        names.check("trainingJobName", name)
         if name in self.training_jobs:
             raise ResourceInUseException(
                 message="Training job names must be unique within an AWS account and region, and a training job "
