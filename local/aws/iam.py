@@ -10,10 +10,10 @@ def install() -> None:
     """Add the operation to moto's IAM."""
 
     def simulate_principal_policy(self: IamResponse) -> ActionResult:
-        resources = self._get_multi_param("ResourceArns.member") or ["*"]
+        resources = self._get_param("ResourceArns") or ["*"]
         results = [
             {"EvalActionName": action, "EvalResourceName": resource, "EvalDecision": "allowed"}
-            for action in self._get_multi_param("ActionNames.member")
+            for action in self._get_param("ActionNames")
             for resource in resources
         ]
         return ActionResult({"EvaluationResults": results, "IsTruncated": False})
