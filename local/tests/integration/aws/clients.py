@@ -26,7 +26,8 @@ class Aws:
 
     def client(self, service: str, **config: Any) -> Any:
         """Return a client that does not retry; `config` are options of botocore's Config."""
-        own_config = Config(retries={"total_max_attempts": 1}, **config)
+        # A second try, as the SDKs make: moto 5.2.5 rarely answers 500 to a call that races with a running execution.
+        own_config = Config(retries={"total_max_attempts": 2, "mode": "standard"}, **config)
         return aws_client(service, self.stack.aws_url, config=own_config)
 
     def make_bucket(self) -> str:
