@@ -27,7 +27,7 @@ from moto.stepfunctions.parser.asl.utils import json_path
 from moto.stepfunctions.parser.backend import execution as executions
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
-from local.aws import jsonata_, nested, stepfunctions_sagemaker, stepfunctions_xray
+from local.aws import jsonata_, nested, stepfunctions_roles, stepfunctions_sagemaker, stepfunctions_xray
 from local.aws.patching import replace_everywhere
 from local.aws.settings import Settings
 
@@ -40,6 +40,7 @@ def install(settings: Settings) -> None:
     """Patch moto's interpreter."""
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     stepfunctions_sagemaker.install()
+    stepfunctions_roles.install(settings)
     jsonata_.install()
     _select_single_values()
     _return_json_from_sdk_tasks()
