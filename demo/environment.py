@@ -81,7 +81,7 @@ def from_variables() -> Environment:
 def _api_url(stage: Stage) -> str:
     """Return the local gateway's address, or the address in the record that `chalice deploy` left in the models bucket."""
     if stage.name == "local":
-        return os.environ.get("TUGBOAT_LOCAL_GATEWAY_URL", "http://127.0.0.1:4567") + "/api"
+        return os.environ.get("TUGBOAT_LOCAL_GATEWAY_URL", "http://127.0.0.1:4567") + f"/{stage.name}"
     session = boto3.Session(region_name=stage.region)
     account_id = stage.account_id or session.client("sts").get_caller_identity()["Account"]
     bucket = stage.models_bucket(account_id)

@@ -60,7 +60,6 @@ class Stage:
     name: str
     region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
     account_id: Annotated[str, Field(pattern=r"^(\d{12})?$")]
-    api_stage: Annotated[str, Field(pattern=r"^\w{1,128}$")]
     shops: Annotated[dict[ShopId, list[ShopKey]], AfterValidator(_one_shop_per_key)]
     notification_email: str
     snowflake_user_arn: str
@@ -100,6 +99,11 @@ class Stage:
     def prefix(self) -> str:
         """The start of every name of this stage; also the name of its stack and its API Lambda."""
         return f"tugboat-{self.name}"
+
+    @property
+    def api_stage(self) -> str:
+        """The stage of the API. Chalice gives all APIs one name, so only this distinguishes their metrics."""
+        return self.name
 
     @property
     def endpoint_name(self) -> str:

@@ -88,7 +88,7 @@ def client_environment(stack: Stack | None = None) -> dict[str, str]:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "TUGBOAT_LOCAL_PORT_BASE": str(stack.port_base),
         "TUGBOAT_LOCAL_STATE": str(stack.state),
-        "TUGBOAT_API_URL": f"{stack.gateway_url}/api",
+        "TUGBOAT_API_URL": f"{stack.gateway_url}/local",
         "TUGBOAT_LOCAL_GATEWAY_URL": stack.gateway_url,
         "TUGBOAT_LOCAL_WAREHOUSE_URL": stack.warehouse_url,
     }

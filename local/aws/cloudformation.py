@@ -23,7 +23,7 @@ from moto.secretsmanager.models import secretsmanager_backends
 from moto.stepfunctions import models as stepfunctions_models
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
-from local.aws import nested, stack_updates
+from local.aws import cloudformation_rules, nested, stack_updates
 from local.aws.patching import patch_resource_type
 
 
@@ -87,12 +87,17 @@ class DeliveryStream(CloudFormationModel):
         account_id: str,
         region_name: str,
     ) -> DeliveryStream:
+        streams = firehose_backends[account_id][region_name].delivery_streams
+        version = int(streams[original_resource.name].version_id)
         cls.delete_from_cloudformation_json(
             original_resource.name, cloudformation_json, account_id, region_name
         )
-        return cls.create_from_cloudformation_json(
+        updated = cls.create_from_cloudformation_json(
             new_resource_name, cloudformation_json, account_id, region_name
         )
+        # Keys of objects contain the version, which grows with each change of the stream.
+        streams[new_resource_name].version_id = str(version + 1)
+        return updated
 
     @classmethod
     def delete_from_cloudformation_json(
@@ -226,6 +231,7 @@ def install() -> None:
     parsing.get_model_list.cache_clear()
     parsing.get_model_map.cache_clear()
     _adopt_and_configure_buckets()
+    cloudformation_rules.install()
     _protect_stacks()
     stack_updates.install()
     patch_resource_type(stepfunctions_models.StateMachine, before=_fill_in_definition)
@@ -278,7 +284,7 @@ def _adopt_and_configure_buckets() -> None:
 
     moto 5.2.5 ignores ImportExistingResources, with which a stack adopts a bucket that an earlier stack retained, and the
     NotificationConfiguration of a bucket. After a restart of this process, buckets exist and stacks do not, so the next
-    deployment must adopt its buckets too.
+    deployment must adopt its buckets too. `cloudformation_rules.py` refuses the buckets that AWS would not import.
     """
     original = FakeBucket.create_from_cloudformation_json.__func__
 

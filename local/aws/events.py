@@ -25,6 +25,7 @@ from local.aws.authorization import sessions
 from local.aws.authorization.function_policies import may_invoke
 from local.aws.authorization.policies import Call
 from local.aws.schedules import next_time
+from local.aws.validation import requests
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +71,14 @@ def deliver(rule_arn: str, target: dict[str, Any], event: dict[str, Any]) -> Non
         session.require(Call("states:StartExecution", target["Arn"]))
         from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
+        name, execution_input = execution_name(target, event), json.dumps(payload)
+        requests.check(
+            "stepfunctions",
+            "StartExecution",
+            {"stateMachineArn": target["Arn"], "name": name, "input": execution_input},
+        )
         stepfunctions_parser_backends[arn.account][arn.region].start_execution(
-            target["Arn"], str(uuid.uuid4()), json.dumps(payload)
+            target["Arn"], name, execution_input
         )
     else:
         from moto.sns.models import sns_backends
@@ -79,6 +86,14 @@ def deliver(rule_arn: str, target: dict[str, Any], event: dict[str, Any]) -> Non
         sns_backends[arn.account][arn.region].publish(
             payload if isinstance(payload, str) else json.dumps(payload), arn=target["Arn"]
         )
+
+
+def execution_name(target: dict[str, Any], event: dict[str, Any]) -> str:
+    """Return the name that EventBridge gives to an execution: the event's id and a UUID of the target, 73 characters.
+
+    One event has one name per target, so that a second delivery does not start a second execution.
+    """
+    return f"{event['id']}_{uuid.uuid5(uuid.NAMESPACE_URL, target['Arn'] + target['Id'])}"
 
 
 def target_input(target: dict[str, Any], event: dict[str, Any]) -> Any:

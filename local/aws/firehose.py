@@ -1,7 +1,7 @@
 """Firehose with buffers: it acknowledges records when they are on disk and writes them to S3 by size or by age.
 
-moto 5.2.5 writes every request to S3 as one uncompressed object and checks no limits. This module patches put_record_batch
-(limits, buffers) and delete_delivery_stream (flush first). The next start flushes the buffers of a process that crashed.
+moto 5.2.5 writes every request to S3 as one uncompressed object and does not limit the size of a batch. This module patches
+put_record_batch (limit, buffers) and delete_delivery_stream (flush first). The next start flushes the buffers of a crash.
 As on AWS, records are concatenated unchanged, so a producer of lines ends each record with a newline.
 It delivers under the role of the destination, and retries as on AWS while the role may not write.
 ErrorOutputPrefix is ignored, because no record is transformed here.
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from moto.firehose import models
-from moto.firehose.exceptions import InvalidArgumentException, ResourceNotFoundException, ValidationException
+from moto.firehose.exceptions import InvalidArgumentException, ResourceNotFoundException
 
 from local.aws import firehose_buffer, logs, s3
 from local.aws.authorization import documented, sessions
@@ -32,9 +32,7 @@ from local.aws.settings import ACCOUNT_ID, REGION, Settings
 
 log = logging.getLogger(__name__)
 
-MAX_RECORDS = 500
 MAX_BATCH_BYTES = 4 * 1024 * 1024
-MAX_RECORD_BYTES = 1_000 * 1024
 _PATTERN = re.compile(r"!\{(?P<kind>timestamp|firehose):(?P<value>[^}]+)\}")
 _DATE_LETTERS = {"yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S"}
 
@@ -276,15 +274,5 @@ def _bytes(data: bytes | str) -> bytes:
 
 
 def _refuse_over_limits(data: list[bytes]) -> None:
-    if not 1 <= len(data) <= MAX_RECORDS:
-        raise ValidationException(
-            "1 validation error detected: Value at 'records' failed to satisfy constraint: "
-            f"Member must have length less than or equal to {MAX_RECORDS}"
-        )
-    if any(len(record) > MAX_RECORD_BYTES for record in data):
-        raise ValidationException(
-            "1 validation error detected: Value at 'record.data' failed to satisfy constraint: "
-            f"Member must have length less than or equal to {MAX_RECORD_BYTES}"
-        )
     if sum(map(len, data)) > MAX_BATCH_BYTES:
         raise InvalidArgumentException("Records size exceeds 4 MB limit")

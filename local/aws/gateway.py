@@ -34,6 +34,9 @@ from local.aws.settings import ACCOUNT_ID, HOST, REGION, Settings
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
+# Of a regional API, in characters. The documentation gives the limit without the response; 414 is HTTP's.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
+MAX_URL_LENGTH = 10_240
 INTEGRATION_TIMEOUT_S = 29
 _FUNCTION = re.compile(r"functions/(?P<arn>arn:[^/]+)/invocations")
 # The header of responses that the gateway itself creates.
@@ -265,6 +268,11 @@ class _Handler(BaseHTTPRequestHandler):
         if length > MAX_BODY_BYTES:
             self._discard(length)
             self.reply(_error(413, "Request Too Long", "RequestTooLongException"))
+            return
+        host = self.headers.get("Host") or ""
+        if len(f"https://{host}{self.path}") > MAX_URL_LENGTH:
+            self._discard(length)
+            self.reply(_error(414, "Request URI too long", "RequestUriTooLongException"))
             return
         path, _, query = self.path.partition("?")
         body = self.rfile.read(length) if length else b""

@@ -84,6 +84,7 @@ def _install(settings: Settings) -> tuple[Callable[[], None], Any]:
     )
     from local.aws.authorization import enforcement as authorization
     from local.aws.lambda_workers import Pool
+    from local.aws.validation import requests
 
     authorization.install(settings)
     pool = Pool(settings)
@@ -101,6 +102,7 @@ def _install(settings: Settings) -> tuple[Callable[[], None], Any]:
     sagemaker.install(settings, registry)
     stepfunctions.install(settings)
     events.install()
+    requests.install()
     front = gateway.serve(settings, pool)
 
     def stop_all() -> None:

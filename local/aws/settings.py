@@ -20,6 +20,8 @@ class Settings:
     lambda_runtime: Path
     # Concurrent workers per function. AWS's own limit, 1,000 per account, would overload one machine.
     lambda_concurrency: int = int(os.environ.get("TUGBOAT_LOCAL_LAMBDA_CONCURRENCY", "4"))
+    # ListExecutions is eventually consistent: it omits an execution that is younger.
+    listing_delay_s: float = float(os.environ.get("TUGBOAT_LOCAL_LISTING_DELAY_S", "0.5"))
     # The interpreter of SageMaker's containers.
     container_python: str = os.environ.get("TUGBOAT_LOCAL_CONTAINER_PYTHON", sys.executable)
 

@@ -19,7 +19,7 @@ from moto.sagemaker.responses import SageMakerResponse
 
 from local.aws.authorization import documented
 from local.aws.authorization.sessions import AccessDenied
-from local.aws.sagemaker import files, names, roles
+from local.aws.sagemaker import files, roles
 from local.aws.sagemaker.container import Container
 from local.aws.sagemaker.requests import RequestFields
 from local.aws.settings import Settings
@@ -39,7 +39,6 @@ def install(settings: Settings) -> None:
         self: models.SageMakerModelBackend, **arguments: Any
     ) -> models.FakeProcessingJob:
         name = arguments["processing_job_name"]
-        names.check("processingJobName", name)
         if name in self.processing_jobs:
             raise ResourceInUseException(
                 message="Processing job names must be unique within an AWS account and region, and a processing "

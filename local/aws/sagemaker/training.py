@@ -27,7 +27,7 @@ from local.aws.authorization import documented
 from local.aws.authorization.operations import object_arn
 from local.aws.authorization.policies import Call
 from local.aws.authorization.sessions import AccessDenied
-from local.aws.sagemaker import files, names, roles, script_mode
+from local.aws.sagemaker import files, roles, script_mode
 from local.aws.sagemaker.container import Container, Exit
 from local.aws.sagemaker.requests import RequestFields
 from local.aws.settings import Settings
@@ -46,7 +46,6 @@ def install(settings: Settings) -> None:
 
     def create_training_job(self: models.SageMakerModelBackend, **arguments: Any) -> models.FakeTrainingJob:
         name = arguments["training_job_name"]
-        names.check("trainingJobName", name)
         if name in self.training_jobs:
             raise ResourceInUseException(
                 message="Training job names must be unique within an AWS account and region, and a training job "

@@ -333,6 +333,17 @@ def test_cloudformation_does_not_import_an_existing_bucket() -> None:
         cloudformation.execute_change_set(StackName="s", ChangeSetName="changes")
 
 
+def test_sagemaker_accepts_an_invalid_job_name() -> None:
+    client("sagemaker").create_training_job(
+        TrainingJobName="with_underscore",
+        AlgorithmSpecification={"TrainingInputMode": "File", "TrainingImage": "i"},
+        RoleArn=ROLE,
+        OutputDataConfig={"S3OutputPath": "s3://bucket"},
+        ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        StoppingCondition={"MaxRuntimeInSeconds": 60},
+    )
+
+
 def test_codebuild_reports_success_without_a_source() -> None:
     codebuild = client("codebuild")
     codebuild.create_project(

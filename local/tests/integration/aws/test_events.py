@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import pytest
@@ -12,6 +13,9 @@ from local.tests.integration.aws.clients import ROLE, Aws
 
 pytestmark = pytest.mark.local_stack
 
+UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+# The event's id and a UUID of the target: 73 characters, more than a SageMaker job's name may have.
+EXECUTION_NAME = re.compile(f"{UUID}_{UUID}")
 FUNCTION_ARN = "arn:aws:lambda:us-east-1:123456789012:function:"
 
 
@@ -39,6 +43,7 @@ def test_a_rule_starts_lambdas_and_state_machines_and_a_disabled_one_does_not(aw
     assert wait_for(lambda: log.exists() and log.read_text()).count("got 1") == 1
     ran = wait_for(lambda: states.list_executions(stateMachineArn=machine)["executions"])
     assert len(ran) == 1
+    assert EXECUTION_NAME.fullmatch(ran[0]["name"])
     described = states.describe_execution(executionArn=ran[0]["executionArn"])
     assert json.loads(described["input"])["detail"] == {"n": 1}
     assert not (aws.stack.logs / "lambda" / f"{silent}.log").exists()

@@ -91,10 +91,16 @@ def test_objects_survive_with_their_metadata_and_deleted_ones_stay_deleted(
 
 def test_a_deployment_after_the_restart_adopts_its_bucket(before: tuple[Aws, dict[str, Any]]) -> None:
     aws, _ = before
-    template = {
-        "Resources": {"Kept": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "kept"}}},
-    }
-    aws.client("cloudformation").create_stack(StackName="again", TemplateBody=json.dumps(template))
+    bucket = {"Type": "AWS::S3::Bucket", "DeletionPolicy": "Retain", "Properties": {"BucketName": "kept"}}
+    cloudformation = aws.client("cloudformation")
+    cloudformation.create_change_set(
+        StackName="again",
+        ChangeSetName="first",
+        ChangeSetType="CREATE",
+        TemplateBody=json.dumps({"Resources": {"Kept": bucket}}),
+        ImportExistingResources=True,
+    )
+    cloudformation.execute_change_set(StackName="again", ChangeSetName="first")
     stack = aws.client("cloudformation").describe_stacks(StackName="again")["Stacks"][0]
     assert stack["StackStatus"] == "CREATE_COMPLETE"
     assert aws.client("s3").get_object(Bucket="kept", Key="a/b")["Body"].read() == b"new"
