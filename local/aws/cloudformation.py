@@ -1,4 +1,4 @@
-"""CloudFormation: delivery streams and secrets, which moto 5.2.5 skips with a warning, and missing options of buckets.
+"""CloudFormation: delivery streams, log streams and secrets, which moto 5.2.5 skips, and missing options of buckets.
 
 Alarms, dashboards and resource policies stay skipped, because nothing here evaluates them.
 """
@@ -16,6 +16,8 @@ from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.common_models import CloudFormationModel
 from moto.core.responses import ActionResult
 from moto.firehose.models import firehose_backends
+from moto.iam import models as iam_models
+from moto.logs.models import logs_backends
 from moto.s3.models import FakeBucket, s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.stepfunctions import models as stepfunctions_models
@@ -174,6 +176,44 @@ class Secret(CloudFormationModel):
         )
 
 
+class LogStream(CloudFormationModel):
+    """AWS::Logs::LogStream, created through moto's own CloudWatch Logs."""
+
+    def __init__(self, name: str, group: str) -> None:
+        self.name = name
+        self.group = group
+
+    @property
+    def physical_resource_id(self) -> str:
+        return self.name
+
+    @staticmethod
+    def cloudformation_name_type() -> str:
+        return "LogStreamName"
+
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::Logs::LogStream"
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **_: Any
+    ) -> LogStream:
+        group = cloudformation_json["Properties"]["LogGroupName"]
+        logs_backends[account_id][region_name].create_log_stream(group, resource_name)
+        return cls(resource_name, group)
+
+    @classmethod
+    def update_from_cloudformation_json(cls, original_resource: Any, *_: Any, **__: Any) -> LogStream:
+        assert isinstance(original_resource, cls)
+        return original_resource
+
+    def delete(self, account_id: str, region_name: str) -> None:
+        group = logs_backends[account_id][region_name].groups.get(self.group)
+        if group is not None:  # deleted with all its streams
+            group.streams.pop(self.name, None)
+
+
 def _typed(value: Any) -> Any:
     """Return a copy with numbers and booleans instead of the texts that CloudFormation passes."""
     return nested.mapped(
@@ -195,6 +235,7 @@ def install() -> None:
     _protect_stacks()
     stack_updates.install()
     patch_resource_type(stepfunctions_models.StateMachine, before=_fill_in_definition)
+    patch_resource_type(iam_models.Role, before=_write_policies_as_json)
 
 
 def _protect_stacks() -> None:
@@ -216,6 +257,13 @@ def _protect_stacks() -> None:
 
     CloudFormationResponse.update_termination_protection = update_termination_protection
     CloudFormationBackend.delete_stack = delete_stack
+
+
+def _write_policies_as_json(properties: dict[str, Any]) -> None:
+    """Convert inline policies to JSON. moto 5.2.5 keeps the objects of a template, and GetRolePolicy returns Python's text."""
+    for policy in properties.get("Policies", []):
+        if not isinstance(policy["PolicyDocument"], str):
+            policy["PolicyDocument"] = json.dumps(policy["PolicyDocument"])
 
 
 def _fill_in_definition(properties: dict[str, Any]) -> None:

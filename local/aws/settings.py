@@ -40,16 +40,9 @@ class Settings:
         """Folder of the records of child processes, for the clean-up after a crash."""
         return self.state / "pids" / "children"
 
-    def role_environment(self) -> dict[str, str]:
-        """Return the environment of code that runs under a role: credentials, region and endpoint."""
-        return {
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": "role-access-key",
-            "AWS_SECRET_ACCESS_KEY": "role-secret-key",
-            "AWS_SESSION_TOKEN": "role-session-token",
-            "AWS_ENDPOINT_URL": self.url,
-        }
+    def client_environment(self) -> dict[str, str]:
+        """Return the environment variables from which SDKs take region and endpoint."""
+        return {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": self.url}
 
 
 __all__ = ["ACCOUNT_ID", "HOST", "REGION", "Settings"]

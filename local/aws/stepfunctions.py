@@ -30,7 +30,7 @@ from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 from moto.stepfunctions.utils import PAGINATION_MODEL
 from moto.utilities.paginator import paginate
 
-from local.aws import jsonata_, nested, stepfunctions_sagemaker, stepfunctions_xray
+from local.aws import jsonata_, nested, stepfunctions_roles, stepfunctions_sagemaker, stepfunctions_xray
 from local.aws.patching import replace_everywhere
 from local.aws.settings import Settings
 
@@ -43,6 +43,7 @@ def install(settings: Settings) -> None:
     """Patch moto's interpreter."""
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     stepfunctions_sagemaker.install()
+    stepfunctions_roles.install(settings)
     jsonata_.install()
     _select_single_values()
     _return_json_from_sdk_tasks()

@@ -98,7 +98,7 @@ def _authorize(
     account.require(session.role, privileges.needs(statement, session, account, temporary))
     if isinstance(statement, exp.Copy):
         for stage in privileges.stages(statement, session):
-            storage.check(account, stage)
+            storage.open(account, stage)
     if isinstance(statement, exp.Create) and str(statement.args.get("kind")).upper() == "STAGE":
         statements.check_location(account, privileges.stage_properties(statement))
     cursor.effect = privileges.effects(statement, session, account)

@@ -40,12 +40,13 @@ def make_app(
     # Without this variable, boto3 looks for credentials on the network.
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
     store = Store(state, memory_limit)
-    store.duck_conn.register_filesystem(S3Files(aws_endpoint))
+    files = S3Files(aws_endpoint)
+    store.duck_conn.register_filesystem(files)
     write_metadata_separately(store)
     keys.first_users(store.account, state, users or {})
     flatten.install()
     load.install()
-    cursor.install(store.account, StorageAccess(aws_endpoint))
+    cursor.install(store.account, StorageAccess(aws_endpoint, files))
     fakesnow.server.shared_fs = store
 
     @contextlib.asynccontextmanager

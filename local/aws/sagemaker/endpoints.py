@@ -357,6 +357,7 @@ def _spec(endpoint: str, config_name: str) -> ModelSpec:
     return ModelSpec(
         endpoint=endpoint,
         variant=variant["VariantName"],
+        role_arn=model.execution_role_arn,
         image=container["Image"],
         model_data_url=container.get("ModelDataUrl") or source["S3Uri"],
         environment=container.get("Environment") or {},

@@ -180,6 +180,13 @@ def test_cloudformation_skips_delivery_streams() -> None:
     assert client("firehose").list_delivery_streams()["DeliveryStreamNames"] == []
 
 
+def test_cloudformation_skips_log_streams() -> None:
+    properties = {"LogGroupName": "g", "LogStreamName": "s"}
+    client("logs").create_log_group(logGroupName="g")
+    create_stack({"S": {"Type": "AWS::Logs::LogStream", "Properties": properties}})
+    assert client("logs").describe_log_streams(logGroupName="g")["logStreams"] == []
+
+
 def test_cloudformation_ignores_eventbridge_notifications_of_a_bucket() -> None:
     enabled = {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
     properties = {"BucketName": "bucket", "NotificationConfiguration": enabled}

@@ -15,6 +15,7 @@ from typing import Any
 import sqlglot
 from sqlglot.tokenizer_core import Token, TokenType
 
+from local.environment import SNOWFLAKE_USER_ARN
 from local.warehouse.access import errors, keys
 from local.warehouse.access.account import GRANTABLE, THE_ACCOUNT, Account, Entry, Need, Thing
 from local.warehouse.access.privileges import Session
@@ -65,9 +66,6 @@ PROPERTIES = {
     "STAGE": {"URL", "STORAGE_INTEGRATION", "COMMENT"},
     "FILE FORMAT": {"COMPRESSION", "COMMENT", "STRIP_OUTER_ARRAY", "STRIP_NULL_VALUES", "MULTI_LINE"},
 }  # fmt: skip
-IAM_USER = (
-    "arn:aws:iam::999999999999:user/local-snowflake"  # the AWS user that Snowflake has for this account
-)
 
 
 @dataclass
@@ -317,7 +315,7 @@ def _describe(words: Words, session: Session, account: Account) -> Result:
             shown[f"{key}_FP"] = keys.fingerprint(shown[key]) if shown.get(key) else None
         columns = ("property", "value", "default", "description")
         return Result(columns, [(name, value, None, "") for name, value in shown.items()])
-    shown["STORAGE_AWS_IAM_USER_ARN"] = IAM_USER
+    shown["STORAGE_AWS_IAM_USER_ARN"] = SNOWFLAKE_USER_ARN
     texts = {name: ",".join(value) if isinstance(value, list) else value for name, value in shown.items()}
     columns = ("property", "property_type", "property_value", "property_default")
     return Result(columns, [(name, "String", value, "") for name, value in texts.items()])

@@ -1,58 +1,59 @@
-"""Snowflake's way into S3: it assumes the integration's AWS role, whose trust policy must name Snowflake's user."""
+"""Snowflake's way into S3: it assumes the AWS role of the integration, and reads and writes under that role."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from botocore.exceptions import ClientError
 from snowflake.connector.errors import ProgrammingError
 
 from local.clients import aws_client
+from local.environment import SNOWFLAKE_ACCESS_KEY, SNOWFLAKE_SECRET_KEY, SNOWFLAKE_USER_ARN
 from local.warehouse.access.account import Account, Thing
-from local.warehouse.access.statements import IAM_USER
+from local.warehouse.s3_files import S3Files
 
 
 class StorageAccess:
-    """Checks the trust of the roles of storage integrations in the local IAM."""
+    """Assumes the roles of storage integrations as Snowflake's user, and gives their credentials to the file system."""
 
-    def __init__(self, aws_endpoint: str) -> None:
-        self._iam = aws_client("iam", aws_endpoint)
+    def __init__(self, aws_endpoint: str, files: S3Files) -> None:
+        self._files = files
+        self._sts = aws_client(
+            "sts",
+            aws_endpoint,
+            aws_access_key_id=SNOWFLAKE_ACCESS_KEY,
+            aws_secret_access_key=SNOWFLAKE_SECRET_KEY,
+        )
 
-    def check(self, account: Account, stage: Thing) -> None:
-        """Check that Snowflake may assume the role of a stage's integration.
+    def open(self, account: Account, stage: Thing) -> None:
+        """Give a statement the access to the location of a stage that its integration has.
 
         Raises:
-            ProgrammingError: the role is missing, or does not trust Snowflake's user with the external id.
+            ProgrammingError: the role is missing, does not trust Snowflake's user with the external id, or may not use
+                the bucket.
         """
-        name = (
-            account.objects[stage].properties.get("STORAGE_INTEGRATION") if stage in account.objects else None
-        )
+        properties = account.objects[stage].properties if stage in account.objects else {}
+        name = properties.get("STORAGE_INTEGRATION")
         integration = account.objects.get(Thing("INTEGRATION", name)) if name else None
         if integration is None:
             return
         role_arn = integration.properties["STORAGE_AWS_ROLE_ARN"]
-        if not self._trusts(role_arn.rpartition("/")[2], integration.properties["STORAGE_AWS_EXTERNAL_ID"]):
+        try:
+            given = self._sts.assume_role(
+                RoleArn=role_arn,
+                RoleSessionName="snowflake",
+                ExternalId=integration.properties["STORAGE_AWS_EXTERNAL_ID"],
+            )
+        except ClientError as error:
             raise ProgrammingError(
-                msg=f"SQL execution error:\nError assuming AWS_ROLE:\nUser: {IAM_USER} is not authorized to perform: "
+                msg=f"SQL execution error:\nError assuming AWS_ROLE:\nUser: {SNOWFLAKE_USER_ARN} is not authorized to perform: "
                 f"sts:AssumeRole on resource: {role_arn}",
                 errno=3167,
                 sqlstate="42601",
-            )
-
-    def _trusts(self, role: str, external_id: str) -> bool:
+            ) from error
         try:
-            document = self._iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
-        except ClientError:
-            return False
-        return any(_allows(statement, external_id) for statement in document["Statement"])
-
-
-def _allows(statement: dict[str, Any], external_id: str) -> bool:
-    principal = statement.get("Principal", {})
-    users = principal.get("AWS", []) if isinstance(principal, dict) else []
-    expected = statement.get("Condition", {}).get("StringEquals", {}).get("sts:ExternalId", external_id)
-    return (
-        statement["Effect"] == "Allow"
-        and IAM_USER in ([users] if isinstance(users, str) else users)
-        and external_id in ([expected] if isinstance(expected, str) else expected)
-    )
+            self._files.use(properties["URL"], given["Credentials"])
+        except ClientError as error:
+            raise ProgrammingError(
+                msg=f"Failed to access remote file: access denied. Please check your credentials. {error}",
+                errno=3167,
+                sqlstate="42601",
+            ) from error

@@ -80,6 +80,9 @@ def trust(stack: environment.Stack, user_arn: str, external_id: str) -> None:
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)
     except iam.exceptions.EntityAlreadyExistsException:
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=document)
+    allow = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    own = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=own)
 
 
 def test_an_access_of_snowflake_from_setup_to_rotation(stack: environment.Stack, secrets: Any) -> None:

@@ -83,6 +83,12 @@ def new_stack(local_stack: environment.Stack) -> Any:
                 }
             ),
         )
+        allow = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+        iam.put_role_policy(
+            RoleName=f"{stage.prefix}-snowflake",
+            PolicyName="own",
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]}),
+        )
         return Stack(s3, settings, own, admin)
 
     return make

@@ -27,9 +27,15 @@ def test_a_rule_starts_lambdas_and_state_machines_and_a_disabled_one_does_not(aw
         definition=json.dumps({"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}}),
         roleArn=ROLE,
     )["stateMachineArn"]
+    silent = aws.make_function("def handler(event, context): print('got', event['detail']['n'])")
+    aws.permit(name, "events", "arn:aws:events:us-east-1:123456789012:rule/on")
     for rule, source, state in (("on", "on", "ENABLED"), ("off", "off", "DISABLED")):
         events.put_rule(Name=rule, EventPattern=json.dumps({"source": [source]}), State=state)
-        targets = [{"Id": "f", "Arn": FUNCTION_ARN + name}, {"Id": "m", "Arn": machine, "RoleArn": ROLE}]
+        targets = [
+            {"Id": "f", "Arn": FUNCTION_ARN + name},
+            {"Id": "without-permission", "Arn": FUNCTION_ARN + silent},
+            {"Id": "m", "Arn": machine, "RoleArn": ROLE},
+        ]
         events.put_targets(Rule=rule, Targets=targets)
     for source in ("off", "on", "other"):
         events.put_events(Entries=[{"Source": source, "DetailType": "t", "Detail": '{"n": 1}'}])
@@ -40,6 +46,7 @@ def test_a_rule_starts_lambdas_and_state_machines_and_a_disabled_one_does_not(aw
     assert EXECUTION_NAME.fullmatch(ran[0]["name"])
     described = states.describe_execution(executionArn=ran[0]["executionArn"])
     assert json.loads(described["input"])["detail"] == {"n": 1}
+    assert not (aws.stack.logs / "lambda" / f"{silent}.log").exists()
 
 
 def test_a_published_message_is_delivered_and_logged(aws: Aws) -> None:

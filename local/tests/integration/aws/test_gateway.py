@@ -312,6 +312,9 @@ def test_a_route_sent_to_another_lambda_goes_there_after_the_next_deployment(
     logs = aws.client("logs").describe_log_streams
     assert gateway.ask("GET", "/api/fails").status == 502
     deploy(apigateway, api["id"], "api")
+    assert gateway.ask("GET", "/api/fails").status == 500, "the API may not invoke this Lambda yet"
+    source = f"arn:aws:execute-api:us-east-1:123456789012:{api['id']}/*"
+    aws.permit("contract-local-other", "apigateway", source)
     # The Lambda `other` returns its event, which is no response of a proxy integration.
     assert gateway.ask("GET", "/api/fails").status == 200
     assert logs(logGroupName="/aws/lambda/contract-local-other")["logStreams"]

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from local import traces
 from local.testing import wait_for
-from local.tests.integration.aws.clients import ROLE, Aws
+from local.tests.integration.aws.clients import IMAGE, ROLE, Aws
 from local.tests.integration.aws.sagemaker import invoke, make_model, prepare, training_request
 
 pytestmark = pytest.mark.local_stack
@@ -217,7 +217,7 @@ def test_a_timeout_is_caught_without_a_cause(aws: Aws) -> None:
 def test_a_processing_job_and_a_bad_request_of_sagemaker(aws: Aws) -> None:
     def states(name: str) -> dict[str, Any]:
         cluster = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
-        application = {"ImageUri": "pytorch", "ContainerEntrypoint": ["bash", "-c", "exit 0"]}
+        application = {"ImageUri": IMAGE, "ContainerEntrypoint": ["bash", "-c", "exit 0"]}
         return {
             "P": {
                 "Type": "Task",

@@ -62,7 +62,8 @@ class Snowflake:
             for statement in SET_UP:
                 rows(connection, statement)
             described = {row[0]: row[2] for row in rows(connection, "desc integration S3")}
-        aws_client("iam", self.stack.aws_url).create_role(
+        iam = aws_client("iam", self.stack.aws_url)
+        iam.create_role(
             RoleName="r",
             AssumeRolePolicyDocument=json.dumps(
                 {
@@ -79,6 +80,12 @@ class Snowflake:
                     ],
                 }
             ),
+        )
+        allow = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+        iam.put_role_policy(
+            RoleName="r",
+            PolicyName="own",
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]}),
         )
 
 
