@@ -8,33 +8,35 @@ ifeq ($(STAGE),local)
 IN_STAGE := eval "$$($(PY) -m local env)" &&
 endif
 export TUGBOAT_STAGE := $(STAGE)
-comma := ,
+# Keep bytecode between runs, whatever the environment says: without it, every test process and job compiles all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up preflight deploy destroy demo replay run recommend rollback shop status logs traces down docs layers check generate format test test-unit test-sanitized peers clean
+.PHONY: help setup up preflight deploy destroy demo replay run recommend rollback smoke shop status logs traces down docs layers check generate lock format test test-unit test-sanitized peers clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 	@echo; echo "  STAGE=dev and the like for a real account (docs/deploy.md); EVENTS=path, ITEMS=a,b, ARGS=... where a command takes them"
 
-setup: $(VENV)/.installed ## the virtual environment with everything pinned in constraints.txt
+setup: $(VENV)/.installed ## the virtual environment with everything pinned in requirements.lock
 
 # pip's warnings are about the machine's pip settings: they go to the log, of which a failure prints the end.
 define install
 	@printf '  %-46s' $(1); began=$$SECONDS; \
-	$(PY) -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt $(2) >>$(VENV)/install.log 2>&1 \
+	$(PY) -m pip install --disable-pip-version-check --progress-bar off $(2) >>$(VENV)/install.log 2>&1 \
 	&& echo "$$((SECONDS - began)) s" || { echo failed; grep -v ^WARNING $(VENV)/install.log | tail -n 20; echo "all of it: $(VENV)/install.log"; exit 1; }
 endef
 
-# torch first and alone: only this version has a CPU build where plain pip looks for local files.
-$(VENV)/.installed: pyproject.toml local/pyproject.toml constraints.txt
+# torch alone and without a hash: its build differs per machine, and only this version has a CPU build where plain pip
+# looks for local files. Its dependencies come from the lock before it.
+$(VENV)/.installed: pyproject.toml local/pyproject.toml requirements.lock constraints.txt
 	@test -x $(PY) || { command -v $(PYTHON) >/dev/null && $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV); }
 	@$(PY) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Tugboat needs Python 3.11: make setup PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "installing into $(VENV) (two to three minutes the first time)"
-	$(call install,torch,'torch==2.13.0')
-	$(call install,'build tools',--no-build-isolation setuptools wheel)
-	$(call install,'everything else of constraints.txt',--no-build-isolation -e '.[warehouse$(comma)train$(comma)serve$(comma)dev]' -e ./local)
+	$(call install,requirements.lock,--no-deps --require-hashes -r requirements.lock)
+	$(call install,torch,-c constraints.txt torch)
+	$(call install,'tugboat and tugboat-local',--no-deps --no-build-isolation -e . -e ./local)
 	@touch $@
 
 up: setup ## start this machine's AWS and Snowflake, and deploy to them
@@ -47,7 +49,7 @@ preflight: setup ## check what a deployment of STAGE needs: account, quotas, per
 deploy: setup ## deploy STAGE: CloudFormation, warehouse set-up, the endpoint's container, layers, chalice deploy
 	@$(IN_STAGE) $(PY) -m deploy --stage $(STAGE)
 
-destroy: setup ## remove what deploy made in STAGE (ARGS=--delete-data for the buckets too)
+destroy: setup ## remove what deploy made in STAGE (ARGS=--delete-data for events, tables and models too)
 	@$(IN_STAGE) $(PY) -m deploy.destroy --stage $(STAGE) $(ARGS)
 
 demo: setup ## the whole journey on this machine (EVENTS=path for clicks of your own; default: a generated shop)
@@ -68,6 +70,9 @@ shop: setup ## the demo shop on http://127.0.0.1:8095, against STAGE's API (ARGS
 
 rollback: setup ## the endpoint back onto the release before
 	@$(IN_STAGE) $(PY) -m deploy.rollback --stage $(STAGE)
+
+smoke: setup ## walk the whole journey on STAGE at small size, and write its times and costs (ARGS=--help for more)
+	@$(IN_STAGE) $(PY) -m demo.smoke $(ARGS)
 
 status: setup ## what runs, what is deployed, what serves; of another STAGE: its last execution
 	@$(if $(filter local,$(STAGE)),$(PY) -m local status,$(PY) -m demo.follow --latest)
@@ -95,7 +100,8 @@ check: setup ## format, lint, types, prose, templates, SQL: the checks of CI
 	@$(VENV)/bin/sqlfluff lint sql --config sql/.sqlfluff --disable-progress-bar
 	@$(PY) -m docs.prose
 	@$(PY) -m docs.settings --check
-	@$(PY) -m docs.pins
+	@$(PY) -m docs.data_checks --check
+	@$(PY) -m deploy.lock --check
 	@$(MAKE) --no-print-directory generate ARGS=--check
 	@$(PY) -m training_jobs.gate.rules --check
 	@$(PY) -m deploy.chalice_config --stage local --check
@@ -105,6 +111,9 @@ generate: setup ## rewrite everything derived from contracts/ (ARGS=--check: onl
 	@$(PY) -m contracts.generate $(ARGS)
 	@$(PY) -m storefront.sdk.build $(ARGS)
 
+lock: setup ## rewrite requirements.lock and the lists that follow it (ARGS="--upgrade-package NAME" for a newer version)
+	@$(PY) -m deploy.lock $(ARGS)
+
 format: setup ## rewrite what check would complain of
 	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
 
@@ -112,8 +121,8 @@ test: setup ## every test (ARGS="-k name" for some)
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-sanitized)
 
-test-unit: setup ## the tests that take seconds
-	@$(PY) -m pytest tests/unit local/tests/unit $(ARGS)
+test-unit: setup ## the tests without servers, jobs and packages
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/unit local/tests/unit $(ARGS)
 
 # A process that loads a sanitized library needs the sanitizer's runtime first. Python itself leaks on exit by design.
 test-sanitized: setup ## the kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer

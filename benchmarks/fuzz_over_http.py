@@ -13,7 +13,7 @@ from benchmarks.fuzz_checks import Answered, Failed, Findings, Stored, compare, 
 from benchmarks.fuzz_in_process import FALLBACK
 from benchmarks.fuzz_requests import Maker
 from demo.terminal import Progress
-from functions.platform.contract import FALLBACK_KEY
+from functions.platform.contract import FALLBACK_KEY, RAW_PREFIX, REJECTED_PREFIX
 from local.aws.proxy_event import Request, Response
 from testing.stage import EVENTS_BUCKET, MODELS_BUCKET, Stage
 
@@ -113,9 +113,9 @@ class Api:
     def _read_new_objects(self) -> None:
         accepted: dict[str, int] = defaultdict(int)
         refused: dict[str, list[str]] = defaultdict(list)
-        for line in self._new_lines("raw/"):
+        for line in self._new_lines(RAW_PREFIX):
             accepted[line["server"]["request_id"]] += 1
-        for line in self._new_lines("rejected/"):
+        for line in self._new_lines(REJECTED_PREFIX):
             refused[line["request_id"]].append(
                 line["reason"] if line["payload"] is not None else "no payload"
             )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote_plus
 
+import contracts
 from deploy.stages import read_stage
 from local.aws.proxy_event import Request
 
@@ -247,7 +248,7 @@ class Maker:
         return {
             "schema_version": 1,
             "event_id": f"{dice.getrandbits(128):032x}",
-            "event_name": dice.choice(["page_view", "view_item", "add_to_cart", "purchase"]),
+            "event_name": dice.choice(contracts.event_kinds()),
             "shop_id": self._shop,
             "client_id": f"c{dice.randrange(1000)}",
             "session_id": f"s{dice.randrange(1000)}",

@@ -23,7 +23,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from benchmarks.conditions import conditions
+from benchmarks.conditions import conditions, parser
 
 SIZES = (20_000, 20_000, 40_000, 20_000, 60_000, 40_000, 20_000, 100_000, 40_000, 60_000)
 LARGEST = 200_000
@@ -181,7 +181,10 @@ def _short(value: float) -> float | None:
 
 def summary(rows: Sequence[Row]) -> Row:
     """Return false refusals in all and per check, and the share refused per sabotage, with 95 % Wilson intervals."""
+    from benchmarks.sabotages import SABOTAGES
     from training_jobs.gate.metrics import wilson_interval
+
+    stories = {sabotage.name: sabotage.story for sabotage in SABOTAGES}
 
     def rate(refused: int, of: int) -> Row:
         low, high = wilson_interval(refused, of)
@@ -205,6 +208,7 @@ def summary(rows: Sequence[Row]) -> Row:
         "sabotaged": rate(sum(row["refused"] for row in spoilt), len(spoilt)),
         "sabotages": {
             name: rate(sum(r["refused"] for r in spoilt if r["judged"] == name), sum(r["judged"] == name for r in spoilt))
+            | {"story": stories[name]}
             for name in sorted({row["judged"] for row in spoilt})
         },
         "train_s": round(sum(row["train_s"] for row in sound), 1),
@@ -213,13 +217,8 @@ def summary(rows: Sequence[Row]) -> Row:
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: python -m benchmarks.gate --shops 4 --bootstraps 0 --spoilt 1 --workers 2",
-    )
-    add = parser.add_argument
+    command = parser("gate", __doc__ or "", "--shops 4 --bootstraps 0 --spoilt 1 --workers 2")
+    add = command.add_argument
     add("--shops", type=int, default=40, help="generated shops (default %(default)s)")
     add("--bootstraps", type=int, default=3, help="samples of each public data set (default %(default)s)")
     add("--spoilt", type=int, default=5, help="models that each sabotage spoils (default %(default)s)")
@@ -228,7 +227,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     add("--public", type=Path, help="a directory with events/serenade and bench/rsc15_1by64")
     add("--output", type=Path, help="JSON lines to append to and to carry on from")
-    return parser
+    return command
 
 
 def main(argv: Sequence[str] | None = None) -> int:

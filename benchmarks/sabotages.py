@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.shops import session_ends_ms
-from training_jobs.serving.contract import ARCHIVE_OUT_OF_STOCK
+from training_jobs.serving.contract import ARCHIVE_FALLBACK, ARCHIVE_GOLDEN, ARCHIVE_OUT_OF_STOCK, Column
 from training_jobs.serving.knn import build_index
 from training_jobs.serving.model_files import load_card, load_golden, load_recommender
 from training_jobs.serving.ranker import Network, Ranker
@@ -79,9 +79,9 @@ def rewrite_answers(model: Path) -> None:
     """Make the golden sessions and the fallback agree with what the model answers now."""
     served, _ = load_recommender(model)
     asked = [session["items"] for session in load_golden(model)]
-    write_json(model / "golden.json", model_writer.golden_sessions(served, asked))
+    write_json(model / ARCHIVE_GOLDEN, model_writer.golden_sessions(served, asked))
     write_json(
-        model / "fallback.json", model_writer.fallback_answers(served, range(len(served.vocabulary))[:2000])
+        model / ARCHIVE_FALLBACK, model_writer.fallback_answers(served, range(len(served.vocabulary))[:2000])
     )
 
 
@@ -214,7 +214,7 @@ def _other_golden(shop: Shop, scratch: Path) -> Spoilt:
     golden = load_golden(candidate)
     for row, other in zip(golden, golden[1:] + golden[:1], strict=True):
         row["expected"] = other["expected"]
-    write_json(candidate / "golden.json", golden)
+    write_json(candidate / ARCHIVE_GOLDEN, golden)
     return Spoilt(candidate, shop.interactions, nullcontext())
 
 
@@ -234,9 +234,9 @@ def _retrained(change: Callable[[pa.Table, Shop], tuple[pa.Table, pa.Table]]) ->
 
 def _shuffled_sessions(table: pa.Table, _: Shop) -> tuple[pa.Table, pa.Table]:
     """Training saw every click at another session's place: the join of events and sessions was wrong."""
-    items = np.random.default_rng(0).permutation(table["ITEM_ID"].to_numpy(zero_copy_only=False))
-    at = table.schema.get_field_index("ITEM_ID")
-    return table.set_column(at, "ITEM_ID", pa.array(items)), table
+    items = np.random.default_rng(0).permutation(table[Column.ITEM_ID].to_numpy(zero_copy_only=False))
+    at = table.schema.get_field_index(Column.ITEM_ID)
+    return table.set_column(at, Column.ITEM_ID, pa.array(items)), table
 
 
 def _stale(table: pa.Table, _: Shop) -> tuple[pa.Table, pa.Table]:
@@ -251,14 +251,14 @@ def _poisoned(table: pa.Table, shop: Shop) -> tuple[pa.Table, pa.Table]:
     seller = names[int(counts.argmax())]
     quiet = np.flatnonzero((counts >= 5) & (counts <= np.quantile(counts[counts > 0], 0.4)))
     stranger = names[int(quiet[0])]
-    newest, extra = int(table["EVENT_TIME_MS"].to_numpy().max()), max(50, len(shop.data.sessions) // 100)
+    newest, extra = int(table[Column.EVENT_TIME_MS].to_numpy().max()), max(50, len(shop.data.sessions) // 100)
     rows = [(at, place, name) for at in range(extra) for place, name in enumerate((seller, stranger))]
     columns = {
-        "SHOP_ID": [table["SHOP_ID"][0].as_py()] * len(rows),
-        "SESSION_KEY": [f"invented-{at}" for at, _, _ in rows],
-        "POSITION": [place for _, place, _ in rows],
-        "ITEM_ID": [name for _, _, name in rows],
-        "EVENT_TIME_MS": [newest - 3_000_000 + 7 * at + place for at, place, _ in rows],
+        Column.SHOP_ID: [table[Column.SHOP_ID][0].as_py()] * len(rows),
+        Column.SESSION_KEY: [f"invented-{at}" for at, _, _ in rows],
+        Column.POSITION: [place for _, place, _ in rows],
+        Column.ITEM_ID: [name for _, _, name in rows],
+        Column.EVENT_TIME_MS: [newest - 3_000_000 + 7 * at + place for at, place, _ in rows],
     }
     wanted = [name for name in table.column_names if name in columns]
     more = pa.table({name: pa.array(columns[name], table.schema.field(name).type) for name in wanted})

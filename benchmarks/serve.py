@@ -30,6 +30,7 @@ import numpy as np  # noqa: E402
 from benchmarks import serve_http, serve_peers  # noqa: E402
 from benchmarks.conditions import conditions, parser  # noqa: E402
 from benchmarks.serve_shops import made_up, write_archive  # noqa: E402
+from training_jobs.serving.contract import ARCHIVE_GOLDEN  # noqa: E402
 from training_jobs.serving.encoder_numpy import encode  # noqa: E402
 from training_jobs.serving.kernels.reference import REFERENCE  # noqa: E402
 from training_jobs.serving.model_files import load_recommender  # noqa: E402
@@ -160,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         gc.collect()
     if options.artefact:
         served, card = load_recommender(options.artefact)
-        golden = json.loads((options.artefact / "golden.json").read_text("utf-8"))
+        golden = json.loads((options.artefact / ARCHIVE_GOLDEN).read_text("utf-8"))
         asked = [np.array([served.rows[item] for item in row["items"]], np.int32) for row in golden]
         result["in_process"].append(
             {"model_version": card.model_version, **in_process(served, asked, len(asked))}

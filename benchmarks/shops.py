@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.next_item_layouts import load
 from demo.generator import BOT_PREFIX, History, generate
 from demo.sessions import Event, EventLog, cut, interactions
+from training_jobs.serving.contract import Column
 
 
 def write_snapshot(history: History, directory: Path) -> tuple[Path, Path]:
@@ -37,11 +38,11 @@ def write_bootstrap(source: Path, seed: int, directory: Path) -> Path:
     lengths = sessions.lengths
     table = pa.table(
         {
-            "SHOP_ID": ["public"] * len(sessions.items),
-            "SESSION_KEY": np.repeat(np.arange(len(sessions)), lengths).astype(str),
-            "POSITION": np.arange(len(sessions.items)) - np.repeat(sessions.offsets[:-1], lengths),
-            "ITEM_ID": sessions.items.astype(str),
-            "EVENT_TIME_MS": sessions.times_ms,
+            Column.SHOP_ID: ["public"] * len(sessions.items),
+            Column.SESSION_KEY: np.repeat(np.arange(len(sessions)), lengths).astype(str),
+            Column.POSITION: np.arange(len(sessions.items)) - np.repeat(sessions.offsets[:-1], lengths),
+            Column.ITEM_ID: sessions.items.astype(str),
+            Column.EVENT_TIME_MS: sessions.times_ms,
         }
     )
     path = directory / "interactions"
@@ -52,10 +53,12 @@ def write_bootstrap(source: Path, seed: int, directory: Path) -> Path:
 
 def session_ends_ms(table: pa.Table) -> NDArray[np.int64]:
     """Return, for each interaction of a snapshot, when its session ended."""
-    codes = pa.chunked_array([table["SESSION_KEY"].combine_chunks()]).dictionary_encode().combine_chunks()
+    codes = (
+        pa.chunked_array([table[Column.SESSION_KEY].combine_chunks()]).dictionary_encode().combine_chunks()
+    )
     rows = codes.indices.to_numpy()
     ends = np.zeros(len(codes.dictionary), np.int64)
-    np.maximum.at(ends, rows, table["EVENT_TIME_MS"].to_numpy())
+    np.maximum.at(ends, rows, table[Column.EVENT_TIME_MS].to_numpy())
     return np.asarray(ends[rows], np.int64)
 
 
@@ -82,21 +85,21 @@ def snapshot(events: Iterable[Event]) -> tuple[pa.Table, pa.Table]:
                 times.append(time_ms)
     clicks = pa.table(
         {
-            "SHOP_ID": [shop_id] * len(keys),
-            "SESSION_KEY": keys,
-            "POSITION": pa.array(positions, pa.int32()),
-            "ITEM_ID": names,
-            "EVENT_TIME_MS": pa.array(times, pa.int64()),
+            Column.SHOP_ID: [shop_id] * len(keys),
+            Column.SESSION_KEY: keys,
+            Column.POSITION: pa.array(positions, pa.int32()),
+            Column.ITEM_ID: names,
+            Column.EVENT_TIME_MS: pa.array(times, pa.int64()),
         }
     )
     blocks = [catalogue[item][1] for item in sorted(catalogue)]
     items = pa.table(
         {
-            "ITEM_ID": [block["item_id"] for block in blocks],
-            "ITEM_NAME": [block.get("item_name") for block in blocks],
-            "ITEM_CATEGORY": [block.get("item_category") for block in blocks],
-            "ITEM_BRAND": [block.get("item_brand") for block in blocks],
-            "PRICE": pa.array([block.get("price") for block in blocks], pa.float64()),
+            Column.ITEM_ID: [block["item_id"] for block in blocks],
+            Column.ITEM_NAME: [block.get("item_name") for block in blocks],
+            Column.ITEM_CATEGORY: [block.get("item_category") for block in blocks],
+            Column.ITEM_BRAND: [block.get("item_brand") for block in blocks],
+            Column.PRICE: pa.array([block.get("price") for block in blocks], pa.float64()),
         }
     )
     return clicks, items

@@ -30,6 +30,7 @@ from benchmarks.own_stack import deployed_stack
 from benchmarks.soak_client import Events, Ledger, Sender
 from benchmarks.soak_count import reconcile
 from demo.terminal import Progress
+from functions.platform.contract import RAW_PREFIX
 from local import processes
 from local.services import services
 from local.testing import kill, kill_aws, start_stack, wait_for
@@ -121,7 +122,7 @@ class Drill:
         pages = self._stage.client("s3").get_paginator("list_objects_v2")
         return any(
             "-parked-" in one["Key"]
-            for page in pages.paginate(Bucket=EVENTS_BUCKET, Prefix="raw/")
+            for page in pages.paginate(Bucket=EVENTS_BUCKET, Prefix=RAW_PREFIX)
             for one in page.get("Contents", [])
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.soak_client import Ledger
+from functions.platform.contract import RAW_PREFIX, REJECTED_PREFIX
 from testing.stage import EVENTS_BUCKET, Stage
 
 LANDING_TIMEOUT_S = 120.0
@@ -45,7 +46,7 @@ def reconcile(
 ) -> tuple[dict[str, int], list[str]]:
     """Return all counts, and the name of each rule that does not hold."""
     s3 = stage.client("s3")
-    raw, rejected = StoredLines(s3, "raw/"), StoredLines(s3, "rejected/")
+    raw, rejected = StoredLines(s3, RAW_PREFIX), StoredLines(s3, REJECTED_PREFIX)
     ends_s = time.monotonic() + LANDING_TIMEOUT_S
     while True:
         raw.read_new()

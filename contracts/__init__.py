@@ -5,6 +5,7 @@ their own folders. They never import each other or this package at run time.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,15 @@ def event_kinds(annotation: str | None = None) -> list[str]:
     """Return the names of the event kinds, or of those that have the annotation, such as `concerns_items`."""
     kinds = read("event_kinds")
     return [name for name, kind in kinds.items() if annotation is None or kind.get(annotation)]
+
+
+def id_max_characters() -> int:
+    """Return the length of the longest id, which the pattern of the event schema limits."""
+    pattern: str = read("event.schema")["definitions"]["id"]["pattern"]
+    found = re.search(r"\{1,(\d+)\}", pattern)
+    if found is None:
+        raise SystemExit(f"the pattern {pattern} of ids in event.schema.json has no {{1,N}}: give it one")
+    return int(found[1])
 
 
 def training_events() -> list[str]:

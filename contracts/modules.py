@@ -90,6 +90,11 @@ def _bounds(field: dict[str, Any]) -> str:
 def functions_module() -> str:
     """Return functions/platform/contract.py."""
     lines = [HEADER % "*.json", "from typing import Any, TypedDict", ""]
+    time = contracts.read("event.schema")["properties"]["client_time_ms"]
+    lines += [
+        f"ID_MAX_CHARACTERS = {contracts.id_max_characters()}",
+        f"CLIENT_TIME_MAX_MS = {time['maximum']}",
+    ]
     lines += _constants("collect", contracts.read("limits")["collect"])
     lines += _constants("recommend", contracts.read("limits")["recommend"])
     lines += _constants("archive", contracts.read("names")["archive"])
@@ -114,10 +119,19 @@ def training_module() -> str:
     lines += _constants("archive", contracts.read("names")["archive"])
     kinds = contracts.read("event_kinds")
     strengths = {name: kinds[name]["strength"] for name in contracts.training_events()}
+    snapshot = contracts.read("snapshot")
     lines += [
-        f"INTERACTION_COLUMNS = {tuple(contracts.read('snapshot')['interactions'])!r}",
-        f"ITEM_COLUMNS = {tuple(contracts.read('snapshot')['items'])!r}",
+        f"INTERACTION_COLUMNS = {tuple(snapshot['interactions'])!r}",
+        f"ITEM_COLUMNS = {tuple(snapshot['items'])!r}",
         f"EVENT_STRENGTHS = {strengths!r}",
+        "",
+        "",
+        "class Column:",
+        '    """The columns of a snapshot by name, so that a misspelt one fails at import."""',
+        "",
+    ]
+    lines += [
+        f"    {name} = {name!r}" for name in dict.fromkeys([*snapshot["interactions"], *snapshot["items"]])
     ]
     return formatted("\n".join(lines) + "\n")
 

@@ -207,9 +207,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--items", type=int, metavar="N", help="size of the catalogue (the default grows with --generate)"
     )
-    parser.add_argument(
-        "--shop", metavar="SHOP_ID", help="shop of the events (the default depends on the data)"
-    )
+    parser.add_argument("--shop", metavar="SHOP", help="shop of the events (the default depends on the data)")
 
 
 def from_options(options: argparse.Namespace) -> History:

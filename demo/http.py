@@ -1,7 +1,8 @@
 """A JSON client for a busy or restarting service: kept connections, retries with backoff, Retry-After.
 
-urllib3's Retry reports neither the latency of the successful attempt nor the retries of a request under way.
-It also raises an error on a Retry-After that is neither whole seconds nor a date. The loop is therefore ours.
+urllib3 sends the requests, and the loop is ours. Its Retry needs a subclass for the latency of the last attempt and for
+the count of retries under way. It also logs each lost connection with the address, which contains the shop's key.
+docs/decisions/0036-libraries.md has the comparison.
 """
 
 import json

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from demo.terminal import Progress
+from functions.platform.contract import RAW_PREFIX
 
 POLL_S = 0.5
 
@@ -51,7 +52,7 @@ class LandingWatch:
         hour = self._since.replace(minute=0, second=0, microsecond=0)
         pages = self._s3.get_paginator("list_objects_v2")
         while hour <= self._now():
-            for page in pages.paginate(Bucket=self._bucket, Prefix=f"raw/{hour:%Y/%m/%d/%H}/"):
+            for page in pages.paginate(Bucket=self._bucket, Prefix=f"{RAW_PREFIX}{hour:%Y/%m/%d/%H}/"):
                 found += [(one["Key"], one["Size"]) for one in page.get("Contents", [])]
             hour += timedelta(hours=1)
         return found

@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--items", required=True, metavar="A,B", help="items viewed, oldest first, separated by commas"
     )
     parser.add_argument("--k", type=int, default=10, help="number of recommendations (default %(default)s)")
-    parser.add_argument("--shop", default="demo", metavar="SHOP_ID", help="default demo")
+    parser.add_argument("--shop", default="demo", metavar="SHOP", help="default demo")
     parser.add_argument("--json", action="store_true", help="print the response as one JSON line")
     options = parser.parse_args(arguments)
     items = [item for item in options.items.split(",") if item]

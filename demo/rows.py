@@ -1,20 +1,24 @@
 """Convert one row of a file of events to one contract event."""
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
+
+import contracts
 
 Event = dict[str, Any]
 
-EARLIEST_MS, LATEST_MS = 946_684_800_000, 4_102_444_800_000  # 2000 to 2100, as in the event contract
-_CONTRACT = json.loads((Path(__file__).parent.parent / "contracts" / "event.schema.json").read_text("utf-8"))
-MAX_ID_LENGTH = 64
-MAX_TEXT_LENGTH = 500
-EVENT_NAMES = frozenset(_CONTRACT["properties"]["event_name"]["enum"])
+_SCHEMA = contracts.read("event.schema")
+_TIME = _SCHEMA["properties"]["client_time_ms"]
+EARLIEST_MS, LATEST_MS = int(_TIME["minimum"]), int(_TIME["maximum"])
+ID_MAX_CHARACTERS = contracts.id_max_characters()
+TEXT_MAX_CHARACTERS = int(_SCHEMA["definitions"]["text"]["maxLength"])
+AMOUNT_MAX = int(_SCHEMA["definitions"]["amount"]["maximum"])
+QUANTITY_MAX = int(_SCHEMA["properties"]["items"]["items"]["properties"]["quantity"]["maximum"])
+EVENT_NAMES = frozenset(contracts.event_kinds())
+EVENTS_WITH_ITEMS = frozenset(contracts.event_kinds("requires_items"))
 ALIASES = {"view": "view_item", "click": "view_item", "cart": "add_to_cart", "transaction": "purchase"}
 OWN_COLUMNS = ("event_time", "event_name", "item_id", "client_id")
 OPTIONAL_COLUMNS = (
@@ -35,9 +39,9 @@ class BadRow(Exception):
 
 
 def short_id(text: str) -> str:
-    """Return the id if it fits the contract's 64 characters, else a digest of it."""
+    """Return the id if the contract allows its length, else a digest of it."""
     clean = text.strip()
-    if len(clean) <= MAX_ID_LENGTH and clean.isprintable():
+    if len(clean) <= ID_MAX_CHARACTERS and clean.isprintable():
         return clean
     return hashlib.sha1(clean.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -81,13 +85,13 @@ def amount(text: str, column: str) -> float | None:
         value = float(clean)
     except ValueError:
         raise BadRow(f"{column} is no number: {clean[:40]!r}") from None
-    if not math.isfinite(value) or not 0 <= value <= 1e9:
-        raise BadRow(f"{column} is not between 0 and 1,000,000,000: {clean[:40]!r}")
+    if not math.isfinite(value) or not 0 <= value <= AMOUNT_MAX:
+        raise BadRow(f"{column} is not between 0 and {AMOUNT_MAX:,}: {clean[:40]!r}")
     return value
 
 
 def _text(value: str) -> str:
-    return "".join(c for c in value.strip() if c.isprintable())[:MAX_TEXT_LENGTH]
+    return "".join(c for c in value.strip() if c.isprintable())[:TEXT_MAX_CHARACTERS]
 
 
 def from_columns(row: Mapping[str, str], dataset: str, shop_id: str) -> Event:
@@ -100,9 +104,9 @@ def from_columns(row: Mapping[str, str], dataset: str, shop_id: str) -> Event:
     if not client:
         raise BadRow("client_id is empty")
     item_id = row.get("item_id", "").strip()
-    if len(item_id) > MAX_ID_LENGTH or not item_id.isprintable():
-        raise BadRow("item_id is longer than 64 characters or not printable")
-    if not item_id and name in ("view_item", "add_to_cart", "remove_from_cart", "purchase"):
+    if len(item_id) > ID_MAX_CHARACTERS or not item_id.isprintable():
+        raise BadRow(f"item_id is longer than {ID_MAX_CHARACTERS} characters or not printable")
+    if not item_id and name in EVENTS_WITH_ITEMS:
         raise BadRow("item_id is empty")
     happened_ms = time_ms(row.get("event_time", ""))
     given_id = row.get("event_id", "").strip()
@@ -137,7 +141,7 @@ def _item(row: Mapping[str, str], item_id: str) -> dict[str, Any]:
         item["price"] = price
     quantity = amount(row.get("quantity", ""), "quantity")
     if quantity is not None:
-        if quantity != int(quantity) or quantity > 1_000_000:
+        if quantity != int(quantity) or quantity > QUANTITY_MAX:
             raise BadRow(f"quantity is no whole number: {row['quantity'].strip()[:40]!r}")
         item["quantity"] = int(quantity)
     return item

@@ -1,6 +1,7 @@
 """Progress lines and tables: redrawn in place on a terminal, appended elsewhere.
 
-Ours because rich and tqdm do not append progress lines to a log file, which is half of this module.
+Ours because rich and tqdm do not append progress lines to a log file, which is half of this module
+(docs/decisions/0036-libraries.md).
 """
 
 import sys

@@ -4,7 +4,6 @@ A layer's name contains the hash of its requirements and of this recipe: tugboat
 An unchanged layer is therefore neither built nor published again.
 """
 
-import argparse
 import hashlib
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.command import DeployError
+from deploy.command import DeployError, command_parser
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 REQUIREMENTS = REPOSITORY / "layers"
@@ -24,13 +23,13 @@ NAMES = ("warehouse", "pandas")
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 UNZIPPED_MAX_BYTES = 262_144_000  # the function's zip and its layers together
 DIRECT_UPLOAD_MAX_BYTES = 50 * 1024 * 1024
-# Reserved for the function's own zip beside a layer. tests/unit/test_bundle.py checks the zip against it.
+# Reserved for the function's own zip beside a layer. tests/integration/test_bundle.py checks the zip against it.
 FUNCTION_MAX_BYTES = 60_000_000
 
 # Increase it when the recipe below changes, so that layers of an older recipe count as outdated.
 RECIPE = "2"
 # Lambda's python3.11 runs on Amazon Linux 2 with glibc 2.26, for which manylinux_2_17 is the newest wheel platform.
-# A wheel for a newer platform fails on import there, so pip must refuse it.
+# A wheel for a newer platform fails on import there, so pip must refuse it. deploy/lock.py resolves for it too.
 PLATFORMS = ("manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_12_x86_64", "manylinux2010_x86_64")
 
 # Files that no function imports at run time.
@@ -114,7 +113,7 @@ def build(name: str, build: Path = BUILD) -> Layer:
         zip_file.unlink()
         raise LayerError(
             f"layer {name} has {layer.unzipped_bytes:,} bytes unzipped; with the function's zip Lambda takes "
-            f"{UNZIPPED_MAX_BYTES:,}: drop packages in layers/{name}.txt or files in DROPPED of {Path(__file__).name}"
+            f"{UNZIPPED_MAX_BYTES:,}: drop packages (deploy/lock.py) or files in DROPPED of {Path(__file__).name}"
         )
     return layer
 
@@ -128,6 +127,7 @@ def _install(name: str, target: Path) -> None:
         "--quiet",
         "--no-deps",
         "--no-compile",
+        "--require-hashes",
         "--only-binary=:all:",
     ]
     command += ["--implementation", "cp", "--python-version", "3.11", "--target", str(target)]
@@ -137,7 +137,7 @@ def _install(name: str, target: Path) -> None:
     if done.returncode != 0:
         raise LayerError(
             f"pip could not install layers/{name}.txt:\n{done.stderr.strip()}\n"
-            "Fix the pin, then run the same command again"
+            "Fix the requirement, run `make lock`, then run the same command again"
         )
 
 
@@ -180,12 +180,7 @@ def describe(layer: Layer) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deploy.build_layers",
-        description=__doc__,
-        epilog="example: python -m deploy.build_layers --build warehouse",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("deploy.build_layers", __doc__, "--build warehouse")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "--build", nargs="*", choices=NAMES, metavar="NAME", help=f"build {' and '.join(NAMES)}, or one"

@@ -26,14 +26,19 @@ class Progress:
         print(f"[{time.monotonic() - self._started:6.1f} s] {message}", flush=True)
 
 
-def stage_parser(module: str, description: str | None, example: str) -> argparse.ArgumentParser:
-    """Return a parser with --stage, and with an example of the command at the end of its help."""
-    parser = argparse.ArgumentParser(
+def command_parser(module: str, description: str | None, example: str) -> argparse.ArgumentParser:
+    """Return a parser with an example of the command at the end of its help."""
+    return argparse.ArgumentParser(
         prog=f"python -m {module}",
         description=description,
         epilog=f"example: python -m {module} {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def stage_parser(module: str, description: str | None, example: str) -> argparse.ArgumentParser:
+    """Return such a parser with --stage."""
+    parser = command_parser(module, description, example)
     parser.add_argument(
         "--stage", required=True, help="a stage of deploy/stages.toml, such as local, dev or prod"
     )

@@ -4,14 +4,13 @@ ASL has no way to share them between states, and JSON has no comments. They are 
 pipeline.asl.json stays the plain ASL that is deployed. Which state a failure leads to is read from the state itself.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from deploy import lambdas
-from deploy.command import DeployError
+from deploy.command import DeployError, command_parser
 from deploy.template import PIPELINE_FILE
 from functions.platform import errors
 
@@ -147,12 +146,7 @@ def render(definition: Json) -> str:
 
 def main(arguments: list[str] | None = None, path: Path = PIPELINE_FILE) -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deploy.error_handling",
-        description=__doc__,
-        epilog="example: python -m deploy.error_handling --check",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("deploy.error_handling", __doc__, "--check")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file is outdated")
     args = parser.parse_args(arguments)
     before = path.read_text()

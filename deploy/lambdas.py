@@ -13,6 +13,17 @@ from msgspec import Struct, structs
 from deploy import policies, serving_image
 from deploy.policies import Statement, list_bucket, objects, stream
 from deploy.stages import SETTINGS, Stage, setting_text
+from functions.platform.contract import (
+    CURRENT_KEY,
+    EXPORTS_PREFIX,
+    FALLBACK_KEY,
+    LOCK_KEY,
+    RAW_PREFIX,
+    REJECTED_PREFIX,
+    RELEASES_PREFIX,
+    STOCK_PREFIX,
+    TRAINING_PREFIX,
+)
 from functions.platform.settings import (
     CollectSettings,
     LockSettings,
@@ -79,7 +90,7 @@ LAMBDAS = (
             Statement(
                 "ReadRelease",
                 ("s3:GetObject",),
-                (objects("models", "serving/current.json"), objects("models", "serving/fallback.json")),
+                (objects("models", CURRENT_KEY), objects("models", FALLBACK_KEY)),
             ),
             policies.RECEIPT_KEYS,
         ),
@@ -101,7 +112,7 @@ LAMBDAS = (
             Statement(
                 "HoldLock",
                 ("s3:DeleteObject", "s3:GetObject", "s3:PutObject"),
-                (objects("models", "locks/pipeline.json"),),
+                (objects("models", LOCK_KEY),),
             ),
             list_bucket("FindLock", "models", "locks/*"),
             Statement("HolderRuns", ("states:DescribeExecution",), (policies.EXECUTIONS,)),
@@ -131,7 +142,7 @@ LAMBDAS = (
         policy=(
             policies.WAREHOUSE_LOGIN,
             Statement("WriteReport", ("s3:PutObject",), (objects("models", "reports/*"),)),
-            list_bucket("WeighArrivals", "events", "raw/*", "rejected/*"),
+            list_bucket("WeighArrivals", "events", f"{RAW_PREFIX}*", f"{REJECTED_PREFIX}*"),
         ),
         layer="warehouse",
     ),
@@ -143,10 +154,12 @@ LAMBDAS = (
         policy=(
             policies.WAREHOUSE_LOGIN,
             Statement(
-                "ReplaceSnapshot", ("s3:DeleteObject", "s3:PutObject"), (objects("models", "exports/*"),)
+                "ReplaceSnapshot",
+                ("s3:DeleteObject", "s3:PutObject"),
+                (objects("models", f"{EXPORTS_PREFIX}*"),),
             ),
-            Statement("ReadStock", ("s3:GetObject",), (objects("models", "stock/*"),)),
-            list_bucket("ListSnapshot", "models", "exports/*", "stock/*"),
+            Statement("ReadStock", ("s3:GetObject",), (objects("models", f"{STOCK_PREFIX}*"),)),
+            list_bucket("ListSnapshot", "models", f"{EXPORTS_PREFIX}*", f"{STOCK_PREFIX}*"),
         ),
         layer="warehouse",
     ),
@@ -170,8 +183,8 @@ LAMBDAS = (
                 (policies.SAGEMAKER_ROLE,),
                 {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
             ),
-            Statement("ReadTrained", ("s3:GetObject",), (objects("models", "training/*"),)),
-            Statement("KeepArchive", ("s3:PutObject",), (objects("models", "serving/releases/*"),)),
+            Statement("ReadTrained", ("s3:GetObject",), (objects("models", f"{TRAINING_PREFIX}*"),)),
+            Statement("KeepArchive", ("s3:PutObject",), (objects("models", f"{RELEASES_PREFIX}*"),)),
         ),
     ),
     Lambda(
@@ -214,7 +227,7 @@ LAMBDAS = (
             policies.READ_ARCHIVES,
             policies.RECORD_RELEASE,
             Statement(
-                "RemoveOlderArchives", ("s3:DeleteObject",), (objects("models", "serving/releases/*"),)
+                "RemoveOlderArchives", ("s3:DeleteObject",), (objects("models", f"{RELEASES_PREFIX}*"),)
             ),
             policies.FIND_RECORD,
             Statement(
@@ -251,11 +264,11 @@ LAMBDAS = (
             Statement(
                 "ReadArchive",
                 ("s3:GetObject",),
-                (objects("events", "raw/*"), objects("events", "rejected/*")),
+                (objects("events", f"{RAW_PREFIX}*"), objects("events", f"{REJECTED_PREFIX}*")),
             ),
-            list_bucket("ListArchive", "events", "raw/*", "rejected/*"),
+            list_bucket("ListArchive", "events", f"{RAW_PREFIX}*", f"{REJECTED_PREFIX}*"),
             Statement("SendAgain", ("firehose:PutRecordBatch",), (stream("events"),)),
-            Statement("ParkEvents", ("s3:PutObject",), (objects("events", "raw/*"),)),
+            Statement("ParkEvents", ("s3:PutObject",), (objects("events", f"{RAW_PREFIX}*"),)),
             policies.RECEIPT_KEYS,
         ),
         layer="pandas",

@@ -7,6 +7,7 @@ import json
 from typing import Any, NamedTuple
 
 from deploy.stages import Stage
+from functions.platform.contract import RAW_PREFIX, REJECTED_PREFIX
 
 Json = dict[str, Any]
 
@@ -62,7 +63,9 @@ RECEIPT_KEYS = _read_secret("ReceiptKeys", "receipts")
 STORE_EVENTS = Statement("StoreEvents", ("firehose:PutRecordBatch",), (stream("events"), stream("rejected")))
 # Small files instead of Firehose, while it does not answer.
 PARK_EVENTS = Statement(
-    "ParkEvents", ("s3:PutObject",), (objects("events", "raw/*"), objects("events", "rejected/*"))
+    "ParkEvents",
+    ("s3:PutObject",),
+    (objects("events", f"{RAW_PREFIX}*"), objects("events", f"{REJECTED_PREFIX}*")),
 )
 ASK_MODEL = Statement("AskModel", ("sagemaker:InvokeEndpoint",), (ENDPOINT, REALTIME_ENDPOINT))
 MOVE_ENDPOINT = Statement(

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from deploy.command import DeployError, Say
 from deploy.stages import Stage
+from functions.platform.contract import CODE_PREFIX
 
 FOLDER = Path(__file__).resolve().parent.parent / "training_jobs" / "serving_image"
 POLL_S = 5.0
@@ -42,7 +43,7 @@ def tag(folder: Path = FOLDER) -> str:
 
 def source_key() -> str:
     """Return the key in the models bucket under which the CodeBuild project reads the source."""
-    return f"code/serving-image-{tag()}.zip"
+    return f"{CODE_PREFIX}serving-image-{tag()}.zip"
 
 
 def repository(stage: Stage) -> str:

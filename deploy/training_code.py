@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from functions.platform.contract import CHAMPION_PREFIX
+from functions.platform.contract import CHAMPION_PREFIX, CODE_PREFIX
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,15 @@ def upload(code: TrainingCode, bucket: str, s3: Any) -> bool:
     Returns:
         False if the bucket already contains this code.
     """
-    if exists(s3, bucket, f"code/{code.digest}.tar.gz"):
+    if exists(s3, bucket, f"{CODE_PREFIX}{code.digest}.tar.gz"):
         return False
     with tarfile.open(fileobj=io.BytesIO(code.archive), mode="r:gz") as tar:
         for member in tar:
             content = tar.extractfile(member)
             if content is not None:
-                key = f"code/{code.digest}/{member.name.removeprefix('./')}"
+                key = f"{CODE_PREFIX}{code.digest}/{member.name.removeprefix('./')}"
                 s3.put_object(Bucket=bucket, Key=key, Body=content.read())
-    s3.put_object(Bucket=bucket, Key=f"code/{code.digest}.tar.gz", Body=code.archive)
+    s3.put_object(Bucket=bucket, Key=f"{CODE_PREFIX}{code.digest}.tar.gz", Body=code.archive)
     return True
 
 

@@ -3,10 +3,10 @@
 Needs `pip install -c constraints.txt -e '.[deploy]'`. Only this command imports the SDK, so that deploying stays light.
 """
 
-import argparse
 import json
 import sys
 
+from deploy.command import command_parser
 from deploy.stages import IMAGES_FILE
 
 # The framework's name in the SDK, and its version. AWS's images on Amazon Linux 2023 follow PyTorch's releases.
@@ -30,12 +30,7 @@ def look_up(region: str) -> dict[str, str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deploy.training_images",
-        description=__doc__,
-        epilog="example: python -m deploy.training_images --region eu-west-1",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("deploy.training_images", __doc__, "--region eu-west-1")
     parser.add_argument(
         "--region", action="append", help="a region to look up; default: those in training_images.json"
     )

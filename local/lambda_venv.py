@@ -13,8 +13,7 @@ from pathlib import Path
 
 from local.environment import REPOSITORY
 
-# constraints.txt pins both.
-PACKAGES = ("awslambdaric", "boto3")
+PACKAGES = Path(__file__).with_name("lambda_runtime.txt")
 
 
 def location() -> Path:
@@ -28,8 +27,7 @@ def ensure(path: Path) -> bool:
     Returns:
         True if it was created.
     """
-    constraints = REPOSITORY / "constraints.txt"
-    wanted = hashlib.sha256(repr(PACKAGES).encode() + constraints.read_bytes()).hexdigest()
+    wanted = hashlib.sha256(PACKAGES.read_bytes()).hexdigest()
     marker = path / "made-from"
     if marker.is_file() and marker.read_text() == wanted:
         return False
@@ -37,6 +35,6 @@ def ensure(path: Path) -> bool:
     subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(path)], check=True)
     python = path / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", "-qq", "--constraint", str(constraints), *PACKAGES], check=True)
+    subprocess.run([*pip, "install", "-qq", "--no-deps", "--require-hashes", "-r", str(PACKAGES)], check=True)
     marker.write_text(wanted)
     return True

@@ -148,6 +148,11 @@ class FakeS3:
         self.objects.pop((Bucket, Key), None)
         return {}
 
+    def delete_objects(self, Bucket: str, Delete: dict[str, list[dict[str, str]]]) -> dict[str, Any]:
+        for each in Delete["Objects"]:
+            self.delete_object(Bucket, each["Key"])
+        return {}
+
     def get_paginator(self, operation: str) -> "FakeS3":
         assert operation == "list_objects_v2"
         return self
@@ -157,16 +162,16 @@ class FakeS3:
         found = sorted(key for bucket, key in self.objects if bucket == Bucket and key.startswith(Prefix))
         for start in range(0, max(len(found), 1), self.page_size):
             self.pages_listed += 1
-            yield {
-                "Contents": [
-                    {
-                        "Key": key,
-                        "Size": len(self.objects[Bucket, key]),
-                        "LastModified": self.stored_at.get((Bucket, key), datetime(2020, 1, 1, tzinfo=UTC)),
-                    }
-                    for key in found[start : start + self.page_size]
-                ]
-            }
+            contents = [
+                {
+                    "Key": key,
+                    "Size": len(self.objects[Bucket, key]),
+                    "LastModified": self.stored_at.get((Bucket, key), datetime(2020, 1, 1, tzinfo=UTC)),
+                }
+                for key in found[start : start + self.page_size]
+            ]
+            # As S3, a page without objects has no such key.
+            yield {"Contents": contents} if contents else {}
 
     def json(self, bucket: str, key: str) -> Any:
         """Return an object, parsed."""

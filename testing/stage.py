@@ -16,6 +16,7 @@ from demo.landed import LandingWatch
 from demo.replay import Replayed, send
 from deploy.stages import read_stage
 from functions.platform import warehouse
+from functions.platform.contract import EVALUATIONS_PREFIX
 from local.clients import aws_client
 from local.environment import Stack
 from local.testing import wait_for
@@ -152,7 +153,7 @@ class Stage:
     def evaluation(self, run: Run) -> dict[str, Any]:
         """Return the evaluation report of a run."""
         body = self.client("s3").get_object(
-            Bucket=MODELS_BUCKET, Key=f"evaluation/{run.run_id}/evaluation.json"
+            Bucket=MODELS_BUCKET, Key=f"{EVALUATIONS_PREFIX}{run.run_id}/evaluation.json"
         )
         report: dict[str, Any] = json.loads(body["Body"].read())
         return report

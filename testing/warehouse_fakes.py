@@ -1,6 +1,5 @@
-"""Fakes of a Snowflake connection and of an S3 bucket."""
+"""A fake of a Snowflake connection."""
 
-import io
 from typing import Any
 
 
@@ -46,30 +45,3 @@ class FakeConnection:
 
     def cursor(self) -> FakeCursor:
         return FakeCursor(self)
-
-
-class FakeS3:
-    """S3 with the objects of one bucket by key."""
-
-    def __init__(self, **objects: bytes) -> None:
-        self.objects = dict(objects)
-
-    def put_object(self, Bucket: str, Key: str, Body: bytes, ContentType: str) -> None:
-        self.objects[Key] = Body
-
-    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
-        return {"Body": io.BytesIO(self.objects[Key])}
-
-    def delete_objects(self, Bucket: str, Delete: dict[str, list[dict[str, str]]]) -> None:
-        for each in Delete["Objects"]:
-            del self.objects[each["Key"]]
-
-    def get_paginator(self, operation: str) -> "FakeS3":
-        assert operation == "list_objects_v2"
-        return self
-
-    def paginate(self, Bucket: str, Prefix: str) -> list[dict[str, Any]]:
-        found = [
-            {"Key": key, "Size": len(body)} for key, body in self.objects.items() if key.startswith(Prefix)
-        ]
-        return [{"Contents": found}] if found else [{}]

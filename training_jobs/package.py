@@ -15,7 +15,7 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
 _ENTRY_SCRIPTS = ("train.py", "evaluate.py")
-_SUFFIXES = (".py", ".json", ".c", ".h")
+_SUFFIXES = (".py", ".json", ".jinja", ".c", ".h")
 
 
 def build_source_archive() -> tuple[bytes, str]:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from functions.platform.contract import RAW_PREFIX
+
 # The drawer needs the newest events only, and a replay can add a million others.
 EVENTS_KEPT = 20_000
 
@@ -48,7 +50,7 @@ class Landing:
         now = self._now()
         pages = self._s3.get_paginator("list_objects_v2")
         for hour in (now - timedelta(hours=1), now):
-            for page in pages.paginate(Bucket=self._bucket, Prefix=f"raw/{hour:%Y/%m/%d/%H}/"):
+            for page in pages.paginate(Bucket=self._bucket, Prefix=f"{RAW_PREFIX}{hour:%Y/%m/%d/%H}/"):
                 for one in page.get("Contents", []):
                     if one["Key"] not in self._read and one["LastModified"] >= self._since:
                         yield one["Key"]

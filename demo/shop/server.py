@@ -1,7 +1,7 @@
 """Serve the demo shop on this machine.
 
 make shop                                  # against the local stack, which `make up` starts
-python -m demo.shop.server --port 8095 --api http://127.0.0.1:4567/api
+python -m demo.shop.server --port 8095 --api http://127.0.0.1:4567/local
 """
 
 import argparse
@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from demo import environment, generator
 from demo.shop import pages, pictures
 from demo.shop.landing import Landing
+from functions.platform.contract import RECOMMEND_K_MAX
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8095
@@ -31,7 +32,6 @@ TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-CARDS_MAX = 100
 
 
 class Response(NamedTuple):
@@ -88,7 +88,7 @@ class Shop:
                 )
                 return Response(200, TYPES[".svg"], drawn, 86_400)
             case "cards.json":
-                wanted = asked.get("ids", "").split(",")[:CARDS_MAX]
+                wanted = asked.get("ids", "").split(",")[:RECOMMEND_K_MAX]
                 cards = {id_: self.index.card(id_) for id_ in wanted if id_ in self.index.items}
                 return Response(200, "application/json", json.dumps(cards))
             case "landed.json" if self.landing:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from functions.collect.origin import Origin
 from functions.collect.pixel import parse_pixel
-from functions.platform.contract import COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS
+from functions.platform.contract import COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS, ID_MAX_CHARACTERS
 from functions.platform.errors import Reason, RequestRefused
 from functions.platform.events.batch import parse_batch
 from functions.platform.events.contract import ServerField, Timing, accept, line
@@ -18,9 +18,6 @@ from functions.platform.log import get_logger
 from functions.platform.settings import CollectSettings
 
 log = get_logger(__name__)
-
-REFUSED_PAYLOAD_MAX_CHARACTERS = COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS
-SHOWN_ID_MAX_CHARACTERS = 64
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def collect_batch(
     try:
         batch = parse_batch(request.body)
     except RequestRefused as refused:
-        payload = request.body[:REFUSED_PAYLOAD_MAX_CHARACTERS].decode("utf-8", "replace")
+        payload = request.body[:COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS].decode("utf-8", "replace")
         refusal = Refusal(None, None, refused.reason.value, refused.message)
         arrival = Arrival(shop_id, Timing(received_at_ms), "events", origin, request.request_id)
         _store_refused([(refusal, payload)], arrival, intake)
@@ -120,7 +117,7 @@ def _collect(events: list[Any], arrival: Arrival, intake: Intake) -> Collected:
             lines.append(line(event, server.encode(event_time_ms, receipts)))
         except RequestRefused as refusal:
             event_id = raw.get("event_id") if isinstance(raw, dict) else None
-            shown_id = event_id[:SHOWN_ID_MAX_CHARACTERS] if isinstance(event_id, str) else None
+            shown_id = event_id[:ID_MAX_CHARACTERS] if isinstance(event_id, str) else None
             refused.append((Refusal(index, shown_id, refusal.reason.value, refusal.message), raw))
     if lines:
         intake.store(lines)
@@ -135,7 +132,7 @@ def _store_refused(refused: list[tuple[Refusal, Any]], arrival: Arrival, intake:
     for refusal, payload in refused:
         record = {
             **asdict(refusal),
-            "payload": json.dumps(payload)[:REFUSED_PAYLOAD_MAX_CHARACTERS],
+            "payload": json.dumps(payload)[:COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS],
             "sender": arrival.shop_id,
             "source": arrival.source,
             "request_id": arrival.request_id,

@@ -126,11 +126,11 @@ def _unload(connection: Any, snapshot_id: str, table: str, columns: dict[str, st
     """Unload one table, and return its number of rows."""
     # Snowflake writes a NUMBER as a decimal unless the column is cast to the integer type of the parquet file.
     selected = ", ".join(f"{name}::{kind} as {name}" for name, kind in columns.items())
-    order = "SESSION_KEY, POSITION" if table == "interactions" else "ITEM_ID"
+    order = "order by SESSION_KEY, POSITION" if table == "interactions" else "order by ITEM_ID"
     unloaded = warehouse.one(
         connection,
         f"copy into @TRAINING.EXPORTS/{snapshot_id}/{table}/ "
-        f"from (select {selected} from TRAINING.TRAINING_{table.upper()} where SHOP_ID = %s order by {order}) "
+        f"from (select {selected} from TRAINING.TRAINING_{table.upper()} where SHOP_ID = %s {order}) "
         "file_format = (type = parquet) header = true overwrite = true",
         (shop_id,),
     )

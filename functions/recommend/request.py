@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from functions.platform.contract import (
+    ID_MAX_CHARACTERS,
     RECOMMEND_BODY_MAX_BYTES,
     RECOMMEND_EXCLUDE_MAX,
-    RECOMMEND_ID_MAX_CHARACTERS,
     RECOMMEND_ITEMS_MAX,
     RECOMMEND_K_DEFAULT,
     RECOMMEND_K_MAX,
@@ -17,7 +17,7 @@ from functions.platform.errors import Reason, RequestRefused
 from functions.platform.http import ApiRequest
 
 # The same ids as in the event contract (contracts/event.schema.json).
-ID = re.compile(rf"[^\x00-\x1f\x7f]{{1,{RECOMMEND_ID_MAX_CHARACTERS}}}")
+ID = re.compile(rf"[^\x00-\x1f\x7f]{{1,{ID_MAX_CHARACTERS}}}")
 
 
 class Session(NamedTuple):
@@ -110,7 +110,7 @@ def _session(parameters: Mapping[str, Any]) -> Session | None:
         if not isinstance(value, str) or not ID.fullmatch(value) or not _is_unicode(value):
             raise RequestRefused(
                 Reason.PARAMETER_INVALID,
-                f"{name} is an id of 1 to {RECOMMEND_ID_MAX_CHARACTERS} characters, as in the events",
+                f"{name} is an id of 1 to {ID_MAX_CHARACTERS} characters, as in the events",
             )
     return Session(ids["shop"], ids["session"]) if len(ids) == 2 else None
 
@@ -122,10 +122,10 @@ def _is_unicode(text: str) -> bool:
 
 def _ids(name: str, value: Any) -> list[str]:
     if not isinstance(value, list) or not all(
-        isinstance(item, str) and 0 < len(item) <= RECOMMEND_ID_MAX_CHARACTERS for item in value
+        isinstance(item, str) and 0 < len(item) <= ID_MAX_CHARACTERS for item in value
     ):
         raise RequestRefused(
             Reason.PARAMETER_INVALID,
-            f"{name} is a list of ids of 1 to {RECOMMEND_ID_MAX_CHARACTERS} characters",
+            f"{name} is a list of ids of 1 to {ID_MAX_CHARACTERS} characters",
         )
     return value

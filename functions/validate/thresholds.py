@@ -17,6 +17,12 @@ class Freshness(Struct, frozen=True, forbid_unknown_fields=True):
     largest_hours_since_load: Annotated[float, Meta(gt=0)]
 
 
+class Unloaded(Struct, frozen=True, forbid_unknown_fields=True):
+    """Days since a file first failed to load."""
+
+    largest_days: Days
+
+
 class RowShare(Struct, frozen=True, forbid_unknown_fields=True):
     """A share of the loaded rows; fewer rows are not judged."""
 
@@ -32,10 +38,10 @@ class ByteShare(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Band(Struct, frozen=True, forbid_unknown_fields=True):
-    """A ratio to the days before."""
+    """A ratio to the days before, whose usual value is 1."""
 
-    lowest_ratio: float
-    highest_ratio: float
+    lowest_ratio: Annotated[float, Meta(gt=0, le=1)]
+    highest_ratio: Annotated[float, Meta(ge=1)]
 
 
 class Volume(Band, frozen=True, forbid_unknown_fields=True):
@@ -76,6 +82,7 @@ class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
     """Every limit of the gate."""
 
     freshness: Freshness
+    unloaded: Unloaded
     unusable: RowShare
     repeated: RowShare
     rejected: ByteShare

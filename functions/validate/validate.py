@@ -1,5 +1,6 @@
 """Validate: run dbt's tests and the data checks, and keep their results in QA.CHECK_RESULTS and on one page."""
 
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,16 +10,18 @@ from functions.platform.dbt import run_dbt, variables
 from functions.platform.log import get_logger
 from functions.platform.settings import WarehouseSettings
 from functions.platform.warehouse import Credentials
-from functions.validate.data_checks import Check, data_checks, dbt_check
+from functions.validate.data_checks import data_checks, dbt_check
 from functions.validate.measures import measure
 from functions.validate.page import page
+from functions.validate.rules import ABSOLUTE, Check
 from functions.validate.thresholds import thresholds
 
 log = get_logger(__name__)
 
 KEEP_RESULT = """
-insert into QA.CHECK_RESULTS (RUN_ID, KIND, CHECK_NAME, SUBJECT, STATUS, VALUE, THRESHOLD, SENTENCE)
-values (%s, %s, %s, %s, %s, %s, %s, %s)
+insert into QA.CHECK_RESULTS
+(RUN_ID, KIND, CHECK_NAME, SLICE, AGAINST, N, MINIMUM_N, VALUE, BOUND, COMPARATOR, VERDICT, REASON)
+values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 # At least once in this time, the tests cover every row. A failed test is repeated until it passes.
@@ -26,11 +29,11 @@ EVERY_ROW_AFTER = timedelta(days=7)
 EVERY_ROW = "every row"
 LAST_PASSED = """
 with runs as (
-    select RUN_ID, max(CHECKED_AT) as CHECKED_AT, count_if(SUBJECT = %s) > 0 as EVERY_ROW
+    select RUN_ID, max(CHECKED_AT) as CHECKED_AT, count_if(SLICE = %s) > 0 as EVERY_ROW
     from QA.CHECK_RESULTS
     where CHECKED_AT > %s
     group by RUN_ID
-    having count_if(STATUS = 'failed') = 0
+    having count_if(VERDICT = 'failed') = 0
 )
 
 select max(CHECKED_AT), coalesce(max(EVERY_ROW::int), 0) from runs
@@ -71,9 +74,9 @@ def validate(
         Body=page(run_id, now, checks, measures.daily_events).encode(),
         ContentType="text/html; charset=utf-8",
     )
-    failures = [check.sentence for check in checks if check.status == "failed"]
-    for sentence in failures:
-        log.warning("check failed", sentence=sentence)
+    failures = [check.reason for check in checks if check.verdict == "failed"]
+    for reason in failures:
+        log.warning("check failed", reason=reason)
     log.info("validated", passed=not failures, checks=len(checks))
     return {
         "run_id": run_id,
@@ -93,10 +96,11 @@ def _tested_until(connection: Any, now: datetime) -> datetime | None:
 
 def _scope(tested_until: datetime | None) -> Check:
     """Return the rows that the dbt tests covered as a check, so that the next run finds it."""
-    if tested_until is None:
-        return Check("dbt", "tested rows", EVERY_ROW, "passed", None, "", "The tests covered every row.")
-    sentence = f"The tests covered the rows staged after {tested_until:%Y-%m-%d %H:%M} UTC."
-    return Check("dbt", "tested rows", "new rows", "passed", None, "", sentence)
+    rows, reason = EVERY_ROW, "The tests covered every row."
+    if tested_until is not None:
+        rows = "new rows"
+        reason = f"The tests covered the rows staged after {tested_until:%Y-%m-%d %H:%M} UTC."
+    return Check("dbt", "tested rows", rows, ABSOLUTE, 0, 0, 0, 0, "==", "passed", reason)
 
 
 def _tests(tested_until: datetime | None) -> list[str]:
@@ -109,18 +113,7 @@ def _tests(tested_until: datetime | None) -> list[str]:
 
 
 def _keep(connection: Any, run_id: str, checks: list[Check]) -> None:
-    rows = [
-        (
-            run_id,
-            check.kind,
-            check.name,
-            check.subject,
-            check.status,
-            check.value,
-            check.threshold,
-            check.sentence,
-        )
-        for check in checks
-    ]
+    # The fields of a check are the columns, in their order.
+    rows = [(run_id, *astuple(check)) for check in checks]
     with connection.cursor() as cursor:
         cursor.executemany(KEEP_RESULT, rows)

@@ -1,4 +1,6 @@
--- The raw events, the load log and the check results. Run as SYSADMIN. Safe to run again.
+-- The raw events, the load log and the check results. Safe to run again.
+
+use role SYSADMIN;
 
 -- Grain: one line of one file below raw/ on S3. Append-only: nothing ever updates or deletes a row.
 create table if not exists {{ database }}.RAW.EVENTS (
@@ -13,7 +15,7 @@ create table if not exists {{ database }}.RAW.EVENTS (
 create table if not exists {{ database }}.RAW.LOAD_LOG (
     RUN_ID varchar comment 'Execution of the pipeline',
     FILE varchar comment 'Address of the file',
-    STATUS varchar comment 'LOADED, LOAD_FAILED or LOAD_SKIPPED; SWEPT, without a file, if the run listed all files',
+    STATUS varchar comment 'LOADED, LOAD_FAILED, LOAD_SKIPPED, or SWEPT: the run listed all files',
     ROWS_PARSED number,
     ROWS_LOADED number,
     FIRST_ERROR varchar comment 'First error of a file that was not loaded',
@@ -26,9 +28,23 @@ create table if not exists {{ database }}.QA.CHECK_RESULTS (
     CHECKED_AT timestamp_ntz default sysdate(),
     KIND varchar comment 'dbt (a test of the dbt project) or data (a check of functions/validate)',
     CHECK_NAME varchar,
-    SUBJECT varchar comment 'The checked table',
-    STATUS varchar comment 'passed, failed or skipped',
+    SLICE varchar comment 'The checked table, column or shop',
+    AGAINST varchar comment 'absolute, or the days before',
+    N number comment 'Cases behind the value',
+    MINIMUM_N number comment 'Cases that are needed to judge',
     VALUE float comment 'The measured value',
-    THRESHOLD varchar comment 'The allowed values',
-    SENTENCE varchar comment 'The result in words'
+    BOUND float comment 'The allowed limit of the value',
+    COMPARATOR varchar comment 'How the value must compare with the bound',
+    VERDICT varchar comment 'passed, failed or skipped',
+    REASON varchar comment 'The verdict in words'
 );
+
+-- A stage of release 0.1.0 has the table without these columns.
+alter table {{ database }}.QA.CHECK_RESULTS add column if not exists SLICE varchar;
+alter table {{ database }}.QA.CHECK_RESULTS add column if not exists AGAINST varchar;
+alter table {{ database }}.QA.CHECK_RESULTS add column if not exists N number;
+alter table {{ database }}.QA.CHECK_RESULTS add column if not exists MINIMUM_N number;
+alter table {{ database }}.QA.CHECK_RESULTS add column if not exists BOUND float;
+alter table {{ database }}.QA.CHECK_RESULTS add column if not exists COMPARATOR varchar;
+alter table {{ database }}.QA.CHECK_RESULTS add column if not exists VERDICT varchar;
+alter table {{ database }}.QA.CHECK_RESULTS add column if not exists REASON varchar;

@@ -38,7 +38,7 @@ function forget() {
 function identify(ids) {
   for (const name of ["client_id", "session_id", "user_id"]) {
     if (ids[name] === null) delete supplied[name];
-    else if (/^[^\x00-\x1f\x7f]{1,64}$/.test(ids[name] ?? "")) supplied[name] = String(ids[name]);
+    else if (ID.test(ids[name] ?? "")) supplied[name] = String(ids[name]);
   }
 }
 

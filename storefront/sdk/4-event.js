@@ -1,7 +1,5 @@
 // Build an event of the contract from the page's fields: known fields only, each of its type.
 
-const LIMITS = { text: 500, address: 2_000 };
-
 /** Return the contract's fields, converted to its types. Values that do not convert are dropped. */
 function clean(given, kinds) {
   const kept = {};
@@ -9,12 +7,12 @@ function clean(given, kinds) {
     const kind = kinds[name];
     const value = given[name];
     if (kind === "items" && Array.isArray(value)) {
-      kept[name] = value.map((item) => clean(item, ITEM_FIELDS)).filter((item) => item.item_id).slice(0, 200);
+      kept[name] = value.map((item) => clean(item, ITEM_FIELDS)).filter((item) => item.item_id).slice(0, EVENT_ITEMS_MAX);
     } else if (kind === "amount" || kind === "integer") {
       const number = typeof value === "string" && value.trim() ? Number(value) : value;
       if (Number.isFinite(number)) kept[name] = kind === "integer" ? Math.round(number) : number;
     } else if (kind && value !== "" && ["string", "number"].includes(typeof value)) {
-      const text = cut(kind === "address" ? String(value).split(/[?#]/)[0] : String(value), LIMITS[kind]);
+      const text = cut(kind === "address" ? String(value).split(/[?#]/)[0] : String(value), MAX_CHARACTERS[kind]);
       if (kind !== "currency") kept[name] = text;
       else if (/^[a-z]{3}$/i.test(text)) kept[name] = text.toUpperCase();
     }
@@ -46,7 +44,7 @@ function record(name, fields, at) {
   // An order page that is loaded again repeats the event id, so the order counts once.
   const order = name === "purchase" && `purchase-${given.transaction_id || ""}`;
   const event = {
-    event_id: order && given.transaction_id && order.length <= 64 ? order : newId(),
+    event_id: order && given.transaction_id && order.length <= ID_MAX_CHARACTERS ? order : newId(),
     page_location: location.origin + location.pathname,
     page_referrer: document.referrer.split(/[?#]/)[0] || undefined,
     user_id: supplied.user_id,

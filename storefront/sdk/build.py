@@ -55,7 +55,8 @@ def sdk() -> str:
 def carousel() -> str:
     """Build tugboat-carousel.js, which contains its style sheet."""
     css = minified(CSS, (HERE / "carousel.css").read_text())
-    return scoped((HERE / "carousel.js").read_text().replace("CAROUSEL_CSS", json.dumps(css), 1))
+    source = (HERE / "carousel.js").read_text().replace("CAROUSEL_CSS", json.dumps(css), 1)
+    return scoped(contract.session_items_max() + source)
 
 
 def built() -> dict[Path, str]:

@@ -16,8 +16,6 @@ const REPORT_AFTER_MS = 300;
 const ASK_AFTER_MS = 60;
 const GIVE_UP_AFTER_MS = 8_000;
 const COUNT = 10;
-// The SDK's limit per session.
-const SESSION_ITEMS_MAX = 50;
 
 function element(name, properties, ...children) {
   const made = Object.assign(document.createElement(name), properties);

@@ -7,6 +7,8 @@ import contracts
 
 # Fields that only the SDK sets.
 STAMPED = ("schema_version", "event_name", "shop_id", "client_id", "session_id", "client_time_ms")
+# Texts that the SDK cuts. A receipt that is cut would be forged.
+CUT = ("text", "address")
 TYPESCRIPT = {"amount": "number", "integer": "number", "items": "TugboatItem[]"}
 
 DECLARATIONS = """\
@@ -36,7 +38,7 @@ export interface TugboatIds {
 }
 
 export interface TugboatQuestion {
-  /** Number of items, 1 to 100; the default is 10. */
+  /** Number of items, 1 to %(k_max)d; the default is %(k_default)d. */
   k?: number;
   /** Items of the session, oldest first; the default is the SDK's own list. */
   items?: string[];
@@ -134,7 +136,11 @@ def javascript(schema: dict[str, Any]) -> str:
         "EVENT_NAMES": schema["properties"]["event_name"]["enum"],
         "SESSION_EVENTS": contracts.event_kinds("extends_session_items"),
         "ORDER_EVENTS": contracts.event_kinds("carries_item_receipts"),
-        "SESSION_ITEMS_MAX": contracts.read("limits")["recommend"]["items_max"],
+        "EVENT_ITEMS_MAX": schema["properties"]["items"]["maxItems"],
+        "ID_MAX_CHARACTERS": contracts.id_max_characters(),
+        "MAX_CHARACTERS": {
+            name: kind["maxLength"] for name, kind in schema["definitions"].items() if name in CUT
+        },
         # Without a prototype, so that names of Object's methods are unknown fields.
         "FIELDS": {"__proto__": None, **fields},
         "ITEM_FIELDS": {"__proto__": None, **{name: kind_of(field) for name, field in items.items()}},
@@ -142,7 +148,13 @@ def javascript(schema: dict[str, Any]) -> str:
     lines = [
         f"const {name} = {json.dumps(value, separators=(',', ':'))};" for name, value in constants.items()
     ]
-    return "\n".join(lines) + "\n"
+    lines.append(f"const ID = /{schema['definitions']['id']['pattern']}/;")
+    return "\n".join(lines) + "\n" + session_items_max()
+
+
+def session_items_max() -> str:
+    """Generate the constant that the SDK and the carousel share: each is a script of its own."""
+    return f"const SESSION_ITEMS_MAX = {contracts.read('limits')['recommend']['items_max']};\n"
 
 
 def declarations(schema: dict[str, Any]) -> str:
@@ -150,6 +162,7 @@ def declarations(schema: dict[str, Any]) -> str:
     properties = schema["properties"]
     item = properties["items"]["items"]
     return DECLARATIONS % {
+        **contracts.read("limits")["recommend"],
         "names": "\n".join(f'  | "{name}"' for name in properties["event_name"]["enum"]),
         "item": _members(item["properties"], item["required"]),
         "fields": _members({n: f for n, f in properties.items() if n not in STAMPED}, ()),

@@ -31,6 +31,7 @@ NEVER = {
     "agate",
     "awswrangler",
     "dbt",
+    "jinja2",
     "jsonschema",
     "numpy",
     "pandas",

@@ -17,7 +17,7 @@ from training_jobs.gate.model import Model
 from training_jobs.gate.rules import judge
 from training_jobs.gate.thresholds import Thresholds
 from training_jobs.serving import inference
-from training_jobs.serving.contract import ARCHIVE_FALLBACK
+from training_jobs.serving.contract import ARCHIVE_FALLBACK, ENDPOINT_ITEMS_MAX
 from training_jobs.serving.recommendation import Evidence, Recommendation
 from training_jobs.serving.session_recommender import top
 from training_jobs.serving.sessions import Float32, Int64
@@ -30,7 +30,7 @@ _UNKNOWN = "\x00 no such item"
 def probe_sessions(cases: Cases, vocabulary: Sequence[str], count: int) -> list[list[str]]:
     """Return real prefixes of the held-out day as item ids, spread evenly."""
     rows: Int64 = np.unique(np.linspace(0, max(len(cases) - 1, 0), min(count, len(cases))).astype(np.int64))
-    return [[vocabulary[item] for item in cases.prefix(int(row))][-200:] for row in rows]
+    return [[vocabulary[item] for item in cases.prefix(int(row))][-ENDPOINT_ITEMS_MAX:] for row in rows]
 
 
 def constraint_checks(served: Model, sessions: Sessions, limits: Thresholds) -> list[Check]:

@@ -229,6 +229,7 @@ def document(limits: Thresholds) -> str:
         "",
         "`python -m training_jobs.gate.rules` writes this page from `training_jobs/gate/rules.py` and `thresholds.json` there.",
         "Change those files, not this page.",
+        "The data has [checks of its own](data_checks.md), which are named in the same words.",
         "",
         "With fewer cases than the minimum, a required check fails and any other is skipped.",
         "A check by the far end fails only if its whole interval misses the bound.",

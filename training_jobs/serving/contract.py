@@ -24,3 +24,22 @@ ITEM_COLUMNS = (
     "PURCHASES",
 )
 EVENT_STRENGTHS = {"view_item": 1, "add_to_cart": 2, "purchase": 3}
+
+
+class Column:
+    """The columns of a snapshot by name, so that a misspelt one fails at import."""
+
+    SHOP_ID = "SHOP_ID"
+    SESSION_KEY = "SESSION_KEY"
+    POSITION = "POSITION"
+    ITEM_ID = "ITEM_ID"
+    EVENT_NAME = "EVENT_NAME"
+    EVENT_TIME_MS = "EVENT_TIME_MS"
+    ITEM_NAME = "ITEM_NAME"
+    ITEM_CATEGORY = "ITEM_CATEGORY"
+    ITEM_BRAND = "ITEM_BRAND"
+    PRICE = "PRICE"
+    FIRST_SEEN_MS = "FIRST_SEEN_MS"
+    LAST_SEEN_MS = "LAST_SEEN_MS"
+    INTERACTIONS = "INTERACTIONS"
+    PURCHASES = "PURCHASES"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from training_jobs.serving.contract import Column
 from training_jobs.serving.sessions import Float64, Int32, Int64
 from training_jobs.snapshot.dataset import (
     Catalogue,
@@ -25,20 +26,21 @@ _YEAR_1973_MS = 10**11
 def read_dataset(interactions_dir: Path, items_dir: Path | None) -> Dataset:
     """Read the two channels. The vocabulary includes items of the catalogue without interactions."""
     columns = _read_columns(
-        interactions_dir, ("SHOP_ID", "SESSION_KEY", "POSITION", "ITEM_ID", "EVENT_TIME_MS")
+        interactions_dir,
+        (Column.SHOP_ID, Column.SESSION_KEY, Column.POSITION, Column.ITEM_ID, Column.EVENT_TIME_MS),
     )
-    if len(columns["ITEM_ID"]) == 0:
+    if len(columns[Column.ITEM_ID]) == 0:
         raise DataError(
             f"no interactions in {interactions_dir}: check TRAINING.TRAINING_INTERACTIONS and the export"
         )
-    item_codes, vocabulary = _encode(columns["ITEM_ID"], "ITEM_ID")
-    session_codes, _ = _encode(columns["SESSION_KEY"], "SESSION_KEY")
-    shop_codes, shops = _encode(columns["SHOP_ID"], "SHOP_ID")
+    item_codes, vocabulary = _encode(columns[Column.ITEM_ID], Column.ITEM_ID)
+    session_codes, _ = _encode(columns[Column.SESSION_KEY], Column.SESSION_KEY)
+    shop_codes, shops = _encode(columns[Column.SHOP_ID], Column.SHOP_ID)
     sessions = pack(
         session_codes.astype(np.int64) * len(shops) + shop_codes,
         item_codes,
-        _times_ms(columns["EVENT_TIME_MS"]),
-        _integers(columns["POSITION"], "POSITION"),
+        _times_ms(columns[Column.EVENT_TIME_MS]),
+        _integers(columns[Column.POSITION], Column.POSITION),
         strict=True,
     )
     if items_dir is None or not any(items_dir.rglob("*.parquet")):
@@ -48,22 +50,24 @@ def read_dataset(interactions_dir: Path, items_dir: Path | None) -> Dataset:
 
 
 def _read_catalogue(items_dir: Path, vocabulary: list[str]) -> tuple[list[str], ItemContent, Catalogue]:
-    columns = _read_columns(items_dir, ("ITEM_ID", "ITEM_NAME", "ITEM_CATEGORY", "ITEM_BRAND", "PRICE"))
-    for name in ("ITEM_ID", "ITEM_NAME", "ITEM_CATEGORY", "ITEM_BRAND"):
+    columns = _read_columns(
+        items_dir, (Column.ITEM_ID, Column.ITEM_NAME, Column.ITEM_CATEGORY, Column.ITEM_BRAND, Column.PRICE)
+    )
+    for name in (Column.ITEM_ID, Column.ITEM_NAME, Column.ITEM_CATEGORY, Column.ITEM_BRAND):
         columns[name] = _text(columns[name], name)
     known = {item: row for row, item in enumerate(vocabulary)}
-    listed = columns["ITEM_ID"].to_pylist()
+    listed = columns[Column.ITEM_ID].to_pylist()
     new = sorted({item for item in listed if item is not None and item not in known})
     vocabulary = vocabulary + new
     known.update({item: row for row, item in enumerate(vocabulary)})
     rows = [known[item] if item is not None else -1 for item in listed]
-    prices = _floats(columns["PRICE"], "PRICE")
-    categories = columns["ITEM_CATEGORY"].to_pylist()
+    prices = _floats(columns[Column.PRICE], Column.PRICE)
+    categories = columns[Column.ITEM_CATEGORY].to_pylist()
     content = content_tokens(
         rows,
-        columns["ITEM_NAME"].to_pylist(),
+        columns[Column.ITEM_NAME].to_pylist(),
         categories,
-        columns["ITEM_BRAND"].to_pylist(),
+        columns[Column.ITEM_BRAND].to_pylist(),
         prices,
         len(vocabulary),
     )
@@ -173,7 +177,7 @@ def _floats(column: Any, name: str) -> Float64:
 
 
 def _times_ms(column: Any) -> Int64:
-    times = _integers(column, "EVENT_TIME_MS")
+    times = _integers(column, Column.EVENT_TIME_MS)
     if len(times) and not _YEAR_1973_MS <= int(times.min()) <= int(times.max()) <= 1000 * _YEAR_1973_MS:
         raise DataError(
             f"EVENT_TIME_MS goes from {times.min()} to {times.max()}: it must be in milliseconds since 1970, "

@@ -3,14 +3,18 @@
 import json
 from typing import Any, NamedTuple, NoReturn
 
-from functions.platform.contract import COLLECT_BODY_MAX_BYTES, COLLECT_DEPTH_MAX, COLLECT_EVENTS_MAX
+from functions.platform.contract import (
+    CLIENT_TIME_MAX_MS,
+    COLLECT_BODY_MAX_BYTES,
+    COLLECT_DEPTH_MAX,
+    COLLECT_EVENTS_MAX,
+)
 from functions.platform.errors import Reason, RequestRefused
 
 BODY_MAX_BYTES = COLLECT_BODY_MAX_BYTES
 EVENTS_MAX = COLLECT_EVENTS_MAX
 # A valid batch has four levels. The parser's own limit depends on the depth of its caller's stack.
 DEPTH_MAX = COLLECT_DEPTH_MAX
-SENT_AT_MAX_MS = 4_102_444_800_000
 # json.loads returns exactly these types, never subclasses.
 CONTAINERS = frozenset((dict, list))
 
@@ -57,7 +61,7 @@ def parse_batch(body: bytes) -> Batch:
         raise RequestRefused(
             Reason.TOO_MANY_EVENTS, f"{len(events)} events, at most {EVENTS_MAX} a request; send several"
         )
-    if sent_at_ms is not None and (type(sent_at_ms) is not int or not 0 < sent_at_ms < SENT_AT_MAX_MS):
+    if sent_at_ms is not None and (type(sent_at_ms) is not int or not 0 < sent_at_ms < CLIENT_TIME_MAX_MS):
         raise RequestRefused(
             Reason.BODY_NOT_A_BATCH, "sent_at_ms is not a time in milliseconds since 1970-01-01 UTC"
         )

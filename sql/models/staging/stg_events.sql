@@ -109,7 +109,7 @@ select
     is_bot,
     loaded_at,
     -- Milliseconds: models compare this time with a constant.
-    date_trunc('millisecond', sysdate()) as staged_at
+    date_trunc('millisecond', {{ statement_time() }}) as staged_at
 from new_events
 -- Rows of a day in few micro-partitions, so that later filters by day skip the others.
 order by event_date

@@ -105,5 +105,5 @@ select
     issued_at_ms,
     client_day,
     loaded_at,
-    date_trunc('millisecond', sysdate()) as staged_at
+    date_trunc('millisecond', {{ statement_time() }}) as staged_at
 from new_or_verified

@@ -18,7 +18,7 @@ from functions.validate.validate import validate
 from local import environment
 from local.ports import free_port_base
 from local.testing import running_stack
-from tests.integration.warehouse.conftest import Stack, connected, stack_maker
+from tests.integration.warehouse.conftest import Stack, connected, connected_as_sysadmin, stack_maker
 from tests.integration.warehouse.events import deliver
 from tests.integration.warehouse.shop_days import day_events, delivery
 from tests.integration.warehouse.test_pipeline import run_to_tables
@@ -69,7 +69,7 @@ class Nights:
         )
         if not self._played:
             return
-        with connected(self.stack) as connection:
+        with connected_as_sysadmin(self.stack) as connection:
             for table, column in columns:
                 warehouse.rows(connection, f"update {table} set {column} = dateadd('day', -{days}, {column})")
             warehouse.rows(

@@ -5,19 +5,24 @@ import gzip
 import io
 import json
 import time
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as parquet
 import pytest
 
+from deploy.stages import read_stage
+from deploy.warehouse_setup import setup_parameters
 from functions.export.export import EmptySnapshot, export
 from functions.load.load import load
 from functions.platform import warehouse
-from functions.platform.dbt import run_dbt
+from functions.platform.dbt import NodeResult, run_dbt
 from functions.transform.transform import transform
-from functions.validate.validate import validate
-from tests.integration.warehouse.conftest import Stack, connected
+from functions.validate.data_checks import dbt_check
+from functions.validate.validate import KEEP_RESULT, validate
+from sql.setup.apply import apply
+from tests.integration.warehouse.conftest import ACCOUNT, Stack, connected, connected_as_sysadmin
 from tests.integration.warehouse.events import DAY_MS, MIDNIGHT_MS, MINUTE_MS, deliver, raw_event
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -123,6 +128,7 @@ def test_a_small_good_history_passes_the_gate_and_is_exported(stack: Stack) -> N
     with connected(stack) as connection:
         verdict = validate({"run_id": "v1"}, stack.settings, stack.credentials, connection, stack.s3)
         snapshot = export({"run_id": "v1"}, stack.settings, connection, stack.s3)
+    with connected_as_sysadmin(stack) as connection:
         kept = warehouse.one(connection, "select count(*) from QA.CHECK_RESULTS where RUN_ID = 'v1'")
     assert verdict["failures"] == []
     assert verdict["passed"] is True
@@ -205,12 +211,13 @@ def test_each_shop_is_judged_by_its_own_days(new_stack: Any) -> None:
     run_to_tables(own, "s1")
     with connected(own) as connection:
         validate({"run_id": "s1"}, own.settings, own.credentials, connection, own.s3)
+    with connected_as_sysadmin(own) as connection:
         found = warehouse.rows(
             connection,
-            "select SUBJECT, STATUS from QA.CHECK_RESULTS where CHECK_NAME = 'volume' order by SUBJECT",
+            "select SLICE, VERDICT from QA.CHECK_RESULTS where CHECK_NAME = 'volume' order by SLICE",
         )
         items = warehouse.one(
-            connection, "select SENTENCE from QA.CHECK_RESULTS where CHECK_NAME = 'missing items'"
+            connection, "select REASON from QA.CHECK_RESULTS where CHECK_NAME = 'missing items'"
         )[0]
     assert dict(found) == {
         "shop behind": "passed",
@@ -222,6 +229,37 @@ def test_each_shop_is_judged_by_its_own_days(new_stack: Any) -> None:
     }
     # The check covers the newest day of every shop, also of shops without events in the last 24 hours.
     assert items.startswith("0.0% of 625 events")
+
+
+CHECK_RESULTS_OF_0_1_0 = """
+    create or replace table QA.CHECK_RESULTS (
+        RUN_ID varchar, CHECKED_AT timestamp_ntz default sysdate(), KIND varchar, CHECK_NAME varchar, SUBJECT varchar,
+        STATUS varchar, VALUE float, THRESHOLD varchar, SENTENCE varchar
+    )
+"""
+
+
+def test_set_up_adds_the_columns_of_checks_to_a_stage_of_release_0_1_0(new_stack: Any) -> None:
+    own = new_stack("upgraded")
+    check = dbt_check(NodeResult("unique_x", "unique", "test", "fail", 0.1, 3, "Got 3 results", "x", "stg"))
+    with connected_as_sysadmin(own) as connection, connection.cursor() as cursor:
+        cursor.execute(CHECK_RESULTS_OF_0_1_0)
+        cursor.execute("insert into QA.CHECK_RESULTS (RUN_ID, STATUS) values ('old', 'passed')")
+    values = setup_parameters(replace(read_stage("local"), name="upgraded"), ACCOUNT, own.credentials)
+    for _ in range(2):
+        with warehouse.connect(own.admin) as connection:
+            apply(connection, values)
+    with connected(own) as connection, connection.cursor() as cursor:
+        cursor.executemany(KEEP_RESULT, [("new", *astuple(check))])
+    with connected_as_sysadmin(own) as connection:
+        found = warehouse.rows(
+            connection,
+            "select RUN_ID, STATUS, VERDICT, SLICE, REASON from QA.CHECK_RESULTS order by RUN_ID desc",
+        )
+    assert found == [
+        ("old", "passed", None, None, None),
+        ("new", None, "failed", "stg.x", "3 rows of stg.x break the test unique (unique_x)."),
+    ]
 
 
 def test_a_shop_without_sessions_cannot_be_exported(stack: Stack) -> None:

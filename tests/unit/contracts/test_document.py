@@ -162,6 +162,29 @@ def test_every_event_type_is_explained_and_no_other() -> None:
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == contracts.event_kinds()
 
 
+DOCS = contracts.REPOSITORY / "docs"
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "kinds"),
+    [
+        ("events.md", "as `receipt` of the item", contracts.event_kinds("carries_item_receipts")),
+        ("storefront.md", "The SDK then adds receipts to", contracts.event_kinds("carries_item_receipts")),
+        (
+            "storefront.md",
+            "and `view_search_results` as `search`",
+            [*(kind for kind in contracts.event_kinds() if not kind.startswith("recommendation_")), "search"],
+        ),
+        ("storefront.md", "causes? one automatically", contracts.event_kinds("extends_session_items")),
+    ],
+)
+def test_a_sentence_that_lists_event_types_lists_those_of_the_contract(
+    name: str, line: str, kinds: list[str]
+) -> None:
+    [sentence] = [found for found in (DOCS / name).read_text().splitlines() if re.search(line, found)]
+    assert [word for word in re.findall(r"`(\w+)`", sentence) if word in contracts.event_kinds()] == kinds
+
+
 def test_every_reason_of_the_collector_is_explained_and_no_other() -> None:
     section = TEXT.split("| reason | of |")[1].split("\n## ")[0]
     of_recommend = {Reason.PARAMETER_INVALID, Reason.NO_MODEL_YET}

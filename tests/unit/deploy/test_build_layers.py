@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from deploy import build_layers
+from deploy import build_layers, lock
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 LAMBDA = {
@@ -24,8 +24,7 @@ LAMBDA = {
 
 
 def pins(path: Path) -> dict[str, str]:
-    lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
-    return {canonical(name): version for name, _, version in (line.partition("==") for line in lines)}
+    return {name: pin.version for name, pin in lock.pins(path.read_text()).items()}
 
 
 def canonical(name: str) -> str:
@@ -68,9 +67,9 @@ def test_a_layer_repeats_nothing_of_the_function_s_own_zip(name: str) -> None:
 
 @pytest.mark.parametrize("path", ["layers/warehouse.txt", "requirements.txt"])
 def test_lambda_runs_the_versions_that_the_tests_run(path: str) -> None:
-    constraints = pins(REPOSITORY / "constraints.txt")
+    locked = pins(REPOSITORY / "requirements.lock")
     assert {
-        name: version for name, version in pins(REPOSITORY / path).items() if constraints.get(name) != version
+        name: version for name, version in pins(REPOSITORY / path).items() if locked.get(name) != version
     } == {}
 
 
@@ -128,7 +127,7 @@ def test_a_layer_leaves_out_what_no_function_imports(tmp_path: Path, monkeypatch
 def test_a_layer_over_lambda_s_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_layers, "UNZIPPED_MAX_BYTES", build_layers.FUNCTION_MAX_BYTES + 9)
     fake_pip(monkeypatch, {"a.py": b"0123456789"})
-    with pytest.raises(build_layers.LayerError, match=r"drop packages in layers/warehouse\.txt"):
+    with pytest.raises(build_layers.LayerError, match=r"drop packages \(deploy/lock\.py\)"):
         build_layers.build("warehouse", tmp_path)
     assert build_layers.built("warehouse", tmp_path) is None
 

@@ -18,7 +18,7 @@ import yaml
 from moto import mock_aws
 from packaging.requirements import Requirement
 
-from deploy import serving_image
+from deploy import lock, serving_image
 from deploy.stages import read_stage
 
 LOCAL = read_stage("local")
@@ -170,14 +170,13 @@ def with_dependencies(requirements: list[str]) -> set[str]:
 
 
 def test_the_image_has_the_server_s_tested_packages_each_with_its_hashes() -> None:
-    text = (serving_image.FOLDER / "requirements.txt").read_text().replace("\\\n", " ")
-    pins = {pin: hashes for pin, *hashes in (line.split() for line in text.splitlines() if line[0] != "#")}
+    listed = lock.pins((serving_image.FOLDER / "requirements.txt").read_text())
     extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert {pin.partition("==")[0] for pin in pins} == with_dependencies(["numpy", *extras["serve"]])
-    assert pins.keys() <= set((REPOSITORY / "constraints.txt").read_text().splitlines())
-    for hashes in pins.values():
-        assert hashes
-        assert all(re.fullmatch("--hash=sha256:[0-9a-f]{64}", one) for one in hashes)
+    assert listed.keys() == with_dependencies(["numpy", *extras["serve"]])
+    locked = lock.pins((REPOSITORY / "requirements.lock").read_text())
+    for name, pin in listed.items():
+        assert pin.hashes
+        assert (pin.version, pin.hashes) == (locked[name].version, locked[name].hashes)
 
 
 def test_the_build_pushes_its_image_in_the_only_format_that_sagemaker_accepts() -> None:

@@ -1,10 +1,9 @@
-"""The page of settings is up to date, the lists of pins agree, and every decision is in the index."""
+"""The page of settings is up to date, and every decision is in the index."""
 
 import re
-import shutil
 from pathlib import Path
 
-from docs import pins, settings
+from docs import data_checks, settings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 DECISIONS = REPOSITORY / "docs" / "decisions"
@@ -14,24 +13,19 @@ def test_the_page_of_settings_is_up_to_date() -> None:
     assert settings.PAGE.read_text() == settings.page()
 
 
+def test_the_page_of_data_checks_is_up_to_date_and_lists_the_tests_of_every_model() -> None:
+    page = data_checks.page()
+    assert data_checks.PAGE.read_text() == page
+    properties = "".join(file.read_text() for file in data_checks.MODELS.rglob("*.yml"))
+    for test in ("not_null", "unique", "relationships", "accepted_values"):
+        assert page.count(f"| {test} |") == len(re.findall(rf"[-\[,] ?{test}\b", properties)) > 0
+    for file in data_checks.QUERIES.glob("*.sql"):
+        assert file.name in page
+
+
 def test_the_page_lists_every_setting_of_a_stage() -> None:
     page = settings.page()
     assert {key for key in settings.SETTINGS if f"`{key}`" not in page} == {"shops"}
-
-
-def test_the_lists_of_pins_agree() -> None:
-    assert pins.disagreements() == []
-
-
-def test_a_pin_that_differs_is_found(tmp_path: Path) -> None:
-    for file in ("constraints.txt", *pins.FOLLOWERS):
-        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(REPOSITORY / file, tmp_path / file)
-    (tmp_path / "requirements.txt").write_text("six==1.0\nunheard-of==2.0\n")
-    assert [sentence.split(",")[0] for sentence in pins.disagreements(tmp_path)] == [
-        "requirements.txt pins six==1.0",
-        "requirements.txt pins unheard-of==2.0",
-    ]
 
 
 def test_every_decision_is_in_the_index_with_a_status() -> None:

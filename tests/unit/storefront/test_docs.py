@@ -52,6 +52,8 @@ def test_the_limits_in_the_text_are_the_ones_in_the_source() -> None:
         "ORPHAN_AFTER_MS": 90_000,
         "SESSION_SILENCE_MS": 1_800_000,
         "SESSION_ITEMS_MAX": 50,
+        "EVENT_ITEMS_MAX": 200,
+        "ID_MAX_CHARACTERS": 64,
         "SESSION_RECEIPTS_MAX": 20,
         "HELD_MAX_EVENTS": 100,
         "REQUEST_TIMEOUT_MS": 20_000,

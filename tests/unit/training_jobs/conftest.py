@@ -1,4 +1,4 @@
-"""One small shop and one model trained on it, shared by the tests of the archive, the gate and the endpoint."""
+"""One small shop and one model trained on it. tests/conftest.py trains it once per test process."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Trained:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
+def one_thread() -> None:
+    """Torch's threads would compete with the other test process."""
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    root = tmp_path_factory.mktemp("shop")
+def train_small_shop(root: Path) -> Trained:
+    """Write the shop below this folder and run a whole job on it."""
     interactions, items = shop.write_shop(root)
     data = read_dataset(interactions, items)
     log: list[dict[str, float | int | str]] = []

@@ -1,10 +1,9 @@
-import json
-
 import pytest
 
 from functions.export import export
 from functions.platform.settings import WarehouseSettings
-from testing.warehouse_fakes import FakeConnection, FakeS3
+from testing.fakes import FakeS3
+from testing.warehouse_fakes import FakeConnection
 
 SETTINGS = WarehouseSettings("local", "events", "models", "secret", "demo", 60)
 
@@ -15,6 +14,12 @@ def warehouse(sessions: int = 2) -> FakeConnection:
         ("/interactions/", [(5, 0, 0)]),
         ("/items/", [(3, 0, 0)]),
     )
+
+
+def bucket(objects: dict[str, bytes]) -> FakeS3:
+    s3 = FakeS3()
+    s3.objects = {("models", key): body for key, body in objects.items()}
+    return s3
 
 
 def test_a_snapshot_has_a_manifest_beside_it() -> None:
@@ -31,17 +36,20 @@ def test_a_snapshot_has_a_manifest_beside_it() -> None:
         "items": 3,
         "last_event_time_ms": 1_767_312_000_000,
     }
-    manifest = json.loads(s3.objects["exports/run-1/manifest.json"])
+    manifest = s3.json("models", "exports/run-1/manifest.json")
     assert manifest["interaction_columns"]["POSITION"] == "int"
     assert manifest["sessions"] == 2
 
 
 def test_a_retry_deletes_the_files_of_the_earlier_try() -> None:
-    s3 = FakeS3(
-        **{"exports/run-1/items/data_0_7_0.snappy.parquet": b"old", "exports/run-10/manifest.json": b"{}"}
+    s3 = bucket(
+        {"exports/run-1/items/data_0_7_0.snappy.parquet": b"old", "exports/run-10/manifest.json": b"{}"}
     )
     export.export({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
-    assert sorted(s3.objects) == ["exports/run-1/manifest.json", "exports/run-10/manifest.json"]
+    assert sorted(key for _, key in s3.objects) == [
+        "exports/run-1/manifest.json",
+        "exports/run-10/manifest.json",
+    ]
 
 
 def test_an_empty_snapshot_is_an_error_with_the_next_step() -> None:
@@ -50,22 +58,22 @@ def test_an_empty_snapshot_is_an_error_with_the_next_step() -> None:
 
 
 def test_the_shop_s_out_of_stock_list_is_part_of_the_snapshot() -> None:
-    s3 = FakeS3(**{"stock/demo.json": b'["boot-7", "boot-9"]', "stock/demo.json.old": b"[]"})
+    s3 = bucket({"stock/demo.json": b'["boot-7", "boot-9"]', "stock/demo.json.old": b"[]"})
     export.export({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
-    assert json.loads(s3.objects["exports/run-1/items/out_of_stock.json"]) == ["boot-7", "boot-9"]
-    assert json.loads(s3.objects["exports/run-1/manifest.json"])["out_of_stock"] == 2
+    assert s3.json("models", "exports/run-1/items/out_of_stock.json") == ["boot-7", "boot-9"]
+    assert s3.json("models", "exports/run-1/manifest.json")["out_of_stock"] == 2
 
 
 def test_a_shop_without_a_list_has_everything_in_stock() -> None:
-    s3 = FakeS3(**{"stock/demo.json.old": b"[]", "stock/other.json": b"[]"})
+    s3 = bucket({"stock/demo.json.old": b"[]", "stock/other.json": b"[]"})
     export.export({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
-    assert "exports/run-1/items/out_of_stock.json" not in s3.objects
-    assert json.loads(s3.objects["exports/run-1/manifest.json"])["out_of_stock"] is None
+    assert ("models", "exports/run-1/items/out_of_stock.json") not in s3.objects
+    assert s3.json("models", "exports/run-1/manifest.json")["out_of_stock"] is None
 
 
 @pytest.mark.parametrize("text", [b"", b"boot-7", b'{"boot-7": 0}', b"[7]", b"\xff"])
 def test_an_unreadable_list_is_an_error_that_names_its_key(text: bytes) -> None:
-    s3 = FakeS3(**{"stock/demo.json": text})
+    s3 = bucket({"stock/demo.json": text})
     with pytest.raises(export.StockUnreadable, match=r"s3://models/stock/demo\.json is no"):
         export.export({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
 

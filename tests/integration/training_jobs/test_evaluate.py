@@ -156,7 +156,7 @@ def test_the_page_needs_nothing_else_and_shows_every_check(good: Verdict) -> Non
     assert page.tags.count("svg") >= 5
     assert page.tags.count("tr") >= len(good.result["checks"])
     for row in good.result["checks"]:
-        assert row["name"].replace("'", "&#x27;") in good.page
+        assert row["name"].replace("'", "&#39;") in good.page
 
 
 def test_slices_with_too_few_cases_say_so_and_do_not_pass(good: Verdict) -> None:

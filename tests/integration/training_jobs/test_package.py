@@ -37,6 +37,14 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+def test_every_file_of_the_package_is_shipped(shipped: Path) -> None:
+    source = Path(package.__file__).parent
+    files = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
+    wanted = {path for path in files if not {"__pycache__", "serving_image"} & set(path.parts)}
+    there = {path.relative_to(shipped / "training_jobs") for path in (shipped / "training_jobs").rglob("*")}
+    assert wanted - there == set()
+
+
 def test_the_same_code_gives_the_same_bytes_whenever_and_whoever_packs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

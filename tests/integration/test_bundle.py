@@ -56,7 +56,12 @@ def test_the_zip_holds_functions_sql_and_the_storefront_s_scripts_as_they_are(
     bundle: zipfile.ZipFile,
 ) -> None:
     there = set(bundle.namelist())
-    for folder, pattern in (("functions", "*.py"), ("sql", "*.sql"), ("storefront/dist", "*.js")):
+    for folder, pattern in (
+        ("functions", "*.py"),
+        ("functions", "*.jinja"),
+        ("sql", "*.sql"),
+        ("storefront/dist", "*.js"),
+    ):
         for file in (REPOSITORY / folder).rglob(pattern):
             name = file.relative_to(REPOSITORY).as_posix()
             if not name.startswith(("sql/target/", "sql/dbt_packages/")):

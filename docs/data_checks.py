@@ -1,0 +1,112 @@
+"""Write docs/data_checks.md: every check of the validate step, from its rules and from the tests of the dbt project.
+
+Run it after a change of a check, a threshold or a test in sql/models/.
+With --check it writes nothing, and exits with 1 if docs/data_checks.md is out of date.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from functions.validate.rules import RULES, Rule, resolved
+from functions.validate.thresholds import Thresholds, thresholds
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "data_checks.md"
+MODELS = ROOT / "sql" / "models"
+QUERIES = ROOT / "sql" / "tests"
+HEAD = """# The checks of the data
+
+`python -m docs.data_checks` writes this page from `functions/validate/rules.py`, `thresholds.json` there, and `sql/models/`.
+Change those files, not this page.
+
+The validate step runs these checks before training, and a failed one stops the pipeline.
+Its report and `QA.CHECK_RESULTS` have the columns of the [model's gate](gate.md), such as slice, bound and verdict.
+With fewer cases than the minimum, a required check fails and any other is skipped.
+A shop is compared with its own days before, and needs {fewest} full days of them.
+A shop without a load in {judged} days is skipped.
+
+| check | slice | meaning | value must be | against | minimum cases | required |
+|---|---|---|---|---|---|---|
+"""
+DBT_HEAD = """
+## Tests of the tables
+
+dbt runs these tests in the same step.
+The value is the number of rows that break the test, and it must be 0.
+
+| model | column | test |
+|---|---|---|
+"""
+
+
+def page() -> str:
+    """Return docs/data_checks.md."""
+    limits = thresholds()
+    history = limits.history
+    text = HEAD.format(judged=history.judged_days, fewest=history.fewest_days)
+    text += "".join(_row(limits, name, rule) for name, rule in RULES.items())
+    tests = sorted(test for file in MODELS.rglob("*.yml") for test in dbt_tests(file))
+    tests += [("", "", f"`sql/tests/{file.name}`") for file in sorted(QUERIES.glob("*.sql"))]
+    return text + DBT_HEAD + "".join(f"| {model} | {column} | {test} |\n" for model, column, test in tests)
+
+
+def _row(limits: Thresholds, name: str, rule: Rule) -> str:
+    bound = f"{rule.comparator} {_shown(limits, rule.bound)}"
+    if rule.upper_bound:
+        bound += f", <= {_shown(limits, rule.upper_bound)}"
+    cells = (
+        name,
+        rule.slice,
+        rule.meaning,
+        bound,
+        rule.against,
+        f"{_shown(limits, rule.minimum_n)} {rule.cases}",
+        "yes" if rule.required else "no",
+    )
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _shown(limits: Thresholds, value: str | float) -> str:
+    number = f"{resolved(limits, value):.10g}"
+    return f"{number} (`{value}`)" if isinstance(value, str) else number
+
+
+def dbt_tests(file: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield model, column and test of each data test in a properties file; the column is empty for a whole table."""
+    for model in yaml.safe_load(file.read_text("utf-8")).get("models", ()):
+        yield from ((model["name"], "", _name(test)) for test in model.get("data_tests", ()))
+        for column in model.get("columns", ()):
+            for test in column.get("data_tests", ()):
+                yield model["name"], column["name"], _name(test)
+
+
+def _name(test: str | dict[str, Any]) -> str:
+    return test if isinstance(test, str) else str(next(iter(test)))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m docs.data_checks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m docs.data_checks --check",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 if the page is out of date"
+    )
+    if not parser.parse_args(arguments).check:
+        PAGE.write_text(page(), "utf-8")
+    elif not PAGE.exists() or PAGE.read_text("utf-8") != page():
+        print(f"{PAGE.name} is out of date: run python -m docs.data_checks", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
