@@ -18,7 +18,7 @@ grant usage on database {{ database }} to role {{ prefix }}_READER;
 -- These grants make RAW.EVENTS append-only: no role has update, delete or truncate.
 grant usage on schema {{ database }}.RAW to role {{ prefix }}_LOADER;
 grant select, insert on table {{ database }}.RAW.EVENTS to role {{ prefix }}_LOADER;
-grant insert on table {{ database }}.RAW.LOAD_LOG to role {{ prefix }}_LOADER;
+grant select, insert on table {{ database }}.RAW.LOAD_LOG to role {{ prefix }}_LOADER;
 grant usage on stage {{ database }}.RAW.EVENT_FILES to role {{ prefix }}_LOADER;
 grant usage on file format {{ database }}.RAW.EVENT_LINES to role {{ prefix }}_LOADER;
 

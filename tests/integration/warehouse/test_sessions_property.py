@@ -72,7 +72,7 @@ def test_sql_derives_the_same_sessions_as_ten_lines_of_python(
     empty = ", ".join(f"null::varchar as {name}" for name in names.split())
     source = (
         f"(select *, {empty}, null::float as value, null::timestamp_ntz as event_time, "
-        f"null::timestamp_ntz as staged_at, false as is_bot from ({rows}) as r)"
+        f"null::timestamp_ntz as loaded_at, null::timestamp_ntz as staged_at, false as is_bot from ({rows}) as r)"
     )
     drawn = warehouse.rows(
         connection, f"select event_key, session_key, event_number from ({model_sql(source)}) as m"
