@@ -30,6 +30,7 @@ SETTINGS = WarehouseSettings(
     models_bucket=LOCAL.models_bucket(ACCOUNT),
     snowflake_secret=LOCAL.secret_name,
     shop="demo",
+    training_days=LOCAL.training_days,
 )
 
 
