@@ -136,17 +136,16 @@ def _text(column: Any, name: str) -> Any:
 
 def _encode(column: Any, name: str) -> tuple[Int32, list[str]]:
     """Return codes and sorted names of a text column. Sorting gives the same rows for the same data in any file order."""
-    import pyarrow as pa
-
-    encoded = _text(column, name).combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
-    names = encoded.dictionary.to_pylist()
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    if (codes < 0).any():
+    # Encode before joining the chunks: the 32-bit offsets of one array of strings end at 2 GiB of text.
+    chunks = _text(column, name).dictionary_encode().unify_dictionaries().chunks
+    names = chunks[0].dictionary.to_pylist() if chunks else []
+    if column.null_count:
         raise DataError(
             f"{name} is null in the training data: run the not_null tests (python -m sql.run_dbt test --select training)"
         )
+    codes = np.concatenate(
+        [np.zeros(0, np.int32), *(chunk.indices.to_numpy(zero_copy_only=False) for chunk in chunks)]
+    )
     order = np.argsort(np.array(names, dtype=object), kind="stable")
     rank = np.empty(len(names), np.int32)
     rank[order] = np.arange(len(names), dtype=np.int32)
