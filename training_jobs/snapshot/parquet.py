@@ -27,17 +27,17 @@ def read_dataset(interactions_dir: Path, items_dir: Path | None) -> Dataset:
     """Read the two channels. The vocabulary includes items of the catalogue without interactions."""
     columns = _read_columns(
         interactions_dir,
-        (Column.SHOP_ID, Column.SESSION_KEY, Column.POSITION, Column.ITEM_ID, Column.EVENT_TIME_MS),
+        (Column.SHOP_ID, Column.SESSION_ID, Column.POSITION, Column.ITEM_ID, Column.EVENT_TIME_MS),
     )
     if len(columns[Column.ITEM_ID]) == 0:
         raise DataError(
             f"no interactions in {interactions_dir}: check TRAINING.TRAINING_INTERACTIONS and the export"
         )
     item_codes, vocabulary = _encode(columns[Column.ITEM_ID], Column.ITEM_ID)
-    session_codes, _ = _encode(columns[Column.SESSION_KEY], Column.SESSION_KEY)
+    session_ids = _integers(columns[Column.SESSION_ID], Column.SESSION_ID)
     shop_codes, shops = _encode(columns[Column.SHOP_ID], Column.SHOP_ID)
     sessions = pack(
-        session_codes.astype(np.int64) * len(shops) + shop_codes,
+        session_ids * len(shops) + shop_codes,
         item_codes,
         _times_ms(columns[Column.EVENT_TIME_MS]),
         _integers(columns[Column.POSITION], Column.POSITION),
