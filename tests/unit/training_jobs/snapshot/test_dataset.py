@@ -129,20 +129,6 @@ def test_a_file_that_is_no_parquet_is_refused_by_name(tmp_path: Path) -> None:
         read_dataset(tmp_path, None)
 
 
-def test_more_text_than_an_arrow_array_addresses_is_read(tmp_path: Path) -> None:
-    # One id of 1 MB in 2,304 rows. The file stores it once, but as plain text it is 2.25 GiB.
-    ids = pa.DictionaryArray.from_arrays(np.zeros(2304, np.int32), ["x" * 2**20])
-    rows = np.arange(len(ids))
-    columns = {"SHOP_ID": ["shop"] * len(ids), "SESSION_ID": rows // 2, "POSITION": rows % 2}
-    table = pa.table({**columns, "ITEM_ID": ids, "EVENT_TIME_MS": T + rows})
-    path = tmp_path / "interactions"
-    path.mkdir()
-    pq.write_table(table, path / "x.parquet", dictionary_pagesize_limit=2**22, store_schema=False)
-    data = read_dataset(path, None)
-    assert len(data.sessions.items) == len(ids)
-    assert [len(name) for name in data.vocabulary] == [2**20]
-
-
 def test_items_of_the_catalogue_that_nobody_touched_are_in_the_vocabulary(tmp_path: Path) -> None:
     interactions, items = shop.write_shop(tmp_path, sessions=60)
     data = read_dataset(interactions, items)
