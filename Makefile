@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up preflight deploy destroy demo replay run recommend rollback shop status logs traces down docs layers check generate lock format test test-unit test-sanitized peers clean
+.PHONY: help setup up preflight deploy destroy demo replay run recommend rollback smoke shop status logs traces down docs layers check generate lock format test test-unit test-sanitized peers clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -49,7 +49,7 @@ preflight: setup ## check what a deployment of STAGE needs: account, quotas, per
 deploy: setup ## deploy STAGE: CloudFormation, warehouse set-up, the endpoint's container, layers, chalice deploy
 	@$(IN_STAGE) $(PY) -m deploy --stage $(STAGE)
 
-destroy: setup ## remove what deploy made in STAGE (ARGS=--delete-data for the buckets too)
+destroy: setup ## remove what deploy made in STAGE (ARGS=--delete-data for events, tables and models too)
 	@$(IN_STAGE) $(PY) -m deploy.destroy --stage $(STAGE) $(ARGS)
 
 demo: setup ## the whole journey on this machine (EVENTS=path for clicks of your own; default: a generated shop)
@@ -70,6 +70,9 @@ shop: setup ## the demo shop on http://127.0.0.1:8095, against STAGE's API (ARGS
 
 rollback: setup ## the endpoint back onto the release before
 	@$(IN_STAGE) $(PY) -m deploy.rollback --stage $(STAGE)
+
+smoke: setup ## walk the whole journey on STAGE at small size, and write its times and costs (ARGS=--help for more)
+	@$(IN_STAGE) $(PY) -m demo.smoke $(ARGS)
 
 status: setup ## what runs, what is deployed, what serves; of another STAGE: its last execution
 	@$(if $(filter local,$(STAGE)),$(PY) -m local status,$(PY) -m demo.follow --latest)

@@ -13,6 +13,7 @@ from deploy import chalice_record
 from deploy.stages import Stage, StageError, read_stage
 
 LOCAL_ACCOUNT = "123456789012"
+RETRYING = Config(retries={"max_attempts": 4, "mode": "standard"}, connect_timeout=5, read_timeout=60)
 
 
 class NotDeployed(Exception):
@@ -34,9 +35,8 @@ class Environment:
         """Return True for the local stage. It only changes defaults of this command line: credentials, log hints."""
         return self.stage == "local"
 
-    def client(self, service: str) -> Any:
-        """Make a boto3 client that retries, and gives up on a dead endpoint within seconds."""
-        config = Config(retries={"max_attempts": 4, "mode": "standard"}, connect_timeout=5, read_timeout=60)
+    def client(self, service: str, config: Config = RETRYING) -> Any:
+        """Make a boto3 client; by default one that retries, and gives up on a dead endpoint within seconds."""
         return boto3.client(service, region_name=self.region, config=config)
 
     def account(self) -> str:
@@ -81,7 +81,7 @@ def from_variables() -> Environment:
 def _api_url(stage: Stage) -> str:
     """Return the local gateway's address, or the address in the record that `chalice deploy` left in the models bucket."""
     if stage.name == "local":
-        return os.environ.get("TUGBOAT_LOCAL_GATEWAY_URL", "http://127.0.0.1:4567") + "/api"
+        return os.environ.get("TUGBOAT_LOCAL_GATEWAY_URL", "http://127.0.0.1:4567") + f"/{stage.name}"
     session = boto3.Session(region_name=stage.region)
     account_id = stage.account_id or session.client("sts").get_caller_identity()["Account"]
     bucket = stage.models_bucket(account_id)

@@ -10,6 +10,8 @@ from deploy.command import DeployError, Say
 from deploy.stages import Stage
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# An account has one API deployment per 5 seconds. botocore's default, 3 attempts, takes 3 seconds at most.
+MAX_ATTEMPTS = "10"
 DEPLOYED = REPOSITORY / ".chalice" / "deployed"
 
 
@@ -36,7 +38,12 @@ def run_chalice(command: str, stage: Stage, say: Say) -> None:
         ],
         cwd=REPOSITORY,
         # Chalice knows no region but the environment's or the profile's.
-        env={**os.environ, **stage.region_variables, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={
+            **os.environ,
+            **stage.region_variables,
+            "AWS_MAX_ATTEMPTS": MAX_ATTEMPTS,
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

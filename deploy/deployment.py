@@ -85,7 +85,7 @@ def prepare(stage: Stage, session: Any, say: Say) -> Deployment:
     require_secret(stage, session.client("secretsmanager"))
     say(f"stage {stage.name}, account {account_id}, {stage.region}")
     code = TrainingCode(*build_source_archive())
-    return Deployment(stage, account_id, code, template.render(), session, say)
+    return Deployment(stage, account_id, code, template.render(stage, account_id), session, say)
 
 
 def deploy(deployment: Deployment) -> str:
@@ -166,7 +166,8 @@ def create_stack(deployment: Deployment, dry_run: bool = False) -> None:
     name = deployment.stage.prefix
     if stack.is_deployed(deployment.cloudformation, name):
         return
-    first = stack.Template(body=template.render_without_pipeline())
+    body = template.render_without_pipeline(deployment.stage, deployment.account_id)
+    first = stack.Template(body=body)
     stack.apply(deployment.cloudformation, name, first, deployment.parameters, deployment.say, dry_run)
     if not dry_run:
         deployment.say("created the buckets, streams, roles and alarms")
@@ -180,7 +181,7 @@ def set_up_warehouse(deployment: Deployment) -> None:
 def update_stack(deployment: Deployment, dry_run: bool = False) -> None:
     """Bring the stack to the whole template, with the pipeline and the trust of Snowflake's role."""
     stage, say = deployment.stage, deployment.say
-    parameters = deployment.parameters | warehouse_setup.trust_parameters(stage, deployment.session, say)
+    parameters = deployment.parameters | warehouse_setup.trust_parameters(stage, deployment.secrets)
     body = deployment.template_body.encode()
     key = f"{CODE_PREFIX}template-{hashlib.sha256(body).hexdigest()[:16]}.json"
     if not training_code.exists(deployment.s3, deployment.bucket, key):

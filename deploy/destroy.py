@@ -1,6 +1,6 @@
 """Remove a stage: Lambdas and API, the endpoint with its models, layers and stack. Data is kept unless --delete-data is given.
 
-Events and models are in two buckets. A later deployment of the stage adopts buckets that were kept.
+Events and models are in two buckets and in Snowflake. A later deployment of the stage adopts what was kept.
 Raw events cannot be made again: --delete-data asks for the name of the events bucket, or takes it from --confirm.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from deploy import chalice_record, layer_versions, stack
+from deploy import chalice_record, layer_versions, stack, warehouse_setup
 from deploy.chalice_cli import run_chalice
 from deploy.command import DeployError, Progress, Say, exit_status, stage_parser
 from deploy.deployment import account_of
@@ -53,7 +53,7 @@ def require_confirmation(bucket: str, given: str | None) -> None:
                 f"--delete-data deletes all events for good, so it asks first. Without a terminal: --confirm {bucket}"
             )
         print(
-            f"This deletes every event and model of the stage for good. Type {bucket} to go on: ",
+            f"This deletes every event, table and model of the stage for good. Type {bucket} to go on: ",
             end="",
             flush=True,
         )
@@ -86,8 +86,13 @@ def destroy(stage: Stage, session: Any, say: Say, delete_data: bool = False) -> 
         versions = empty_and_delete_bucket(bucket, session.client("s3"))
         if versions is not None:
             say(f"deleted bucket {bucket} with {versions:,} object versions")
-    say(f"kept secret {stage.secret_name} and everything in Snowflake")
-    return leftovers(stage, session, delete_data)
+    left = leftovers(stage, session, delete_data)
+    if not delete_data:
+        say("kept everything in Snowflake; --delete-data drops it")
+    elif not warehouse_setup.tear_down(stage, account_id, session.client("secretsmanager"), say):
+        left.append(f"Snowflake's objects: store the secret {stage.admin_secret_name} to drop them")
+    say(f"kept secret {stage.secret_name}")
+    return left
 
 
 def stop_executions(pipeline_arn: str, stepfunctions: Any) -> int:
@@ -221,7 +226,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = stage_parser("deploy.destroy", __doc__, "--stage dev --delete-data")
     parser.add_argument(
-        "--delete-data", action="store_true", help="delete the buckets too: events, exports, models"
+        "--delete-data", action="store_true", help="delete events, exports, models and tables too"
     )
     parser.add_argument(
         "--confirm", metavar="BUCKET", help="the events bucket's name, where no terminal can ask"

@@ -5,7 +5,10 @@ requests" from "no network". Without Retry-After a client cannot time its next t
 https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
 """
 
+import time
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 from functions.platform.http import RETRY_AFTER_S
 
@@ -19,10 +22,28 @@ HEADERS = {
     "QUOTA_EXCEEDED": RETRY_LATER,
 }
 
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+DEPLOYMENT_TIMEOUT_S = 30
+DEPLOYMENT_POLL_S = 1.0
+
 
 def apply(api_id: str, api_stage: str, apigateway: Any) -> None:
     """Set the headers, then deploy the API's stage again, because they take effect with a deployment."""
     for kind, headers in HEADERS.items():
         parameters = {f"gatewayresponse.header.{name}": f"'{value}'" for name, value in headers.items()}
         apigateway.put_gateway_response(restApiId=api_id, responseType=kind, responseParameters=parameters)
-    apigateway.create_deployment(restApiId=api_id, stageName=api_stage)
+    _deploy(api_id, api_stage, apigateway)
+
+
+def _deploy(api_id: str, api_stage: str, apigateway: Any) -> None:
+    """Deploy the API. An account has one deployment per 5 seconds, and Chalice's was just before."""
+    deadline = time.monotonic() + DEPLOYMENT_TIMEOUT_S
+    while True:
+        try:
+            apigateway.create_deployment(restApiId=api_id, stageName=api_stage)
+            return
+        except ClientError as error:
+            throttled = error.response["Error"]["Code"] == "TooManyRequestsException"
+            if not throttled or time.monotonic() > deadline:
+                raise
+        time.sleep(DEPLOYMENT_POLL_S)

@@ -91,9 +91,10 @@ def apply(
         if kind == "CREATE":
             cloudformation.delete_stack(StackName=name)
         return True
-    # A failed first deployment also removes its buckets, which hold no data yet.
+    # A failed first deployment also removes its buckets, which hold no data yet. Imported buckets hold data.
+    imports = any(change["ResourceChange"]["Action"] == "Import" for change in changes)
     cloudformation.execute_change_set(
-        ChangeSetName=change_set["ChangeSetId"], StackName=name, RetainExceptOnCreate=True
+        ChangeSetName=change_set["ChangeSetId"], StackName=name, RetainExceptOnCreate=not imports
     )
     _wait_until_done(cloudformation, name, say, poll_s)
     return True

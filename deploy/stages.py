@@ -34,6 +34,9 @@ RetentionDays = Literal[
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariantServerlessConfig.html
 ServerlessMemoryMb = Literal[1024, 2048, 3072, 4096, 5120, 6144]
 InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+# https://docs.snowflake.com/en/user-guide/warehouses-overview
+WarehouseSize = Literal["XSMALL", "SMALL", "MEDIUM", "LARGE", "XLARGE", "XXLARGE"]
+Credits = Annotated[int, Field(ge=1, le=100_000)]
 Days = Annotated[int, Field(ge=1)]
 
 
@@ -57,11 +60,13 @@ class Stage:
     name: str
     region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
     account_id: Annotated[str, Field(pattern=r"^(\d{12})?$")]
-    api_stage: Annotated[str, Field(pattern=r"^\w{1,128}$")]
     shops: Annotated[dict[ShopId, list[ShopKey]], AfterValidator(_one_shop_per_key)]
     notification_email: str
     snowflake_user_arn: str
     snowflake_external_id: str
+    warehouse_size: WarehouseSize
+    warehouse_credits_per_month: Credits
+    reader_credits_per_month: Credits
     events_buffer_seconds: Annotated[int, Field(ge=0, le=900)]
     events_buffer_megabytes: Annotated[int, Field(ge=1, le=128)]
     rejected_expire_days: Days
@@ -96,6 +101,11 @@ class Stage:
         return f"tugboat-{self.name}"
 
     @property
+    def api_stage(self) -> str:
+        """The stage of the API. Chalice gives all APIs one name, so only this distinguishes their metrics."""
+        return self.name
+
+    @property
     def endpoint_name(self) -> str:
         """The name of the endpoint of the stage's kind."""
         return endpoint_name(self.prefix, self.endpoint_kind)
@@ -114,6 +124,11 @@ class Stage:
     def secret_name(self) -> str:
         """The secret that holds the pipeline's Snowflake login."""
         return f"tugboat/{self.name}/snowflake"
+
+    @property
+    def admin_secret_name(self) -> str:
+        """The secret that holds the login of a Snowflake administrator. It is needed only while sql/setup changes."""
+        return f"{self.secret_name}-admin"
 
     @property
     def receipts_secret(self) -> str:

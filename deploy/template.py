@@ -19,6 +19,8 @@ PIPELINE_FILE = FOLDER / "pipeline.asl.json"
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 BODY_MAX_BYTES = 51_200  # in a request
 STORED_MAX_BYTES = 1_000_000  # read by CloudFormation from S3
+# The property that names a resource, of each type that resources.yaml retains.
+NAME_PROPERTIES = {"AWS::S3::Bucket": "BucketName"}
 
 Json = dict[str, Any]
 
@@ -81,24 +83,26 @@ def substitution_keys(definition: str) -> set[str]:
     return set(re.findall(r"\$\{(\w+)\}", definition))
 
 
-def render_without_pipeline(resources: Path = RESOURCES_FILE) -> str:
+def render_without_pipeline(stage: Stage, account_id: str, resources: Path = RESOURCES_FILE) -> str:
     """Return the template with a placeholder for the pipeline: small enough to send before there is a bucket for it.
 
     Raises:
         TemplateError: the body is larger than a request may be.
     """
-    template = load_resources(resources)
+    template = _with_literal_names(load_resources(resources), stage, account_id)
     template["Resources"]["Pipeline"]["Properties"].pop("DefinitionSubstitutions")
     return _within(BODY_MAX_BYTES, _compact(template))
 
 
-def render(resources: Path = RESOURCES_FILE, pipeline: Path = PIPELINE_FILE) -> str:
+def render(
+    stage: Stage, account_id: str, resources: Path = RESOURCES_FILE, pipeline: Path = PIPELINE_FILE
+) -> str:
     """Return the whole template. CloudFormation fills the placeholders of the definition in.
 
     Raises:
         TemplateError: a placeholder has no value, or the template is too large.
     """
-    template = load_resources(resources)
+    template = _with_literal_names(load_resources(resources), stage, account_id)
     definition = _compact(_without_comments(json.loads(pipeline.read_text())))
     machine = template["Resources"]["Pipeline"]["Properties"]
     missing = substitution_keys(definition) - machine["DefinitionSubstitutions"].keys()
@@ -121,6 +125,7 @@ def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[st
     code = f"s3://{stage.models_bucket(account_id)}/{CODE_PREFIX}{code_digest}"
     return {name: setting_text(getattr(stage, settings[name])) for name in parameters if name in settings} | {
         "Stage": stage.name,
+        "ApiStage": stage.api_stage,
         "ScheduleExpression": stage.schedule,
         "ScheduleState": "ENABLED" if stage.schedule_enabled else "DISABLED",
         "LoadOnArrivalState": "ENABLED" if stage.load_on_arrival else "DISABLED",
@@ -130,6 +135,35 @@ def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[st
         "ServingImage": serving_image.address(stage, account_id),
         "ServingImageSource": f"{stage.models_bucket(account_id)}/{serving_image.source_key()}",
     }
+
+
+def _with_literal_names(template: Json, stage: Stage, account_id: str) -> Json:
+    """Return the template with literal names for the resources that outlive their stack.
+
+    A later stack imports such a resource, and CloudFormation imports only resources whose name is a literal.
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/import-resources-automatically.html
+    """
+    values = {"Stage": stage.name, "AWS::AccountId": account_id, "AWS::Region": stage.region}
+    for logical_id, resource in template["Resources"].items():
+        if resource.get("DeletionPolicy") != "Retain":
+            continue
+        key = NAME_PROPERTIES.get(resource["Type"])
+        name = resource["Properties"].get(key)
+        if key is None or not isinstance(name, dict) or name.keys() != {"Fn::Sub"}:
+            raise TemplateError(
+                f"{logical_id} is retained, so a later stack must find it by name: give it a name with !Sub, "
+                f"and add {resource['Type']} to NAME_PROPERTIES in deploy/template.py"
+            )
+        literal = name["Fn::Sub"]
+        for placeholder, value in values.items():
+            literal = literal.replace(f"${{{placeholder}}}", value)
+        if "${" in literal:
+            raise TemplateError(
+                f"the name of {logical_id} is unknown before CloudFormation runs: {literal}. "
+                f"Use only {', '.join(values)} in it"
+            )
+        resource["Properties"][key] = literal
+    return template
 
 
 def _compact(value: Json) -> str:

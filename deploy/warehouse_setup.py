@@ -1,15 +1,16 @@
 """Set Snowflake up: run sql/setup, and read whom the AWS role of Snowflake's integration has to trust."""
 
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from deploy import stack
-from deploy.command import DeployError, Say
-from deploy.stages import Stage
+from deploy.command import DeployError, Progress, Say, exit_status, stage_parser
+from deploy.stages import Stage, read_stage
 from functions.platform import warehouse
 from functions.platform.errors import WarehouseUnavailable
 
@@ -21,6 +22,13 @@ TRUST = {
     "SnowflakeUserArn": ("snowflake_user_arn", "STORAGE_AWS_IAM_USER_ARN"),
     "SnowflakeExternalId": ("snowflake_external_id", "STORAGE_AWS_EXTERNAL_ID"),
 }
+ADMIN_LOGIN = (
+    "Store the login of a user with the role ACCOUNTADMIN as the secret {secret}, with the fields of {of} and "
+    '"role": "ACCOUNTADMIN", and deploy again; delete the secret afterwards (docs/deploy.md)'
+)
+
+
+TEARDOWN_FILE = Path(__file__).resolve().parent.parent / "sql" / "teardown.sql"
 
 
 class SetUpError(DeployError):
@@ -28,99 +36,197 @@ class SetUpError(DeployError):
 
 
 def set_up(stage: Stage, account_id: str, secrets: Any, say: Say) -> None:
-    """Run sql/setup with the login of the secret tugboat/<stage>/snowflake-admin, else with the pipeline's own login.
+    """Run sql/setup with the login of an administrator.
 
-    The pipeline's login may lack the rights. That is fine if the tables exist: an administrator created them earlier.
+    Without the secret of an administrator nothing is changed. That is fine if sql/setup ran earlier.
 
     Raises:
-        SetUpError: the tables do not exist and cannot be created.
+        SetUpError: Snowflake refuses a statement, or there is neither an administrator's login nor an earlier setup.
     """
     from snowflake.connector.errors import Error
 
-    from sql.setup import apply as setup
+    from sql.setup.apply import apply
 
     login = warehouse.read_credentials(secrets, stage.secret_name)
-    admin_secret = f"{stage.secret_name}-admin"
+    admin = admin_login(stage, secrets)
+    if admin is None:
+        if not _is_set_up(login):
+            raise SetUpError(
+                f"role {login.role} finds no tables in {login.database}, and only an administrator can create them. "
+                + _admin_login_needed(stage)
+            )
+        say(f"warehouse {login.database}: unchanged, there is no secret {stage.admin_secret_name}")
+        return
     try:
-        admin = warehouse.read_credentials(secrets, admin_secret)
+        with connection(admin) as connected:
+            applied = apply(connected, setup_parameters(stage, account_id, login))
+    except Error as error:
+        raise SetUpError(
+            f"user {admin.user} cannot apply sql/setup to {login.database}: {error.msg}\n"
+            + _admin_login_needed(stage)
+        ) from error
+    say(f"warehouse {login.database}: applied {', '.join(applied)}")
+
+
+def tear_down(stage: Stage, account_id: str, secrets: Any, say: Say) -> bool:
+    """Drop everything that sql/setup created, with all data; return False if there is no administrator's login.
+
+    Raises:
+        SetUpError: Snowflake refuses a statement.
+    """
+    from snowflake.connector.errors import Error
+
+    from sql.setup.apply import render
+
+    admin = admin_login(stage, secrets)
+    if admin is None:
+        return False
+    login = warehouse.read_credentials(secrets, stage.secret_name)
+    statements = render(TEARDOWN_FILE.read_text(), setup_parameters(stage, account_id, login))
+    try:
+        with connection(admin) as connected:
+            connected.execute_string(statements, remove_comments=True)
+    except Error as error:
+        raise SetUpError(
+            f"user {admin.user} cannot drop {login.database}: {error.msg}\n" + _admin_login_needed(stage)
+        ) from error
+    say(f"dropped database {login.database} with its warehouses, monitors, integration and roles")
+    return True
+
+
+def setup_parameters(stage: Stage, account_id: str, login: warehouse.Credentials) -> dict[str, str]:
+    """Return the values that sql/setup uses for a stage."""
+    from sql.setup.apply import parameters
+
+    return parameters(
+        login,
+        stage.name,
+        account_id,
+        f"arn:aws:iam::{account_id}:role/{stage.prefix}-snowflake",
+        warehouse_size=stage.warehouse_size,
+        credits_per_month=stage.warehouse_credits_per_month,
+        reader_credits_per_month=stage.reader_credits_per_month,
+    )
+
+
+def admin_login(stage: Stage, secrets: Any) -> warehouse.Credentials | None:
+    """Return the login of the stage's Snowflake administrator, or None if no secret holds it."""
+    try:
+        return warehouse.read_credentials(secrets, stage.admin_secret_name)
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise
-        admin = login
-    role_arn = f"arn:aws:iam::{account_id}:role/{stage.prefix}-snowflake"
-    values = setup.parameters(login, stage.name, account_id, role_arn)
-    try:
-        with _connection(admin) as connection:
-            say(f"warehouse {login.database}: applied {', '.join(setup.apply(connection, values))}")
-    except Error as error:
-        if admin is login and _is_set_up(login):
-            say(
-                f"warehouse {login.database}: left as it is, role {login.role} lacks the rights to change it ({error.errno})"
-            )
-            return
-        raise SetUpError(
-            f"sql/setup cannot be applied to {login.database}: {error.msg}\n"
-            f"Store the login of a user with ACCOUNTADMIN as the secret {admin_secret}, with the fields of "
-            f"{stage.secret_name}, deploy again, then delete the secret"
-        ) from error
+        return None
 
 
 @contextmanager
-def _connection(credentials: warehouse.Credentials) -> Iterator[Any]:
+def connection(credentials: warehouse.Credentials) -> Iterator[Any]:
+    """Open a connection for a command.
+
+    Raises:
+        SetUpError: the login is refused, or Snowflake does not answer.
+    """
     try:
-        with warehouse.connect(credentials) as connection:
-            yield connection
+        with warehouse.connect(credentials) as connected:
+            yield connected
     except WarehouseUnavailable as error:
         raise SetUpError(
-            f"{error} Check account and host in the stage's secret, then deploy again"
+            f"user {credentials.user} with role {credentials.role}: {error} "
+            "Check account, host, role and key in the stage's secret, then run the same command again"
         ) from error
 
 
+def _admin_login_needed(stage: Stage) -> str:
+    return ADMIN_LOGIN.format(secret=stage.admin_secret_name, of=stage.secret_name)
+
+
 def _is_set_up(login: warehouse.Credentials) -> bool:
+    """Return True if the pipeline's role sees the tables. Before the setup, the role itself does not exist."""
     from snowflake.connector.errors import Error
 
     try:
-        with warehouse.connect(login) as connection:
-            connection.cursor().execute("select count(*) from RAW.LOAD_LOG where false")
-    except Error:
+        with warehouse.connect(login) as connected:
+            connected.cursor().execute("select count(*) from RAW.LOAD_LOG where false")
+    except (Error, WarehouseUnavailable):
         return False
     return True
 
 
-def trust_parameters(stage: Stage, session: Any, say: Say) -> dict[str, str]:
+def trust_parameters(stage: Stage, secrets: Any) -> dict[str, str]:
     """Return the template's parameters that name whom Snowflake's role trusts.
 
-    The values come from stages.toml, else from the integration, else from the deployed stack. Snowflake creates its AWS
-    user and external id together with the integration, and the integration names the role. A first deployment therefore
-    reads them between its two passes over the stack.
+    The values come from stages.toml, else from the integration. Snowflake creates its AWS user and external id together
+    with the integration, and the integration names the role. A deployment therefore reads them between its two passes
+    over the stack.
+
+    Raises:
+        SetUpError: no login may describe the integration, or it names no AWS user.
     """
     given = {parameter: str(getattr(stage, field)) for parameter, (field, _) in TRUST.items()}
     if all(given.values()):
         return given
-    deployed = stack.describe(session.client("cloudformation"), stage.prefix) or {}
-    before = {item["ParameterKey"]: item["ParameterValue"] for item in deployed.get("Parameters", [])}
-    described = _describe_integration(stage, session.client("secretsmanager"))
-    found = {
-        parameter: given[parameter] or described.get(prop) or before.get(parameter, "")
-        for parameter, (_, prop) in TRUST.items()
-    }
+    described = _describe_integration(stage, secrets)
+    found = {parameter: given[parameter] or described.get(name, "") for parameter, (_, name) in TRUST.items()}
     if not all(found.values()):
-        say("DESC INTEGRATION names no AWS user: Snowflake's role trusts only this account for now")
-        return dict.fromkeys(TRUST, "")
+        raise SetUpError(
+            "DESC INTEGRATION names no AWS user or external id, so Snowflake could not read S3. Is its type "
+            "external_stage and its provider S3? Correct it, or set snowflake_user_arn and snowflake_external_id in "
+            "deploy/stages.toml, then deploy again"
+        )
     return found
 
 
 def _describe_integration(stage: Stage, secrets: Any) -> dict[str, str]:
-    """Return the properties of the stage's storage integration. Empty if the login lacks the rights to see them."""
+    """Return the properties of the stage's storage integration.
+
+    An administrator's login goes first: a setup that an older version made lacks the grant to the pipeline's role.
+    """
     from snowflake.connector.errors import Error
 
-    from sql.setup import apply as setup
+    from sql.setup.apply import integration
 
-    login = warehouse.read_credentials(secrets, stage.secret_name)
-    values = setup.parameters(login, stage.name, "", "")
+    login = admin_login(stage, secrets) or warehouse.read_credentials(secrets, stage.secret_name)
+    name = integration(stage.name)
     try:
-        with _connection(login) as connection:
-            rows = connection.cursor().execute(f"desc integration {values['integration']}").fetchall()
-    except Error:
-        return {}
+        with connection(login) as connected:
+            rows = connected.cursor().execute(f"desc integration {name}").fetchall()
+    except Error as error:
+        raise SetUpError(
+            f"user {login.user} with role {login.role} cannot describe the integration {name}: {error.msg}\n"
+            "Without the AWS user that it names, Snowflake's AWS role cannot trust Snowflake, and every load would fail. "
+            + _admin_login_needed(stage)
+        ) from error
     return {str(row[0]): str(row[2] or "") for row in rows}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line."""
+    import boto3
+
+    parser = stage_parser(
+        "deploy.warehouse_setup",
+        "Run sql/setup alone, with the administrator's login. A deployment does the same.",
+        "--stage dev --dry-run",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the statements, and run nothing")
+    args = parser.parse_args(arguments)
+
+    def run() -> int:
+        from sql.setup.apply import rendered
+
+        stage = read_stage(args.stage)
+        session = boto3.Session(region_name=stage.region)
+        account_id = str(session.client("sts").get_caller_identity()["Account"])
+        secrets = session.client("secretsmanager")
+        if args.dry_run:
+            login = warehouse.read_credentials(secrets, stage.secret_name)
+            print("\n".join(rendered(setup_parameters(stage, account_id, login)).values()))
+            return 0
+        set_up(stage, account_id, secrets, Progress())
+        return 0
+
+    return exit_status(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

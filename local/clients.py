@@ -8,14 +8,8 @@ from local.environment import ACCESS_KEY, REGION, SECRET_KEY
 
 
 def aws_client(service: str, endpoint_url: str, **options: Any) -> Any:
-    """Return a client of one service at `endpoint_url`; `options` go to boto3."""
+    """Return a client of one service at `endpoint_url`, of the administrator unless `options` for boto3 have other keys."""
     import boto3
 
-    return boto3.client(
-        service,
-        endpoint_url=endpoint_url,
-        region_name=REGION,
-        aws_access_key_id=ACCESS_KEY,
-        aws_secret_access_key=SECRET_KEY,
-        **options,
-    )
+    keys = {"aws_access_key_id": ACCESS_KEY, "aws_secret_access_key": SECRET_KEY}
+    return boto3.client(service, endpoint_url=endpoint_url, region_name=REGION, **{**keys, **options})

@@ -10,8 +10,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 ACCOUNT_ID = "123456789012"
 REGION = "us-east-1"
-# Signatures are not checked; every client sends the same credentials.
+# The developer's credentials, who administers the account. Signatures are not checked.
 ACCESS_KEY = SECRET_KEY = "local"
+# Snowflake's own user in an AWS account of Snowflake, which assumes the roles of storage integrations.
+SNOWFLAKE_USER_ARN = "arn:aws:iam::999999999999:user/local-snowflake"
+SNOWFLAKE_ACCESS_KEY = SNOWFLAKE_SECRET_KEY = "snowflake"
 DEFAULT_PORT_BASE = 4566
 
 
@@ -85,7 +88,7 @@ def client_environment(stack: Stack | None = None) -> dict[str, str]:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "TUGBOAT_LOCAL_PORT_BASE": str(stack.port_base),
         "TUGBOAT_LOCAL_STATE": str(stack.state),
-        "TUGBOAT_API_URL": f"{stack.gateway_url}/api",
+        "TUGBOAT_API_URL": f"{stack.gateway_url}/local",
         "TUGBOAT_LOCAL_GATEWAY_URL": stack.gateway_url,
         "TUGBOAT_LOCAL_WAREHOUSE_URL": stack.warehouse_url,
     }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local import lambda_venv, ports, processes
+from local import lambda_venv, ports, processes, snowflake_login
 from local.environment import REPOSITORY, Stack
 
 START_TIMEOUT_S = 90
@@ -76,6 +76,7 @@ def services(stack: Stack) -> list[Service]:
         *("--port", str(stack.warehouse_port)),
         *("--state", str(stack.state / "warehouse")),
         *("--aws-endpoint", stack.aws_url),
+        *("--user", f"{snowflake_login.USER}={snowflake_login.ROLE}"),
     )
     return [aws, warehouse]
 

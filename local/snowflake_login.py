@@ -1,4 +1,4 @@
-"""The login of the local Snowflake: a key pair per stack, stored in the local Secrets Manager where the product reads it."""
+"""The logins of the local Snowflake, stored in the local Secrets Manager where the product reads them."""
 
 from __future__ import annotations
 
@@ -9,26 +9,31 @@ from local.clients import aws_client
 from local.environment import HOST, Stack
 
 SECRET_NAME = "tugboat/local/snowflake"
+ADMIN_SECRET_NAME = f"{SECRET_NAME}-admin"
 DATABASE = "TUGBOAT"
+USER = "TUGBOAT"
+ROLE = "TUGBOAT_PIPELINE"
 
 
 def ensure(stack: Stack) -> None:
-    """Store the login as a secret. The AWS process keeps secrets in memory only, so every start stores it again."""
+    """Store both logins as secrets. The AWS process keeps secrets in memory only, so every start stores them again."""
     secrets = aws_client("secretsmanager", stack.aws_url)
-    value = json.dumps(login(stack))
-    try:
-        secrets.create_secret(Name=SECRET_NAME, SecretString=value)
-    except secrets.exceptions.ResourceExistsException:
-        secrets.put_secret_value(SecretId=SECRET_NAME, SecretString=value)
+    for name, fields in ((SECRET_NAME, login(stack)), (ADMIN_SECRET_NAME, admin_login(stack))):
+        value = json.dumps(fields)
+        try:
+            secrets.create_secret(Name=name, SecretString=value)
+        except secrets.exceptions.ResourceExistsException:
+            secrets.put_secret_value(SecretId=name, SecretString=value)
 
 
 def login(stack: Stack) -> dict[str, Any]:
-    """Return the content of the secret."""
+    """Return the pipeline's login, the content of its secret."""
     return {
         "account": "local",
-        "user": "TUGBOAT",
-        "private_key_pem": _private_key(stack),
-        "role": "TUGBOAT_PIPELINE",
+        "user": USER,
+        # The warehouse process creates its first users with their keys.
+        "private_key_pem": (stack.state / "warehouse" / f"{USER}.pem").read_text(),
+        "role": ROLE,
         "warehouse": "TUGBOAT",
         "database": DATABASE,
         "host": HOST,
@@ -37,19 +42,7 @@ def login(stack: Stack) -> dict[str, Any]:
     }
 
 
-def _private_key(stack: Stack) -> str:
-    """Return an RSA key in PEM, created once per state folder. The connector signs with it as for a real account."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    file = stack.state / "snowflake.pem"
-    if not file.exists():
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)
-        file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-    return file.read_text()
+def admin_login(stack: Stack) -> dict[str, Any]:
+    """Return the login of the account's administrator."""
+    key = (stack.state / "warehouse" / "ADMINISTRATOR.pem").read_text()
+    return {**login(stack), "user": "ADMINISTRATOR", "private_key_pem": key, "role": "ACCOUNTADMIN"}

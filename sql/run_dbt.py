@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from deploy.stages import read_stage
 from functions.platform import warehouse
 from functions.platform.dbt import dbt_environment, project_dir
 
@@ -17,7 +18,8 @@ def run(stage: str, dbt_arguments: list[str]) -> int:
     """Run one dbt command on a stage, and return dbt's exit status. Its output is below build/dbt."""
     import boto3
 
-    credentials = warehouse.read_credentials(boto3.client("secretsmanager"), f"tugboat/{stage}/snowflake")
+    secrets = boto3.client("secretsmanager", region_name=read_stage(stage).region)
+    credentials = warehouse.read_credentials(secrets, f"tugboat/{stage}/snowflake")
     project = str(project_dir())
     command = [sys.executable, "-W", "ignore", "-m", "dbt.cli.main", *dbt_arguments]
     command += ["--project-dir", project, "--profiles-dir", project]

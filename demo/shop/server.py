@@ -1,7 +1,7 @@
 """Serve the demo shop on this machine.
 
 make shop                                  # against the local stack, which `make up` starts
-python -m demo.shop.server --port 8095 --api http://127.0.0.1:4567/api
+python -m demo.shop.server --port 8095 --api http://127.0.0.1:4567/local
 """
 
 import argparse

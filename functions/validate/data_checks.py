@@ -19,7 +19,7 @@ SHOP_CHECKS = ("silence", "volume", "events per session", "event mix")
 
 def data_checks(measures: Measures, limits: Thresholds) -> list[Check]:
     """Return every data check, in the order of an event's journey."""
-    checks = [_freshness(measures, limits), _rejected(measures, limits)]
+    checks = [_freshness(measures, limits), _unloaded(measures, limits), _rejected(measures, limits)]
     checks += [_unusable(measures, limits), _repeated(measures, limits)]
     checks += _missing(measures, limits)
     for shop in measures.shops:
@@ -58,6 +58,20 @@ def _freshness(measures: Measures, limits: Thresholds) -> Check:
     reason = f"The newest event was loaded {hours:.1f} hours ago; {limit_h:g} are allowed."
     empty = "RAW.EVENTS is empty: send events, wait for Firehose to deliver them, and load again."
     return judge(limits, "freshness", RAW_ROWS, hours, measures.raw_rows if loaded_at else 0, reason, empty)
+
+
+def _unloaded(measures: Measures, limits: Thresholds) -> Check:
+    """Judge files that fail again and again. Snowflake skips a file that is older than 64 days without a word."""
+    files, name = measures.unloaded_files, "unloaded files"
+    if not files:
+        return judge(limits, name, RULES[name].slice, 0, 0, "No file fails to load.", "")
+    file, failed_at = files[0]
+    days = (measures.now - failed_at) / timedelta(days=1)
+    reason = (
+        f"{len(files)} files fail to load, the first for {days:.0f} days: {file}. "
+        f"{limits.unloaded.largest_days} days are allowed. Repair or delete it (docs/operations.md)."
+    )
+    return judge(limits, name, RULES[name].slice, days, len(files), reason, "")
 
 
 def _rejected(measures: Measures, limits: Thresholds) -> Check:

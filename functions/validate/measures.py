@@ -38,6 +38,7 @@ class Measures:
     now: datetime
     raw_rows: int
     last_loaded_at: datetime | None
+    unloaded_files: tuple[tuple[str, datetime], ...]  # (file, first failure), oldest first
     recent_raw_rows: int
     recent_unusable_rows: int
     recent_staged_rows: int
@@ -54,6 +55,16 @@ SHOPS = """
     from INTERMEDIATE.INT_SESSION_EVENTS
     where EVENT_TIME_MS <= %s
     group by SHOP_ID
+"""
+
+# Files that failed in the last two days and were never loaded. A file that was deleted from S3 fails no more.
+UNLOADED = """
+    select FILE, min(LOADED_AT) as FIRST_FAILED_AT
+    from RAW.LOAD_LOG
+    group by FILE
+    having count_if(STATUS = 'LOADED') = 0 and max(iff(STATUS = 'LOAD_FAILED', LOADED_AT, null)) > %s
+    order by FIRST_FAILED_AT, FILE
+    limit 100
 """
 
 # The fields without which staging drops a row.
@@ -85,6 +96,12 @@ def measure(
         now=now,
         raw_rows=int(raw_rows),
         last_loaded_at=last_loaded_at.replace(tzinfo=UTC) if last_loaded_at else None,
+        unloaded_files=tuple(
+            (file, failed_at.replace(tzinfo=UTC))
+            for file, failed_at in warehouse.rows(
+                connection, UNLOADED, ((now - timedelta(days=2)).replace(tzinfo=None),)
+            )
+        ),
         recent_raw_rows=int(recent_raw),
         recent_unusable_rows=int(recent_unusable),
         recent_staged_rows=int(recent_staged),

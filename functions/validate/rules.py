@@ -69,6 +69,10 @@ RULES: dict[str, Rule] = {
         *(RAW_ROWS, "<=", "freshness.largest_hours_since_load", 1, "rows"),
         required=True,
     ),
+    "unloaded files": Rule(
+        "No file below raw/ has failed to load for long; the value is in days.",
+        *("RAW.LOAD_LOG", "<=", "unloaded.largest_days", 0, "files"),
+    ),
     "rejected events": Rule(
         "Few of the bytes that were received since yesterday were refused.",
         *("s3 rejected/", "<=", "rejected.largest_share", "rejected.fewest_bytes", "bytes"),

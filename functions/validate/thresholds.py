@@ -17,6 +17,12 @@ class Freshness(Struct, frozen=True, forbid_unknown_fields=True):
     largest_hours_since_load: Annotated[float, Meta(gt=0)]
 
 
+class Unloaded(Struct, frozen=True, forbid_unknown_fields=True):
+    """Days since a file first failed to load."""
+
+    largest_days: Days
+
+
 class RowShare(Struct, frozen=True, forbid_unknown_fields=True):
     """A share of the loaded rows; fewer rows are not judged."""
 
@@ -76,6 +82,7 @@ class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
     """Every limit of the gate."""
 
     freshness: Freshness
+    unloaded: Unloaded
     unusable: RowShare
     repeated: RowShare
     rejected: ByteShare

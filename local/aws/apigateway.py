@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import copy
 import json
+import math
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +19,21 @@ from typing import Any
 from moto.apigateway import models
 from moto.apigateway.exceptions import BadRequestException
 from moto.apigateway.responses import APIGatewayResponse
+from moto.core.exceptions import JsonRESTError
 
 from local.aws.settings import ACCOUNT_ID, REGION
+
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html, per account and not adjustable
+DEPLOYMENT_INTERVAL_S = 5
+
+
+class TooManyRequestsException(JsonRESTError):
+    """The error of a call that exceeds a quota of API Gateway's control plane."""
+
+    code = 429
+
+    def __init__(self) -> None:
+        super().__init__("TooManyRequestsException", "Too Many Requests")
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,22 @@ class Deployment:
 
 
 _deployments: dict[tuple[str, str], Deployment] = {}
+_quota = threading.Lock()
+_last_deployment = -math.inf
+
+
+def _count_deployment() -> None:
+    """Refuse a deployment that follows another too soon.
+
+    Raises:
+        TooManyRequestsException: the last accepted deployment is too young.
+    """
+    global _last_deployment
+    with _quota:
+        now = time.monotonic()
+        if now - _last_deployment < DEPLOYMENT_INTERVAL_S:
+            raise TooManyRequestsException
+        _last_deployment = now
 
 
 def newest_deployment(stage: str) -> Deployment | None:
@@ -96,6 +127,7 @@ def install() -> None:
     def create_deployment(
         self: models.APIGatewayBackend, function_id: str, name: str, *args: Any, **kwargs: Any
     ) -> Any:
+        _count_deployment()
         deployment = deploy(self, function_id, name, *args, **kwargs)
         api = self.get_rest_api(function_id)
         document = getattr(api, "document", None)

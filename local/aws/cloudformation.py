@@ -1,4 +1,4 @@
-"""CloudFormation: delivery streams and secrets, which moto 5.2.5 skips with a warning, and missing options of buckets.
+"""CloudFormation: delivery streams, log streams and secrets, which moto 5.2.5 skips, and missing options of buckets.
 
 Alarms, dashboards and resource policies stay skipped, because nothing here evaluates them.
 """
@@ -16,12 +16,14 @@ from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.common_models import CloudFormationModel
 from moto.core.responses import ActionResult
 from moto.firehose.models import firehose_backends
+from moto.iam import models as iam_models
+from moto.logs.models import logs_backends
 from moto.s3.models import FakeBucket, s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.stepfunctions import models as stepfunctions_models
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
-from local.aws import nested
+from local.aws import cloudformation_rules, nested, stack_updates
 from local.aws.patching import patch_resource_type
 
 
@@ -85,12 +87,17 @@ class DeliveryStream(CloudFormationModel):
         account_id: str,
         region_name: str,
     ) -> DeliveryStream:
+        streams = firehose_backends[account_id][region_name].delivery_streams
+        version = int(streams[original_resource.name].version_id)
         cls.delete_from_cloudformation_json(
             original_resource.name, cloudformation_json, account_id, region_name
         )
-        return cls.create_from_cloudformation_json(
+        updated = cls.create_from_cloudformation_json(
             new_resource_name, cloudformation_json, account_id, region_name
         )
+        # Keys of objects contain the version, which grows with each change of the stream.
+        streams[new_resource_name].version_id = str(version + 1)
+        return updated
 
     @classmethod
     def delete_from_cloudformation_json(
@@ -169,6 +176,44 @@ class Secret(CloudFormationModel):
         )
 
 
+class LogStream(CloudFormationModel):
+    """AWS::Logs::LogStream, created through moto's own CloudWatch Logs."""
+
+    def __init__(self, name: str, group: str) -> None:
+        self.name = name
+        self.group = group
+
+    @property
+    def physical_resource_id(self) -> str:
+        return self.name
+
+    @staticmethod
+    def cloudformation_name_type() -> str:
+        return "LogStreamName"
+
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::Logs::LogStream"
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **_: Any
+    ) -> LogStream:
+        group = cloudformation_json["Properties"]["LogGroupName"]
+        logs_backends[account_id][region_name].create_log_stream(group, resource_name)
+        return cls(resource_name, group)
+
+    @classmethod
+    def update_from_cloudformation_json(cls, original_resource: Any, *_: Any, **__: Any) -> LogStream:
+        assert isinstance(original_resource, cls)
+        return original_resource
+
+    def delete(self, account_id: str, region_name: str) -> None:
+        group = logs_backends[account_id][region_name].groups.get(self.group)
+        if group is not None:  # deleted with all its streams
+            group.streams.pop(self.name, None)
+
+
 def _typed(value: Any) -> Any:
     """Return a copy with numbers and booleans instead of the texts that CloudFormation passes."""
     return nested.mapped(
@@ -186,8 +231,11 @@ def install() -> None:
     parsing.get_model_list.cache_clear()
     parsing.get_model_map.cache_clear()
     _adopt_and_configure_buckets()
+    cloudformation_rules.install()
     _protect_stacks()
+    stack_updates.install()
     patch_resource_type(stepfunctions_models.StateMachine, before=_fill_in_definition)
+    patch_resource_type(iam_models.Role, before=_write_policies_as_json)
 
 
 def _protect_stacks() -> None:
@@ -211,6 +259,13 @@ def _protect_stacks() -> None:
     CloudFormationBackend.delete_stack = delete_stack
 
 
+def _write_policies_as_json(properties: dict[str, Any]) -> None:
+    """Convert inline policies to JSON. moto 5.2.5 keeps the objects of a template, and GetRolePolicy returns Python's text."""
+    for policy in properties.get("Policies", []):
+        if not isinstance(policy["PolicyDocument"], str):
+            policy["PolicyDocument"] = json.dumps(policy["PolicyDocument"])
+
+
 def _fill_in_definition(properties: dict[str, Any]) -> None:
     """Replace `${Key}` in the DefinitionString of a state machine by the value in its DefinitionSubstitutions.
 
@@ -229,7 +284,7 @@ def _adopt_and_configure_buckets() -> None:
 
     moto 5.2.5 ignores ImportExistingResources, with which a stack adopts a bucket that an earlier stack retained, and the
     NotificationConfiguration of a bucket. After a restart of this process, buckets exist and stacks do not, so the next
-    deployment must adopt its buckets too.
+    deployment must adopt its buckets too. `cloudformation_rules.py` refuses the buckets that AWS would not import.
     """
     original = FakeBucket.create_from_cloudformation_json.__func__
 

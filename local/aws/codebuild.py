@@ -16,11 +16,14 @@ from typing import Any
 
 import yaml
 from moto.codebuild import models
+from moto.codebuild.exceptions import InvalidInputException
 from moto.core.common_models import CloudFormationModel
 from moto.core.utils import iso_8601_datetime_with_milliseconds
 from moto.ecr.exceptions import ImageAlreadyExistsException
 
 from local.aws import images, logs, nested, s3
+from local.aws.authorization import documented, sessions
+from local.aws.authorization.sessions import Session
 from local.aws.ecr import Registry
 from local.aws.settings import ACCOUNT_ID, REGION, Settings
 
@@ -101,13 +104,15 @@ def install(settings: Settings, registry: Registry) -> None:
         }
         log_file.parent.mkdir(parents=True, exist_ok=True)
 
+        session = _session(project["serviceRole"])
+
         def log(line: str) -> None:
-            logs.append_events(group, stream, [line], int(time.time() * 1000))
+            logs.append_events(session, group, stream, [line], int(time.time() * 1000))
             with log_file.open("a") as file:
                 file.write(line + "\n")
 
         started = copy.deepcopy(build)
-        threading.Thread(target=_build, args=(build, registry, log), daemon=True).start()
+        threading.Thread(target=_build, args=(build, session, registry, log), daemon=True).start()
         return started
 
     def batch_get_builds(self: models.CodeBuildBackend, ids: list[str]) -> list[dict[str, Any]]:
@@ -119,19 +124,29 @@ def install(settings: Settings, registry: Registry) -> None:
     models.CodeBuildBackend.batch_get_builds = batch_get_builds
 
 
-def _build(build: dict[str, Any], registry: Registry, log: images.Log) -> None:
+def _session(role_arn: str) -> Session:
+    try:
+        return sessions.assume(role_arn, "codebuild.amazonaws.com", "CodeBuild")
+    except sessions.CannotAssumeRole as error:
+        message = f"CodeBuild is not authorized to perform: sts:AssumeRole on {role_arn}"
+        raise InvalidInputException(message) from error
+
+
+def _build(build: dict[str, Any], session: Session, registry: Registry, log: images.Log) -> None:
     status, contexts = "FAILED", []
     try:
         _next_phase(build, "DOWNLOAD_SOURCE")
-        files = _source(build["source"]["location"])
+        files = _source(session, build["source"]["location"])
         _next_phase(build, "BUILD")
         variables = {item["name"]: item["value"] for item in build["environment"]["environmentVariables"]}
         image = images.build(files, log)
+        session.require(*documented.image_push(variables["IMAGE"]))
         registry.push(variables["IMAGE"], image)
         log(f"pushed {variables['IMAGE']}")
         status = "SUCCEEDED"
     except (
         images.BuildFailed,
+        sessions.AccessDenied,
         ImageAlreadyExistsException,
         LookupError,
         OSError,
@@ -160,13 +175,15 @@ def _next_phase(
         build["currentPhase"] = phase
 
 
-def _source(location: str) -> dict[str, bytes]:
+def _source(session: Session, location: str) -> dict[str, bytes]:
     """Return the files of the source zip.
 
     Raises:
         BuildFailed: the zip is not in S3, or its buildspec has no phases.
+        AccessDenied: the role of the project may not read the zip.
     """
     bucket, _, key = location.partition("/")
+    session.require(*documented.build_source(bucket, key))
     found = s3.backend().get_object(bucket, key)
     if found is None:
         raise images.BuildFailed(f"NoSuchKey: there is no {key} in {bucket}")

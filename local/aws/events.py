@@ -16,11 +16,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from moto.awslambda.models import lambda_backends
 from moto.events import models
 from moto.utilities.arns import parse_arn
 
 from local.aws import asynchronous
+from local.aws.authorization import sessions
+from local.aws.authorization.function_policies import may_invoke
+from local.aws.authorization.policies import Call
 from local.aws.schedules import next_time
+from local.aws.validation import requests
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +43,7 @@ def install() -> None:
             return
         for target in self.targets:
             if parse_arn(target["Arn"]).service in _OWN_TARGETS:
-                asynchronous.submit(deliver, target, _with_iso_time(original_event))
+                asynchronous.submit(deliver, self.arn, target, _with_iso_time(original_event))
         others = copy.copy(self)
         others.targets = [t for t in self.targets if parse_arn(t["Arn"]).service not in _OWN_TARGETS]
         if others.targets:
@@ -48,17 +53,32 @@ def install() -> None:
     threading.Thread(target=_tick, daemon=True, name="schedules").start()
 
 
-def deliver(target: dict[str, Any], event: dict[str, Any]) -> None:
-    """Deliver an event to a Lambda function, a state machine or a topic."""
+def deliver(rule_arn: str, target: dict[str, Any], event: dict[str, Any]) -> None:
+    """Deliver an event to a Lambda function, a state machine or a topic.
+
+    A function needs a resource policy that lets the rule invoke it, and a state machine needs a role in the target.
+    """
     arn = parse_arn(target["Arn"])
     payload = target_input(target, event)
     if arn.service == "lambda":
+        function = lambda_backends[arn.account][arn.region].get_function(target["Arn"])
+        if not may_invoke(function, "events.amazonaws.com", rule_arn):
+            log.error("%s may not invoke %s: add_permission() is missing", rule_arn, target["Arn"])
+            return
         asynchronous.invoke_lambda(target["Arn"], payload)
     elif arn.service == "states":
+        session = sessions.assume(target["RoleArn"], "events.amazonaws.com", "EventBridge")
+        session.require(Call("states:StartExecution", target["Arn"]))
         from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
+        name, execution_input = execution_name(target, event), json.dumps(payload)
+        requests.check(
+            "stepfunctions",
+            "StartExecution",
+            {"stateMachineArn": target["Arn"], "name": name, "input": execution_input},
+        )
         stepfunctions_parser_backends[arn.account][arn.region].start_execution(
-            target["Arn"], str(uuid.uuid4()), json.dumps(payload)
+            target["Arn"], name, execution_input
         )
     else:
         from moto.sns.models import sns_backends
@@ -66,6 +86,14 @@ def deliver(target: dict[str, Any], event: dict[str, Any]) -> None:
         sns_backends[arn.account][arn.region].publish(
             payload if isinstance(payload, str) else json.dumps(payload), arn=target["Arn"]
         )
+
+
+def execution_name(target: dict[str, Any], event: dict[str, Any]) -> str:
+    """Return the name that EventBridge gives to an execution: the event's id and a UUID of the target, 73 characters.
+
+    One event has one name per target, so that a second delivery does not start a second execution.
+    """
+    return f"{event['id']}_{uuid.uuid5(uuid.NAMESPACE_URL, target['Arn'] + target['Id'])}"
 
 
 def target_input(target: dict[str, Any], event: dict[str, Any]) -> Any:
@@ -128,7 +156,7 @@ def _fire(rule: models.Rule, now: datetime) -> None:
         "detail": {},
     }
     for target in rule.targets:
-        asynchronous.submit(deliver, target, event)
+        asynchronous.submit(deliver, rule.arn, target, event)
 
 
 def _with_iso_time(event: dict[str, Any]) -> dict[str, Any]:

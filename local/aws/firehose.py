@@ -1,14 +1,16 @@
 """Firehose with buffers: it acknowledges records when they are on disk and writes them to S3 by size or by age.
 
-moto 5.2.5 writes every request to S3 as one uncompressed object and checks no limits. This module patches put_record_batch
-(limits, buffers) and delete_delivery_stream (flush first). The next start flushes the buffers of a process that crashed.
+moto 5.2.5 writes every request to S3 as one uncompressed object and does not limit the size of a batch. This module patches
+put_record_batch (limit, buffers) and delete_delivery_stream (flush first). The next start flushes the buffers of a crash.
 As on AWS, records are concatenated unchanged, so a producer of lines ends each record with a newline.
+It delivers under the role of the destination, and retries as on AWS while the role may not write.
 ErrorOutputPrefix is ignored, because no record is transformed here.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import logging
 import re
@@ -21,17 +23,16 @@ from pathlib import Path
 from typing import Any
 
 from moto.firehose import models
-from moto.firehose.exceptions import InvalidArgumentException, ResourceNotFoundException, ValidationException
+from moto.firehose.exceptions import InvalidArgumentException, ResourceNotFoundException
 
-from local.aws import firehose_buffer, s3
+from local.aws import firehose_buffer, logs, s3
+from local.aws.authorization import documented, sessions
 from local.aws.firehose_buffer import Buffer
 from local.aws.settings import ACCOUNT_ID, REGION, Settings
 
 log = logging.getLogger(__name__)
 
-MAX_RECORDS = 500
 MAX_BATCH_BYTES = 4 * 1024 * 1024
-MAX_RECORD_BYTES = 1_000 * 1024
 _PATTERN = re.compile(r"!\{(?P<kind>timestamp|firehose):(?P<value>[^}]+)\}")
 _DATE_LETTERS = {"yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S"}
 
@@ -48,6 +49,9 @@ class Target:
     delimiter: str
     interval_s: float
     size_bytes: int
+    role_arn: str
+    log_group: str = ""
+    log_stream: str = ""
 
 
 class Buffers:
@@ -61,7 +65,8 @@ class Buffers:
     def start(self) -> None:
         """Flush the buffers of an earlier process and start the thread that flushes by age."""
         for path in sorted(self.root.glob("*/*.buffer")):
-            target = Target(**json.loads((path.parent / "stream.json").read_text()))
+            stored = json.loads((path.parent / "stream.json").read_text())
+            target = Target(**{"role_arn": "", **stored})  # older versions stored no role
             _flush_soon(target, path)
         threading.Thread(target=self._run, daemon=True, name="firehose").start()
 
@@ -124,8 +129,24 @@ def install(settings: Settings) -> Buffers:
     """Patch moto's Firehose and flush the buffers of the last process. S3 must be restored before."""
     buffers = Buffers(settings.state / "firehose")
     buffers.start()
+    create = models.FirehoseBackend.create_delivery_stream
     delete = models.FirehoseBackend.delete_delivery_stream
     other_destinations = models.FirehoseBackend.put_record_batch
+
+    def create_delivery_stream(self: models.FirehoseBackend, *args: Any, **kwargs: Any) -> str:
+        arn: str = create(self, *args, **kwargs)
+        name = arn.rpartition("/")[2]
+        target = _target(self.delivery_streams[name])
+        if target is None:
+            return arn
+        try:
+            _session(target)
+        except sessions.CannotAssumeRole:
+            delete(self, name)
+            raise InvalidArgumentException(
+                f"Firehose is unable to assume role {target.role_arn}. Please check the role provided."
+            ) from None
+        return arn
 
     def put_record_batch(
         self: models.FirehoseBackend, delivery_stream_name: str, records: list[dict[str, Any]]
@@ -141,6 +162,7 @@ def install(settings: Settings) -> Buffers:
         delete(self, delivery_stream_name)
         buffers.flush(delivery_stream_name)
 
+    models.FirehoseBackend.create_delivery_stream = create_delivery_stream
     models.FirehoseBackend.put_record_batch = put_record_batch
     models.FirehoseBackend.delete_delivery_stream = delete_delivery_stream
     return buffers
@@ -181,12 +203,15 @@ def _flush(target: Target, path: Path) -> None:
     data = firehose_buffer.content(path, target.gzip)
     delay_s = 0.5
     while any(firehose_buffer.frames(path)):
+        name = object_key(target, arrived)
         try:
-            key = s3.backend().put_object(target.bucket, object_key(target, arrived), data)
-        except Exception:  # any error of S3 is retried, also a bucket that does not exist yet
+            _session(target).require(*documented.firehose_delivery(target.bucket, name))
+            key = s3.backend().put_object(target.bucket, name, data)
+        except Exception as error:  # any error of S3 is retried, also a bucket that does not exist yet
             log.exception(
                 "%s could not write to %s; it retries in %s s", target.stream, target.bucket, delay_s
             )
+            _log_error(target, error)
             time.sleep(delay_s)
             delay_s = min(delay_s * 2, 60)
         else:
@@ -195,12 +220,30 @@ def _flush(target: Target, path: Path) -> None:
     path.unlink()
 
 
+def _log_error(target: Target, error: Exception) -> None:
+    """Write a failed delivery to the log stream of the destination, if it has one."""
+    if not target.log_group:
+        return
+    with contextlib.suppress(sessions.CannotAssumeRole):
+        logs.append_events(
+            _session(target), target.log_group, target.log_stream, [str(error)], int(time.time() * 1000)
+        )
+
+
+def _session(target: Target) -> sessions.Session:
+    # Firehose sends the account as external id: https://docs.aws.amazon.com/firehose/latest/dev/controlling-access.html
+    return sessions.assume(
+        target.role_arn, "firehose.amazonaws.com", "Firehose", {"sts:ExternalId": ACCOUNT_ID}
+    )
+
+
 def _target(stream: models.DeliveryStream) -> Target | None:
     destination = stream.destinations[0]
     config = destination.get("ExtendedS3") or destination.get("S3")
     if config is None:
         return None
     hints = config.get("BufferingHints") or {}
+    logging_options = config.get("CloudWatchLoggingOptions") or {}
     return Target(
         stream=stream.delivery_stream_name,
         version=stream.version_id,
@@ -210,6 +253,9 @@ def _target(stream: models.DeliveryStream) -> Target | None:
         delimiter=_delimiter(config.get("ProcessingConfiguration") or {}),
         interval_s=float(hints.get("IntervalInSeconds", 300)),
         size_bytes=int(hints.get("SizeInMBs", 5)) * 1024 * 1024,
+        role_arn=config["RoleARN"],
+        log_group=logging_options.get("LogGroupName", ""),
+        log_stream=logging_options.get("LogStreamName", ""),
     )
 
 
@@ -228,15 +274,5 @@ def _bytes(data: bytes | str) -> bytes:
 
 
 def _refuse_over_limits(data: list[bytes]) -> None:
-    if not 1 <= len(data) <= MAX_RECORDS:
-        raise ValidationException(
-            "1 validation error detected: Value at 'records' failed to satisfy constraint: "
-            f"Member must have length less than or equal to {MAX_RECORDS}"
-        )
-    if any(len(record) > MAX_RECORD_BYTES for record in data):
-        raise ValidationException(
-            "1 validation error detected: Value at 'record.data' failed to satisfy constraint: "
-            f"Member must have length less than or equal to {MAX_RECORD_BYTES}"
-        )
     if sum(map(len, data)) > MAX_BATCH_BYTES:
         raise InvalidArgumentException("Records size exceeds 4 MB limit")

@@ -25,14 +25,18 @@ from local.aws.apigateway import (
     newest_deployment,
     throttle,
 )
+from local.aws.authorization.function_policies import may_invoke
 from local.aws.lambda_ import MAX_PAYLOAD_BYTES, run
 from local.aws.lambda_workers import Pool
 from local.aws.proxy_event import MalformedProxyResponse, Request, Response, build_event, build_response
-from local.aws.settings import HOST, Settings
+from local.aws.settings import ACCOUNT_ID, HOST, REGION, Settings
 
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
+# Of a regional API, in characters. The documentation gives the limit without the response; 414 is HTTP's.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
+MAX_URL_LENGTH = 10_240
 INTEGRATION_TIMEOUT_S = 29
 _FUNCTION = re.compile(r"functions/(?P<arn>arn:[^/]+)/invocations")
 # The header of responses that the gateway itself creates.
@@ -199,6 +203,9 @@ def _invoke(
     parts = arn["arn"].split(":")
     try:
         function = lambda_backends[parts[4]][parts[3]].get_function(arn["arn"])
+        if not may_invoke(function, "apigateway.amazonaws.com", _method_arn(request, deployment, path)):
+            log.error("the API may not invoke %s: add_permission() is missing", arn["arn"])
+            return _error(500, "Internal server error", "InternalServerErrorException")
         outcome = integrations.submit(run, settings, pool, function, payload, trace).result(
             INTEGRATION_TIMEOUT_S
         )
@@ -217,6 +224,11 @@ def _invoke(
     response.headers.append(("x-amz-apigw-id", deployment.api_id))
     response.headers.append(("x-amzn-RequestId", event["requestContext"]["requestId"]))
     return response
+
+
+def _method_arn(request: Request, deployment: Deployment, path: str) -> str:
+    api = f"arn:aws:execute-api:{REGION}:{ACCOUNT_ID}:{deployment.api_id}"
+    return f"{api}/{deployment.stage}/{request.method}{path}"
 
 
 def _mock(integration: dict[str, Any]) -> Response:
@@ -256,6 +268,11 @@ class _Handler(BaseHTTPRequestHandler):
         if length > MAX_BODY_BYTES:
             self._discard(length)
             self.reply(_error(413, "Request Too Long", "RequestTooLongException"))
+            return
+        host = self.headers.get("Host") or ""
+        if len(f"https://{host}{self.path}") > MAX_URL_LENGTH:
+            self._discard(length)
+            self.reply(_error(414, "Request URI too long", "RequestUriTooLongException"))
             return
         path, _, query = self.path.partition("?")
         body = self.rfile.read(length) if length else b""

@@ -16,7 +16,8 @@ from moto.awslambda import models
 from moto.awslambda.exceptions import LambdaClientError
 
 from local.aws import asynchronous, xray
-from local.aws.lambda_workers import FunctionVersion, Outcome, Pool, TooManyRequests
+from local.aws.authorization.sessions import CannotAssumeRole, Session
+from local.aws.lambda_workers import FunctionVersion, Outcome, Pool, TooManyRequests, session_of
 from local.aws.logs import append_events
 from local.aws.settings import Settings
 
@@ -30,6 +31,15 @@ class TooManyRequestsException(LambdaClientError):
     def __init__(self) -> None:
         super().__init__("TooManyRequestsException", "Rate Exceeded.")
         self.code = 429
+
+
+class RoleCannotBeAssumed(LambdaClientError):
+    """The role of a function does not exist or does not trust Lambda."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda."
+        )
 
 
 class RequestTooLargeException(LambdaClientError):
@@ -46,6 +56,7 @@ class RequestTooLargeException(LambdaClientError):
 def install(settings: Settings, pool: Pool) -> None:
     """Patch moto's Lambda."""
     _run_in_workers(settings, pool)
+    _refuse_roles_that_do_not_trust_lambda()
     _retire_deleted(pool)
     _keep_dead_letter_and_tracing_config()
 
@@ -80,9 +91,12 @@ def run(
         outcome = pool.invoke(_version(function), payload, str(trace))
     except TooManyRequests:
         raise TooManyRequestsException() from None
-    _keep_log(settings, function, outcome)
+    except CannotAssumeRole:
+        raise RoleCannotBeAssumed() from None
+    session = session_of(function.role, function.function_name)
+    _keep_log(settings, session, function, outcome)
     if trace.sampled and function.tracing_config["Mode"] == "Active":
-        xray.put_lambda_segment(trace, function.function_name, function.function_arn, outcome)
+        xray.put_lambda_segment(session, trace, function.function_name, function.function_arn, outcome)
     return outcome
 
 
@@ -94,6 +108,7 @@ def _version(function: models.LambdaFunction) -> FunctionVersion:
         name=function.function_name,
         arn=function.function_arn,
         version=str(function.version),
+        role=function.role,
         handler=function.handler,
         code=function.code_bytes,
         layers=tuple(layers),
@@ -107,14 +122,33 @@ def _version(function: models.LambdaFunction) -> FunctionVersion:
 _log_file_lock = threading.Lock()
 
 
-def _keep_log(settings: Settings, function: models.LambdaFunction, outcome: Outcome) -> None:
+def _keep_log(
+    settings: Settings, session: Session, function: models.LambdaFunction, outcome: Outcome
+) -> None:
     path = settings.logs / "lambda" / f"{function.function_name}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     with _log_file_lock, path.open("a") as file:
         file.write(outcome.log)
     append_events(
-        function.logs_group_name, outcome.log_stream, outcome.log.splitlines(), int(time.time() * 1000)
+        session,
+        function.logs_group_name,
+        outcome.log_stream,
+        outcome.log.splitlines(),
+        int(time.time() * 1000),
     )
+
+
+def _refuse_roles_that_do_not_trust_lambda() -> None:
+    original = models.LambdaBackend.create_function
+
+    def create_function(self: models.LambdaBackend, spec: dict[str, Any]) -> models.LambdaFunction:
+        try:
+            session_of(spec["Role"], spec["FunctionName"])
+        except CannotAssumeRole:
+            raise RoleCannotBeAssumed() from None
+        return original(self, spec)
+
+    models.LambdaBackend.create_function = create_function
 
 
 def _retire_deleted(pool: Pool) -> None:

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from local.aws import xray
+from local.aws.authorization import sessions
+from local.aws.authorization.sessions import Session
 from local.aws.runtime_api import Invocation, WorkerProcess
 from local.aws.settings import Settings
 
@@ -34,6 +37,7 @@ class FunctionVersion:
     name: str
     arn: str
     version: str
+    role: str
     handler: str
     code: Path
     layers: tuple[Path, ...]
@@ -46,7 +50,7 @@ class FunctionVersion:
     def identity(self) -> str:
         """Digest of all values that need a new environment when they change."""
         archives = [archive.name for archive in (self.code, *self.layers)]
-        values = (self.handler, self.environment, self.memory_mb, self.timeout_s, archives)
+        values = (self.role, self.handler, self.environment, self.memory_mb, self.timeout_s, archives)
         return hashlib.sha256(repr(values).encode()).hexdigest()
 
 
@@ -66,7 +70,8 @@ class Outcome:
 class Worker:
     """One execution environment of one function version."""
 
-    def __init__(self, function: FunctionVersion, settings: Settings, xray_address: str) -> None:
+    def __init__(self, function: FunctionVersion, settings: Settings) -> None:
+        session = session_of(function.role, function.name)
         self.function = function
         self.identity = function.identity
         self.idle_since = time.monotonic()
@@ -80,7 +85,7 @@ class Worker:
         self._started = time.time()
         self._process = WorkerProcess(
             [str(settings.lambda_runtime / "bin" / "python"), "-m", "awslambdaric", function.handler],
-            _environment(function, settings, task_root, layers, self._scratch, self.log_stream, xray_address),
+            _environment(function, settings, session, task_root, layers, self._scratch, self.log_stream),
             cwd=str(task_root),
             log=settings.state / "lambda" / "workers" / f"{name}.log",
             children=settings.children,
@@ -144,7 +149,6 @@ class Pool:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.xray_address = ""
         self._idle: dict[str, list[Worker]] = {}
         self._busy: dict[str, int] = {}
         self._free = threading.Condition()
@@ -155,11 +159,12 @@ class Pool:
 
         Raises:
             TooManyRequests: all workers of the function are busy.
+            CannotAssumeRole: the role of the function does not trust Lambda.
         """
         worker = self._take(function)
         try:
             if worker is None:
-                worker = Worker(function, self.settings, self.xray_address)
+                worker = Worker(function, self.settings)
             return worker.invoke(payload, trace)
         finally:
             self._give_back(function.name, worker)
@@ -217,6 +222,15 @@ class Pool:
                 worker.kill()
 
 
+def session_of(role_arn: str, function: str) -> Session:
+    """Return the session under which a function acts.
+
+    Raises:
+        CannotAssumeRole: the role does not exist or does not trust Lambda.
+    """
+    return sessions.assume(role_arn, "lambda.amazonaws.com", function)
+
+
 def unpack(archive: Path, folder: Path) -> Path:
     """Unpack a zip that is named by its digest, unless it is unpacked; return the folder."""
     target = folder / archive.stem[:24]
@@ -238,11 +252,11 @@ def unpack(archive: Path, folder: Path) -> Path:
 def _environment(
     function: FunctionVersion,
     settings: Settings,
+    session: Session,
     task_root: Path,
     layers: list[Path],
     scratch: Path,
     log_stream: str,
-    xray_address: str,
 ) -> dict[str, str]:
     opt = [str(layer / sub) for layer in layers for sub in ("python/lib/python3.11/site-packages", "python")]
     programs = [str(layer / "bin") for layer in layers]
@@ -266,8 +280,9 @@ def _environment(
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
-        "AWS_XRAY_DAEMON_ADDRESS": xray_address,
+        "AWS_XRAY_DAEMON_ADDRESS": xray.daemon(session),
         "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
-        **settings.role_environment(),
+        **settings.client_environment(),
+        **session.environment(),
         **dict(function.environment),
     }

@@ -37,9 +37,11 @@ def run(settings: Settings) -> None:
             """Log nothing: one line per request would hide the warnings."""
 
     from local.aws import firehose_front
+    from local.aws.authorization import enforcement
 
     aws = DomainDispatcherApplication(create_backend_app)
-    app = _with_health(memory.collect_after_large_requests(firehose_front.in_front_of(aws, buffers)))
+    services = memory.collect_after_large_requests(firehose_front.in_front_of(aws, buffers))
+    app = _with_health(enforcement.in_front_of(services))
     server = make_server(HOST, settings.port, app, threaded=True, request_handler=Handler)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
@@ -71,6 +73,7 @@ def _install(settings: Settings) -> tuple[Callable[[], None], Any]:
         events,
         firehose,
         gateway,
+        iam,
         lambda_,
         lambda_code,
         s3,
@@ -80,10 +83,13 @@ def _install(settings: Settings) -> tuple[Callable[[], None], Any]:
         stepfunctions,
         xray,
     )
+    from local.aws.authorization import enforcement as authorization
     from local.aws.lambda_workers import Pool
+    from local.aws.validation import requests
 
+    authorization.install(settings)
     pool = Pool(settings)
-    pool.xray_address = xray.install(settings)
+    xray.install(settings)
     s3.install(settings)
     s3_notifications.install()
     buffers = firehose.install(settings)
@@ -91,12 +97,14 @@ def _install(settings: Settings) -> tuple[Callable[[], None], Any]:
     lambda_.install(settings, pool)
     apigateway.install()
     cloudformation.install()
+    iam.install()
     sns.install(settings)
     registry = ecr.install(settings)
     codebuild.install(settings, registry)
     sagemaker.install(settings, registry)
     stepfunctions.install(settings)
     events.install()
+    requests.install()
     front = gateway.serve(settings, pool)
 
     def stop_all() -> None:

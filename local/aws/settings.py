@@ -20,6 +20,8 @@ class Settings:
     lambda_runtime: Path
     # Concurrent workers per function. AWS's own limit, 1,000 per account, would overload one machine.
     lambda_concurrency: int = int(os.environ.get("TUGBOAT_LOCAL_LAMBDA_CONCURRENCY", "4"))
+    # ListExecutions is eventually consistent: it omits an execution that is younger.
+    listing_delay_s: float = float(os.environ.get("TUGBOAT_LOCAL_LISTING_DELAY_S", "0.5"))
     # The interpreter of SageMaker's containers.
     container_python: str = os.environ.get("TUGBOAT_LOCAL_CONTAINER_PYTHON", sys.executable)
 
@@ -38,16 +40,9 @@ class Settings:
         """Folder of the records of child processes, for the clean-up after a crash."""
         return self.state / "pids" / "children"
 
-    def role_environment(self) -> dict[str, str]:
-        """Return the environment of code that runs under a role: credentials, region and endpoint."""
-        return {
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": "role-access-key",
-            "AWS_SECRET_ACCESS_KEY": "role-secret-key",
-            "AWS_SESSION_TOKEN": "role-session-token",
-            "AWS_ENDPOINT_URL": self.url,
-        }
+    def client_environment(self) -> dict[str, str]:
+        """Return the environment variables from which SDKs take region and endpoint."""
+        return {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": self.url}
 
 
 __all__ = ["ACCOUNT_ID", "HOST", "REGION", "Settings"]

@@ -10,7 +10,7 @@ import json
 import re
 import threading
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from botocore.response import StreamingBody
 from moto.core.config import default_user_config
 from moto.stepfunctions.exceptions import InvalidName
+from moto.stepfunctions.models import StepFunctionBackend
 from moto.stepfunctions.parser.api import ExecutionStatus
 from moto.stepfunctions.parser.asl.component.state.exec.execute_state import ExecutionState
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_aws_sdk import (
@@ -26,8 +27,10 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state
 from moto.stepfunctions.parser.asl.utils import json_path
 from moto.stepfunctions.parser.backend import execution as executions
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
+from moto.stepfunctions.utils import PAGINATION_MODEL
+from moto.utilities.paginator import paginate
 
-from local.aws import jsonata_, nested, stepfunctions_sagemaker, stepfunctions_xray
+from local.aws import jsonata_, nested, stepfunctions_roles, stepfunctions_sagemaker, stepfunctions_xray
 from local.aws.patching import replace_everywhere
 from local.aws.settings import Settings
 
@@ -40,11 +43,13 @@ def install(settings: Settings) -> None:
     """Patch moto's interpreter."""
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     stepfunctions_sagemaker.install()
+    stepfunctions_roles.install(settings)
     jsonata_.install()
     _select_single_values()
     _return_json_from_sdk_tasks()
     _leave_missing_causes_out()
     _keep_executions(ExecutionLog(settings.state / "stepfunctions" / "executions.jsonl"))
+    _list_late(settings.listing_delay_s)
     stepfunctions_xray.install()
 
 
@@ -161,6 +166,27 @@ def _restored(machine: Any, backend: Any, record: dict[str, Any]) -> executions.
     # Its history was lost with the process.
     restored.exec_worker = SimpleNamespace(env=None, stop=lambda **_: None)
     return restored
+
+
+def _list_late(delay_s: float) -> None:
+    """Omit the youngest executions from lists, because ListExecutions is eventually consistent.
+
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html
+    """
+    original = StepFunctionBackend.list_executions
+    listed = original.__wrapped__
+
+    def list_executions(
+        self: StepFunctionBackend, state_machine_arn: str, status_filter: str | None = None
+    ) -> list[Any]:
+        latest = datetime.now(UTC) - timedelta(seconds=delay_s)
+        return [
+            execution
+            for execution in listed(self, state_machine_arn, status_filter)
+            if execution.start_date <= latest
+        ]
+
+    StepFunctionBackend.list_executions = paginate(pagination_model=PAGINATION_MODEL)(list_executions)
 
 
 def _select_single_values() -> None:

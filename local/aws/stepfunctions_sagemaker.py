@@ -35,6 +35,8 @@ from local.aws import nested
 from local.aws.sagemaker.resources import backend
 
 _POLL_S = 0.5
+# Step Functions tags the jobs that it waits for, which needs sagemaker:AddTags: https://github.com/aws/aws-cdk/issues/27264
+_MANAGED = {"Key": "MANAGED_BY_AWS", "Value": "STARTED_BY_STEP_FUNCTIONS"}
 
 
 class _Job(NamedTuple):
@@ -107,7 +109,10 @@ class SageMakerTask(StateTaskServiceCallback):
         state_credentials: Any,
     ) -> None:
         client = self._client(resource_runtime_part, state_credentials)
-        response = getattr(client, self._get_boto_service_action())(**_parameters(normalised_parameters))
+        parameters = _parameters(normalised_parameters)
+        if self.resource.condition is not None:
+            parameters = {**parameters, "Tags": [*parameters.get("Tags", []), _MANAGED]}
+        response = getattr(client, self._get_boto_service_action())(**parameters)
         response.pop("ResponseMetadata", None)
         env.stack.append(nested.mapped(response, _milliseconds))
 

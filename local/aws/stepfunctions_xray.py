@@ -16,7 +16,10 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda
 from moto.stepfunctions.parser.backend import execution as executions
 
 from local.aws import xray
+from local.aws.authorization import documented
+from local.aws.authorization.sessions import AccessDenied
 from local.aws.patching import patch_resource_type
+from local.aws.stepfunctions_roles import session_of
 
 _calling = threading.local()
 
@@ -28,7 +31,7 @@ def install() -> None:
 
     def terminated_and_traced(self: executions.BaseExecutionWorkerCommunication) -> None:
         terminated(self)
-        if _is_traced(self.execution):
+        if _is_traced(self.execution) and _may_trace(self.execution.role_arn):
             xray.put_segment(_segment(self.execution))
 
     executions.BaseExecutionWorkerCommunication.terminated = terminated_and_traced
@@ -72,6 +75,14 @@ def _send_trace_header() -> None:
 
 def _is_traced(execution: executions.Execution) -> bool:
     return bool(execution.state_machine.tracingConfiguration.get("enabled"))
+
+
+def _may_trace(role_arn: str) -> bool:
+    try:
+        session_of(role_arn).require(*documented.execution_traces())
+    except AccessDenied:  # recorded by require(); as on AWS, the trace is lost
+        return False
+    return True
 
 
 def _trace_id(arn: str) -> str:

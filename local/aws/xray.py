@@ -1,4 +1,4 @@
-"""X-Ray: the UDP daemon that receives segments from SDKs, and the segments of the Lambda service itself.
+"""X-Ray: the UDP daemons that receive segments from SDKs, one per role, and the segments of the Lambda service itself.
 
 Segments are appended to logs/xray.jsonl and stored in moto's X-Ray. Only the file
 contains segments in progress: moto 5.2.5 drops them, because they have no end.
@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from moto.xray.exceptions import BadSegmentException
 from moto.xray.models import xray_backends
 
+from local.aws.authorization import documented
+from local.aws.authorization.sessions import AccessDenied, Session
 from local.aws.settings import ACCOUNT_ID, HOST, REGION, Settings
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 MAX_TRACES = 1_000
 _lock = threading.Lock()
 _file: Path | None = None
+_daemons: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -61,19 +64,26 @@ def continue_trace(header: str | None, active: bool) -> Trace:
     )
 
 
-def install(settings: Settings) -> str:
-    """Start the daemon; return its address, for AWS_XRAY_DAEMON_ADDRESS."""
+def install(settings: Settings) -> None:
+    """Set the file of all segments."""
     global _file
     _file = settings.logs / "xray.jsonl"
     _file.parent.mkdir(parents=True, exist_ok=True)
-    daemon = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    daemon.bind((HOST, 0))
-    threading.Thread(target=_listen, args=(daemon,), daemon=True).start()
-    return f"{HOST}:{daemon.getsockname()[1]}"
 
 
-def put_lambda_segment(trace: Trace, name: str, arn: str, outcome: Outcome) -> None:
-    """Store the segment that the Lambda service writes for an invocation."""
+def daemon(session: Session) -> str:
+    """Return the address of the daemon that sends segments under a role, for AWS_XRAY_DAEMON_ADDRESS."""
+    with _lock:
+        if session.role_arn not in _daemons:
+            receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            receiver.bind((HOST, 0))
+            threading.Thread(target=_listen, args=(receiver, session), daemon=True).start()
+            _daemons[session.role_arn] = f"{HOST}:{receiver.getsockname()[1]}"
+        return _daemons[session.role_arn]
+
+
+def put_lambda_segment(session: Session, trace: Trace, name: str, arn: str, outcome: Outcome) -> None:
+    """Store the segment that the Lambda service writes for an invocation, if the role of the function may send it."""
     segment: dict[str, Any] = {
         "name": name,
         "id": trace.parent,
@@ -88,7 +98,7 @@ def put_lambda_segment(trace: Trace, name: str, arn: str, outcome: Outcome) -> N
         segment["parent_id"] = trace.inbound_parent
     if outcome.failed:
         segment["fault"] = True
-    put_segment(segment)
+    _send(session, segment)
 
 
 def put_segment(segment: dict[str, Any]) -> None:
@@ -108,13 +118,21 @@ def put_segment(segment: dict[str, Any]) -> None:
                 del traces[next(iter(traces))]
 
 
-def _listen(daemon: socket.socket) -> None:
+def _send(session: Session, segment: dict[str, Any]) -> None:
+    try:
+        session.require(*documented.daemon_traces())
+    except AccessDenied:  # recorded by require(); as on AWS, the trace is lost
+        return
+    put_segment(segment)
+
+
+def _listen(receiver: socket.socket, session: Session) -> None:
     while True:
-        packet = daemon.recv(65_536)
+        packet = receiver.recv(65_536)
         _header, _, document = packet.partition(b"\n")
         try:
             segment = json.loads(document)
         except ValueError:
             log.warning("the X-Ray daemon received a packet that is not a segment: %r", packet[:100])
             continue
-        put_segment(segment)
+        _send(session, segment)

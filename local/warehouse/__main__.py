@@ -2,11 +2,13 @@
 
 import argparse
 import logging
+import sys
 from pathlib import Path
 
 import uvicorn
 
 from local.warehouse.server import make_app
+from local.warehouse.store import StateOutdated
 
 
 def main() -> None:
@@ -22,10 +24,21 @@ def main() -> None:
     parser.add_argument(
         "--memory-limit", default="", help="memory limit of DuckDB, for example 2GB (default: DuckDB's own)"
     )
+    parser.add_argument(
+        "--user",
+        action="append",
+        default=[],
+        metavar="USER=ROLE",
+        help="create this user and role at the first start; the private key is STATE/USER.pem",
+    )
     arguments = parser.parse_args()
     # sqlglot does not support account statements and logs two warnings for each.
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
-    app = make_app(arguments.state, arguments.aws_endpoint, memory_limit=arguments.memory_limit)
+    try:
+        users = dict(pair.split("=", 1) for pair in arguments.user)
+        app = make_app(arguments.state, arguments.aws_endpoint, arguments.memory_limit, users)
+    except StateOutdated as error:
+        sys.exit(str(error))
     uvicorn.run(app, host="127.0.0.1", port=arguments.port, log_level="warning")
 
 

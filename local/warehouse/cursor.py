@@ -1,4 +1,4 @@
-"""The wrapper of every statement: rewrites, unloads, load metadata and errors.
+"""The wrapper of every statement: access control, rewrites, unloads, load metadata and errors.
 
 fakesnow 0.12.1 answers an unexpected exception with HTTP 500, which the connector retries for minutes. It also leaves DuckDB's
 transaction aborted, so that every later statement of the session fails too.
@@ -8,25 +8,39 @@ import re
 from typing import Any
 
 import duckdb
-import sqlglot
+import fakesnow.cursor
+import fakesnow.server
 from fakesnow.cursor import FakeSnowflakeCursor
 from snowflake.connector.errors import DatabaseError, ProgrammingError
 from sqlglot import exp
 
-from local.warehouse import load, unload
+from local.warehouse import databases, load, unload
+from local.warehouse.access import privileges, statements
+from local.warehouse.access.account import Account
+from local.warehouse.access.privileges import Session
+from local.warehouse.access.storage import StorageAccess
+from local.warehouse.parsing import Parser
 from local.warehouse.rewrites import rewrite
-from local.warehouse.stages import store_file_format
+from local.warehouse.stages import alter, store_file_format
 
 FIRST_WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(\w+)", re.DOTALL)
 
 
-def install() -> None:
-    """Wrap `FakeSnowflakeCursor.execute`."""
+def install(account: Account, storage: StorageAccess) -> None:
+    """Wrap `FakeSnowflakeCursor.execute`, and check each parsed statement before fakesnow transforms it."""
     original = FakeSnowflakeCursor.execute
+    names_are_complete = FakeSnowflakeCursor.check_db_and_schema
+    parser = Parser()
+    fakesnow.server.parse_one = parser.ahead
+    fakesnow.cursor.parse_one = parser.parse
+
+    def check_db_and_schema(self: FakeSnowflakeCursor, expression: exp.Expr) -> None:
+        names_are_complete(self, expression)
+        _authorize(self, expression, account, storage)
 
     def execute(self: FakeSnowflakeCursor, command: str, *args: Any, **kwargs: Any) -> FakeSnowflakeCursor:
         try:
-            return _execute(original, self, command, *args, **kwargs)
+            return _execute(original, self, parser, account, command, *args, **kwargs)
         except Exception as error:
             if isinstance(error, duckdb.Error) or isinstance(error.__cause__, duckdb.Error):
                 _roll_back_aborted_transaction(self)
@@ -36,18 +50,107 @@ def install() -> None:
             raise ProgrammingError(msg=message, errno=9999, sqlstate="XX000") from error
 
     FakeSnowflakeCursor.execute = execute
+    FakeSnowflakeCursor.check_db_and_schema = check_db_and_schema
 
 
-def _execute(original: Any, cursor: FakeSnowflakeCursor, command: str, *args: Any, **kwargs: Any) -> Any:
+def session_of(cursor: FakeSnowflakeCursor) -> Session:
+    """Return the session of a cursor, with the current database and schema."""
+    connection = cursor._conn
+    session: Session = connection.access
+    session.database, session.schema = connection.database or "", connection.schema or ""
+    return session
+
+
+def _execute(
+    original: Any,
+    cursor: FakeSnowflakeCursor,
+    parser: Parser,
+    account: Account,
+    command: str,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    if statements.is_account_statement(command):
+        result = statements.execute(command, session_of(cursor), account)
+        if result.altered:
+            alter(cursor._duck_conn, *result.altered)
+        return original(cursor, _as_select(result))
+    if dropped := databases.drop(command, cursor._duck_conn, session_of(cursor), account):
+        return original(cursor, _as_select(statements.Result(rows=[(dropped,)])))
     match = FIRST_WORD.match(command)
     keyword = match[1].lower() if match else ""
-    command = rewrite(command, keyword)
+    rewritten = rewrite(command, keyword)
+    cursor.creates_temporary = keyword == "create" and rewritten != command
+    cursor.effect = None
+    outcome = _run(original, cursor, parser, account, keyword, rewritten, *args, **kwargs)
+    if cursor.effect:
+        cursor.effect(account)
+    return outcome
+
+
+def _authorize(
+    cursor: FakeSnowflakeCursor, statement: exp.Expr, account: Account, storage: StorageAccess
+) -> None:
+    """Check the statement under the session's role, and keep what it changes about owners until it has succeeded."""
+    session = session_of(cursor)
+    _fill_in(statement, session)
+    temporary = getattr(cursor, "creates_temporary", False)
+    account.require(session.role, privileges.needs(statement, session, account, temporary))
+    if isinstance(statement, exp.Copy):
+        for stage in privileges.stages(statement, session):
+            storage.open(account, stage)
+    if isinstance(statement, exp.Create) and str(statement.args.get("kind")).upper() == "STAGE":
+        statements.check_location(account, privileges.stage_properties(statement))
+    cursor.effect = privileges.effects(statement, session, account)
+
+
+def _fill_in(statement: exp.Expr, session: Session) -> None:
+    """Replace `current_role()` and the like, which fakesnow does not know, by the session's values."""
+    values: dict[type, str] = {
+        exp.CurrentAccount: "LOCAL",
+        exp.CurrentRegion: "AWS_US_EAST_1",
+        exp.CurrentRole: session.role,
+        exp.CurrentUser: session.user,
+        exp.CurrentWarehouse: session.warehouse,
+    }
+    found: list[exp.Expr] = list(statement.find_all(*values))
+    for node in found:
+        node.replace(exp.Literal.string(values[type(node)]))
+
+
+def _as_select(result: statements.Result) -> str:
+    """Return a query that has this result."""
+    rows = [
+        ", ".join(
+            f'{"NULL" if value is None else exp.Literal.string(str(value)).sql("snowflake")} AS "{name}"'
+            for name, value in zip(result.columns, row, strict=True)
+        )
+        for row in result.rows
+    ]
+    empty = ", ".join(f'NULL AS "{name}"' for name in result.columns)
+    return " UNION ALL ".join(f"SELECT {row}" for row in rows) or f"SELECT {empty} WHERE FALSE"
+
+
+def _run(
+    original: Any,
+    cursor: FakeSnowflakeCursor,
+    parser: Parser,
+    account: Account,
+    keyword: str,
+    command: str,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
     if keyword not in ("copy", "create", "truncate"):
         return original(cursor, command, *args, **kwargs)
-    statement = _parsed(command)
+    statement = parser.peek(command)
     if isinstance(statement, exp.Copy) and unload.is_unload(statement):
+        cursor.check_db_and_schema(statement)
         return original(cursor, unload.unload(cursor, statement), *args, **kwargs)
     if isinstance(statement, exp.Create) and _creates_nothing(cursor, statement):
+        cursor.check_db_and_schema(statement)
+        effect, cursor.effect = cursor.effect, None
+        effect(account)
         # fakesnow deletes the load metadata of a table on every CREATE TABLE, even if the table exists.
         # The next COPY would then load every file again.
         table = statement.find(exp.Table)
@@ -62,13 +165,6 @@ def _execute(original: Any, cursor: FakeSnowflakeCursor, command: str, *args: An
             load.forget(cursor._duck_conn, *_full_name(cursor, table))
         original(cursor, "SELECT 'Statement executed successfully.' AS \"status\"")
     return result
-
-
-def _parsed(command: str) -> exp.Expr | None:
-    try:
-        return sqlglot.parse_one(command, read="snowflake")
-    except sqlglot.ParseError:
-        return None  # fakesnow reports the error
 
 
 def _creates_nothing(cursor: FakeSnowflakeCursor, statement: exp.Create) -> bool:

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from fsspec.spec import AbstractFileSystem
 
 from local.clients import aws_client
+from local.environment import SNOWFLAKE_ACCESS_KEY, SNOWFLAKE_SECRET_KEY
 
 
 class S3Files(AbstractFileSystem):
@@ -22,12 +23,47 @@ class S3Files(AbstractFileSystem):
 
     def __init__(self, endpoint_url: str) -> None:
         super().__init__()
-        self.client = aws_client("s3", endpoint_url)
+        self._endpoint_url = endpoint_url
+        # Without a storage integration, Snowflake's own user may do nothing in the account of the buckets.
+        self._outside = aws_client(
+            "s3",
+            endpoint_url,
+            aws_access_key_id=SNOWFLAKE_ACCESS_KEY,
+            aws_secret_access_key=SNOWFLAKE_SECRET_KEY,
+        )
+        self._clients: dict[str, Any] = {}
+
+    def use(self, location: str, credentials: dict[str, Any]) -> None:
+        """Use the credentials of a role for all objects below a location `s3://bucket/prefix`.
+
+        Raises:
+            ClientError: the role may not use the bucket.
+        """
+        client = aws_client(
+            "s3",
+            self._endpoint_url,
+            aws_access_key_id=credentials["AccessKeyId"],
+            aws_secret_access_key=credentials["SecretAccessKey"],
+            aws_session_token=credentials["SessionToken"],
+        )
+        bucket, prefix = _bucket_and_key(location)
+        client.get_bucket_location(Bucket=bucket)
+        self._clients[f"{bucket}/{prefix}"] = client
+
+    def client(self, bucket: str, key: str) -> Any:
+        """Return the client of the location that contains an object."""
+        path = f"{bucket}/{key}"
+        found = [location for location in list(self._clients) if path.startswith(location)]
+        return self._clients[max(found, key=len)] if found else self._outside
 
     def objects(self, url: str) -> Iterator[dict[str, Any]]:
         """Yield S3's description of every object below a URL."""
         bucket, prefix = _bucket_and_key(url)
-        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for page in (
+            self.client(bucket, prefix)
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=bucket, Prefix=prefix)
+        ):
             yield from page.get("Contents", [])
 
     def glob(self, path: str, **_: Any) -> list[str]:
@@ -48,7 +84,7 @@ class S3Files(AbstractFileSystem):
         """
         bucket, key = _bucket_and_key(path)
         try:
-            head = self.client.head_object(Bucket=bucket, Key=key)
+            head = self.client(bucket, key).head_object(Bucket=bucket, Key=key)
         except ClientError as error:
             raise FileNotFoundError(path) from error
         return {
@@ -84,13 +120,13 @@ class S3Files(AbstractFileSystem):
     def rm_file(self, path: str) -> None:
         """Delete an object."""
         bucket, key = _bucket_and_key(path)
-        self.client.delete_object(Bucket=bucket, Key=key)
+        self.client(bucket, key).delete_object(Bucket=bucket, Key=key)
 
     def _open(self, path: str, mode: str = "rb", **_: Any) -> io.BytesIO:
         bucket, key = _bucket_and_key(path)
         if "r" not in mode:
-            return _Upload(self.client, bucket, key)
-        content = io.BytesIO(self.client.get_object(Bucket=bucket, Key=key)["Body"].read())
+            return _Upload(self.client(bucket, key), bucket, key)
+        content = io.BytesIO(self.client(bucket, key).get_object(Bucket=bucket, Key=key)["Body"].read())
         content.size = content.getbuffer().nbytes  # type: ignore[attr-defined]  # DuckDB reads this attribute
         return content
 

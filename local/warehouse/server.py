@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import gzip
 import json
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import duckdb
@@ -16,6 +17,10 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from local.warehouse import cursor, flatten, load
+from local.warehouse.access import keys
+from local.warehouse.access.account import Account
+from local.warehouse.access.privileges import Session
+from local.warehouse.access.storage import StorageAccess
 from local.warehouse.s3_files import S3Files
 from local.warehouse.store import Store, write_metadata_separately
 
@@ -24,17 +29,24 @@ from local.warehouse.store import Store, write_metadata_separately
 RESPONSE_LIMIT_S = 30.0
 STILL_RUNNING = "333334"
 UNKNOWN_QUERY = "000709"
+INVALID_TOKEN = "390144"
+ROLE_NOT_GRANTED = "390189"
 
 
-def make_app(state: Path, aws_endpoint: str, memory_limit: str = "") -> Starlette:
-    """Return the local Snowflake as an ASGI application with its databases in `state`."""
+def make_app(
+    state: Path, aws_endpoint: str, memory_limit: str = "", users: Mapping[str, str] | None = None
+) -> Starlette:
+    """Return the local Snowflake as an ASGI application with its databases in `state`. `users` exist with their roles."""
     # Without this variable, boto3 looks for credentials on the network.
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
     store = Store(state, memory_limit)
-    store.duck_conn.register_filesystem(S3Files(aws_endpoint))
+    files = S3Files(aws_endpoint)
+    store.duck_conn.register_filesystem(files)
     write_metadata_separately(store)
-    for patch in (flatten.install, load.install, cursor.install):
-        patch()
+    keys.first_users(store.account, state, users or {})
+    flatten.install()
+    load.install()
+    cursor.install(store.account, StorageAccess(aws_endpoint, files))
     fakesnow.server.shared_fs = store
 
     @contextlib.asynccontextmanager
@@ -43,9 +55,10 @@ def make_app(state: Path, aws_endpoint: str, memory_limit: str = "") -> Starlett
         store.close()
 
     queries = Queries()
+    logins = Logins(store.account)
     own_routes = [
         Route("/health", health),
-        Route("/session/v1/login-request", log_in, methods=["POST"]),
+        Route("/session/v1/login-request", logins.log_in, methods=["POST"]),
         Route("/session/token-request", renew, methods=["POST"]),
         Route("/session", queries.session, methods=["POST"]),
         Route("/telemetry/send", acknowledge, methods=["POST"]),
@@ -65,19 +78,6 @@ async def acknowledge(_: Request) -> JSONResponse:
     return JSONResponse({"success": True, "data": None})
 
 
-async def log_in(request: Request) -> JSONResponse:
-    """Add the fields to fakesnow's login that the connector needs to renew a session."""
-    response = await fakesnow.server.login_request(request)
-    body = json.loads(bytes(response.body))
-    body["data"] |= {
-        "masterToken": body["data"]["token"],
-        "validityInSeconds": 3600,
-        "masterValidityInSeconds": 14_400,
-        "sessionId": 1,
-    }
-    return JSONResponse(body)
-
-
 async def renew(request: Request) -> JSONResponse:
     """Return the same token again, because sessions do not expire here."""
     token = fakesnow.server.to_token(request)
@@ -88,6 +88,46 @@ async def renew(request: Request) -> JSONResponse:
         "validityInSecondsMT": 14_400,
     }
     return JSONResponse({"data": data, "success": True})
+
+
+class Logins:
+    """Logins of users, by key pair, with the role and warehouse that they ask for."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    async def log_in(self, request: Request) -> JSONResponse:
+        """Check the token and the role, and add the fields to fakesnow's login that the connector needs to renew a session."""
+        body = await request.body()
+        if request.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        asked = json.loads(body)["data"]
+        user = str(asked.get("LOGIN_NAME", "")).upper()
+        if not keys.token_is_valid(self._account, user, asked.get("TOKEN") or ""):
+            return self._refused(INVALID_TOKEN, "JWT token is invalid.")
+        role = request.query_params.get("roleName", "PUBLIC").upper()
+        if not self._account.user_has_role(user, role):
+            return self._refused(
+                ROLE_NOT_GRANTED,
+                f"Role '{role}' specified in the connect string does not exist or not authorized. Contact your local "
+                "system administrator, or attempt to login with another role, e.g. PUBLIC.",
+            )
+        response = await fakesnow.server.login_request(request)
+        answer = json.loads(bytes(response.body))
+        token = answer["data"]["token"]
+        # As in Snowflake, a warehouse without privileges is no error before the first query.
+        warehouse = request.query_params.get("warehouse", "").upper()
+        fakesnow.server.sessions[token].access = Session(user, role, warehouse)
+        answer["data"] |= {
+            "masterToken": token,
+            "validityInSeconds": 3600,
+            "masterValidityInSeconds": 14_400,
+            "sessionId": 1,
+        }
+        return JSONResponse(answer)
+
+    def _refused(self, code: str, message: str) -> JSONResponse:
+        return JSONResponse({"data": {}, "code": code, "message": message, "success": False})
 
 
 class Queries:

@@ -1,4 +1,4 @@
-"""File formats of stages, which fakesnow 0.12.1 drops from `create stage ... file_format = (...)`."""
+"""File formats of stages, which fakesnow 0.12.1 drops from `create stage ... file_format = (...)`, and ALTER of both."""
 
 import json
 from typing import Any
@@ -7,6 +7,8 @@ import duckdb
 from fakesnow.transforms import stage
 from fakesnow.transforms.options import parse_options
 from sqlglot import exp
+
+from local.warehouse.access.account import Thing
 
 FORMAT_OF_STAGE = """
     SELECT file_format FROM _fs_global._fs_information_schema._fs_stages
@@ -42,6 +44,27 @@ def file_format_of_stage(
     parts = stage.parts_from_var(reference.removeprefix("@").partition("/")[0], database, schema)
     found = duck_conn.execute(FORMAT_OF_STAGE, parts).fetchone()
     return dict(json.loads(found[0])) if found and found[0] else {}
+
+
+def alter(duck_conn: duckdb.DuckDBPyConnection, thing: Thing, properties: dict[str, Any]) -> None:
+    """Set the URL of a stage, or options of a file format. Load metadata belongs to tables and stays."""
+    with duck_conn.cursor() as metadata:
+        if thing.kind == "STAGE" and "URL" in properties:
+            metadata.execute(
+                "UPDATE _fs_global._fs_information_schema._fs_stages SET url = ? "
+                "WHERE database_name = ? AND schema_name = ? AND name = ?",
+                [properties["URL"], *thing.name.split(".")],
+            )
+        if thing.kind == "FILE FORMAT":
+            metadata.execute(
+                "UPDATE _fs_global._fs_information_schema._fs_file_formats "
+                "SET options = json_merge_patch(options, ?) "
+                "WHERE database_name = ? AND schema_name = ? AND name = ?",
+                [
+                    json.dumps({name: value for name, value in properties.items() if name != "COMMENT"}),
+                    *thing.name.split("."),
+                ],
+            )
 
 
 def _file_format_of(create: exp.Create) -> dict[str, Any]:

@@ -13,12 +13,10 @@ from fakesnow import info_schema, macros
 from fakesnow.instance import GLOBAL_DATABASE_NAME, FakeSnow
 from fakesnow.transforms import show, stage
 
-# Statements about the account. They are accepted and ignored, because the local Snowflake has one user and no billing.
-ACCOUNT_STATEMENTS = [
-    r"\s*(create|alter|drop)\s+(or\s+replace\s+)?(warehouse|role|user|storage\s+integration|resource\s+monitor)\b",
-    r"\s*(grant|revoke)\b",
-    r"\s*alter\s+session\s+(set\s+query_tag|unset)\b",
-]
+from local.warehouse.access.account import Account
+
+# Parameters of a session have no effect here.
+IGNORED_STATEMENTS = [r"\s*alter\s+session\s+(set\s+query_tag|unset)\b"]
 CACHED_RESULTS = 16
 
 
@@ -31,15 +29,25 @@ class ResultsCache(OrderedDict[str, tuple[Any, ...]]):
             self.popitem(last=False)
 
 
+class StateOutdated(Exception):
+    """The databases have no owners, because a version without access control wrote them."""
+
+
 class Store(FakeSnow):
     """An instance of fakesnow with files in `state`. `FakeSnow.__init__`, which supports only memory, is replaced."""
 
     def __init__(self, state: Path, memory_limit: str = "") -> None:
         state.mkdir(parents=True, exist_ok=True)
+        if any(state.glob("*.db")) and not (state / "account.json").exists():
+            raise StateOutdated(
+                f"the databases in {state} have no owners, because an older version wrote them: delete that folder, "
+                "start again, deploy, and run the pipeline; it loads every event from raw/ again"
+            )
+        self.account = Account(state / "account.json")
         # As in Snowflake, a connection to a missing database does not create it.
         self.create_database_on_connect = self.create_schema_on_connect = False
         self.db_path = state
-        self.nop_regexes = ACCOUNT_STATEMENTS
+        self.nop_regexes = IGNORED_STATEMENTS
         self.results_cache = ResultsCache()
         # sqlglot 30.22 writes lambdas with an arrow, which duckdb 2.0 accepts only in this mode.
         self.duck_conn = duckdb.connect(":memory:", config={"lambda_syntax": "ENABLE_SINGLE_ARROW"})

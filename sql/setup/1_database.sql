@@ -1,6 +1,8 @@
--- The database, its schemas and its virtual warehouse. Run as SYSADMIN. Safe to run again.
--- The linter reads properties as unindented statements.
--- noqa: disable=LT02
+-- The database, its schemas and its virtual warehouses. Safe to run again.
+-- The linter reads properties as unindented statements, and does not know all of ALTER WAREHOUSE.
+-- noqa: disable=LT02,PRS
+
+use role SYSADMIN;
 
 create database if not exists {{ database }}
     comment = 'Tugboat: storefront events and the tables derived from them';
@@ -18,10 +20,22 @@ create schema if not exists {{ database }}.TRAINING
 create schema if not exists {{ database }}.QA
     comment = 'Results of data checks';
 
--- The smallest size is enough for tens of millions of events. It suspends after one idle minute.
 create warehouse if not exists {{ warehouse }}
+    initially_suspended = true
+    comment = 'Runs Tugboat''s pipeline';
+-- A Lambda ends after 900 s. A statement that it leaves behind must end too: the default is 2 days.
+alter warehouse {{ warehouse }} set
+    warehouse_size = '{{ warehouse_size }}'
+    auto_suspend = 60
+    auto_resume = true
+    statement_timeout_in_seconds = 840;
+
+-- A warehouse of their own: people must neither delay the pipeline nor use up its credits.
+create warehouse if not exists {{ reader_warehouse }}
+    initially_suspended = true
+    comment = 'Queries of people and dashboards on Tugboat''s marts';
+alter warehouse {{ reader_warehouse }} set
     warehouse_size = 'XSMALL'
     auto_suspend = 60
     auto_resume = true
-    initially_suspended = true
-    comment = 'Runs Tugboat''s pipeline';
+    statement_timeout_in_seconds = 300;

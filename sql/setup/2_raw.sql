@@ -1,4 +1,6 @@
--- The raw events, the load log and the check results. Run as SYSADMIN. Safe to run again.
+-- The raw events, the load log and the check results. Safe to run again.
+
+use role SYSADMIN;
 
 -- Grain: one line of one file below raw/ on S3. Append-only: nothing ever updates or deletes a row.
 create table if not exists {{ database }}.RAW.EVENTS (

@@ -1,8 +1,9 @@
--- Snowflake's access to S3. Run as ACCOUNTADMIN: integrations belong to the account. Safe to run again.
--- After the first run, `desc integration {{ integration }}` shows the AWS user and the external id
--- that {{ storage_role_arn }} must trust.
--- The linter reads properties as unindented statements.
--- noqa: disable=LT02
+-- Snowflake's access to S3. Safe to run again: a changed role or bucket takes effect.
+-- The linter reads properties as unindented statements, and does not know ALTER STORAGE INTEGRATION.
+-- noqa: disable=LT02,PRS
+
+-- Integrations belong to the account.
+use role ACCOUNTADMIN;
 
 create storage integration if not exists {{ integration }}
     type = external_stage
@@ -10,6 +11,14 @@ create storage integration if not exists {{ integration }}
     enabled = true
     storage_aws_role_arn = '{{ storage_role_arn }}'
     storage_allowed_locations = ('s3://{{ events_bucket }}/raw/', 's3://{{ models_bucket }}/exports/');
+-- ALTER, not CREATE OR REPLACE: a new integration has a new external id, which the AWS role does not trust.
+alter storage integration {{ integration }} set
+    enabled = true
+    storage_aws_role_arn = '{{ storage_role_arn }}'
+    storage_allowed_locations = ('s3://{{ events_bucket }}/raw/', 's3://{{ models_bucket }}/exports/');
+grant usage on integration {{ integration }} to role SYSADMIN;
+
+use role SYSADMIN;
 
 create file format if not exists {{ database }}.RAW.EVENT_LINES
     type = json
@@ -19,7 +28,14 @@ create file format if not exists {{ database }}.RAW.EVENT_LINES
 create stage if not exists {{ database }}.RAW.EVENT_FILES
     url = 's3://{{ events_bucket }}/raw/'
     storage_integration = {{ integration }};
+-- ALTER keeps the grants. The record of loaded files belongs to RAW.EVENTS, so it stays either way.
+alter stage {{ database }}.RAW.EVENT_FILES set
+    url = 's3://{{ events_bucket }}/raw/'
+    storage_integration = {{ integration }};
 
 create stage if not exists {{ database }}.TRAINING.EXPORTS
+    url = 's3://{{ models_bucket }}/exports/'
+    storage_integration = {{ integration }};
+alter stage {{ database }}.TRAINING.EXPORTS set
     url = 's3://{{ models_bucket }}/exports/'
     storage_integration = {{ integration }};

@@ -1,5 +1,7 @@
--- Three roles with the rights of one step each. A service role has all of them for the pipeline's user.
--- Run as SECURITYADMIN. Safe to run again.
+-- Three roles with the rights of one step each. A service role has two of them for the pipeline's user.
+-- Safe to run again. A test removes each grant in turn: every one of them is needed by a statement.
+
+use role SECURITYADMIN;
 
 create role if not exists {{ prefix }}_LOADER comment = 'Loads raw events';
 create role if not exists {{ prefix }}_TRANSFORMER comment = 'Builds, checks and exports tables';
@@ -8,7 +10,7 @@ create role if not exists {{ role }} comment = 'The pipeline';
 
 grant usage on warehouse {{ warehouse }} to role {{ prefix }}_LOADER;
 grant usage on warehouse {{ warehouse }} to role {{ prefix }}_TRANSFORMER;
-grant usage on warehouse {{ warehouse }} to role {{ prefix }}_READER;
+grant usage on warehouse {{ reader_warehouse }} to role {{ prefix }}_READER;
 grant usage on database {{ database }} to role {{ prefix }}_LOADER;
 grant usage on database {{ database }} to role {{ prefix }}_TRANSFORMER;
 grant usage on database {{ database }} to role {{ prefix }}_READER;
@@ -16,26 +18,34 @@ grant usage on database {{ database }} to role {{ prefix }}_READER;
 -- These grants make RAW.EVENTS append-only: no role has update, delete or truncate.
 grant usage on schema {{ database }}.RAW to role {{ prefix }}_LOADER;
 grant select, insert on table {{ database }}.RAW.EVENTS to role {{ prefix }}_LOADER;
-grant select, insert on table {{ database }}.RAW.LOAD_LOG to role {{ prefix }}_LOADER;
+grant insert on table {{ database }}.RAW.LOAD_LOG to role {{ prefix }}_LOADER;
 grant usage on stage {{ database }}.RAW.EVENT_FILES to role {{ prefix }}_LOADER;
 grant usage on file format {{ database }}.RAW.EVENT_LINES to role {{ prefix }}_LOADER;
 
 grant usage on schema {{ database }}.RAW to role {{ prefix }}_TRANSFORMER;
-grant select on all tables in schema {{ database }}.RAW to role {{ prefix }}_TRANSFORMER;
+grant select on table {{ database }}.RAW.EVENTS to role {{ prefix }}_TRANSFORMER;
+grant select on table {{ database }}.RAW.LOAD_LOG to role {{ prefix }}_TRANSFORMER;
 grant usage, create table, create view on schema {{ database }}.STAGING to role {{ prefix }}_TRANSFORMER;
 grant usage, create table, create view on schema {{ database }}.INTERMEDIATE to role {{ prefix }}_TRANSFORMER;
-grant usage, create table, create view on schema {{ database }}.MARTS to role {{ prefix }}_TRANSFORMER;
-grant usage, create table, create view on schema {{ database }}.TRAINING to role {{ prefix }}_TRANSFORMER;
+grant usage, create table on schema {{ database }}.MARTS to role {{ prefix }}_TRANSFORMER;
+grant usage, create table on schema {{ database }}.TRAINING to role {{ prefix }}_TRANSFORMER;
 grant usage on stage {{ database }}.TRAINING.EXPORTS to role {{ prefix }}_TRANSFORMER;
 grant usage on schema {{ database }}.QA to role {{ prefix }}_TRANSFORMER;
-grant select, insert on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_TRANSFORMER;
+grant insert on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_TRANSFORMER;
 
 grant usage on schema {{ database }}.MARTS to role {{ prefix }}_READER;
-grant select on all tables in schema {{ database }}.MARTS to role {{ prefix }}_READER;
+-- dbt replaces its tables. A new table has no grants but those on future tables.
 grant select on future tables in schema {{ database }}.MARTS to role {{ prefix }}_READER;
 grant usage on schema {{ database }}.QA to role {{ prefix }}_READER;
 grant select on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_READER;
 
+-- A deployment reads the trust of the AWS role by DESC INTEGRATION.
+grant usage on integration {{ integration }} to role {{ role }};
+
 grant role {{ prefix }}_LOADER to role {{ role }};
 grant role {{ prefix }}_TRANSFORMER to role {{ role }};
 grant role {{ role }} to user {{ user }};
+
+-- Administrators of the database see what the roles own.
+grant role {{ prefix }}_READER to role SYSADMIN;
+grant role {{ role }} to role SYSADMIN;

@@ -23,11 +23,12 @@ from demo.landed import LandingWatch
 from demo.replay import Replayed, send
 from functions.replay.replay import STOP_BEFORE_END_MS
 from local import processes
+from local.aws.authorization.record import FILE
 from local.environment import Stack
 from local.testing import interrupt_training, kill_stack, running_stack, start_stack, wait_for
-from testing import deployment
+from testing import deployment, permissions
 from testing.stage import EVENTS_BUCKET, KEYS, LOCAL, MODELS_BUCKET, Run, Stage, run_id_of
-from tests.e2e import aisles, shopper
+from tests.e2e import aisles, drills, shopper
 
 pytestmark = [pytest.mark.local_stack, pytest.mark.timeout(600)]
 
@@ -63,6 +64,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 @pytest.fixture(scope="module")
 def before_any_model(stage: Stage) -> urllib.error.HTTPError:
+    assert drills.roll_back_before_any_model(stage) == "NothingToRollBackTo"
     with pytest.raises(urllib.error.HTTPError) as refused:
         stage.recommend(VISITS[0].items[0])
     return refused.value
@@ -299,6 +301,17 @@ def test_a_worse_model_is_refused_and_says_why(stage: Stage, tuned_model: str) -
     assert stage.recommend(ITEM)["model_version"] == tuned_model
 
 
+def test_a_job_that_runs_into_its_timeout_is_stopped_under_the_pipeline_s_role(
+    stage: Stage, timed_out: dict[str, str]
+) -> None:
+    assert timed_out == dict.fromkeys(("training", "processing", "tuning"), "Stopped")
+
+
+@pytest.fixture(scope="module")
+def timed_out(stage: Stage, tuned_model: str) -> dict[str, str]:
+    return drills.time_out_jobs(stage)
+
+
 def spoil(program: Path) -> None:
     """A change of the training code that nobody looked at: what was clicked is mixed up before it is learnt."""
     source = program.read_text()
@@ -501,3 +514,83 @@ def test_every_line_of_the_lambdas_logs_is_json_and_carries_an_id(stage: Stage, 
     ]
     assert lines
     assert [line for line in lines if "request_id" not in json.loads(line)] == []
+
+
+def test_no_role_was_refused_anything_in_the_whole_journey(
+    stage: Stage, tuned_model: str, interrupted: Interrupted
+) -> None:
+    # Before the first model, the fallback is missing. The API may not list keys, so S3 answers 403, which it treats as missing.
+    expected = {(f"{LOCAL.prefix}-api_handler", "s3:ListBucket")}
+    assert permissions.refusals(stage.stack.logs / FILE) == expected
+
+
+@pytest.fixture(scope="module")
+def drilled(
+    stage: Stage, timed_out: dict[str, str], recommendation: dict[str, Any], interrupted: Interrupted
+) -> None:
+    """Use what no ordinary run uses. Nothing of the journey comes after it."""
+
+
+def test_events_are_parked_in_s3_while_the_collector_may_not_use_firehose(
+    stage: Stage, drilled: None
+) -> None:
+    assert drills.park_events(stage) == sum(len(visit.items) for visit in VISITS[:2])
+
+
+def test_the_api_s_lambda_stores_events_too(stage: Stage, drilled: None) -> None:
+    assert drills.send_through_the_api(stage) == [200, 200]
+
+
+def test_a_refused_event_with_a_receipt_is_replayed(
+    stage: Stage, drilled: None, recommendation: dict[str, Any]
+) -> None:
+    assert drills.replay_a_refused_receipt(stage, recommendation["receipt"]) >= 1
+
+
+def test_a_snapshot_is_exported_again_without_what_is_out_of_stock(
+    stage: Stage, drilled: None, first_run: Run
+) -> None:
+    assert drills.export_again(stage, first_run) == 1
+
+
+def test_a_delivery_that_is_refused_is_in_firehose_s_log_and_is_repeated(stage: Stage, drilled: None) -> None:
+    errors = drills.interrupt_delivery(stage)
+    assert "s3:PutObject" in errors[0]
+    assert "explicit deny" in errors[0]
+
+
+def test_the_schedule_starts_the_pipeline_under_its_role(stage: Stage, drilled: None) -> None:
+    assert drills.start_by_schedule(stage)
+
+
+def test_publish_and_rollback_replace_a_failed_endpoint(stage: Stage, drilled: None, second_run: Run) -> None:
+    assert drills.replace_failed_endpoints(stage, second_run) == ["InService", "InService"]
+
+
+def test_a_change_of_the_kind_of_endpoint_uses_permissions_of_its_own(
+    stage: Stage, drilled: None, first_run: Run, second_run: Run
+) -> None:
+    assert drills.change_the_kind(stage, [first_run, second_run]) == {f"{LOCAL.prefix}-realtime": "InService"}
+
+
+# Actions that AWS's services use and no local one does, with the page that asks for them.
+NOT_USED_HERE = {
+    # Step Functions lists the tags of a job that it waits for:
+    # https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html#sagemaker-iam
+    ("pipeline", "sagemaker:ListTags"),
+    # SageMaker keeps a checkpoint folder and its copy in S3 equal, and training replaces its checkpoints:
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/model-checkpoints-enable.html
+    ("sagemaker", "s3:DeleteObject"),
+    # Snowflake reads versions, and deletes files on COPY with PURGE, REMOVE and some kinds of OVERWRITE:
+    # https://docs.snowflake.com/en/user-guide/data-load-s3-config-storage-integration
+    ("snowflake", "s3:DeleteObject"),
+    ("snowflake", "s3:DeleteObjectVersion"),
+    ("snowflake", "s3:GetObjectVersion"),
+}
+
+
+def test_the_journey_needs_each_action_of_each_policy(stage: Stage, drilled: None) -> None:
+    """Each action is removed from its policy in turn: then a recorded call must be refused."""
+    grants = permissions.not_needed(stage.client("iam"), stage.stack.logs, f"{LOCAL.prefix}")
+    found = {(grant.role.removeprefix(f"{LOCAL.prefix}-"), grant.action) for grant in grants}
+    assert found == NOT_USED_HERE, sorted(grants)

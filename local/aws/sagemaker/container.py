@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from local import processes
 from local.aws import logs
+from local.aws.authorization import documented
+from local.aws.authorization.sessions import AccessDenied, Session
 from local.aws.settings import Settings
 
 # SageMaker sends SIGTERM, then SIGKILL after two minutes.
@@ -36,8 +39,9 @@ class Exit:
 class Container:
     """One process; any thread may call `stop`. A spot instance is interrupted by the file `interrupt` in `root`."""
 
-    def __init__(self, settings: Settings, kind: str, name: str) -> None:
+    def __init__(self, settings: Settings, session: Session, kind: str, name: str) -> None:
         self.settings = settings
+        self.session = session
         self.kind = kind
         self.name = name
         self.root = settings.state / "sagemaker" / kind / name
@@ -64,7 +68,8 @@ class Container:
             "HOME": str(self.root),
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
-            **self.settings.role_environment(),
+            **self.settings.client_environment(),
+            **self.session.environment(),
             **{name: self.inside(str(value)) for name, value in extra.items()},
         }
 
@@ -93,7 +98,9 @@ class Container:
         self._process = process
         record = processes.record(self.settings.children, process.pid, kind=self.kind, name=self.name)
         threading.Thread(target=_set_at_end, args=(process, ended), daemon=True).start()
-        forward = _Forwarder(self.log, log_offset, log_group, f"{self.name}/algo-1-{int(time.time())}")
+        stream = f"{self.name}/algo-1-{int(time.time())}"
+        open_log(self.session, log_group, stream)
+        forward = _Forwarder(self.session, self.log, log_offset, log_group, stream)
         deadline = time.monotonic() + max_runtime_s
         while not ended.wait(min(_POLL_S, max(0.0, deadline - time.monotonic()))):
             forward.forward()
@@ -122,10 +129,17 @@ def _set_at_end(process: subprocess.Popen[bytes], ended: threading.Event) -> Non
     ended.set()
 
 
+def open_log(session: Session, group: str, stream: str) -> None:
+    """Require what SageMaker needs for logs and metrics. As on AWS, a container runs without them."""
+    with contextlib.suppress(AccessDenied):  # recorded by require()
+        session.require(*documented.sagemaker_logs_and_metrics(group, stream))
+
+
 class _Forwarder:
     """Copy new lines of a log file to a log group."""
 
-    def __init__(self, path: Path, offset: int, group: str, stream: str) -> None:
+    def __init__(self, session: Session, path: Path, offset: int, group: str, stream: str) -> None:
+        self.session = session
         self.path, self.group, self.stream = path, group, stream
         self._start = self._offset = offset
 
@@ -134,7 +148,7 @@ class _Forwarder:
             file.seek(self._offset)
             new = file.read()
         lines = new.decode(errors="replace").splitlines()
-        logs.append_events(self.group, self.stream, lines, int(time.time() * 1000))
+        logs.append_events(self.session, self.group, self.stream, lines, int(time.time() * 1000))
         self._offset += len(new)
 
     def text(self) -> str:

@@ -21,7 +21,7 @@ from moto.sagemaker.responses import SageMakerResponse
 from local.aws import asynchronous
 from local.aws.ecr import Registry
 from local.aws.journal import Journal
-from local.aws.sagemaker import autoscaling, names
+from local.aws.sagemaker import autoscaling
 from local.aws.sagemaker.files import MissingObject
 from local.aws.sagemaker.resources import backend
 from local.aws.sagemaker.servers import ModelServer, ModelSpec, ServerFailed
@@ -181,7 +181,6 @@ def install(settings: Settings, registry: Registry, journal: Journal) -> Servers
         endpoint_config_name: str,
         tags: list[dict[str, str]] | None,
     ) -> models.FakeEndpoint:
-        names.check("endpointName", endpoint_name)
         if endpoint_name in self.endpoints:
             raise AWSValidationException(
                 f'Cannot create already existing endpoint "{self.endpoints[endpoint_name].arn}".'
@@ -358,6 +357,7 @@ def _spec(endpoint: str, config_name: str) -> ModelSpec:
     return ModelSpec(
         endpoint=endpoint,
         variant=variant["VariantName"],
+        role_arn=model.execution_role_arn,
         image=container["Image"],
         model_data_url=container.get("ModelDataUrl") or source["S3Uri"],
         environment=container.get("Environment") or {},

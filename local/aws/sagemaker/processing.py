@@ -17,7 +17,9 @@ from moto.sagemaker import models
 from moto.sagemaker.exceptions import AWSValidationException, ResourceInUseException
 from moto.sagemaker.responses import SageMakerResponse
 
-from local.aws.sagemaker import files, names
+from local.aws.authorization import documented
+from local.aws.authorization.sessions import AccessDenied
+from local.aws.sagemaker import files, roles
 from local.aws.sagemaker.container import Container
 from local.aws.sagemaker.requests import RequestFields
 from local.aws.settings import Settings
@@ -37,18 +39,18 @@ def install(settings: Settings) -> None:
         self: models.SageMakerModelBackend, **arguments: Any
     ) -> models.FakeProcessingJob:
         name = arguments["processing_job_name"]
-        names.check("processingJobName", name)
         if name in self.processing_jobs:
             raise ResourceInUseException(
                 message="Processing job names must be unique within an AWS account and region, and a processing "
                 f"job with this name already exists ({self.processing_jobs[name].arn})"
             )
+        session = roles.assume(arguments["role_arn"])
         job = create(self, **arguments)
         job.environment = _request_fields.get("Environment") or {}
         job.processing_resources = _request_fields.get("ProcessingResources")
         job.processing_job_status = "InProgress"
         job.processing_end_time = None
-        container = _running[name] = Container(settings, "processing", name)
+        container = _running[name] = Container(settings, session, "processing", name)
         threading.Thread(target=_run, args=(job, container), daemon=True, name=name).start()
         return job
 
@@ -74,6 +76,8 @@ def _run(job: models.FakeProcessingJob, container: Container) -> None:
         _process(job, container)
     except files.MissingObject as error:
         _fail(job, f"ClientError: Data download failed: {error}")
+    except AccessDenied as error:
+        _fail(job, f"ClientError: {error}")
     except Exception as error:  # a defect here must fail the job, not leave it running for ever
         log.exception("processing job %s", job.processing_job_name)
         _fail(job, f"InternalServerError: {type(error).__name__}: {error}")
@@ -84,6 +88,7 @@ def _run(job: models.FakeProcessingJob, container: Container) -> None:
 
 def _process(job: models.FakeProcessingJob, container: Container) -> None:
     shutil.rmtree(container.root, ignore_errors=True)
+    container.session.require(*documented.image_pull(job.app_specification["ImageUri"]))
     _prepare(job, container)
     outputs = (job.processing_output_config or {}).get("Outputs") or []
     for output in outputs:
@@ -122,7 +127,7 @@ def _process(job: models.FakeProcessingJob, container: Container) -> None:
         return
     for output in outputs:
         target = output["S3Output"]
-        files.upload(container.path(target["LocalPath"]), target["S3Uri"])
+        files.upload(container.session, container.path(target["LocalPath"]), target["S3Uri"])
     job.processing_job_status = "Stopped" if exit_.stopped or exit_.timed_out else "Completed"
     shutil.rmtree(container.root, ignore_errors=True)
 
@@ -132,7 +137,8 @@ def _prepare(job: models.FakeProcessingJob, container: Container) -> None:
         container.path(f"/opt/ml/{folder}").mkdir(parents=True, exist_ok=True)
     for item in job.processing_inputs or []:
         source = item["S3Input"]
-        if not files.download(source["S3Uri"], container.path(source["LocalPath"])):
+        target = container.path(source["LocalPath"])
+        if not files.download(container.session, source["S3Uri"], target):
             raise files.MissingObject(
                 f"No S3 objects found under S3 URL {source['S3Uri']} given in input data source of {item['InputName']}"
             )

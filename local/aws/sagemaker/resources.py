@@ -12,7 +12,6 @@ from moto.sagemaker import models
 from moto.sagemaker.exceptions import AWSValidationException, ValidationError
 
 from local.aws.journal import Journal
-from local.aws.sagemaker import names
 from local.aws.settings import ACCOUNT_ID, REGION, Settings
 
 
@@ -51,7 +50,6 @@ def _keep_models(journal: Journal) -> None:
 
     def create_model(self: models.SageMakerModelBackend, **arguments: Any) -> models.Model:
         name = arguments["model_name"]
-        names.check("modelName", name)
         if name in self._models:
             raise AWSValidationException(f'Cannot create already existing model "{self._models[name].arn}".')
         model = create(self, **arguments)
@@ -74,7 +72,6 @@ def _keep_endpoint_configs(journal: Journal) -> None:
         self: models.SageMakerModelBackend, **arguments: Any
     ) -> models.FakeEndpointConfig:
         name = arguments["endpoint_config_name"]
-        names.check("endpointConfigName", name)
         if name in self.endpoint_configs:
             arn = self.endpoint_configs[name].endpoint_config_arn
             raise AWSValidationException(f'Cannot create already existing endpoint configuration "{arn}".')

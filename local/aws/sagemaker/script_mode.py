@@ -38,7 +38,7 @@ def prepare(job: models.FakeTrainingJob, container: Container) -> Program:
     decoded = {name: _decoded(value) for name, value in hyperparameters.items()}
     source = decoded.get("sagemaker_submit_directory")
     if source:
-        files.unpack(files.read(str(source)), code)
+        files.unpack(files.read(container.session, str(source)), code)
     user = {name: value for name, value in decoded.items() if not name.startswith(("sagemaker_", "_tuning_"))}
     arguments = [part for name, value in user.items() for part in (f"--{name}", _argument(value))]
     program = str(decoded.get("sagemaker_program", "train.py"))
@@ -54,7 +54,8 @@ def _channels(job: models.FakeTrainingJob, container: Container) -> dict[str, di
     channels: dict[str, dict[str, Any]] = {}
     for channel in job.input_data_config or []:
         name, source = channel["ChannelName"], channel["DataSource"]["S3DataSource"]
-        found = files.download(source["S3Uri"], container.path(f"/opt/ml/input/data/{name}"))
+        folder = container.path(f"/opt/ml/input/data/{name}")
+        found = files.download(container.session, source["S3Uri"], folder)
         if not found:
             raise files.MissingObject(
                 f"No S3 objects found under S3 URL {source['S3Uri']} given in input data source of channel {name}"

@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from local import ports, processes
+from local.aws.authorization import documented, sessions
+from local.aws.authorization.sessions import Session
 from local.aws.ecr import Registry
 from local.aws.sagemaker import files
-from local.aws.sagemaker.container import Container
+from local.aws.sagemaker.container import Container, open_log
 from local.aws.settings import HOST, Settings
 
 STARTUP_TIMEOUT_S = 180
@@ -31,6 +33,7 @@ class ModelSpec:
 
     endpoint: str
     variant: str
+    role_arn: str
     image: str
     model_data_url: str
     environment: Mapping[str, str]
@@ -50,14 +53,15 @@ class ModelServer:
     """One process that serves a model."""
 
     def __init__(self, settings: Settings, registry: Registry, spec: ModelSpec) -> None:
+        session = _session(spec)
         image = registry.find(spec.image)
         if image is None:
             raise ServerFailed(f"Requested image {spec.image} not found.")
         self.spec = spec
         self.log = settings.logs / "endpoint" / f"{spec.endpoint}.log"
-        container = Container(settings, "endpoint", f"{spec.endpoint}/{uuid.uuid4().hex[:8]}")
+        container = Container(settings, session, "endpoint", f"{spec.endpoint}/{uuid.uuid4().hex[:8]}")
         self._root = container.root
-        files.unpack(files.read(spec.model_data_url), container.path("/opt/ml/model"))
+        files.unpack(_archive(session, spec), container.path("/opt/ml/model"))
         self.port = ports.free_port()
         # Docker publishes a port on one address. A process needs BIND_HOST to listen on that address only.
         network = {"SAGEMAKER_BIND_TO_PORT": str(self.port), "BIND_HOST": HOST}
@@ -117,6 +121,24 @@ class ModelServer:
             return ServerResponse(response.status, response.read(), kind)
         finally:
             connection.close()
+
+
+def _session(spec: ModelSpec) -> Session:
+    """Return the session of the model's role after it has pulled the image."""
+    try:
+        session = sessions.assume(spec.role_arn, "sagemaker.amazonaws.com", "SageMaker")
+        session.require(*documented.image_pull(spec.image))
+    except (sessions.CannotAssumeRole, sessions.AccessDenied) as error:
+        raise ServerFailed(str(error)) from error
+    open_log(session, f"/aws/sagemaker/Endpoints/{spec.endpoint}", spec.variant)
+    return session
+
+
+def _archive(session: Session, spec: ModelSpec) -> bytes:
+    try:
+        return files.read(session, spec.model_data_url)
+    except sessions.AccessDenied as error:
+        raise ServerFailed(str(error)) from error
 
 
 def _limit_memory(pid: int, memory_mb: int | None) -> None:

@@ -23,7 +23,11 @@ from moto.sagemaker import models
 from moto.sagemaker.exceptions import AWSValidationException, ResourceInUseException
 from moto.sagemaker.responses import SageMakerResponse
 
-from local.aws.sagemaker import files, names, script_mode
+from local.aws.authorization import documented
+from local.aws.authorization.operations import object_arn
+from local.aws.authorization.policies import Call
+from local.aws.authorization.sessions import AccessDenied
+from local.aws.sagemaker import files, roles, script_mode
 from local.aws.sagemaker.container import Container, Exit
 from local.aws.sagemaker.requests import RequestFields
 from local.aws.settings import Settings
@@ -42,12 +46,12 @@ def install(settings: Settings) -> None:
 
     def create_training_job(self: models.SageMakerModelBackend, **arguments: Any) -> models.FakeTrainingJob:
         name = arguments["training_job_name"]
-        names.check("trainingJobName", name)
         if name in self.training_jobs:
             raise ResourceInUseException(
                 message="Training job names must be unique within an AWS account and region, and a training job "
                 f"with this name already exists ({self.training_jobs[name].arn})"
             )
+        session = roles.assume(arguments["role_arn"])
         metrics = list((arguments["algorithm_specification"] or {}).get("MetricDefinitions", []))
         job = create(self, **arguments)
         job.algorithm_specification["MetricDefinitions"] = metrics
@@ -59,7 +63,7 @@ def install(settings: Settings) -> None:
         # A describe call iterates over the attributes while the job runs, so none may be added later.
         job.failure_reason = job.training_time_in_seconds = job.billable_time_in_seconds = None
         _set_secondary_status(job, "Starting", "Preparing the instances for training")
-        container = _running[name] = Container(settings, "training", name)
+        container = _running[name] = Container(settings, session, "training", name)
         threading.Thread(target=_run, args=(job, container), daemon=True, name=name).start()
         return job
 
@@ -100,6 +104,8 @@ def _run(job: models.FakeTrainingJob, container: Container) -> None:
         _train(job, container)
     except files.MissingObject as error:
         _fail(job, f"ClientError: Data download failed: {error}")
+    except AccessDenied as error:
+        _fail(job, f"ClientError: {error}")
     except Exception as error:  # a defect here must fail the job, not leave it running for ever
         log.exception("training job %s", job.training_job_name)
         _fail(job, f"InternalServerError: {type(error).__name__}: {error}")
@@ -117,6 +123,7 @@ def _train(job: models.FakeTrainingJob, container: Container) -> None:
     while True:
         shutil.rmtree(container.root, ignore_errors=True)
         _set_secondary_status(job, "Downloading", "Downloading input data")
+        container.session.require(*documented.image_pull(job.algorithm_specification["TrainingImage"]))
         program = script_mode.prepare(job, container)
         checkpoints = _Checkpoints(job, container)
         checkpoints.download()
@@ -149,14 +156,17 @@ def _train(job: models.FakeTrainingJob, container: Container) -> None:
 def _finish(job: models.FakeTrainingJob, container: Container, exit_: Exit) -> None:
     output = f"{job.output_data_config['S3OutputPath'].rstrip('/')}/{job.training_job_name}/output"
     if any(container.path("/opt/ml/output/data").iterdir()):
-        files.write(f"{output}/output.tar.gz", files.pack(container.path("/opt/ml/output/data")))
+        files.write(
+            container.session, f"{output}/output.tar.gz", files.pack(container.path("/opt/ml/output/data"))
+        )
     if exit_.status != 0 and not exit_.stopped and not exit_.timed_out:
         failure = container.path("/opt/ml/output/failure")
         reason = failure.read_text() if failure.is_file() else _failure_reason(exit_)
         _fail(job, f"AlgorithmError: {reason}"[:1024])
         return
     _set_secondary_status(job, "Uploading", "Uploading generated training model")
-    files.write(job.model_artifacts["S3ModelArtifacts"], files.pack(container.path("/opt/ml/model")))
+    model = files.pack(container.path("/opt/ml/model"))
+    files.write(container.session, job.model_artifacts["S3ModelArtifacts"], model)
     if exit_.timed_out:
         message = "Training job runtime exceeded MaxRuntimeInSeconds provided"
         _end(job, "Stopped", "MaxRuntimeExceeded", message)
@@ -183,6 +193,7 @@ class _Checkpoints:
 
     def __init__(self, job: models.FakeTrainingJob, container: Container) -> None:
         config = job.checkpoint_config or {}
+        self._session = container.session
         self._uri = config.get("S3Uri", "").rstrip("/")
         self.folder = container.path(config.get("LocalPath", "/opt/ml/checkpoints"))
         self._sent: dict[str, tuple[int, int]] = {}
@@ -190,7 +201,10 @@ class _Checkpoints:
     def download(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         if self._uri:
-            files.download(self._uri + "/", self.folder)
+            # A job that may not keep its checkpoints fails before it starts, not at the first upload.
+            bucket, prefix = files.split(self._uri)
+            self._session.require(Call("s3:PutObject", object_arn(bucket, f"{prefix}/")))
+            files.download(self._session, self._uri + "/", self.folder)
             self._sent = self._listed()
 
     def upload(self) -> None:
@@ -201,7 +215,8 @@ class _Checkpoints:
             if self._sent.get(name) != state:
                 # The job continues during the upload and may have renamed a file since it was listed.
                 with contextlib.suppress(FileNotFoundError):
-                    files.write(f"{self._uri}/{name}", (self.folder / name).read_bytes())
+                    content = (self.folder / name).read_bytes()
+                    files.write(self._session, f"{self._uri}/{name}", content)
         self._sent = seen
 
     def _listed(self) -> dict[str, tuple[int, int]]:

@@ -21,7 +21,7 @@ from moto.sagemaker import models
 from moto.sagemaker.exceptions import AWSValidationException
 from moto.sagemaker.responses import SageMakerResponse
 
-from local.aws.sagemaker import names, training
+from local.aws.sagemaker import training
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,6 @@ def install() -> None:
 
     def create_tuning_job(self: models.SageMakerModelBackend, **arguments: Any) -> str:
         name = arguments["hyper_parameter_tuning_job_name"]
-        names.check("hyperParameterTuningJobName", name, max_length=32)
         if not arguments["training_job_definition"]:
             raise AWSValidationException(
                 "The local SageMaker supports one TrainingJobDefinition, not several. Set TrainingJobDefinition."

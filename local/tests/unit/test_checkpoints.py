@@ -15,16 +15,18 @@ def test_a_file_that_is_renamed_during_the_upload_does_not_fail_the_job(
 ) -> None:
     sent: dict[str, bytes] = {}
 
-    def write(uri: str, value: bytes) -> None:
+    def write(session: Any, uri: str, value: bytes) -> None:
         sent[uri] = value
         # The job finishes its file after the upload of the first one.
         if (tmp_path / "b.pt.partial").exists():
             (tmp_path / "b.pt.partial").rename(tmp_path / "b.pt")
 
     monkeypatch.setattr(files, "write", write)
-    monkeypatch.setattr(files, "download", lambda uri, folder: None)
+    monkeypatch.setattr(files, "download", lambda session, uri, folder: None)
     job = SimpleNamespace(checkpoint_config={"S3Uri": "s3://bucket/checkpoints/"})
-    container = SimpleNamespace(path=lambda name: tmp_path)
+    container = SimpleNamespace(
+        path=lambda name: tmp_path, session=SimpleNamespace(require=lambda call: None)
+    )
     checkpoints = training._Checkpoints(job, container)  # type: ignore[arg-type]
     checkpoints.download()
     (tmp_path / "a.pt").write_bytes(b"a")

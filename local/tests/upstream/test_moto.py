@@ -69,6 +69,12 @@ def test_apigateway_has_no_update_integration() -> None:
         apigateway.update_integration(**method, patchOperations=[])
 
 
+def test_iam_has_no_simulate_principal_policy() -> None:
+    user = client("iam").create_user(UserName="u")["User"]["Arn"]
+    with pytest.raises(NotImplementedError):
+        client("iam").simulate_principal_policy(PolicySourceArn=user, ActionNames=["s3:GetObject"])
+
+
 def test_cloudformation_has_no_update_termination_protection() -> None:
     create_stack({"Topic": {"Type": "AWS::SNS::Topic"}})
     with pytest.raises(NotImplementedError):
@@ -124,11 +130,61 @@ def test_cloudformation_skips_secrets() -> None:
     assert client("secretsmanager").list_secrets()["SecretList"] == []
 
 
+def test_cloudformation_keeps_the_first_trust_policy_of_a_role() -> None:
+    def role(account: str) -> dict[str, Any]:
+        trusted = {"Effect": "Allow", "Principal": {"AWS": account}, "Action": "sts:AssumeRole"}
+        document = {"Version": "2012-10-17", "Statement": [trusted]}
+        return {
+            "R": {
+                "Type": "AWS::IAM::Role",
+                "Properties": {"RoleName": "r", "AssumeRolePolicyDocument": document},
+            }
+        }
+
+    create_stack(role("123456789012"))
+    template = json.dumps({"Resources": role("999999999999")})
+    client("cloudformation").update_stack(StackName="s", TemplateBody=template)
+    found = client("iam").get_role(RoleName="r")["Role"]["AssumeRolePolicyDocument"]
+    assert found["Statement"][0]["Principal"] == {"AWS": "123456789012"}
+
+
+def test_cloudformation_forgets_the_parameters_of_a_change_set() -> None:
+    template = {
+        "Parameters": {"P": {"Type": "String"}},
+        "Resources": {"T": {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": {"Ref": "P"}}}},
+    }
+
+    def change_set(kind: str, value: str) -> str:
+        cloudformation = client("cloudformation")
+        made = cloudformation.create_change_set(
+            StackName="s",
+            ChangeSetName=f"c-{kind}-{value}",
+            ChangeSetType=kind,
+            TemplateBody=json.dumps(template),
+            Parameters=[{"ParameterKey": "P", "ParameterValue": value}],
+        )
+        status: str = cloudformation.describe_change_set(ChangeSetName=made["Id"])["Status"]
+        if status != "FAILED":
+            cloudformation.execute_change_set(ChangeSetName=made["Id"])
+        return status
+
+    change_set("CREATE", "first")
+    change_set("UPDATE", "second")
+    assert change_set("UPDATE", "first") == "FAILED"  # "didn't contain changes"
+
+
 def test_cloudformation_skips_delivery_streams() -> None:
     destination = {"RoleARN": ROLE, "BucketARN": "arn:aws:s3:::bucket"}
     properties = {"DeliveryStreamName": "d", "ExtendedS3DestinationConfiguration": destination}
     create_stack({"D": {"Type": "AWS::KinesisFirehose::DeliveryStream", "Properties": properties}})
     assert client("firehose").list_delivery_streams()["DeliveryStreamNames"] == []
+
+
+def test_cloudformation_skips_log_streams() -> None:
+    properties = {"LogGroupName": "g", "LogStreamName": "s"}
+    client("logs").create_log_group(logGroupName="g")
+    create_stack({"S": {"Type": "AWS::Logs::LogStream", "Properties": properties}})
+    assert client("logs").describe_log_streams(logGroupName="g")["logStreams"] == []
 
 
 def test_cloudformation_ignores_eventbridge_notifications_of_a_bucket() -> None:
@@ -281,6 +337,17 @@ def test_cloudformation_does_not_import_an_existing_bucket() -> None:
     )
     with pytest.raises(ClientError, match="BucketAlreadyExists"):
         cloudformation.execute_change_set(StackName="s", ChangeSetName="changes")
+
+
+def test_sagemaker_accepts_an_invalid_job_name() -> None:
+    client("sagemaker").create_training_job(
+        TrainingJobName="with_underscore",
+        AlgorithmSpecification={"TrainingInputMode": "File", "TrainingImage": "i"},
+        RoleArn=ROLE,
+        OutputDataConfig={"S3OutputPath": "s3://bucket"},
+        ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        StoppingCondition={"MaxRuntimeInSeconds": 60},
+    )
 
 
 def test_codebuild_reports_success_without_a_source() -> None:

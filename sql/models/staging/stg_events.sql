@@ -101,5 +101,5 @@ select
     device,
     is_bot,
     loaded_at,
-    sysdate() as staged_at
+    {{ statement_time() }} as staged_at
 from new_events

@@ -97,5 +97,5 @@ select
     variant,
     issued_at_ms,
     loaded_at,
-    sysdate() as staged_at
+    {{ statement_time() }} as staged_at
 from new_or_verified

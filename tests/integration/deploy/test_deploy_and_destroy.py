@@ -65,6 +65,10 @@ def test_a_stage_is_deployed_twice_and_destroyed_with_its_data_kept(
     secrets = client("secretsmanager", environment)
     key = secrets.get_secret_value(SecretId=LOCAL.receipts_secret)["SecretString"]
     assert len(key) == 64
+    role = client("iam", environment).get_role(RoleName=f"{LOCAL.prefix}-snowflake")["Role"]
+    trusted = role["AssumeRolePolicyDocument"]["Statement"][0]
+    assert trusted["Principal"] == {"AWS": "arn:aws:iam::999999999999:user/local-snowflake"}
+    assert trusted["Condition"]["StringEquals"]["sts:ExternalId"].startswith("LOCAL_SFCRole=2_")
     streams = client("firehose", environment).list_delivery_streams()["DeliveryStreamNames"]
     assert set(streams) == {f"{LOCAL.prefix}-events", f"{LOCAL.prefix}-rejected"}
     publish = next(one for one in functions if one["FunctionName"] == f"{LOCAL.prefix}-publish")
@@ -106,8 +110,10 @@ def test_a_stage_is_deployed_twice_and_destroyed_with_its_data_kept(
     assert {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]} == BUCKETS
     assert ecr.describe_repositories()["repositories"] == []
     assert client("codebuild", environment).list_projects()["projects"] == []
-    names = [secret["Name"] for secret in secrets.list_secrets()["SecretList"]]
-    assert names == [LOCAL.secret_name], "CloudFormation deletes the secret that it made, and no other"
+    names = {secret["Name"] for secret in secrets.list_secrets()["SecretList"]}
+    assert names == {LOCAL.secret_name, LOCAL.admin_secret_name}, (
+        "CloudFormation deletes the secret that it made, and no other"
+    )
     assert list((copy / ".chalice" / "deployed").glob("local.json")) == []
 
 

@@ -19,7 +19,7 @@ from demo.history import Execution, parse, read_history
 from deploy import template
 from functions.platform.contract import CURRENT_KEY
 from local.testing import wait_for
-from local.tests.integration.aws.clients import ROLE, Aws
+from local.tests.integration.aws.clients import IMAGE, ROLE, Aws
 from local.tests.integration.aws.sagemaker import make_archive, serving_image
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -171,7 +171,7 @@ class Pipeline:
         return {
             "NotificationsTopic": self.aws.client("sns").create_topic(Name=self.name)["TopicArn"],
             "SageMakerRoleArn": ROLE,
-            "TrainingImage": "pytorch-training",
+            "TrainingImage": IMAGE,
             "TrainingInstanceType": "ml.m5.large",
             "ProcessingInstanceType": "ml.m5.large",
             "ModelsBucket": self.bucket,

@@ -5,11 +5,12 @@ import sys
 from typing import Any
 
 from deploy import template
+from deploy.stages import read_stage
 
 
 def test_cfn_lint_finds_nothing(tmp_path: Any) -> None:
     rendered = tmp_path / "rendered.json"
-    rendered.write_text(template.render())
+    rendered.write_text(template.render(read_stage("dev"), "210987654321"))
     done = subprocess.run(
         [
             sys.executable,

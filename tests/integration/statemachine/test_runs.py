@@ -15,7 +15,7 @@ from functions.platform.contract import CURRENT_KEY, LOCK_KEY
 from local.environment import Stack
 from local.ports import free_port_base
 from local.testing import interrupt_training, running_stack, wait_for
-from local.tests.integration.aws.clients import ROLE, Aws
+from local.tests.integration.aws.clients import EVERYTHING, ROLE, Aws
 from tests.integration.statemachine.pipeline import DEFINITION, Pipeline, deployed
 from tests.unit.statemachine.test_expressions import EVENT_BRIDGE_NAME
 
@@ -27,9 +27,8 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     state: Path = tmp_path_factory.mktemp("local-aws")
     base = free_port_base()
     with running_stack(state, base, warehouse=False) as environment:
-        # The role of the Lambdas.
         made = Aws(environment, Stack(base, state))
-        made.client("iam").create_role(RoleName="contract-tests", AssumeRolePolicyDocument="{}")
+        made.make_role(ROLE.rpartition("/")[2], EVERYTHING)
         yield made
 
 

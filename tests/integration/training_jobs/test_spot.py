@@ -11,7 +11,7 @@ import pytest
 from local.environment import Stack
 from local.ports import free_port_base
 from local.testing import interrupt_training, running_stack, wait_for
-from local.tests.integration.aws.clients import ROLE, Aws
+from local.tests.integration.aws.clients import EVERYTHING, IMAGE, ROLE, Aws
 from local.tests.integration.aws.sagemaker import read_archive
 from tests.unit.training_jobs import shop
 from training_jobs import package
@@ -37,7 +37,9 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     state: Path = tmp_path_factory.mktemp("local-aws")
     base = free_port_base()
     with running_stack(state, base, warehouse=False) as environment:
-        yield Aws(environment, Stack(base, state))
+        aws = Aws(environment, Stack(base, state))
+        aws.make_role(ROLE.rpartition("/")[2], EVERYTHING)
+        yield aws
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ def train(aws: Aws, bucket: str, name: str) -> None:
     aws.client("sagemaker").create_training_job(
         TrainingJobName=name,
         RoleArn=ROLE,
-        AlgorithmSpecification={"TrainingImage": "pytorch-training", "TrainingInputMode": "File"},
+        AlgorithmSpecification={"TrainingImage": IMAGE, "TrainingInputMode": "File"},
         HyperParameters={**SETTINGS, "sagemaker_submit_directory": f"s3://{bucket}/code.tar.gz"},
         InputDataConfig=channels,
         OutputDataConfig={"S3OutputPath": f"s3://{bucket}/training"},

@@ -6,13 +6,15 @@ import io
 import json
 import time
 from collections import defaultdict
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as parquet
 import pytest
 
+from deploy.stages import read_stage
+from deploy.warehouse_setup import setup_parameters
 from functions.export.export import EmptySnapshot, export
 from functions.load.load import load
 from functions.platform import warehouse
@@ -20,8 +22,8 @@ from functions.platform.dbt import NodeResult, run_dbt
 from functions.transform.transform import transform
 from functions.validate.data_checks import dbt_check
 from functions.validate.validate import KEEP_RESULT, validate
-from sql.setup.apply import apply, parameters
-from tests.integration.warehouse.conftest import ACCOUNT, Stack, connected
+from sql.setup.apply import apply
+from tests.integration.warehouse.conftest import ACCOUNT, Stack, connected, connected_as_sysadmin
 from tests.integration.warehouse.events import DAY_MS, MIDNIGHT_MS, MINUTE_MS, deliver, raw_event
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -127,6 +129,7 @@ def test_a_small_good_history_passes_the_gate_and_is_exported(stack: Stack) -> N
     with connected(stack) as connection:
         verdict = validate({"run_id": "v1"}, stack.settings, stack.credentials, connection, stack.s3)
         snapshot = export({"run_id": "v1"}, stack.settings, connection, stack.s3)
+    with connected_as_sysadmin(stack) as connection:
         kept = warehouse.one(connection, "select count(*) from QA.CHECK_RESULTS where RUN_ID = 'v1'")
     assert verdict["failures"] == []
     assert verdict["passed"] is True
@@ -216,6 +219,7 @@ def test_each_shop_is_judged_by_its_own_days(new_stack: Any) -> None:
     run_to_tables(own, "s1")
     with connected(own) as connection:
         validate({"run_id": "s1"}, own.settings, own.credentials, connection, own.s3)
+    with connected_as_sysadmin(own) as connection:
         found = warehouse.rows(
             connection,
             "select SLICE, VERDICT from QA.CHECK_RESULTS where CHECK_NAME = 'volume' order by SLICE",
@@ -246,17 +250,16 @@ CHECK_RESULTS_OF_0_1_0 = """
 def test_set_up_adds_the_columns_of_checks_to_a_stage_of_release_0_1_0(new_stack: Any) -> None:
     own = new_stack("upgraded")
     check = dbt_check(NodeResult("unique_x", "unique", "test", "fail", 0.1, 3, "Got 3 results", "x", "stg"))
-    with connected(own) as connection:
-        with connection.cursor() as cursor:
-            cursor.execute(CHECK_RESULTS_OF_0_1_0)
-            cursor.execute("insert into QA.CHECK_RESULTS (RUN_ID, STATUS) values ('old', 'passed')")
-        for _ in range(2):
-            apply(
-                connection,
-                parameters(own.credentials, "upgraded", ACCOUNT, f"arn:aws:iam::{ACCOUNT}:role/tugboat"),
-            )
-        with connection.cursor() as cursor:
-            cursor.executemany(KEEP_RESULT, [("new", *astuple(check))])
+    with connected_as_sysadmin(own) as connection, connection.cursor() as cursor:
+        cursor.execute(CHECK_RESULTS_OF_0_1_0)
+        cursor.execute("insert into QA.CHECK_RESULTS (RUN_ID, STATUS) values ('old', 'passed')")
+    values = setup_parameters(replace(read_stage("local"), name="upgraded"), ACCOUNT, own.credentials)
+    for _ in range(2):
+        with warehouse.connect(own.admin) as connection:
+            apply(connection, values)
+    with connected(own) as connection, connection.cursor() as cursor:
+        cursor.executemany(KEEP_RESULT, [("new", *astuple(check))])
+    with connected_as_sysadmin(own) as connection:
         found = warehouse.rows(
             connection,
             "select RUN_ID, STATUS, VERDICT, SLICE, REASON from QA.CHECK_RESULTS order by RUN_ID desc",

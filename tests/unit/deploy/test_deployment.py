@@ -48,12 +48,14 @@ def apply(template_: stack.Template, **more: Any) -> bool:
 
 
 def stored_template() -> stack.Template:
-    boto3.client("s3").put_object(Bucket=MODELS, Key="code/t.json", Body=template.render().encode())
+    boto3.client("s3").put_object(
+        Bucket=MODELS, Key="code/t.json", Body=template.render(LOCAL, ACCOUNT).encode()
+    )
     return stack.Template(url=f"https://{MODELS}.s3.us-east-1.amazonaws.com/code/t.json")
 
 
 def first_template() -> stack.Template:
-    return stack.Template(body=template.render_without_pipeline())
+    return stack.Template(body=template.render_without_pipeline(LOCAL, ACCOUNT))
 
 
 class Refusing:
@@ -73,7 +75,7 @@ class Refusing:
     def describe_change_set(self, **_: Any) -> dict[str, str]:
         return {"Status": "CREATE_COMPLETE"}
 
-    def execute_change_set(self, **_: Any) -> None:
+    def execute_change_set(self, **given: Any) -> None:
         self.executed = True
 
     def describe_stack_events(self, **_: Any) -> dict[str, Any]:
@@ -130,6 +132,23 @@ def test_a_failure_is_reported_with_the_resource_its_reason_and_the_next_step() 
     assert "cancelled" not in str(failure.value)
     assert "earlier deployment" not in str(failure.value)
     assert "deploy again" in str(failure.value)
+
+
+@pytest.mark.parametrize(("action", "removes"), [("Add", True), ("Import", False)])
+def test_a_failed_deployment_removes_new_buckets_and_keeps_imported_ones(action: str, removes: bool) -> None:
+    class Changing(Refusing):
+        def describe_change_set(self, **_: Any) -> dict[str, Any]:
+            changes = [{"ResourceChange": {"Action": "Add"}}, {"ResourceChange": {"Action": action}}]
+            return {"Status": "CREATE_COMPLETE", "Changes": changes}
+
+        def execute_change_set(self, **given: Any) -> None:
+            assert given["RetainExceptOnCreate"] is removes
+            super().execute_change_set()
+
+    cloudformation = Changing()
+    with pytest.raises(stack.StackError):
+        stack.apply(cloudformation, "tugboat-dev", first_template(), {}, silent, poll_s=0)
+    assert cloudformation.executed
 
 
 def test_the_documented_steps_are_those_that_a_deployment_runs_in_the_same_order() -> None:

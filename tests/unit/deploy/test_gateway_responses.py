@@ -4,6 +4,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from deploy import gateway_responses
@@ -33,6 +34,39 @@ def headers(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, str]]:
         for one in found
         if one.get("responseParameters")
     }
+
+
+class Throttling:
+    """API Gateway that refuses the first deployments, as it does within 5 seconds of Chalice's."""
+
+    def __init__(self, refusals: int, code: str = "TooManyRequestsException") -> None:
+        self.refusals, self.code = refusals, code
+        self.deployments = 0
+
+    def put_gateway_response(self, **_: Any) -> None:
+        """Accept any response."""
+
+    def create_deployment(self, **_: Any) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise ClientError({"Error": {"Code": self.code}}, "CreateDeployment")
+        self.deployments += 1
+
+
+def test_a_deployment_that_follows_chalices_too_soon_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway_responses, "DEPLOYMENT_POLL_S", 0)
+    apigateway = Throttling(refusals=3)
+    gateway_responses.apply("api-id", "dev", apigateway)
+    assert apigateway.deployments == 1
+
+
+def test_other_refusals_and_a_long_one_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ClientError):
+        gateway_responses.apply("api-id", "dev", Throttling(refusals=1, code="NotFoundException"))
+    monkeypatch.setattr(gateway_responses, "DEPLOYMENT_POLL_S", 0)
+    monkeypatch.setattr(gateway_responses, "DEPLOYMENT_TIMEOUT_S", 0)
+    with pytest.raises(ClientError):
+        gateway_responses.apply("api-id", "dev", Throttling(refusals=1000))
 
 
 def test_pages_may_read_every_response(headers: dict[str, dict[str, str]]) -> None:

@@ -20,7 +20,7 @@ OWN_REGION = {"deploy/preflight/__main__.py: boto3.Session()"}
 def _without_region() -> list[str]:
     """Return the calls that make a session or client for whatever region is around."""
     found = []
-    for folder in ("deploy", "demo"):
+    for folder in ("deploy", "demo", "sql"):
         for path in sorted((REPOSITORY / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text())):
                 if (

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from deploy.lambdas import LAMBDAS
 from functions.platform.warehouse import Credentials
-from sql.setup.apply import PLACEHOLDER, UnsafeParameter, parameters, render
+from sql.setup.apply import PLACEHOLDER, UnsafeParameter, parameters, render, rendered
 
 SQL = Path(__file__).resolve().parents[3] / "sql"
 MODELS = sorted((SQL / "models").rglob("*.sql"))
@@ -13,8 +14,22 @@ CREDENTIALS = Credentials(
     "acme", "TUGBOAT_PIPELINE", "key", "TUGBOAT_DEV_PIPELINE", "TUGBOAT_DEV", "TUGBOAT_DEV"
 )
 VALUES = parameters(
-    CREDENTIALS, "dev", "123456789012", "arn:aws:iam::123456789012:role/tugboat-dev-snowflake"
+    CREDENTIALS,
+    "dev",
+    "123456789012",
+    "arn:aws:iam::123456789012:role/tugboat-dev-snowflake",
+    warehouse_size="SMALL",
+    credits_per_month=70,
+    reader_credits_per_month=30,
 )
+# The roles that may execute what the file does.
+ROLES = {
+    "1_database.sql": ["SYSADMIN"],
+    "2_raw.sql": ["SYSADMIN"],
+    "3_stages.sql": ["ACCOUNTADMIN", "SYSADMIN"],
+    "4_roles.sql": ["SECURITYADMIN"],
+    "5_limits.sql": ["ACCOUNTADMIN"],
+}
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.stem)
@@ -33,10 +48,55 @@ def test_setup_renders_completely_and_is_safe_to_run_again(file: Path) -> None:
         assert "if not exists" in created
 
 
+def test_each_file_starts_with_the_role_that_it_needs() -> None:
+    found = {
+        name: re.findall(r"^use role (\w+);", sql, re.MULTILINE) for name, sql in rendered(VALUES).items()
+    }
+    assert found == ROLES
+    for sql in rendered(VALUES).values():
+        first = re.search(r"^(?!--)\S.*", sql, re.MULTILINE)
+        assert first
+        assert first[0].startswith("use role ")
+
+
+def test_no_statement_outlives_its_lambda_for_long() -> None:
+    sql = rendered(VALUES)["1_database.sql"]
+    timeouts = [int(found) for found in re.findall(r"statement_timeout_in_seconds = (\d+)", sql)]
+    limits = [one.timeout_s for one in LAMBDAS if one.layer == "warehouse"]
+    assert len(timeouts) == 2
+    assert max(timeouts) < min(limits)
+    assert "alter user TUGBOAT_PIPELINE set abort_detached_query = true" in rendered(VALUES)["5_limits.sql"]
+
+
+def test_every_warehouse_has_a_size_and_a_quota_that_change_with_the_stage() -> None:
+    setup, limits = rendered(VALUES)["1_database.sql"], rendered(VALUES)["5_limits.sql"]
+    assert "alter warehouse TUGBOAT_DEV set\n    warehouse_size = 'SMALL'" in setup
+    for warehouse, quota in (("TUGBOAT_DEV", 70), ("TUGBOAT_DEV_READERS", 30)):
+        assert f"alter resource monitor {warehouse} set credit_quota = {quota};" in limits
+        assert f"alter warehouse {warehouse} set resource_monitor = {warehouse};" in limits
+
+
+def test_readers_cannot_use_the_pipelines_warehouse() -> None:
+    granted = re.findall(r"on warehouse (\w+) to role (\w+)", rendered(VALUES)["4_roles.sql"])
+    assert [warehouse for warehouse, role in granted if role.endswith("_READER")] == ["TUGBOAT_DEV_READERS"]
+
+
+def test_nothing_is_replaced_that_carries_trust_or_grants() -> None:
+    for sql in rendered(VALUES).values():
+        statements = "\n".join(line for line in sql.splitlines() if not line.startswith("--"))
+        assert "create or replace" not in statements
+    stages = rendered(VALUES)["3_stages.sql"]
+    assert re.findall(r"^alter (stage|storage integration) (\S+) set$", stages, re.MULTILINE) == [
+        ("storage integration", "TUGBOAT_DEV_S3"),
+        ("stage", "TUGBOAT_DEV.RAW.EVENT_FILES"),
+        ("stage", "TUGBOAT_DEV.TRAINING.EXPORTS"),
+    ]
+
+
 def test_no_role_may_change_or_delete_raw_events() -> None:
     roles = (SQL / "setup" / "4_roles.sql").read_text()
     granted = re.findall(r"^grant (.*) on table .*RAW\.EVENTS to", roles, re.MULTILINE)
-    assert granted == ["select, insert"]
+    assert {one for privileges in granted for one in privileges.split(", ")} == {"select", "insert"}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +107,8 @@ def test_no_role_may_change_or_delete_raw_events() -> None:
         ("user", ""),
         ("events_bucket", "b/raw/') --"),
         ("storage_role_arn", "arn:aws:iam::1:user/x"),
+        ("warehouse_size", "'X'"),
+        ("credits_per_month", "1; drop"),
     ],
 )
 def test_a_value_that_could_end_its_identifier_is_refused(name: str, value: str) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy import template
+from deploy.stages import read_stage
 from local.aws import jsonata_
 from tests.unit.statemachine.test_pipeline import STATES, TASKS
 
@@ -188,4 +189,4 @@ def test_the_subject_of_a_notification_is_within_the_limit_of_sns() -> None:
 
 
 def test_the_definition_fits_into_the_template() -> None:
-    assert len(template.render()) < template.STORED_MAX_BYTES
+    assert len(template.render(read_stage("dev"), "210987654321")) < template.STORED_MAX_BYTES

@@ -14,6 +14,7 @@ from functions.platform.contract import RAW_PREFIX
 
 TEMPLATE = template.load_resources()
 RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
+DEV, ACCOUNT = read_stage("dev"), "210987654321"
 
 # Actions that IAM cannot limit to a resource, according to the Service Authorization Reference.
 WITHOUT_RESOURCES = {
@@ -259,11 +260,68 @@ def test_deploy_gives_every_parameter_a_value_and_no_other() -> None:
 
 def test_the_rendered_definition_is_the_file_without_its_comments() -> None:
     definition = json.loads(
-        json.loads(template.render())["Resources"]["Pipeline"]["Properties"]["DefinitionString"]
+        json.loads(template.render(DEV, ACCOUNT))["Resources"]["Pipeline"]["Properties"]["DefinitionString"]
     )
     states = json.loads(template.PIPELINE_FILE.read_text())["States"]
     assert definition["States"].keys() == states.keys()
     assert '"Comment"' not in json.dumps(definition)
+
+
+@pytest.mark.parametrize("body", [template.render, template.render_without_pipeline])
+def test_resources_that_outlive_their_stack_have_literal_names(body: Any) -> None:
+    # CloudFormation imports an existing resource only if its name is a literal.
+    resources = json.loads(body(DEV, ACCOUNT))["Resources"].values()
+    retained = [one for one in resources if one.get("DeletionPolicy") == "Retain"]
+    names = {one["Properties"][template.NAME_PROPERTIES[one["Type"]]] for one in retained}
+    assert names == {DEV.events_bucket(ACCOUNT), DEV.models_bucket(ACCOUNT)}
+
+
+def test_a_retained_resource_of_a_new_type_is_refused_until_its_name_is_known(tmp_path: Any) -> None:
+    resources = tmp_path / "resources.yaml"
+    text = template.RESOURCES_FILE.read_text()
+    resources.write_text(
+        text.replace("    Type: AWS::SQS::Queue\n", "    Type: AWS::SQS::Queue\n    DeletionPolicy: Retain\n")
+    )
+    with pytest.raises(template.TemplateError, match="add AWS::SQS::Queue to NAME_PROPERTIES"):
+        template.render(DEV, ACCOUNT, resources=resources)
+
+
+def test_a_retained_resource_whose_name_only_cloudformation_knows_is_refused(tmp_path: Any) -> None:
+    resources = tmp_path / "resources.yaml"
+    text = template.RESOURCES_FILE.read_text()
+    resources.write_text(
+        text.replace("BucketName: !Sub tugboat-${Stage}", "BucketName: !Sub ${AWS::StackName}")
+    )
+    with pytest.raises(template.TemplateError, match=r"EventsBucket is unknown.*AWS::StackName"):
+        template.render(DEV, ACCOUNT, resources=resources)
+
+
+def test_no_two_stages_share_an_alarms_metric() -> None:
+    def metrics(name: str) -> set[str]:
+        stage = read_stage(name)
+        values = stack_parameters(stage, ACCOUNT, "0" * 64) | {
+            "AWS::AccountId": ACCOUNT,
+            "AWS::Region": stage.region,
+            "AWS::Partition": "aws",
+        }
+        text = json.dumps([alarm for _, alarm in of_type("AWS::CloudWatch::Alarm")])
+        for key, value in values.items():
+            text = text.replace(f'{{"Ref": "{key}"}}', json.dumps(value)).replace(f"${{{key}}}", value)
+        alarms = json.loads(text)
+        found = [alarm for alarm in alarms if "MetricName" in alarm]
+        found += [
+            query["MetricStat"]["Metric"]
+            for alarm in alarms
+            for query in alarm.get("Metrics", [])
+            if "MetricStat" in query
+        ]
+        keys = [json.dumps([one["Namespace"], one["MetricName"], one["Dimensions"]]) for one in found]
+        # An attribute of a resource differs between stacks.
+        return {key for key in keys if "Fn::GetAtt" not in key}
+
+    dev, prod = metrics("dev"), metrics("prod")
+    assert dev
+    assert not dev & prod
 
 
 def test_a_definition_that_asks_for_an_unknown_value_is_refused(tmp_path: Any) -> None:
@@ -272,10 +330,10 @@ def test_a_definition_that_asks_for_an_unknown_value_is_refused(tmp_path: Any) -
         '{"StartAt": "A", "States": {"A": {"Type": "Pass", "Result": "${Unknown}", "End": true}}}'
     )
     with pytest.raises(template.TemplateError, match="wants Unknown"):
-        template.render(pipeline=pipeline)
+        template.render(DEV, ACCOUNT, pipeline=pipeline)
 
 
 def test_the_first_template_fits_into_a_request() -> None:
-    body = template.render_without_pipeline()
+    body = template.render_without_pipeline(DEV, ACCOUNT)
     assert len(body.encode()) <= template.BODY_MAX_BYTES
     assert "DefinitionSubstitutions" not in body

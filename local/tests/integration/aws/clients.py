@@ -14,7 +14,13 @@ from botocore.config import Config
 from local.clients import aws_client
 from local.environment import Stack
 
+# A role that may do everything, for tests that are about something else.
 ROLE = "arn:aws:iam::123456789012:role/contract-tests"
+IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2"
+EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+SERVICES = [
+    f"{name}.amazonaws.com" for name in ("codebuild", "events", "firehose", "lambda", "sagemaker", "states")
+]
 
 
 @dataclass(frozen=True)
@@ -26,8 +32,18 @@ class Aws:
 
     def client(self, service: str, **config: Any) -> Any:
         """Return a client that does not retry; `config` are options of botocore's Config."""
-        own_config = Config(retries={"total_max_attempts": 1}, **config)
+        # A second try, as the SDKs make: moto 5.2.5 rarely answers 500 to a call that races with a running execution.
+        own_config = Config(retries={"total_max_attempts": 2, "mode": "standard"}, **config)
         return aws_client(service, self.stack.aws_url, config=own_config)
+
+    def make_role(self, name: str, *statements: dict[str, Any]) -> str:
+        """Create a role that all local services and the account's users may assume; return its ARN."""
+        principals = {"Service": SERVICES, "AWS": "arn:aws:iam::123456789012:root"}
+        trust = {"Effect": "Allow", "Principal": principals, "Action": "sts:AssumeRole"}
+        iam = self.client("iam")
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document(trust))["Role"]
+        iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=document(*statements))
+        return str(role["Arn"])
 
     def make_bucket(self) -> str:
         """Create a bucket; return its name."""
@@ -38,13 +54,20 @@ class Aws:
     def make_function(self, source: str, *, modules: dict[str, str] | None = None, **settings: Any) -> str:
         """Create a function from the source of app.py, with the handler `handler`; return its name."""
         name = f"function-{uuid.uuid4().hex[:12]}"
-        iam = self.client("iam")
-        if not any(role["RoleName"] == "contract-tests" for role in iam.list_roles()["Roles"]):
-            iam.create_role(RoleName="contract-tests", AssumeRolePolicyDocument="{}")
         given = {"Runtime": "python3.11", "Role": ROLE, "Handler": "app.handler", **settings}
         code = {"ZipFile": make_zip({"app.py": source, **(modules or {})})}
         self.client("lambda").create_function(FunctionName=name, Code=code, **given)
         return name
+
+    def permit(self, name: str, service: str, source_arn: str) -> None:
+        """Let a service invoke a function for a source, such as a rule of EventBridge."""
+        self.client("lambda").add_permission(
+            FunctionName=name,
+            StatementId=uuid.uuid4().hex,
+            Action="lambda:InvokeFunction",
+            Principal=f"{service}.amazonaws.com",
+            SourceArn=source_arn,
+        )
 
     def invoke(self, name: str, event: Any = None) -> tuple[Any, str | None]:
         """Return the function's response and the kind of its error, if any."""
@@ -52,6 +75,11 @@ class Aws:
             FunctionName=name, Payload=json.dumps(event).encode()
         )
         return json.loads(response["Payload"].read() or b"null"), response.get("FunctionError")
+
+
+def document(*statements: dict[str, Any]) -> str:
+    """Return a policy document."""
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
 def make_zip(members: dict[str, str]) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from local.environment import Stack
 from local.ports import free_port_base
 from local.testing import running_stack
-from local.tests.integration.aws.clients import Aws
+from local.tests.integration.aws.clients import EVERYTHING, ROLE, Aws
 
 
 @pytest.fixture(scope="session")
@@ -19,4 +19,6 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     state: Path = tmp_path_factory.mktemp("local-aws")
     base = free_port_base()
     with running_stack(state, base, warehouse=False) as environment:
-        yield Aws(environment, Stack(base, state))
+        aws = Aws(environment, Stack(base, state))
+        aws.make_role(ROLE.rpartition("/")[2], EVERYTHING)
+        yield aws

@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 
 from local.testing import wait_for
-from local.tests.integration.aws.clients import ROLE, Aws, make_zip
+from local.tests.integration.aws.clients import IMAGE, ROLE, Aws, make_zip
 
 TRAIN = """
 import argparse, json, os, signal, sys, time
@@ -125,7 +125,7 @@ def training_request(bucket: str, name: str, **hyperparameters: str) -> dict[str
         "TrainingJobName": name,
         "RoleArn": ROLE,
         "AlgorithmSpecification": {
-            "TrainingImage": "pytorch-training",
+            "TrainingImage": IMAGE,
             "TrainingInputMode": "File",
             "MetricDefinitions": [{"Name": "hr_at_20", "Regex": r"hr_at_20=([0-9.]+)"}],
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import pytest
@@ -12,6 +13,9 @@ from local.tests.integration.aws.clients import ROLE, Aws
 
 pytestmark = pytest.mark.local_stack
 
+UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+# The event's id and a UUID of the target: 73 characters, more than a SageMaker job's name may have.
+EXECUTION_NAME = re.compile(f"{UUID}_{UUID}")
 FUNCTION_ARN = "arn:aws:lambda:us-east-1:123456789012:function:"
 
 
@@ -23,9 +27,15 @@ def test_a_rule_starts_lambdas_and_state_machines_and_a_disabled_one_does_not(aw
         definition=json.dumps({"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}}),
         roleArn=ROLE,
     )["stateMachineArn"]
+    silent = aws.make_function("def handler(event, context): print('got', event['detail']['n'])")
+    aws.permit(name, "events", "arn:aws:events:us-east-1:123456789012:rule/on")
     for rule, source, state in (("on", "on", "ENABLED"), ("off", "off", "DISABLED")):
         events.put_rule(Name=rule, EventPattern=json.dumps({"source": [source]}), State=state)
-        targets = [{"Id": "f", "Arn": FUNCTION_ARN + name}, {"Id": "m", "Arn": machine, "RoleArn": ROLE}]
+        targets = [
+            {"Id": "f", "Arn": FUNCTION_ARN + name},
+            {"Id": "without-permission", "Arn": FUNCTION_ARN + silent},
+            {"Id": "m", "Arn": machine, "RoleArn": ROLE},
+        ]
         events.put_targets(Rule=rule, Targets=targets)
     for source in ("off", "on", "other"):
         events.put_events(Entries=[{"Source": source, "DetailType": "t", "Detail": '{"n": 1}'}])
@@ -33,8 +43,10 @@ def test_a_rule_starts_lambdas_and_state_machines_and_a_disabled_one_does_not(aw
     assert wait_for(lambda: log.exists() and log.read_text()).count("got 1") == 1
     ran = wait_for(lambda: states.list_executions(stateMachineArn=machine)["executions"])
     assert len(ran) == 1
+    assert EXECUTION_NAME.fullmatch(ran[0]["name"])
     described = states.describe_execution(executionArn=ran[0]["executionArn"])
     assert json.loads(described["input"])["detail"] == {"n": 1}
+    assert not (aws.stack.logs / "lambda" / f"{silent}.log").exists()
 
 
 def test_a_published_message_is_delivered_and_logged(aws: Aws) -> None:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from local.testing import wait_for
 from local.tests.integration.aws.clients import Aws
 
 pytestmark = pytest.mark.local_stack
@@ -87,6 +88,19 @@ class Gateway:
             connection.close()
 
 
+def deploy(client: Any, api: str, stage: str) -> None:
+    """Deploy an API as soon as API Gateway allows it: an account has one deployment per 5 seconds."""
+
+    def deployed() -> bool:
+        try:
+            client.create_deployment(restApiId=api, stageName=stage)
+        except client.exceptions.TooManyRequestsException:
+            return False
+        return True
+
+    wait_for(deployed, timeout_s=10, pause_s=1)
+
+
 @pytest.fixture(scope="module")
 def gateway(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     project: Path = tmp_path_factory.mktemp("chalice-project")
@@ -100,7 +114,8 @@ def gateway(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate
         "stages": {"local": {"api_gateway_stage": "api", "environment_variables": {"WORD": "first"}}},
     }
     (project / ".chalice" / "config.json").write_text(json.dumps(config))
-    env = {"PATH": os.environ["PATH"], "HOME": str(project), **aws.environment}
+    # The second deployment follows the first within API Gateway's 5 seconds.
+    env = {"PATH": os.environ["PATH"], "HOME": str(project), "AWS_MAX_ATTEMPTS": "10", **aws.environment}
     chalice = Path(sys.executable).with_name("chalice")
     for _ in range(2):  # the second deployment updates the first
         done = subprocess.run(
@@ -175,6 +190,24 @@ def test_large_bodies_and_crashes_have_their_own_statuses(gateway: Gateway) -> N
     assert (crashed.status, crashed.json()) == (502, {"message": "Internal server error"})
 
 
+def test_a_url_over_the_limit_of_regional_apis_is_refused(gateway: Gateway) -> None:
+    assert gateway.ask("GET", "/api/items/fixed?q=" + "x" * 10_000).status == 200
+    assert gateway.ask("GET", "/api/items/fixed?q=" + "x" * 10_240).status == 414
+
+
+def test_an_account_has_one_deployment_per_five_seconds(aws: Aws) -> None:
+    client = aws.client("apigateway")
+    api = client.create_rest_api(name="quota")["id"]
+    root = client.get_resources(restApiId=api)["items"][0]["id"]
+    client.put_method(restApiId=api, resourceId=root, httpMethod="GET", authorizationType="NONE")
+    client.put_integration(restApiId=api, resourceId=root, httpMethod="GET", type="MOCK")
+    deploy(client, api, "one")
+    with pytest.raises(client.exceptions.TooManyRequestsException) as refused:
+        client.create_deployment(restApiId=api, stageName="one")
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
+    deploy(client, api, "one")
+
+
 def test_a_connection_carries_many_requests(gateway: Gateway) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
     for _ in range(3):
@@ -229,7 +262,7 @@ def test_responses_of_the_gateway_itself_carry_their_configured_headers(aws: Aws
         ("DEFAULT_5XX", {**allow_origin, "gatewayresponse.header.Retry-After": "'5'"}),
     ):
         apigateway.put_gateway_response(restApiId=api["id"], responseType=kind, responseParameters=headers)
-    apigateway.create_deployment(restApiId=api["id"], stageName="api")
+    deploy(apigateway, api["id"], "api")
     for path, status in (("/api/nowhere", 403), ("/api/fails", 502)):
         reply = gateway.ask("GET", path)
         assert reply.status == status
@@ -278,7 +311,10 @@ def test_a_route_sent_to_another_lambda_goes_there_after_the_next_deployment(
     apigateway.update_integration(**method, patchOperations=[{"op": "replace", "path": "/uri", "value": uri}])
     logs = aws.client("logs").describe_log_streams
     assert gateway.ask("GET", "/api/fails").status == 502
-    apigateway.create_deployment(restApiId=api["id"], stageName="api")
+    deploy(apigateway, api["id"], "api")
+    assert gateway.ask("GET", "/api/fails").status == 500, "the API may not invoke this Lambda yet"
+    source = f"arn:aws:execute-api:us-east-1:123456789012:{api['id']}/*"
+    aws.permit("contract-local-other", "apigateway", source)
     # The Lambda `other` returns its event, which is no response of a proxy integration.
     assert gateway.ask("GET", "/api/fails").status == 200
     assert logs(logGroupName="/aws/lambda/contract-local-other")["logStreams"]

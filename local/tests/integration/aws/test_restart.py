@@ -16,7 +16,7 @@ from local import processes
 from local.environment import Stack
 from local.ports import free_port_base
 from local.testing import kill_aws, running_stack, start_aws, wait_for
-from local.tests.integration.aws.clients import ROLE, Aws
+from local.tests.integration.aws.clients import EVERYTHING, ROLE, Aws
 from local.tests.integration.aws.sagemaker import invoke, make_model, make_repository, settled_endpoint
 
 pytestmark = pytest.mark.local_stack
@@ -38,6 +38,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Aws, dict
 
 
 def _create_resources(aws: Aws) -> dict[str, Any]:
+    aws.make_role(ROLE.rpartition("/")[2], EVERYTHING)
     s3, states = aws.client("s3"), aws.client("stepfunctions")
     s3.create_bucket(Bucket="kept")
     s3.put_object(Bucket="kept", Key="a/b", Body=b"old")
@@ -90,10 +91,16 @@ def test_objects_survive_with_their_metadata_and_deleted_ones_stay_deleted(
 
 def test_a_deployment_after_the_restart_adopts_its_bucket(before: tuple[Aws, dict[str, Any]]) -> None:
     aws, _ = before
-    template = {
-        "Resources": {"Kept": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "kept"}}},
-    }
-    aws.client("cloudformation").create_stack(StackName="again", TemplateBody=json.dumps(template))
+    bucket = {"Type": "AWS::S3::Bucket", "DeletionPolicy": "Retain", "Properties": {"BucketName": "kept"}}
+    cloudformation = aws.client("cloudformation")
+    cloudformation.create_change_set(
+        StackName="again",
+        ChangeSetName="first",
+        ChangeSetType="CREATE",
+        TemplateBody=json.dumps({"Resources": {"Kept": bucket}}),
+        ImportExistingResources=True,
+    )
+    cloudformation.execute_change_set(StackName="again", ChangeSetName="first")
     stack = aws.client("cloudformation").describe_stacks(StackName="again")["Stacks"][0]
     assert stack["StackStatus"] == "CREATE_COMPLETE"
     assert aws.client("s3").get_object(Bucket="kept", Key="a/b")["Body"].read() == b"new"
@@ -145,6 +152,7 @@ def test_no_process_survives_the_stop_of_the_stack(tmp_path: Path) -> None:
     stack = Stack(free_port_base(), tmp_path)
     with running_stack(stack.state, stack.port_base, warehouse=False) as environment:
         aws = Aws(environment, stack)
+        aws.make_role(ROLE.rpartition("/")[2], EVERYTHING)
         name = aws.make_function("import os\ndef handler(event, context): return os.getpid()")
         worker, _ = aws.invoke(name)
         bucket = aws.make_bucket()

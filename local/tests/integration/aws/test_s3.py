@@ -72,6 +72,7 @@ def test_a_notification_reaches_its_lambda_without_blocking_the_writer(aws: Aws)
 def test_a_new_object_becomes_an_event_of_eventbridge(aws: Aws) -> None:
     s3, bucket, events = aws.client("s3"), aws.make_bucket(), aws.client("events")
     name = aws.make_function("import json\ndef handler(event, context): print(json.dumps(event))", Timeout=9)
+    aws.permit(name, "events", f"arn:aws:events:us-east-1:123456789012:rule/{bucket}")
     s3.put_bucket_notification_configuration(
         Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
     )

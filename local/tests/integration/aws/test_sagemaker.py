@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.testing import interrupt_training, wait_for
-from local.tests.integration.aws.clients import ROLE, Aws
+from local.tests.integration.aws.clients import IMAGE, ROLE, Aws
 from local.tests.integration.aws.sagemaker import (
     ended_training,
     invoke,
@@ -208,7 +208,7 @@ def _processing(name: str, entrypoint: list[str], **application: Any) -> dict[st
         "ProcessingJobName": name,
         "RoleArn": ROLE,
         "ProcessingResources": {"ClusterConfig": cluster},
-        "AppSpecification": {"ImageUri": "pytorch", "ContainerEntrypoint": entrypoint, **application},
+        "AppSpecification": {"ImageUri": IMAGE, "ContainerEntrypoint": entrypoint, **application},
     }
 
 

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from local import traces
 from local.testing import wait_for
-from local.tests.integration.aws.clients import ROLE, Aws
+from local.tests.integration.aws.clients import IMAGE, ROLE, Aws
 from local.tests.integration.aws.sagemaker import invoke, make_model, prepare, training_request
 
 pytestmark = pytest.mark.local_stack
@@ -183,7 +183,7 @@ def test_a_training_job_is_waited_for_and_its_failure_is_caught_with_its_descrip
 def test_a_timed_out_task_stops_its_job(aws: Aws) -> None:
     bucket, name = prepare(aws), f"slow-{uuid.uuid4().hex[:8]}"
     request = training_request(bucket, name, do="wait")
-    task = {"Type": "Task", "Resource": TRAIN, "Arguments": request, "TimeoutSeconds": 1, "End": True}
+    task = {"Type": "Task", "Resource": TRAIN, "Arguments": request, "TimeoutSeconds": 3, "End": True}
     ended = run(aws, {"T": task})
     assert (ended["status"], ended["error"]) == ("FAILED", "States.Timeout")
     client = aws.client("sagemaker")
@@ -217,7 +217,7 @@ def test_a_timeout_is_caught_without_a_cause(aws: Aws) -> None:
 def test_a_processing_job_and_a_bad_request_of_sagemaker(aws: Aws) -> None:
     def states(name: str) -> dict[str, Any]:
         cluster = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
-        application = {"ImageUri": "pytorch", "ContainerEntrypoint": ["bash", "-c", "exit 0"]}
+        application = {"ImageUri": IMAGE, "ContainerEntrypoint": ["bash", "-c", "exit 0"]}
         return {
             "P": {
                 "Type": "Task",
@@ -406,3 +406,13 @@ def test_cloudformation_fills_in_the_definition_and_does_so_again_when_a_paramet
     assert output_of_p() == {"is": "a, <123456789012>, ${Other}"}
     cloudformation.update_stack(**given("b"))
     assert output_of_p() == {"is": "b, <123456789012>, ${Other}"}
+
+
+def test_a_fresh_execution_is_listed_after_a_delay(aws: Aws) -> None:
+    client = aws.client("stepfunctions")
+    arn = machine(aws, {"P": {"Type": "Pass", "End": True}})
+    started = client.start_execution(stateMachineArn=arn)["executionArn"]
+    assert client.list_executions(stateMachineArn=arn)["executions"] == []
+    assert client.describe_execution(executionArn=started)["name"]
+    listed = wait_for(lambda: client.list_executions(stateMachineArn=arn)["executions"])
+    assert [one["executionArn"] for one in listed] == [started]

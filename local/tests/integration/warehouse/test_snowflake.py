@@ -149,6 +149,72 @@ def test_tables_and_load_metadata_survive_a_kill(snowflake_server: Snowflake) ->
         assert rows(connection, copy) == [("Copy executed with 0 files processed.",)]
 
 
+def test_a_session_is_checked_under_its_role_also_after_a_kill(snowflake_server: Snowflake) -> None:
+    process = warehouse_service(snowflake_server.stack)
+    with snowflake_server.connect() as connection:
+        rows(connection, "create or replace table QA.SECRET (a int)")
+        rows(connection, "create role if not exists NOBODY")
+        rows(connection, "grant role NOBODY to user ADMINISTRATOR")
+        kill(process)
+    start([process], lambda _: None)
+    with snowflake_server.connect() as connection:
+        rows(connection, "use role NOBODY")
+        assert rows(connection, "select current_role()") == [("NOBODY",)]
+        with pytest.raises(ProgrammingError, match=r"002003(.|\n)*does not exist or not authorized"):
+            rows(connection, "select a from CONTRACT.QA.SECRET")
+        rows(connection, "use role ACCOUNTADMIN")
+        rows(connection, "grant usage on database CONTRACT to role NOBODY")
+        rows(connection, "grant usage on schema CONTRACT.QA to role NOBODY")
+        rows(connection, "grant usage on warehouse COMPUTE to role NOBODY")
+        rows(connection, "grant select on table CONTRACT.QA.SECRET to role NOBODY")
+        rows(connection, "use role NOBODY")
+        assert rows(connection, "select a from CONTRACT.QA.SECRET") == []
+        with pytest.raises(ProgrammingError, match=r"003001 \(42501\)"):
+            rows(connection, "insert into CONTRACT.QA.SECRET values (1)")
+
+
+def test_settings_of_warehouses_and_monitors_are_kept(snowflake_server: Snowflake) -> None:
+    with snowflake_server.connect() as connection:
+        rows(
+            connection,
+            "create resource monitor if not exists BRAKE with credit_quota = 5 triggers on 100 percent do suspend",
+        )
+        rows(connection, "alter resource monitor BRAKE set credit_quota = 7")
+        rows(connection, "alter warehouse COMPUTE set warehouse_size = 'SMALL' resource_monitor = BRAKE")
+        with connection.cursor() as cursor:
+            (shown,) = cursor.execute("show warehouses like 'COMPUTE'").fetchall()
+            warehouse = dict(zip((column.name for column in cursor.description), shown, strict=True))
+            (monitor,) = cursor.execute("show resource monitors").fetchall()
+    assert (warehouse["warehouse_size"], warehouse["resource_monitor"], warehouse["owner"]) == (
+        "SMALL",
+        "BRAKE",
+        "ACCOUNTADMIN",
+    )
+    assert {"7", "100% SUSPEND"} <= set(monitor)
+
+
+def test_a_dropped_database_is_gone_with_its_tables_and_can_be_made_again(
+    snowflake_server: Snowflake,
+) -> None:
+    with snowflake_server.connect() as connection:
+        for statement in ("create database GONE", "create schema GONE.S", "create table GONE.S.T (a int)"):
+            rows(connection, statement)
+    with snowflake_server.connect("GONE") as connection:
+        rows(connection, "insert into S.T values (1)")
+        rows(connection, "drop database GONE")
+        rows(connection, "drop database if exists GONE")
+        rows(connection, "drop warehouse if exists NEVER_THERE")
+        with pytest.raises(ProgrammingError, match=r"002003|002043|does not exist"):
+            rows(connection, "drop database GONE")
+    with snowflake_server.connect() as connection:
+        with pytest.raises(ProgrammingError, match="does not exist"):
+            rows(connection, "select * from GONE.S.T")
+        for statement in ("create database GONE", "create schema GONE.S", "create table GONE.S.T (a int)"):
+            rows(connection, statement)
+        assert rows(connection, "select * from GONE.S.T") == []
+        rows(connection, "drop database GONE")
+
+
 def deliver(snowflake_server: Snowflake, name: str, events: list[dict[str, Any]]) -> None:
     """Write events to S3 as one gzipped file of JSON lines."""
     lines = "".join(json.dumps(event) + "\n" for event in events)

@@ -46,6 +46,7 @@ GOOD = Measures(
     now=NOW,
     raw_rows=9000,
     last_loaded_at=NOW - timedelta(hours=1),
+    unloaded_files=(),
     recent_raw_rows=9000,
     recent_unusable_rows=20,
     recent_staged_rows=8950,
@@ -180,6 +181,7 @@ def test_an_empty_warehouse_is_measured_without_error() -> None:
     connection = FakeConnection(
         ("where LOADED_AT > %s\n", [(0, 0)]),
         ("max(LOADED_AT) from RAW.EVENTS", [(0, None)]),
+        ("from RAW.LOAD_LOG", []),
         ("from STAGING.STG_EVENTS where LOADED_AT", [(0,)]),
         ("from STAGING.STG_EVENTS where not IS_BOT", []),
         ("max(NEWEST_MS)", [(None,)]),
@@ -203,3 +205,13 @@ def test_a_misspelt_threshold_or_one_outside_its_bounds_fails_at_start(change: d
     written = msgspec.to_builtins(thresholds())
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({**written, **change}, Thresholds)
+
+
+def test_a_file_may_fail_for_two_weeks() -> None:
+    recent = ("s3://events/raw/b.gz", NOW - timedelta(days=13))
+    old = ("s3://events/raw/a.gz", NOW - timedelta(days=15))
+    assert failed(replace(GOOD, unloaded_files=(recent,))) == []
+    checks = data_checks(replace(GOOD, unloaded_files=(old, recent)), thresholds())
+    sentence = next(check.reason for check in checks if check.name == "unloaded files")
+    assert failed(replace(GOOD, unloaded_files=(old, recent))) == ["unloaded files"]
+    assert sentence.startswith("2 files fail to load, the first for 15 days: s3://events/raw/a.gz.")

@@ -1,0 +1,26 @@
+-- Limits on cost. Safe to run again: a changed quota takes effect.
+-- The linter does not know resource monitors.
+-- noqa: disable=LT02,PRS
+
+-- Resource monitors belong to the account.
+use role ACCOUNTADMIN;
+
+-- At its quota the warehouse stops. The next run fails with Snowflake's message, which names the monitor.
+create resource monitor if not exists {{ warehouse }}
+    with credit_quota = {{ credits_per_month }}
+    frequency = monthly
+    start_timestamp = immediately
+    triggers on 80 percent do notify on 100 percent do suspend on 110 percent do suspend_immediate;
+alter resource monitor {{ warehouse }} set credit_quota = {{ credits_per_month }};
+alter warehouse {{ warehouse }} set resource_monitor = {{ warehouse }};
+
+create resource monitor if not exists {{ reader_warehouse }}
+    with credit_quota = {{ reader_credits_per_month }}
+    frequency = monthly
+    start_timestamp = immediately
+    triggers on 80 percent do notify on 100 percent do suspend on 110 percent do suspend_immediate;
+alter resource monitor {{ reader_warehouse }} set credit_quota = {{ reader_credits_per_month }};
+alter warehouse {{ reader_warehouse }} set resource_monitor = {{ reader_warehouse }};
+
+-- A statement whose Lambda has ended is aborted after five minutes, not at the statement timeout.
+alter user {{ user }} set abort_detached_query = true;

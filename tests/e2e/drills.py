@@ -1,0 +1,327 @@
+"""Situations that no ordinary run meets, so that each permission of each role is used once.
+
+A refusal is made by a Deny in one more policy of the role, as an administrator's mistake would make it.
+"""
+
+import gzip
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from local.aws.proxy_event import Request, build_event
+from local.testing import wait_for
+from testing.stage import EVENTS_BUCKET, KEYS, LOCAL, MACHINE, MODELS_BUCKET, Run, Stage
+from tests.e2e import aisles
+
+ROLES = f"arn:aws:iam::{LOCAL.account_id}:role/"
+
+
+@contextmanager
+def denied(stage: Stage, role: str, action: str) -> Iterator[None]:
+    """Deny an action to a role for the duration of the block."""
+    iam = stage.client("iam")
+    statement = {"Effect": "Deny", "Action": action, "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_role_policy(RoleName=role, PolicyName="drill", PolicyDocument=document)
+    try:
+        yield
+    finally:
+        iam.delete_role_policy(RoleName=role, PolicyName="drill")
+
+
+def park_events(stage: Stage) -> int:
+    """Send and replay events while Firehose refuses them; return how many of those sent arrived in raw/."""
+    events = list(aisles.events(aisles.visits()[:2]))
+    nonsense = {**events[0], "event_name": "dance"}
+    with denied(stage, f"{LOCAL.prefix}-collect", "firehose:PutRecordBatch"):
+        sent = stage.send([*events, nonsense])
+    with denied(stage, f"{LOCAL.prefix}-replay", "firehose:PutRecordBatch"):
+        stage.replay("raw")
+    return sent.landed or 0
+
+
+def send_through_the_api(stage: Stage) -> list[int]:
+    """Send events to the API's Lambda, which gets them between the two steps of a deployment.
+
+    Returns:
+        The status of two requests: one delivered through Firehose, one while Firehose refuses it.
+    """
+    event = next(aisles.events(aisles.visits()[:1]))
+    body = json.dumps({"sent_at_ms": event["client_time_ms"], "events": [event]}).encode()
+    request = Request(
+        "POST",
+        "/events",
+        f"key={KEYS['demo']}",
+        [("Content-Type", "application/json")],
+        body,
+        "203.0.113.9",
+    )
+    proxy_event = build_event(
+        request,
+        api_id="drill",
+        stage="api",
+        resource="/events",
+        path="/events",
+        path_parameters={},
+        binary_types=[],
+        trace="Root=1-5e272390-8c398be037738dc042009320",
+    )
+    delivered = _invoke(stage, "", proxy_event)
+    with denied(stage, f"{LOCAL.prefix}-api_handler", "firehose:PutRecordBatch"):
+        parked = _invoke(stage, "", proxy_event)
+    return [int(response["statusCode"]) for response in (delivered, parked)]
+
+
+def roll_back_before_any_model(stage: Stage) -> str:
+    """Ask for a rollback of nothing; return the name of the error."""
+    return str(_invoke(stage, "rollback", {"to": "previous"})["errorType"])
+
+
+def export_again(stage: Stage, run: Run) -> int:
+    """Export the snapshot of a run once more, with an item out of stock; return how many items it leaves out."""
+    s3, key = stage.client("s3"), "stock/demo.json"
+    s3.put_object(Bucket=MODELS_BUCKET, Key=key, Body=json.dumps([aisles.shelved(0, 0, 0)]).encode())
+    exported = _invoke(stage, "export", {"run_id": run.run_id, "shop_id": "demo"})
+    s3.delete_object(Bucket=MODELS_BUCKET, Key=key)
+    bucket, _, manifest = exported["manifest_uri"].removeprefix("s3://").partition("/")
+    return int(json.load(s3.get_object(Bucket=bucket, Key=manifest)["Body"])["out_of_stock"])
+
+
+def replay_a_refused_receipt(stage: Stage, receipt: str) -> int:
+    """Replay an event that an earlier contract refused, with a receipt; return how many events are sent."""
+    now_ms = time.time_ns() // 1_000_000
+    event = {
+        **next(aisles.events(aisles.visits()[:1])),
+        "event_id": "refused-with-receipt",
+        "receipt": receipt,
+    }
+    line = {"index": 0, "event_id": event["event_id"], "reason": "unknown_event_name", "message": ""}
+    line |= {"payload": json.dumps(event), "sender": "demo", "source": "events", "request_id": "drill"}
+    line |= {"received_at_ms": now_ms, "sent_at_ms": None, "ip_prefix": "203.0.113.0/24"}
+    line |= {"device": "other", "is_bot": False}
+    stage.client("s3").put_object(
+        Bucket=EVENTS_BUCKET,
+        Key=f"rejected/{time.strftime('%Y/%m/%d/%H', time.gmtime())}/refused.gz",
+        Body=gzip.compress(json.dumps(line).encode() + b"\n"),
+    )
+    return sum(answer["sent"] for answer in stage.replay("rejected"))
+
+
+def interrupt_delivery(stage: Stage) -> list[str]:
+    """Send events while Firehose may not write to S3; return the errors in its log group."""
+    logs, group = stage.client("logs"), f"/aws/kinesisfirehose/{LOCAL.prefix}"
+
+    def errors() -> list[str]:
+        found = logs.filter_log_events(logGroupName=group)["events"]
+        return [event["message"] for event in found]
+
+    with denied(stage, f"{LOCAL.prefix}-firehose", "s3:PutObject"):
+        stage.client("firehose").put_record(
+            DeliveryStreamName=f"{LOCAL.prefix}-events", Record={"Data": b"{}\n"}
+        )
+        return list(wait_for(errors, 60, 0.5))
+
+
+def start_by_schedule(stage: Stage) -> str:
+    """Deliver an event to the target of the nightly rule; return the ARN of the execution that it started."""
+    events, states = stage.client("events"), stage.client("stepfunctions")
+    (target,) = events.list_targets_by_rule(Rule=f"{LOCAL.prefix}-nightly")["Targets"]
+    before = {one["executionArn"] for one in states.list_executions(stateMachineArn=MACHINE)["executions"]}
+    events.put_rule(Name="drill", EventPattern=json.dumps({"source": ["drill"]}))
+    events.put_targets(Rule="drill", Targets=[{**target, "Input": json.dumps({"skip_training": True})}])
+    events.put_events(Entries=[{"Source": "drill", "DetailType": "drill", "Detail": "{}"}])
+
+    def started() -> set[str]:
+        listed = states.list_executions(stateMachineArn=MACHINE)["executions"]
+        return {one["executionArn"] for one in listed} - before
+
+    (arn,) = wait_for(started, 30)
+    wait_for(lambda: states.describe_execution(executionArn=arn)["status"] != "RUNNING", 120, 0.5)
+    return str(arn)
+
+
+def time_out_jobs(stage: Stage) -> dict[str, str]:
+    """Let one job of each kind run into a timeout under the pipeline's role; return their last status."""
+    states, sagemaker = stage.client("stepfunctions"), stage.client("sagemaker")
+    name = f"{LOCAL.prefix}-drill-{time.time_ns()}"
+    search = f"tb-drill-{int(time.time())}"
+    machine = states.create_state_machine(
+        name="drill",
+        definition=json.dumps(_waiting_jobs(sagemaker, name, search)),
+        roleArn=f"{ROLES}{LOCAL.prefix}-pipeline",
+    )["stateMachineArn"]
+    arn = states.start_execution(stateMachineArn=machine)["executionArn"]
+    wait_for(lambda: states.describe_execution(executionArn=arn)["status"] != "RUNNING", 120, 0.5)
+
+    def ended() -> dict[str, str] | None:
+        tuning = sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=search)
+        found = {
+            "training": sagemaker.describe_training_job(TrainingJobName=name)["TrainingJobStatus"],
+            "processing": sagemaker.describe_processing_job(ProcessingJobName=name)["ProcessingJobStatus"],
+            "tuning": tuning["HyperParameterTuningJobStatus"],
+        }
+        return None if {"InProgress", "Stopping"} & set(found.values()) else found
+
+    return dict(wait_for(ended, 60, 0.5))
+
+
+def _waiting_jobs(sagemaker: Any, name: str, search: str) -> dict[str, Any]:
+    """Return a definition that starts one job of each kind and waits for each at most two seconds."""
+    listed = sagemaker.list_training_jobs()["TrainingJobSummaries"]
+    completed = next(one for one in listed if one["TrainingJobStatus"] == "Completed")
+    earlier = sagemaker.describe_training_job(TrainingJobName=completed["TrainingJobName"])
+    wanted = ("AlgorithmSpecification", "RoleArn", "InputDataConfig", "OutputDataConfig", "ResourceConfig")
+    training = {key: earlier[key] for key in wanted}
+    training["StoppingCondition"] = {"MaxRuntimeInSeconds": 60}
+    settings = {**earlier["HyperParameters"], "epochs": "500"}
+    parallel = {
+        "createTrainingJob": {"TrainingJobName": name, "HyperParameters": settings, **training},
+        "createProcessingJob": {
+            "ProcessingJobName": name,
+            "RoleArn": earlier["RoleArn"],
+            "AppSpecification": {
+                "ImageUri": earlier["AlgorithmSpecification"]["TrainingImage"],
+                "ContainerEntrypoint": ["sleep", "60"],
+            },
+            "ProcessingResources": {
+                "ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
+            },
+        },
+        "createHyperParameterTuningJob": {
+            "HyperParameterTuningJobName": search,
+            "HyperParameterTuningJobConfig": {
+                "Strategy": "Random",
+                "ResourceLimits": {"MaxNumberOfTrainingJobs": 1, "MaxParallelTrainingJobs": 1},
+                "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "valid_mrr_at_20"},
+                "ParameterRanges": {
+                    "ContinuousParameterRanges": [
+                        {"Name": "learning_rate", "MinValue": "0.001", "MaxValue": "0.002"}
+                    ]
+                },
+            },
+            "TrainingJobDefinition": {**training, "StaticHyperParameters": settings},
+        },
+    }
+    branches = [
+        {
+            "StartAt": action,
+            "States": {
+                action: {
+                    "Type": "Task",
+                    "Resource": f"arn:aws:states:::sagemaker:{action}.sync",
+                    "Arguments": arguments,
+                    "TimeoutSeconds": 2,
+                    "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "TimedOut"}],
+                    "End": True,
+                },
+                "TimedOut": {"Type": "Pass", "End": True},
+            },
+        }
+        for action, arguments in parallel.items()
+    ]
+    return {
+        "QueryLanguage": "JSONata",
+        "StartAt": "Jobs",
+        "States": {"Jobs": {"Type": "Parallel", "Branches": branches, "End": True}},
+    }
+
+
+def replace_failed_endpoints(stage: Stage, run: Run) -> list[str]:
+    """Let Publish and Rollback meet a failed endpoint; return the endpoint's status after each."""
+    statuses = []
+    events = {"publish": _release(stage, run), "rollback": {"to": "current"}}
+    for name, event in events.items():
+        _fail_endpoint(stage)
+        first = _invoke(stage, name, event)
+        assert first.get("errorType") == "EndpointBusy", first
+        wait_for(lambda: not _endpoint_exists(stage), 30)
+        _invoke(stage, name, event)
+        statuses.append(_settled(stage))
+    return statuses
+
+
+def change_the_kind(stage: Stage, runs: Sequence[Run]) -> dict[str, str]:
+    """Publish and prove releases at a real-time endpoint, then roll the last one back.
+
+    Returns:
+        The status of each endpoint of the stage.
+    """
+    _set_kind(stage, "realtime")
+    for run in runs:
+        # The run's own configuration exists, and it is a serverless one.
+        event = {**_release(stage, run), "run_id": f"realtime-{run.run_id}"}
+        release = _invoke(stage, "publish", event)
+        assert "errorType" not in release, release
+        assert _settled(stage, release["endpoint_name"]) == "InService"
+        proved = _invoke(stage, "prove", {**event, **release, "snapshot_id": run.run_id})
+        assert "errorType" not in proved, proved
+    rolled_back = _invoke(stage, "rollback", {"to": "previous"})
+    assert "errorType" not in rolled_back, rolled_back
+    _settled(stage, rolled_back["endpoint_name"])
+    wait_for(lambda: not _endpoint_exists(stage), 30)
+    listed = stage.client("sagemaker").list_endpoints(NameContains=LOCAL.prefix)["Endpoints"]
+    return {one["EndpointName"]: one["EndpointStatus"] for one in listed}
+
+
+def _set_kind(stage: Stage, kind: str) -> None:
+    lambda_ = stage.client("lambda")
+    for name in ("publish", "prove", "rollback"):
+        full = f"{LOCAL.prefix}-{name}"
+        variables = lambda_.get_function_configuration(FunctionName=full)["Environment"]["Variables"]
+        changed = {**variables, "TUGBOAT_ENDPOINT_KIND": kind}
+        lambda_.update_function_configuration(FunctionName=full, Environment={"Variables": changed})
+
+
+def _release(stage: Stage, run: Run) -> dict[str, Any]:
+    """Return the event of Publish for a run whose archive is still below training/."""
+    listed = stage.client("s3").list_objects_v2(Bucket=MODELS_BUCKET, Prefix="training/")["Contents"]
+    (archive,) = (
+        one["Key"] for one in listed if run.run_id in one["Key"] and one["Key"].endswith("model.tar.gz")
+    )
+    return {"run_id": run.run_id, "model_data_uri": f"s3://{MODELS_BUCKET}/{archive}"}
+
+
+def _fail_endpoint(stage: Stage) -> None:
+    """Replace the endpoint by one whose archive does not exist."""
+    sagemaker, name = stage.client("sagemaker"), f"{LOCAL.prefix}-without-archive-{time.time_ns()}"
+    endpoint = sagemaker.describe_endpoint(EndpointName=LOCAL.prefix)
+    config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
+    model = sagemaker.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
+    missing = {
+        "Image": model["PrimaryContainer"]["Image"],
+        "ModelDataUrl": f"s3://{MODELS_BUCKET}/serving/none.tar.gz",
+    }
+    sagemaker.create_model(
+        ModelName=name, ExecutionRoleArn=model["ExecutionRoleArn"], PrimaryContainer=missing
+    )
+    variant = {**config["ProductionVariants"][0], "ModelName": name}
+    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+    sagemaker.delete_endpoint(EndpointName=LOCAL.prefix)
+    wait_for(lambda: not _endpoint_exists(stage), 30)
+    sagemaker.create_endpoint(EndpointName=LOCAL.prefix, EndpointConfigName=name)
+    assert _settled(stage) == "Failed"
+
+
+def _settled(stage: Stage, name: str = LOCAL.prefix) -> str:
+    sagemaker = stage.client("sagemaker")
+
+    def status() -> str | None:
+        now = sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"]
+        return str(now) if now in ("InService", "Failed") else None
+
+    return str(wait_for(status, 90, 0.5))
+
+
+def _endpoint_exists(stage: Stage) -> bool:
+    listed = stage.client("sagemaker").list_endpoints(NameContains=LOCAL.prefix)["Endpoints"]
+    return any(one["EndpointName"] == LOCAL.prefix for one in listed)
+
+
+def _invoke(stage: Stage, name: str, event: dict[str, Any]) -> dict[str, Any]:
+    response = stage.client("lambda").invoke(
+        FunctionName=f"{LOCAL.prefix}-{name}".rstrip("-"), Payload=json.dumps(event).encode()
+    )
+    body: dict[str, Any] = json.load(response["Payload"])
+    return body

@@ -1,0 +1,72 @@
+"""The smoke test against a stage that only this test uses: every step passes, and the report says what it took."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.smoke.result import STEPS
+from local.clients import aws_client
+from local.testing import running_stack
+from testing.deployment import REPOSITORY, copy_repository, run
+
+pytestmark = [pytest.mark.local_stack, pytest.mark.timeout(600)]
+
+QUICK = ("--hyperparameter", "epochs=3", "--hyperparameter", "tune_cases=0")
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with running_stack(tmp_path_factory.mktemp("state")) as environment:
+        copy = copy_repository(tmp_path_factory.mktemp("repository"))
+        for name in ("demo", "local", "contracts", "testing"):
+            shutil.copytree(REPOSITORY / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        run("deploy", copy, environment)
+        yield environment | {"COPY": str(copy)}
+
+
+def command(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=environment["COPY"],
+        env={**os.environ, **environment, "TUGBOAT_STAGE": "local", "PYTHONPATH": environment["COPY"]},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+
+
+def test_preflight_reads_the_same_stage_and_finds_nothing_missing(environment: dict[str, str]) -> None:
+    ended = command(environment, "deploy.preflight", "--stage", "local")
+    assert "FAILED" not in ended.stdout, ended.stdout
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "is yours" in ended.stdout
+
+
+def test_the_smoke_test_walks_the_whole_journey_writes_its_report_and_leaves_nothing_behind(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    ended = command(environment, "demo.smoke", "--clean", "--report", str(tmp_path), *QUICK)
+    assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr
+    (report,) = tmp_path.glob("*-local.html")
+    text = report.read_text()
+    assert text.count('class="passed">passed</td>') >= len(STEPS)
+    for name in (*STEPS, "Load", "Train", "Prove"):
+        assert f"<td>{name}</td>" in text
+    assert "123456789012" not in text, "the report is for an issue: the account stays out of it"
+    assert "local-smoke" not in text
+    aws = {
+        service: aws_client(service, environment["AWS_ENDPOINT_URL"])
+        for service in ("s3", "lambda", "sagemaker")
+    }
+    assert aws["s3"].list_buckets()["Buckets"] == []
+    assert aws["lambda"].list_functions()["Functions"] == []
+    assert aws["sagemaker"].list_endpoints()["Endpoints"] == []
+    assert "dropped database" in ended.stdout

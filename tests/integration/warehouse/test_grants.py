@@ -1,0 +1,229 @@
+"""Every statement of the pipeline runs under a role that sql/setup grants it to, and no grant is superfluous.
+
+The statements are recorded from one whole run on the local Snowflake. They are then checked again, without a server, against
+an account that sql/setup has made without one of its grants.
+"""
+
+import functools
+import io
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import pytest
+import snowflake.connector.cursor
+import sqlglot
+from botocore.exceptions import ClientError
+from snowflake.connector.errors import ProgrammingError
+from snowflake.connector.util_text import split_statements
+from sqlglot import exp
+
+from deploy import warehouse_setup
+from deploy.stages import read_stage
+from functions.export.export import export
+from functions.load.load import load
+from functions.platform import warehouse
+from functions.transform.transform import transform
+from functions.validate.validate import validate
+from local.warehouse.access import keys, privileges, statements
+from local.warehouse.access.account import ACCOUNTADMIN, Account, Thing
+from local.warehouse.access.privileges import Session
+from sql.setup.apply import rendered
+from tests.integration.warehouse.conftest import ACCOUNT as ACCOUNT_ID
+from tests.integration.warehouse.conftest import Stack, connected
+from tests.integration.warehouse.events import deliver
+from tests.integration.warehouse.test_pipeline import golden_events
+
+NAME = "grants"
+LOGIN = warehouse.Credentials(
+    "local", "TUGBOAT", "key", f"TUGBOAT_{NAME.upper()}", f"TUGBOAT_{NAME.upper()}", f"TUGBOAT_{NAME.upper()}"
+)
+STAGE = replace(read_stage("local"), name=NAME)
+VALUES = warehouse_setup.setup_parameters(STAGE, ACCOUNT_ID, LOGIN)
+PREFIX = VALUES["prefix"]
+SERVICE = LOGIN.role
+READERS = VALUES["reader_warehouse"]
+MARTS = ("DAILY_KPIS", "DAILY_RECOMMENDATIONS", "PRODUCTS", "RECOMMENDATIONS", "SESSIONS")
+READ = [
+    *(f"select * from {LOGIN.database}.MARTS.{mart}" for mart in MARTS),
+    f"select * from {LOGIN.database}.QA.CHECK_RESULTS",
+]
+
+
+def _split(sql: str) -> list[str]:
+    """Return the statements of a file."""
+    parts = (part for part, _ in split_statements(io.StringIO(sql), remove_comments=True))
+    return [" ".join(part.split()).rstrip(";") for part in parts if part and part.strip()]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One recorded statement and a role that must be able to execute it."""
+
+    sql: str
+    role: str
+    user: str = LOGIN.user
+    warehouse: str = LOGIN.warehouse
+
+
+@dataclass
+class Recorder:
+    """The statements that the connector sends, by step."""
+
+    sent: dict[str, list[str]] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        """Record the statements of one step."""
+        kept = self.sent.setdefault(name, [])
+        original = snowflake.connector.cursor.SnowflakeCursor._execute_helper
+
+        def execute_helper(cursor: Any, query: str, *args: Any, **kwargs: Any) -> Any:
+            kept.append(query)
+            return original(cursor, query, *args, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(snowflake.connector.cursor.SnowflakeCursor, "_execute_helper", execute_helper)
+            yield
+
+
+@pytest.fixture(scope="module")
+def recorded(new_stack: Any) -> list[Statement]:
+    """Run every step on the local Snowflake; return its statements, each with the role of its step."""
+    stack: Stack = new_stack(NAME)
+    recorder = Recorder()
+    patch = pytest.MonkeyPatch()
+    for number in (1, 2, 3):
+        deliver(stack.s3, stack.settings.events_bucket, str(number), golden_events(number))
+        with recorder.step("load", patch), connected(stack) as connection:
+            load({"run_id": f"r{number}"}, stack.settings, connection)
+        with recorder.step("transform", patch):
+            event = {"run_id": f"r{number}", "full_refresh": number == 3}
+            transform(event, stack.settings, stack.credentials)
+    with recorder.step("validate", patch), connected(stack) as connection:
+        validate({"run_id": "r3"}, stack.settings, stack.credentials, connection, stack.s3)
+    with recorder.step("export", patch), connected(stack) as connection:
+        export({"run_id": "r3"}, stack.settings, connection, stack.s3)
+    with recorder.step("deploy", patch):
+        warehouse_setup.set_up(STAGE, ACCOUNT_ID, PipelineOnly(stack), lambda _: None)
+        warehouse_setup.trust_parameters(STAGE, PipelineOnly(stack))
+    roles = {"load": f"{PREFIX}_LOADER", "deploy": SERVICE}
+    found = [
+        Statement(sql, roles.get(step, f"{PREFIX}_TRANSFORMER"))
+        for step, sent in recorder.sent.items()
+        for sql in dict.fromkeys(sent)
+    ]
+    found += [Statement(sql, f"{PREFIX}_READER", warehouse=READERS) for sql in READ]
+    found += [
+        Statement(sql, "SYSADMIN") for sql in (*READ, f"select * from {LOGIN.database}.STAGING.STG_EVENTS")
+    ]
+    found += [
+        Statement(f"use role {SERVICE}", "PUBLIC"),
+        Statement(f"use role {PREFIX}_READER", "SYSADMIN", user="HOLDER_OF_SYSADMIN"),
+    ]
+    return found
+
+
+class PipelineOnly:
+    """Secrets Manager without an administrator's login."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+
+    def get_secret_value(self, SecretId: str) -> dict[str, str]:
+        if SecretId == STAGE.admin_secret_name:
+            raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "GetSecretValue")
+        return {"SecretString": json.dumps(asdict(self._stack.credentials))}
+
+
+def test_every_statement_of_a_run_is_granted(recorded: list[Statement]) -> None:
+    assert len(recorded) > 150
+    assert refused(recorded, without=None) is None
+
+
+def grants() -> list[str]:
+    """Return every grant of sql/setup, one privilege each."""
+    found = []
+    for sql in rendered(VALUES).values():
+        for statement in _split(sql):
+            if match := re.fullmatch(r"grant (.+?) on (.+) to role (\w+)", statement):
+                found += [f"grant {one} on {match[2]} to role {match[3]}" for one in match[1].split(", ")]
+            elif statement.startswith("grant role"):
+                found.append(statement)
+    return found
+
+
+@pytest.mark.parametrize("grant", grants())
+def test_without_one_grant_a_statement_is_refused(recorded: list[Statement], grant: str) -> None:
+    assert refused(recorded, without=grant) is not None, f"superfluous: {grant}"
+
+
+def refused(recorded: list[Statement], without: str | None) -> str | None:
+    """Set an account up without one grant, and return the first statement that is then refused.
+
+    The steps run twice: each under its own role, and all of them under the role of the pipeline.
+    """
+    as_the_pipeline = [
+        replace(one, role=SERVICE) if one.role in (f"{PREFIX}_LOADER", f"{PREFIX}_TRANSFORMER") else one
+        for one in recorded
+    ]
+    for run in (recorded, as_the_pipeline):
+        account = Account()
+        found = _set_up(account, without) or _replay(account, run)
+        if found:
+            return found
+    return None
+
+
+def _set_up(account: Account, without: str | None) -> str | None:
+    account.create(Thing("USER", LOGIN.user), ACCOUNTADMIN)
+    for user, role in ((keys.ADMINISTRATOR, ACCOUNTADMIN), ("HOLDER_OF_SYSADMIN", "SYSADMIN")):
+        account.create(Thing("USER", user), ACCOUNTADMIN)
+        account.parents[Thing("USER", user)].add(role)
+    administrator = Session(keys.ADMINISTRATOR, ACCOUNTADMIN)
+    for sql in rendered(VALUES).values():
+        for statement in _split(sql):
+            for one in _without(statement, without):
+                if not _is_granted(one, administrator, account):
+                    return f"{administrator.role}: {one}"
+    return None
+
+
+def _replay(account: Account, run: list[Statement]) -> str | None:
+    for one in run:
+        session = Session(one.user, one.role, one.warehouse, LOGIN.database, "PUBLIC")
+        if not _is_granted(one.sql, session, account):
+            return f"{one.role}: {one.sql}"
+    return None
+
+
+def _is_granted(sql: str, session: Session, account: Account) -> bool:
+    """Check a statement, and keep what it changes. False if it is refused."""
+    try:
+        if statements.is_account_statement(sql):
+            statements.execute(sql, session, account)
+            return True
+        tree = _parsed(sql)
+        account.require(session.role, privileges.needs(tree, session, account))
+    except ProgrammingError:
+        return False
+    if effect := privileges.effects(tree, session, account):
+        effect(account)
+    return True
+
+
+def _without(statement: str, grant: str | None) -> list[str]:
+    """Return the statement, with its privileges apart and without one of them."""
+    match = re.fullmatch(r"grant (.+?) on (.+) to role (\w+)", statement)
+    if not match:
+        return [] if statement == grant else [statement]
+    apart = [f"grant {one} on {match[2]} to role {match[3]}" for one in match[1].split(", ")]
+    return [one for one in apart if one != grant]
+
+
+@functools.cache
+def _parsed(sql: str) -> exp.Expr:
+    return sqlglot.parse_one(sql, read="snowflake")

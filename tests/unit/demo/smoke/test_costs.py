@@ -1,0 +1,40 @@
+"""Costs by list prices, worked by hand."""
+
+import dataclasses
+
+import pytest
+
+from demo.smoke import costs
+from deploy.stages import read_stage
+
+DEV = read_stage("dev")
+
+
+def test_a_lambda_state_costs_its_seconds_times_its_memory() -> None:
+    # 100 s x 0.5 GB x $0.0000166667
+    assert costs.of_lambda_state("Publish", 100).usd == pytest.approx(0.000833335)
+
+
+def test_a_warehouse_state_also_costs_the_credits_of_its_seconds() -> None:
+    # 36 s x 1 GB x $0.0000166667, and a hundredth of an hour at one credit of $3
+    assert costs.of_lambda_state("Load", 36).usd == pytest.approx(0.0006 + 0.03, rel=1e-4)
+
+
+def test_a_job_costs_its_seconds_of_its_instance_and_an_unknown_instance_has_no_price() -> None:
+    assert costs.of_job("ml.m5.xlarge", 1800).usd == pytest.approx(0.115)
+    unknown = costs.of_job("ml.p9.xlarge", 1800)
+    assert unknown.usd is None
+    assert "prices.json" in unknown.formula
+
+
+def test_requests_cost_the_gateway_the_lambda_and_the_serverless_endpoint() -> None:
+    gateway_and_lambda = 1000 * (3.5e-6 + 2e-7 + 0.1 * 1 * 1.66667e-5)
+    assert costs.of_requests(DEV, 1000, 0.1).usd == pytest.approx(gateway_and_lambda)
+    endpoint = 1000 * 0.1 * 3 * 2e-5
+    assert costs.of_requests(DEV, 1000, 0.1, served=True).usd == pytest.approx(gateway_and_lambda + endpoint)
+    realtime = dataclasses.replace(DEV, endpoint_kind="realtime")
+    assert costs.of_requests(realtime, 1000, 0.1, served=True).usd == pytest.approx(gateway_and_lambda)
+
+
+def test_firehose_counts_a_record_as_five_kilobytes() -> None:
+    assert costs.of_delivery(1024 * 1024).usd == pytest.approx(5 * 0.029)
