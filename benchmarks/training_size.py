@@ -1,9 +1,7 @@
-"""Measure the peak memory and the speed of reading a snapshot of N generated interactions, and of training on it.
+"""Measure the peak memory and the speed of reading a snapshot of N generated interactions, and of preparing training.
 
 The snapshot has the columns and the order of an export: sorted by session id, which says nothing about time.
-Reading and training each run in a process of their own, so that its peak memory is theirs. Training is the whole job
-except that each encoder stops after a few steps, and fewer cases are tuned on and fewer answers written. Memory does not
-grow with their number.
+Each measurement runs in a process of its own, so that the peak memory is its own.
 """
 
 from __future__ import annotations
@@ -15,11 +13,9 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
-from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -27,17 +23,22 @@ import pyarrow.parquet as pq
 
 from benchmarks.click_logs import Size, generate
 from benchmarks.conditions import conditions, parser
+from training_jobs.gate.baselines import popularity
 from training_jobs.serving.contract import Column
+from training_jobs.serving.knn import build_index
+from training_jobs.serving.ranker import item_facts
+from training_jobs.serving.returns import return_floor
 from training_jobs.serving.sessions import DAY_MS
+from training_jobs.snapshot.dataset import before, choose_split, prefix_cases, within
 from training_jobs.snapshot.interactions import read_interactions
+from training_jobs.training.encoder_torch import EncoderSettings
+from training_jobs.training.fit_encoder import windows
+from training_jobs.training.job import POPULARITY_HALF_LIFE_DAYS
 
 MEAN_LENGTH = 5.0
 DAYS = 90
 BEGIN_MS = 1_760_000_000_000
 FILE_EVENTS = 2_000_000
-STEPS = 20
-TUNE_CASES = 300
-FALLBACK_ITEMS = 500
 Result = TypeVar("Result")
 
 
@@ -82,54 +83,30 @@ def read(directory: Path) -> dict[str, Any]:
     }
 
 
-class _Enough(Exception):
-    """The encoder has made its steps."""
+def prepare(directory: Path) -> dict[str, Any]:
+    """Read the snapshot and make every array of the training job that grows with it, as `training_jobs.training.job` does.
 
-
-def train(directory: Path) -> dict[str, Any]:
-    """Run the training job with encoders of a few steps, and return the figures of this process."""
-    from training_jobs.snapshot.parquet import read_dataset
-    from training_jobs.training import job
-    from training_jobs.training.fit_encoder import fit
-
-    began = time.perf_counter()
-
-    def a_few_steps(*arguments: Any, **named: Any) -> int:
-        left = iter(range(STEPS))
-
-        def step(*_: Any) -> None:
-            if next(left, None) is None:
-                raise _Enough
-
-        with suppress(_Enough):
-            fit(*arguments, **(named | {"on_step": step}))
-        return int(arguments[2].epochs)
-
-    peaks: dict[str, float] = {}
-
-    def log(line: dict[str, Any]) -> None:
-        peaks[str(line["stage"])] = round(peak_bytes() / 2**30, 2)
-
-    data = read_dataset(directory, None)
-    log({"stage": "data"})
-    with (
-        patch.object(job, "fit", a_few_steps),
-        patch.object(job, "RELATED_ITEMS", FALLBACK_ITEMS),
-        tempfile.TemporaryDirectory() as model_dir,
-    ):
-        job.run(
-            data,
-            job.JobSettings(tune_cases=TUNE_CASES),
-            Path(model_dir),
-            None,
-            version="v",
-            snapshot="s",
-            log=log,
-        )
+    The encoder's steps and the cases that settings are chosen on do not grow with a snapshot. The warm start counts the
+    pairs of five million interactions at most. None of them runs here.
+    """
+    sessions, vocabulary = read_interactions(directory)
+    items = len(vocabulary)
+    split = choose_split(sessions, 24.0)
+    learn, measured = before(sessions, split.valid_start_ms), before(sessions, split.holdout_start_ms)
+    cases = [
+        prefix_cases(within(sessions, split.valid_start_ms, split.holdout_start_ms)),
+        prefix_cases(within(sessions, split.holdout_start_ms)),
+    ]
+    return_floor(learn)
+    for known in (learn, measured, sessions):
+        windows(known, EncoderSettings().max_length)
+        index = build_index(known, items)
+        popularity(known, items, POPULARITY_HALF_LIFE_DAYS)
+        item_facts(known, items)
     return {
-        "events": len(data.sessions.items),
-        "seconds": round(time.perf_counter() - began, 1),
-        "peak_gib_after": peaks,
+        "events": len(sessions.items),
+        "cases": [len(part) for part in cases],
+        "neighbor_sessions": index.sessions,
         "peak_gib": round(peak_bytes() / 2**30, 2),
     }
 
@@ -147,11 +124,11 @@ def alone(work: Callable[..., Result], *arguments: Any) -> Result:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print one line of JSON per size."""
-    command = parser("training_size", __doc__ or "", "--events 10000000 --train")
+    command = parser("training_size", __doc__ or "", "--events 10000000 --prepare")
     add = command.add_argument
     add("--events", type=int, nargs="+", default=[10_000_000], help="interactions, one line each")
     add("--items", type=int, default=100_000, help="items of the shop (default %(default)s)")
-    add("--train", action="store_true", help="run the training job too")
+    add("--prepare", action="store_true", help="also make the arrays of training that grow with a snapshot")
     add("--seed", type=int, default=0, help="seed of the generated clicks (default %(default)s)")
     options = command.parse_args(argv)
     for events in options.events:
@@ -161,8 +138,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             data = f"{events} generated interactions, {options.items} items, mean length {MEAN_LENGTH}"
             row = conditions("training_size", data=data, seed=options.seed)
             row |= {"file_bytes_per_event": round(size / events, 1), "read": alone(read, directory)}
-            if options.train:
-                row["train"] = alone(train, directory)
+            if options.prepare:
+                row["prepare"] = alone(prepare, directory)
             print(json.dumps(row), flush=True)
     return 0
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from training_jobs.snapshot.dataset import DataError
 
 GIB = 2**30
-# Peak memory of a job on a CPU, measured by benchmarks.training_size and rounded up (docs/recommender.md has the table).
-BASE_BYTES = GIB  # Python, torch, the files of a small catalogue
-PAIRS_BYTES = 1100  # per interaction whose pairs the warm start counts, and it counts those of at most
+# Bytes of a job on a CPU, measured and rounded up (docs/recommender.md has the figures).
+BASE_BYTES = GIB  # Python, torch, a catalogue of 100,000 items
+INDEX_BYTES = 150  # per interaction, while the neighbors of all sessions are indexed
+HELD_BYTES = 30  # per interaction, while the warm start counts pairs
+PAIRS_BYTES = 1100  # per interaction whose pairs are counted, and they are those of at most
 PAIRS_INTERACTIONS = 5_000_000
-BYTES_PER_INTERACTION = 100
 # Memory in GiB of the sizes that ml.m7i (CPU) and ml.g5 (GPU) both have.
 SIZES_GIB = {"xlarge": 16, "2xlarge": 32, "4xlarge": 64, "8xlarge": 128, "16xlarge": 256, "24xlarge": 384}
 CGROUP_LIMITS = (
@@ -59,15 +60,15 @@ def require_memory(interactions: int, limit: int) -> None:
 
 
 def needed_bytes(interactions: int) -> int:
-    """Return the peak memory of a training job."""
-    pairs = min(interactions, PAIRS_INTERACTIONS) * PAIRS_BYTES
-    return BASE_BYTES + pairs + interactions * BYTES_PER_INTERACTION
+    """Return the peak memory of a training job: of its warm start, or of its index."""
+    warm_start = interactions * HELD_BYTES + min(interactions, PAIRS_INTERACTIONS) * PAIRS_BYTES
+    return BASE_BYTES + max(warm_start, interactions * INDEX_BYTES)
 
 
 def interactions_within(limit: int) -> int:
     """Return the number of interactions that a training job in a container with this memory can have."""
     free = max(0, limit - BASE_BYTES)
-    with_pairs = free // (PAIRS_BYTES + BYTES_PER_INTERACTION)
-    if with_pairs < PAIRS_INTERACTIONS:
-        return with_pairs
-    return (free - PAIRS_INTERACTIONS * PAIRS_BYTES) // BYTES_PER_INTERACTION
+    warm_start = free // (PAIRS_BYTES + HELD_BYTES)
+    if warm_start >= PAIRS_INTERACTIONS:
+        warm_start = (free - PAIRS_INTERACTIONS * PAIRS_BYTES) // HELD_BYTES
+    return min(warm_start, free // INDEX_BYTES)
