@@ -8,11 +8,13 @@ from pathlib import Path
 from training_jobs.snapshot.dataset import DataError
 
 GIB = 2**30
-# Bytes of a job on a CPU, measured and rounded up (docs/recommender.md has the figures).
-BASE_BYTES = GIB  # Python, torch, a catalogue of 100,000 items
-INDEX_BYTES = 150  # per interaction, while the neighbors of all sessions are indexed
-HELD_BYTES = 30  # per interaction, while the warm start counts pairs
-PAIRS_BYTES = 1100  # per interaction whose pairs are counted, and they are those of at most
+# Measured on a CPU and rounded up (docs/recommender.md has the figures). Python, torch and 100,000 items take the base.
+BASE_BYTES = GIB
+# Per interaction: while the neighbors of all sessions are indexed, and while the warm start counts pairs.
+INDEX_BYTES = 150
+HELD_BYTES = 30
+# Per interaction whose pairs the warm start counts. It takes a sample of at most this many.
+PAIRS_BYTES = 1100
 PAIRS_INTERACTIONS = 5_000_000
 # Memory in GiB of the sizes that ml.m7i (CPU) and ml.g5 (GPU) both have.
 SIZES_GIB = {"xlarge": 16, "2xlarge": 32, "4xlarge": 64, "8xlarge": 128, "16xlarge": 256, "24xlarge": 384}
