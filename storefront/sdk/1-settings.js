@@ -1,6 +1,6 @@
 // The settings of the page: attributes of the script element that loads this file.
 //
-//   <script async src="https://api.example/api/tugboat.js" data-shop="demo" data-key="..."></script>
+//   <script async src="https://api.example/prod/tugboat.js" data-shop="demo" data-key="..."></script>
 
 const script = document.currentScript || document.querySelector("script[data-shop]");
 const settings = script ? script.dataset : {};

@@ -1,7 +1,8 @@
 """The trained encoder in numpy: what the endpoint and the gate run. encoder_torch.py is its twin in torch (a test compares).
 
-One session is some thirty small products, so what counts is how few calls they take: layers that read the same input are
-one matrix, norms' scales and constants are multiplied into it once, and sessions of one length go together, unpadded.
+A session takes about thirty small products, so the number of calls decides the time.
+Layers that read the same input are one matrix, with the norms' scales and constants multiplied in.
+Sessions of one length are computed together, without padding.
 """
 
 from __future__ import annotations

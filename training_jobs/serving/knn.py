@@ -1,9 +1,9 @@
-"""VMIS-kNN: the sessions most like this one vote for what comes next.
+"""VMIS-kNN: the most similar sessions vote for the next item.
 
-The index keeps, for each item, the most recent sessions that hold it. A query adds up how much of itself each of
-those sessions shares (late clicks count more), keeps the `neighbours` most alike, and lets each vote for its items.
-Beyond VMIS-kNN as published: a neighbour's vote fades with the distance between the item and the place where the two
-sessions met (as in STAN), and with the neighbour's age. Numpy only: the endpoint runs this very code.
+The index keeps the most recent sessions of each item. A query adds up its overlap with each of them, with more weight on
+late clicks. It keeps the `neighbours` most similar ones, and each votes for its items.
+Two weights are not in the publication. A vote fades with the distance from the item to the last common item, as in
+STAN, and with the neighbour's age. Numpy only, because the endpoint runs this code.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The last word on the order: a small network looks again at the 128 items that the blend puts first.
 
-It sees what encoder and neighbours say of an item, how near it is to the session's items, how popular it is, when the
-session saw it, and in what pattern the session goes back and forth. It is fitted to the validation tail (fit_ranker.py),
-which neither encoder nor neighbours have learnt: stacking (Wolpert, 1992), as in the two stages of the RecSys challenges'
-winners. Numpy only: the endpoint runs it.
+Its features are the scores of encoder and neighbours, and the item's similarity to the session's items. Others are its
+popularity, the time since the session saw it, and the session's pattern of returns.
+It is fitted to the validation tail (fit_ranker.py), which encoder and neighbours have not learnt. This is stacking
+(Wolpert, 1992), as in the two stages of winners of the RecSys challenges. Numpy only, because the endpoint runs it.
 """
 
 from __future__ import annotations

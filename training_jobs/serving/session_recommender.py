@@ -1,7 +1,7 @@
 """The recommender itself: encoder, session-kNN and popularity blended, the best of them ranked again; for endpoint and gate.
 
-`scores` is the whole ranking in float32. `recommend` gives its beginning without working the rest out: the items nearest in
-an int8 scan, those that a neighbour votes for, and the most popular, of which the best are scored as `scores` would.
+`scores` is the whole ranking in float32. `recommend` computes only its beginning. Its candidates are the nearest items of an
+int8 scan, those that a neighbor votes for, and the most popular ones. The best of them are scored as `scores` does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from training_jobs.serving.returns import CLICKS, floor_of
 from training_jobs.serving.scan import Blocks, Int8, dequantised, quantise
 from training_jobs.serving.sessions import Float32, Float64, Int32, Int64
 
-_SPARE = 40  # candidates beyond those asked for: what int8 gets wrong is far smaller than the gap they span
+# Candidates beyond those asked for. An error of int8 moves an item by far fewer places.
+_SPARE = 40
 _LEAST = 1e-12  # of a score, before its logarithm is taken
 _BELOW = np.float32(0.999)  # so that the next item does not equal the last of the shortlist
 _NEAR_ZERO = 1e-30
@@ -161,8 +162,8 @@ class Recommender:
     def scores(self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]] = ()) -> Float32:
         """Scores of all items, one row for each prefix of known rows; an empty prefix is given popularity.
 
-        What may not be shown has -inf: items out of stock, the item being looked at (if the settings say so), and the rows
-        that `exclude` names for each prefix, where it is given.
+        Items that may not be shown have -inf: those out of stock and those in a prefix's `exclude`. With the setting
+        `exclude_current`, this includes the prefix's last item.
         """
         out = np.tile(np.where(self._out_of_stock, -np.inf, self._popular), (len(prefixes), 1))
         known = [row for row, prefix in enumerate(prefixes) if len(prefix)]
