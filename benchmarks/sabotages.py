@@ -253,9 +253,10 @@ def _poisoned(table: pa.Table, shop: Shop) -> tuple[pa.Table, pa.Table]:
     stranger = names[int(quiet[0])]
     newest, extra = int(table[Column.EVENT_TIME_MS].to_numpy().max()), max(50, len(shop.data.sessions) // 100)
     rows = [(at, place, name) for at in range(extra) for place, name in enumerate((seller, stranger))]
+    first = int(table[Column.SESSION_ID].to_numpy().max()) + 1
     columns = {
         Column.SHOP_ID: [table[Column.SHOP_ID][0].as_py()] * len(rows),
-        Column.SESSION_KEY: [f"invented-{at}" for at, _, _ in rows],
+        Column.SESSION_ID: [first + at for at, _, _ in rows],
         Column.POSITION: [place for _, place, _ in rows],
         Column.ITEM_ID: [name for _, _, name in rows],
         Column.EVENT_TIME_MS: [newest - 3_000_000 + 7 * at + place for at, place, _ in rows],

@@ -39,7 +39,7 @@ def write_bootstrap(source: Path, seed: int, directory: Path) -> Path:
     table = pa.table(
         {
             Column.SHOP_ID: ["public"] * len(sessions.items),
-            Column.SESSION_KEY: np.repeat(np.arange(len(sessions)), lengths).astype(str),
+            Column.SESSION_ID: np.repeat(np.arange(len(sessions)), lengths),
             Column.POSITION: np.arange(len(sessions.items)) - np.repeat(sessions.offsets[:-1], lengths),
             Column.ITEM_ID: sessions.items.astype(str),
             Column.EVENT_TIME_MS: sessions.times_ms,
@@ -53,11 +53,8 @@ def write_bootstrap(source: Path, seed: int, directory: Path) -> Path:
 
 def session_ends_ms(table: pa.Table) -> NDArray[np.int64]:
     """Return, for each interaction of a snapshot, when its session ended."""
-    codes = (
-        pa.chunked_array([table[Column.SESSION_KEY].combine_chunks()]).dictionary_encode().combine_chunks()
-    )
-    rows = codes.indices.to_numpy()
-    ends = np.zeros(len(codes.dictionary), np.int64)
+    sessions, rows = np.unique(table[Column.SESSION_ID].to_numpy(), return_inverse=True)
+    ends = np.zeros(len(sessions), np.int64)
     np.maximum.at(ends, rows, table[Column.EVENT_TIME_MS].to_numpy())
     return np.asarray(ends[rows], np.int64)
 
@@ -74,19 +71,21 @@ def snapshot(events: Iterable[Event]) -> tuple[pa.Table, pa.Table]:
         for block in event.get("items", ()):
             if block["item_id"] not in catalogue or moment >= catalogue[block["item_id"]][0]:
                 catalogue[block["item_id"]] = moment, block
-    keys, positions, names, times = (list[Any]() for _ in range(4))
+    owners, positions, names, times = (list[Any]() for _ in range(4))
+    number = 0
     for client in sorted(log.moments):
         for session in cut(log.moments[client]):
             found = list(interactions(session))
             for position, (time_ms, _, item) in enumerate(found if len(found) > 1 else ()):
-                keys.append(f"{client}-{session[0][0]}")
+                owners.append(number)
                 positions.append(position)
                 names.append(item)
                 times.append(time_ms)
+            number += 1
     clicks = pa.table(
         {
-            Column.SHOP_ID: [shop_id] * len(keys),
-            Column.SESSION_KEY: keys,
+            Column.SHOP_ID: [shop_id] * len(owners),
+            Column.SESSION_ID: pa.array(owners, pa.int64()),
             Column.POSITION: pa.array(positions, pa.int32()),
             Column.ITEM_ID: names,
             Column.EVENT_TIME_MS: pa.array(times, pa.int64()),

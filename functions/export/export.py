@@ -20,6 +20,15 @@ log = get_logger(__name__)
 
 # The run_id of the state machine. It becomes part of a stage path, which cannot be a bound parameter.
 SNAPSHOT_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
+# The rows of each table, and their order. SESSION_KEY is 32 characters of text. Training needs a number that groups and
+# orders sessions like the key, and a rank never collides (docs/decisions/0039-training-memory.md).
+ROWS = {
+    "interactions": (
+        "select *, dense_rank() over (order by SESSION_KEY) as SESSION_ID",
+        "order by SESSION_ID, POSITION",
+    ),
+    "items": ("select *", "order by ITEM_ID"),
+}
 OUT_OF_STOCK_KEY = f"items/{ARCHIVE_OUT_OF_STOCK}"
 
 
@@ -126,11 +135,11 @@ def _unload(connection: Any, snapshot_id: str, table: str, columns: dict[str, st
     """Unload one table, and return its number of rows."""
     # Snowflake writes a NUMBER as a decimal unless the column is cast to the integer type of the parquet file.
     selected = ", ".join(f"{name}::{kind} as {name}" for name, kind in columns.items())
-    order = "order by SESSION_KEY, POSITION" if table == "interactions" else "order by ITEM_ID"
+    rows, order = ROWS[table]
     unloaded = warehouse.one(
         connection,
         f"copy into @TRAINING.EXPORTS/{snapshot_id}/{table}/ "
-        f"from (select {selected} from TRAINING.TRAINING_{table.upper()} where SHOP_ID = %s {order}) "
+        f"from (select {selected} from ({rows} from TRAINING.TRAINING_{table.upper()} where SHOP_ID = %s) {order}) "
         "file_format = (type = parquet) header = true overwrite = true",
         (shop_id,),
     )

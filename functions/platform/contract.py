@@ -39,7 +39,7 @@ CHECKPOINTS_PREFIX = "checkpoints/"
 ERRORS_PREFIX = "errors/"
 INTERACTION_COLUMNS = {
     "SHOP_ID": "varchar",
-    "SESSION_KEY": "varchar",
+    "SESSION_ID": "bigint",
     "POSITION": "int",
     "ITEM_ID": "varchar",
     "EVENT_NAME": "varchar",

@@ -10,7 +10,7 @@ ARCHIVE_GOLDEN = "golden.json"
 ARCHIVE_FALLBACK = "fallback.json"
 ARCHIVE_VOCABULARY = "vocabulary.json"
 ARCHIVE_OUT_OF_STOCK = "out_of_stock.json"
-INTERACTION_COLUMNS = ("SHOP_ID", "SESSION_KEY", "POSITION", "ITEM_ID", "EVENT_NAME", "EVENT_TIME_MS")
+INTERACTION_COLUMNS = ("SHOP_ID", "SESSION_ID", "POSITION", "ITEM_ID", "EVENT_NAME", "EVENT_TIME_MS")
 ITEM_COLUMNS = (
     "SHOP_ID",
     "ITEM_ID",
@@ -30,7 +30,7 @@ class Column:
     """The columns of a snapshot by name, so that a misspelt one fails at import."""
 
     SHOP_ID = "SHOP_ID"
-    SESSION_KEY = "SESSION_KEY"
+    SESSION_ID = "SESSION_ID"
     POSITION = "POSITION"
     ITEM_ID = "ITEM_ID"
     EVENT_NAME = "EVENT_NAME"

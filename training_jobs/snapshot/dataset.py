@@ -52,30 +52,10 @@ def pack(
     items: NDArray[Any],
     times_ms: Int64,
     position: NDArray[Any],
-    *,
-    strict: bool = False,
 ) -> Sessions:
-    """Group events by session, order them by `position`, and order sessions by their last event.
-
-    Raises:
-        DataError: with `strict`, if a session has a position twice, or times that decrease.
-    """
+    """Group events by session, order them by `position`, and order sessions by their last event."""
     order = np.lexsort((position, session_codes))
     codes, items, times_ms = session_codes[order], items[order], times_ms[order]
-    if strict:
-        same, places = codes[1:] == codes[:-1], position[order]
-        twice = int((same & (places[1:] == places[:-1])).sum())
-        if twice:
-            raise DataError(
-                f"{twice} interactions repeat a POSITION of their session: "
-                "two exports may share the prefix, so export again under a new one"
-            )
-        back = int((same & (times_ms[1:] < times_ms[:-1])).sum())
-        if back:
-            raise DataError(
-                f"{back} interactions are earlier than the one before them in their session, so the snapshot cannot "
-                "be cut by time: order POSITION by EVENT_TIME_MS in sql/models/training/training_interactions.sql"
-            )
     starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.zeros(0, np.int64)
     offsets = np.r_[starts, len(codes)].astype(np.int64)
     packed = Sessions(items.astype(np.int32), offsets, times_ms.astype(np.int64))

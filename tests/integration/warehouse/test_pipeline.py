@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import time
+from collections import defaultdict
 from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
@@ -141,13 +142,20 @@ def test_a_small_good_history_passes_the_gate_and_is_exported(stack: Stack) -> N
     )
     assert table.column_names == [
         "SHOP_ID",
-        "SESSION_KEY",
+        "SESSION_ID",
         "POSITION",
         "ITEM_ID",
         "EVENT_NAME",
         "EVENT_TIME_MS",
     ]
     assert table.num_rows == snapshot["interactions"] == len(interactions)
+    numbered, expected = defaultdict(list), defaultdict(list)
+    for row in table.to_pylist():
+        numbered[row["SESSION_ID"]].append(row["ITEM_ID"])
+    for _, client, start, _, item, _, _ in interactions:
+        expected[client, start].append(item)
+    assert sorted(numbered) == list(range(1, snapshot["sessions"] + 1))
+    assert sorted(numbered.values()) == sorted(expected.values())
     assert snapshot["last_event_time_ms"] == max(int(row[-1]) for row in interactions)
     assert json.loads(read(stack, snapshot["items_uri"] + "out_of_stock.json")) == ["A"]
     manifest = json.loads(read(stack, snapshot["manifest_uri"]))

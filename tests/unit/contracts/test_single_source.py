@@ -148,7 +148,7 @@ FINDERS = {".py": python_repeats, ".js": javascript_repeats, ".sql": sql_repeats
         (".py", 'WEIGHT = {"view_item": 1, "purchase": 3}', "event kinds"),
         (".py", 'path = directory / "golden.json"', "the archive member golden.json"),
         (".py", 'key = f"raw/{day}/"', "the S3 key raw/"),
-        (".py", 'table["SESSION_KEY"]', "the column SESSION_KEY"),
+        (".py", 'table["SESSION_ID"]', "the column SESSION_ID"),
         (".py", "EARLIEST_MS = 946_684_800_000", "the limit 946684800000"),
         (".py", "ITEMS_MAX = 50", "the limit ITEMS_MAX"),
         (".js", "const SESSION_ITEMS_MAX = 50;", "the limit SESSION_ITEMS_MAX"),

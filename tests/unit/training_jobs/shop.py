@@ -30,7 +30,7 @@ def interactions(sessions: int = 600, seed: int = 0) -> list[Row]:
         item = int(ITEMS * rng.random() ** 1.5)
         time_ms = int(start_ms)
         for position in range(int(rng.integers(2, 8))):
-            rows.append(row(f"s{number:05}", position, f"sku-{item:03}", time_ms))
+            rows.append(row(number, position, f"sku-{item:03}", time_ms))
             step = int(rng.choice([1, 1, 1, 2, 3, -1]))
             jump = rng.random() < 0.1
             item = int(rng.integers(ITEMS)) if jump else (item + step) % ITEMS
@@ -38,10 +38,10 @@ def interactions(sessions: int = 600, seed: int = 0) -> list[Row]:
     return rows
 
 
-def row(session: str, position: int, item: str, time_ms: int) -> Row:
+def row(session: int, position: int, item: str, time_ms: int) -> Row:
     return {
         "SHOP_ID": "shop",
-        "SESSION_KEY": session,
+        "SESSION_ID": session,
         "POSITION": position,
         "ITEM_ID": item,
         "EVENT_NAME": "view_item",

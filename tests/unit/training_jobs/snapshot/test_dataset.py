@@ -36,10 +36,10 @@ def as_ids(dataset: Any) -> list[list[str]]:
 
 def test_sessions_are_packed_in_order_of_their_last_event(tmp_path: Path) -> None:
     rows = [
-        shop.row("late", 0, "a", T),
-        shop.row("late", 1, "b", T + 9000),
-        shop.row("early", 0, "c", T + 1000),
-        shop.row("early", 1, "a", T + 2000),
+        shop.row(2, 0, "a", T),
+        shop.row(2, 1, "b", T + 9000),
+        shop.row(1, 0, "c", T + 1000),
+        shop.row(1, 1, "a", T + 2000),
     ]
     data = read(tmp_path, rows)
     assert as_ids(data) == [["c", "a"], ["a", "b"]]
@@ -60,14 +60,14 @@ def test_the_order_of_rows_and_files_does_not_matter(tmp_path: Path) -> None:
         assert np.array_equal(getattr(other.sessions, name), getattr(straight.sessions, name))
 
 
-def test_two_shops_that_share_a_session_key_have_two_sessions(tmp_path: Path) -> None:
-    rows = [shop.row("s", 0, "a", T), shop.row("s", 1, "b", T + 1)]
+def test_two_shops_that_share_a_session_id_have_two_sessions(tmp_path: Path) -> None:
+    rows = [shop.row(7, 0, "a", T), shop.row(7, 1, "b", T + 1)]
     rows += [{**row, "SHOP_ID": "other", "ITEM_ID": row["ITEM_ID"].upper()} for row in rows]
     assert sorted(as_ids(read(tmp_path, rows))) == [["A", "B"], ["a", "b"]]
 
 
 def test_columns_may_be_in_lower_case_and_decimals(tmp_path: Path) -> None:
-    table = pa.Table.from_pylist([shop.row("s", 0, "a", T), shop.row("s", 1, "b", T + 1)])
+    table = pa.Table.from_pylist([shop.row(7, 0, "a", T), shop.row(7, 1, "b", T + 1)])
     at = table.column_names.index("EVENT_TIME_MS")
     table = table.set_column(at, "EVENT_TIME_MS", table.column(at).cast(pa.decimal128(38, 0)))
     table = table.rename_columns([name.lower() for name in table.column_names])
@@ -76,7 +76,7 @@ def test_columns_may_be_in_lower_case_and_decimals(tmp_path: Path) -> None:
     assert as_ids(read_dataset(tmp_path / "i", None)) == [["a", "b"]]
 
 
-GOOD = [shop.row("s", 0, "a", T), shop.row("s", 1, "b", T + 1)]
+GOOD = [shop.row(7, 0, "a", T), shop.row(7, 1, "b", T + 1)]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,8 @@ GOOD = [shop.row("s", 0, "a", T), shop.row("s", 1, "b", T + 1)]
     [
         ([{k: v for k, v in row.items() if k != "ITEM_ID"} for row in GOOD], "no column ITEM_ID"),
         ([{**GOOD[0], "ITEM_ID": None}, GOOD[1]], "ITEM_ID is null"),
-        ([{**GOOD[0], "SESSION_KEY": None}, GOOD[1]], "SESSION_KEY is null"),
+        ([{**GOOD[0], "SESSION_ID": None}, GOOD[1]], "SESSION_ID is null"),
+        ([{**row, "SESSION_ID": "0cc175b9"} for row in GOOD], "SESSION_ID is string"),
         ([{**GOOD[0], "EVENT_TIME_MS": None}, GOOD[1]], "EVENT_TIME_MS is null"),
         ([{**row, "EVENT_TIME_MS": "yesterday"} for row in GOOD], "EVENT_TIME_MS is string"),
         ([{**row, "EVENT_TIME_MS": row["EVENT_TIME_MS"] // 1000} for row in GOOD], "milliseconds"),
