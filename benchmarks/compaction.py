@@ -26,6 +26,7 @@ import boto3
 
 from benchmarks.conditions import conditions, parser
 from demo.generator import History, generate
+from functions.platform.contract import RAW_PREFIX
 from functions.platform.settings import CollectSettings, CompactSettings
 from local.testing import running_stack
 
@@ -75,7 +76,7 @@ def write_day(s3: Any, events: int, seed: int) -> int:
     for minute in range(FILES):
         at = start + timedelta(minutes=minute)
         body = b"".join(lines[minute * len(lines) // FILES : (minute + 1) * len(lines) // FILES])
-        key = f"raw/{at:%Y/%m/%d/%H}/events-1-{at:%Y-%m-%d-%H-%M-%S}-{minute:08x}.gz"
+        key = f"{RAW_PREFIX}{at:%Y/%m/%d/%H}/events-1-{at:%Y-%m-%d-%H-%M-%S}-{minute:08x}.gz"
         s3.put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(body))
     return len(lines)
 
@@ -140,8 +141,8 @@ def main(arguments: list[str] | None = None) -> int:
         lines = write_day(s3, options.events, options.seed)
         raw_replay, before = measure(replay_day)
         compaction, packed = measure(pack)
-        raw, parts = weigh(s3, "raw/"), weigh(s3, "archive/")
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="raw/"):
+        raw, parts = weigh(s3, RAW_PREFIX), weigh(s3, "archive/")
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=RAW_PREFIX):
             listed = [{"Key": found["Key"]} for found in page["Contents"]]
             s3.delete_objects(Bucket=BUCKET, Delete={"Objects": listed})
         packed_replay, after = measure(replay_day)
