@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up preflight deploy destroy demo replay run recommend rollback smoke shop status logs traces down docs layers check generate lock format test test-unit test-sanitized peers clean
+.PHONY: help setup up preflight deploy destroy demo replay run recommend rollback smoke shop train training-images status logs traces down docs layers check generate lock format test test-unit test-sanitized peers clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -61,6 +61,20 @@ replay: setup ## send EVENTS (or a generated shop) through the collector
 
 run: setup ## start one execution of the state machine and follow it (ARGS=--full-refresh, --skip-training, --tune)
 	@$(IN_STAGE) $(PY) -m demo.follow $(ARGS)
+
+# A Python of its own, because the SDK and dbt want different versions of one package (deploy/sagemaker_sdk.txt).
+SDK := build/sagemaker
+$(SDK)/.installed: deploy/sagemaker_sdk.txt
+	@test -x $(SDK)/bin/python || $(PY) -m venv $(SDK)
+	@echo "installing the SageMaker SDK into $(SDK) (600 MB, about a minute the first time)"
+	@$(SDK)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
+
+train: setup $(SDK)/.installed ## train once from here on the snapshot of the run RUN; publishes nothing (ARGS=--hyperparameter epochs=3)
+	@$(IN_STAGE) $(SDK)/bin/python -m deploy.train --stage $(STAGE) $(if $(RUN),--run $(RUN)) $(ARGS)
+
+training-images: setup $(SDK)/.installed ## look up AWS's training containers of every region with the SageMaker SDK
+	@$(SDK)/bin/python -m deploy.training_images
 
 recommend: setup ## ask /recommend for ITEMS=a,b
 	@$(IN_STAGE) $(PY) -m demo.recommend --items "$(ITEMS)" $(ARGS)

@@ -83,3 +83,8 @@ def rollback(event: Any, context: Any) -> Any:
 @app.lambda_function(name="replay")  # archived events once more through the current contract
 def replay(event: Any, context: Any) -> Any:
     return wiring.replay(event, context)
+
+
+@app.lambda_function(name="compact")  # the small raw files of a finished day as a few parquet files
+def compact(event: Any, context: Any) -> Any:
+    return wiring.compact(event, context)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from deploy import (
     api_routes,
@@ -23,12 +23,14 @@ from deploy import (
 )
 from deploy.chalice_cli import REPOSITORY, record_file, run_chalice
 from deploy.command import DeployError, Say
-from deploy.stages import Stage
+from deploy.stages import Stage, account_of
 from deploy.training_code import TrainingCode
 from functions.platform.contract import CODE_PREFIX
 
 # SageMaker writes the logs of all jobs of an account to these, and would create them without a limit.
 JOB_LOG_GROUPS = ("/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs")
+# The rules of resources.yaml whose target is a Lambda, by the ends of their names, each with its Lambda.
+LAMBDA_RULES = (("load-on-arrival", "load"), ("compact", "compact"))
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def deploy(deployment: Deployment) -> str:
     write_chalice_config(deployment, layer_arns)
     api = deploy_lambdas_and_api(deployment)
     configure_api(deployment, api["rest_api_id"])
-    allow_load_on_arrival(deployment)
+    allow_rules(deployment)
     limit_job_logs(deployment)
     remove_unused_layers(deployment)
     return api["rest_api_url"]
@@ -115,27 +117,6 @@ def preview(deployment: Deployment) -> None:
             "nothing was changed; a deployment would go on with the warehouse, the pipeline, the serving image, "
             "the layers and chalice deploy"
         )
-
-
-def account_of(stage: Stage, sts: Any) -> str:
-    """Return the account that the credentials belong to.
-
-    Raises:
-        DeployError: there are no usable credentials, or they belong to another account than the stage.
-    """
-    try:
-        account_id = str(sts.get_caller_identity()["Account"])
-    except (BotoCoreError, ClientError) as error:
-        raise DeployError(
-            f"AWS accepts no credentials: {error}. Sign in (aws sso login, or AWS_PROFILE). "
-            "For the local stage start it and use its environment: python -m local up"
-        ) from error
-    if stage.account_id and stage.account_id != account_id:
-        raise DeployError(
-            f"stage {stage.name} belongs to account {stage.account_id}, the credentials to {account_id}: "
-            "change AWS_PROFILE, or account_id in deploy/stages.toml"
-        )
-    return account_id
 
 
 def require_secret(stage: Stage, secrets: Any) -> None:
@@ -248,21 +229,22 @@ def configure_api(deployment: Deployment, api_id: str) -> None:
     api_routes.set_throttles(stage, api_id, apigateway)
 
 
-def allow_load_on_arrival(deployment: Deployment) -> None:
-    """Allow the rule LoadOnArrival to invoke load. The template cannot, because it is applied before the Lambda exists."""
+def allow_rules(deployment: Deployment) -> None:
+    """Allow the rules with a Lambda as target to invoke it. The template cannot: it is applied before the Lambdas exist."""
     stage = deployment.stage
-    rule = f"arn:aws:events:{stage.region}:{deployment.account_id}:rule/{stage.prefix}-load-on-arrival"
-    try:
-        deployment.lambda_.add_permission(
-            FunctionName=lambdas.named("load").deployed_name(stage),
-            StatementId="load-on-arrival",
-            Action="lambda:InvokeFunction",
-            Principal="events.amazonaws.com",
-            SourceArn=rule,
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ResourceConflictException":  # an earlier deployment added it
-            raise
+    for rule, step in LAMBDA_RULES:
+        try:
+            deployment.lambda_.add_permission(
+                FunctionName=lambdas.named(step).deployed_name(stage),
+                StatementId=rule,
+                Action="lambda:InvokeFunction",
+                Principal="events.amazonaws.com",
+                SourceArn=f"arn:aws:events:{stage.region}:{deployment.account_id}:rule/{stage.prefix}-{rule}",
+            )
+        except ClientError as error:
+            # An earlier deployment added it.
+            if error.response["Error"]["Code"] != "ResourceConflictException":
+                raise
 
 
 def limit_job_logs(deployment: Deployment) -> None:

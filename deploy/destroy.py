@@ -15,8 +15,7 @@ from botocore.exceptions import ClientError
 from deploy import chalice_record, layer_versions, stack, warehouse_setup
 from deploy.chalice_cli import run_chalice
 from deploy.command import DeployError, Progress, Say, exit_status, stage_parser
-from deploy.deployment import account_of
-from deploy.stages import STAGES_FILE, Stage, read_stage
+from deploy.stages import STAGES_FILE, Stage, account_of, read_stage
 
 
 class NotDestroyed(DeployError):

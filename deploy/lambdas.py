@@ -18,6 +18,8 @@ from functions.platform.contract import (
     EXPORTS_PREFIX,
     FALLBACK_KEY,
     LOCK_KEY,
+    PACKED_MANIFESTS_PREFIX,
+    PACKED_PREFIX,
     RAW_PREFIX,
     REJECTED_PREFIX,
     RELEASES_PREFIX,
@@ -26,6 +28,7 @@ from functions.platform.contract import (
 )
 from functions.platform.settings import (
     CollectSettings,
+    CompactSettings,
     LockSettings,
     PublishSettings,
     RecommendSettings,
@@ -33,7 +36,7 @@ from functions.platform.settings import (
 )
 
 # One group per settings class of functions/: the variables that the class reads.
-SettingsGroup = Literal["collect", "recommend", "lock", "warehouse", "publish"]
+SettingsGroup = Literal["collect", "compact", "recommend", "lock", "warehouse", "publish"]
 LayerName = Literal["warehouse", "pandas"]
 
 
@@ -264,12 +267,51 @@ LAMBDAS = (
             Statement(
                 "ReadArchive",
                 ("s3:GetObject",),
-                (objects("events", f"{RAW_PREFIX}*"), objects("events", f"{REJECTED_PREFIX}*")),
+                (
+                    objects("events", f"{RAW_PREFIX}*"),
+                    objects("events", f"{REJECTED_PREFIX}*"),
+                    objects("events", f"{PACKED_PREFIX}*"),
+                    objects("events", f"{PACKED_MANIFESTS_PREFIX}*"),
+                ),
             ),
-            list_bucket("ListArchive", "events", f"{RAW_PREFIX}*", f"{REJECTED_PREFIX}*"),
+            list_bucket(
+                "ListArchive",
+                "events",
+                f"{RAW_PREFIX}*",
+                f"{REJECTED_PREFIX}*",
+                f"{PACKED_PREFIX}*",
+                f"{PACKED_MANIFESTS_PREFIX}*",
+            ),
             Statement("SendAgain", ("firehose:PutRecordBatch",), (stream("events"),)),
             Statement("ParkEvents", ("s3:PutObject",), (objects("events", f"{RAW_PREFIX}*"),)),
             policies.RECEIPT_KEYS,
+        ),
+        layer="pandas",
+    ),
+    Lambda(
+        "compact",
+        memory_mb=1769,
+        timeout_s=900,
+        settings=("compact",),
+        policy=(
+            Statement(
+                "ReadEvents",
+                ("s3:GetObject",),
+                (
+                    objects("events", f"{RAW_PREFIX}*"),
+                    objects("events", f"{PACKED_PREFIX}*"),
+                    objects("events", f"{PACKED_MANIFESTS_PREFIX}*"),
+                ),
+            ),
+            list_bucket(
+                "ListEvents", "events", f"{RAW_PREFIX}*", f"{PACKED_PREFIX}*", f"{PACKED_MANIFESTS_PREFIX}*"
+            ),
+            Statement(
+                "Pack",
+                ("s3:PutObject",),
+                (objects("events", f"{PACKED_PREFIX}*"), objects("events", f"{PACKED_MANIFESTS_PREFIX}*")),
+            ),
+            Statement("LetExpire", ("s3:PutObjectTagging",), (objects("events", f"{RAW_PREFIX}*"),)),
         ),
         layer="pandas",
     ),
@@ -285,6 +327,7 @@ def named(name: str) -> Lambda:
 # The settings class of each group, from whose fields the variables follow.
 SETTINGS_CLASSES: dict[SettingsGroup, type[Struct]] = {
     "collect": CollectSettings,
+    "compact": CompactSettings,
     "recommend": RecommendSettings,
     "lock": LockSettings,
     "warehouse": WarehouseSettings,
@@ -313,6 +356,8 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
                 "TUGBOAT_REJECTED_STREAM": f"{stage.prefix}-rejected",
                 "TUGBOAT_SHOP_KEYS": ",".join(f"{shop}={key}" for shop, key in keys),
             }
+        case "compact":
+            return copied | {"TUGBOAT_EVENTS_BUCKET": stage.events_bucket(account_id)}
         case "recommend":
             return copied | {
                 "TUGBOAT_ENDPOINT": stage.endpoint_name,

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCK = "requirements.lock"
 CONSTRAINTS = "constraints.txt"
 PROJECTS = ("pyproject.toml", "local/pyproject.toml")
-# What `make setup` installs. The extra "deploy" stays out: it is large, and one command uses it.
+# What `make setup` installs. The extra "deploy" has an environment of its own: deploy/sagemaker_sdk.txt says why.
 EXTRAS = ("warehouse", "train", "serve", "dev")
 # torch: see above. pip: Chalice requires it, and installing must not replace the pip that runs.
 UNLOCKED = ("torch", "pip")

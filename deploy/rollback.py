@@ -9,9 +9,8 @@ import boto3
 from botocore.config import Config
 
 from deploy.command import DeployError, Progress, exit_status, stage_parser
-from deploy.deployment import account_of
 from deploy.lambdas import named
-from deploy.stages import Stage, read_stage
+from deploy.stages import Stage, account_of, read_stage
 from functions.platform.releases import read_record
 
 TIMEOUT_S = 1200

@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -53,6 +54,13 @@ def _one_shop_per_key(shops: dict[str, list[str]]) -> dict[str, list[str]]:
     return shops
 
 
+def _never_or_late(days: int) -> int:
+    # Raw files must outlive a pipeline that stands still: Snowflake remembers for 64 days which files it loaded.
+    if 0 < days < 90:
+        raise PydanticCustomError("too_early", "Use 90 days or more, or 0 for never")
+    return days
+
+
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 class Stage:
     """Everything that differs between local, dev and prod."""
@@ -70,6 +78,7 @@ class Stage:
     events_buffer_seconds: Annotated[int, Field(ge=0, le=900)]
     events_buffer_megabytes: Annotated[int, Field(ge=1, le=128)]
     rejected_expire_days: Days
+    raw_expire_days: Annotated[int, Field(ge=0), AfterValidator(_never_or_late)]
     exports_expire_days: Days
     log_retention_days: RetentionDays
     schedule: Annotated[str, Field(pattern=r"^(cron|rate)\(.+\)$")]
@@ -212,6 +221,27 @@ def _shops_problem(detail: ErrorDetails, inner: list[str]) -> str:
             return detail["msg"]
 
 
+def account_of(stage: Stage, sts: Any) -> str:
+    """Return the account that the credentials belong to.
+
+    Raises:
+        DeployError: there are no usable credentials, or they belong to another account than the stage.
+    """
+    try:
+        account_id = str(sts.get_caller_identity()["Account"])
+    except (BotoCoreError, ClientError) as error:
+        raise DeployError(
+            f"AWS accepts no credentials: {error}. Sign in (aws sso login, or AWS_PROFILE). "
+            "For the local stage start it and use its environment: python -m local up"
+        ) from error
+    if stage.account_id and stage.account_id != account_id:
+        raise DeployError(
+            f"stage {stage.name} belongs to account {stage.account_id}, the credentials to {account_id}: "
+            "change AWS_PROFILE, or account_id in deploy/stages.toml"
+        )
+    return account_id
+
+
 def require_keys(stage: Stage) -> None:
     """Check that every shop has a key to send with.
 
@@ -235,8 +265,8 @@ def training_image(stage: Stage, images_file: Path = IMAGES_FILE) -> str:
     images = json.loads(images_file.read_text())
     if stage.region not in images:
         raise StageError(
-            f"{images_file.name} has no images of {stage.region}: "
-            f"python -m deploy.training_images --region {stage.region}"
+            f"{images_file.name} has no containers of region {stage.region}. Look up AWS's current list with "
+            "make training-images; if the region is still missing, take another one for the stage"
         )
     # SageMaker's instance types with NVIDIA GPUs are ml.g* and ml.p*.
     gpu = stage.training_instance_type.startswith(("ml.g", "ml.p"))

@@ -127,6 +127,13 @@ def replay(event: Event, context: Any) -> Event:
     return replay(event, _intake(), context.get_remaining_time_in_millis)
 
 
+def compact(event: Event, context: Any) -> Event:
+    """Run compact, for as long as the Lambda's remaining time allows."""
+    from functions.compact.compact import compact
+
+    return compact(event, settings.compact_settings(), client("s3"), context.get_remaining_time_in_millis)
+
+
 def _intake() -> "Intake":
     from functions.platform.events.intake import Intake
     from functions.platform.receipt_keys import receipt_keys

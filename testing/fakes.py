@@ -93,11 +93,15 @@ class FakeS3:
     def __init__(self, page_size: int = 1000) -> None:
         self.objects: dict[tuple[str, str], bytes] = {}
         self.stored_at: dict[tuple[str, str], datetime] = {}
+        self.tags: dict[tuple[str, str], dict[str, str]] = {}
         self.down = False
+        # Called before each request that needs an answer. A test that raises here ends the caller at that request.
+        self.before_request: Callable[[], None] = lambda: None
         self.page_size = page_size
         self.pages_listed = 0
 
     def _check(self) -> None:
+        self.before_request()
         if self.down:
             raise client_error("InternalError")
 
@@ -136,6 +140,13 @@ class FakeS3:
         if (Bucket, Key) not in self.objects:
             raise client_error("404")
         return {"ContentLength": len(self.objects[Bucket, Key])}
+
+    def put_object_tagging(self, Bucket: str, Key: str, Tagging: dict[str, Any]) -> dict[str, Any]:
+        self._check()
+        if (Bucket, Key) not in self.objects:
+            raise client_error("NoSuchKey")
+        self.tags[Bucket, Key] = {tag["Key"]: tag["Value"] for tag in Tagging["TagSet"]}
+        return {}
 
     def copy_object(self, Bucket: str, Key: str, CopySource: dict[str, str]) -> dict[str, Any]:
         self._check()

@@ -22,6 +22,8 @@ ARCHIVE_VOCABULARY = "vocabulary.json"
 ARCHIVE_OUT_OF_STOCK = "out_of_stock.json"
 RAW_PREFIX = "raw/"
 REJECTED_PREFIX = "rejected/"
+PACKED_PREFIX = "archive/raw/"
+PACKED_MANIFESTS_PREFIX = "archive/manifests/"
 EXPORTS_PREFIX = "exports/"
 STOCK_PREFIX = "stock/"
 VALIDATION_REPORTS_PREFIX = "reports/validation/"
@@ -159,3 +161,14 @@ class ReplayResult(TypedDict):
     unreadable: int
     unreadable_at: list[str]
     continue_with: dict[str, str] | None
+
+
+class CompactResult(TypedDict):
+    """The result of compact, which the state machine or the caller reads."""
+
+    days: list[str]
+    files: int
+    lines: int
+    parts: int
+    unpackable: list[str]
+    finished: bool

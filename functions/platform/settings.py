@@ -67,6 +67,13 @@ class RecommendSettings(Struct, frozen=True, rename=_variable):
     receipts_secret: Text
 
 
+class CompactSettings(Struct, frozen=True, rename=_variable):
+    """Settings of compact. Packed raw files are deleted at the age of `raw_expire_days`; 0: never."""
+
+    events_bucket: Text
+    raw_expire_days: Annotated[int, Meta(ge=0)]
+
+
 class LockSettings(Struct, frozen=True, rename=_variable):
     """Settings of lock."""
 
@@ -139,6 +146,12 @@ def _parse_shop_keys(kind: type[Any], value: str) -> Any:
 def collect_settings() -> CollectSettings:
     """Read the collector's settings, once per execution environment."""
     return read_settings(CollectSettings, os.environ)
+
+
+@lru_cache(maxsize=1)
+def compact_settings() -> CompactSettings:
+    """Read compact's settings, once per execution environment."""
+    return read_settings(CompactSettings, os.environ)
 
 
 @lru_cache(maxsize=1)

@@ -29,8 +29,8 @@ class ArchivedEvent(NamedTuple):
     sender: str
 
 
-def keys(period: Period, bucket: str) -> Iterator[str]:
-    """Yield the keys of the period's files in order; only one page of a listing is in memory.
+def stored_keys(period: Period, bucket: str, prefix: str) -> Iterator[str]:
+    """Yield the keys below a prefix of the period in order; only one page of a listing is in memory.
 
     Raises:
         StorageUnavailable: S3 did not answer.
@@ -38,21 +38,17 @@ def keys(period: Period, bucket: str) -> Iterator[str]:
     import awswrangler
     from botocore.exceptions import BotoCoreError, ClientError
 
-    for prefix in period.prefixes():
-        try:
-            for page in awswrangler.s3.list_objects(
-                f"s3://{bucket}/{prefix}", last_modified_end=period.stored_before, chunked=True
-            ):
-                for path in page:
-                    key = str(path).removeprefix(f"s3://{bucket}/")
-                    if key > period.after_key:
-                        yield key
-        except (BotoCoreError, ClientError) as error:
-            raise StorageUnavailable(f"s3://{bucket}/{prefix} could not be listed: {error}") from error
+    try:
+        for page in awswrangler.s3.list_objects(
+            f"s3://{bucket}/{prefix}", last_modified_end=period.stored_before, chunked=True
+        ):
+            yield from (str(path).removeprefix(f"s3://{bucket}/") for path in page)
+    except (BotoCoreError, ClientError) as error:
+        raise StorageUnavailable(f"s3://{bucket}/{prefix} could not be listed: {error}") from error
 
 
 def lines(bucket: str, key: str) -> Iterator[bytes]:
-    """Yield the lines of a file.
+    """Yield the lines of a file without their line breaks.
 
     Raises:
         Unreadable: the file or its end is not gzip; the lines before were yielded.
@@ -69,7 +65,7 @@ def lines(bucket: str, key: str) -> Iterator[bytes]:
     content.seek(0)
     try:
         with gzip.open(content) as unpacked:
-            yield from unpacked
+            yield from (line.removesuffix(b"\n") for line in unpacked)
     except (EOFError, OSError, zlib.error) as error:
         raise Unreadable(f"no gzip from here on: {error}") from None
 

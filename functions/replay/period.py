@@ -24,11 +24,11 @@ class Period(NamedTuple):
     after_key: str
     stored_before: datetime
 
-    def prefixes(self) -> Iterator[str]:
-        """Yield the S3 prefix of each hour, in order."""
+    def hours(self) -> Iterator[tuple[datetime, str]]:
+        """Yield each hour with its S3 prefix, in order."""
         hour = self.first_hour
         while hour <= min(self.last_hour, self.stored_before):
-            yield f"{self.archive}/{hour:%Y/%m/%d/%H}/"
+            yield hour, f"{self.archive}/{hour:%Y/%m/%d/%H}/"
             hour += timedelta(hours=1)
 
     def rest_after(self, key: str) -> dict[str, str]:

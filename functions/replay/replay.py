@@ -4,7 +4,7 @@ Events keep their ids and times. The warehouse keeps the first copy of an event_
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,8 +14,9 @@ from functions.platform.events.contract import accept, encode, line
 from functions.platform.events.intake import Intake
 from functions.platform.events.receipt_stamps import restamp, stamps, take_receipts
 from functions.platform.log import get_logger
-from functions.replay.archived_events import ArchivedEvent, Unreadable, archived_events, keys, lines
+from functions.replay.archived_events import ArchivedEvent, Unreadable, archived_events
 from functions.replay.period import parse_period
+from functions.replay.stored_files import stored_files
 
 log = get_logger(__name__)
 
@@ -35,12 +36,12 @@ class _Replay:
         self.unreadable_at: list[str] = []
         self.waiting: list[bytes] = []
 
-    def send_file(self, key: str) -> None:
+    def send_file(self, key: str, lines: Iterator[bytes]) -> None:
         """Send a file's events. A bad line, or a bad end, stops none of the others."""
         self.files += 1
         number = 0
         try:
-            for number, text in enumerate(lines(self.intake.settings.events_bucket, key), start=1):
+            for number, text in enumerate(lines, start=1):
                 self._send_line(text, f"{key} line {number}")
         except Unreadable as unreadable:
             self._report(f"{key} line {number + 1}: {unreadable}")
@@ -98,15 +99,16 @@ def replay(event: Any, intake: Intake, remaining_ms: Callable[[], int] = lambda:
     Raises:
         ValueError: the event is invalid.
         StorageUnavailable: the replay stopped half-way. Run it again: the warehouse drops events that are sent twice.
+        PackedDayDamaged: a parquet file lacks lines; the events before them were sent.
     """
     period = parse_period(event, datetime.now(UTC))
     run = _Replay(period.archive, intake)
     last_key, continue_with = "", None
-    for key in keys(period, intake.settings.events_bucket):
+    for key, lines in stored_files(period, intake.settings.events_bucket, intake.s3):
         if last_key and remaining_ms() < STOP_BEFORE_END_MS:
             continue_with = period.rest_after(last_key)
             break
-        run.send_file(key)
+        run.send_file(key, lines)
         last_key = key
     run.deliver()
     result: ReplayResult = {

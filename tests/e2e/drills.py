@@ -74,6 +74,44 @@ def send_through_the_api(stage: Stage) -> list[int]:
     return [int(response["statusCode"]) for response in (delivered, parked)]
 
 
+def pack_a_day(stage: Stage) -> tuple[dict[str, Any], list[int], list[int]]:
+    """Pack files of an earlier day, and delete them as the lifecycle of the bucket does.
+
+    Returns:
+        The answer of a compaction that lets files expire, and the lines per file of two replays: before and after it.
+    """
+    s3, folder = stage.client("s3"), "raw/2026/10/01/05/"
+    listed = s3.list_objects_v2(Bucket=EVENTS_BUCKET, Prefix="raw/")["Contents"]
+    delivered = next(one["Key"] for one in listed if f"/{LOCAL.prefix}-events" in one["Key"])
+    for name in ("a", "b"):
+        source = {"Bucket": EVENTS_BUCKET, "Key": delivered}
+        s3.copy_object(Bucket=EVENTS_BUCKET, Key=f"{folder}{name}.gz", CopySource=source)
+    period = {"archive": "raw", "from_hour": "2026-10-01T00", "to_hour": "2026-10-01T23"}
+    before = _replayed_lines(stage, period)
+    lambda_, compact = stage.client("lambda"), f"{LOCAL.prefix}-compact"
+    variables = lambda_.get_function_configuration(FunctionName=compact)["Environment"]["Variables"]
+    expiring = {"Variables": variables | {"TUGBOAT_RAW_EXPIRE_DAYS": "90"}}
+    lambda_.update_function_configuration(FunctionName=compact, Environment=expiring)
+    packed = _invoke(stage, "compact", {"from_day": "2026-10-01", "to_day": "2026-10-01"})
+    for one in s3.list_objects_v2(Bucket=EVENTS_BUCKET, Prefix=folder)["Contents"]:
+        tags = s3.get_object_tagging(Bucket=EVENTS_BUCKET, Key=one["Key"])["TagSet"]
+        if {"Key": "packed", "Value": "true"} in tags:
+            s3.delete_object(Bucket=EVENTS_BUCKET, Key=one["Key"])
+    assert s3.list_objects_v2(Bucket=EVENTS_BUCKET, Prefix=folder)["KeyCount"] == 0
+    return packed, before, _replayed_lines(stage, period)
+
+
+def _replayed_lines(stage: Stage, period: dict[str, Any]) -> list[int]:
+    """Replay a period, and return the lines that each call sent."""
+    sent, following = [], period
+    while following:
+        answer = _invoke(stage, "replay", following)
+        assert answer["read"] == answer["sent"], answer
+        sent.append(answer["sent"])
+        following = answer["continue_with"]
+    return sent
+
+
 def roll_back_before_any_model(stage: Stage) -> str:
     """Ask for a rollback of nothing; return the name of the error."""
     return str(_invoke(stage, "rollback", {"to": "previous"})["errorType"])

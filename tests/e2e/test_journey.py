@@ -547,6 +547,13 @@ def test_a_refused_event_with_a_receipt_is_replayed(
     assert drills.replay_a_refused_receipt(stage, recommendation["receipt"]) >= 1
 
 
+def test_a_packed_day_is_replayed_as_its_raw_files_were(stage: Stage, drilled: None) -> None:
+    packed, before, after = drills.pack_a_day(stage)
+    assert (packed["files"], packed["parts"], packed["unpackable"]) == (2, 1, [])
+    assert packed["lines"] == sum(before) > 0
+    assert after == before
+
+
 def test_a_snapshot_is_exported_again_without_what_is_out_of_stock(
     stage: Stage, drilled: None, first_run: Run
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 from deploy import build_layers
 from deploy.lambdas import NAMES
 from testing import deployment
+from tests.missing import missing
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Heavy packages, which only layers and SageMaker's containers have.
@@ -85,6 +86,16 @@ def test_the_zip_leaves_room_for_the_layers(bundle: zipfile.ZipFile, package: Pa
     unzipped_bytes = sum(entry.file_size for entry in bundle.infolist())
     assert unzipped_bytes < build_layers.FUNCTION_MAX_BYTES
     assert (package / "deployment.zip").stat().st_size < build_layers.DIRECT_UPLOAD_MAX_BYTES
+
+
+@pytest.mark.parametrize("name", build_layers.NAMES)
+def test_a_layer_and_the_zip_fit_into_a_lambda_together(bundle: zipfile.ZipFile, name: str) -> None:
+    layer = build_layers.built(name)
+    if layer is None:
+        missing(f"the layer {name}", f"python -m deploy.build_layers --build {name}")
+    zip_bytes = sum(entry.file_size for entry in bundle.infolist())
+    print(f"{name}: {layer.unzipped_bytes:,} + {zip_bytes:,} of {build_layers.UNZIPPED_MAX_BYTES:,} bytes")
+    assert layer.unzipped_bytes + zip_bytes <= build_layers.UNZIPPED_MAX_BYTES
 
 
 def test_compiled_code_in_the_zip_is_for_lambda_s_platform(bundle: zipfile.ZipFile) -> None:

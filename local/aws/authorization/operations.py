@@ -247,6 +247,7 @@ OPERATIONS: dict[tuple[str, str], Rule] = {
     ("s3", "ListObjects"): _list_bucket,
     ("s3", "ListObjectsV2"): _list_bucket,
     ("s3", "PutObject"): _write_object,
+    ("s3", "PutObjectTagging"): _simple("s3:PutObjectTagging", object_arn("{Bucket}", "{Key}")),
     ("s3", "UploadPart"): _write_object,
     ("s3", "UploadPartCopy"): _copy_object,
     ("sagemaker", "CreateEndpoint"): _move_endpoint("sagemaker:CreateEndpoint"),

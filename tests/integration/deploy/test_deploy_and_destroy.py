@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
+from deploy.lambdas import LAMBDAS
 from deploy.stages import read_stage
 from local.testing import running_stack
 from testing.deployment import copy_repository, run
@@ -54,7 +55,7 @@ def test_a_stage_is_deployed_twice_and_destroyed_with_its_data_kept(
     assert "training code" in first
     assert "execute-api" in first
     functions = client("lambda", environment).list_functions()["Functions"]
-    assert len(functions) == 11
+    assert len(functions) == len(LAMBDAS)
     assert {function["Runtime"] for function in functions} == {"python3.11"}
     machine = f"arn:aws:states:us-east-1:{LOCAL.account_id}:stateMachine:{LOCAL.prefix}-pipeline"
     definition = client("stepfunctions", environment).describe_state_machine(stateMachineArn=machine)[

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import io
+import json
 import re
 import tarfile
 from collections.abc import Iterator
@@ -204,24 +205,40 @@ def test_the_first_evaluation_finds_an_input_under_the_champion_s_prefix() -> No
     assert s3.list_objects_v2(Bucket=MODELS, Prefix="serving/champion/")["KeyCount"] == 1
 
 
-def test_the_rule_of_arriving_files_may_invoke_load_after_every_deployment() -> None:
+def test_the_rules_may_invoke_their_lambdas_after_every_deployment() -> None:
     session = boto3.Session()
     made = deployment.Deployment(LOCAL, ACCOUNT, training_code.TrainingCode(b"", ""), "", session, silent)
-    wanted = {
-        "FunctionName": "tugboat-local-load",
-        "StatementId": "load-on-arrival",
-        "Action": "lambda:InvokeFunction",
-        "Principal": "events.amazonaws.com",
-        "SourceArn": f"arn:aws:events:us-east-1:{ACCOUNT}:rule/tugboat-local-load-on-arrival",
-    }
+    wanted = [
+        {
+            "FunctionName": f"tugboat-local-{step}",
+            "StatementId": rule,
+            "Action": "lambda:InvokeFunction",
+            "Principal": "events.amazonaws.com",
+            "SourceArn": f"arn:aws:events:us-east-1:{ACCOUNT}:rule/tugboat-local-{rule}",
+        }
+        for rule, step in (("load-on-arrival", "load"), ("compact", "compact"))
+    ]
     with Stubber(made.lambda_) as stubbed:
-        stubbed.add_response("add_permission", {}, wanted)
-        deployment.allow_load_on_arrival(made)
-        stubbed.add_client_error("add_permission", "ResourceConflictException")
-        deployment.allow_load_on_arrival(made)
+        for request in wanted:
+            stubbed.add_response("add_permission", {}, request)
+        deployment.allow_rules(made)
+        for _ in wanted:
+            stubbed.add_client_error("add_permission", "ResourceConflictException")
+        deployment.allow_rules(made)
         stubbed.add_client_error("add_permission", "AccessDeniedException")
         with pytest.raises(ClientError, match="AccessDenied"):
-            deployment.allow_load_on_arrival(made)
+            deployment.allow_rules(made)
+
+
+def test_every_rule_with_a_lambda_as_target_is_allowed_to_invoke_it() -> None:
+    resources = template.load_resources()["Resources"]
+    targets = {
+        resource["Properties"]["Name"]["Fn::Sub"].removeprefix("tugboat-${Stage}-")
+        for resource in resources.values()
+        if resource["Type"] == "AWS::Events::Rule"
+        and ":lambda:" in json.dumps(resource["Properties"]["Targets"])
+    }
+    assert targets == {rule for rule, _ in deployment.LAMBDA_RULES}
 
 
 @pytest.fixture

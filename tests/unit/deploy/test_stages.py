@@ -111,5 +111,5 @@ def test_a_region_that_was_not_looked_up_is_refused_with_the_command(tmp_path: P
     images = tmp_path / "training_images.json"
     images.write_text(json.dumps({}))
     stage = dataclasses.replace(LOCAL, region="eu-west-1")
-    with pytest.raises(stages.StageError, match=r"python -m deploy.training_images --region eu-west-1"):
+    with pytest.raises(stages.StageError, match=r"no containers of region eu-west-1.*make training-images"):
         stages.training_image(stage, images)

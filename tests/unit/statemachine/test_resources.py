@@ -10,7 +10,8 @@ import pytest
 from deploy import lambdas, template
 from deploy.stages import read_stage
 from deploy.template import stack_parameters
-from functions.platform.contract import RAW_PREFIX
+from functions.compact.compact import PACKED_TAG
+from functions.platform.contract import PACKED_PREFIX, RAW_PREFIX
 
 TEMPLATE = template.load_resources()
 RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
@@ -337,3 +338,20 @@ def test_the_first_template_fits_into_a_request() -> None:
     body = template.render_without_pipeline(DEV, ACCOUNT)
     assert len(body.encode()) <= template.BODY_MAX_BYTES
     assert "DefinitionSubstitutions" not in body
+
+
+def test_raw_files_expire_only_when_they_carry_the_tag_of_packed_files_and_an_age_is_set() -> None:
+    rules = RESOURCES["EventsBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    conditional = [rule["Fn::If"] for rule in rules if "Fn::If" in rule]
+    ((condition, rule, otherwise),) = conditional
+    assert TEMPLATE["Conditions"][condition] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "RawExpireDays"}, "0"]}]}
+    assert otherwise == {"Ref": "AWS::NoValue"}
+    assert rule["Prefix"] == RAW_PREFIX
+    assert rule["TagFilters"] == PACKED_TAG["TagSet"]
+    always = [rule for rule in rules if "Fn::If" not in rule]
+    expiring = [
+        rule["Prefix"] for rule in always if {"ExpirationInDays", "NoncurrentVersionExpiration"} & rule.keys()
+    ]
+    assert not [
+        prefix for prefix in expiring if RAW_PREFIX.startswith(prefix) or PACKED_PREFIX.startswith(prefix)
+    ]

@@ -61,7 +61,13 @@ def test_every_line_of_a_step_names_its_request_and_its_execution(
     monkeypatch.setattr(STEPS[name], step)
     monkeypatch.setattr(warehouse, "connect", lambda _: nullcontext())
     monkeypatch.setattr(warehouse, "read_credentials", lambda *_: None)
-    for read in ("collect_settings", "lock_settings", "publish_settings", "warehouse_settings"):
+    for read in (
+        "collect_settings",
+        "compact_settings",
+        "lock_settings",
+        "publish_settings",
+        "warehouse_settings",
+    ):
         monkeypatch.setattr(
             settings, read, lambda: SimpleNamespace(snowflake_secret="s", receipts_secret="r")
         )

@@ -242,8 +242,10 @@ def test_a_replay_that_stores_nothing_fails_and_can_be_run_again(lake: Lake) -> 
 
 def test_an_unreachable_archive_is_a_transient_error(lake: Lake) -> None:
     lake.s3.down = True
-    with pytest.raises(StorageUnavailable, match="could not be listed"):
+    with pytest.raises(StorageUnavailable, match="could not be read"):
         lake.replay()
+    with pytest.raises(StorageUnavailable, match="could not be listed"):
+        lake.replay("rejected")
 
 
 def test_only_the_requested_hours_and_archive_are_read(lake: Lake) -> None:

@@ -1,0 +1,1 @@
+"""Compact: a finished day of raw files as a few parquet files."""
