@@ -40,51 +40,15 @@ def collect(event: Any, context: Any) -> Any:
     return app(event, context)
 
 
-@app.lambda_function(name="lock")  # one run at a time
-def lock(event: Any, context: Any) -> Any:
-    return wiring.lock(event)
-
-
-@app.lambda_function(name="load")  # new raw files into RAW.EVENTS
-def load(event: Any, context: Any) -> Any:
-    return wiring.load(event)
-
-
-@app.lambda_function(name="transform")  # dbt: staging, sessions, marts, training tables
-def transform(event: Any, context: Any) -> Any:
-    return wiring.transform(event)
-
-
-@app.lambda_function(name="validate")  # the gate in front of training
-def validate(event: Any, context: Any) -> Any:
-    return wiring.validate(event)
-
-
-@app.lambda_function(name="export")  # the training tables as parquet on S3
-def export(event: Any, context: Any) -> Any:
-    return wiring.export(event)
-
-
-@app.lambda_function(name="publish")  # an accepted model behind the endpoint
-def publish(event: Any, context: Any) -> Any:
-    return wiring.publish(event)
-
-
-@app.lambda_function(name="prove")  # the golden sessions against the endpoint, then the release record
-def prove(event: Any, context: Any) -> Any:
-    return wiring.prove(event)
-
-
-@app.lambda_function(name="rollback")  # the endpoint back onto an earlier release
-def rollback(event: Any, context: Any) -> Any:
-    return wiring.rollback(event)
-
-
-@app.lambda_function(name="replay")  # archived events once more through the current contract
-def replay(event: Any, context: Any) -> Any:
-    return wiring.replay(event, context)
-
-
-@app.lambda_function(name="compact")  # the small raw files of a finished day as a few parquet files
-def compact(event: Any, context: Any) -> Any:
-    return wiring.compact(event, context)
+# The steps, one Lambda each.
+step = app.lambda_function
+lock = step(name="lock")(wiring.lock)  # one run at a time
+load = step(name="load")(wiring.load)  # new raw files into RAW.EVENTS
+transform = step(name="transform")(wiring.transform)  # dbt: staging, sessions, marts, training tables
+validate = step(name="validate")(wiring.validate)  # the gate in front of training
+export = step(name="export")(wiring.export)  # the training tables as parquet on S3
+publish = step(name="publish")(wiring.publish)  # an accepted model behind the endpoint
+prove = step(name="prove")(wiring.prove)  # the golden sessions against the endpoint, then the record
+rollback = step(name="rollback")(wiring.rollback)  # the endpoint back onto an earlier release
+replay = step(name="replay")(wiring.replay)  # archived events once more through the current contract
+compact = step(name="compact")(wiring.compact)  # a finished day's raw files as a few parquet files

@@ -58,14 +58,14 @@ def script(request: Request | None) -> Response:
     return serve(request.path.removeprefix("/"), request.headers.get("if-none-match"))
 
 
-def lock(event: Event) -> Event:
+def lock(event: Event, _: Any) -> Event:
     """Run lock."""
     from functions.lock.lock import lock
 
     return lock(event, settings.lock_settings(), client("s3"), client("stepfunctions"))
 
 
-def load(event: Event) -> Event:
+def load(event: Event, _: Any) -> Event:
     """Run load."""
     from functions.load.load import load
 
@@ -73,14 +73,14 @@ def load(event: Event) -> Event:
         return load(event, settings.warehouse_settings(), connection)
 
 
-def transform(event: Event) -> Event:
+def transform(event: Event, _: Any) -> Event:
     """Run transform."""
     from functions.transform.transform import transform
 
     return transform(event, settings.warehouse_settings(), _credentials())
 
 
-def validate(event: Event) -> Event:
+def validate(event: Event, _: Any) -> Event:
     """Run validate."""
     from functions.validate.validate import validate
 
@@ -88,7 +88,7 @@ def validate(event: Event) -> Event:
         return validate(event, settings.warehouse_settings(), _credentials(), connection, client("s3"))
 
 
-def export(event: Event) -> Event:
+def export(event: Event, _: Any) -> Event:
     """Run export."""
     from functions.export.export import export
 
@@ -96,7 +96,7 @@ def export(event: Event) -> Event:
         return export(event, settings.warehouse_settings(), connection, client("s3"))
 
 
-def publish(event: Event) -> Event:
+def publish(event: Event, _: Any) -> Event:
     """Run publish."""
     from functions.publish.publish import publish
 
@@ -104,7 +104,7 @@ def publish(event: Event) -> Event:
     return publish(event, settings.publish_settings(), client("sagemaker"), autoscaling, client("s3"))
 
 
-def prove(event: Event) -> Event:
+def prove(event: Event, _: Any) -> Event:
     """Run prove."""
     from functions.prove.prove import prove
 
@@ -112,7 +112,7 @@ def prove(event: Event) -> Event:
     return prove(event, settings.publish_settings(), client("sagemaker"), endpoint, autoscaling, client("s3"))
 
 
-def rollback(event: Event) -> Event:
+def rollback(event: Event, _: Any) -> Event:
     """Run rollback."""
     from functions.rollback.rollback import rollback
 

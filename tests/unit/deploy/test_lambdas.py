@@ -17,7 +17,7 @@ LOCAL = read_stage("local")
 
 def forgotten(app: str, declared: Iterable[str], policies: Iterable[str]) -> list[str]:
     """Return one sentence per forgotten place."""
-    handlers = {"api_handler", *re.findall(r'@app\.lambda_function\(name="(\w+)"\)', app)}
+    handlers = {"api_handler", *re.findall(r'(?:app\.lambda_function|= step)\(name="(\w+)"\)', app)}
     stages = "|".join(re.findall(r"^\[(\w+)\]$", STAGES_FILE.read_text(), re.MULTILINE))
     written = {re.sub(rf"^policy-|(-({stages}))?\.json$", "", file) for file in policies}
     declared = set(declared)
@@ -28,7 +28,7 @@ def forgotten(app: str, declared: Iterable[str], policies: Iterable[str]) -> lis
         ),
         *(
             f"deploy/lambdas.py declares the Lambda {name}, for which app.py has no handler: "
-            f'add @app.lambda_function(name="{name}"), or remove the declaration'
+            f'add {name} = step(name="{name}")(wiring.{name}), or remove the declaration'
             for name in sorted(declared - handlers)
         ),
         *(

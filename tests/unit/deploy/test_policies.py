@@ -61,14 +61,15 @@ def actions(function: str) -> list[str]:
 
 
 @lru_cache
-def handlers() -> dict[str, ast.FunctionDef]:
-    """app.py's functions by the name of their Lambda."""
-    found = {}
+def handlers() -> dict[str, ast.stmt]:
+    """app.py's functions and registrations by the name of their Lambda."""
+    found: dict[str, ast.stmt] = {}
     for node in ast.parse((REPOSITORY / "app.py").read_text()).body:
-        if isinstance(node, ast.FunctionDef) and node.decorator_list:
-            call = ast.unparse(node.decorator_list[0])
-            named = re.search(r"lambda_function\(name='(\w+)'\)", call)
-            found.setdefault(named[1] if named else "api_handler:" + node.name, node)
+        named = re.search(r"(?:lambda_function|step)\(name='(\w+)'\)", ast.unparse(node))
+        if named:
+            found[named[1]] = node
+        elif isinstance(node, ast.FunctionDef) and node.decorator_list:
+            found.setdefault("api_handler:" + node.name, node)
     return found
 
 
@@ -89,7 +90,7 @@ def modules_of(node: ast.AST) -> set[str]:
     return found
 
 
-def wiring_of(handler: ast.FunctionDef) -> list[ast.FunctionDef]:
+def wiring_of(handler: ast.stmt) -> list[ast.FunctionDef]:
     """The functions of functions/wiring.py that a handler runs."""
     module = ast.parse((REPOSITORY / "functions" / "wiring.py").read_text())
     functions = {node.name: node for node in module.body if isinstance(node, ast.FunctionDef)}
@@ -114,7 +115,7 @@ def source_of(function: str) -> str:
         nodes = [
             node
             for node in handlers().values()
-            if re.search(rf"route\('({'|'.join(COLLECT_ROUTES)})'", ast.unparse(node.decorator_list[0]))
+            if re.search(rf"route\('({'|'.join(COLLECT_ROUTES)})'", ast.unparse(node))
         ]
     assert nodes, f"app.py has no Lambda {function}"
     nodes = [wired for node in nodes for wired in wiring_of(node)]
