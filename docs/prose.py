@@ -85,7 +85,9 @@ def _of_python(source: str) -> Iterator[tuple[Text, bool]]:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type != tokenize.COMMENT or re.match(r"# (noqa|type:)", token.string):
             continue
-        if comments and token.start[0] != comments[-1][0] + 1:
+        # A comment behind code stands for itself; one on a line of its own continues the line above.
+        behind_code = bool(token.line[: token.start[1]].strip())
+        if comments and (behind_code or token.start[0] != comments[-1][0] + 1):
             yield Text(comments[0][0], "\n".join(text for _, text in comments)), False
             comments = []
         comments.append((token.start[0], token.string.lstrip("#: ")))

@@ -44,6 +44,8 @@ def test_markdown_is_checked_by_each_rule(text: str, rules: list[str]) -> None:
         ("# The list is shut.\nx = 1\n", ["banned"]),
         ('x = "the list is shut"\n', []),
         ("# First. Second.\nx = 1\n", []),
+        (f"# {'word ' * 15}\n# {'word ' * 15}\nx = 1\n", ["long"]),
+        (f"x = 1  # {'word ' * 15}\ny = 2  # {'word ' * 15}\n", []),
     ],
 )
 def test_docstrings_and_comments_are_checked(source: str, rules: list[str]) -> None:
