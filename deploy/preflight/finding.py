@@ -32,11 +32,11 @@ def table(findings: Iterable[Finding]) -> str:
     lines: list[str] = []
     for row in rows:
         lines.append(f"{MARKS[row.outcome]:<9}  {row.subject:<{subject_characters}}  {row.found}")
-        if row.fix:
+        for place, line in enumerate(line for line in row.fix.splitlines() if line.strip()):
             lines += textwrap.wrap(
-                row.fix,
+                line.strip(),
                 TABLE_CHARACTERS,
-                initial_indent=" " * 11 + "fix: ",
+                initial_indent=" " * 11 + ("fix: " if place == 0 else " " * 5),
                 subsequent_indent=" " * 16,
                 break_long_words=False,
                 break_on_hyphens=False,

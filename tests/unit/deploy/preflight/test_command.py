@@ -25,6 +25,15 @@ def test_the_table_has_a_line_per_finding_and_the_fix_below() -> None:
     ]
 
 
+def test_a_fix_that_is_a_line_to_write_keeps_its_lines() -> None:
+    fix = 'write into stages.toml\n\n    [dev.shops]\n    demo = ["key"]\n'
+    assert table([Finding("shop keys", "failed", "none", fix)]).splitlines()[1:] == [
+        "           fix: write into stages.toml",
+        "                [dev.shops]",
+        '                demo = ["key"]',
+    ]
+
+
 def test_the_verdict_counts_and_only_a_failure_stops() -> None:
     warned = [
         Finding("a", "passed", ""),
