@@ -16,7 +16,7 @@ from deploy.training_request import training_request
 from local.environment import Stack
 from local.ports import free_port_base
 from local.testing import running_stack
-from local.tests.integration.aws.clients import ROLE, Aws
+from local.tests.integration.aws.clients import EVERYTHING, ROLE, Aws
 from local.tests.integration.aws.sagemaker import make_archive
 from tests.integration.statemachine.pipeline import SERVER, TRAIN, Pipeline
 from tests.missing import missing
@@ -66,7 +66,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
         objects |= {f"exports/{RUN}/{table}/part.parquet": b"x" for table in ("interactions", "items")}
         for key, body in objects.items():
             s3.put_object(Bucket=BUCKET, Key=key, Body=body)
-        aws.client("iam").create_role(RoleName="contract-tests", AssumeRolePolicyDocument="{}")
+        aws.make_role(ROLE.rpartition("/")[2], EVERYTHING)
         steps = ("Lock", "Load", "Transform", "Validate", "Export", "Publish", "Prove", "Rollback")
         Pipeline(aws, BUCKET, LOCAL.prefix, use_spot=True, functions=dict.fromkeys(steps, "not-run")).deploy()
         yield aws
