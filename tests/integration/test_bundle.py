@@ -41,11 +41,18 @@ def lambdas(package: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_every_handler_is_a_function_of_app_py_in_the_zip(
+def test_every_handler_is_a_name_of_app_py_in_the_zip(
     bundle: zipfile.ZipFile, lambdas: dict[str, Any]
 ) -> None:
     module = ast.parse(bundle.read("app.py"))
-    defined = {node.name for node in module.body if isinstance(node, ast.FunctionDef)} | {"app"}
+    defined = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+    defined |= {
+        target.id
+        for node in module.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
     assert len(lambdas) == len(NAMES)
     for properties in lambdas.values():
         file, _, name = properties["Handler"].partition(".")
