@@ -45,7 +45,8 @@ def execution_input(options: argparse.Namespace) -> dict[str, Any]:
     return wanted
 
 
-def _pair(text: str) -> str:
+def name_and_value(text: str) -> str:
+    """Check that a flag's value is NAME=VALUE, and return it."""
     if "=" not in text:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as epochs=3")
     return text
@@ -205,7 +206,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hyperparameter",
         action="append",
-        type=_pair,
+        type=name_and_value,
         metavar="NAME=VALUE",
         help="a setting of the training job; repeat the flag for several",
     )

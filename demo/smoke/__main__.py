@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from demo import environment
 from demo.environment import NotDeployed
+from demo.follow import name_and_value
 from demo.http import Http, RequestFailed
 from demo.replay import ReplayFailed
 from demo.smoke import page, steps
@@ -80,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="destroy the stage afterwards with all data; refused where there was data before",
     )
     parser.add_argument(
-        "--hyperparameter", action="append", default=[], type=_pair, metavar="NAME=VALUE",
+        "--hyperparameter", action="append", default=[], type=name_and_value, metavar="NAME=VALUE",
         help="a setting of the training jobs; repeat the flag for several",
     )  # fmt: skip
     options = parser.parse_args(arguments)
@@ -128,12 +129,6 @@ def _clean(stage: Stage) -> list[str]:
     for item in left:
         print(f"still there: {item}", file=sys.stderr)
     return left
-
-
-def _pair(text: str) -> str:
-    if "=" not in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as epochs=3")
-    return text
 
 
 def _facts(stage: Stage) -> dict[str, str]:

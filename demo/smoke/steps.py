@@ -54,13 +54,9 @@ class Smoke:
     releases: list[Release] = field(default_factory=list)
     recommendation_id: str = ""
 
-    def client(self, service: str) -> Any:
-        """Return a client of the stage's AWS."""
-        return self.where.client(service)
-
     def release(self) -> Release | None:
         """Return the release on record."""
-        return read_record(self.client("s3"), self.stage.models_bucket(self.account_id)).current
+        return read_record(self.where.client("s3"), self.stage.models_bucket(self.account_id)).current
 
 
 def require_replaceable(smoke: Smoke) -> None:
@@ -70,7 +66,9 @@ def require_replaceable(smoke: Smoke) -> None:
         StepFailed: shoppers are served by a model of their own. Two runs would push it out of the record.
     """
     current = smoke.release()
-    if current is not None and not marker.is_ours(smoke.stage, smoke.account_id, current, smoke.client("s3")):
+    if current is not None and not marker.is_ours(
+        smoke.stage, smoke.account_id, current, smoke.where.client("s3")
+    ):
         raise StepFailed(
             f"stage {smoke.stage.name} serves model {current.model_version}, which is not a smoke test's. "
             "Run the smoke test on a stage of its own: add one to deploy/stages.toml, deploy it, then "
@@ -84,7 +82,7 @@ def require_empty(smoke: Smoke) -> None:
     Raises:
         StepFailed: the stage holds data.
     """
-    found = smoke.client("s3").list_objects_v2(
+    found = smoke.where.client("s3").list_objects_v2(
         Bucket=smoke.where.events_bucket(), Prefix=RAW_PREFIX, MaxKeys=1
     )
     if found.get("KeyCount") or smoke.release() is not None:
@@ -100,7 +98,7 @@ def send_events(smoke: Smoke) -> Row:
     dataset = generated(history)
     split = Split(dataset, None)
     with _timed() as clock, Rejects() as rejects:
-        smoke.landing = LandingWatch(smoke.client("s3"), smoke.where.events_bucket())
+        smoke.landing = LandingWatch(smoke.where.client("s3"), smoke.where.events_bucket())
         smoke.sent = send(
             split.training_events(rejects),
             smoke.where.api_url,
@@ -134,7 +132,7 @@ def run(smoke: Smoke, name: str) -> Row:
     wanted: dict[str, Any] = {"shop_id": smoke.shop_id, "override_reason": OVERRIDE_REASON}
     if smoke.hyperparameters:
         wanted["hyperparameters"] = smoke.hyperparameters
-    client = smoke.client("stepfunctions")
+    client = smoke.where.client("stepfunctions")
     with _timed() as clock:
         arn = follow.start(client, smoke.where.state_machine_arn(), wanted)
         story = follow.follow(client, arn, sys.stdout)
@@ -145,7 +143,7 @@ def run(smoke: Smoke, name: str) -> Row:
     if smoke.releases and release.model_version == smoke.releases[-1].model_version:
         raise StepFailed(f"execution {arn} succeeded, and model {release.model_version} is still on record")
     smoke.releases.append(release)
-    marker.add(smoke.stage, smoke.account_id, release, smoke.client("s3"))
+    marker.add(smoke.stage, smoke.account_id, release, smoke.where.client("s3"))
     row.outcome, row.found = "passed", f"model {release.model_version} on endpoint {release.endpoint}"
     return row
 
@@ -198,7 +196,7 @@ def click_and_buy(smoke: Smoke) -> Row:
                 f"/recommend answered without a receipt: look at the secret {smoke.stage.receipts_secret}"
             )
         smoke.recommendation_id = answer["request_id"]
-        watch = LandingWatch(smoke.client("s3"), smoke.where.events_bucket())
+        watch = LandingWatch(smoke.where.client("s3"), smoke.where.events_bucket())
         sent = send(
             _shopping(smoke.shop_id, shopper, answer),
             smoke.where.api_url,
@@ -247,7 +245,7 @@ def attribute(smoke: Smoke) -> Row:
         select items_shown, items_clicked, items_bought, revenue from MARTS.RECOMMENDATIONS
         where recommendation_id = %s
     """
-    login = warehouse.read_credentials(smoke.client("secretsmanager"), smoke.stage.secret_name)
+    login = warehouse.read_credentials(smoke.where.client("secretsmanager"), smoke.stage.secret_name)
     with _timed() as clock, warehouse.connect(login) as connection:
         rows = warehouse.rows(connection, query, (smoke.recommendation_id,))
     counted = [tuple(float(value) for value in row) for row in rows]
@@ -267,8 +265,8 @@ def roll_back(smoke: Smoke) -> Row:
             rollback(
                 smoke.stage,
                 smoke.where.client("lambda", PATIENT),
-                smoke.client("sagemaker"),
-                smoke.client("s3"),
+                smoke.where.client("sagemaker"),
+                smoke.where.client("s3"),
                 smoke.account_id,
             )
             _wait_for_model(smoke, release.model_version)

@@ -22,15 +22,19 @@ def is_realtime(name: str) -> bool:
     return name.endswith(REALTIME_SUFFIX)
 
 
-def move_endpoint(name: str, config_name: str, sagemaker: Any) -> str:
+def move_endpoint(name: str, config_name: str, sagemaker: Any, autoscaling: Any) -> str:
     """Create the endpoint on a configuration or move it there, and return SageMaker's status of the endpoint.
+
+    A real-time endpoint that moves stops scaling, and its number of instances stays.
 
     Raises:
         EndpointBusy: SageMaker is still changing or deleting the endpoint.
     """
     from botocore.exceptions import ClientError
 
-    described = describe(name, sagemaker)
+    from functions.platform.scaling import stop_scaling
+
+    described = find(sagemaker.describe_endpoint, EndpointName=name)
     if described is None:
         sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config_name)
         return "Creating"
@@ -43,8 +47,10 @@ def move_endpoint(name: str, config_name: str, sagemaker: Any) -> str:
         raise EndpointBusy(f"endpoint {name} had failed and is being replaced")
     if status != "InService":
         raise EndpointBusy(f"endpoint {name} is {status}")
-    # The number of instances that autoscaling has reached stays.
-    kept = {"RetainAllVariantProperties": True} if is_realtime(name) else {}
+    kept = {}
+    if is_realtime(name):
+        stop_scaling(name, autoscaling)
+        kept = {"RetainAllVariantProperties": True}
     try:
         sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=config_name, **kept)
     except ClientError as error:
@@ -60,7 +66,7 @@ def delete_endpoint(name: str, sagemaker: Any) -> bool:
     Raises:
         EndpointBusy: SageMaker is changing the endpoint, and deletes none in that state.
     """
-    described = describe(name, sagemaker)
+    described = find(sagemaker.describe_endpoint, EndpointName=name)
     if described is None or described["EndpointStatus"] == "Deleting":
         return False
     if described["EndpointStatus"] not in ("InService", "Failed", "OutOfService", "UpdateRollbackFailed"):
@@ -69,23 +75,15 @@ def delete_endpoint(name: str, sagemaker: Any) -> bool:
     return True
 
 
-def describe(name: str, sagemaker: Any) -> dict[str, Any] | None:
-    """Return SageMaker's description of an endpoint, None if there is none."""
-    if not exists(sagemaker.describe_endpoint, EndpointName=name):
-        return None
-    described: dict[str, Any] = sagemaker.describe_endpoint(EndpointName=name)
-    return described
-
-
-def exists(find: Any, **name: str) -> bool:
-    """Return True if SageMaker's describe call finds the named resource."""
+def find(describe: Any, **name: str) -> dict[str, Any] | None:
+    """Return what SageMaker's describe call answers, None if the named resource does not exist."""
     from botocore.exceptions import ClientError
 
     try:
-        find(**name)
+        described: dict[str, Any] = describe(**name)
     except ClientError as error:
         # SageMaker answers "Could not find ..." as a ValidationException, not as a 404.
         if "could not find" in str(error).lower() or error.response["Error"]["Code"] == "ResourceNotFound":
-            return False
+            return None
         raise
-    return True
+    return described

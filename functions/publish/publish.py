@@ -6,10 +6,10 @@ Every call can be repeated with the same run id: existing resources of the run a
 from typing import Any, TypedDict
 
 from functions.platform.contract import PublishResult
-from functions.platform.endpoint import exists, is_realtime, move_endpoint
+from functions.platform.endpoint import find, move_endpoint
 from functions.platform.log import get_logger
 from functions.platform.s3_keys import release_key, split_s3_uri
-from functions.platform.scaling import VARIANT, stop_scaling
+from functions.platform.scaling import VARIANT
 from functions.platform.settings import PublishSettings
 
 log = get_logger(__name__)
@@ -45,9 +45,7 @@ def publish(
     kept_uri = _keep_archive(name, event["model_data_uri"], settings, s3)
     _create_model(name, kept_uri, settings, sagemaker)
     _create_config(name, settings, sagemaker)
-    if is_realtime(settings.endpoint):
-        stop_scaling(settings.endpoint, autoscaling)
-    status = move_endpoint(settings.endpoint, name, sagemaker)
+    status = move_endpoint(settings.endpoint, name, sagemaker, autoscaling)
     log.info("endpoint moves to a new configuration", endpoint=settings.endpoint, config=name, status=status)
     return {
         "endpoint_name": settings.endpoint,
@@ -68,7 +66,7 @@ def _keep_archive(name: str, model_data_uri: str, settings: PublishSettings, s3:
 
 
 def _create_model(name: str, model_data_uri: str, settings: PublishSettings, sagemaker: Any) -> None:
-    if exists(sagemaker.describe_model, ModelName=name):
+    if find(sagemaker.describe_model, ModelName=name):
         return
     sagemaker.create_model(
         ModelName=name,
@@ -78,7 +76,7 @@ def _create_model(name: str, model_data_uri: str, settings: PublishSettings, sag
 
 
 def _create_config(name: str, settings: PublishSettings, sagemaker: Any) -> None:
-    if exists(sagemaker.describe_endpoint_config, EndpointConfigName=name):
+    if find(sagemaker.describe_endpoint_config, EndpointConfigName=name):
         return
     variant: dict[str, Any] = {"VariantName": VARIANT, "ModelName": name}
     if settings.endpoint_kind == "serverless":

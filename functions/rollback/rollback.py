@@ -3,12 +3,11 @@
 from typing import Any, Literal, NotRequired, TypedDict
 
 from functions.platform.contract import RollbackResult
-from functions.platform.endpoint import delete_endpoint, describe, is_realtime, move_endpoint
+from functions.platform.endpoint import delete_endpoint, move_endpoint
 from functions.platform.errors import EndpointBusy, NothingToRollBackTo
 from functions.platform.log import get_logger
 from functions.platform.model_archive import read_model_archive
 from functions.platform.releases import Release, ReleaseRecord, read_record, write_record
-from functions.platform.scaling import stop_scaling
 from functions.platform.settings import PublishSettings
 
 log = get_logger(__name__)
@@ -64,14 +63,7 @@ def _undo_unproved(
 
 
 def _move(target: Release, sagemaker: Any, autoscaling: Any) -> str:
-    described = describe(target.endpoint, sagemaker)
-    if (
-        is_realtime(target.endpoint)
-        and described
-        and described["EndpointConfigName"] != target.endpoint_config
-    ):
-        stop_scaling(target.endpoint, autoscaling)
-    status = move_endpoint(target.endpoint, target.endpoint_config, sagemaker)
+    status = move_endpoint(target.endpoint, target.endpoint_config, sagemaker, autoscaling)
     log.info("endpoint rolled back", endpoint=target.endpoint, config=target.endpoint_config, status=status)
     return status
 

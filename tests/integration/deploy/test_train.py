@@ -13,10 +13,7 @@ import pytest
 
 from deploy.stages import read_stage
 from deploy.training_request import training_request
-from local.environment import Stack
-from local.ports import free_port_base
-from local.testing import running_stack
-from local.tests.integration.aws.clients import EVERYTHING, ROLE, Aws
+from local.tests.integration.aws.clients import ROLE, Aws, running_aws
 from local.tests.integration.aws.sagemaker import make_archive
 from tests.integration.statemachine.pipeline import SERVER, TRAIN, Pipeline
 from tests.missing import missing
@@ -56,9 +53,7 @@ def sdk(module: str, *arguments: str, environment: dict[str, str]) -> subprocess
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     """The stage `local` as far as training needs it: bucket, code, a snapshot, and the state machine."""
-    base, state = free_port_base(), tmp_path_factory.mktemp("local-aws")
-    with running_stack(state, base, warehouse=False) as environment:
-        aws = Aws(environment, Stack(base, state))
+    with running_aws(tmp_path_factory.mktemp("local-aws")) as aws:
         s3 = aws.client("s3")
         s3.create_bucket(Bucket=BUCKET)
         archive = make_archive({"train.py": TRAIN, "server.txt": SERVER})
@@ -66,7 +61,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
         objects |= {f"exports/{RUN}/{table}/part.parquet": b"x" for table in ("interactions", "items")}
         for key, body in objects.items():
             s3.put_object(Bucket=BUCKET, Key=key, Body=body)
-        aws.make_role(ROLE.rpartition("/")[2], EVERYTHING)
         steps = ("Lock", "Load", "Transform", "Validate", "Export", "Publish", "Prove", "Rollback")
         Pipeline(aws, BUCKET, LOCAL.prefix, use_spot=True, functions=dict.fromkeys(steps, "not-run")).deploy()
         yield aws

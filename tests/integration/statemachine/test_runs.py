@@ -7,15 +7,12 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from functions.platform.contract import CURRENT_KEY, LOCK_KEY
-from local.environment import Stack
-from local.ports import free_port_base
-from local.testing import interrupt_training, running_stack, wait_for
-from local.tests.integration.aws.clients import EVERYTHING, ROLE, Aws
+from local.testing import interrupt_training, wait_for
+from local.tests.integration.aws.clients import ROLE, Aws, running_aws
 from tests.integration.statemachine.pipeline import DEFINITION, Pipeline, deployed
 from tests.unit.statemachine.test_expressions import EVENT_BRIDGE_NAME
 
@@ -24,12 +21,8 @@ pytestmark = [pytest.mark.local_stack, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
-    state: Path = tmp_path_factory.mktemp("local-aws")
-    base = free_port_base()
-    with running_stack(state, base, warehouse=False) as environment:
-        made = Aws(environment, Stack(base, state))
-        made.make_role(ROLE.rpartition("/")[2], EVERYTHING)
-        yield made
+    with running_aws(tmp_path_factory.mktemp("local-aws")) as aws:
+        yield aws
 
 
 @pytest.fixture(scope="module")

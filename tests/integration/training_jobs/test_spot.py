@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local.environment import Stack
-from local.ports import free_port_base
-from local.testing import interrupt_training, running_stack, wait_for
-from local.tests.integration.aws.clients import EVERYTHING, IMAGE, ROLE, Aws
+from local.testing import interrupt_training, wait_for
+from local.tests.integration.aws.clients import IMAGE, ROLE, Aws, running_aws
 from local.tests.integration.aws.sagemaker import read_archive
 from tests.unit.training_jobs import shop
 from training_jobs import package
@@ -34,11 +31,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
-    state: Path = tmp_path_factory.mktemp("local-aws")
-    base = free_port_base()
-    with running_stack(state, base, warehouse=False) as environment:
-        aws = Aws(environment, Stack(base, state))
-        aws.make_role(ROLE.rpartition("/")[2], EVERYTHING)
+    with running_aws(tmp_path_factory.mktemp("local-aws")) as aws:
         yield aws
 
 

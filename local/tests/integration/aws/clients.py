@@ -6,13 +6,18 @@ import io
 import json
 import uuid
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from botocore.config import Config
 
 from local.clients import aws_client
 from local.environment import Stack
+from local.ports import free_port_base
+from local.testing import running_stack
 
 # A role that may do everything, for tests that are about something else.
 ROLE = "arn:aws:iam::123456789012:role/contract-tests"
@@ -89,3 +94,13 @@ def make_zip(members: dict[str, str]) -> bytes:
         for name, text in members.items():
             archive.writestr(name, text)
     return out.getvalue()
+
+
+@contextmanager
+def running_aws(state: Path) -> Iterator[Aws]:
+    """Run a local AWS without a warehouse, with a role that may do everything."""
+    base = free_port_base()
+    with running_stack(state, base, warehouse=False) as environment:
+        aws = Aws(environment, Stack(base, state))
+        aws.make_role(ROLE.rpartition("/")[2], EVERYTHING)
+        yield aws

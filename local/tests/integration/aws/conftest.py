@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from local.environment import Stack
-from local.ports import free_port_base
-from local.testing import running_stack
-from local.tests.integration.aws.clients import EVERYTHING, ROLE, Aws
+from local.tests.integration.aws.clients import Aws, running_aws
 
 
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     """Run the AWS process."""
-    state: Path = tmp_path_factory.mktemp("local-aws")
-    base = free_port_base()
-    with running_stack(state, base, warehouse=False) as environment:
-        aws = Aws(environment, Stack(base, state))
-        aws.make_role(ROLE.rpartition("/")[2], EVERYTHING)
+    with running_aws(tmp_path_factory.mktemp("local-aws")) as aws:
         yield aws
