@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up preflight deploy destroy demo replay run recommend rollback smoke shop train training-images status logs traces down docs layers check generate lock format test test-unit test-sanitized peers clean
+.PHONY: help setup up preflight deploy destroy demo replay run recommend rollback smoke bill shop train training-images status logs traces down docs layers check generate lock format test test-unit test-sanitized peers clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -87,6 +87,9 @@ rollback: setup ## the endpoint back onto the release before
 
 smoke: setup ## walk the whole journey on STAGE at small size, and write its times and costs (ARGS=--help for more)
 	@$(IN_STAGE) $(PY) -m demo.smoke $(ARGS)
+
+bill: setup ## predict the monthly bill of STAGE (ARGS="--shop-figures events=3M items=20k", ARGS="--measured latest"; ARGS=--help)
+	@$(if $(findstring --measured,$(ARGS)),$(IN_STAGE)) $(PY) -m deploy.bill --stage $(STAGE) $(ARGS)
 
 status: setup ## what runs, what is deployed, what serves; of another STAGE: its last execution
 	@$(if $(filter local,$(STAGE)),$(PY) -m local status,$(PY) -m demo.follow --latest)
