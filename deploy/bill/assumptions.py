@@ -25,7 +25,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What the settings of a stage do not say: sizes, durations, and the behavior of shoppers."""
+    """Sizes, durations and the behavior of shoppers, which no setting of a stage contains."""
 
     month: float
     runs_per_month: float

@@ -1,7 +1,7 @@
 """Where each resource of the stack and each service of the state machine is on the bill, or why it is free.
 
-A test compares these tables with statemachine/resources.yaml and pipeline.asl.json: a new resource needs an entry here,
-and a line in the bill if it costs something.
+A test compares these tables with statemachine/resources.yaml and pipeline.asl.json.
+A new resource needs an entry here, and a line in the bill if it costs something.
 """
 
 # The services of the lines by the type of the resource.

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from deploy.bill.assumptions import Assumptions
 from deploy.bill.prices import Price, PriceList
-from deploy.lambdas import named
+from deploy.bill.stack import invoked_lambdas
+from deploy.lambdas import LAMBDAS, named
 from deploy.stages import Stage
 
 DAYS = 30
@@ -31,7 +32,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Workload:
-    """What shoppers do in a month. All zero: the stage is idle, and its schedule is off."""
+    """The events, sessions and runs of a month. All zero: the stage is idle, and its schedule is off."""
 
     name: str
     events: float
@@ -186,7 +187,7 @@ class Month:
         loads = runs + self.arrivals
         load_s = runs * steps["load"] + self.arrivals * assumed.load_on_arrival_s
         compact_s = assumed.compact_fixed_s + assumed.compact_s_per_million * self.night_millions
-        return {
+        known = {
             "api_handler": Calls(api, api_ms / api / 1000 if api else 0),
             "collect": Calls(self.event_requests, assumed.collect_ms / 1000),
             "lock": Calls(2 * runs, assumed.lock_s),
@@ -197,9 +198,14 @@ class Month:
             "publish": Calls(runs, assumed.publish_s),
             "prove": Calls(runs, assumed.prove_s),
             "compact": Calls(runs, compact_s),
-            # A person starts these two.
+            # Only a failed run calls it.
             "rollback": Calls(0, 0),
-            "replay": Calls(0, 0),
+        }
+        # A Lambda without a line above is billed with its time limit once per run, or not at all if only people call it.
+        return known | {
+            one.name: Calls(runs, one.timeout_s) if one.name in invoked_lambdas() else Calls(0, 0)
+            for one in LAMBDAS
+            if one.name not in known
         }
 
     @cached_property

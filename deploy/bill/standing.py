@@ -1,36 +1,14 @@
 """The lines of what is only there: alarms, the dashboard, secrets, images. They cost the same without events."""
 
 from collections.abc import Iterator
-from functools import cache
-from typing import Any
 
 from deploy.bill.month import Line, Month, line, number
-from deploy.template import load_resources
+from deploy.bill.stack import alarm_metrics, of_type
 
 # Snowflake's login of the pipeline, which a person creates. The template has the other secrets.
 SECRETS_BY_HAND = 1
 # Target tracking creates one alarm for scaling out and one for scaling in.
 SCALING_ALARMS = 2
-
-
-@cache
-def resources() -> dict[str, dict[str, Any]]:
-    """Return the resources of the stack."""
-    found: dict[str, dict[str, Any]] = load_resources()["Resources"]
-    return found
-
-
-def of_type(kind: str) -> list[dict[str, Any]]:
-    """Return the properties of the stack's resources of a type."""
-    return [one.get("Properties", {}) for one in resources().values() if one["Type"] == kind]
-
-
-def alarm_metrics() -> int:
-    """Return the number of metrics in all alarms. An alarm on an expression is billed per metric in it."""
-    return sum(
-        sum("MetricStat" in metric for metric in alarm["Metrics"]) if "Metrics" in alarm else 1
-        for alarm in of_type("AWS::CloudWatch::Alarm")
-    )
 
 
 def standing_lines(month: Month) -> Iterator[Line]:
