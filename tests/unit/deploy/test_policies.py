@@ -1,6 +1,7 @@
 """Each Lambda's policy against its code, and the configuration that Chalice gets for each Lambda."""
 
 import ast
+import dataclasses
 import json
 import re
 from functools import lru_cache
