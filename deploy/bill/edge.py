@@ -18,7 +18,7 @@ from deploy.bill.month import (
 
 # Chalice deploys every Lambda for x86_64: it has no setting for arm64.
 ARCHITECTURE = "x86_64"
-# Lambda and API Gateway trace the first request of each second, and five percent of the others.
+# A traced Lambda records the first request of each second, and five percent of the others.
 # https://docs.aws.amazon.com/xray/latest/devguide/xray-console-sampling.html
 SAMPLED_SHARE = 0.05
 
