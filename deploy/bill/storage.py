@@ -155,12 +155,14 @@ def _requests(month: Month) -> Iterator[Line]:
         2 * month.raw_files + reads_of_runs,
         f"(2 x {number(month.raw_files)} files of raw/, by Snowflake and by compact, + {number(reads_of_runs)} of runs)",
     )
-    # Both buckets send their events to EventBridge, for LoadOnArrival. A tag and an expiry are events too.
-    notified = files + packed + 2 * tagged + of_runs
+    # Both buckets send their events to EventBridge, for LoadOnArrival: also those of tags, expiries and transitions.
+    # https://aws.amazon.com/eventbridge/pricing/ bills them, as "opt-in data events".
+    moved = month.raw_files * sum(days > 0 for days in ages(month)[1:])
+    notified = files + packed + 2 * tagged + of_runs + moved
     yield line(
         "EventBridge",
         "events of the buckets",
         month.prices["eventbridge.opt_in_event"],
         notified,
-        f"{number(notified)} objects written, tagged or expired",
+        f"{number(notified)} objects written, tagged, moved or expired",
     )
