@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from deploy.bill.assumptions import Assumptions, sources
-from deploy.bill.month import Month
+from deploy.bill.month import WAREHOUSE_STEPS, Month
 from deploy.command import DeployError
 from deploy.lambdas import named
 from deploy.stages import Stage
@@ -27,7 +27,6 @@ COLLECTED = "events collected"
 # CloudWatch Logs bills each event with 26 bytes more.
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html
 LOG_EVENT_OVERHEAD_BYTES = 26
-WAREHOUSE_STEPS = ("load", "transform", "validate", "export")
 
 
 class RunUnknown(DeployError):
@@ -209,8 +208,7 @@ def _steps(by_name: dict[str, _Visit], events: int, interactions: int, month: Mo
             continue
         fixed, growing = f"{step}_fixed_s", f"{step}_s_per_million"
         millions = (interactions if step == "export" else events) / 1e6
-        predicted_s = getattr(month.assumed, fixed)
-        predicted_s += getattr(month.assumed, growing) * millions / month.warehouse_speed
+        predicted_s = month.step_s(step, millions)
         values |= _scaled(month.assumed, (fixed, growing), predicted_s, visit.seconds)
     return values
 

@@ -19,6 +19,8 @@ FIREHOSE_STEP_BYTES = 5 * 1024
 # Snowflake bills a started warehouse for at least a minute.
 # https://docs.snowflake.com/en/user-guide/warehouses-overview
 WAREHOUSE_MIN_S = 60
+# The Lambdas that keep Snowflake's warehouse running, in the order of a run.
+WAREHOUSE_STEPS = ("load", "transform", "validate", "export")
 
 
 class Line(NamedTuple):
@@ -122,33 +124,23 @@ class Month:
         return self.workload.items * self.assumed.model_bytes_per_item
 
     @cached_property
-    def step_seconds(self) -> dict[str, float]:
-        """The seconds of each step that keeps the warehouse running, per run."""
-        assumed = self.assumed
-        return {
-            "load": assumed.load_fixed_s + assumed.load_s_per_million * self.night_millions,
-            "transform": assumed.transform_fixed_s + assumed.transform_s_per_million * self.night_millions,
-            "validate": assumed.validate_fixed_s + assumed.validate_s_per_million * self.night_millions,
-            "export": assumed.export_fixed_s + assumed.export_s_per_million * self.training_millions,
-        }
-
-    @cached_property
     def warehouse_speed(self) -> float:
         """The speed of the stage's warehouse against an X-Small one: each size doubles it."""
         return (
             self.prices.credits_per_hour[self.stage.warehouse_size] / self.prices.credits_per_hour["XSMALL"]
         )
 
+    def step_s(self, step: str, millions: float) -> float:
+        """Return the seconds of a warehouse step over this many million rows. A larger warehouse speeds up only the rows."""
+        growing_s = getattr(self.assumed, f"{step}_s_per_million") * millions / self.warehouse_speed
+        return float(getattr(self.assumed, f"{step}_fixed_s") + growing_s)
+
     @cached_property
-    def step_seconds_sized(self) -> dict[str, float]:
-        """The seconds of each step on the stage's warehouse. Only the part that grows with the rows becomes faster."""
-        fixed = {
-            step: float(getattr(self.assumed, f"{step}_fixed_s"))
-            for step in ("load", "transform", "validate", "export")
-        }
+    def step_seconds(self) -> dict[str, float]:
+        """The seconds per run of each step that keeps the warehouse running."""
         return {
-            step: fixed[step] + (seconds - fixed[step]) / self.warehouse_speed
-            for step, seconds in self.step_seconds.items()
+            step: self.step_s(step, self.training_millions if step == "export" else self.night_millions)
+            for step in WAREHOUSE_STEPS
         }
 
     @property
@@ -179,7 +171,7 @@ class Month:
     @cached_property
     def calls(self) -> dict[str, Calls]:
         """The calls of each Lambda, by its name in deploy/lambdas.py."""
-        assumed, runs, steps = self.assumed, self.workload.runs, self.step_seconds_sized
+        assumed, runs, steps = self.assumed, self.workload.runs, self.step_seconds
         api = self.workload.recommendations + self.script_requests
         api_ms = (
             self.workload.recommendations * assumed.recommend_ms + self.script_requests * assumed.script_ms
@@ -216,7 +208,7 @@ class Month:
     @cached_property
     def pipeline_hours(self) -> float:
         """Hours of the pipeline's warehouse."""
-        night_s = sum(self.step_seconds_sized.values()) + self.assumed.auto_suspend_s
+        night_s = sum(self.step_seconds.values()) + self.assumed.auto_suspend_s
         nights = self.workload.runs * max(WAREHOUSE_MIN_S, night_s)
         arrival_s = max(WAREHOUSE_MIN_S, self.assumed.load_on_arrival_s + self.assumed.auto_suspend_s)
         return min(HOURS, (nights + self.arrivals * arrival_s) / 3600)

@@ -25,7 +25,7 @@ def pipeline_lines(month: Month) -> Iterator[Line]:
 
 def _snowflake(month: Month) -> Iterator[Line]:
     stage, assumed = month.stage, month.assumed
-    steps = month.step_seconds_sized
+    steps = month.step_seconds
     per_hour = month.prices.credits_per_hour[stage.warehouse_size]
     arrivals = f" + {number(month.arrivals)} loads on arrival, each with its minute" if month.arrivals else ""
     yield line(

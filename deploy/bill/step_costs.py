@@ -4,12 +4,11 @@ from math import ceil
 from typing import NamedTuple
 
 from deploy.bill.edge import ARCHITECTURE
-from deploy.bill.month import FIREHOSE_STEP_BYTES, GB, memory_gb
+from deploy.bill.month import FIREHOSE_STEP_BYTES, GB, WAREHOUSE_STEPS, memory_gb
 from deploy.bill.prices import PriceList, PriceUnknown
 from deploy.stages import Stage
 
-# The states that keep Snowflake's warehouse running, by the Lambda that runs them.
-WAREHOUSE_STATES = ("Load", "Transform", "Validate", "Export")
+WAREHOUSE_STATES = tuple(step.title() for step in WAREHOUSE_STEPS)
 LAMBDA_STATES = ("Lock", *WAREHOUSE_STATES, "Publish", "Prove", "Rollback", "Unlock")
 
 
