@@ -17,14 +17,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from demo.history import read_history
+from demo.history import State, read_history
 from demo.http import Http
 from demo.landed import LandingWatch
 from demo.replay import Replayed, send
-from deploy.bill.assumptions import read_assumptions
-from deploy.bill.measured import Clients, measure
-from deploy.bill.month import Month, idle
-from deploy.bill.prices import read_prices
 from functions.replay.replay import STOP_BEFORE_END_MS
 from local import processes
 from local.aws.authorization.record import FILE
@@ -154,29 +150,30 @@ def test_a_recommendation_can_be_traced_through_to_the_endpoint(stage: Stage, fi
 
 
 def test_the_bill_replaces_what_it_assumes_by_what_the_first_run_used(stage: Stage, first_run: Run) -> None:
-    month = Month(LOCAL, idle(), read_assumptions(), read_prices("us-east-1"))
-    clients = Clients(*(stage.client(name) for name in ("stepfunctions", "logs", "s3")))
-    found = measure(first_run.run_id, LOCAL, LOCAL.account_id, month, clients)
-    assert (found.run_id, found.events) == (first_run.run_id, CLICKS)
-    visits = [one.name for one in first_run.story.states]
-    assert found.values["transitions_per_run"] == len(visits)
-    publish = next(one for one in first_run.story.states if one.name == "Publish")
-    assert found.values["publish_s"] == pytest.approx((publish.exited - publish.entered).total_seconds())
-    objects = stage.client("s3").list_objects_v2(Bucket=EVENTS_BUCKET, Prefix="raw/")["Contents"]
-    assert found.values["raw_gzip_bytes"] <= sum(one["Size"] for one in objects) / CLICKS
-    assert 1 <= found.values["events_per_request"] <= CLICKS
-    # The state machine waits longer for the job than the job runs.
-    train = next(one for one in first_run.story.states if one.name == "Train")
-    assumed = read_assumptions()
-    factor = found.values["train_fixed_s"] / assumed.train_fixed_s
-    interactions = int(
-        stage.rows("select count(*) from TRAINING.TRAINING_INTERACTIONS where shop_id = 'demo'")[0][0]
+    arguments = ("--measured", first_run.run_id)
+    assert f"Measured in run {first_run.run_id}" in deployment.run(
+        "deploy.bill", stage.copy, stage.environment, *arguments
     )
-    predicted_s = assumed.train_fixed_s + assumed.train_cpu_s_per_million * interactions / 1e6
-    assert 0 < factor * predicted_s <= (train.exited - train.entered).total_seconds() + 1
-    for name in ("load_fixed_s", "transform_fixed_s", "validate_fixed_s", "export_fixed_s", "evaluate_fixed_s",
-                 "prove_s", "collect_ms", "recommend_ms", "export_bytes", "model_bytes_per_item"):  # fmt: skip
-        assert found.values[name] > 0, name
+    bill = json.loads(
+        deployment.run("deploy.bill", stage.copy, stage.environment, *arguments, "--events", "1M", "--json")
+    )
+    assert [month["workload"]["name"] for month in bill["months"]] == ["idle", "as measured", "1M events"]
+    assert bill["months"][1]["workload"]["events"] == 30 * CLICKS
+    measured = {one["name"]: one["measured"] for one in bill["replaced"]}
+    states = {one.name: one for one in first_run.story.states}
+    assert measured["transitions_per_run"] == len(first_run.story.states)
+    assert measured["publish_s"] == pytest.approx(_seconds(states["Publish"]))
+    objects = stage.client("s3").list_objects_v2(Bucket=EVENTS_BUCKET, Prefix="raw/")["Contents"]
+    assert 0 < measured["raw_gzip_bytes"] <= sum(one["Size"] for one in objects) / CLICKS
+    assert 1 <= measured["events_per_request"] <= CLICKS
+    for name in ("load_fixed_s", "transform_fixed_s", "validate_fixed_s", "export_fixed_s", "train_fixed_s", "prove_s",
+                 "evaluate_fixed_s", "collect_ms", "recommend_ms", "export_bytes", "model_bytes_per_item"):  # fmt: skip
+        assert measured[name] > 0, name
+
+
+def _seconds(state: State) -> float:
+    assert state.exited is not None
+    return (state.exited - state.entered).total_seconds()
 
 
 @pytest.fixture(scope="module")
