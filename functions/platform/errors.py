@@ -59,6 +59,7 @@ class Reason(StrEnum):
     PARAMETER_INVALID = "parameter_invalid"
     STORAGE_UNAVAILABLE = "storage_unavailable"
     NO_MODEL_YET = "no_model_yet"
+    MODEL_UNAVAILABLE = "model_unavailable"
 
 
 def http_status(reason: Reason) -> HTTPStatus:
@@ -68,7 +69,7 @@ def http_status(reason: Reason) -> HTTPStatus:
             return HTTPStatus.FORBIDDEN
         case Reason.BODY_TOO_LARGE:
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        case Reason.STORAGE_UNAVAILABLE | Reason.NO_MODEL_YET:
+        case Reason.STORAGE_UNAVAILABLE | Reason.NO_MODEL_YET | Reason.MODEL_UNAVAILABLE:
             return HTTPStatus.SERVICE_UNAVAILABLE
         case _:
             return HTTPStatus.BAD_REQUEST

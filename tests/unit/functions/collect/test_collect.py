@@ -14,6 +14,7 @@ from functions.platform.events.intake import Intake
 from functions.platform.http import ApiRequest
 from functions.platform.receipt_keys import ReceiptKeys
 from functions.platform.settings import CollectSettings
+from testing.api import Context
 from testing.fakes import FakeFirehose, FakeS3, FakeSecrets
 
 NOW_MS = 1_700_000_000_000
@@ -21,6 +22,7 @@ KEY = "key-of-demo"
 SETTINGS = CollectSettings({KEY: "demo", "key-of-other": "other"}, "events", "rejected", "bucket", "receipts")
 ORIGIN = Origin("203.0.113.0/24", "mobile", False)
 RECEIPT_KEYS = ReceiptKeys("receipts", FakeSecrets)
+REMAINING_MS = Context().get_remaining_time_in_millis
 
 
 def event(**changes: Any) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def send(
     **envelope: Any,
 ) -> Any:
     body = json.dumps({"events": events, **envelope}).encode()
-    intake = Intake(SETTINGS, firehose, s3 or FakeS3(), receipt_keys)
+    intake = Intake(SETTINGS, firehose, s3 or FakeS3(), receipt_keys, REMAINING_MS)
     return collect_batch(post(body), ORIGIN, intake, NOW_MS)
 
 
@@ -55,7 +57,9 @@ def post(body: bytes) -> ApiRequest:
 
 def send_pixel(query: dict[str, str], firehose: FakeFirehose) -> Any:
     request = ApiRequest("request-2", "GET", {**query, "key": KEY}, b"")
-    return collect_pixel(request, ORIGIN, Intake(SETTINGS, firehose, FakeS3(), RECEIPT_KEYS), NOW_MS)
+    return collect_pixel(
+        request, ORIGIN, Intake(SETTINGS, firehose, FakeS3(), RECEIPT_KEYS, REMAINING_MS), NOW_MS
+    )
 
 
 def test_an_accepted_event_is_stored_with_its_server_field() -> None:
@@ -139,7 +143,9 @@ def test_a_bad_event_is_refused_with_its_reason(changes: dict[str, Any], reason:
 def test_an_unreadable_body_is_refused_as_a_whole_and_kept(body: bytes, reason: Reason) -> None:
     firehose = FakeFirehose()
     with pytest.raises(RequestRefused) as caught:
-        collect_batch(post(body), ORIGIN, Intake(SETTINGS, firehose, FakeS3(), RECEIPT_KEYS), NOW_MS)
+        collect_batch(
+            post(body), ORIGIN, Intake(SETTINGS, firehose, FakeS3(), RECEIPT_KEYS, REMAINING_MS), NOW_MS
+        )
     assert caught.value.reason == reason
     assert [line["reason"] for line in firehose.lines("rejected")] == [reason.value]
 
@@ -260,7 +266,7 @@ def test_a_refused_event_is_kept_with_the_facts_that_a_replay_needs() -> None:
 def test_without_a_valid_key_nothing_is_read_and_nothing_is_kept(key: str | None) -> None:
     firehose, s3 = FakeFirehose(), FakeS3()
     query = {"key": key} if key is not None else {}
-    intake = Intake(SETTINGS, firehose, s3, RECEIPT_KEYS)
+    intake = Intake(SETTINGS, firehose, s3, RECEIPT_KEYS, REMAINING_MS)
     for collect in (
         lambda: collect_batch(ApiRequest("r", "POST", query, b"\xff not even read"), ORIGIN, intake, NOW_MS),
         lambda: collect_pixel(ApiRequest("r", "GET", query, b""), ORIGIN, intake, NOW_MS),
