@@ -3,6 +3,9 @@
 from enum import StrEnum
 from http import HTTPStatus
 
+# What reading an answer raises that is not the service's. botocore raises these too, for JSON of the wrong shape.
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
+
 
 class TransientError(Exception):
     """A failure that a retry can repair. The state machine retries its subclasses by name (pipeline.asl.json)."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from functions.platform import time_box
+from functions.platform.errors import UNREADABLE
 from functions.platform.log import get_logger
 from functions.platform.time_box import Deadline
 
@@ -95,7 +96,7 @@ class Refreshed(Generic[T]):
             value = self._reading.result(deadline.remaining_s())
         except TimeoutError:
             return
-        except (BotoCoreError, ClientError, ValueError, KeyError, TypeError) as error:
+        except (BotoCoreError, ClientError, *UNREADABLE) as error:
             self._failed(_cause(error))
             return
         self._reading, self.failure = None, ""

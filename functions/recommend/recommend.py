@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from functions.platform.errors import Reason, RequestRefused
+from functions.platform.errors import UNREADABLE, Reason, RequestRefused
 from functions.platform.log import get_logger
 from functions.platform.refreshed import Refreshed
 from functions.platform.settings import RecommendSettings
@@ -106,7 +106,7 @@ def _ask(
         return None, cause
     except BotoCoreError as error:
         return None, type(error).__name__
-    except (KeyError, ValueError, TypeError) as error:
+    except UNREADABLE as error:
         return None, f"unreadable answer: {type(error).__name__}"
 
 

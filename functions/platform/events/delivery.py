@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from functions.platform.errors import StorageUnavailable
+from functions.platform.errors import UNREADABLE, StorageUnavailable
 from functions.platform.log import get_logger
 from functions.platform.time_box import Deadline, DeadlinePassed, call_until
 
@@ -69,6 +69,7 @@ def _put(records: list[bytes], stream: str, firehose: Any, deadline: Deadline) -
                 deadline,
                 lambda: firehose.put_record_batch(DeliveryStreamName=stream, Records=entries),  # noqa: B023
             )
+            records = _refused(records, response)
         except (DeadlinePassed, ConnectTimeoutError, ReadTimeoutError) as error:
             # Who waits again for a service that hangs has no time left for S3.
             log.warning("firehose hangs", stream=stream, attempt=attempt + 1, error=type(error).__name__)
@@ -76,15 +77,25 @@ def _put(records: list[bytes], stream: str, firehose: Any, deadline: Deadline) -
         except (BotoCoreError, ClientError) as error:
             log.warning("firehose refused a batch", stream=stream, attempt=attempt + 1, error=str(error))
             continue
-        if not response["FailedPutCount"]:
+        except UNREADABLE as error:
+            log.warning("firehose's answer is unreadable", stream=stream, error=type(error).__name__)
+            return records
+        if not records:
             return []
-        records = [
-            record
-            for record, result in zip(records, response["RequestResponses"], strict=True)
-            if result.get("ErrorCode")
-        ]
         log.warning("firehose refused records", stream=stream, attempt=attempt + 1, records=len(records))
     return records
+
+
+def _refused(records: list[bytes], response: Any) -> list[bytes]:
+    """Return the records that Firehose refused.
+
+    Raises:
+        KeyError, TypeError, ValueError: the response is not Firehose's.
+    """
+    if response["FailedPutCount"] == 0:
+        return []
+    results = response["RequestResponses"]
+    return [record for record, result in zip(records, results, strict=True) if result.get("ErrorCode")]
 
 
 def _park(records: list[bytes], stream: str, prefix: str, bucket: str, s3: Any, deadline: Deadline) -> None:
@@ -93,7 +104,9 @@ def _park(records: list[bytes], stream: str, prefix: str, bucket: str, s3: Any, 
     key = f"{prefix}{time.strftime('%Y/%m/%d/%H', time.gmtime())}/{stream}-parked-{uuid.uuid4()}.gz"
     body = gzip.compress(b"".join(records))
     try:
-        call_until(deadline, lambda: s3.put_object(Bucket=bucket, Key=key, Body=body))
+        stored = call_until(deadline, lambda: s3.put_object(Bucket=bucket, Key=key, Body=body))
     except (BotoCoreError, ClientError, DeadlinePassed) as error:
         raise StorageUnavailable(f"neither Firehose {stream} nor S3 took {len(records)} records") from error
+    if not stored.get("ETag"):
+        raise StorageUnavailable(f"S3 acknowledged {key} without an ETag, so something else answered")
     log.warning("records parked in S3", bucket=bucket, key=key, records=len(records))
