@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class Trouble(StrEnum):
-    """What the service does with a request."""
+    """A way to treat a request."""
 
     NONE = "none"
     REFUSE = "refuse"  # the connection is closed

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Calls that are still running beside the one that is waited for. More than that means that a service hangs for good.
+# Calls that are still running beside the one that is waited for. More than that means that a service never answers.
 CALLS_MAX = 16
 # The time that a Lambda needs to answer after its last call.
 ANSWER_S = 0.5
