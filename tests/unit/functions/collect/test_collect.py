@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.collect.collect import collect_batch, collect_pixel
+from functions.collect.collect import OTHERS_KEPT, collect_batch, collect_pixel
 from functions.collect.origin import Origin
 from functions.collect.routes import GIF
 from functions.platform.errors import Reason, RequestRefused, StorageUnavailable
@@ -98,6 +98,26 @@ def test_a_partly_bad_batch_keeps_its_good_events_and_stores_the_bad_ones_with_t
     kept = firehose.lines("rejected")
     assert [line["reason"] for line in kept] == ["unknown_event_name", "event_not_an_object"]
     assert json.loads(kept[0]["payload"])["event_name"] == "dance"
+
+
+def test_refused_values_that_are_no_events_do_not_fill_the_archive() -> None:
+    firehose = FakeFirehose()
+    collected = send([*[None] * 400, event(event_name="dance")], firehose)
+    assert len(collected.refused) == 401, "the answer names each of them"
+    assert [line["reason"] for line in firehose.lines("rejected")].count("event_not_an_object") == OTHERS_KEPT
+    assert firehose.lines("rejected")[-1]["reason"] == "unknown_event_name"
+    assert sum(map(len, firehose.streams["rejected"])) < 5_000
+
+
+@pytest.mark.parametrize("term", ["Schuhe", "\u9774" * 60, "\U0001f45f" * 60, "\ud800"])
+def test_a_refused_event_is_stored_about_as_long_as_it_was_sent(term: str) -> None:
+    firehose = FakeFirehose()
+    refused = event(event_name="dance", search_term=term)
+    send([refused], firehose)
+    [stored] = firehose.lines("rejected")
+    assert json.loads(stored["payload"]) == refused
+    sent = len(json.dumps(refused, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    assert len(firehose.streams["rejected"][0]) < 1.2 * sent + 400
 
 
 @pytest.mark.parametrize(
