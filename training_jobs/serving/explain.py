@@ -82,7 +82,8 @@ class _Explanation:
         self.knn = _Neighbours(recommender, self.prefix)
 
     def _scores_without(self, item: int) -> Float32:
-        return self.recommender.scores([self.prefix[self.prefix != item]], [self.excluded])[0]
+        scores: Float32 = self.recommender.scores([self.prefix[self.prefix != item]], [self.excluded])[0]
+        return scores
 
     def of(self, items: Sequence[str]) -> Json:
         """Return the explanation of each item."""
@@ -215,7 +216,11 @@ class _Neighbours:
         parts = self.proportions[self.voter[of_item]]
         shares = self.weights[of_item] @ parts / self.total
         found = [
-            {"item_id": self.names[item], "voters": int((parts[:, at] > 0).sum()), "votes": _rounded(shares[at])}
+            {
+                "item_id": self.names[item],
+                "voters": int((parts[:, at] > 0).sum()),
+                "votes": _rounded(shares[at]),
+            }
             for at, item in enumerate(self.shared)
             if shares[at] > 0
         ]
@@ -281,7 +286,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: echo '{\"items\": [\"a\"], \"k\": 10}' | python -m training_jobs.serving.explain model/",
+        epilog='example: echo \'{"items": ["a"], "k": 10}\' | python -m training_jobs.serving.explain model/',
     )
     parser.add_argument("model", type=Path, help="the folder of an unpacked model archive")
     options = parser.parse_args(argv)
@@ -291,9 +296,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ArchiveError as error:
         print(error, file=sys.stderr)
         return 1
-    told = explain(
-        recommender, asked["items"], asked["k"], asked.get("exclude", ()), asked.get("wanted", ())
-    )
+    told = explain(recommender, asked["items"], asked["k"], asked.get("exclude", ()), asked.get("wanted", ()))
     print(json.dumps({**_card(card), **told}, ensure_ascii=False))
     return 0
 
