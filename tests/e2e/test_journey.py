@@ -485,7 +485,7 @@ def test_a_recommendation_is_traced_from_the_warehouse_to_its_session_model_run_
     body = stage.client("s3").get_object(Bucket=EVENTS_BUCKET, Key=view["key"])["Body"].read()
     assert json.loads(gzip.decompress(body).split(b"\n")[view["line"] - 1])["event_id"] == "visit-1-0"
     model = told["model"]
-    assert recommendation["model_version"].startswith(f"{LOCAL.prefix}-{model['run_id'][:8]}")
+    assert model["job"]["name"] == recommendation["model_version"]
     assert model["execution"]["status"] == "SUCCEEDED"
     assert model["snapshot"]["run_id"] == model["snapshot"]["snapshot_id"] == model["run_id"]
     assert model["gate"]["passed"] is True
