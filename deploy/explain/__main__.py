@@ -13,8 +13,8 @@ import boto3
 
 from deploy.command import exit_status, stage_parser
 from deploy.explain import page, text
+from deploy.explain.explanation import explain
 from deploy.explain.model import Clients
-from deploy.explain.story import Story, tell
 from deploy.explain.trace import ExplainError, Trace, from_raw_files, from_warehouse
 from deploy.stages import Stage, account_of, read_stage
 from deploy.warehouse_setup import connection, setup_parameters
@@ -54,14 +54,6 @@ def find(stage: Stage, account_id: str, session: Any, recommendation_id: str, da
     return trace
 
 
-def explain(stage: Stage, account_id: str, session: Any, trace: Trace) -> Story:
-    """Return the story of a recommendation with the clients of a session."""
-    clients = Clients(*(session.client(name) for name in ("s3", "sagemaker", "stepfunctions")))
-    buckets = (stage.events_bucket(account_id), stage.models_bucket(account_id))
-    machine = f"arn:aws:states:{stage.region}:{account_id}:stateMachine:{stage.prefix}-pipeline"
-    return tell(stage.name, trace, clients, buckets, machine)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = stage_parser(
@@ -89,10 +81,13 @@ def main(arguments: list[str] | None = None) -> int:
         session = boto3.Session(region_name=stage.region)
         account_id = account_of(stage, session.client("sts"))
         trace = find(stage, account_id, session, args.request, args.days, args.hours)
-        story = explain(stage, account_id, session, trace)
-        print(json.dumps(story.to_json(), default=str) if args.json else text.render(story))
+        clients = Clients(*(session.client(name) for name in ("s3", "sagemaker", "stepfunctions")))
+        buckets = (stage.events_bucket(account_id), stage.models_bucket(account_id))
+        machine = f"arn:aws:states:{stage.region}:{account_id}:stateMachine:{stage.prefix}-pipeline"
+        explanation = explain(stage.name, trace, clients, buckets, machine)
+        print(json.dumps(explanation.to_json(), default=str) if args.json else text.render(explanation))
         if args.page:
-            args.page.write_text(page.render(story), "utf-8")
+            args.page.write_text(page.render(explanation), "utf-8")
             if not args.json:
                 print(f"\npage: {args.page}")
         return 0

@@ -89,7 +89,7 @@ def origin_of(clients: Clients, bucket: str, machine_arn: str, model_version: st
     if origin.archive_uri and not _exists(clients.s3, origin.archive_uri):
         origin.gaps.append(
             f"{origin.archive_uri} is deleted: training outputs expire, and only the current and the previous release "
-            "keep a copy. The items cannot be asked again. For a later answer run make explain within "
+            "keep a copy. The items cannot be asked reproduction. For a later answer run make explain within "
             "that time"
         )
         origin.archive_uri = None
@@ -235,8 +235,8 @@ def ask(archive: Path, question: Json) -> Json | None:
             f"the archive's own explain.py failed: {lines[-1]}. "
             "Run the same command in a checkout of the version that trained the model"
         )
-    told: Json = json.loads(done.stdout)
-    return told
+    document: Json = json.loads(done.stdout)
+    return document
 
 
 def read_fallback(archive: Path) -> Json:

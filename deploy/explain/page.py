@@ -1,13 +1,13 @@
-"""The story of a recommendation as one HTML file that needs nothing else."""
+"""The explanation of a recommendation as one HTML file that needs nothing else."""
 
 from pathlib import Path
 
 import jinja2
 
-from deploy.explain.story import Story, sentence
+from deploy.explain.explanation import Explanation, sentence
 
 
-def render(story: Story) -> str:
+def render(explanation: Explanation) -> str:
     """Return the whole page."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -18,13 +18,13 @@ def render(story: Story) -> str:
     )
     environment.filters["figure"] = lambda number: f"{number:.4g}"
     environment.filters["signed"] = lambda number: f"{number:+.2f}"
-    told = story.to_json()
-    explained = (told["again"]["explanation"] or {}).get("items", [])
+    document = explanation.to_json()
+    explained = (document["reproduction"]["explanation"] or {}).get("items", [])
     # Bars of all items have one scale.
     widest = max((item.get("blend") or 0.0 for item in explained), default=0.0) or 1.0
     return environment.get_template("page.html.jinja").render(
-        **told,
-        verdict=sentence(told["again"]["status"]),
-        shown={one["item_id"]: one for one in told["recommendation"]["shown"]},
+        **document,
+        verdict=sentence(document["reproduction"]["status"]),
+        shown={one["item_id"]: one for one in document["recommendation"]["shown"]},
         widest=widest,
     )

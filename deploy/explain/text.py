@@ -1,44 +1,46 @@
-"""The story of a recommendation as text for a terminal."""
+"""The explanation of a recommendation as text for a terminal."""
 
 from collections.abc import Iterator
 
-from deploy.explain.story import Story, sentence
+from deploy.explain.explanation import Explanation, sentence
 from deploy.explain.trace import Json
 
 
-def render(story: Story) -> str:
+def render(explanation: Explanation) -> str:
     """Return the whole text."""
-    told = story.to_json()
+    document = explanation.to_json()
     return "\n".join(
         [
-            *_recommendation(told["recommendation"]),
-            *_session(told),
-            *_model(told["model"]),
-            *_again(told),
-            *(["", "notes"] if told["notes"] else []),
-            *(f"  {note}." for note in told["notes"]),
+            *_recommendation(document["recommendation"]),
+            *_session(document),
+            *_model(document["model"]),
+            *_reproduction(document),
+            *(["", "notes"] if document["notes"] else []),
+            *(f"  {note}." for note in document["notes"]),
         ]
     )
 
 
-def _recommendation(told: Json) -> Iterator[str]:
-    yield f"recommendation {told['recommendation_id']}, found in {told['found_in']}"
-    yield f"  {'answered at':<14}{told['issued_at']} UTC"
-    yield f"  {'shop, session':<14}{told['shop_id']}, {told['session_id'] or 'unknown'}"
-    yield f"  {'by':<14}model {told['model_version'] or 'unknown'}, variant {told['variant'] or 'unknown'}"
-    if told["outcome"]:
-        counted = ", ".join(f"{count} {name}" for name, count in told["outcome"].items() if name != "revenue")
-        yield f"  {'outcome':<14}{counted}, revenue {told['outcome']['revenue']:.2f}"
-    if told["verdicts"]:
-        yield f"  {'receipts':<14}" + ", ".join(f"{n} {name}" for name, n in told["verdicts"].items())
+def _recommendation(document: Json) -> Iterator[str]:
+    yield f"recommendation {document['recommendation_id']}, found in {document['found_in']}"
+    yield f"  {'answered at':<14}{document['issued_at']} UTC"
+    yield f"  {'shop, session':<14}{document['shop_id']}, {document['session_id'] or 'unknown'}"
+    yield f"  {'by':<14}model {document['model_version'] or 'unknown'}, variant {document['variant'] or 'unknown'}"
+    if document["outcome"]:
+        counted = ", ".join(
+            f"{count} {name}" for name, count in document["outcome"].items() if name != "revenue"
+        )
+        yield f"  {'outcome':<14}{counted}, revenue {document['outcome']['revenue']:.2f}"
+    if document["verdicts"]:
+        yield f"  {'receipts':<14}" + ", ".join(f"{n} {name}" for name, n in document["verdicts"].items())
 
 
-def _session(told: Json) -> Iterator[str]:
+def _session(document: Json) -> Iterator[str]:
     yield ""
-    yield f"session before the answer: {len(told['session'])} events"
-    yield from _events(told["session"])
-    yield f"events that name the answer: {len(told['after'])}"
-    yield from _events(told["after"])
+    yield f"session before the answer: {len(document['session'])} events"
+    yield from _events(document["session"])
+    yield f"events that name the answer: {len(document['after'])}"
+    yield from _events(document["after"])
 
 
 def _events(events: list[Json]) -> Iterator[str]:
@@ -49,30 +51,30 @@ def _events(events: list[Json]) -> Iterator[str]:
         yield f"    {event['key']} line {event['line']}{state}"
 
 
-def _model(told: Json | None) -> Iterator[str]:
-    if told is None:
+def _model(document: Json | None) -> Iterator[str]:
+    if document is None:
         return
     yield ""
-    yield f"model {told['model_version']}: release {told['release']}"
+    yield f"model {document['model_version']}: release {document['release']}"
     lines = {
-        "published at": told["published_at"],
-        "archive": told["archive_uri"],
-        "run": told["run_id"],
-        "execution": told["execution"]
-        and f"{told['execution']['status']}, {told['execution']['started_at']}, {told['execution']['arn']}",
-        "snapshot": told["snapshot"]
-        and f"{told['snapshot']['interactions']} interactions of {told['snapshot']['sessions']} sessions, "
-        f"{told['snapshot']['items']} items, {told['snapshot']['manifest_uri']}",
-        "gate": told["gate"] and _gate(told["gate"]),
-        "data checks": told["validation_uri"],
-        "code": told["job"] and told["job"]["code_uri"],
-        "image": told["job"] and told["job"]["image"],
-        "serving image": told["serving_image"],
+        "published at": document["published_at"],
+        "archive": document["archive_uri"],
+        "run": document["run_id"],
+        "execution": document["execution"]
+        and f"{document['execution']['status']}, {document['execution']['started_at']}, {document['execution']['arn']}",
+        "snapshot": document["snapshot"]
+        and f"{document['snapshot']['interactions']} interactions of {document['snapshot']['sessions']} sessions, "
+        f"{document['snapshot']['items']} items, {document['snapshot']['manifest_uri']}",
+        "gate": document["gate"] and _gate(document["gate"]),
+        "data checks": document["validation_uri"],
+        "code": document["job"] and document["job"]["code_uri"],
+        "image": document["job"] and document["job"]["image"],
+        "serving image": document["serving_image"],
     }
     for name, value in lines.items():
         if value:
             yield f"  {name:<14}{value}"
-    for gap in told["gaps"]:
+    for gap in document["gaps"]:
         yield f"  missing: {gap}."
 
 
@@ -82,23 +84,23 @@ def _gate(gate: Json) -> str:
     return f"{verdict}{override}, {gate['checks']} checks, {gate['report_uri']}"
 
 
-def _again(told: Json) -> Iterator[str]:
-    again = told["again"]
+def _reproduction(document: Json) -> Iterator[str]:
+    reproduction = document["reproduction"]
     yield ""
-    yield f"the same items again? {sentence(again['status'])}"
-    for reason in again["reasons"]:
+    yield f"the same items again? {sentence(reproduction['status'])}"
+    for reason in reproduction["reasons"]:
         yield f"  {reason}."
-    if again["asked"]:
-        yield f"  asked with    {', '.join(again['asked'])}"
-    if unknown := (again["explanation"] or {}).get("session_unknown"):
+    if reproduction["asked"]:
+        yield f"  asked with    {', '.join(reproduction['asked'])}"
+    if unknown := (reproduction["explanation"] or {}).get("session_unknown"):
         yield f"  unknown       {', '.join(unknown)}: not in the model's vocabulary"
-    if again["answer"]:
-        yield f"  answer        {', '.join(again['answer'])}"
-    shown = {one["item_id"]: one for one in told["recommendation"]["shown"]}
-    if again["explanation"]:
-        for item in again["explanation"]["items"]:
-            yield from item_lines(item, again["explanation"], shown.get(item["item_id"]))
-    for item in again["fallback"] or []:
+    if reproduction["answer"]:
+        yield f"  answer        {', '.join(reproduction['answer'])}"
+    shown = {one["item_id"]: one for one in document["recommendation"]["shown"]}
+    if reproduction["explanation"]:
+        for item in reproduction["explanation"]["items"]:
+            yield from item_lines(item, reproduction["explanation"], shown.get(item["item_id"]))
+    for item in reproduction["fallback"] or []:
         yield from _fallback_lines(item, shown.get(item["item_id"]))
 
 
@@ -138,9 +140,9 @@ def item_lines(item: Json, explanation: Json, shown: Json | None) -> Iterator[st
 def _fallback_lines(item: Json, shown: Json | None) -> Iterator[str]:
     seen = f"  ({', '.join(shown['events'])}, slot {shown['slot']})" if shown else ""
     if item["from"] == "related":
-        told = f"place {item['place']} of the items related to {item['brought_by']}"
+        document = f"place {item['place']} of the items related to {item['brought_by']}"
     elif item["from"] == "popular":
-        told = f"place {item['place']} of the popular items"
+        document = f"place {item['place']} of the popular items"
     else:
-        told = "on no list of this model's fallback"
-    yield f"  {item['item_id']}{seen}: {told}"
+        document = "on no list of this model's fallback"
+    yield f"  {item['item_id']}{seen}: {document}"

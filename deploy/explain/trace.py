@@ -179,21 +179,21 @@ def from_warehouse(
     now = now or datetime.now(UTC)
     marts = warehouse.rows(connection, MART, (recommendation_id,))
     names = ("shop_id", "model_version", "variant", "issued_at_ms")
-    told = dict(zip(names, marts[0], strict=False)) if marts else {}
+    document = dict(zip(names, marts[0], strict=False)) if marts else {}
     outcome = (
         dict(zip(("shown", "clicked", "carted", "bought", "revenue"), marts[0][4:], strict=True))
         if marts
         else None
     )
-    begin = _time(int(told["issued_at_ms"])) if told else now - timedelta(days=days)
+    begin = _time(int(document["issued_at_ms"])) if document else now - timedelta(days=days)
     end = begin + timedelta(days=days, hours=1)
     window = (_naive(begin - timedelta(hours=1)), _naive(end))
     naming = _events(
         warehouse.rows(connection, NAMING, (*window, recommendation_id, *window, recommendation_id))
     )
-    if not naming and not told:
+    if not naming and not document:
         return None
-    trace = _trace(recommendation_id, "the warehouse", naming, told, outcome)
+    trace = _trace(recommendation_id, "the warehouse", naming, document, outcome)
     if trace.session_id is not None:
         first = _time(trace.issued_at_ms) - timedelta(seconds=LIFETIME_S)
         of_session = (_naive(first), _naive(end), trace.shop_id, trace.session_id)
@@ -248,7 +248,7 @@ def file_states(s3: Any, bucket: str, events: Iterable[StoredEvent]) -> dict[str
 
 
 def _trace(
-    recommendation_id: str, found_in: str, naming: list[StoredEvent], told: Json, outcome: Json | None
+    recommendation_id: str, found_in: str, naming: list[StoredEvent], document: Json, outcome: Json | None
 ) -> Trace:
     stamps = [stamp for event in naming for stamp in event.stamps(recommendation_id)]
     first = stamps[0] if stamps else {}
@@ -257,11 +257,11 @@ def _trace(
     return Trace(
         recommendation_id,
         found_in,
-        str(told.get("shop_id") or naming[0].payload["shop_id"]),
+        str(document.get("shop_id") or naming[0].payload["shop_id"]),
         of_session.get("session_id"),
-        told.get("model_version") or first.get("model_version"),
-        told.get("variant") or first.get("variant"),
-        int(told.get("issued_at_ms") or first.get("issued_at_ms") or earliest),
+        document.get("model_version") or first.get("model_version"),
+        document.get("variant") or first.get("variant"),
+        int(document.get("issued_at_ms") or first.get("issued_at_ms") or earliest),
         outcome,
         naming,
         [],

@@ -50,9 +50,9 @@ grant usage on integration {{ integration }} to role {{ role }};
 
 grant role {{ prefix }}_LOADER to role {{ role }};
 grant role {{ prefix }}_TRANSFORMER to role {{ role }};
--- An operator who may read the pipeline's secret may explain.
-grant role {{ prefix }}_EXPLAINER to role {{ role }};
 grant role {{ role }} to user {{ user }};
+-- Whoever may read the pipeline's login may explain. The pipeline's own role does not get the right.
+grant role {{ prefix }}_EXPLAINER to user {{ user }};
 
 -- Administrators of the database see what the roles own.
 grant role {{ prefix }}_READER to role SYSADMIN;

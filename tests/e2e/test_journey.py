@@ -458,10 +458,10 @@ def test_a_recommendation_is_counted_for_what_it_led_to_once_and_no_false_receip
 
 def explained(stage: Stage, request_id: str, *arguments: str) -> dict[str, Any]:
     """Return what make explain prints of a recommendation."""
-    told = deployment.run(
+    explanation = deployment.run(
         "deploy.explain", stage.copy, stage.environment, "--request", request_id, "--json", *arguments
     )
-    found: dict[str, Any] = json.loads(told)
+    found: dict[str, Any] = json.loads(explanation)
     return found
 
 
@@ -469,35 +469,35 @@ def test_a_recommendation_is_traced_from_the_warehouse_to_its_session_model_run_
     stage: Stage, interrupted: Interrupted, recommendation: dict[str, Any], tmp_path: Path
 ) -> None:
     page = tmp_path / "explained.html"
-    told = explained(stage, recommendation["request_id"], "--page", str(page))
-    assert told["recommendation"]["found_in"] == "the warehouse"
-    assert told["recommendation"]["model_version"] == recommendation["model_version"]
-    assert told["recommendation"]["outcome"] == {
+    explanation = explained(stage, recommendation["request_id"], "--page", str(page))
+    assert explanation["recommendation"]["found_in"] == "the warehouse"
+    assert explanation["recommendation"]["model_version"] == recommendation["model_version"]
+    assert explanation["recommendation"]["outcome"] == {
         "shown": 2, "clicked": 1, "carted": 1, "bought": 1, "revenue": 25.0
     }  # fmt: skip
     first, second = (one["item_id"] for one in recommendation["items"][:2])
-    assert [(one["item_id"], one["slot"]) for one in told["recommendation"]["shown"]] == [
+    assert [(one["item_id"], one["slot"]) for one in explanation["recommendation"]["shown"]] == [
         (first, 0),
         (second, 1),
     ]
-    (view,) = told["session"]
+    (view,) = explanation["session"]
     assert (view["event_name"], view["item_ids"], view["file"]) == ("view_item", [ITEM], "raw")
     body = stage.client("s3").get_object(Bucket=EVENTS_BUCKET, Key=view["key"])["Body"].read()
     assert json.loads(gzip.decompress(body).split(b"\n")[view["line"] - 1])["event_id"] == "visit-1-0"
-    model = told["model"]
+    model = explanation["model"]
     assert model["job"]["name"] == recommendation["model_version"]
     assert model["execution"]["status"] == "SUCCEEDED"
     assert model["snapshot"]["run_id"] == model["snapshot"]["snapshot_id"] == model["run_id"]
     assert model["gate"]["passed"] is True
     assert model["job"]["code_uri"].startswith(f"s3://{MODELS_BUCKET}/code/")
     assert model["gaps"] == []
-    assert told["again"]["status"] == "same"
-    assert told["again"]["asked"] == [ITEM]
+    assert explanation["reproduction"]["status"] == "same"
+    assert explanation["reproduction"]["asked"] == [ITEM]
     assert recommendation["request_id"] in page.read_text()
-    assert "visitor-1" not in page.read_text() + json.dumps(told)
+    assert "visitor-1" not in page.read_text() + json.dumps(explanation)
 
 
-def test_an_id_that_no_event_names_is_told_with_the_next_step(stage: Stage, first_run: Run) -> None:
+def test_an_id_that_no_event_names_is_refused_with_the_next_step(stage: Stage, first_run: Run) -> None:
     with pytest.raises(AssertionError, match="no event names the recommendation never-answered"):
         explained(stage, "never-answered")
 
@@ -547,13 +547,13 @@ def test_a_shopper_s_clicks_change_the_carousel_at_once_and_are_found_under_raw(
     assert len(verdicts) >= 4  # seen, clicked, put in the cart, bought
     assert set(verdicts) == {"valid"}
     # No run has loaded these events yet.
-    told = explained(stage, click["recommendation_id"])
-    assert told["recommendation"]["found_in"] == "raw files that are not loaded yet"
+    explanation = explained(stage, click["recommendation_id"])
+    assert explanation["recommendation"]["found_in"] == "raw files that are not loaded yet"
     (answered,) = (one for one in log["answers"] if one["answer"]["request_id"] == click["recommendation_id"])
-    assert told["again"]["asked"] == answered["asked"]
-    assert told["again"]["status"] == "same"
-    shown = {one["item_id"] for one in told["recommendation"]["shown"]}
-    explained_items = told["again"]["explanation"]["items"]
+    assert explanation["reproduction"]["asked"] == answered["asked"]
+    assert explanation["reproduction"]["status"] == "same"
+    shown = {one["item_id"] for one in explanation["recommendation"]["shown"]}
+    explained_items = explanation["reproduction"]["explanation"]["items"]
     assert shown <= {one["item_id"] for one in explained_items}
     assert all(one["brought_by"] == aisles.shelved(0, 1, 3) for one in explained_items[:2])
 

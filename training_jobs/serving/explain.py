@@ -44,7 +44,7 @@ def explain(
     rows = recommender.rows
     session = [item for item in items if item in rows]
     excluded = {rows[item] for item in {*exclude, *items[-1:]} if item in rows}
-    told = list(dict.fromkeys([*found.items, *(item for item in wanted if item in rows)]))
+    explained = list(dict.fromkeys([*found.items, *(item for item in wanted if item in rows)]))
     out: Json = {
         "source": found.source,
         "reason": found.reason,
@@ -60,9 +60,9 @@ def explain(
     }
     if not session:
         places = {item: place for place, item in enumerate(found.items, 1)}
-        out |= {"neighbours": 0, "items": [_popular(recommender, item, places) for item in told]}
+        out |= {"neighbours": 0, "items": [_popular(recommender, item, places) for item in explained]}
         return out
-    return out | _Explanation(recommender, session, excluded).of(told)
+    return out | _Explanation(recommender, session, excluded).of(explained)
 
 
 class _Explanation:
@@ -296,8 +296,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ArchiveError as error:
         print(error, file=sys.stderr)
         return 1
-    told = explain(recommender, asked["items"], asked["k"], asked.get("exclude", ()), asked.get("wanted", ()))
-    print(json.dumps({**_card(card), **told}, ensure_ascii=False))
+    explanation = explain(recommender, asked["items"], asked["k"], asked.get("exclude", ()), asked.get("wanted", ()))
+    print(json.dumps({**_card(card), **explanation}, ensure_ascii=False))
     return 0
 
 

@@ -135,7 +135,7 @@ def recorded(new_stack: Any) -> list[Statement]:
     ]
     found += [
         Statement(f"use role {SERVICE}", "PUBLIC"),
-        Statement(f"use role {EXPLAINER}", SERVICE),
+        Statement(f"use role {EXPLAINER}", "PUBLIC"),
         Statement(f"use role {PREFIX}_READER", "SYSADMIN", user="HOLDER_OF_SYSADMIN"),
     ]
     return found

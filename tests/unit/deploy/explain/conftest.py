@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from deploy.explain.explanation import Explanation, explain
 from deploy.explain.model import Clients
-from deploy.explain.story import Story, tell
 from deploy.explain.trace import Trace, from_raw_files
 from functions.platform.contract import CURRENT_KEY
 from functions.platform.releases import Release
@@ -47,7 +47,7 @@ def event(number: int, name: str, *items: str, after_ms: int = 0, **more: Any) -
 
 def stamp(*items: tuple[str, int], verdict: str = "valid", **more: Any) -> dict[str, Any]:
     """Return the field `server` of an event with a receipt of the answer r-1."""
-    told = {
+    document = {
         "verdict": verdict,
         "recommendation_id": "r-1",
         "model_version": "m1",
@@ -55,7 +55,7 @@ def stamp(*items: tuple[str, int], verdict: str = "valid", **more: Any) -> dict[
         "issued_at_ms": ISSUED_MS,
         "items": [{"item_id": item, "slot": slot} for item, slot in items],
     }
-    return {"receipts": [{**told, **more}]}
+    return {"receipts": [{**document, **more}]}
 
 
 class FakeSageMaker:
@@ -126,11 +126,11 @@ class World:
     def trace(self, recommendation_id: str = "r-1") -> Trace | None:
         return from_raw_files(self.s3, EVENTS, recommendation_id, 3, NOW)
 
-    def story(self, trace: Trace | None = None) -> Story:
+    def explanation(self, trace: Trace | None = None) -> Explanation:
         trace = trace or self.trace()
         assert trace is not None
         clients = Clients(self.s3, FakeSageMaker(), FakeStepFunctions())
-        return tell("dev", trace, clients, (EVENTS, MODELS), MACHINE)
+        return explain("dev", trace, clients, (EVENTS, MODELS), MACHINE)
 
 
 @pytest.fixture

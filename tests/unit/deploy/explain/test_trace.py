@@ -11,13 +11,13 @@ from testing.warehouse_fakes import FakeConnection
 from tests.unit.deploy.explain.conftest import EVENTS, ISSUED_MS, KEY, NOW, World, event, stamp
 
 
-def row(told: dict[str, Any], line: int, loaded_at: str = "2026-11-29 13:00:00") -> tuple[Any, ...]:
-    return json.dumps(told), KEY, line, loaded_at
+def row(document: dict[str, Any], line: int, loaded_at: str = "2026-11-29 13:00:00") -> tuple[Any, ...]:
+    return json.dumps(document), KEY, line, loaded_at
 
 
 def trace_of(*events: dict[str, Any], naming: tuple[dict[str, Any], ...] = ()) -> Trace:
-    def stored(told: dict[str, Any], at: int) -> StoredEvent:
-        return StoredEvent(told, KEY, at, None)
+    def stored(document: dict[str, Any], at: int) -> StoredEvent:
+        return StoredEvent(document, KEY, at, None)
 
     return Trace(
         *("r-1", "the warehouse", "shop", "s-1", "m1", "AllTraffic", ISSUED_MS, None),
@@ -68,11 +68,11 @@ def test_raw_files_of_the_last_hours_have_what_is_not_loaded_yet(
 
 
 def test_raw_files_before_the_last_hours_and_damaged_ones_are_passed_over(world: World) -> None:
-    told = event(1, "recommendation_click", "a", recommendation_id="r-1")
-    world.store(told, key="raw/2026/11/29/08/old.gz")
+    document = event(1, "recommendation_click", "a", recommendation_id="r-1")
+    world.store(document, key="raw/2026/11/29/08/old.gz")
     world.s3.objects[EVENTS, "raw/2026/11/29/12/damaged.gz"] = b"not gzip"
     assert world.trace() is None
-    world.store(told, key="raw/2026/11/29/09/new.gz")
+    world.store(document, key="raw/2026/11/29/09/new.gz")
     assert world.trace() is not None
 
 

@@ -38,8 +38,8 @@ def score_of(served: Recommender, items: list[str], exclude: list[str], item: st
 def test_without_the_named_item_of_the_session_the_score_falls(
     served: Recommender, session: list[str]
 ) -> None:
-    told = explain(served, session, 10)
-    for one in told["items"]:
+    explanation = explain(served, session, 10)
+    for one in explanation["items"]:
         if (named := one["brought_by"]) is None:
             continue
         before = score_of(served, session, session[-1:], one["item_id"])
@@ -59,10 +59,10 @@ def test_the_named_item_is_the_one_whose_absence_costs_most(served: Recommender,
 
 
 def test_along_the_ring_every_first_item_is_brought_by_the_session(served: Recommender) -> None:
-    told = explain(served, ["sku-020", "sku-021"], 5)
-    assert [one["brought_by"] for one in told["items"]].count(None) <= 1
-    assert told["neighbours"] > 10
-    first = told["items"][0]
+    explanation = explain(served, ["sku-020", "sku-021"], 5)
+    assert [one["brought_by"] for one in explanation["items"]].count(None) <= 1
+    assert explanation["neighbours"] > 10
+    first = explanation["items"][0]
     assert first["place"] == 1
     assert first["similar_sessions"]["voters"] > 0
     assert {part["item_id"] for part in first["similar_sessions"]["by_item"]} <= {"sku-020", "sku-021"}
@@ -71,8 +71,8 @@ def test_along_the_ring_every_first_item_is_brought_by_the_session(served: Recom
 @settings(max_examples=40, deadline=None)
 @given(SESSIONS, st.lists(SKUS, max_size=3))
 def test_the_parts_of_a_score_add_up(served: Recommender, session: list[str], wanted: list[str]) -> None:
-    told = explain(served, session, 10, wanted=wanted)
-    for one in told["items"]:
+    explanation = explain(served, session, 10, wanted=wanted)
+    for one in explanation["items"]:
         if not one["shown"]:
             assert one["why_not"]
             continue
@@ -80,7 +80,7 @@ def test_the_parts_of_a_score_add_up(served: Recommender, session: list[str], wa
         parts = max(one["encoder"] + similar["score"] + popular, one["returns"])
         assert parts == pytest.approx(one["blend"], rel=1e-3, abs=1e-9)
         voted = sum(part["votes"] for part in similar["by_item"])
-        assert told["knn_weight"] * voted == pytest.approx(similar["score"], rel=1e-3, abs=1e-9)
+        assert explanation["knn_weight"] * voted == pytest.approx(similar["score"], rel=1e-3, abs=1e-9)
         assert max((part["voters"] for part in similar["by_item"]), default=0) <= similar["voters"]
 
 
@@ -103,34 +103,36 @@ def _spans(offsets: np.ndarray) -> list[tuple[int, int]]:
 
 
 def test_the_items_and_their_order_are_those_of_the_answer(served: Recommender) -> None:
-    told = explain(served, ["sku-030", "sku-031"], 7, ["sku-033"], ["sku-033", "sku-031", "never-seen"])
+    explanation = explain(
+        served, ["sku-030", "sku-031"], 7, ["sku-033"], ["sku-033", "sku-031", "never-seen"]
+    )
     found = served.recommend(["sku-030", "sku-031"], 7, ["sku-033"])
-    assert [one["item_id"] for one in told["answer"]] == found.items
-    assert [one["item_id"] for one in told["items"]] == [*found.items, "sku-033", "sku-031"]
-    assert [one["place"] for one in told["items"]] == [1, 2, 3, 4, 5, 6, 7, None, None]
-    assert [one["why_not"] for one in told["items"][-2:]] == [
+    assert [one["item_id"] for one in explanation["answer"]] == found.items
+    assert [one["item_id"] for one in explanation["items"]] == [*found.items, "sku-033", "sku-031"]
+    assert [one["place"] for one in explanation["items"]] == [1, 2, 3, 4, 5, 6, 7, None, None]
+    assert [one["why_not"] for one in explanation["items"][-2:]] == [
         "the request excludes it",
         "it is the session's last item, which is never recommended",
     ]
-    assert told["wanted_unknown"] == ["never-seen"]
+    assert explanation["wanted_unknown"] == ["never-seen"]
 
 
 @pytest.mark.parametrize("session", [[], ["never-seen"]])
 def test_a_session_without_a_known_item_is_explained_by_popularity(
     served: Recommender, session: list[str]
 ) -> None:
-    told = explain(served, session, 3)
-    assert told["source"] == "popularity"
-    assert [one["popularity"]["place"] for one in told["items"]] == [1, 2, 3]
-    assert {one["mainly"] for one in told["items"]} == {"popularity"}
-    assert told["session_unknown"] == session
+    explanation = explain(served, session, 3)
+    assert explanation["source"] == "popularity"
+    assert [one["popularity"]["place"] for one in explanation["items"]] == [1, 2, 3]
+    assert {one["mainly"] for one in explanation["items"]} == {"popularity"}
+    assert explanation["session_unknown"] == session
 
 
 def test_the_effect_of_a_feature_is_what_the_ranker_would_do_without_it() -> None:
     served, sessions = large_shop(400, 0, 0.4)
     session = [served.vocabulary[item] for item in sessions.session(5)]
-    told = explain(served, session, 10)
-    effects = [one["ranker"]["features"] for one in told["items"]]
+    explanation = explain(served, session, 10)
+    effects = [one["ranker"]["features"] for one in explanation["items"]]
     assert all(len(features) > 1 for features in effects)
     for features in effects:
         sizes = [abs(feature["effect"]) for feature in features]
@@ -144,8 +146,8 @@ def test_items_out_of_stock_say_so() -> None:
     session = [served.vocabulary[item] for item in sessions.session(5)]
     best = served.recommend(session, 1).items[0]
     sold_out, _ = large_shop(400, 0, 0.4, out_of_stock=[best])
-    [told] = [one for one in explain(sold_out, session, 3, wanted=[best])["items"] if not one["shown"]]
-    assert (told["item_id"], told["why_not"]) == (best, "it is on the out-of-stock list")
+    [explanation] = [one for one in explain(sold_out, session, 3, wanted=[best])["items"] if not one["shown"]]
+    assert (explanation["item_id"], explanation["why_not"]) == (best, "it is on the out-of-stock list")
 
 
 def ask(archive: Path, code: Path, question: dict[str, Any]) -> subprocess.CompletedProcess[str]:
@@ -164,9 +166,9 @@ def ask(archive: Path, code: Path, question: dict[str, Any]) -> subprocess.Compl
 def test_an_archive_explains_itself_with_its_own_code_alone(trained: Trained, tmp_path: Path) -> None:
     copy_serving_code(tmp_path)
     done = ask(trained.model_dir, tmp_path, {"items": ["sku-020"], "k": 3})
-    told = json.loads(done.stdout)
-    assert (told["model_version"], told["snapshot_id"]) == ("m1", "snap-1")
-    assert len(told["answer"]) == 3
+    explanation = json.loads(done.stdout)
+    assert (explanation["model_version"], explanation["snapshot_id"]) == ("m1", "snap-1")
+    assert len(explanation["answer"]) == 3
 
 
 def test_a_folder_without_a_model_is_refused_with_the_next_step(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Put a trace together: the recommendation, its session, its model, and the answer asked again."""
+"""Put a trace together: the recommendation, its session, its model, and the answer asked reproduction."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,8 +16,8 @@ CANDIDATES_MAX = 3
 
 
 @dataclass
-class Again:
-    """The answer asked again. `status` is same, excluded, differs, nothing shown or not asked."""
+class Reproduction:
+    """The answer asked reproduction. `status` is same, excluded, differs, nothing shown or not asked."""
 
     status: str
     asked: list[str] = field(default_factory=list)
@@ -29,18 +29,18 @@ class Again:
 
 
 @dataclass
-class Story:
+class Explanation:
     """Everything that make explain shows."""
 
     stage: str
     trace: Trace
     files: dict[str, str]
     origin: Origin | None
-    again: Again
+    reproduction: Reproduction
     notes: list[str]
 
     def to_json(self) -> Json:
-        """Return the story as JSON. It names no client and no user."""
+        """Return the explanation as JSON. It names no client and no user."""
         trace = self.trace
         return {
             "stage": self.stage,
@@ -59,7 +59,7 @@ class Story:
             "session": [self._event(event) for event in trace.before],
             "after": [self._event(event) for event in trace.naming],
             "model": asdict(self.origin) if self.origin else None,
-            "again": asdict(self.again),
+            "reproduction": asdict(self.reproduction),
             "notes": self.notes,
         }
 
@@ -74,8 +74,10 @@ class Story:
         }
 
 
-def tell(stage: str, trace: Trace, clients: Clients, buckets: tuple[str, str], machine_arn: str) -> Story:
-    """Return the story of a recommendation.
+def explain(
+    stage: str, trace: Trace, clients: Clients, buckets: tuple[str, str], machine_arn: str
+) -> Explanation:
+    """Return the explanation of a recommendation.
 
     Args:
         stage: the stage's name.
@@ -105,13 +107,17 @@ def tell(stage: str, trace: Trace, clients: Clients, buckets: tuple[str, str], m
             "their events are still in RAW.EVENTS"
         )
     if version is None:
-        return Story(stage, trace, files, None, Again("not asked", reasons=["the model is unknown"]), notes)
+        return Explanation(
+            stage, trace, files, None, Reproduction("not asked", reasons=["the model is unknown"]), notes
+        )
     origin = origin_of(clients, models_bucket, machine_arn, version)
-    again = Again("not asked", reasons=["the model's archive is gone"])
+    reproduction = Reproduction("not asked", reasons=["the model's archive is gone"])
     if origin.archive_uri:
         with unpacked(clients.s3, origin.archive_uri) as archive:
-            again = _fallback_again(trace, archive) if trace.is_fallback else model_again(trace, archive)
-    return Story(stage, trace, files, origin, again, notes)
+            reproduction = (
+                _reproduce_fallback(trace, archive) if trace.is_fallback else _reproduce(trace, archive)
+            )
+    return Explanation(stage, trace, files, origin, reproduction, notes)
 
 
 def _notes_of(trace: Trace) -> Iterable[str]:
@@ -134,25 +140,27 @@ def _notes_of(trace: Trace) -> Iterable[str]:
         )
 
 
-def model_again(trace: Trace, archive: Path) -> Again:
+def _reproduce(trace: Trace, archive: Path) -> Reproduction:
     """Ask the archive again with the session's items, and compare."""
     shown = trace.shown
     wanted = [one.item_id for one in shown]
     last = max((one.slot for one in shown if one.slot is not None), default=RECOMMEND_K_DEFAULT - 1)
     k = min(last + 1 + SPARE, RECOMMEND_K_MAX)
 
-    def asked(items: list[str], exclude: Sequence[str] = ()) -> Again | None:
-        told = ask(archive, {"items": items, "k": k, "exclude": list(exclude), "wanted": wanted})
-        if told is None:
+    def asked(items: list[str], exclude: Sequence[str] = ()) -> Reproduction | None:
+        document = ask(archive, {"items": items, "k": k, "exclude": list(exclude), "wanted": wanted})
+        if document is None:
             return None
-        answer = [one["item_id"] for one in told["answer"]]
-        told["items"] = [
-            one for one in told["items"] if one["item_id"] in wanted or one["item_id"] in answer[: last + 1]
+        answer = [one["item_id"] for one in document["answer"]]
+        document["items"] = [
+            one
+            for one in document["items"]
+            if one["item_id"] in wanted or one["item_id"] in answer[: last + 1]
         ]
         status = compare(shown, answer)
-        return Again(status, items, list(exclude), answer[: last + 1], explanation=told)
+        return Reproduction(status, items, list(exclude), answer[: last + 1], explanation=document)
 
-    first: Again | None = None
+    first: Reproduction | None = None
     questions = trace.questions()[:CANDIDATES_MAX]
     for items in questions:
         found = asked(items)
@@ -161,7 +169,7 @@ def model_again(trace: Trace, archive: Path) -> Again:
                 "the archive's code is older than explanations, so only newer models explain their items. "
                 "Run the pipeline (make run), then explain an answer of the new model"
             )
-            return Again("not asked", items, reasons=[reason])
+            return Reproduction("not asked", items, reasons=[reason])
         if found.status in ("same", "nothing shown"):
             return found
         first = first or found
@@ -169,12 +177,12 @@ def model_again(trace: Trace, archive: Path) -> Again:
     return _differs(trace, first, asked(first.asked, _skipped(shown, _all_items(first))))
 
 
-def _all_items(again: Again) -> list[str]:
-    assert again.explanation is not None
-    return [one["item_id"] for one in again.explanation["answer"]]
+def _all_items(reproduction: Reproduction) -> list[str]:
+    assert reproduction.explanation is not None
+    return [one["item_id"] for one in reproduction.explanation["answer"]]
 
 
-def _differs(trace: Trace, first: Again, without: Again | None) -> Again:
+def _differs(trace: Trace, first: Reproduction, without: Reproduction | None) -> Reproduction:
     """Return the answer that fits best, with the reasons for the difference."""
     if without is not None and without.excluded and without.status == "same":
         without.status = "excluded"
@@ -224,21 +232,21 @@ def _skipped(shown: Sequence[Shown], answer: Sequence[str]) -> list[str]:
     return skipped if kept > max(by_slot, default=0) else []
 
 
-def _fallback_again(trace: Trace, archive: Path) -> Again:
+def _reproduce_fallback(trace: Trace, archive: Path) -> Reproduction:
     """Pick from the archive's fallback again, with the code of this checkout, and compare."""
     stored = read_fallback(archive)
     fallback = Fallback(stored["popular"], stored["related"], stored["model_version"])
     shown = trace.shown
     k = max((one.slot + 1 for one in shown if one.slot is not None), default=RECOMMEND_K_DEFAULT)
-    found: list[Again] = []
+    found: list[Reproduction] = []
     for items in trace.questions():
         answer, _ = fallback.pick(items, k, set(items[-1:]))
-        again = Again(compare(shown, answer), items, answer=answer)
-        again.fallback = [
+        reproduction = Reproduction(compare(shown, answer), items, answer=answer)
+        reproduction.fallback = [
             _fallback_item(item, items, fallback)
             for item in dict.fromkeys([*answer, *(one.item_id for one in shown)])
         ]
-        found.append(again)
+        found.append(reproduction)
     best = next((one for one in found if one.status == "same"), found[0])
     if best.status == "differs":
         best.reasons = [
