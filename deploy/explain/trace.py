@@ -141,8 +141,10 @@ class Trace:
 
     @property
     def before(self) -> list[StoredEvent]:
-        """Return the session's events up to the answer."""
-        return [event for event in self.session if event.time_ms < self.issued_at_ms + CLOCK_STEP_MS]
+        """Return the session's events up to the answer. From the first event that names it on, they are later."""
+        naming = [event.time_ms for event in self.session if event.names(self.recommendation_id)]
+        end_ms = min([self.issued_at_ms + CLOCK_STEP_MS, *naming])
+        return [event for event in self.session if event.time_ms < end_ms]
 
     def questions(self) -> list[list[str]]:
         """Return the items that the page asked with, as its events tell them.
@@ -150,9 +152,9 @@ class Trace:
         Events of the answer's own second may be later than the answer, so there can be several candidates, the
         likeliest first.
         """
-        until = [event for event in self.before if not event.names(self.recommendation_id)]
-        sure = sum(event.time_ms <= self.issued_at_ms for event in until)
-        candidates = [_session_items(until[:count]) for count in range(len(until), sure - 1, -1)]
+        before = self.before
+        sure = sum(event.time_ms <= self.issued_at_ms for event in before)
+        candidates = [_session_items(before[:count]) for count in range(len(before), sure - 1, -1)]
         return [one for at, one in enumerate(candidates) if one not in candidates[:at]]
 
 

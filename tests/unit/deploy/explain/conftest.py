@@ -108,7 +108,7 @@ def _without_bytecode(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 @pytest.fixture(scope="session")
 def answer(trained: Trained) -> list[str]:
-    """What the model answers after sku-020, sku-021."""
+    """The model's answer after sku-020, sku-021."""
     return load_recommender(trained.model_dir)[0].recommend(["sku-020", "sku-021"], 10).items
 
 

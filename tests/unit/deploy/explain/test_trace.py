@@ -106,6 +106,16 @@ def test_a_view_in_the_second_of_the_answer_makes_two_questions() -> None:
     assert asked == [["a", "b"], ["a"]]
 
 
+def test_what_follows_an_event_that_names_the_answer_is_later_than_the_answer() -> None:
+    trace = trace_of(
+        event(1, "view_item", "a", after_ms=-9_000),
+        event(2, "recommendation_click", "b", after_ms=300, recommendation_id="r-1"),
+        event(3, "view_item", "b", after_ms=301),
+    )
+    assert trace.questions() == [["a"]]
+    assert [one.payload["event_id"] for one in trace.before] == ["e1"]
+
+
 def test_a_forged_or_foreign_receipt_gives_no_slot() -> None:
     trace = trace_of(
         naming=(
