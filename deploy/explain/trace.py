@@ -21,6 +21,8 @@ Json = dict[str, Any]
 # A receipt has whole seconds, so an event of the same second can be earlier or later than the answer.
 CLOCK_STEP_MS = 1000
 
+# A user's default is all of its roles at once, and some of them can write.
+ONE_ROLE = "use secondary roles none"
 MART = """
     select shop_id, model_version, variant, issued_at_ms, items_shown, items_clicked, items_carted, items_bought, revenue
     from MARTS.RECOMMENDATIONS
@@ -30,7 +32,7 @@ NAMING = """
     select payload, filename, row_number, loaded_at
     from RAW.EVENTS
     where loaded_at between %s and %s and payload:recommendation_id::varchar = %s
-    union
+    union all
     select events.payload, events.filename, events.row_number, events.loaded_at
     from RAW.EVENTS as events,
         lateral flatten(input => events.payload:server.receipts) as receipt
@@ -179,6 +181,7 @@ def from_warehouse(
         now: the time of the search.
     """
     now = now or datetime.now(UTC)
+    warehouse.rows(connection, ONE_ROLE)
     marts = warehouse.rows(connection, MART, (recommendation_id,))
     names = ("shop_id", "model_version", "variant", "issued_at_ms")
     document = dict(zip(names, marts[0], strict=False)) if marts else {}

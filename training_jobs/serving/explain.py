@@ -1,7 +1,7 @@
 """Explain an answer: what encoder, similar sessions, popularity and ranker gave each item, and which click brought it.
 
 `make explain` runs the copy of this file in a model's archive, so the code that answered explains its own answer.
-The server never calls it. It takes seconds, because it ranks all items once per item of the session.
+The server never calls it: it ranks all items once per item of the session.
 """
 
 from __future__ import annotations

@@ -116,6 +116,7 @@ def recorded(new_stack: Any) -> list[Statement]:
     explaining = replace(stack.credentials, role=EXPLAINER, warehouse=READERS)
     with recorder.step("explain", patch), warehouse.connect(explaining) as connection:
         day = (datetime(2026, 1, 1), datetime(2026, 1, 2))
+        warehouse.rows(connection, trace.ONE_ROLE)
         assert warehouse.rows(connection, trace.MART, ("r-1",)) == []
         assert warehouse.rows(connection, trace.NAMING, (*day, "r-1", *day, "r-1")) == []
         assert warehouse.rows(connection, trace.OF_SESSION, (*day, "demo", "s-1")) == []

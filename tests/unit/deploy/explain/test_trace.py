@@ -30,6 +30,7 @@ def test_the_warehouse_is_searched_around_the_answer_once_a_mart_has_it() -> Non
     naming = event(4, "recommendation_click", "a", recommendation_id="r-1", server=stamp(("a", 0)))
     view = event(1, "view_item", "b", after_ms=-1_000)
     connection = FakeConnection(
+        ("secondary", []),
         ("MARTS.RECOMMENDATIONS", [("shop", "m1", "AllTraffic", ISSUED_MS, 1, 1, 0, 0, 0.0)]),
         ("flatten", [row(naming, 2)]),
         ("session_id", [row(naming, 2), row(view, 1), row(view, 9, "2026-11-29 14:00:00")]),
@@ -38,7 +39,8 @@ def test_the_warehouse_is_searched_around_the_answer_once_a_mart_has_it() -> Non
     assert trace is not None
     assert trace.outcome == {"shown": 1, "clicked": 1, "carted": 0, "bought": 0, "revenue": 0.0}
     assert [(one.payload["event_id"], one.line) for one in trace.session] == [("e1", 1), ("e4", 2)]
-    (_, marts), (_, named), (_, session) = connection.statements
+    (only, _), (_, marts), (_, named), (_, session) = connection.statements
+    assert only == "use secondary roles none"
     assert marts == ("r-1",)
     assert named is not None
     assert session is not None
@@ -48,10 +50,10 @@ def test_the_warehouse_is_searched_around_the_answer_once_a_mart_has_it() -> Non
 
 
 def test_an_id_that_the_warehouse_does_not_have_is_none() -> None:
-    connection = FakeConnection(("MARTS", []), ("flatten", []))
+    connection = FakeConnection(("secondary", []), ("MARTS", []), ("flatten", []))
     assert from_warehouse(connection, "r-9", 7, NOW) is None
-    assert connection.statements[1][1] is not None
-    assert connection.statements[1][1][1] == datetime(2026, 11, 29, 13, 30)
+    assert connection.statements[2][1] is not None
+    assert connection.statements[2][1][1] == datetime(2026, 11, 29, 13, 30)
 
 
 def test_raw_files_of_the_last_hours_have_what_is_not_loaded_yet(
