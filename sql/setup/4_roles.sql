@@ -1,4 +1,5 @@
--- Three roles with the rights of one step each, and one of a command of people. A service role has two of them for the pipeline's user.
+-- Three roles with the rights of one step each, and one of a command of people.
+-- A service role has two of them for the pipeline's user.
 -- Safe to run again. A test removes each grant in turn: every one of them is needed by a statement.
 
 use role SECURITYADMIN;

@@ -296,7 +296,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ArchiveError as error:
         print(error, file=sys.stderr)
         return 1
-    explanation = explain(recommender, asked["items"], asked["k"], asked.get("exclude", ()), asked.get("wanted", ()))
+    explanation = explain(
+        recommender, asked["items"], asked["k"], asked.get("exclude", ()), asked.get("wanted", ())
+    )
     print(json.dumps({**_card(card), **explanation}, ensure_ascii=False))
     return 0
 
