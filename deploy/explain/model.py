@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -84,7 +84,7 @@ def origin_of(clients: Clients, bucket: str, machine_arn: str, model_version: st
     if origin.job is None:
         origin.gaps.append(
             f"SageMaker has no training job {model_version}, so image and code version are unknown. "
-            "Models of make train elsewhere, and of other stages, have none here"
+            "Models of make train have jobs of other names"
         )
     if origin.archive_uri and not _exists(clients.s3, origin.archive_uri):
         origin.gaps.append(
@@ -170,13 +170,17 @@ def _execution(stepfunctions: Any, machine_arn: str, run_id: str) -> Json | None
     """Return the execution of a run. A run id is the day of the start and a hash of the execution's ARN."""
     day, _, digest = run_id.partition("-")
     pages = stepfunctions.get_paginator("list_executions").paginate(stateMachineArn=machine_arn)
-    for page in pages:  # newest first
-        for one in page["executions"]:
-            arn = str(one["executionArn"])
-            if hashlib.sha256(arn.encode()).hexdigest()[: len(digest)] == digest:
-                return {"arn": arn, "status": one["status"], "started_at": str(one["startDate"])}
-            if f"{one['startDate']:%Y%m%d}" < day:
-                return None
+    try:
+        for page in pages:  # newest first
+            for one in page["executions"]:
+                arn, started_at = str(one["executionArn"]), one["startDate"].astimezone(UTC)
+                if hashlib.sha256(arn.encode()).hexdigest()[: len(digest)] == digest:
+                    return {"arn": arn, "status": one["status"], "started_at": str(started_at)}
+                if f"{started_at:%Y%m%d}" < day:
+                    return None
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "StateMachineDoesNotExist":
+            raise
     return None
 
 
