@@ -11,12 +11,14 @@ from deploy.explain import text
 from deploy.explain.explanation import compare
 from deploy.explain.trace import Shown
 from functions.recommend.recommend import FALLBACK_VARIANT
+from testing.fakes import client_error
 from tests.unit.deploy.explain.conftest import (
     EVENTS,
     EXECUTION,
     KEY,
     MODELS,
     RUN_ID,
+    FakeStepFunctions,
     World,
     event,
 )
@@ -130,6 +132,19 @@ def test_the_execution_of_a_run_is_found_by_its_hash(seen: Seen, monkeypatch: py
     assert explanation.origin is not None
     assert explanation.origin.execution is not None
     assert explanation.origin.execution["arn"] == EXECUTION
+
+
+def test_a_destroyed_state_machine_has_no_execution_and_leaves_the_rest(
+    seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise client_error("StateMachineDoesNotExist")
+
+    monkeypatch.setattr(FakeStepFunctions, "paginate", refuse)
+    explanation = seen().explanation()
+    assert explanation.origin is not None
+    assert explanation.origin.execution is None
+    assert explanation.origin.snapshot is not None
 
 
 def test_an_archive_of_older_code_says_that_only_newer_models_explain(
