@@ -169,9 +169,9 @@ def _add_run(origin: Origin, clients: Clients, bucket: str, machine_arn: str) ->
 def _execution(stepfunctions: Any, machine_arn: str, run_id: str) -> Json | None:
     """Return the execution of a run. A run id is the day of the start and a hash of the execution's ARN."""
     day, _, digest = run_id.partition("-")
-    pages = stepfunctions.get_paginator("list_executions").paginate(stateMachineArn=machine_arn)
+    pages = stepfunctions.get_paginator("list_executions")
     try:
-        for page in pages:  # newest first
+        for page in pages.paginate(stateMachineArn=machine_arn):  # newest first
             for one in page["executions"]:
                 arn, started_at = str(one["executionArn"]), one["startDate"].astimezone(UTC)
                 if hashlib.sha256(arn.encode()).hexdigest()[: len(digest)] == digest:

@@ -555,7 +555,7 @@ def test_a_shopper_s_clicks_change_the_carousel_at_once_and_are_found_under_raw(
     shown = {one["item_id"] for one in explanation["recommendation"]["shown"]}
     explained_items = explanation["reproduction"]["explanation"]["items"]
     assert shown <= {one["item_id"] for one in explained_items}
-    assert all(one["brought_by"] == aisles.shelved(0, 1, 3) for one in explained_items[:2])
+    assert aisles.shelved(0, 1, 3) in {one["brought_by"] for one in explained_items}
 
 
 def without_receipts(event: dict[str, Any]) -> dict[str, Any]:
