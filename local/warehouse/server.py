@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from local.warehouse import cursor, flatten, load
+from local.warehouse import columns, cursor, flatten, load
 from local.warehouse.access import keys
 from local.warehouse.access.account import Account
 from local.warehouse.access.privileges import Session
@@ -50,6 +50,7 @@ def make_app(
     keys.first_users(store.account, state, users or {})
     flatten.install()
     load.install()
+    columns.install()
     cursor.install(store.account, StorageAccess(aws_endpoint, files))
     fakesnow.server.shared_fs = store
 
