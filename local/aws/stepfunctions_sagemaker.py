@@ -6,6 +6,7 @@ A `.sync` task polls the status of its job in memory. It stops the job when the 
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import time
 from typing import Any, NamedTuple
@@ -86,6 +87,12 @@ def install() -> None:
     state_task_factory.state_task_service_for = service_for
 
 
+@functools.cache
+def _service_model() -> Any:
+    """Return SageMaker's API. Each execution validates each of its tasks, and reading the description takes 0.2 s."""
+    return botocore.session.get_session().get_service_model("sagemaker")
+
+
 class SageMakerTask(StateTaskServiceCallback):
     """A task with the resource `arn:aws:states:::sagemaker:<action>`, with or without `.sync`."""
 
@@ -94,7 +101,7 @@ class SageMakerTask(StateTaskServiceCallback):
 
     def _get_supported_parameters(self) -> set[str] | None:
         action = self.resource.api_action[:1].upper() + self.resource.api_action[1:]
-        model = botocore.session.get_session().get_service_model("sagemaker")
+        model = _service_model()
         if action not in model.operation_names or not action.startswith(("Create", "Update", "Add")):
             return None
         if self.resource.condition is not None and self._get_boto_service_action() not in _JOBS:
