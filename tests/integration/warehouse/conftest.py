@@ -1,5 +1,6 @@
 """A local stack for tests of the warehouse steps, and databases of their own."""
 
+import functools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,6 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+from snowflake.connector.auth import keypair
 
 from deploy.stages import read_stage
 from deploy.warehouse_setup import setup_parameters, trust_parameters
@@ -19,6 +22,9 @@ from local.testing import running_stack
 from sql.setup.apply import apply
 
 ACCOUNT = "123456789012"
+# Every connection reads and verifies the same private key again, which takes 30 ms.
+_logins: Any = keypair
+_logins.load_der_private_key = functools.cache(load_der_private_key)
 
 
 @dataclass(frozen=True)
