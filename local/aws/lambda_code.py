@@ -7,6 +7,7 @@ gigabyte. The patches replace the bytes by the path of a file that is named by i
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import shutil
 import uuid
@@ -25,6 +26,7 @@ def install(settings: Settings) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 
+    @functools.lru_cache(1)  # a deployment sends the same bundle once per function
     def of_request(zip_file: str | bytes) -> tuple[Path, int, str, str]:
         return _keep(folder, base64.b64decode(zip_file))
 
