@@ -20,8 +20,8 @@ from (select $1, metadata$filename, metadata$file_row_number from @RAW.EVENT_FIL
 file_format = (format_name = 'RAW.EVENT_LINES')
 {files}on_error = skip_file
 """
-# COPY lists every file below its path. Of a large lake, a run lists only the recent days.
-LISTED_AT_ONCE = 10_000
+# COPY lists every file below its path. Once they fill more than one page of S3's listing, a run lists the recent days.
+LISTED_AT_ONCE = 1000
 # Firehose repeats a failed delivery for 24 hours, below the prefix of the hour in which it received the events.
 DELIVERY_DELAY = timedelta(hours=25)
 SWEEP_EVERY = timedelta(days=7)
