@@ -11,6 +11,7 @@ the same command continues a stopped run. It prints one JSON line. Nothing in DI
 import argparse
 import json
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -172,6 +173,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.plot:
         print(plot([json.loads(line) for line in options.plot.read_text().splitlines()]))
         return 0
+    # A stopped run stops its stack too, and continues later.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         nights = played(options)
     except (AnotherRun, StepFailed) as error:
