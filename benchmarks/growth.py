@@ -1,7 +1,7 @@
 """Measure how the cost of a night grows with history: play many days of a shop into the local stack, and fit slopes.
 
     python -m benchmarks.growth --work DIR --scale 0.1
-    python -m benchmarks.growth --work DIR --scale 0.001 --days 365 --days-per-night 14 --shape seasonal --files 24
+    python -m benchmarks.growth --work DIR --scale 0.001 --days 365 --days-per-night 30 --shape seasonal --files 24
     python -m benchmarks.growth --plot benchmarks/results/growth.jsonl > docs/images/growth.svg
 
 A night delivers a day's raw files and runs Load, Transform, Validate and Export. DIR keeps the stack and the nights so far:
@@ -24,7 +24,10 @@ from benchmarks.growth_plot import plot
 from benchmarks.growth_shop import SHAPES, Shop
 
 EVENTS_A_DAY = 1_000_000
-FIGURES = ("rows", "seconds", "statements_s", "memory_mb", "warehouse_mb", "listed_keys", "listed_bytes")
+FIGURES = (
+    *("rows", "seconds", "statements_s", "cpu_s", "warehouse_cpu_s", "memory_mb", "warehouse_mb"),
+    *("listed_keys", "listed_bytes"),
+)
 # Until then, the seven days of Validate's comparison are not full.
 WARM_UP = 8
 

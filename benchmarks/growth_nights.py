@@ -117,7 +117,7 @@ def run_step(task: Task) -> dict[str, Any]:
     listed = Listed(s3)
     event, settings, credentials = {"run_id": task.run_id}, task.settings, task.credentials
     result: Any
-    began_s = time.perf_counter()
+    began_s, cpu_s = time.perf_counter(), time.process_time()
     with patch.object(load, "datetime", Night), patch.object(validate, "datetime", Night):
         if task.step == "transform":
             result = transform.transform(event, settings, credentials)
@@ -132,6 +132,7 @@ def run_step(task: Task) -> dict[str, Any]:
                         result = export.export(event, settings, connection, s3)
     return {
         "seconds": time.perf_counter() - began_s,
+        "cpu_s": time.process_time() - cpu_s,
         "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "listed": {"pages": listed.pages, "keys": listed.keys, "bytes": listed.bytes},
         "result": result,
@@ -260,6 +261,7 @@ class Nights:
         assert process is not None
         self._scans.unlink(missing_ok=True)
         _reset_peak(process["pid"])
+        cpu_s = _cpu_s(process["pid"])
         settings, credentials = self._stack.settings, self._stack.credentials
         environment = client_environment(self._place)
         task = Task(step, f"n{night}", settings, credentials, self._place.aws_url, environment, ahead_s)
@@ -267,7 +269,10 @@ class Nights:
         lines = [json.loads(line) for line in self._scans.read_text().splitlines()]
         if statements is not None and step == "transform":
             statements += lines
-        return summary(step, figures, lines) | {"warehouse_mb": _peak_mb(process["pid"])}
+        return summary(step, figures, lines) | {
+            "warehouse_mb": _peak_mb(process["pid"]),
+            "warehouse_cpu_s": round(_cpu_s(process["pid"]) - cpu_s, 2),
+        }
 
 
 def summary(step: str, figures: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, Any]:
@@ -278,6 +283,7 @@ def summary(step: str, figures: dict[str, Any], lines: list[dict[str, Any]]) -> 
     longest = sorted(lines, key=lambda line: -line.get("seconds", 0))[:3]
     most = sorted(lines, key=lambda line: -line["rows"])[:3]
     sums = {
+        "cpu_s": figures["cpu_s"],
         "seconds": figures["seconds"] - sum(line.get("overhead_s", 0) for line in lines),
         "statements_s": sum(line.get("seconds", 0) for line in lines if not line.get("metadata")),
         "metadata_s": sum(line.get("seconds", 0) for line in lines if line.get("metadata")),
@@ -316,6 +322,12 @@ def _named(line: dict[str, Any], figure: str) -> list[Any]:
 def _reset_peak(pid: int) -> None:
     """Set a process's peak of memory to its present use."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _peak_mb(pid: int) -> int:

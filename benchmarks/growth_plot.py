@@ -5,7 +5,7 @@ from typing import Any
 COLORS = {"load": "#1b6ca8", "transform": "#c0392b", "validate": "#2e8b57", "export": "#8e6c00"}
 PANELS = (
     ("rows", "rows scanned, millions", 1e-6),
-    ("seconds", "seconds", 1.0),
+    ("warehouse_cpu_s", "processor seconds of Snowflake", 1.0),
     ("listed_keys", "keys listed on S3", 1.0),
     ("memory_mb", "memory of the step, MB", 1.0),
 )
