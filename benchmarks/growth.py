@@ -22,6 +22,7 @@ from benchmarks.growth_fit import fit
 from benchmarks.growth_nights import STEPS, Nights, Plan, StepFailed
 from benchmarks.growth_plot import plot
 from benchmarks.growth_shop import SHAPES, Shop
+from local.services import StackError
 
 EVENTS_A_DAY = 1_000_000
 FIGURES = (
@@ -180,7 +181,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         nights = played(options)
-    except (AnotherRun, StepFailed) as error:
+    except (AnotherRun, StepFailed, StackError) as error:
         print(f"growth: {error}", file=sys.stderr)
         return 1
     print(json.dumps(report(options, nights)))

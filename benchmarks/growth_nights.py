@@ -180,8 +180,8 @@ class Nights:
         """Run the local AWS while nights are played."""
         lambda_venv.ensure(lambda_venv.location())
         aws = services(self._place)[0]
-        start([aws], _quiet)
         try:
+            start([aws], _quiet)
             yield
         finally:
             stop([self._warehouse(0), aws], _quiet)
@@ -219,8 +219,8 @@ class Nights:
 
     @contextmanager
     def _running(self, service: Service) -> Iterator[None]:
-        start([service], _quiet)
         try:
+            start([service], _quiet)
             if self._stack is None:
                 snowflake_login.ensure(self._place)
                 made = stack_maker(self._place)(NAME)
