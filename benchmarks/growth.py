@@ -29,13 +29,16 @@ FIGURES = (
     *("rows", "seconds", "statements_s", "cpu_s", "warehouse_cpu_s", "memory_mb", "warehouse_mb"),
     *("listed_keys", "listed_bytes"),
 )
+VALIDATED_DAYS = 7
 # Until then, the seven days of Validate's comparison are not full.
 WARM_UP = 8
 
 
 def series(nights: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the nights by columns: a list per figure and step."""
-    columns: dict[str, Any] = {name: [night[name] for night in nights] for name in ("night", "events")}
+    columns: dict[str, Any] = {
+        name: [night[name] for night in nights] for name in ("night", "day", "days", "events")
+    }
     for step in STEPS:
         columns[step] = {name: [night["steps"][step][name] for night in nights] for name in FIGURES}
     columns["validate"]["every_row"] = _nights_that(nights, lambda steps: steps["validate"]["every_row"])
@@ -51,17 +54,28 @@ def _nights_that(nights: list[dict[str, Any]], condition: Callable[[dict[str, An
 def slopes(nights: list[dict[str, Any]], warm_up: int) -> dict[str, Any]:
     """Fit each figure per delivered event over the nights after the warm-up. Weekly nights of a step are fitted apart."""
     found: dict[str, Any] = {}
-    kept = [night for night in nights if night["night"] >= warm_up and not _repeated(night)]
+    usual = min((night["days"] for night in nights), default=1)
+    kept = [
+        night
+        for night in nights
+        if night["day"] >= warm_up and not _repeated(night) and night["days"] <= usual
+    ]
     for step in STEPS:
         weekly = {"load": "swept", "validate": "every_row"}.get(step)
-        plain = [night for night in kept if not (weekly and night["steps"][step][weekly])]
+        fitted = [night for night in kept if step != "validate" or not _after_many_days(night, nights, usual)]
+        plain = [night for night in fitted if not (weekly and night["steps"][step][weekly])]
         found[step] = {name: _fit(plain, step, name) for name in FIGURES}
         if weekly:
-            rest = [night for night in kept if night["steps"][step][weekly]]
-            found[f"{step} weekly"] = {
-                name: _fit(rest, step, name) for name in ("rows", "seconds", "listed_keys")
-            }
+            rest = [night for night in fitted if night["steps"][step][weekly]]
+            figures = ("rows", "warehouse_cpu_s", "listed_keys")
+            found[f"{step} weekly"] = {name: _fit(rest, step, name) for name in figures}
     return found
+
+
+def _after_many_days(night: dict[str, Any], nights: list[dict[str, Any]], usual: int) -> bool:
+    """Return True if many days were loaded together in the week before: Validate reads what a week has loaded."""
+    week = [other for other in nights if night["day"] - VALIDATED_DAYS <= other["day"] < night["day"]]
+    return any(other["days"] > usual for other in week)
 
 
 def _repeated(night: dict[str, Any]) -> bool:
@@ -74,7 +88,7 @@ def _fit(nights: list[dict[str, Any]], step: str, figure: str) -> dict[str, Any]
     # Memory has a base that does not depend on the day's events.
     per_event = not figure.endswith("_mb")
     return fit(
-        [night["night"] for night in nights],
+        [night["day"] for night in nights],
         [night["steps"][step][figure] * (mean / night["events"] if per_event else 1) for night in nights],
     )
 
@@ -86,7 +100,7 @@ def played(options: argparse.Namespace) -> list[dict[str, Any]]:
     options.work.mkdir(parents=True, exist_ok=True)
     _keep_plan(plan, options.work / "plan.json")
     nights = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
-    wanted = range(len(nights) + 1, min(plan.nights, options.until or plan.nights) + 1)
+    wanted = range(len(nights) + 1, min(len(plan.nights), options.until or len(plan.nights)) + 1)
     if not wanted:
         return nights
     player = Nights(plan)
@@ -97,7 +111,7 @@ def played(options: argparse.Namespace) -> list[dict[str, Any]]:
                 out.write(json.dumps(nights[-1]) + "\n")
             steps = nights[-1]["steps"]
             took = ", ".join(f"{step} {steps[step]['seconds']:.1f} s" for step in STEPS)
-            print(f"night {night} of {plan.nights}: {took}", file=sys.stderr, flush=True)
+            print(f"night {night} of {len(plan.nights)}: {took}", file=sys.stderr, flush=True)
     return nights
 
 
@@ -109,7 +123,9 @@ def _keep_plan(plan: Plan, file: Path) -> None:
     text = json.dumps(
         {
             **vars(plan.shop),
-            **{name: getattr(plan, name) for name in ("training_days", "files", "days_per_night")},
+            **{
+                name: getattr(plan, name) for name in ("training_days", "files", "days_per_night", "together")
+            },
         },
         sort_keys=True,
     )
@@ -125,7 +141,14 @@ def plan_of(options: argparse.Namespace) -> Plan:
     shop = Shop(
         events=round(EVENTS_A_DAY * options.scale), seed=options.seed, shape=options.shape, days=options.days
     )
-    return Plan(shop, options.training_days, options.files, options.days_per_night, options.work)
+    return Plan(
+        shop,
+        options.training_days,
+        options.files,
+        options.days_per_night,
+        tuple(options.together),
+        options.work,
+    )
 
 
 def report(options: argparse.Namespace, nights: list[dict[str, Any]]) -> dict[str, Any]:
@@ -133,7 +156,7 @@ def report(options: argparse.Namespace, nights: list[dict[str, Any]]) -> dict[st
     shop = plan_of(options).shop
     return conditions(
         "growth",
-        data=f"benchmarks.growth_shop, {shop.events} events per day, {shop.shape}, {nights[-1]['last_day']} of {shop.days} days",
+        data=f"benchmarks.growth_shop, {shop.events} events per day, {shop.shape}, {nights[-1]['day']} of {shop.days} days",
         seed=shop.seed,
         partition_rows=plan_of(options).partition_rows,
         training_days=options.training_days,
@@ -148,6 +171,11 @@ def report(options: argparse.Namespace, nights: list[dict[str, Any]]) -> dict[st
     )
 
 
+def _period(text: str) -> tuple[int, int]:
+    first, _, last = text.partition("-")
+    return int(first), int(last)
+
+
 def options_of(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     command = parser("growth", __doc__, "--work /tmp/growth --scale 0.1 > growth.json")
@@ -160,8 +188,16 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
     add("--shape", choices=SHAPES, default="flat", help="course of the traffic (default flat)")
     add("--files", type=int, default=288, help="raw files per day (default 288, one per five minutes)")
     add("--days-per-night", type=int, default=1, help="days that each night delivers (default 1)")
+    add(
+        "--together",
+        type=_period,
+        nargs="*",
+        default=[],
+        metavar="FIRST-LAST",
+        help="days that one night delivers, such as 11-50: a long history in a short time",
+    )
     add("--training-days", type=int, default=7, help="training window in days (default 7)")
-    add("--warm-up", type=int, default=WARM_UP, help="first night of the fits (default 8)")
+    add("--warm-up", type=int, default=WARM_UP, help="first day of the fits (default 8)")
     add("--bare", type=int, nargs="*", default=[], metavar="NIGHT", help="nights to repeat in bare DuckDB")
     add("--delete", action="store_true", help="delete DIR after the last night")
     add("--plot", type=Path, metavar="RESULTS", help="print the plot of a results file, and play nothing")

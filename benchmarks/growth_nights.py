@@ -52,17 +52,22 @@ class Plan:
     training_days: int
     files: int
     days_per_night: int
+    # First and last days of periods that one night delivers.
+    together: tuple[tuple[int, int], ...]
     work: Path
 
     @property
-    def nights(self) -> int:
-        """Return the number of nights."""
-        return -(-self.shop.days // self.days_per_night)
-
-    def days_of(self, night: int) -> range:
-        """Return the days that a night, counted from 1, delivers."""
-        first = (night - 1) * self.days_per_night + 1
-        return range(first, min(first + self.days_per_night, self.shop.days + 1))
+    def nights(self) -> list[range]:
+        """Return the days that each night delivers."""
+        nights = []
+        day = 1
+        while day <= self.shop.days:
+            last = next(
+                (last for first, last in self.together if first == day), day + self.days_per_night - 1
+            )
+            nights.append(range(day, min(last, self.shop.days) + 1))
+            day = last + 1
+        return nights
 
     @property
     def partition_rows(self) -> int:
@@ -188,14 +193,19 @@ class Nights:
 
     def play(self, night: int, bare: bool) -> dict[str, Any]:
         """Deliver the night's days and run it; return the figures. With `bare`, repeat its statements in bare DuckDB."""
-        days = self._plan.days_of(night)
+        days = self._plan.nights[night - 1]
         begins = FIRST_DAY + timedelta(days=days[-1] - 1) + NIGHT_BEGINS
         ahead_s = int((begins - datetime.now(UTC)).total_seconds())
         service = self._warehouse(ahead_s)
         before: Path | None = None
         statements: list[dict[str, Any]] = []
         with self._running(service):
-            figures: dict[str, Any] = {"night": night, "last_day": days[-1], **self._deliver(days)}
+            figures: dict[str, Any] = {
+                "night": night,
+                "day": days[-1],
+                "days": len(days),
+                **self._deliver(days),
+            }
             steps = {"load": self._step(service, "load", night, ahead_s)}
             if bare:
                 stop([service], _quiet)

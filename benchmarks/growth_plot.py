@@ -31,19 +31,22 @@ def plot(runs: list[dict[str, Any]]) -> str:
 
 
 def _panel(nights: dict[str, Any], figure: str, title: str, factor: float, left: int, top: int) -> str:
-    last = max(nights["night"])
-    most = max(value * factor for step in COLORS for value in nights[step][figure]) or 1
+    last = max(nights["day"])
+    usual = min(nights["days"])
+    shown = [number for number, days in enumerate(nights["days"]) if days <= usual]
+    most = max(nights[step][figure][number] * factor for step in COLORS for number in shown) or 1
     parts = [
         _text(left, top - 6, title),
         f'<rect x="{left}" y="{top}" width="{WIDTH}" height="{HEIGHT}" fill="none" stroke="#999"/>',
         _text(left - 4, top + 10, f"{most:.3g}", anchor="end"),
         _text(left - 4, top + HEIGHT, "0", anchor="end"),
-        _text(left + WIDTH, top + HEIGHT + 14, f"night {last}", anchor="end"),
+        _text(left + WIDTH, top + HEIGHT + 14, f"day {last}", anchor="end"),
     ]
     for step, color in COLORS.items():
         points = " ".join(
-            f"{left + night / last * WIDTH:.1f},{top + HEIGHT - value * factor / most * HEIGHT:.1f}"
-            for night, value in zip(nights["night"], nights[step][figure], strict=True)
+            f"{left + day / last * WIDTH:.1f},{top + HEIGHT - value * factor / most * HEIGHT:.1f}"
+            for day, days, value in zip(nights["day"], nights["days"], nights[step][figure], strict=True)
+            if days <= usual
         )
         parts.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="1.3"/>')
     return "\n".join(parts)

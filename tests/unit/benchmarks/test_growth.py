@@ -88,7 +88,7 @@ def night(number: int, rows: int) -> dict[str, Any]:
     figures: dict[str, Any] = {**dict.fromkeys(growth.FIGURES, 100), "rows": rows, "rows_loaded": 1000}
     figures |= {"passed": True, "every_row": False, "swept": False, "longest": []}
     return {
-        "night": number, "last_day": number, "events": 1000, "database_bytes": 1,
+        "night": number, "day": number, "days": 1, "events": 1000, "database_bytes": 1,
         "steps": {step: dict(figures) for step in STEPS},
     }  # fmt: skip
 
@@ -120,7 +120,21 @@ def test_a_folder_with_nights_of_another_shop_is_refused(
     assert "choose another --work" in capsys.readouterr().err
 
 
-def test_the_last_night_delivers_the_rest_of_the_days() -> None:
-    plan = Plan(Shop(days=365), training_days=7, files=24, days_per_night=14, work=Path())
-    assert plan.nights == 27
-    assert [day for number in range(1, 28) for day in plan.days_of(number)] == list(range(1, 366))
+def test_the_nights_deliver_every_day_once() -> None:
+    plan = Plan(Shop(days=365), 7, 24, 30, (), Path())
+    assert len(plan.nights) == 13
+    assert [day for days in plan.nights for day in days] == list(range(1, 366))
+    plan = Plan(Shop(days=60), 7, 24, 1, ((11, 50),), Path())
+    assert [len(days) for days in plan.nights] == [1] * 10 + [40] + [1] * 10
+    assert [day for days in plan.nights for day in days] == list(range(1, 61))
+
+
+def test_a_night_of_many_days_is_not_fitted_nor_what_validate_reads_of_it() -> None:
+    nights = [night(number, 5000) for number in (*range(1, 11), *range(50, 61))]
+    nights[10] = {**night(50, 90_000), "days": 40}
+    for after in nights[11:18]:
+        after["steps"]["validate"]["rows"] = 70_000
+    found = growth.slopes(nights, warm_up=8)
+    assert (found["transform"]["rows"]["nights"], found["validate"]["rows"]["nights"]) == (13, 6)
+    assert found["transform"]["rows"]["slope_percent_per_night"] == 0
+    assert found["validate"]["rows"]["slope_percent_per_night"] == 0
