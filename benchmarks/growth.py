@@ -52,7 +52,7 @@ def _nights_that(nights: list[dict[str, Any]], condition: Callable[[dict[str, An
 
 
 def slopes(nights: list[dict[str, Any]], warm_up: int) -> dict[str, Any]:
-    """Fit each figure per delivered event over the nights after the warm-up. Weekly nights of a step are fitted apart."""
+    """Fit each figure over the nights after the warm-up. Weekly nights of a step are fitted apart."""
     found: dict[str, Any] = {}
     usual = min((night["days"] for night in nights), default=1)
     kept = [
@@ -84,12 +84,10 @@ def _repeated(night: dict[str, Any]) -> bool:
 
 
 def _fit(nights: list[dict[str, Any]], step: str, figure: str) -> dict[str, Any] | None:
-    mean = sum(night["events"] for night in nights) / max(1, len(nights))
-    # Memory has a base that does not depend on the day's events.
-    per_event = not figure.endswith("_mb")
     return fit(
         [night["day"] for night in nights],
-        [night["steps"][step][figure] * (mean / night["events"] if per_event else 1) for night in nights],
+        [night["events"] for night in nights],
+        [night["steps"][step][figure] for night in nights],
     )
 
 

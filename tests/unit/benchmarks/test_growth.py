@@ -66,22 +66,34 @@ def test_a_shape_changes_the_sessions_of_a_day(shape: str) -> None:
 
 
 def test_the_quantiles_are_those_of_student() -> None:
-    assert student_t(3) == pytest.approx(3.182, rel=0.02)
+    assert student_t(4) == pytest.approx(2.776, rel=0.01)
     assert student_t(10) == pytest.approx(2.228, rel=0.002)
     assert student_t(50) == pytest.approx(2.009, rel=0.001)
 
 
 def test_noise_has_no_slope_and_growth_has_one() -> None:
-    nights = np.arange(60.0)
-    noise = np.random.default_rng(1).normal(100, 5, 60)
-    flat, growing = fit(nights, noise), fit(nights, noise + nights)
+    days = np.arange(60.0)
+    draw = np.random.default_rng(1)
+    noise, events = draw.normal(100, 5, 60), np.full(60, 1000)
+    flat, growing = fit(days, events, noise), fit(days, events, noise + days)
     assert flat is not None
     assert growing is not None
     assert flat["interval"][0] < 0 < flat["interval"][1]
-    # One per night over a mean of about 130.
-    assert growing["interval"][0] < 100 / 129.5 < growing["interval"][1]
-    assert growing["interval"][0] > 0
-    assert fit(nights[:3], noise[:3]) is None
+    # One per day over a mean of about 130.
+    assert 0 < growing["interval"][0] < 100 / 129.5 < growing["interval"][1]
+    assert fit(days[:3], events[:3], noise[:3]) is None
+
+
+def test_more_traffic_is_no_growth_with_history() -> None:
+    days = np.arange(60.0)
+    noise = np.random.default_rng(1).normal(0, 5, 60)
+    events = 1000 + 30 * days + 200 * np.sin(days)
+    found = fit(days, events, 500 + 2 * events + noise)
+    grown = fit(days, events, 500 + 2 * events + 10 * days + noise)
+    assert found is not None
+    assert grown is not None
+    assert found["interval"][0] < 0 < found["interval"][1]
+    assert grown["slope_percent_per_day"] == pytest.approx(100 * 10 / grown["mean"], rel=0.05)
 
 
 def night(number: int, rows: int) -> dict[str, Any]:
@@ -102,7 +114,7 @@ def test_weekly_nights_and_repeated_nights_are_not_fitted_with_the_others() -> N
     found = growth.slopes(nights, warm_up=8)
     assert found["validate"]["rows"]["nights"] == 19
     for step in ("transform", "validate"):
-        assert found[step]["rows"]["slope_percent_per_night"] == 0
+        assert found[step]["rows"]["slope_percent_per_day"] == pytest.approx(0, abs=0.001)
     assert found["load weekly"]["rows"] is None
     assert growth.series(nights)["validate"]["every_row"] == [14, 21, 28]
 
@@ -136,5 +148,5 @@ def test_a_night_of_many_days_is_not_fitted_nor_what_validate_reads_of_it() -> N
         after["steps"]["validate"]["rows"] = 70_000
     found = growth.slopes(nights, warm_up=8)
     assert (found["transform"]["rows"]["nights"], found["validate"]["rows"]["nights"]) == (13, 6)
-    assert found["transform"]["rows"]["slope_percent_per_night"] == 0
-    assert found["validate"]["rows"]["slope_percent_per_night"] == 0
+    assert found["transform"]["rows"]["slope_percent_per_day"] == pytest.approx(0, abs=0.001)
+    assert found["validate"]["rows"]["slope_percent_per_day"] == pytest.approx(0, abs=0.001)
