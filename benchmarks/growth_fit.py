@@ -44,7 +44,7 @@ def fit(days: ArrayLike, events: ArrayLike, figures: ArrayLike) -> dict[str, Any
 
 
 def student_t(freedom: int) -> float:
-    """Return the 97.5 % quantile of Student's t (Abramowitz and Stegun 26.7.5), within 7 % at two degrees and 1 % from four on."""
+    """Return the 97.5 % quantile of Student's t (Abramowitz and Stegun 26.7.5), within 1 % from four degrees of freedom on."""
     g1 = (Z**3 + Z) / 4
     g2 = (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96
     g3 = (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / 384
