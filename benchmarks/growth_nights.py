@@ -162,7 +162,7 @@ def in_a_process(task: Task) -> dict[str, Any]:
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(PRELOADED)
     answers = server.Queue()
-    process = server.Process(target=_answer, args=(task, answers))
+    process = server.Process(target=_answer, args=(task, answers), daemon=True)
     process.start()
     figures: dict[str, Any] = answers.get(timeout=3600)
     process.join()
