@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mode
 from typing import Any
 
 from benchmarks.conditions import conditions, parser
@@ -54,11 +55,11 @@ def _nights_that(nights: list[dict[str, Any]], condition: Callable[[dict[str, An
 def slopes(nights: list[dict[str, Any]], warm_up: int) -> dict[str, Any]:
     """Fit each figure over the nights after the warm-up. Weekly nights of a step are fitted apart."""
     found: dict[str, Any] = {}
-    usual = min((night["days"] for night in nights), default=1)
+    usual = mode(night["days"] for night in nights)
     kept = [
         night
         for night in nights
-        if night["day"] >= warm_up and not _repeated(night) and night["days"] <= usual
+        if night["day"] >= warm_up and not _repeated(night) and night["days"] == usual
     ]
     for step in STEPS:
         weekly = {"load": "swept", "validate": "every_row"}.get(step)

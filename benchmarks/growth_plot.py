@@ -1,5 +1,6 @@
 """The plot of the growth benchmark: one column of panels per run, one row per figure, one line per step, as SVG."""
 
+from statistics import mode
 from typing import Any
 
 COLORS = {"load": "#1b6ca8", "transform": "#c0392b", "validate": "#2e8b57", "export": "#8e6c00"}
@@ -32,8 +33,8 @@ def plot(runs: list[dict[str, Any]]) -> str:
 
 def _panel(nights: dict[str, Any], figure: str, title: str, factor: float, left: int, top: int) -> str:
     last = max(nights["day"])
-    usual = min(nights["days"])
-    shown = [number for number, days in enumerate(nights["days"]) if days <= usual]
+    usual = mode(nights["days"])
+    shown = [number for number, days in enumerate(nights["days"]) if days == usual]
     most = max(nights[step][figure][number] * factor for step in COLORS for number in shown) or 1
     parts = [
         _text(left, top - 6, title),
@@ -46,7 +47,7 @@ def _panel(nights: dict[str, Any], figure: str, title: str, factor: float, left:
         points = " ".join(
             f"{left + day / last * WIDTH:.1f},{top + HEIGHT - value * factor / most * HEIGHT:.1f}"
             for day, days, value in zip(nights["day"], nights["days"], nights[step][figure], strict=True)
-            if days <= usual
+            if days == usual
         )
         parts.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="1.3"/>')
     return "\n".join(parts)
