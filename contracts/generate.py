@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import contracts
-from contracts import document, modules
+from contracts import document, modules, openapi
 
 BEGIN = r"(?P<begin>^[^\n]*generated: {name}\b[^\n]*\n)"
 END = r"(?P<end>^[^\n]*end of generated\b)"
@@ -68,6 +68,7 @@ TARGETS: dict[str, Callable[[], str]] = {
     "training_jobs/serving/contract.py": modules.training_module,
     "sql/dbt_project.yml": dbt_project_text,
     "docs/events.md": documentation_text,
+    "functions/scripts/openapi.json": openapi.openapi_text,
 }
 
 
