@@ -1,0 +1,212 @@
+"""SQL that turns rows with columns of ours into events, by the rules of the contract.
+
+A required value that is missing or unreadable rejects the row, with the collector's code for it.
+An optional value that is unreadable is left out, and counted per column.
+"""
+
+import contracts
+from functions.platform.errors import Reason
+from imports.layouts import OPTIONAL_COLUMNS, OWN_COLUMNS, Layout
+from imports.values import (
+    AMOUNT_MAX,
+    AMOUNT_MIN,
+    CURRENCY_PATTERN,
+    EARLIEST_MS,
+    LATEST_MS,
+    QUANTITY_MAX,
+    QUANTITY_MIN,
+    Marks,
+    any_of,
+    free_text,
+    given,
+    is_id,
+    literal,
+    number,
+    short_id,
+    time_ms,
+)
+
+EVENT_NAMES = contracts.event_kinds()
+REQUIRES_ITEMS = contracts.event_kinds("requires_items")
+ORDERED, RETURNED = "purchase", "refund"
+# Names that public click logs have for the contract's kinds.
+ALIASES = {"view": "view_item", "click": "view_item", "cart": "add_to_cart", "transaction": ORDERED}
+# Optional columns whose text can be unreadable. Ids and texts are shortened instead.
+READ_COLUMNS = ("price", "quantity", "currency")
+
+
+def cells(layout: Layout, source: str, names: list[str]) -> str:
+    """Return a query of our columns as text, null where there is no value; `source` has the file's columns."""
+    present = set(names)
+    columns = []
+    for column in OWN_COLUMNS:
+        expression = layout.columns.get(column, "null")
+        for needed in _columns_in(expression):
+            if needed not in present:
+                expression = expression.replace(f'"{needed}"', "null::varchar")
+        columns.append(f"{given(f'({expression})::varchar')} as {column}")
+    return f"select line, {', '.join(columns)} from {source}"
+
+
+def _columns_in(expression: str) -> list[str]:
+    return expression.split('"')[1::2]
+
+
+def parsed(source: str, marks: Marks, shop: str, dataset: str, now_ms: int | None) -> str:
+    """Return a query of typed values, the counts of what was left out, and for bad rows the code and the sentence."""
+    aliases = " ".join(f"when {literal(alias)} then {literal(name)}" for alias, name in ALIASES.items())
+    name = f"case lower(event_name) {aliases} else lower(event_name) end"
+    ordered = f"name in {any_of((ORDERED, RETURNED))}"
+    price_min = f"case when {ordered} then {AMOUNT_MIN} else 0 end"
+    given_ids = f"concat_ws(chr(31), {literal(f'{dataset}/{shop}')}, {', '.join(_identity())})"
+    return f"""
+        with typed as (
+            select
+                * replace (case
+                    when currency is null then upper(regexp_extract(price, '(?:^|[^A-Za-z])([A-Za-z]{{3}})\\.?$', 1))
+                    else upper(currency) end as currency),
+                currency is not null as has_currency,
+                {name} as name,
+                {time_ms("event_time", marks)} as happened_ms,
+                {number("price", marks)} as read_price,
+                {number("quantity", marks)} as read_quantity
+            from {source}
+        ),
+        bounded as (
+            select
+                * replace (
+                    case when name = '{ORDERED}' and read_quantity < 0 then '{RETURNED}' else name end as name,
+                    case when regexp_full_match(currency, {literal(CURRENCY_PATTERN)}) then currency end as currency
+                ),
+                has_currency and not regexp_full_match(currency, {literal(CURRENCY_PATTERN)}) as lost_currency,
+                case when read_price between {price_min} and {AMOUNT_MAX} then read_price end as amount,
+                case
+                    when {ordered} and -read_quantity between 1 and {QUANTITY_MAX} and read_quantity = floor(read_quantity)
+                        then -read_quantity::bigint
+                    when read_quantity between {QUANTITY_MIN} and {QUANTITY_MAX} and read_quantity = floor(read_quantity)
+                        then read_quantity::bigint
+                end as units,
+                name = '{ORDERED}' and read_quantity < 0 as returned
+            from typed
+        )
+        select
+            *,
+            price is not null and amount is null as lost_price,
+            quantity is not null and units is null as lost_quantity,
+            case when event_id is not null then {short_id("event_id")} else left(sha1({given_ids}), 32) end as given_id,
+            {_code(now_ms)} as code,
+            {_sentence(now_ms)} as sentence
+        from bounded
+    """
+
+
+def _identity() -> list[str]:
+    """Return the values that make a row the same event, however its file writes them."""
+    values = ["coalesce(happened_ms::varchar, '')", "coalesce(name, '')"]
+    values += ["coalesce(amount::varchar, '')", "coalesce(units::varchar, '')"]
+    texts = [column for column in ("item_id", "client_id", *OPTIONAL_COLUMNS) if column not in READ_COLUMNS]
+    return values + [f"coalesce({column}, '')" for column in (*texts, "currency")]
+
+
+def _problems(now_ms: int | None) -> list[tuple[str, Reason, str]]:
+    """Return each problem of a row as condition, code and sentence, in the order in which the collector names them."""
+    required = ("event_time", "event_name", "client_id")
+    nothing = " or ".join(f"{column} is null" for column in required)
+    listed = ", ".join(f"case when {column} is null then '{column}' end" for column in required)
+    problems = [
+        (nothing, Reason.FIELD_MISSING, f"concat_ws(', ', {listed}) || ' is empty'"),
+        (
+            f"name not in {any_of(EVENT_NAMES)}",
+            Reason.UNKNOWN_EVENT_NAME,
+            _said("event_name is unknown", "lower(event_name)"),
+        ),
+        ("happened_ms is null", Reason.FIELD_INVALID, _said("event_time is no time", "event_time")),
+        (
+            f"happened_ms not between {EARLIEST_MS} and {LATEST_MS}",
+            Reason.FIELD_INVALID,
+            _said("event_time is not between 2000 and 2100", "event_time"),
+        ),
+        (
+            f"item_id is null and name in {any_of(REQUIRES_ITEMS)}",
+            Reason.FIELD_MISSING,
+            "'item_id is empty'",
+        ),
+        (
+            f"item_id is not null and not {is_id('item_id')}",
+            Reason.FIELD_INVALID,
+            _said("item_id is longer than an id may be, or has control characters", "item_id"),
+        ),
+    ]
+    if now_ms is not None:
+        problems.append(
+            (
+                f"happened_ms > {now_ms}",
+                Reason.CLIENT_TIME_IN_FUTURE,
+                _said("event_time lies in the future", "event_time"),
+            )
+        )
+    return problems
+
+
+def _said(sentence: str, column: str) -> str:
+    return f"'{sentence}: ''' || left({column}, 40) || ''''"
+
+
+def _code(now_ms: int | None) -> str:
+    cases = " ".join(f"when {condition} then {literal(code)}" for condition, code, _ in _problems(now_ms))
+    return f"case {cases} end"
+
+
+def _sentence(now_ms: int | None) -> str:
+    cases = " ".join(f"when {condition} then {sentence}" for condition, _, sentence in _problems(now_ms))
+    return f"case {cases} end"
+
+
+def rejected(source: str) -> str:
+    """Return a query of the bad rows: line, code, sentence, and the row as a JSON object."""
+    columns = ", ".join(f"{column} := {column}" for column in OWN_COLUMNS)
+    return f"""
+        select line, code, sentence, to_json(struct_pack({columns}))::varchar as text
+        from {source} where code is not null
+    """
+
+
+def accepted(source: str) -> str:
+    """Return a query of the good rows, with the JSON of their item and of their optional fields."""
+    order = f"transaction_id is not null and name in {any_of((ORDERED, RETURNED))}"
+    item = f"""case when item_id is null then '' else
+        '{{"item_id":' || to_json(item_id)::varchar
+        || {_field("item_name", free_text("item_name"))}
+        || {_field("item_category", free_text("category"))}
+        || {_field("item_brand", free_text("brand"))}
+        || coalesce(',"price":' || amount::varchar, '')
+        || coalesce(',"quantity":' || units::varchar, '')
+        || '}}' end"""
+    return f"""
+        select
+            line,
+            given_id as event_id,
+            event_id is not null as has_id,
+            name as event_name,
+            {short_id("client_id")} as client_id,
+            {short_id("coalesce(session_id, client_id)")} as session_id,
+            happened_ms as client_time_ms,
+            {item} as items,
+            {_field("user_id", short_id("user_id"))}
+            || {_field("transaction_id", short_id("transaction_id"))}
+            || {_field("currency", "currency")} as fields,
+            case when name in {any_of((ORDERED, RETURNED))} then amount * coalesce(units, 1) end as value,
+            case when {order} then {short_id("transaction_id")} end as order_id
+        from {source} where code is null
+    """
+
+
+def _field(name: str, expression: str) -> str:
+    return f"""coalesce(',"{name}":' || to_json({expression})::varchar, '')"""
+
+
+def counts(source: str) -> str:
+    """Return a query of the number of rows, of bad ones, of returns, and of what was left out per column."""
+    lost = ", ".join(f"count_if(lost_{column} and code is null)" for column in READ_COLUMNS)
+    return f"""select count(*), count_if(code is not null), count_if(returned and code is null),
+        count_if(code is not null and happened_ms is null and event_time is not null), {lost} from {source}"""
