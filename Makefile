@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up preflight deploy destroy demo replay run recommend rollback smoke shop train training-images status logs traces down docs layers check generate lock format test test-unit test-sanitized peers clean
+.PHONY: help setup up preflight deploy destroy demo replay import run recommend rollback smoke shop train training-images status logs traces down docs layers check generate lock format test test-unit test-sanitized peers clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ demo: setup ## the whole journey on this machine (EVENTS=path for clicks of your
 
 replay: setup ## send EVENTS (or a generated shop) through the collector
 	@$(IN_STAGE) $(PY) -m demo.replay $(if $(EVENTS),--events $(EVENTS)) $(ARGS)
+
+import: setup ## load FILE (a file, a directory or a pattern) as history of SHOP into STAGE (ARGS=--dry-run; docs/importing.md)
+	@$(IN_STAGE) $(PY) -m imports --file "$(FILE)" --shop "$(SHOP)" --stage $(STAGE) $(ARGS)
 
 run: setup ## start one execution of the state machine and follow it (ARGS=--full-refresh, --skip-training, --tune)
 	@$(IN_STAGE) $(PY) -m demo.follow $(ARGS)

@@ -2,11 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from functions.platform.errors import Reason, RequestRefused
-from functions.platform.events.contract import REQUIRED_FIELDS, Timing, accept, encode
+from functions.platform.events.contract import REQUIRED_FIELDS, Timing, accept
 from functions.platform.events.event import Event
 from imports.ids import row_id, short_id
 
@@ -74,15 +73,3 @@ def _leave_out(event: dict[str, Any], refusal: RequestRefused) -> str:
         return ""
     del event[name]
     return name
-
-
-def lines(checked: Iterable[Event], server: str) -> list[tuple[str, int, str]]:
-    """Return event id, time and stored JSON of events; `server` is JSON with a place for the time."""
-    return [
-        (
-            event.event_id,
-            event.client_time_ms,
-            encode(event).decode()[:-1] + server.replace("TIME", str(event.client_time_ms)),
-        )
-        for event in checked
-    ]

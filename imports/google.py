@@ -162,7 +162,11 @@ def _case(cases: list[tuple[str, str]]) -> str:
 
 
 def _problems(now_ms: int | None) -> list[tuple[str, Reason, str]]:
-    required = {"event_name": "event_name", "user_pseudo_id": "client_id", "event_timestamp": "event_timestamp"}
+    required = {
+        "event_name": "event_name",
+        "user_pseudo_id": "client_id",
+        "event_timestamp": "event_timestamp",
+    }
     nothing = " or ".join(f"{column} is null" for column in required.values())
     listed = ", ".join(f"case when {column} is null then '{name}' end" for name, column in required.items())
     problems = [

@@ -48,7 +48,7 @@ class Batch(NamedTuple):
     """Stored lines in the order of their days, as Arrow columns; each line ends with a line break."""
 
     days: pa.Array
-    lines: pa.StringArray
+    lines: pa.Array
 
 
 @dataclass
@@ -97,7 +97,11 @@ class Account:
         lines = [rows, f"{events} + {self.rejected:,} rejected"]
         if self.returns:
             lines.append(f"{self.returns:,} rows with a negative quantity were read as refunds")
-        lines += [f"{count:,} events lost their {name}: unreadable" for name, count in self.lost.most_common() if count]
+        lines += [
+            f"{count:,} events lost their {name}: unreadable"
+            for name, count in self.lost.most_common()
+            if count
+        ]
         return "\n".join(lines)
 
 
@@ -118,7 +122,11 @@ def find_files(path: Path) -> list[Path]:
         return known
     root = Path(path.anchor) if path.is_absolute() else Path()
     pattern = str(path.relative_to(root)) if path.is_absolute() else str(path)
-    found = sorted(file for file in root.glob(pattern) if file.is_file()) if any(c in pattern for c in "*?[") else []
+    found = (
+        sorted(file for file in root.glob(pattern) if file.is_file())
+        if any(c in pattern for c in "*?[")
+        else []
+    )
     if not found:
         raise FileRefused(f"{path} does not exist. Name a file, a directory or a pattern; {ACCEPTED}")
     return found
@@ -154,6 +162,7 @@ class History:
         self._now_ms = now_ms if now_ms is not None else values.LATEST_MS
         self._encoding, self._on_reject, self._progress = encoding, on_reject, progress
         self._files: list[str] = []
+        self._rejected = 0
         self._server = (
             ',"server":{"received_at_ms":TIME,"event_time_ms":TIME,'
             + encode(
@@ -169,7 +178,6 @@ class History:
         )
         self._folder = tempfile.TemporaryDirectory(prefix="tugboat-import-")
         self._db = duckdb.connect(
-            f"{self._folder.name}/rows.duckdb",
             config={
                 "memory_limit": MEMORY_LIMIT,
                 "temp_directory": self._folder.name,
@@ -180,12 +188,16 @@ class History:
         )
         self._db.execute("set TimeZone = 'UTC'")
         self._db.execute(
-            """create table accepted (
+            """create table ordered (
                 file int, line bigint, event_id varchar, has_id boolean, event_name varchar, client_id varchar,
                 session_id varchar, client_time_ms bigint, items varchar, fields varchar, value double, order_id varchar
             )"""
         )
-        self._db.execute("create table checked (event_id varchar, client_time_ms bigint, line varchar)")
+        self._db.execute(
+            """create table rendered (
+                file int, line bigint, lines int, event_id varchar, client_time_ms bigint, text varchar
+            )"""
+        )
 
     def __enter__(self) -> "History":
         return self
@@ -242,7 +254,11 @@ class History:
         part = _Part(headers=opened.header_lines)
         reader = CsvReader(opened.delimiter, opened.names, opened.header_lines)
         layout = _layout(opened)
-        kept = [name for name in dict.fromkeys(opened.names) if any(f'"{name}"' in sql for sql in layout.columns.values())]
+        kept = [
+            name
+            for name in dict.fromkeys(opened.names)
+            if any(f'"{name}"' in sql for sql in layout.columns.values())
+        ]
         self._db.execute(f"create or replace table staged (line bigint, {_varchars(kept)})")
         for rows in reader.rows(lines.blocks()):
             part.rejected += rows.rejected
@@ -278,7 +294,9 @@ class History:
             (line, "the line is not UTF-8" if line in broken else MALFORMED_JSON, text) for line, text in bad
         ]
         part.blank += int(self._db.execute("select count(*) from block where text = ''").fetchall()[0][0])
-        rows = len(texts) - int(self._db.execute("select count(*) from block where text = ''").fetchall()[0][0])
+        rows = len(texts) - int(
+            self._db.execute("select count(*) from block where text = ''").fetchall()[0][0]
+        )
         self._db.execute(
             "insert into staged select line, text from block where text <> '' and not list_contains(?, line)",
             [[line for line, _ in bad]],
@@ -321,7 +339,11 @@ class History:
                 continue
             kind, column = kinds.get(name, "VARCHAR"), '"' + name.replace('"', '""') + '"'
             if kind.startswith(("TIMESTAMP", "DATE")):
-                text = f"epoch_us({column}::timestamp)::varchar" if kind == "DATE" else f"epoch_us({column})::varchar"
+                text = (
+                    f"epoch_us({column}::timestamp)::varchar"
+                    if kind == "DATE"
+                    else f"epoch_us({column})::varchar"
+                )
             elif kind in ("DOUBLE", "FLOAT"):
                 text = f"""case when isnan({column}) then null
                     when {column} = trunc({column}) and abs({column}) < 1e15 then {column}::bigint::varchar
@@ -343,7 +365,7 @@ class History:
         else:
             names = [str(row[0]) for row in self._db.execute("describe staged").fetchall()]
             source = "staged"
-        self._db.execute(f"create or replace table cells as {own_rows.cells(layout, source, names)}")
+        self._db.execute(f"create or replace view cells as {own_rows.cells(layout, source, names)}")
         marks = self._marks(opened, typed)
         self._db.execute(
             f"""create or replace table parsed as
@@ -369,7 +391,7 @@ class History:
         # Both columns of a file are written alike, and only what has a mark can show which.
         shown = self._one(
             f"""select {values.decimal_evidence("amount")} from (
-                select price as amount from cells union all select quantity as amount from cells
+                select distinct price as amount from cells union select distinct quantity as amount from cells
             ) where contains(amount, '.') or contains(amount, ',')"""
         )
         return values.Marks(values.decide_decimal(opened.file, shown, typed), day_first)
@@ -384,7 +406,11 @@ class History:
 
     def _take(self, accepted: str, rejected: str, rows: int, bad: int) -> None:
         number = len(self._files) - 1
-        self._db.execute(f"insert into accepted select {number} as file, * from ({accepted})")
+        accepted = f"select {number} as file, * from ({accepted})"
+        self._db.execute(f"insert into ordered from ({accepted}) where order_id is not null")
+        self._db.execute(
+            f"insert into rendered {self._rendered(f'({accepted}) where order_id is null', '1')}"
+        )
         found = 0
         for line, code, sentence, text in self._fetch(f"{rejected} order by line"):
             found += 1
@@ -395,30 +421,21 @@ class History:
     def _convert_contract_lines(self, opened: Opened) -> None:
         """Move the staged lines that are events of the contract through the collector's check."""
         contract = "json_exists(text, '$.client_time_ms')"
+        number = len(self._files) - 1
         reader = self._db.cursor()
         found = reader.execute(f"select line, text from staged where {contract} order by line")
         while batch := found.fetchmany(JSON_ROWS):
-            events = []
+            stored = []
             for line, text in batch:
                 checked = contract_lines.check(text, self._shop, self._keep_shops, self._now_ms)
                 if checked.event is None:
-                    code = Reason(checked.code)
-                    self._reject(opened.file.name, line, code, checked.sentence, text)
+                    self._reject(opened.file.name, line, Reason(checked.code), checked.sentence, text)
                     continue
                 self.account.lost.update(checked.lost)
-                events.append(checked.event)
-            stored = contract_lines.lines(events, self._server)
-            columns = list(zip(*stored, strict=True)) or [(), (), ()]
-            self._insert(
-                "checked",
-                pa.table(
-                    {
-                        "event_id": pa.array(columns[0], pa.string()),
-                        "client_time_ms": pa.array(columns[1], pa.int64()),
-                        "line": pa.array(columns[2], pa.string()),
-                    }
-                ),
-            )
+                event = checked.event
+                body = encode(event).decode()[:-1]
+                stored.append((number, line, 1, event.event_id, event.client_time_ms, body))
+            self._insert("rendered", pa.Table.from_batches([_batch(stored)]))
         reader.close()
         self._db.execute(f"delete from staged where {contract}")
 
@@ -429,85 +446,77 @@ class History:
             UnaccountedRows: a row is neither an event nor a reject.
         """
         self._join_orders()
-        reader = self._db.execute(
-            f"""select strftime(make_timestamp(client_time_ms * 1000), '%Y-%m-%d') as day, text as line from (
-                select client_time_ms, event_id, {self._stored_line()} as text from rendered
-                union all
-                select client_time_ms, event_id, line || chr(10) as text from checked
-            ) order by client_time_ms, event_id, text"""
+        self._reject_too_large()
+        self.account.joined = int(self._one("select coalesce(sum(lines - 1), 0) from rendered")[0])
+        before, between, after = (values.literal(part) for part in self._server.split("TIME"))
+        time = "client_time_ms::varchar"
+        reader = self._db.sql(
+            f"""select
+                strftime(make_timestamp(client_time_ms * 1000), '%Y-%m-%d') as day,
+                text || {before} || {time} || {between} || {time} || {after} || chr(10) as line
+            from rendered order by client_time_ms, event_id, text"""
         ).to_arrow_reader(FETCHED_ROWS)
         for batch in reader:
             if batch.num_rows:
                 self.account.events += batch.num_rows
-                yield Batch(batch.column(0), batch.column(1).cast(pa.large_string()))
-        self.account.rejected = self._rejects_here
+                yield Batch(batch.column(0), batch.column(1))
+        self.account.rejected = self._rejected
         self.account.check()
 
-    _rejects_here = 0
-
     def _join_orders(self) -> None:
-        """Make one event of the lines of each order, and reject what exceeds the contract's limits."""
-        head = '\'{"schema_version":1,"event_id":\' || to_json(event_id)::varchar'
-        head += " || ',\"event_name\":\"' || event_name || '\",\"shop_id\":' || to_json(?::varchar)::varchar"
-        head += " || ',\"client_id\":' || to_json(client_id)::varchar || ',\"session_id\":' || to_json(session_id)::varchar"
-        head += " || ',\"client_time_ms\":' || client_time_ms::varchar"
-        items = "case when items = '' then '' else ',\"items\":[' || items || ']' end"
-        value = "coalesce(',\"value\":' || round(value, 2)::varchar, '')"
+        """Make one event of the lines of each order, and reject the lines beyond the contract's limit."""
         self._db.execute(
-            f"""create or replace table ordered as
+            """create or replace table positioned as
             select *, row_number() over (partition by order_id, client_id, event_name order by file, line) as position
-            from accepted where order_id is not null"""
+            from ordered"""
         )
-        for number, line, text in self._fetch(
-            f"select file, line, items from ordered where position > {ITEMS_MAX} order by file, line"
-        ):
+        beyond = f"select file, line, items from positioned where position > {ITEMS_MAX} order by file, line"
+        for number, line, text in self._fetch(beyond):
             self._reject(self._files[number], line, Reason.FIELD_INVALID, ORDER_TOO_LONG, text)
-        order_id = f"""left(sha1(concat_ws(chr(31), 'order', {values.literal(self._shop)}, event_name, client_id, order_id)), 32)"""
-        # Rejected lines of a long order still count in its value: revenue is what was paid.
-        self._db.execute(
-            f"""create or replace table orders as
+        identity = (
+            f"concat_ws(chr(31), 'order', {values.literal(self._shop)}, event_name, client_id, order_id)"
+        )
+        # Lines beyond the limit still count in the order's value: revenue is what was paid.
+        orders = f"""(
             select
-                min(file) as file, min(line) as line, event_name, client_id, order_id,
-                case when count(distinct event_id) = 1 and bool_and(has_id) then min(event_id) else {order_id} end as event_id,
+                min(file) as file, min(line) as line, event_name, client_id,
+                case when count(distinct event_id) = 1 and bool_and(has_id) then min(event_id)
+                    else left(sha1({identity}), 32) end as event_id,
                 arg_min(session_id, position) as session_id,
                 min(client_time_ms) as client_time_ms,
-                string_agg(nullif(items, ''), ',' order by position) filter (where position <= {ITEMS_MAX}) as items,
+                coalesce(string_agg(nullif(items, ''), ',' order by position) filter (where position <= {ITEMS_MAX}), '')
+                    as items,
                 arg_min(fields, position) as fields,
-                sum(value) as value,
+                sum(value order by position) as value,
                 least(count(*), {ITEMS_MAX})::int as lines
-            from ordered group by event_name, client_id, order_id"""
-        )
-        self._db.execute(
-            f"""create or replace table rendered as
-            select file, line, event_id, client_time_ms, lines, {head} || {items} || fields || {value} as text from (
-                select file, line, event_id, event_name, client_id, session_id, client_time_ms, items, fields, value,
-                    1 as lines
-                from accepted where order_id is null
-                union all
-                select file, line, event_id, event_name, client_id, session_id, client_time_ms, coalesce(items, ''), fields,
-                    value, lines
-                from orders
-            )""",
-            [self._shop],
-        )
+            from positioned group by event_name, client_id, order_id
+        )"""
+        self._db.execute(f"insert into rendered {self._rendered(orders, 'lines')}")
+
+    def _rendered(self, source: str, lines: str) -> str:
+        """Return a query of the events' JSON without its closing bracket."""
+        name, shop = "event_name", values.literal(json.dumps(self._shop, ensure_ascii=False))
+        text = f"""'{{"schema_version":1,"event_id":' || to_json(event_id)::varchar
+            || ',"event_name":"' || {name} || '","shop_id":' || {shop}
+            || ',"client_id":' || to_json(client_id)::varchar
+            || ',"session_id":' || to_json(session_id)::varchar
+            || ',"client_time_ms":' || client_time_ms::varchar
+            || case when items = '' then '' else ',"items":[' || items || ']' end
+            || fields
+            || coalesce(',"value":' || round(value, 2)::varchar, '')"""
+        return f"select file, line, {lines} as lines, event_id, client_time_ms, {text} as text from {source}"
+
+    def _reject_too_large(self) -> None:
         too_large = f"strlen(text) + 1 > {COLLECT_EVENT_MAX_BYTES}"
-        for number, line, lines, text in self._fetch(f"select file, line, lines, text from rendered where {too_large}"):
-            # Each line of the order is a row, so each is a reject.
+        query = f"select file, line, lines, text from rendered where {too_large} order by file, line"
+        for number, line, lines, text in self._fetch(query):
+            # Each line of an order is a row, so each is a reject.
             for _ in range(lines):
                 self._reject(self._files[number], line, Reason.EVENT_TOO_LARGE, EVENT_TOO_LARGE, text)
         self._db.execute(f"delete from rendered where {too_large}")
-        self.account.joined = int(self._one("select coalesce(sum(lines - 1), 0) from rendered")[0])
-
-    def _stored_line(self) -> str:
-        before, between, after = self._server.split("TIME")
-        time = "client_time_ms::varchar"
-        return (
-            f"text || {values.literal(before)} || {time} || {values.literal(between)} || {time} || "
-            f"{values.literal(after)} || chr(10)"
-        )
 
     def _reject(self, file: str, line: int, code: Reason, reason: str, text: str) -> None:
-        self._rejects_here += 1
+        self._rejected += 1
         reject = Reject(file, line, code.value, reason, text)
         self._rejects.add(reject)
         if self._on_reject:
@@ -543,6 +552,15 @@ class _Part:
     continued: int = 0
     rows: int = 0
     rejected: list[tuple[int, str, str]] = field(default_factory=list)
+
+
+def _batch(stored: list[tuple[int, int, int, str, int, str]]) -> pa.RecordBatch:
+    names = ("file", "line", "lines", "event_id", "client_time_ms", "text")
+    kinds = (pa.int32(), pa.int64(), pa.int32(), pa.string(), pa.int64(), pa.string())
+    columns = list(zip(*stored, strict=True)) or [()] * len(names)
+    return pa.record_batch(
+        [pa.array(column, kind) for column, kind in zip(columns, kinds, strict=True)], names
+    )
 
 
 def _layout(opened: Opened) -> Layout:

@@ -216,7 +216,7 @@ def _of_json(file: Path, text: str) -> Opened:
             continue
         if not isinstance(record, dict):
             continue
-        if GOOGLE_COLUMNS <= record.keys():
+        if record.keys() >= GOOGLE_COLUMNS:
             return Opened(file, "google-json")
         if {"client_time_ms", "event_name", "client_id"} <= record.keys():
             return Opened(file, "json", LAYOUTS[0], first_shop=str(record.get("shop_id") or ""))
@@ -228,5 +228,7 @@ def _of_json(file: Path, text: str) -> Opened:
                 f"{', '.join(REQUIRED_COLUMNS)}, and run the command again; {ACCEPTED}"
             )
         seen = seen or list(record)
-    found = f"its first keys are {', '.join(seen)[:200]}" if seen else "none of its first lines is a JSON object"
+    found = (
+        f"its first keys are {', '.join(seen)[:200]}" if seen else "none of its first lines is a JSON object"
+    )
     raise _unknown(file, found, seen)

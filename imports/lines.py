@@ -5,6 +5,7 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -166,7 +167,7 @@ def _line_offsets(block: bytes) -> Any:
 
 def _mark_broken(block: bytes, offsets: Any) -> tuple[bytes, Any, list[int], int]:
     """Replace the bytes that are not UTF-8; return the new block, the broken lines, and the number of valid ones."""
-    lines = [block[start:end] for start, end in zip(offsets, offsets[1:], strict=False)]
+    lines = [block[start:end] for start, end in pairwise(offsets)]
     broken, good = [], 0
     for index, line in enumerate(lines):
         if line.isascii():

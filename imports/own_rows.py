@@ -18,12 +18,13 @@ from imports.values import (
     Marks,
     any_of,
     free_text,
-    given,
+    given_trimmed,
     is_id,
     literal,
     number,
     short_id,
     time_ms,
+    trimmed,
 )
 
 EVENT_NAMES = contracts.event_kinds()
@@ -38,14 +39,17 @@ READ_COLUMNS = ("price", "quantity", "currency")
 def cells(layout: Layout, source: str, names: list[str]) -> str:
     """Return a query of our columns as text, null where there is no value; `source` has the file's columns."""
     present = set(names)
-    columns = []
+    texts = []
     for column in OWN_COLUMNS:
         expression = layout.columns.get(column, "null")
         for needed in _columns_in(expression):
             if needed not in present:
                 expression = expression.replace(f'"{needed}"', "null::varchar")
-        columns.append(f"{given(f'({expression})::varchar')} as {column}")
-    return f"select line, {', '.join(columns)} from {source}"
+        texts.append(f"({expression})::varchar as {column}")
+    # One step per projection: DuckDB computes a value once per projection, and again wherever one refers to it.
+    trim = ", ".join(f"{trimmed(column)} as {column}" for column in OWN_COLUMNS)
+    given = ", ".join(f"{given_trimmed(column)} as {column}" for column in OWN_COLUMNS)
+    return f"select line, {given} from (select line, {trim} from (select line, {', '.join(texts)} from {source}))"
 
 
 def _columns_in(expression: str) -> list[str]:

@@ -34,7 +34,9 @@ class Rejects:
     def add(self, reject: Reject) -> None:
         """Record one bad row."""
         self.count += 1
-        self.reasons[reject.reason if reject.code == "unknown_event_name" else reject.reason.split(":")[0]] += 1
+        self.reasons[
+            reject.reason if reject.code == "unknown_event_name" else reject.reason.split(":")[0]
+        ] += 1
         if len(self.examples) < SHOWN:
             self.examples.append(f"{reject.file} line {reject.line}: {reject.reason}")
         if self.path is None:

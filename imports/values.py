@@ -35,6 +35,7 @@ NO_VALUE = (
     "null",
     "undefined",
 )
+_NO_VALUE_BYTES = max(len(spelling) for spelling in NO_VALUE)
 _SPACES = " \t\r\n\v\f\u00a0\u2007\u202f\ufeff"
 
 
@@ -48,10 +49,21 @@ def any_of(texts: Iterable[str]) -> str:
     return "(" + ", ".join(literal(text) for text in texts) + ")"
 
 
+def trimmed(column: str) -> str:
+    """Return SQL for a text without spaces around it. The slow function runs only where there may be some."""
+    edge = "^[^!-~]|[^!-~]$"
+    return f"case when regexp_matches({column}, '{edge}') then trim({column}, {literal(_SPACES)}) else {column} end"
+
+
+def given_trimmed(column: str) -> str:
+    """Return SQL for a trimmed text, or null if it is a spelling of "no value"."""
+    is_none = f"strlen({column}) <= {_NO_VALUE_BYTES} and (lower({column}) in {any_of(NO_VALUE)} or {column} = 'NA')"
+    return f"case when {is_none} then null else {column} end"
+
+
 def given(column: str) -> str:
-    """Return SQL for a trimmed text, or null for a spelling of "no value"."""
-    trimmed = f"trim({column}, {literal(_SPACES)})"
-    return f"case when lower({trimmed}) in {any_of(NO_VALUE)} or {trimmed} = 'NA' then null else {trimmed} end"
+    """Return SQL for a text, trimmed, or null for a spelling of "no value"."""
+    return given_trimmed(f"({trimmed(column)})")
 
 
 def is_id(column: str) -> str:
@@ -130,7 +142,8 @@ def _local(column: str, day: str) -> str:
 
 # A number with its sign; a currency may stand before or after it.
 _MONEY = r"(?:[A-Za-z]{1,3}\.?|\p{Sc})"
-_DIGITS = r"\d[\d.,'’ \x{a0}\x{202f}]*"
+_GROUPS = r"' \x{2019}\x{a0}\x{202f}"
+_DIGITS = rf"\d[\d.,{_GROUPS}]*"
 _AMOUNT = rf"([+-]?)\s*{_MONEY}?\s*([+-]?)\s*({_DIGITS}?)\s*{_MONEY}?"
 _PLAIN = r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
 
@@ -138,7 +151,7 @@ _PLAIN = r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
 def digits(column: str) -> str:
     """Return SQL for the digits and marks of an amount, without sign, currency and spaces; '' if it is none."""
     found = f"regexp_extract({column}, {literal('^' + _AMOUNT + '$')}, 3)"
-    return rf"regexp_replace({found}, '[''’ \x{{a0}}\x{{202f}}]', '', 'g')"
+    return f"regexp_replace({found}, {literal(f'[{_GROUPS}]')}, '', 'g')"
 
 
 def number(column: str, marks: Marks) -> str:
@@ -163,9 +176,7 @@ def decimal_evidence(column: str) -> str:
 
     def shows(mark: str, other: str) -> str:
         m, o = rf"\{mark}", rf"\{other}"
-        return (
-            rf"^\d+{m}(?:\d{{1,2}}|\d{{4,}})$|^(?:0+|\d{{4,}}){m}\d+$|\d{o}\d{{3}}{m}\d*$|^\d{{1,3}}(?:{o}\d{{3}}){{2,}}$"
-        )
+        return rf"^\d+{m}(?:\d{{1,2}}|\d{{4,}})$|^(?:0+|\d{{4,}}){m}\d+$|\d{o}\d{{3}}{m}\d*$|^\d{{1,3}}(?:{o}\d{{3}}){{2,}}$"
 
     def aggregate(pattern: str) -> str:
         return f"min({column}) filter (where regexp_matches({core}, {literal(pattern)}))"

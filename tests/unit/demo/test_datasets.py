@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demo.datasets import UnknownLayout, open_dataset
-from demo.rejects import Rejects
+from demo.datasets import FileRefused, open_dataset
 from demo.rows import BadRow, from_columns, short_id, time_ms
+from imports.rejects import Rejects
 
 OWN_HEADER = "event_time,event_name,item_id,client_id,price,category\n"
 REES46_HEADER = (
@@ -116,14 +116,14 @@ def test_jsonl_takes_contract_events_without_what_the_server_added(tmp_path: Pat
 def test_an_unknown_layout_lists_what_is_accepted(tmp_path: Path, content: str) -> None:
     file = tmp_path / "events.csv"
     file.write_text(content)
-    with pytest.raises(UnknownLayout, match="accepted layouts"):
+    with pytest.raises(FileRefused, match="accepted layouts"):
         open_dataset(file)
 
 
 def test_an_empty_directory_and_a_missing_path_list_what_is_accepted(tmp_path: Path) -> None:
-    with pytest.raises(UnknownLayout, match="contains no event files; accepted layouts"):
+    with pytest.raises(FileRefused, match="contains no event files; accepted layouts"):
         open_dataset(tmp_path)
-    with pytest.raises(UnknownLayout, match="does not exist"):
+    with pytest.raises(FileRefused, match="does not exist"):
         open_dataset(tmp_path / "nowhere")
 
 
