@@ -252,5 +252,5 @@ def _field(name: str, expression: str) -> str:
 
 def counts(source: str) -> str:
     """Return a query of the number of rows, of bad ones, and of rows that lost something per field."""
-    lost = ", ".join(f"count_if(lost_{name} and code is null)" for name in LOST)
-    return f"select count(*), count_if(code is not null), {lost} from {source}"
+    lost = ", ".join(f"count(*) filter (where lost_{name} and code is null)" for name in LOST)
+    return f"select count(*), count(*) filter (where code is not null), {lost} from {source}"

@@ -385,7 +385,7 @@ class History:
     def _marks(self, opened: Opened, typed: bool) -> values.Marks:
         shown = self._one(
             f"""select {values.slash_evidence("event_time")} from cells
-            where regexp_full_match(event_time, {values.literal(values.SLASHES)})"""
+            where contains(event_time, '/')"""
         )
         day_first = values.decide_day_first(opened.file, shown)
         # Both columns of a file are written alike, and only what has a mark can show which.
@@ -453,8 +453,8 @@ class History:
         reader = self._db.sql(
             f"""select
                 strftime(make_timestamp(client_time_ms * 1000), '%Y-%m-%d') as day,
-                text || {before} || {time} || {between} || {time} || {after} || chr(10) as line
-            from rendered order by client_time_ms, event_id, text"""
+                text || {before} || {time} || {between} || {time} || {after} || chr(10) as stored
+            from rendered order by client_time_ms, file, line"""
         ).to_arrow_reader(FETCHED_ROWS)
         for batch in reader:
             if batch.num_rows:

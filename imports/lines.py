@@ -54,17 +54,26 @@ def read_head(file: Path) -> bytes:
     Raises:
         FileRefused: the file cannot be decompressed.
     """
-    head = bytearray()
-    try:
-        with open_bytes(file) as stream:
-            while len(head) < HEAD_BYTES and (part := stream.read(HEAD_BYTES - len(head))):
-                head += part
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        if not head:
-            raise FileRefused(
-                f"{file} cannot be decompressed: {error}. Check that it is a gzip file."
-            ) from error
-    return bytes(head)
+    with open_bytes(file) as stream:
+        head, problem = _read(stream, HEAD_BYTES)
+    if problem and not head:
+        raise FileRefused(f"{file} cannot be decompressed: {problem}. Check that it is a gzip file.")
+    return head
+
+
+def _read(stream: IO[bytes], size: int) -> tuple[bytes, str]:
+    """Read some bytes, and why there are no more. `read` would lose the bytes before the end of a cut file."""
+    parts: list[bytes] = []
+    while size > 0:
+        try:
+            part = stream.read1(size)  # type: ignore[attr-defined]  # both kinds of file have it
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            return b"".join(parts), str(error)
+        if not part:
+            break
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts), ""
 
 
 def guess_encoding(head: bytes) -> tuple[str, int]:
@@ -148,15 +157,12 @@ class Lines:
         with open_bytes(self.file) as stream:
             stream.read(self._mark_bytes)
             while True:
-                try:
-                    part = stream.read(BLOCK_BYTES)
-                except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                    self.ends_early = str(error)
+                part, self.ends_early = _read(stream, BLOCK_BYTES)
+                if part:
+                    self.bytes += len(part)
+                    yield part
+                if self.ends_early or not part:
                     return
-                if not part:
-                    return
-                self.bytes += len(part)
-                yield part
 
 
 def _line_offsets(block: bytes) -> Any:

@@ -211,6 +211,6 @@ def _field(name: str, expression: str) -> str:
 
 def counts(source: str) -> str:
     """Return a query of the number of rows, of bad ones, of returns, and of what was left out per column."""
-    lost = ", ".join(f"count_if(lost_{column} and code is null)" for column in READ_COLUMNS)
-    return f"""select count(*), count_if(code is not null), count_if(returned and code is null),
-        count_if(code is not null and happened_ms is null and event_time is not null), {lost} from {source}"""
+    lost = ", ".join(f"count(*) filter (where lost_{column} and code is null)" for column in READ_COLUMNS)
+    return f"""select count(*), count(*) filter (where code is not null), count(*) filter (where returned and code is null),
+        count(*) filter (where code is not null and happened_ms is null and event_time is not null), {lost} from {source}"""

@@ -8,7 +8,7 @@ from typing import NamedTuple, TextIO
 
 SHOWN = 5
 SHOWN_REASONS = 12
-TEXT_MAX_CHARACTERS = 2000
+SHOWN_CHARACTERS = 2000
 
 
 class Reject(NamedTuple):
@@ -44,7 +44,7 @@ class Rejects:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("w", encoding="utf-8")
-        record = {**reject._asdict(), "text": reject.text[:TEXT_MAX_CHARACTERS]}
+        record = {**reject._asdict(), "text": reject.text[:SHOWN_CHARACTERS]}
         self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
     def close(self) -> None:
