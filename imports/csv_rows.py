@@ -41,6 +41,7 @@ class CsvReader:
         mark = re.escape(delimiter)
         cell = rf'(?:"(?:[^"\r\n]|"")*"|[^"{mark}\r\n][^{mark}\r\n]*|)'
         self._whole = rf"^{cell}(?:{mark}{cell}){{{len(names) - 1}}}\r?\n?$"
+        self._opens = re.compile(f'{mark}"(?!")')
         self._carried: pa.Array | None = None
         self._carried_invalid: list[int] = []
 
@@ -147,13 +148,14 @@ class CsvReader:
             if len(cells) == wanted:
                 return cells, index
             return f"wrong number of columns: {len(cells)} instead of {wanted}", index
-        # The row's own columns are all there: then the lines after it are rows, unless they are too short to be one.
+        # The row's own columns are all there: then a line after it is a row of its own if it has all columns too, or
+        # if a quote opens a cell in it. Within a cell, a quote after a delimiter would be doubled.
         complete = self._columns(text) >= wanted
         for last in range(index + 1, index + FIELD_LINES_MAX):
             if last >= len(lines):
                 return ("", -1) if not at_end else (MALFORMED, index)
             line = lines[last].as_py()
-            if complete and self._columns(line) >= wanted:
+            if complete and (self._columns(line) >= wanted or self._opens.search(line)):
                 return MALFORMED, index
             text += line
             if '"' in line:

@@ -523,7 +523,7 @@ class History:
             self._on_reject(reject)
 
     def _count_lost(self, names: tuple[str, ...], counts: list[int]) -> None:
-        self.account.lost.update(dict(zip(names, counts, strict=True)))
+        self.account.lost.update({name: count for name, count in zip(names, counts, strict=True) if count})
 
     def _insert(self, table: str, rows: pa.Table) -> None:
         if rows.num_rows:
