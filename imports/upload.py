@@ -7,10 +7,10 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +43,13 @@ class Uploaded:
     bytes: int = 0
     first_day: str = ""
     last_day: str = ""
-    keys: list[str] = field(default_factory=list)
+
+
+class _Put(NamedTuple):
+    """What became of one file: it was there already, or so many bytes were written."""
+
+    kept: bool = False
+    bytes: int = 0
 
 
 class Upload:
@@ -59,20 +65,20 @@ class Upload:
         Raises:
             StorageUnavailable: S3 refused a file. Run the same import again: it continues.
         """
-        under_way: deque[Future[None]] = deque()
+        under_way: deque[Future[_Put]] = deque()
         with ThreadPoolExecutor(UPLOADS_AT_ONCE, thread_name_prefix="import") as pool:
             for day, number, parts in self._files(batches):
                 under_way.append(pool.submit(self._put, _raw_key(day, self._import_id, number), parts))
                 # Finished texts wait in memory, so few of them may.
                 while len(under_way) > UPLOADS_AT_ONCE:
-                    under_way.popleft().result()
+                    self._count(under_way.popleft().result())
                 yield self.result.lines
             for one in under_way:
-                one.result()
+                self._count(one.result())
 
-    def _files(self, batches: Iterator[Batch]) -> Iterator[tuple[str, int, list[Any]]]:
+    def _files(self, batches: Iterator[Batch]) -> Iterator[tuple[str, int, list[bytes]]]:
         """Yield day, number within the day, and the text of each file."""
-        day, number, count, parts = "", 1, 0, list[Any]()
+        day, number, count, parts = "", 1, 0, list[bytes]()
         for batch in batches:
             for next_day, lines in _by_day(batch):
                 if next_day != day:
@@ -93,25 +99,27 @@ class Upload:
         if parts:
             yield day, number, parts
 
-    def _put(self, key: str, parts: list[Any]) -> None:
+    def _count(self, put: "_Put") -> None:
+        self.result.files += 1
+        self.result.kept += put.kept
+        self.result.bytes += put.bytes
+
+    def _put(self, key: str, parts: list[bytes]) -> "_Put":
         sha256 = hashlib.sha256()
         for part in parts:
             sha256.update(part)
         digest = sha256.hexdigest()
-        self.result.files += 1
-        self.result.keys.append(key)
         if self._s3 is None:
-            return
+            return _Put()
         if self._digest_of(key) == digest:
-            self.result.kept += 1
-            return
+            return _Put(kept=True)
         # The time would make the bytes of a repeated import differ.
         body = gzip.compress(b"".join(parts), COMPRESSION, mtime=0)
         try:
             self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, Metadata={DIGEST: digest})
         except (BotoCoreError, ClientError) as error:
             raise StorageUnavailable(f"s3://{self._bucket}/{key} could not be written: {error}") from error
-        self.result.bytes += len(body)
+        return _Put(bytes=len(body))
 
     def _digest_of(self, key: str) -> str:
         """Return the digest of a stored file; without one, an empty text."""
@@ -136,7 +144,7 @@ class Upload:
         before = self.result.files
         day = self.result.first_day or "1970-01-01"
         for number, part in enumerate(spool.parts(), start=1):
-            self._put(_key(REJECTED_PREFIX, day, self._import_id, number), [part])
+            self._count(self._put(_key(REJECTED_PREFIX, day, self._import_id, number), [part]))
         return self.result.files - before
 
 

@@ -14,7 +14,17 @@ TRACKED = subprocess.run(
     text=True,
     check=True,
 ).stdout.split()
-PRODUCT = ("app", "contracts", "deploy", "functions", "imports", "sql", "statemachine", "storefront", "training_jobs")
+PRODUCT = (
+    "app",
+    "contracts",
+    "deploy",
+    "functions",
+    "imports",
+    "sql",
+    "statemachine",
+    "storefront",
+    "training_jobs",
+)
 TOOLS = {"benchmarks", "demo", "local", "testing", "tests"}
 
 

@@ -7,7 +7,9 @@ import pytest
 from imports import __main__ as command
 from testing.fakes import FakeS3
 
-CONTENT = "event_time,event_name,item_id,client_id\n2026-03-01T10:00:00Z,view,a,c\n2026-03-01T10:00:00Z,nap,a,c\n"
+CONTENT = (
+    "event_time,event_name,item_id,client_id\n2026-03-01T10:00:00Z,view,a,c\n2026-03-01T10:00:00Z,nap,a,c\n"
+)
 
 
 @pytest.fixture

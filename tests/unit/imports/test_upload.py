@@ -51,7 +51,12 @@ def test_events_lie_by_day_in_files_that_load_lists(tmp_path: Path) -> None:
     assert list(found) == [f"raw/2026/03/0{day}/00/import-1-0001.gz" for day in (1, 2, 3)]
     assert all(RAW_KEY.fullmatch(key) for key in found)
     assert [len(events) for events in found.values()] == [10, 10, 10]
-    assert (result.files, result.lines, result.first_day, result.last_day) == (3, 30, "2026-03-01", "2026-03-03")
+    assert (result.files, result.lines, result.first_day, result.last_day) == (
+        3,
+        30,
+        "2026-03-01",
+        "2026-03-03",
+    )
     for events in found.values():
         times = [event["client_time_ms"] for event in events]
         assert times == sorted(times)
