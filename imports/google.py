@@ -3,6 +3,9 @@
 The schema: https://support.google.com/analytics/answer/7029846
 """
 
+import json
+from typing import Any
+
 import contracts
 from functions.platform.errors import Reason
 from imports.own_rows import ORDERED, REQUIRES_ITEMS, RETURNED
@@ -17,9 +20,11 @@ from imports.values import (
     any_of,
     free_text,
     given,
+    given_trimmed,
     is_id,
     literal,
     short_id,
+    trimmed,
 )
 
 _SCHEMA = contracts.read("event.schema")
@@ -27,57 +32,44 @@ ITEMS_MAX = int(_SCHEMA["properties"]["items"]["maxItems"])
 ADDRESS_MAX = int(_SCHEMA["definitions"]["address"]["maxLength"])
 EVENT_NAMES = contracts.event_kinds()
 
+ITEM_TEXTS = (
+    "item_id",
+    "item_name",
+    "item_brand",
+    *(f"item_category{level}" for level in ("", "2", "3", "4", "5")),
+    "item_list_id",
+)
 # What an event is made of; other columns of the export are not read.
-_VALUE = "struct(string_value varchar, int_value bigint, float_value double, double_value double)"
-COLUMNS = {
-    "event_name": "varchar",
-    "event_timestamp": "bigint",
-    "user_pseudo_id": "varchar",
-    "user_id": "varchar",
-    "stream_id": "varchar",
-    "event_bundle_sequence_id": "bigint",
-    "batch_event_index": "bigint",
-    "batch_ordering_id": "bigint",
-    "event_params": f"struct(key varchar, value {_VALUE})[]",
-    "items": """struct(item_id varchar, item_name varchar, item_brand varchar, item_category varchar,
-        item_category2 varchar, item_category3 varchar, item_category4 varchar, item_category5 varchar,
-        item_list_id varchar, price double, quantity bigint)[]""",
-    "ecommerce": "struct(transaction_id varchar, purchase_revenue double, refund_value double)",
+COLUMNS: dict[str, Any] = {
+    "event_name": "VARCHAR",
+    "event_timestamp": "BIGINT",
+    "user_pseudo_id": "VARCHAR",
+    "user_id": "VARCHAR",
+    "stream_id": "VARCHAR",
+    "event_bundle_sequence_id": "BIGINT",
+    "batch_event_index": "BIGINT",
+    "batch_ordering_id": "BIGINT",
+    "event_params": [
+        {
+            "key": "VARCHAR",
+            "value": {
+                "string_value": "VARCHAR",
+                "int_value": "BIGINT",
+                "float_value": "DOUBLE",
+                "double_value": "DOUBLE",
+            },
+        }
+    ],
+    "items": [{**dict.fromkeys(ITEM_TEXTS, "VARCHAR"), "price": "DOUBLE", "quantity": "BIGINT"}],
+    "ecommerce": {"transaction_id": "VARCHAR", "purchase_revenue": "DOUBLE", "refund_value": "DOUBLE"},
 }
-# The same for json_transform: BigQuery writes 64-bit integers as JSON strings, and the cast reads both.
-_JSON_VALUE = '{"string_value":"VARCHAR","int_value":"BIGINT","float_value":"DOUBLE","double_value":"DOUBLE"}'
-_JSON_ITEM = (
-    "{"
-    + ",".join(
-        f'"{name}":"VARCHAR"'
-        for name in (
-            "item_id",
-            "item_name",
-            "item_brand",
-            "item_category",
-            "item_category2",
-            "item_category3",
-            "item_category4",
-            "item_category5",
-            "item_list_id",
-        )
-    )
-    + ',"price":"DOUBLE","quantity":"BIGINT"}'
-)
-JSON_SHAPE = (
-    '{"event_name":"VARCHAR","event_timestamp":"BIGINT","user_pseudo_id":"VARCHAR","user_id":"VARCHAR",'
-    '"stream_id":"VARCHAR","event_bundle_sequence_id":"BIGINT","batch_event_index":"BIGINT",'
-    '"batch_ordering_id":"BIGINT",'
-    f'"event_params":[{{"key":"VARCHAR","value":{_JSON_VALUE}}}],"items":[{_JSON_ITEM}],'
-    '"ecommerce":{"transaction_id":"VARCHAR","purchase_revenue":"DOUBLE","refund_value":"DOUBLE"}}'
-)
 LOST = ("items", "price", "quantity", "value", "currency")
 
 
 def of_parquet(source: str, names: list[str]) -> str:
     """Return a query of the export's columns; `source` is a parquet file with file_row_number."""
     columns = [
-        f'cast("{name}" as {kind}) as {name}' if name in names else f"null::{kind} as {name}"
+        f'cast("{name}" as {_type(kind)}) as {name}' if name in names else f"null::{_type(kind)} as {name}"
         for name, kind in COLUMNS.items()
     ]
     return f"select file_row_number + 1 as line, {', '.join(columns)} from {source}"
@@ -86,8 +78,18 @@ def of_parquet(source: str, names: list[str]) -> str:
 def of_json(source: str) -> str:
     """Return a query of the export's columns; `source` has a line number and valid JSON."""
     columns = ", ".join(f"record.{name}" for name in COLUMNS)
+    # BigQuery writes 64-bit integers as JSON strings, which this reads too.
     return f"""select line, {columns} from (
-        select line, json_transform(text, {literal(JSON_SHAPE)}) as record from {source})"""
+        select line, json_transform(text, {literal(json.dumps(COLUMNS))}) as record from {source})"""
+
+
+def _type(kind: Any) -> str:
+    """Return the SQL type of a shape."""
+    if isinstance(kind, list):
+        return f"{_type(kind[0])}[]"
+    if isinstance(kind, dict):
+        return "struct(" + ", ".join(f"{name} {_type(inner)}" for name, inner in kind.items()) + ")"
+    return str(kind)
 
 
 def parsed(source: str, shop: str, now_ms: int | None) -> str:
@@ -115,7 +117,7 @@ def parsed(source: str, shop: str, now_ms: int | None) -> str:
                 {given(f"coalesce(ecommerce.transaction_id, {_param('transaction_id', text)})")} as transaction_id,
                 {given(f"upper({_param('currency', text)})")} as currency,
                 {amount} as read_value,
-                coalesce(items, []) as all_items,
+                list_transform(coalesce(items, []), lambda item: {_trimmed_item()}) as all_items,
                 concat_ws(
                     chr(31), {literal(f"google/{shop}")}, coalesce(user_pseudo_id, ''), coalesce(event_timestamp::varchar, ''),
                     coalesce(event_name, ''), coalesce(stream_id, ''), coalesce(event_bundle_sequence_id::varchar, ''),
@@ -127,7 +129,7 @@ def parsed(source: str, shop: str, now_ms: int | None) -> str:
         chosen as (
             select
                 *,
-                list_filter(all_items, lambda item: {is_id(given("item.item_id"))}) as good_items,
+                list_filter(all_items, lambda item: {is_id(given_trimmed("item.item_id"))}) as good_items,
                 case when read_value between {AMOUNT_MIN} and {AMOUNT_MAX} then read_value end as value
             from typed
         )
@@ -151,6 +153,12 @@ def _param(key: str, value: str) -> str:
         value = "coalesce(value.double_value, value.float_value, value.int_value::double)"
     found = f"list_filter(event_params, lambda entry: entry.key = {literal(key)})[1]"
     return value.replace("value.", f"{found}.value.")
+
+
+def _trimmed_item() -> str:
+    """Return SQL for an item with trimmed texts, so that a later step need not trim a text each time it is named."""
+    texts = ", ".join(f"{name} := {trimmed(f'item.{name}')}" for name in ITEM_TEXTS)
+    return f"struct_pack({texts}, price := item.price, quantity := item.quantity)"
 
 
 def _price_fits() -> str:
@@ -211,17 +219,17 @@ def rejected(source: str) -> str:
 def accepted(source: str) -> str:
     """Return a query of the good rows, with the JSON of their items and of their optional fields."""
     categories = "concat_ws('/', " + (
-        ", ".join(given(f"item.item_category{n}") for n in ("", "2", "3", "4", "5")) + ")"
+        ", ".join(given_trimmed(f"item.item_category{n}") for n in ("", "2", "3", "4", "5")) + ")"
     )
-    item = f"""'{{"item_id":' || to_json({given("item.item_id")})::varchar
-        || {_field("item_name", free_text(given("item.item_name")))}
+    item = f"""'{{"item_id":' || to_json({given_trimmed("item.item_id")})::varchar
+        || {_field("item_name", free_text(given_trimmed("item.item_name")))}
         || {_field("item_category", free_text(categories))}
-        || {_field("item_brand", free_text(given("item.item_brand")))}
+        || {_field("item_brand", free_text(given_trimmed("item.item_brand")))}
         || coalesce(',"price":' || case when {_price_fits()} then item.price end::varchar, '')
         || coalesce(',"quantity":' || case when item.quantity between {QUANTITY_MIN} and {QUANTITY_MAX}
             then item.quantity end::varchar, '')
         || '}}'"""
-    address = f"left(regexp_replace(page_location, '[?#].*$', '', 's'), {ADDRESS_MAX})"
+    address = f"left(split_part(split_part(page_location, '#', 1), '?', 1), {ADDRESS_MAX})"
     return f"""
         select
             line,

@@ -187,6 +187,7 @@ class History:
             },
         )
         self._db.execute("set TimeZone = 'UTC'")
+        self._db.execute("set enable_progress_bar = false")
         self._db.execute(
             """create table ordered (
                 file int, line bigint, event_id varchar, has_id boolean, event_name varchar, client_id varchar,
@@ -366,7 +367,7 @@ class History:
             names = [str(row[0]) for row in self._db.execute("describe staged").fetchall()]
             source = "staged"
         self._db.execute(f"create or replace view cells as {own_rows.cells(layout, source, names)}")
-        marks = self._marks(opened, typed)
+        marks = self._marks(opened, source, names, typed)
         self._db.execute(
             f"""create or replace table parsed as
             {own_rows.parsed("cells", marks, self._shop, layout.name, self._latest_ms)}"""
@@ -382,18 +383,21 @@ class History:
         self._count_lost(own_rows.READ_COLUMNS, lost)
         self._take(own_rows.accepted("parsed"), own_rows.rejected("parsed"), rows, bad)
 
-    def _marks(self, opened: Opened, typed: bool) -> values.Marks:
-        shown = self._one(
-            f"""select {values.slash_evidence("event_time")} from cells
-            where contains(event_time, '/')"""
-        )
+    def _marks(self, opened: Opened, source: str, names: list[str], typed: bool) -> values.Marks:
+        """Return how the file writes dates and numbers.
+
+        Raises:
+            FileRefused: it writes them in two ways, or in one that can be read in two.
+        """
+        layout = _layout(opened)
+        dates = own_rows.distinct_texts(layout, "event_time", "/", source, names)
+        shown = self._one(f"select {values.slash_evidence('text')} from ({dates})")
         day_first = values.decide_day_first(opened.file, shown)
         # Both columns of a file are written alike, and only what has a mark can show which.
-        shown = self._one(
-            f"""select {values.decimal_evidence("amount")} from (
-                select distinct price as amount from cells union select distinct quantity as amount from cells
-            ) where contains(amount, '.') or contains(amount, ',')"""
+        amounts = " union ".join(
+            own_rows.distinct_texts(layout, column, ".,", source, names) for column in ("price", "quantity")
         )
+        shown = self._one(f"select {values.decimal_evidence('text')} from ({amounts})")
         return values.Marks(values.decide_decimal(opened.file, shown, typed), day_first)
 
     def _convert_google(self, query: str) -> None:

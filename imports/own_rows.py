@@ -38,18 +38,26 @@ READ_COLUMNS = ("price", "quantity", "currency")
 
 def cells(layout: Layout, source: str, names: list[str]) -> str:
     """Return a query of our columns as text, null where there is no value; `source` has the file's columns."""
-    present = set(names)
-    texts = []
-    for column in OWN_COLUMNS:
-        expression = layout.columns.get(column, "null")
-        for needed in _columns_in(expression):
-            if needed not in present:
-                expression = expression.replace(f'"{needed}"', "null::varchar")
-        texts.append(f"({expression})::varchar as {column}")
+    texts = ", ".join(f"{_text_of(layout, column, names)} as {column}" for column in OWN_COLUMNS)
     # One step per projection: DuckDB computes a value once per projection, and again wherever one refers to it.
     trim = ", ".join(f"{trimmed(column)} as {column}" for column in OWN_COLUMNS)
     given = ", ".join(f"{given_trimmed(column)} as {column}" for column in OWN_COLUMNS)
-    return f"select line, {given} from (select line, {trim} from (select line, {', '.join(texts)} from {source}))"
+    return f"select line, {given} from (select line, {trim} from (select line, {texts} from {source}))"
+
+
+def distinct_texts(layout: Layout, column: str, marks: str, source: str, names: list[str]) -> str:
+    """Return a query of the distinct texts of a column, named `text`, that contain one of the marks."""
+    condition = " or ".join(f"contains(text, {literal(mark)})" for mark in marks)
+    texts = f"select distinct {_text_of(layout, column, names)} as text from {source}"
+    return f"select trim(text) as text from ({texts}) where {condition}"
+
+
+def _text_of(layout: Layout, column: str, names: list[str]) -> str:
+    expression = layout.columns.get(column, "null")
+    for needed in _columns_in(expression):
+        if needed not in names:
+            expression = expression.replace(f'"{needed}"', "null::varchar")
+    return f"({expression})::varchar"
 
 
 def _columns_in(expression: str) -> list[str]:

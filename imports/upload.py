@@ -27,7 +27,7 @@ from imports.rejects import Reject
 
 # About 70 MB of text and 7 MB of gzip. Compaction and replay hold one file in memory.
 LINES_PER_FILE = 200_000
-COMPRESSION = 4
+COMPRESSION = 3
 UPLOADS_AT_ONCE = 2
 # S3 metadata with the digest of a file's text: gzip of another version may have other bytes.
 DIGEST = "text-sha256"

@@ -385,7 +385,7 @@ def test_uci_online_retail_is_read_with_its_own_header(tmp_path: Path) -> None:
 NASTY = st.text(st.sampled_from('aä1,;"\n\r\t\\-'), max_size=8)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(NASTY | st.lists(NASTY, min_size=5, max_size=5).map(",".join), max_size=20),
     st.binary(max_size=20),
