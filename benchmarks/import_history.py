@@ -3,8 +3,8 @@
     python -m benchmarks.import_history
     python -m benchmarks.import_history --events 5000000 --seed 2
 
-The file has ten columns, of which item names contain commas and are quoted. It is read as CSV, as parquet, and as the
-BigQuery export of Google Analytics with a session id, a page and one item per event. S3 is a folder on this disk.
+The file has ten columns, of which item names contain commas and are quoted. It is read as CSV and as parquet. A third
+file is the BigQuery export of Google Analytics, with a session id, a page and one item per event. S3 is a folder on this disk.
 DuckDB reads the same file without any rule, and writes gzipped JSON lines.
 Each case runs in a process of its own, and its memory is the peak of that process. It prints one JSON line.
 """

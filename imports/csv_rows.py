@@ -148,8 +148,8 @@ class CsvReader:
             if len(cells) == wanted:
                 return cells, index
             return f"wrong number of columns: {len(cells)} instead of {wanted}", index
-        # The row's own columns are all there: then a line after it is a row of its own if it has all columns too, or
-        # if a quote opens a cell in it. Within a cell, a quote after a delimiter would be doubled.
+        # If this line has all columns, a later line with all columns is a row of its own. So is one in which a quote
+        # opens a cell: within a cell, a quote after a delimiter would be doubled.
         complete = self._columns(text) >= wanted
         for last in range(index + 1, index + FIELD_LINES_MAX):
             if last >= len(lines):

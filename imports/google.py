@@ -22,6 +22,8 @@ from imports.values import (
     given,
     given_trimmed,
     is_id,
+    json_fields,
+    json_object,
     literal,
     short_id,
     trimmed,
@@ -221,15 +223,28 @@ def accepted(source: str) -> str:
     categories = "concat_ws('/', " + (
         ", ".join(given_trimmed(f"item.item_category{n}") for n in ("", "2", "3", "4", "5")) + ")"
     )
-    item = f"""'{{"item_id":' || to_json({given_trimmed("item.item_id")})::varchar
-        || {_field("item_name", free_text(given_trimmed("item.item_name")))}
-        || {_field("item_category", free_text(categories))}
-        || {_field("item_brand", free_text(given_trimmed("item.item_brand")))}
-        || coalesce(',"price":' || case when {_price_fits()} then item.price end::varchar, '')
-        || coalesce(',"quantity":' || case when item.quantity between {QUANTITY_MIN} and {QUANTITY_MAX}
-            then item.quantity end::varchar, '')
-        || '}}'"""
+    item = json_object(
+        ("item_id", f"to_json({given_trimmed('item.item_id')})"),
+        ("item_name", f"to_json({free_text(given_trimmed('item.item_name'))})"),
+        ("item_category", f"to_json({free_text(categories)})"),
+        ("item_brand", f"to_json({free_text(given_trimmed('item.item_brand'))})"),
+        ("price", f"case when {_price_fits()} then item.price end"),
+        (
+            "quantity",
+            f"case when item.quantity between {QUANTITY_MIN} and {QUANTITY_MAX} then item.quantity end",
+        ),
+    )
     address = f"left(split_part(split_part(page_location, '#', 1), '?', 1), {ADDRESS_MAX})"
+    currency = f"case when regexp_full_match(currency, {literal(CURRENCY_PATTERN)}) then currency end"
+    fields = json_fields(
+        ("page_location", f"to_json({address})"),
+        ("page_referrer", f"to_json({address.replace('page_location', 'page_referrer')})"),
+        ("search_term", f"to_json({free_text('search_term')})"),
+        ("item_list_id", f"to_json({short_id('item_list_id')})"),
+        ("user_id", f"to_json({short_id('user_id')})"),
+        ("transaction_id", f"to_json({short_id('transaction_id')})"),
+        ("currency", f"to_json({currency})"),
+    )
     return f"""
         select
             line,
@@ -240,22 +255,11 @@ def accepted(source: str) -> str:
             {short_id("coalesce(session, client_id)")} as session_id,
             happened_ms as client_time_ms,
             array_to_string(list_transform(good_items[1:{ITEMS_MAX}], lambda item: {item}), ',') as items,
-            {_field("page_location", address)}
-            || {_field("page_referrer", address.replace("page_location", "page_referrer"))}
-            || {_field("search_term", free_text("search_term"))}
-            || {_field("item_list_id", short_id("item_list_id"))}
-            || {_field("user_id", short_id("user_id"))}
-            || {_field("transaction_id", short_id("transaction_id"))}
-            || {_field("currency", f"case when regexp_full_match(currency, {literal(CURRENCY_PATTERN)}) then currency end")}
-                as fields,
+            {fields} as fields,
             value,
             null::varchar as order_id
         from {source} where code is null
     """
-
-
-def _field(name: str, expression: str) -> str:
-    return f"""coalesce(',"{name}":' || to_json({expression})::varchar, '')"""
 
 
 def counts(source: str) -> str:

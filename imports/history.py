@@ -53,7 +53,7 @@ class Batch(NamedTuple):
 
 @dataclass
 class Account:
-    """What became of every line that was read."""
+    """The numbers of all lines that were read."""
 
     files: int = 0
     bytes: int = 0
@@ -453,11 +453,10 @@ class History:
         self._reject_too_large()
         self.account.joined = int(self._one("select coalesce(sum(lines - 1), 0) from rendered")[0])
         before, between, after = (values.literal(part) for part in self._server.split("TIME"))
-        time = "client_time_ms::varchar"
         reader = self._db.sql(
             f"""select
                 strftime(make_timestamp(client_time_ms * 1000), '%Y-%m-%d') as day,
-                text || {before} || {time} || {between} || {time} || {after} || chr(10) as stored
+                concat(text, {before}, client_time_ms, {between}, client_time_ms, {after}, chr(10)) as stored
             from rendered order by client_time_ms, file, line"""
         ).to_arrow_reader(FETCHED_ROWS)
         for batch in reader:
@@ -500,14 +499,15 @@ class History:
     def _rendered(self, source: str, lines: str) -> str:
         """Return a query of the events' JSON without its closing bracket."""
         name, shop = "event_name", values.literal(json.dumps(self._shop, ensure_ascii=False))
-        text = f"""'{{"schema_version":1,"event_id":' || to_json(event_id)::varchar
-            || ',"event_name":"' || {name} || '","shop_id":' || {shop}
-            || ',"client_id":' || to_json(client_id)::varchar
-            || ',"session_id":' || to_json(session_id)::varchar
-            || ',"client_time_ms":' || client_time_ms::varchar
-            || case when items = '' then '' else ',"items":[' || items || ']' end
-            || fields
-            || coalesce(',"value":' || round(value, 2)::varchar, '')"""
+        text = f"""concat(
+            '{{"schema_version":1,"event_id":', to_json(event_id),
+            ',"event_name":"', {name}, '","shop_id":', {shop},
+            ',"client_id":', to_json(client_id),
+            ',"session_id":', to_json(session_id),
+            ',"client_time_ms":', client_time_ms,
+            case when items <> '' then ',"items":[' end, items, case when items <> '' then ']' end,
+            fields,
+            ',"value":' || round(value, 2)::varchar)"""
         return f"select file, line, {lines} as lines, event_id, client_time_ms, {text} as text from {source}"
 
     def _reject_too_large(self) -> None:

@@ -20,6 +20,8 @@ from imports.values import (
     free_text,
     given_trimmed,
     is_id,
+    json_fields,
+    json_object,
     literal,
     number,
     short_id,
@@ -186,14 +188,19 @@ def rejected(source: str) -> str:
 def accepted(source: str) -> str:
     """Return a query of the good rows, with the JSON of their item and of their optional fields."""
     order = f"transaction_id is not null and name in {any_of((ORDERED, RETURNED))}"
-    item = f"""case when item_id is null then '' else
-        '{{"item_id":' || to_json(item_id)::varchar
-        || {_field("item_name", free_text("item_name"))}
-        || {_field("item_category", free_text("category"))}
-        || {_field("item_brand", free_text("brand"))}
-        || coalesce(',"price":' || amount::varchar, '')
-        || coalesce(',"quantity":' || units::varchar, '')
-        || '}}' end"""
+    item = json_object(
+        ("item_id", "to_json(item_id)"),
+        ("item_name", f"to_json({free_text('item_name')})"),
+        ("item_category", f"to_json({free_text('category')})"),
+        ("item_brand", f"to_json({free_text('brand')})"),
+        ("price", "amount"),
+        ("quantity", "units"),
+    )
+    fields = json_fields(
+        ("user_id", f"to_json({short_id('user_id')})"),
+        ("transaction_id", f"to_json({short_id('transaction_id')})"),
+        ("currency", "to_json(currency)"),
+    )
     return f"""
         select
             line,
@@ -203,18 +210,12 @@ def accepted(source: str) -> str:
             {short_id("client_id")} as client_id,
             {short_id("coalesce(session_id, client_id)")} as session_id,
             happened_ms as client_time_ms,
-            {item} as items,
-            {_field("user_id", short_id("user_id"))}
-            || {_field("transaction_id", short_id("transaction_id"))}
-            || {_field("currency", "currency")} as fields,
+            case when item_id is null then '' else {item} end as items,
+            {fields} as fields,
             case when name in {any_of((ORDERED, RETURNED))} then amount * coalesce(units, 1) end as value,
             case when {order} then {short_id("transaction_id")} end as order_id
         from {source} where code is null
     """
-
-
-def _field(name: str, expression: str) -> str:
-    return f"""coalesce(',"{name}":' || to_json({expression})::varchar, '')"""
 
 
 def counts(source: str) -> str:

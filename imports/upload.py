@@ -46,7 +46,7 @@ class Uploaded:
 
 
 class _Put(NamedTuple):
-    """What became of one file: it was there already, or so many bytes were written."""
+    """The result of one file: it was there already, or its bytes were written."""
 
     kept: bool = False
     bytes: int = 0

@@ -82,6 +82,23 @@ def free_text(column: str) -> str:
     return f"nullif({cleaned}, '')"
 
 
+def json_fields(*fields: tuple[str, str]) -> str:
+    """Return SQL for `,"name":value` of each field, without those that are null. `concat` skips nulls, `||` does not."""
+    return "concat(" + ", ".join(_json_field(name, value) for name, value in fields) + ")"
+
+
+def json_object(first: tuple[str, str], *fields: tuple[str, str]) -> str:
+    """Return SQL for a JSON object; the first field is never null."""
+    name, value = first
+    # One call copies each text once; a chain of `||` copies the beginning again and again.
+    inner = ", ".join(_json_field(field, text) for field, text in fields)
+    return f"""concat('{{"{name}":', {value}, {inner}, '}}')"""
+
+
+def _json_field(name: str, value: str) -> str:
+    return f"""',"{name}":' || ({value})::varchar"""
+
+
 # ISO 8601 with a space or a T, and with a zone or without.
 _DAY = r"\d{4}-\d{1,2}-\d{1,2}"
 _CLOCK = r"[T ]\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?"
