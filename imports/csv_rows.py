@@ -41,7 +41,9 @@ class CsvReader:
         mark = re.escape(delimiter)
         cell = rf'(?:"(?:[^"\r\n]|"")*"|[^"{mark}\r\n][^{mark}\r\n]*|)'
         self._whole = rf"^{cell}(?:{mark}{cell}){{{len(names) - 1}}}\r?\n?$"
-        self._opens = re.compile(f'{mark}"(?!")')
+        self._whole_row = re.compile(self._whole)
+        self._closed_cell = re.compile(cell + mark)
+        self._opens = re.compile(rf'{mark}"\r?\n?$')
         self._carried: pa.Array | None = None
         self._carried_invalid: list[int] = []
 
@@ -148,14 +150,14 @@ class CsvReader:
             if len(cells) == wanted:
                 return cells, index
             return f"wrong number of columns: {len(cells)} instead of {wanted}", index
-        # If this line has all columns, a later line with all columns is a row of its own. So is one in which a quote
-        # opens a cell: within a cell, a quote after a delimiter would be doubled.
-        complete = self._columns(text) >= wanted
+        # If this line has all columns, a later line that is a whole row is one of its own. So is a line at whose end a
+        # quote opens a cell: within a cell, a quote after a delimiter would be doubled.
+        complete = self._columns_with_open_quote(text) >= wanted
         for last in range(index + 1, index + FIELD_LINES_MAX):
             if last >= len(lines):
                 return ("", -1) if not at_end else (MALFORMED, index)
             line = lines[last].as_py()
-            if complete and (self._columns(line) >= wanted or self._opens.search(line)):
+            if complete and (self._whole_row.match(line) or self._opens.search(line)):
                 return MALFORMED, index
             text += line
             if '"' in line:
@@ -166,8 +168,12 @@ class CsvReader:
                     return (cells, last) if len(cells) == wanted else (MALFORMED, index)
         return MALFORMED, index
 
-    def _columns(self, line: str) -> int:
-        return line.count(self._delimiter) + 1
+    def _columns_with_open_quote(self, line: str) -> int:
+        """Count the cells of a line as if the quote that is not closed were a character."""
+        count = position = 0
+        while found := self._closed_cell.match(line, position):
+            count, position = count + 1, found.end()
+        return count + line.count(self._delimiter, position) + 1
 
     def _strict(self, text: str) -> list[str] | str | None:
         """Return the cells of a text, the reason why it is malformed, or None if a quote is still open."""
