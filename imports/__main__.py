@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
     except (OSError, duckdb.OutOfMemoryException) as failed:
         print(
-            f"import: {failed}. The rows are kept in TMPDIR while they are read: name a folder with as much space as "
+            f"import: {failed}. Rows wait in TMPDIR while they are read: name a folder with several times the space of "
             "the unpacked files, and run the same command again.",
             file=sys.stderr,
         )
