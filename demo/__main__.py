@@ -17,7 +17,8 @@ from demo.history import folded
 from demo.http import Http
 from demo.journey import JourneyFailed, Timings, land, send_events
 from demo.split import Split, cutoff_of
-from demo.terminal import duration, table
+from demo.terminal import duration
+from deploy.command import table
 from imports.rejects import Rejects
 
 NEXT_STEPS = """
