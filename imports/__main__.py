@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
             "docs/importing.md lists the permissions.",
             file=sys.stderr,
         )
-    except (OSError, duckdb.OutOfMemoryException) as failed:
+    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as failed:
         print(
             f"import: {failed}. Rows wait in TMPDIR while they are read: name a folder with several times the space of "
             "the unpacked files, and run the same command again.",
