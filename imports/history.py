@@ -67,6 +67,8 @@ class Account:
     events: int = 0
     # Rows that became items of an order's event, beyond the first row of each order.
     joined: int = 0
+    # Lines of orders that another file of the import has too.
+    repeated: int = 0
     returns: int = 0
     lost: Counter[str] = field(default_factory=Counter)
 
@@ -81,10 +83,10 @@ class Account:
                 f"{self.lines} lines, but {self.headers} headers, {self.blank} blank lines, {self.continued} continued "
                 f"lines and {self.rows} rows"
             )
-        if self.rows != self.events + self.joined + self.rejected:
+        if self.rows != self.events + self.joined + self.repeated + self.rejected:
             raise UnaccountedRows(
-                f"{self.rows} rows, but {self.events} events, {self.joined} more lines of orders and "
-                f"{self.rejected} rejects"
+                f"{self.rows} rows, but {self.events} events, {self.joined} more lines of orders, "
+                f"{self.repeated} lines of orders in another file and {self.rejected} rejects"
             )
 
     def summary(self) -> str:
@@ -94,6 +96,7 @@ class Account:
         rows += f" + {self.continued:,} line breaks within fields" if self.continued else ""
         events = f"{self.rows:,} rows = {self.events:,} events"
         events += f" + {self.joined:,} more lines of the same orders" if self.joined else ""
+        events += f" + {self.repeated:,} lines of orders that another file has too" if self.repeated else ""
         lines = [rows, f"{events} + {self.rejected:,} rejected"]
         if self.returns:
             lines.append(f"{self.returns:,} rows with a negative quantity were read as refunds")
@@ -468,10 +471,22 @@ class History:
 
     def _join_orders(self) -> None:
         """Make one event of the lines of each order, and reject the lines beyond the contract's limit."""
+        order = "order_id, client_id, event_name"
         self._db.execute(
-            """create or replace table positioned as
-            select *, row_number() over (partition by order_id, client_id, event_name order by file, line) as position
+            """create or replace table numbered as
+            select *, row_number() over (
+                partition by order_id, client_id, event_name, file, event_id order by line) as repeat
             from ordered"""
+        )
+        # Exports of overlapping months have an order in two files. Equal lines of one file are two lines of the order.
+        self._db.execute(
+            f"""create or replace table positioned as
+            select *, row_number() over (partition by {order} order by file, line) as position
+            from (select * from numbered
+                qualify row_number() over (partition by {order}, event_id, repeat order by file) = 1)"""
+        )
+        self.account.repeated = int(
+            self._one("select (select count(*) from numbered) - (select count(*) from positioned)")[0]
         )
         beyond = f"select file, line, items from positioned where position > {ITEMS_MAX} order by file, line"
         for number, line, text in self._fetch(beyond):

@@ -48,6 +48,25 @@ def test_an_order_is_joined_across_files_and_apart_from_another_client(tmp_path:
     ]
 
 
+def test_an_order_that_two_files_have_counts_once_and_equal_lines_of_one_file_count_twice(
+    tmp_path: Path,
+) -> None:
+    line = "2026-03-01T10:00:00Z,purchase,a,c1,10,1,T1\n"
+    (tmp_path / "january.csv").write_text(HEADER + line + line)
+    (tmp_path / "until-february.csv").write_text(HEADER + line + line + line.replace(",a,", ",b,"))
+    found = read_path(tmp_path)
+    assert [(items(event), event["value"]) for event in found.events] == [(["a", "a", "b"], 30)]
+    assert (found.account.rows, found.account.joined, found.account.repeated) == (5, 2, 2)
+
+
+def test_a_pattern_names_files_of_any_folder(tmp_path: Path) -> None:
+    for name in ("a1.csv", "a2.csv", "b.csv"):
+        (tmp_path / name).write_text(HEADER + f"2026-03-01,view,{name},c1,,,\n")
+    assert len(read_path(tmp_path / "a*.csv").events) == 2
+    with pytest.raises(FileRefused, match="does not exist"):
+        read_path(tmp_path / "c*.csv")
+
+
 def test_a_returned_product_is_a_refund_and_a_discount_lowers_the_order(tmp_path: Path) -> None:
     lines = "2026-03-01,purchase,a,c1,10,2,T1\n2026-03-01,purchase,discount,c1,-5,1,T1\n2026-03-01,purchase,a,c1,10,-1,C1\n"
     found = read(tmp_path, HEADER + lines)
@@ -398,7 +417,7 @@ def test_every_line_of_any_file_is_accounted_for(tmp_path: Path, lines: list[str
         return
     account = found.account
     account.check()
-    assert account.rows == account.events + account.joined + account.rejected
+    assert account.rows == account.events + account.joined + account.repeated + account.rejected
     assert len(found.events) == account.events
     assert len(found.rejects) == account.rejected
     if b"\r" not in content:
