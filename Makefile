@@ -60,6 +60,9 @@ demo: setup ## the whole journey on this machine (EVENTS=path for clicks of your
 replay: setup ## send EVENTS (or a generated shop) through the collector
 	@$(IN_STAGE) $(PY) -m demo.replay $(if $(EVENTS),--events $(EVENTS)) $(ARGS)
 
+import: setup ## load FILE (a file, a directory or a pattern) as history of SHOP into STAGE (ARGS=--dry-run; docs/importing.md)
+	@$(IN_STAGE) $(PY) -m imports --file "$(FILE)" --shop "$(SHOP)" --stage $(STAGE) $(ARGS)
+
 run: setup ## start one execution of the state machine and follow it (ARGS=--full-refresh, --skip-training, --tune)
 	@$(IN_STAGE) $(PY) -m demo.follow $(ARGS)
 

@@ -16,10 +16,10 @@ from demo.generator import History
 from demo.history import folded
 from demo.http import Http
 from demo.journey import JourneyFailed, Timings, land, send_events
-from demo.rejects import Rejects
 from demo.split import Split, cutoff_of
 from demo.terminal import duration
 from deploy.command import table
+from imports.rejects import Rejects
 
 NEXT_STEPS = """
 What to try next:
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return journey(options)
-    except (source.UnknownLayout, environment.NotDeployed, replay.ReplayFailed, JourneyFailed) as failed:
+    except (source.FileRefused, environment.NotDeployed, replay.ReplayFailed, JourneyFailed) as failed:
         print(f"demo: {failed}", file=sys.stderr)
     except (BotoCoreError, ClientError) as error:
         print(

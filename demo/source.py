@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 
 from demo import generator
-from demo.datasets import Dataset, UnknownLayout, open_dataset
+from demo.datasets import Dataset, FileRefused, open_dataset
 from demo.split import DAY_MS
 
-__all__ = ["UnknownLayout", "add_arguments", "from_options", "generated"]
+__all__ = ["FileRefused", "add_arguments", "from_options", "generated"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def from_options(options: argparse.Namespace) -> Dataset:
     """Return the data set that the flags describe.
 
     Raises:
-        UnknownLayout: the path has no file with a known layout.
+        FileRefused: the path has no file with a known layout.
     """
     if options.events:
         return open_dataset(options.events, options.shop)
