@@ -46,7 +46,14 @@ VALUES = warehouse_setup.setup_parameters(STAGE, ACCOUNT_ID, LOGIN)
 PREFIX = VALUES["prefix"]
 SERVICE = LOGIN.role
 READERS = VALUES["reader_warehouse"]
-MARTS = ("DAILY_KPIS", "DAILY_RECOMMENDATIONS", "PRODUCTS", "RECOMMENDATIONS", "SESSIONS")
+MARTS = (
+    "CATALOGUE_HISTORY",
+    "DAILY_KPIS",
+    "DAILY_RECOMMENDATIONS",
+    "PRODUCTS",
+    "RECOMMENDATIONS",
+    "SESSIONS",
+)
 READ = [
     *(f"select * from {LOGIN.database}.MARTS.{mart}" for mart in MARTS),
     f"select * from {LOGIN.database}.QA.CHECK_RESULTS",
