@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up preflight deploy destroy demo replay run recommend rollback smoke shop train training-images status logs traces down docs layers check generate lock format test test-unit test-sanitized peers clean
+.PHONY: help setup up preflight deploy destroy demo replay run catalogue recommend rollback smoke shop train training-images status logs traces down docs layers check generate lock format test test-unit test-sanitized peers clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ replay: setup ## send EVENTS (or a generated shop) through the collector
 
 run: setup ## start one execution of the state machine and follow it (ARGS=--full-refresh, --skip-training, --tune)
 	@$(IN_STAGE) $(PY) -m demo.follow $(ARGS)
+
+catalogue: setup ## import the product feed FILE of SHOP: Merchant Center, Shopify, WooCommerce (ARGS=--dry-run, --check-ids, --help)
+	@$(IN_STAGE) $(PY) -m catalogue "$(FILE)" --shop "$(SHOP)" --stage $(STAGE) $(ARGS)
 
 # A Python of its own, because the SDK and dbt want different versions of one package (deploy/sagemaker_sdk.txt).
 SDK := build/sagemaker

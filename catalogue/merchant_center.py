@@ -46,7 +46,7 @@ def read_xml(path: Path, currency: str | None) -> Outcomes:
         except ParseError as error:
             line, column = error.position
             raise FeedUnreadable(
-                f"{path}, line {line}, column {column + 1}: {error.msg.split(':')[0]}. Repair or export the feed again"
+                f"{path}, line {line}, column {column + 1}: {str(error).split(':')[0]}. Repair or export the feed again"
             ) from error
         except DefusedXmlException as error:
             raise FeedUnreadable(
