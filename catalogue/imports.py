@@ -12,6 +12,7 @@ from typing import IO, Any
 from urllib.parse import quote
 
 from msgspec import to_builtins
+from msgspec.json import encode
 
 from catalogue.formats import Format, Options
 from catalogue.products import Content, Counts, products
@@ -107,11 +108,7 @@ def _read(feed: Feed, files: Files) -> Imported:
         "complete": True,
         "format": feed.format.name,
     }
-    # mtime=0: the same products give the same bytes.
-    with (
-        closing(gzip.GzipFile(fileobj=files.products, mode="wb", mtime=0)) as accepted,
-        closing(gzip.GzipFile(fileobj=files.rejects, mode="wb", mtime=0)) as refused,
-    ):
+    with _packed(files.products) as accepted, _packed(files.rejects) as refused:
         for made in products(outcomes(feed), feed.shop_id, feed.item_id, imported.counts):
             if isinstance(made, Product):
                 content.add(made)
@@ -124,8 +121,13 @@ def _read(feed: Feed, files: Files) -> Imported:
     return imported
 
 
+def _packed(file: IO[bytes]) -> closing[gzip.GzipFile]:
+    """Return a gzip file. mtime=0: the same products give the same bytes. Level 6 is three times as fast as 9."""
+    return closing(gzip.GzipFile(fileobj=file, mode="wb", mtime=0, compresslevel=6))
+
+
 def _line(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return encode(value) + b"\n"
 
 
 def _rejected(row: Reject) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Attributes: https://support.google.com/merchants/answer/7052112
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
@@ -86,6 +87,7 @@ def _cells(item: Element) -> dict[str, str]:
     return cells
 
 
+@lru_cache(maxsize=1000)
 def _name(column: str) -> str:
     """Return an attribute's name: feeds write `image link`, `Image_Link` and `g:image_link`."""
     return column.strip().lower().removeprefix("g:").replace(" ", "_")

@@ -5,6 +5,7 @@ Columns: https://help.shopify.com/en/manual/products/import-export/using-csv
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from catalogue import tables, values
@@ -46,6 +47,7 @@ def read(path: Path, encoding: str | None, currency: str | None, shop_url: str |
         yield _outcome(row, cells, product, currency, shop_url)
 
 
+@lru_cache(maxsize=1000)
 def _name(column: str) -> str:
     name = column.strip().lower()
     return RENAMED.get(name, name)
