@@ -56,6 +56,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="PERCENT",
         help="refuse the feed if more rows are rejected (default %(default)s)",
     )
+    made.add_argument(
+        "--allow-removals",
+        action="store_true",
+        help="import a feed with less than half of the products before",
+    )
     made.add_argument("--dry-run", action="store_true", help="read and count only; needs no stage")
     made.add_argument(
         "--check-ids",
@@ -100,7 +105,8 @@ def _import(feed: Feed, options: argparse.Namespace) -> int:
     else:
         stage, session = _stage(options)
         bucket = stage.events_bucket(account_of(stage, session.client("sts")))
-        imported = import_feed(feed, share, session.client("s3"), bucket)
+        s3 = session.client("s3")
+        imported = import_feed(feed, share, s3, bucket, allow_removals=options.allow_removals)
     for line in summary(feed, imported, dry_run=options.dry_run):
         print(line)
     return 0

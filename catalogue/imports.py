@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -25,6 +26,10 @@ from functions.platform.contract import (
 from functions.platform.product import Product
 
 SHOWN_REJECTS = 5
+# An export that broke off looks like a shorter catalogue.
+SMALLEST_REMAINING_SHARE = 0.5
+# <time of the import>-<number of products>-<fingerprint>. Keys of a shop sort by time.
+KEY = re.compile(r".*/\d+-(?P<products>\d+)-(?P<fingerprint>[0-9a-f]{16})\.jsonl\.gz")
 
 
 class FeedRefused(Exception):
@@ -68,21 +73,23 @@ class Files:
     rejects: IO[bytes]
 
 
-def import_feed(feed: Feed, largest_rejected_share: float, s3: Any | None, bucket: str) -> Imported:
+def import_feed(
+    feed: Feed, largest_rejected_share: float, s3: Any | None, bucket: str, *, allow_removals: bool = False
+) -> Imported:
     """Read the feed, and write its products and rejected rows unless `s3` is None.
 
     Nothing is written if the newest file of the shop holds the same products.
 
     Raises:
         FeedUnreadable: the file cannot be read.
-        FeedRefused: too many rows are rejected, or none is a product.
+        FeedRefused: too many rows are rejected, none is a product, or most products of the state before are missing.
     """
     with tempfile.TemporaryFile() as accepted, tempfile.TemporaryFile() as refused:
         files = Files(accepted, refused)
         imported = _read(feed, files)
         _judge(feed, imported, largest_rejected_share)
         if s3 is not None:
-            _send(feed, imported, files, s3, bucket)
+            _send(feed, imported, files, s3, bucket, allow_removals)
     return imported
 
 
@@ -159,14 +166,19 @@ def _shown(imported: Imported) -> str:
     return "".join(f"\n  line {row.line}: {row.reason}: {row.detail}" for row in imported.first_rejects)
 
 
-def _send(feed: Feed, imported: Imported, files: Files, s3: Any, bucket: str) -> None:
+def _send(feed: Feed, imported: Imported, files: Files, s3: Any, bucket: str, allow_removals: bool) -> None:
     shop = quote(feed.shop_id, safe="")
-    newest = max(_keys(s3, bucket, f"{CATALOGUE_PREFIX}{shop}/"), default="")
-    if newest.endswith(f"-{imported.fingerprint}.jsonl.gz"):
+    newest = max(filter(KEY.fullmatch, _keys(s3, bucket, f"{CATALOGUE_PREFIX}{shop}/")), default="")
+    before, count = KEY.fullmatch(newest), imported.counts.products
+    if before and before["fingerprint"] == imported.fingerprint:
         imported.key = newest
         return
-    # Keys of a shop sort by time.
-    name = f"{shop}/{feed.imported_at:%Y/%m/%d}/{feed.imported_at_ms}-{imported.fingerprint}.jsonl.gz"
+    if before and count < SMALLEST_REMAINING_SHARE * int(before["products"]) and not allow_removals:
+        raise FeedRefused(
+            f"{feed.path} has {count:,} products, the state before has {int(before['products']):,} ({newest}). It is not "
+            "imported, because the missing ones would count as removed. Export the feed again, or add --allow-removals."
+        )
+    name = f"{shop}/{feed.imported_at:%Y/%m/%d}/{feed.imported_at_ms}-{count}-{imported.fingerprint}.jsonl.gz"
     if imported.counts.rejected:
         # The rejected rows first: products without them would look like a feed without faults.
         imported.rejects_key = REJECTED_CATALOGUE_PREFIX + name

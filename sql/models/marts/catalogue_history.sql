@@ -1,5 +1,5 @@
--- A run rewrites the versions that hold at the time of the first unread feed or later, so the order of loading
--- does not matter. It reads only shops with unread feeds.
+-- A run rewrites the versions that hold at the time of the first unread feed or later, so the order of
+-- loading does not matter. It reads only shops with unread feeds.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_days',

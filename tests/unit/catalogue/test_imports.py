@@ -25,10 +25,16 @@ def lines(s3: FakeS3, key: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in gzip.decompress(s3.objects["events", key]).splitlines()]
 
 
-def imported(folder: Path, s3: FakeS3, text: str, hours_later: int = 0, share: float = 0.5) -> Imported:
+def imported(
+    folder: Path, s3: FakeS3, text: str, hours_later: int = 0, share: float = 0.5, **more: bool
+) -> Imported:
     feed = feed_of(written(folder, text))
     return import_feed(
-        replace(feed, imported_at=feed.imported_at + timedelta(hours=hours_later)), share, s3, "events"
+        replace(feed, imported_at=feed.imported_at + timedelta(hours=hours_later)),
+        share,
+        s3,
+        "events",
+        **more,
     )
 
 
@@ -64,6 +70,16 @@ def test_a_catalogue_that_returns_to_an_earlier_state_is_written_again(tmp_path:
     assert imported(tmp_path, s3, GOOD.replace("5 EUR", "4 EUR"), hours_later=1).is_new
     assert imported(tmp_path, s3, GOOD, hours_later=2).is_new
     assert len(s3.objects) == 3
+
+
+def test_a_feed_that_lost_most_of_its_products_is_refused_unless_that_is_meant(tmp_path: Path) -> None:
+    s3 = FakeS3()
+    imported(tmp_path, s3, GOOD + "3\tC\t7 EUR\n")
+    lost = "id\ttitle\n1\tA\n"
+    with pytest.raises(FeedRefused, match=r"has 1 products, the state before has 3 .*--allow-removals"):
+        imported(tmp_path, s3, lost, hours_later=1)
+    assert len(s3.objects) == 1
+    assert imported(tmp_path, s3, lost, hours_later=1, allow_removals=True).is_new
 
 
 def test_rejected_rows_are_kept_with_their_reason(tmp_path: Path) -> None:
