@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TextIO, cast
+from typing import IO, Literal, TextIO, cast
 
 from catalogue.rows import BadRow, FeedUnreadable, Reject, Row
 from functions.platform.contract import CATALOGUE_CELL_MAX_CHARACTERS
@@ -84,13 +84,17 @@ def rows(path: Path, encoding: str | None) -> Iterator[Row | Reject]:
         if repeated:
             raise FeedUnreadable(f"{path} has the column {min(repeated)!r} twice: export the feed again")
         # strict: without it, a quote that is never closed takes the rest of the feed into one cell.
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        quoted = delimiter == "," or _has_sound_quotes(path, encoding)
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+        reader = csv.reader(file, delimiter=delimiter, strict=True, quoting=quoting)
         line = 1
         try:
             for cells in reader:
                 first_line, line = line + 1, 1 + reader.line_num
                 if not any(cell.strip() for cell in cells):
                     continue
+                if not quoted:
+                    cells = [_unquoted(cell) for cell in cells]
                 row = Row(first_line, dict(zip(header, cells, strict=False)))
                 if len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
                     detail = f"{len(cells)} cells for {len(header)} columns: quote cells that contain the delimiter"
@@ -101,6 +105,24 @@ def rows(path: Path, encoding: str | None) -> Iterator[Row | Reject]:
             raise FeedUnreadable(
                 f"{path}, line {line + 1}: {error}. Repair the row or export the feed again"
             ) from error
+
+
+def _has_sound_quotes(path: Path, encoding: str | None) -> bool:
+    """Return False if quotes are part of the texts, as in `"Best" mug`: Merchant Center's text feeds need no quoting."""
+    with open_text(path, encoding) as file:
+        try:
+            for _ in csv.reader(file, delimiter="\t", strict=True):
+                pass
+        except csv.Error:
+            return False
+    return True
+
+
+def _unquoted(cell: str) -> str:
+    """Return the content of a cell that is quoted as a whole."""
+    if len(cell) > 1 and cell.startswith('"') and cell.endswith('"'):
+        return cell[1:-1].replace('""', '"')
+    return cell
 
 
 def _delimiter(header: str) -> str:

@@ -83,7 +83,8 @@ def _draft(
         brand=values.text(_first(cells.get("brands", ""))),
         gtin=cells.get("gtin, upc, ean, or isbn"),
         item_group_id=group if is_variation or "variable" in _types(cells) else None,
-        attributes=_attributes(cells),
+        # A variable product lists the values of all its variations.
+        attributes={} if "variable" in _types(cells) else _attributes(cells),
     )
     ids = {"id": cells.get("id", ""), "sku": cells.get("sku", ""), "parent": group}
     return Draft(row.line, ids, fields, row.cells)

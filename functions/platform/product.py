@@ -29,7 +29,7 @@ class Product(Struct):
     category: Text | UnsetType = UNSET
     brand: Text | UnsetType = UNSET
     gtin: Id | UnsetType = UNSET
-    item_group_id: Id | UnsetType = UNSET
+    item_group_id: Name | UnsetType = UNSET
     condition: Literal["new", "refurbished", "used"] | UnsetType = UNSET
     cost: Amount | UnsetType = UNSET
     attributes: Annotated[dict[Id, Text], Meta(max_length=50)] | UnsetType = UNSET

@@ -171,6 +171,12 @@ def test_a_quote_that_is_never_closed_is_refused_and_does_not_take_the_rest_of_t
         read(written(tmp_path, 'id,title\n1,A\n2,"B\n3,C\n'))
 
 
+def test_quotes_may_be_part_of_a_text_between_tabs(tmp_path: Path) -> None:
+    text = 'id\ttitle\n1\t"Best" mug\n2\t27" lamp\n3\t"A ""quoted"" cell"\n'
+    found, _, _ = read(written(tmp_path, text))
+    assert [found[item]["title"] for item in "123"] == ['"Best" mug', '27" lamp', 'A "quoted" cell']
+
+
 def test_a_repeated_id_is_rejected(tmp_path: Path) -> None:
     found, [reject], _ = read(written(tmp_path, "id\ttitle\n1\tA\n1\tB\n"))
     assert (found["1"]["title"], reject.reason, reject.line) == ("A", "duplicate_id", 3)

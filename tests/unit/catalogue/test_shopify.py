@@ -91,6 +91,11 @@ def test_a_variant_without_sku_is_rejected_with_the_choice_that_would_take_it(tm
     )
 
 
+def test_a_handle_may_be_longer_than_an_id(tmp_path: Path) -> None:
+    found, _, _ = products(tmp_path, f"Handle,Title,Variant SKU,Variant Price\n{'a' * 90},A,A-1,3.00\n")
+    assert found["A-1"]["item_group_id"] == "a" * 90
+
+
 def test_a_feed_without_currency_is_refused(tmp_path: Path) -> None:
     from catalogue.imports import import_feed
 

@@ -50,6 +50,7 @@ def test_a_variable_product_is_a_product_without_a_price(tmp_path: Path) -> None
     found, _, _ = products(tmp_path)
     assert "price" not in found["10"]
     assert found["10"]["item_group_id"] == "10"
+    assert "attributes" not in found["10"]
 
 
 def test_escaped_cells_are_read_as_the_shop_wrote_them(tmp_path: Path) -> None:
