@@ -66,6 +66,9 @@ import: setup ## load FILE (a file, a directory or a pattern) as history of SHOP
 run: setup ## start one execution of the state machine and follow it (ARGS=--full-refresh, --skip-training, --tune)
 	@$(IN_STAGE) $(PY) -m demo.follow $(ARGS)
 
+catalogue: setup ## import the product feed FILE of SHOP: Merchant Center, Shopify, WooCommerce (ARGS=--dry-run, --check-ids, --help)
+	@$(IN_STAGE) $(PY) -m catalogue "$(FILE)" --shop "$(SHOP)" --stage $(STAGE) $(ARGS)
+
 # A Python of its own, because the SDK and dbt want different versions of one package (deploy/sagemaker_sdk.txt).
 SDK := build/sagemaker
 $(SDK)/.installed: deploy/sagemaker_sdk.txt

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from demo import environment, follow, replay, report, source
+from demo import environment, feed, follow, replay, report, source
 from demo.generator import History
 from demo.history import folded
 from demo.http import Http
@@ -93,6 +93,12 @@ def journey(options: argparse.Namespace) -> int:
         )
     if not sent.accepted:
         raise JourneyFailed("no event was accepted; see the reasons above and the contract in docs/events.md")
+    if dataset.catalogue:
+        with timings.stage("catalogue"):
+            imported = feed.import_items(
+                dataset.catalogue(), dataset.shop_id, where.client("s3"), where.events_bucket()
+            )
+        print(f"catalogue: a feed with {imported.counts.products:,} products")
     land(watch, sent, options.landing_timeout or (120.0 if where.is_local else 600.0), timings)
     with timings.stage("pipeline"):
         story = follow.run(where, {**follow.execution_input(options), "shop_id": dataset.shop_id})

@@ -34,6 +34,7 @@ class Dataset:
     user_agent_of: Callable[[str], str] | None = None
     is_bot: Callable[[str], bool] = lambda client_id: False
     expected: int | None = None
+    catalogue: Callable[[], list[dict[str, Any]]] | None = None  # the items, if the shop has a feed
 
 
 def open_dataset(path: Path, shop_id: str | None = None) -> Dataset:

@@ -41,5 +41,6 @@ def generated(history: generator.History) -> Dataset:
         shop_id=history.shop_id,
         user_agent_of=generator.user_agent_of,
         is_bot=lambda client_id: client_id.startswith(generator.BOT_PREFIX),
+        catalogue=lambda: generator.catalogue_of(history).event_items(),
         expected=round(history.events * (history.days - 1) / history.days),
     )

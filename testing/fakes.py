@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import IO, Any
 
 from botocore.exceptions import ClientError
 
@@ -128,6 +128,9 @@ class FakeS3:
         self.objects[Bucket, Key] = Body
         self.metadata[Bucket, Key] = Metadata or {}
         return {"ETag": etag(Body)}
+
+    def upload_fileobj(self, Fileobj: IO[bytes], Bucket: str, Key: str, **_: Any) -> None:
+        self.put_object(Bucket, Key, Fileobj.read())
 
     def get_object(self, Bucket: str, Key: str, Range: str = "", **_: Any) -> dict[str, Any]:
         self._check()
