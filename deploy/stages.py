@@ -94,6 +94,8 @@ class Stage:
     training_instance_type: InstanceType
     processing_instance_type: InstanceType
     use_spot: bool
+    runner: Literal["lambda", "codebuild", "sagemaker-processing"]
+    job_timeout_minutes: Annotated[int, Field(ge=15, le=480)]
     training_days: Annotated[int, Field(ge=1)]
     endpoint_kind: Literal["serverless", "realtime"]
     endpoint_memory_mb: ServerlessMemoryMb

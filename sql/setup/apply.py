@@ -26,6 +26,7 @@ def parameters(
     storage_role_arn: str,
     *,
     warehouse_size: str,
+    statement_timeout_seconds: int,
     credits_per_month: int,
     reader_credits_per_month: int,
 ) -> dict[str, str]:
@@ -36,6 +37,7 @@ def parameters(
         "warehouse": credentials.warehouse,
         "reader_warehouse": f"{credentials.warehouse}_READERS",
         "warehouse_size": warehouse_size,
+        "statement_timeout_seconds": str(statement_timeout_seconds),
         "credits_per_month": str(credits_per_month),
         "reader_credits_per_month": str(reader_credits_per_month),
         "role": credentials.role,
@@ -83,4 +85,4 @@ def apply(connection: Any, values: Mapping[str, str]) -> list[str]:
 def _allowed(name: str) -> re.Pattern[str]:
     if name.endswith(("_bucket", "_arn")):
         return ADDRESS
-    return NUMBER if name.endswith("_per_month") else IDENTIFIER
+    return NUMBER if name.endswith(("_per_month", "_seconds")) else IDENTIFIER

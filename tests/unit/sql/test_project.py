@@ -19,6 +19,7 @@ VALUES = parameters(
     "123456789012",
     "arn:aws:iam::123456789012:role/tugboat-dev-snowflake",
     warehouse_size="SMALL",
+    statement_timeout_seconds=840,
     credits_per_month=70,
     reader_credits_per_month=30,
 )
