@@ -37,6 +37,7 @@ ServerlessMemoryMb = Literal[1024, 2048, 3072, 4096, 5120, 6144]
 InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
 # https://docs.snowflake.com/en/user-guide/warehouses-overview
 WarehouseSize = Literal["XSMALL", "SMALL", "MEDIUM", "LARGE", "XLARGE", "XXLARGE"]
+StepWarehouseSize = Literal["shared", "XSMALL", "SMALL", "MEDIUM", "LARGE", "XLARGE", "XXLARGE"]
 Credits = Annotated[int, Field(ge=1, le=100_000)]
 Days = Annotated[int, Field(ge=1)]
 
@@ -73,6 +74,9 @@ class Stage:
     snowflake_user_arn: str
     snowflake_external_id: str
     warehouse_size: WarehouseSize
+    transform_warehouse_size: StepWarehouseSize
+    validate_warehouse_size: StepWarehouseSize
+    export_warehouse_size: StepWarehouseSize
     warehouse_credits_per_month: Credits
     reader_credits_per_month: Credits
     events_buffer_seconds: Annotated[int, Field(ge=0, le=900)]

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from deploy import step_jobs
 from deploy.command import DeployError, Progress, Say, exit_status, stage_parser
-from deploy.stages import Stage, read_stage
+from deploy.stages import SETTINGS, Stage, read_stage
 from functions.platform import warehouse
 from functions.platform.errors import WarehouseUnavailable
 
@@ -29,6 +29,8 @@ ADMIN_LOGIN = (
 )
 
 
+# The end of the settings with the size of a step's own warehouse.
+SIZE_SUFFIX = "_warehouse_size"
 # A statement ends before the step that sent it, so that the step can report the error.
 STATEMENT_MARGIN_S = 60
 TEARDOWN_FILE = Path(__file__).resolve().parent.parent / "sql" / "teardown.sql"
@@ -107,6 +109,11 @@ def setup_parameters(stage: Stage, account_id: str, login: warehouse.Credentials
         account_id,
         f"arn:aws:iam::{account_id}:role/{stage.prefix}-snowflake",
         warehouse_size=stage.warehouse_size,
+        step_warehouse_sizes={
+            name.removesuffix(SIZE_SUFFIX): getattr(stage, name)
+            for name in sorted(SETTINGS)
+            if name.endswith(SIZE_SUFFIX)
+        },
         statement_timeout_seconds=step_jobs.step_timeout_s(stage) - STATEMENT_MARGIN_S,
         credits_per_month=stage.warehouse_credits_per_month,
         reader_credits_per_month=stage.reader_credits_per_month,

@@ -30,6 +30,35 @@ alter warehouse {{ warehouse }} set
     auto_resume = true
     statement_timeout_in_seconds = {{ statement_timeout_seconds }};
 
+-- The warehouse of a step is the one above, unless the stage sets a size for the step.
+-- While suspended it costs nothing.
+create warehouse if not exists {{ transform_warehouse }}
+    initially_suspended = true
+    comment = 'Runs transform of Tugboat''s pipeline';
+alter warehouse {{ transform_warehouse }} set
+    warehouse_size = '{{ transform_warehouse_size }}'
+    auto_suspend = 60
+    auto_resume = true
+    statement_timeout_in_seconds = {{ statement_timeout_seconds }};
+
+create warehouse if not exists {{ validate_warehouse }}
+    initially_suspended = true
+    comment = 'Runs validate of Tugboat''s pipeline';
+alter warehouse {{ validate_warehouse }} set
+    warehouse_size = '{{ validate_warehouse_size }}'
+    auto_suspend = 60
+    auto_resume = true
+    statement_timeout_in_seconds = {{ statement_timeout_seconds }};
+
+create warehouse if not exists {{ export_warehouse }}
+    initially_suspended = true
+    comment = 'Runs export of Tugboat''s pipeline';
+alter warehouse {{ export_warehouse }} set
+    warehouse_size = '{{ export_warehouse_size }}'
+    auto_suspend = 60
+    auto_resume = true
+    statement_timeout_in_seconds = {{ statement_timeout_seconds }};
+
 -- A warehouse of their own: people must neither delay the pipeline nor use up its credits.
 create warehouse if not exists {{ reader_warehouse }}
     initially_suspended = true

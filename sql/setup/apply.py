@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from functions.platform.settings import SHARED
 from functions.platform.warehouse import Credentials
 
 SETUP = Path(__file__).parent
@@ -26,13 +27,22 @@ def parameters(
     storage_role_arn: str,
     *,
     warehouse_size: str,
+    step_warehouse_sizes: Mapping[str, str],
     statement_timeout_seconds: int,
     credits_per_month: int,
     reader_credits_per_month: int,
 ) -> dict[str, str]:
-    """Return every name and number that the .sql files use."""
+    """Return every name and number that the .sql files use.
+
+    A step whose size is `shared` uses the stage's warehouse, so its names are those of that warehouse.
+    """
     suffix = "" if stage == "local" else f"_{stage.upper()}"
-    return {
+    of_steps: dict[str, str] = {}
+    for step, size in step_warehouse_sizes.items():
+        shared = size == SHARED
+        of_steps[f"{step}_warehouse"] = credentials.warehouse if shared else credentials.step_warehouse(step)
+        of_steps[f"{step}_warehouse_size"] = warehouse_size if shared else size
+    return of_steps | {
         "database": credentials.database,
         "warehouse": credentials.warehouse,
         "reader_warehouse": f"{credentials.warehouse}_READERS",

@@ -41,7 +41,14 @@ NAME = "grants"
 LOGIN = warehouse.Credentials(
     "local", "TUGBOAT", "key", f"TUGBOAT_{NAME.upper()}", f"TUGBOAT_{NAME.upper()}", f"TUGBOAT_{NAME.upper()}"
 )
-STAGE = replace(read_stage("local"), name=NAME)
+# With warehouses of their own, each step needs a grant of its own.
+STAGE = replace(
+    read_stage("local"),
+    name=NAME,
+    transform_warehouse_size="LARGE",
+    validate_warehouse_size="SMALL",
+    export_warehouse_size="SMALL",
+)
 VALUES = warehouse_setup.setup_parameters(STAGE, ACCOUNT_ID, LOGIN)
 PREFIX = VALUES["prefix"]
 SERVICE = LOGIN.role
@@ -112,7 +119,11 @@ def recorded(new_stack: Any) -> list[Statement]:
         warehouse_setup.trust_parameters(STAGE, PipelineOnly(stack))
     roles = {"load": f"{PREFIX}_LOADER", "deploy": SERVICE}
     found = [
-        Statement(sql, roles.get(step, f"{PREFIX}_TRANSFORMER"))
+        Statement(
+            sql,
+            roles.get(step, f"{PREFIX}_TRANSFORMER"),
+            warehouse=LOGIN.warehouse if step in roles else LOGIN.step_warehouse(step),
+        )
         for step, sent in recorder.sent.items()
         for sql in dict.fromkeys(sent)
     ]

@@ -31,6 +31,8 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 # The permissions of the pipeline's role that a job needs beside those that the runner adds.
 FOR_JOBS = {"Jobs", "JobEnds", "ActionsWithoutResources"}
 LAST = "Export"
+LOCAL = read_stage("local")
+OWN_WAREHOUSE: Any = {"transform_warehouse_size": "MEDIUM"}
 
 
 def package() -> bytes:
@@ -145,14 +147,14 @@ class Machine:
 
 
 @pytest.fixture(scope="module")
-def stack(new_stack: Callable[[str], Stack]) -> Stack:
+def stack(new_stack: Callable[..., Stack]) -> Stack:
     """A loaded database, and the package of the steps in its bucket."""
-    made = new_stack("jobs")
+    made = new_stack("jobs", **OWN_WAREHOUSE)
     for number in (1, 2, 3):
         deliver(made.s3, made.settings.events_bucket, str(number), golden_events(number))
     with connected(made) as connection:
         load({"run_id": "load"}, made.settings, connection)
-    stage = replace(read_stage("local"), name="jobs")
+    stage = replace(LOCAL, name="jobs")
     bucket = made.settings.models_bucket
     made.s3.put_object(Bucket=bucket, Key=step_jobs.PACKAGE_KEY, Body=package())
     made.s3.put_object(Bucket=bucket, Key=stored_key("warehouse", stage), Body=empty_layer())
@@ -188,7 +190,7 @@ def in_lambda(stack: Stack) -> dict[str, Any]:
 def test_the_steps_give_as_jobs_what_they_give_as_lambdas(
     stack: Stack, local_stack: environment.Stack, in_lambda: dict[str, Any], runner: Any
 ) -> None:
-    stage = replace(read_stage("local"), name="jobs", runner=runner)
+    stage = replace(LOCAL, name="jobs", runner=runner, **OWN_WAREHOUSE)
     machine = Machine(stage, local_stack.aws_url)
     try:
         ended = machine.run()
