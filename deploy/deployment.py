@@ -164,7 +164,11 @@ def set_up_warehouse(deployment: Deployment) -> None:
 def update_stack(deployment: Deployment, dry_run: bool = False) -> None:
     """Bring the stack to the whole template, with the pipeline and the trust of Snowflake's role."""
     stage, say = deployment.stage, deployment.say
-    parameters = deployment.parameters | warehouse_setup.trust_parameters(stage, deployment.secrets)
+    parameters = (
+        deployment.parameters
+        | warehouse_setup.trust_parameters(stage, deployment.secrets)
+        | warehouse_setup.pipe_parameters(stage, deployment.secrets)
+    )
     body = deployment.template_body.encode()
     key = f"{CODE_PREFIX}template-{hashlib.sha256(body).hexdigest()[:16]}.json"
     if not training_code.exists(deployment.s3, deployment.bucket, key):

@@ -88,6 +88,7 @@ class Stage:
     schedule: Annotated[str, Field(pattern=r"^(cron|rate)\(.+\)$")]
     schedule_enabled: bool
     load_on_arrival: bool
+    load_by: Literal["copy", "snowpipe"]
     no_events_hours: Annotated[int, Field(ge=1, le=24)]
     api_latency_ms: Annotated[int, Field(ge=1)]
     events_requests_per_second: Annotated[int, Field(ge=1, le=5_000)]
@@ -194,10 +195,16 @@ def read_stage(name: str, stages_file: Path = STAGES_FILE) -> Stage:
             "and digits, a letter first"
         )
     try:
-        return Stage(**{**tables["default"], **tables[name], "name": name})
+        stage = Stage(**{**tables["default"], **tables[name], "name": name})
     except ValidationError as error:
         problems = "\n".join(f"  {_sentence(detail, tables, name)}" for detail in error.errors())
         raise StageError(f"{stages_file} cannot be used for stage {name}:\n{problems}") from None
+    if stage.load_by == "snowpipe" and stage.load_on_arrival:
+        raise StageError(
+            f'stage {name} has load_on_arrival, and load_by = "snowpipe" loads each file on arrival too, so every file '
+            f"would be loaded twice. Set load_on_arrival = false in {stages_file}"
+        )
+    return stage
 
 
 def _sentence(detail: ErrorDetails, tables: dict[str, Any], stage: str) -> str:

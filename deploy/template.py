@@ -136,6 +136,8 @@ def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[st
         "CodeUri": f"{code}.tar.gz",
         "CodePrefix": f"{code}/",
         "ServingImage": serving_image.address(stage, account_id),
+        # The pipe's queue is known after the first pass, which creates the role that its integration needs.
+        "SnowpipeQueueArn": "",
         "ServingImageSource": f"{stage.models_bucket(account_id)}/{serving_image.source_key()}",
     }
 

@@ -117,6 +117,7 @@ def setup_parameters(stage: Stage, account_id: str, login: warehouse.Credentials
         statement_timeout_seconds=step_jobs.step_timeout_s(stage) - STATEMENT_MARGIN_S,
         credits_per_month=stage.warehouse_credits_per_month,
         reader_credits_per_month=stage.reader_credits_per_month,
+        snowpipe=stage.load_by == "snowpipe",
     )
 
 
@@ -185,6 +186,35 @@ def trust_parameters(stage: Stage, secrets: Any) -> dict[str, str]:
             "deploy/stages.toml, then deploy again"
         )
     return found
+
+
+def pipe_parameters(stage: Stage, secrets: Any) -> dict[str, str]:
+    """Return the template's parameter that names the queue of the stage's pipe: empty for a stage without a pipe.
+
+    Snowflake creates the queue together with the pipe. S3 then notifies it of each file below raw/.
+
+    Raises:
+        SetUpError: no login may describe the pipe.
+    """
+    from snowflake.connector import DictCursor
+    from snowflake.connector.errors import Error
+
+    from sql.setup.apply import PIPE
+
+    if stage.load_by != "snowpipe":
+        return {"SnowpipeQueueArn": ""}
+    login = admin_login(stage, secrets) or warehouse.read_credentials(secrets, stage.secret_name)
+    pipe = f"{warehouse.read_credentials(secrets, stage.secret_name).database}.RAW.{PIPE}"
+    try:
+        with connection(login) as connected, connected.cursor(DictCursor) as cursor:
+            (row,) = cursor.execute(f"desc pipe {pipe}").fetchall()
+    except Error as error:
+        raise SetUpError(
+            f"user {login.user} with role {login.role} cannot describe the pipe {pipe}: {error.msg}\n"
+            "Without the queue that it names, S3 could not notify Snowpipe, and no event would be loaded. "
+            + _admin_login_needed(stage)
+        ) from error
+    return {"SnowpipeQueueArn": str(row["notification_channel"])}
 
 
 def _describe_integration(stage: Stage, secrets: Any) -> dict[str, str]:

@@ -90,6 +90,7 @@ class WarehouseSettings(Struct, frozen=True, rename=_variable):
     snowflake_secret: Text
     shop: Text
     training_days: Annotated[int, Meta(ge=1)]
+    load_by: Literal["copy", "snowpipe"] = "copy"
     # The size of the step's own warehouse, or "shared": the step uses the stage's warehouse.
     transform_warehouse_size: Text = SHARED
     validate_warehouse_size: Text = SHARED

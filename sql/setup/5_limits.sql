@@ -5,7 +5,8 @@
 -- Resource monitors belong to the account.
 use role ACCOUNTADMIN;
 
--- At their quota the pipeline's warehouses stop. The next run fails with Snowflake's message, which names the monitor.
+-- At their quota the pipeline's warehouses stop.
+-- The next run fails with Snowflake's message, which names the monitor.
 create resource monitor if not exists {{ warehouse }}
     with credit_quota = {{ credits_per_month }}
     frequency = monthly

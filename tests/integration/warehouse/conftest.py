@@ -64,6 +64,7 @@ def stack_maker(local_stack: environment.Stack) -> Callable[..., Stack]:
             snowflake_secret=f"tugboat/{name}/snowflake",
             shop="demo",
             training_days=3650,
+            load_by=changed.get("load_by", "copy"),
         )
         s3.create_bucket(Bucket=settings.events_bucket)
         s3.create_bucket(Bucket=settings.models_bucket)

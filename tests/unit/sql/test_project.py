@@ -23,6 +23,7 @@ VALUES = parameters(
     statement_timeout_seconds=840,
     credits_per_month=70,
     reader_credits_per_month=30,
+    snowpipe=True,
 )
 # The roles that may execute what the file does.
 ROLES = {
@@ -31,6 +32,7 @@ ROLES = {
     "3_stages.sql": ["ACCOUNTADMIN", "SYSADMIN"],
     "4_roles.sql": ["SECURITYADMIN"],
     "5_limits.sql": ["ACCOUNTADMIN"],
+    "6_pipe.sql": ["SYSADMIN", "SECURITYADMIN"],
 }
 
 
