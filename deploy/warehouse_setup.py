@@ -14,6 +14,7 @@ from deploy.command import DeployError, Progress, Say, exit_status, stage_parser
 from deploy.stages import SETTINGS, Stage, read_stage
 from functions.platform import warehouse
 from functions.platform.errors import WarehouseUnavailable
+from functions.platform.settings import SHARED
 
 # The connector vendors requests, which warns of dependency versions that are pinned here.
 warnings.filterwarnings("ignore", message=".*doesn't match a supported version")
@@ -59,6 +60,11 @@ def set_up(stage: Stage, account_id: str, secrets: Any, say: Say) -> None:
             raise SetUpError(
                 f"role {login.role} finds no tables in {login.database}, and only an administrator can create them. "
                 + _admin_login_needed(stage)
+            )
+        if missing := _missing_warehouses(stage, login):
+            raise SetUpError(
+                f"role {login.role} finds no warehouse {', '.join(missing)}, which a setting of stage {stage.name} asks for, "
+                "and only an administrator can create it. " + _admin_login_needed(stage)
             )
         say(f"warehouse {login.database}: unchanged, there is no secret {stage.admin_secret_name}")
         return
@@ -109,11 +115,7 @@ def setup_parameters(stage: Stage, account_id: str, login: warehouse.Credentials
         account_id,
         f"arn:aws:iam::{account_id}:role/{stage.prefix}-snowflake",
         warehouse_size=stage.warehouse_size,
-        step_warehouse_sizes={
-            name.removesuffix(SIZE_SUFFIX): getattr(stage, name)
-            for name in sorted(SETTINGS)
-            if name.endswith(SIZE_SUFFIX)
-        },
+        step_warehouse_sizes=_step_warehouse_sizes(stage),
         statement_timeout_seconds=step_jobs.step_timeout_s(stage) - STATEMENT_MARGIN_S,
         credits_per_month=stage.warehouse_credits_per_month,
         reader_credits_per_month=stage.reader_credits_per_month,
@@ -162,6 +164,23 @@ def _is_set_up(login: warehouse.Credentials) -> bool:
     except (Error, WarehouseUnavailable):
         return False
     return True
+
+
+def _missing_warehouses(stage: Stage, login: warehouse.Credentials) -> list[str]:
+    """Return the steps' own warehouses that the stage sets and the pipeline's role cannot use."""
+    wanted = {
+        login.step_warehouse(step) for step, size in _step_warehouse_sizes(stage).items() if size != SHARED
+    }
+    if not wanted:
+        return []
+    with connection(login) as connected:
+        rows = connected.cursor().execute("show warehouses").fetchall()
+    return sorted(wanted - {str(row[0]) for row in rows})
+
+
+def _step_warehouse_sizes(stage: Stage) -> dict[str, str]:
+    names = sorted(name for name in SETTINGS if name.endswith(SIZE_SUFFIX))
+    return {name.removesuffix(SIZE_SUFFIX): getattr(stage, name) for name in names}
 
 
 def trust_parameters(stage: Stage, secrets: Any) -> dict[str, str]:

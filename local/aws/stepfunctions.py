@@ -21,6 +21,7 @@ from moto.stepfunctions.exceptions import InvalidName
 from moto.stepfunctions.models import StepFunctionBackend
 from moto.stepfunctions.parser.api import ExecutionStatus
 from moto.stepfunctions.parser.asl.component.state.exec.execute_state import ExecutionState
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_aws_sdk
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_aws_sdk import (
     StateTaskServiceAwsSdk,
 )
@@ -49,6 +50,8 @@ def install(settings: Settings) -> None:
     jsonata_.install()
     _select_single_values()
     _return_json_from_sdk_tasks()
+    # moto 5.2.5 knows few services' names in errors: s3.NoSuchKeyException instead of S3.NoSuchKeyException.
+    state_task_service_aws_sdk._SERVICE_ERROR_NAMES |= {"s3": "S3", "sagemaker": "SageMaker"}
     _leave_missing_causes_out()
     _keep_executions(ExecutionLog(settings.state / "stepfunctions" / "executions.jsonl"))
     _list_late(settings.listing_delay_s)

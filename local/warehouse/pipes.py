@@ -53,6 +53,7 @@ _COPY_HISTORY = re.compile(
 )
 _HISTORY = "_fs_global._fs_information_schema._pipe_history"
 _POLL_S = 0.2
+_PAUSE_S = 5.0
 
 
 _STATEMENTS = (_CREATE, _DROP, _REFRESH, _PAUSE, _DESCRIBE, _STATUS)
@@ -137,8 +138,7 @@ class Pipes:
         definition = match["copy"].rstrip().rstrip(";")
         statement = _parsed(definition)
         self._account.require(session.role, self._needs(statement, session.role, pipe))
-        queue = f"sf-snowpipe-{pipe.name.replace('.', '-')}"[:80]
-        url = self._queues().create_queue(QueueName=queue)["QueueUrl"]
+        url = self._queues().create_queue(QueueName=_queue_name(pipe))["QueueUrl"]
         arn = self._queues().get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
         properties = {"DEFINITION": definition, "CHANNEL": arn["QueueArn"], "URL": url, "PAUSED": False}
         with self._account.change():
@@ -200,8 +200,17 @@ class Pipes:
             for pipe in self._named():
                 try:
                     self._read_queue(pipe)
-                except (BotoCoreError, ClientError, ProgrammingError, duckdb.Error, KeyError) as error:
-                    log.warning("pipe %s: %s", pipe.name, error)
+                except ClientError as error:
+                    # Queues do not survive a restart of the local AWS.
+                    if "NonExistentQueue" in error.response["Error"]["Code"]:
+                        self._queues().create_queue(QueueName=_queue_name(pipe))
+                    self._pause(pipe, error)
+                except (BotoCoreError, ProgrammingError, duckdb.Error, KeyError) as error:
+                    self._pause(pipe, error)
+
+    def _pause(self, pipe: Thing, error: Exception) -> None:
+        log.warning("pipe %s: %s", pipe.name, error)
+        self._stop.wait(_PAUSE_S)
 
     def _read_queue(self, pipe: Thing) -> None:
         properties = self._account.objects[pipe].properties
@@ -312,6 +321,10 @@ class Pipes:
                 aws_secret_access_key=SNOWFLAKE_SECRET_KEY,
             )
         return self._sqs
+
+
+def _queue_name(pipe: Thing) -> str:
+    return f"sf-snowpipe-{pipe.name.replace('.', '-')}"[:80]
 
 
 def _parsed(definition: str) -> exp.Copy:

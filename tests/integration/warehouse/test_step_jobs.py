@@ -70,7 +70,7 @@ def definition(stage: Settings) -> str:
     }
     chosen["UnlockAfterFailure"] = {
         "Type": "Fail",
-        "Error": "{% $failure.error %}",
+        "Error": "{% $replace($failure.error, 'States.', '') %}",
         "Cause": "{% $failure.cause %}",
     }
     whole = {"QueryLanguage": "JSONata", "StartAt": "Prepare", "States": chosen}
@@ -139,6 +139,15 @@ class Machine:
         described: dict[str, Any] = wait_for(ended, 200, 0.2)
         print(described)
         return described
+
+    def failures(self, described: dict[str, Any]) -> list[str]:
+        """Return the errors of all failed tasks of an execution."""
+        history = self.states.get_execution_history(executionArn=described["executionArn"], maxResults=500)
+        return [
+            event["taskFailedEventDetails"]["error"]
+            for event in history["events"]
+            if "taskFailedEventDetails" in event
+        ]
 
     def delete(self) -> None:
         """Delete the state machine and its resources, so that the next runner can have their names."""
@@ -210,5 +219,49 @@ def test_the_steps_give_as_jobs_what_they_give_as_lambdas(
             group = f"/aws/codebuild/{stage.prefix}-export"
             streams = machine.logs.describe_log_streams(logGroupName=group)["logStreams"]
             assert len(streams) == 2
+    finally:
+        machine.delete()
+
+
+FLAKY = """
+import json, os, sys
+import boto3
+bucket, _, key = os.environ["TUGBOAT_OUTCOME"].removeprefix("s3://").partition("/")
+event = json.loads(os.environ["TUGBOAT_EVENT"])
+step, number = sys.argv[1], key.rpartition("/")[2]
+outcome = {"run_id": event["run_id"], "passed": True, "tried": number}
+if step == "transform" and number in ("0-0.json", "0-1.json"):
+    outcome = {"errorType": "WarehouseUnavailable", "errorMessage": "Snowflake does not answer"}
+if step == "export":
+    os._exit(9)
+boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=json.dumps(outcome).encode())
+sys.exit("errorType" in outcome)
+"""
+
+
+def test_an_error_that_may_pass_starts_the_job_again_and_a_job_that_dies_keeps_its_own_error(
+    local_stack: environment.Stack,
+) -> None:
+    stage = replace(LOCAL, name="flaky", runner="codebuild")
+    s3, bucket = aws_client("s3", local_stack.aws_url), stage.models_bucket(ACCOUNT)
+    s3.create_bucket(Bucket=bucket)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("functions/__init__.py", "")
+        archive.writestr("functions/job.py", FLAKY)
+    s3.put_object(Bucket=bucket, Key=step_jobs.PACKAGE_KEY, Body=out.getvalue())
+    s3.put_object(Bucket=bucket, Key=stored_key("warehouse", stage), Body=empty_layer())
+    machine = Machine(stage, local_stack.aws_url)
+    try:
+        ended = machine.run()
+        assert (ended["status"], ended["error"]) == ("FAILED", "TaskFailed")
+        assert json.loads(ended["cause"])["Build"]["ProjectName"] == f"{stage.prefix}-export"
+        # Two tries of Transform, the job of Export, and the outcome that it did not write: that is not retried.
+        assert machine.failures(ended) == ["States.TaskFailed"] * 3 + ["S3.NoSuchKeyException"]
+        keys = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket, Prefix="jobs/")["Contents"]]
+        tries = [key.partition("/")[2].partition("/")[2] for key in keys]
+        assert tries == [
+            "transform/0-0.json", "transform/0-1.json", "transform/0-2.json", "validate/0-0.json",
+        ]  # fmt: skip
     finally:
         machine.delete()
