@@ -44,13 +44,12 @@ LOGIN = warehouse.Credentials(
     "local", "TUGBOAT", "key", f"TUGBOAT_{NAME.upper()}", f"TUGBOAT_{NAME.upper()}", f"TUGBOAT_{NAME.upper()}"
 )
 # With warehouses of their own, each step needs a grant of its own.
-STAGE = replace(
-    read_stage("local"),
-    name=NAME,
-    transform_warehouse_size="LARGE",
-    validate_warehouse_size="SMALL",
-    export_warehouse_size="SMALL",
-)
+SIZES: Any = {
+    "transform_warehouse_size": "LARGE",
+    "validate_warehouse_size": "SMALL",
+    "export_warehouse_size": "SMALL",
+}
+STAGE = replace(read_stage("local"), name=NAME, **SIZES)
 VALUES = warehouse_setup.setup_parameters(STAGE, ACCOUNT_ID, LOGIN)
 PREFIX = VALUES["prefix"]
 SERVICE = LOGIN.role
@@ -103,7 +102,7 @@ class Recorder:
 @pytest.fixture(scope="module")
 def recorded(new_stack: Any) -> list[Statement]:
     """Run every step on the local Snowflake; return its statements, each with the role of its step."""
-    stack: Stack = new_stack(NAME)
+    stack: Stack = new_stack(NAME, **SIZES)
     recorder = Recorder()
     patch = pytest.MonkeyPatch()
     for number in (1, 2, 3):
