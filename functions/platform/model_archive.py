@@ -9,7 +9,6 @@ from functions.platform.contract import ARCHIVE_CARD, ARCHIVE_FALLBACK, ARCHIVE_
 from functions.platform.errors import GoldenMismatch
 from functions.platform.s3_keys import split_s3_uri
 
-
 # The fallback of 20,000 items with ids of 200 characters has 80 MB. A larger file does not fit into prove's memory as JSON.
 FILE_MAX_BYTES = 128 * 2**20
 # CopyObject takes up to 5 GB. Larger objects are copied in parts, and so are smaller ones that take long as a whole:

@@ -13,8 +13,8 @@ from typing import Any
 import boto3
 import pytest
 
-from functions.platform.errors import GoldenMismatch
 from functions.platform import model_archive
+from functions.platform.errors import GoldenMismatch
 from functions.platform.model_archive import copy_archive, read_model_archive
 from testing.fakes import FakeS3
 
@@ -118,7 +118,7 @@ class Zeros(io.RawIOBase):
 
 def test_an_archive_that_arrives_in_parts_is_read_in_a_tenth_of_its_size() -> None:
     class Huge(FakeS3):
-        def get_object(self, **_: Any) -> dict[str, Any]:
+        def get_object(self, Bucket: str, Key: str, Range: str = "", **_: Any) -> dict[str, Any]:
             return {"Body": Zeros(160 * MEGABYTE)}
 
     tracemalloc.start()
@@ -147,7 +147,7 @@ class CopyingS3:
         self.client = boto3.client(
             "s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
         )
-        answers = {
+        answers: dict[str, dict[str, Any]] = {
             "HeadObject": {"ContentLength": size, "ETag": "e"},
             "CreateMultipartUpload": {"UploadId": "u"},
             "UploadPartCopy": {"CopyPartResult": {"ETag": "e"}},
