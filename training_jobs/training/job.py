@@ -42,10 +42,12 @@ from training_jobs.snapshot.dataset import (
 )
 from training_jobs.training import fit_ranker, model_writer, tune
 from training_jobs.training.device import choose_device
+from training_jobs.training.distributed import shared
 from training_jobs.training.encoder_torch import Encoder, EncoderSettings
 from training_jobs.training.fit_encoder import Epoch, FitSettings, Job, Log, fit
 from training_jobs.training.model_writer import copy_serving_code
 from training_jobs.training.warm_start import place_new_items, warm_start
+from training_jobs.training.workers import ALONE, Workers
 
 POPULARITY_HALF_LIFE_DAYS = 3.0
 RELATED_ITEMS = 20_000
@@ -107,13 +109,15 @@ def run(
     version: str,
     snapshot: str,
     log: Log,
+    workers: Workers = ALONE,
 ) -> model_files.ModelCard:
-    """Train and write the archive. With a checkpoint directory a killed job resumes."""
+    """Train and write the archive. With a checkpoint directory a killed job resumes. The other `workers` must `follow`."""
     job = Job(
         settings.seed,
         time.monotonic() + settings.max_train_seconds,
         checkpoint / job_digest(data, settings, snapshot) if checkpoint else None,
         log,
+        workers=workers,
     )
     items = len(data.vocabulary)
     split = choose_split(data.sessions, settings.holdout_hours)
@@ -197,12 +201,13 @@ def _fit(
             line |= {"valid_hr_at_20": metrics.hit_rate(rank, 20), "valid_mrr_at_20": metrics.mrr(rank, 20)}
         job.log(line)
 
-    epochs = fit(encoder, sessions, settings, job, name, on_epoch=report)
+    with shared(encoder, sessions, settings, job, name):
+        epochs = fit(encoder, sessions, settings, job, name, on_epoch=report)
     if epochs < settings.epochs:
         job.log(
             {
                 "stage": name,
-                "out_of_time": f"{epochs} of {settings.epochs} epochs: raise max_train_seconds",
+                "out_of_time": f"{epochs:.3g} of {settings.epochs} epochs: raise max_train_seconds",
             }
         )
     return max(seconds, default=0.0)
