@@ -168,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = command.add_argument
     add("--events", type=int, nargs="+", default=[10_000_000], help="interactions, one line each")
     add("--items", type=int, default=100_000, help="items of the shop (default %(default)s)")
-    add("--train", type=float, metavar="SECONDS", help="also run the job, with this max_train_seconds")
+    add("--train", type=float, metavar="SECONDS", help="run the whole job, with this max_train_seconds")
     add(
         "--memory-gib",
         type=float,
@@ -184,10 +184,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             size = alone(write, directory, events, options.items, options.seed)
             data = f"{events} generated interactions, {options.items} items, mean length {MEAN_LENGTH}"
             row = conditions("training_size", data=data, seed=options.seed)
-            row |= {"file_bytes_per_event": round(size / events, 1), "read": alone(read, directory)}
+            row["file_bytes_per_event"] = round(size / events, 1)
             if options.train:
                 encoder = EncoderSettings(dim=options.dim)
                 row["train"] = alone(train, directory, options.train, options.memory_gib, encoder)
+            else:
+                row["read"] = alone(read, directory)
             print(json.dumps(row), flush=True)
     return 0
 

@@ -11,7 +11,7 @@ from functions.platform.s3_keys import split_s3_uri
 
 # The fallback of 20,000 items with ids of 200 characters has 80 MB. A larger file does not fit into prove's memory as JSON.
 FILE_MAX_BYTES = 128 * 2**20
-# CopyObject takes up to 5 GB. Larger objects are copied in parts, and so are smaller ones that take long as a whole:
+# CopyObject copies 5 GB at most. Larger objects are copied in parts, and so are smaller ones that take long as a whole:
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/copy-object.html
 _COPY_PART_BYTES = 256 * 2**20
 

@@ -27,9 +27,9 @@ from training_jobs.serving.sessions import (
 # Similarities are compared in millionths, so that a tie is a tie on every machine and recency breaks it.
 QUANTUM = 1e6
 _MAX_NEIGHBOUR_LENGTH = 100
-# The index has at most this many sessions, the newest. At five items per session it then has 520 MB, in the archive and in
-# the endpoint's memory, of which a serverless endpoint has at most 6 GB. A query reads at most the newest 5,000 sessions of an
-# item, so only items with fewer than that among these sessions lose neighbors.
+# The index has at most this many sessions, the newest. With five items each they have 520 MB in the archive and in the
+# endpoint's memory. A serverless endpoint has at most 6 GB. A query reads at most the newest 5,000 sessions of an item, so only
+# items with fewer than that among these sessions lose neighbors.
 INDEX_SESSIONS = 10_000_000
 
 

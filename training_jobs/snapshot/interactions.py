@@ -173,8 +173,8 @@ def _by_session(runs: _Runs, times: Int64) -> tuple[Int64, Int32, Int64]:
 def _gather(values: NDArray[Any], row: Int64, length: Int32) -> NDArray[Any]:
     """Return the values in the order of the runs.
 
-    Works part by part, because the index of a value takes 8 bytes. A part reads its runs in the order of the file: a mapped
-    file is then read from begin to end, and not page by page in random order.
+    Works part by part, because the index of a value takes 8 bytes. A part reads its runs in the order of the file. A mapped file
+    is then read from begin to end, and not page by page in random order.
     """
     out, done = mapped.empty(len(values), values.dtype), 0
     ends = np.cumsum(length, dtype=np.int64)

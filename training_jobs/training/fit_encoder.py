@@ -129,7 +129,9 @@ def fit(
         encoder.train()
         shard = shards.load(order[at_round], device)
         cut = list(batches(shard.lengths, settings.batch_events, rng))
-        cut = cut[: workers.smallest(len(cut))]  # every process makes the same number of steps
+        # Every process makes the same number of steps.
+        cut = cut[: workers.smallest(len(cut))]
+
         # Moved at once: a copy in each step would wait for the GPU to finish the previous step.
         rows_of = torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *cut])).to(device)
         moved = torch.split(rows_of, [len(rows) for rows in cut])

@@ -1,7 +1,7 @@
 """The processes that train one encoder together, each on its own shards: data parallelism with equal weights in every process.
 
-torch's DistributedDataParallel averages the gradients of whole parameters. The item table has a gradient in few rows per step
-and an optimizer of its own (LazyAdam), so both kinds of gradients are averaged here.
+torch's DistributedDataParallel averages the gradients of whole parameters. A step has a gradient in few rows of the item table,
+and LazyAdam works on these rows alone. So both kinds of gradients are averaged here.
 """
 
 from __future__ import annotations
