@@ -32,8 +32,8 @@ def empty(rows: int, dtype: DTypeLike) -> NDArray[Any]:
             if error.errno != errno.ENOSPC:
                 raise
             raise DataError(
-                f"{tempfile.gettempdir()} has no room for {size / 2**30:.1f} GiB of interactions: raise VolumeSizeInGB of the "
-                "state Train in statemachine/pipeline.asl.json, or set TMPDIR to a larger disk"
+                f"{tempfile.gettempdir()} has no room for {size / 2**30:.1f} GiB of interactions: raise VolumeSizeInGB of this "
+                "job's state in statemachine/pipeline.asl.json, or set TMPDIR to a larger disk"
             ) from error
         # The mapping keeps the space after the file is closed.
         return np.asarray(np.memmap(file, dtype, "r+", shape=(rows,)))
