@@ -45,7 +45,7 @@ def write(directory: Path, events: int, items: int, seed: int) -> int:
     names = pa.array([f"sku-{item:08}" for item in range(items)])
     session_id = 0
     for number, first in enumerate(range(0, events, FILE_EVENTS)):
-        sessions = generate(Size(min(FILE_EVENTS, events - first), items, MEAN_LENGTH), seed + number)
+        sessions = generate(Size(min(FILE_EVENTS, events - first), items, MEAN_LENGTH), seed + number, seed)
         rng = np.random.default_rng([seed, number])
         lengths, begins = sessions.lengths, np.repeat(sessions.offsets[:-1], sessions.lengths)
         starts_ms = BEGIN_MS + rng.integers(0, DAYS * DAY_MS, len(sessions))
