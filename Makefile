@@ -60,8 +60,14 @@ demo: setup ## the whole journey on this machine (EVENTS=path for clicks of your
 replay: setup ## send EVENTS (or a generated shop) through the collector
 	@$(IN_STAGE) $(PY) -m demo.replay $(if $(EVENTS),--events $(EVENTS)) $(ARGS)
 
+import: setup ## load FILE (a file, a directory or a pattern) as history of SHOP into STAGE (ARGS=--dry-run; docs/importing.md)
+	@$(IN_STAGE) $(PY) -m imports --file "$(FILE)" --shop "$(SHOP)" --stage $(STAGE) $(ARGS)
+
 run: setup ## start one execution of the state machine and follow it (ARGS=--full-refresh, --skip-training, --tune)
 	@$(IN_STAGE) $(PY) -m demo.follow $(ARGS)
+
+catalogue: setup ## import the product feed FILE of SHOP: Merchant Center, Shopify, WooCommerce (ARGS=--dry-run, --check-ids, --help)
+	@$(IN_STAGE) $(PY) -m catalogue "$(FILE)" --shop "$(SHOP)" --stage $(STAGE) $(ARGS)
 
 # A Python of its own, because the SDK and dbt want different versions of one package (deploy/sagemaker_sdk.txt).
 SDK := build/sagemaker

@@ -26,6 +26,7 @@ def events() -> Response:
 
 @app.route("/tugboat.js", methods=["GET"], content_types=ANY_TYPE)  # the storefront's SDK
 @app.route("/tugboat-carousel.js", methods=["GET"], content_types=ANY_TYPE)  # and its carousel
+@app.route("/openapi.json", methods=["GET"], content_types=ANY_TYPE)  # the description of this API
 def script() -> Response:
     return wiring.script(app.current_request)
 

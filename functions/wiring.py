@@ -71,7 +71,7 @@ def recommender() -> "Recommender":
 
 
 def script(request: Request | None) -> Response:
-    """Answer GET /tugboat.js and GET /tugboat-carousel.js."""
+    """Answer GET /tugboat.js, GET /tugboat-carousel.js and GET /openapi.json."""
     from functions.scripts.scripts import serve
 
     if request is None:

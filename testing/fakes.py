@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import IO, Any
 
 from botocore.exceptions import ClientError
 
@@ -94,6 +94,7 @@ class FakeS3:
         self.objects: dict[tuple[str, str], bytes] = {}
         self.stored_at: dict[tuple[str, str], datetime] = {}
         self.tags: dict[tuple[str, str], dict[str, str]] = {}
+        self.metadata: dict[tuple[str, str], dict[str, str]] = {}
         self.down = False
         # Called before each request that needs an answer. A test that raises here ends the caller at that request.
         self.before_request: Callable[[], None] = lambda: None
@@ -113,12 +114,23 @@ class FakeS3:
             raise client_error("PreconditionFailed")
 
     def put_object(
-        self, Bucket: str, Key: str, Body: bytes, IfMatch: str = "", IfNoneMatch: str = "", **_: Any
+        self,
+        Bucket: str,
+        Key: str,
+        Body: bytes,
+        IfMatch: str = "",
+        IfNoneMatch: str = "",
+        Metadata: dict[str, str] | None = None,
+        **_: Any,
     ) -> dict[str, Any]:
         self._check()
         self._check_condition(Bucket, Key, IfMatch, IfNoneMatch)
         self.objects[Bucket, Key] = Body
+        self.metadata[Bucket, Key] = Metadata or {}
         return {"ETag": etag(Body)}
+
+    def upload_fileobj(self, Fileobj: IO[bytes], Bucket: str, Key: str, **_: Any) -> None:
+        self.put_object(Bucket, Key, Fileobj.read())
 
     def get_object(self, Bucket: str, Key: str, Range: str = "", **_: Any) -> dict[str, Any]:
         self._check()
@@ -139,7 +151,8 @@ class FakeS3:
         self._check()
         if (Bucket, Key) not in self.objects:
             raise client_error("404")
-        return {"ContentLength": len(self.objects[Bucket, Key])}
+        metadata = self.metadata.get((Bucket, Key), {})
+        return {"ContentLength": len(self.objects[Bucket, Key]), "Metadata": metadata}
 
     def put_object_tagging(self, Bucket: str, Key: str, Tagging: dict[str, Any]) -> dict[str, Any]:
         self._check()

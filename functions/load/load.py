@@ -1,4 +1,4 @@
-"""Load: COPY new files below raw/ into RAW.EVENTS, and keep COPY's result as the load log."""
+"""Load: COPY new files below raw/ and catalogue/ into RAW, and keep COPY's result as the load log."""
 
 import re
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ log = get_logger(__name__)
 
 # COPY skips an unreadable file as a whole, and the next run tries it again: repairing the file on S3 is enough.
 # Snowflake itself remembers which files are loaded, so running twice loads nothing twice.
-COPY_EVENTS = """
-copy into RAW.EVENTS (PAYLOAD, FILENAME, ROW_NUMBER)
-from (select $1, metadata$filename, metadata$file_row_number from @RAW.EVENT_FILES{path})
+COPY = """
+copy into RAW.{table} (PAYLOAD, FILENAME, ROW_NUMBER)
+from (select $1, metadata$filename, metadata$file_row_number from @RAW.{stage}{path})
 file_format = (format_name = 'RAW.EVENT_LINES')
 {files}on_error = skip_file
 """
@@ -56,9 +56,12 @@ class CopiedFile:
 def load(event: dict[str, Any], settings: WarehouseSettings, connection: Any) -> LoadResult:
     """Load the new files: those of the recent days, all files once a week, or the file `key` of the event.
 
+    Catalogue feeds are few, so each run lists all of them, but a run for one arrived file lists none.
+
     An unreadable file is reported and never blocks the others.
     """
     run_id = event["run_id"]
+    catalogue: list[CopiedFile] = []
     key = RAW_KEY.fullmatch(event.get("key", ""))
     if key:
         files = _copy(connection, files=f"files = ('{key[1]}')\n")
@@ -69,21 +72,29 @@ def load(event: dict[str, Any], settings: WarehouseSettings, connection: Any) ->
             files += _copy(connection, path)
         if days is None:
             _write_log(connection, run_id, [CopiedFile("", SWEPT, 0, 0, None)])
-    _write_log(connection, run_id, files)
-    failed = [file for file in files if file.status == "LOAD_FAILED"]
+        catalogue = _copy(connection, table="CATALOGUE", stage="CATALOGUE_FILES")
+    _write_log(connection, run_id, files + catalogue)
+    failed = [file for file in files + catalogue if file.status == "LOAD_FAILED"]
     for file in failed:
         log.warning("file not loaded", file=file.file, error=file.first_error)
     result: LoadResult = {
         "run_id": run_id,
         "files_loaded": sum(1 for file in files if file.status == "LOADED"),
         "rows_loaded": sum(file.rows_loaded for file in files),
+        "catalogue_rows_loaded": sum(file.rows_loaded for file in catalogue),
         "files_skipped": sum(1 for file in files if file.status == "LOAD_SKIPPED"),
         "files_failed": [
             {"file": file.file, "error": (file.first_error or "unknown")[:500]}
             for file in failed[:REPORTED_FILES]
         ],
     }
-    log.info("loaded", files=result["files_loaded"], rows=result["rows_loaded"], files_failed=len(failed))
+    log.info(
+        "loaded",
+        files=result["files_loaded"],
+        rows=result["rows_loaded"],
+        catalogue_rows=result["catalogue_rows_loaded"],
+        files_failed=len(failed),
+    )
     return result
 
 
@@ -112,8 +123,10 @@ def _days(connection: Any, now: datetime) -> list[date] | None:
     return days_to_list(now, last_load, last_sweep, int(known_files))
 
 
-def _copy(connection: Any, path: str = "", files: str = "") -> list[CopiedFile]:
-    rows = warehouse.rows(connection, COPY_EVENTS.format(path=path, files=files))
+def _copy(
+    connection: Any, path: str = "", files: str = "", *, table: str = "EVENTS", stage: str = "EVENT_FILES"
+) -> list[CopiedFile]:
+    rows = warehouse.rows(connection, COPY.format(table=table, stage=stage, path=path, files=files))
     if rows and len(rows[0]) == 1:
         return []  # "Copy executed with 0 files processed."
     # file, status, rows_parsed, rows_loaded, error_limit, errors_seen, first_error, ...

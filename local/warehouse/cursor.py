@@ -5,6 +5,7 @@ transaction aborted, so that every later statement of the session fails too.
 """
 
 import re
+import threading
 from typing import Any
 
 import duckdb
@@ -23,6 +24,8 @@ from local.warehouse.parsing import Parser
 from local.warehouse.rewrites import rewrite
 from local.warehouse.stages import alter, store_file_format
 
+# fakesnow notes the temporary table of each MERGE in one table of all sessions. Two at a time violate its primary key.
+MERGING = threading.Lock()
 FIRST_WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(\w+)", re.DOTALL)
 
 
@@ -141,6 +144,9 @@ def _run(
     *args: Any,
     **kwargs: Any,
 ) -> Any:
+    if keyword == "merge":
+        with MERGING:
+            return original(cursor, command, *args, **kwargs)
     if keyword not in ("copy", "create", "truncate"):
         return original(cursor, command, *args, **kwargs)
     statement = parser.peek(command)

@@ -8,7 +8,7 @@ create database if not exists {{ database }}
     comment = 'Tugboat: storefront events and the tables derived from them';
 
 create schema if not exists {{ database }}.RAW
-    comment = 'Events as received, append-only, and the load log';
+    comment = 'Events and catalogue feeds as received, append-only, and the load log';
 create schema if not exists {{ database }}.STAGING
     comment = 'One row per distinct event, typed';
 create schema if not exists {{ database }}.INTERMEDIATE

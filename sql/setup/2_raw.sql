@@ -1,4 +1,4 @@
--- The raw events, the load log and the check results. Safe to run again.
+-- The raw events and catalogue feeds, the load log and the check results. Safe to run again.
 
 use role SYSADMIN;
 
@@ -8,6 +8,14 @@ create table if not exists {{ database }}.RAW.EVENTS (
     FILENAME varchar comment 'Key of the file on S3',
     ROW_NUMBER number comment 'Line in that file, from 1',
     -- sysdate() is always UTC; current_timestamp() repeats an hour each autumn.
+    LOADED_AT timestamp_ntz default sysdate() comment 'Time of the load, UTC'
+);
+
+-- Grain: one product of one catalogue feed. Append-only, like the events.
+create table if not exists {{ database }}.RAW.CATALOGUE (
+    PAYLOAD variant comment 'The product as the import wrote it (contracts/product.schema.json)',
+    FILENAME varchar comment 'Key of the file on S3',
+    ROW_NUMBER number comment 'Line in that file, from 1',
     LOADED_AT timestamp_ntz default sysdate() comment 'Time of the load, UTC'
 );
 

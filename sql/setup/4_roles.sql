@@ -17,15 +17,18 @@ grant usage on database {{ database }} to role {{ prefix }}_LOADER;
 grant usage on database {{ database }} to role {{ prefix }}_TRANSFORMER;
 grant usage on database {{ database }} to role {{ prefix }}_READER;
 
--- These grants make RAW.EVENTS append-only: no role has update, delete or truncate.
+-- These grants make the raw tables append-only: no role has update, delete or truncate.
 grant usage on schema {{ database }}.RAW to role {{ prefix }}_LOADER;
 grant select, insert on table {{ database }}.RAW.EVENTS to role {{ prefix }}_LOADER;
 grant select, insert on table {{ database }}.RAW.LOAD_LOG to role {{ prefix }}_LOADER;
+grant select, insert on table {{ database }}.RAW.CATALOGUE to role {{ prefix }}_LOADER;
 grant usage on stage {{ database }}.RAW.EVENT_FILES to role {{ prefix }}_LOADER;
+grant usage on stage {{ database }}.RAW.CATALOGUE_FILES to role {{ prefix }}_LOADER;
 grant usage on file format {{ database }}.RAW.EVENT_LINES to role {{ prefix }}_LOADER;
 
 grant usage on schema {{ database }}.RAW to role {{ prefix }}_TRANSFORMER;
 grant select on table {{ database }}.RAW.EVENTS to role {{ prefix }}_TRANSFORMER;
+grant select on table {{ database }}.RAW.CATALOGUE to role {{ prefix }}_TRANSFORMER;
 grant select on table {{ database }}.RAW.LOAD_LOG to role {{ prefix }}_TRANSFORMER;
 grant usage, create table, create view on schema {{ database }}.STAGING to role {{ prefix }}_TRANSFORMER;
 grant usage, create table, create view on schema {{ database }}.INTERMEDIATE to role {{ prefix }}_TRANSFORMER;

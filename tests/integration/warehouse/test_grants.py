@@ -49,7 +49,14 @@ PREFIX = VALUES["prefix"]
 SERVICE = LOGIN.role
 EXPLAINER = f"{PREFIX}_EXPLAINER"
 READERS = VALUES["reader_warehouse"]
-MARTS = ("DAILY_KPIS", "DAILY_RECOMMENDATIONS", "PRODUCTS", "RECOMMENDATIONS", "SESSIONS")
+MARTS = (
+    "CATALOGUE_HISTORY",
+    "DAILY_KPIS",
+    "DAILY_RECOMMENDATIONS",
+    "PRODUCTS",
+    "RECOMMENDATIONS",
+    "SESSIONS",
+)
 READ = [
     *(f"select * from {LOGIN.database}.MARTS.{mart}" for mart in MARTS),
     f"select * from {LOGIN.database}.QA.CHECK_RESULTS",

@@ -89,13 +89,15 @@ def test_nothing_is_replaced_that_carries_trust_or_grants() -> None:
     assert re.findall(r"^alter (stage|storage integration) (\S+) set$", stages, re.MULTILINE) == [
         ("storage integration", "TUGBOAT_DEV_S3"),
         ("stage", "TUGBOAT_DEV.RAW.EVENT_FILES"),
+        ("stage", "TUGBOAT_DEV.RAW.CATALOGUE_FILES"),
         ("stage", "TUGBOAT_DEV.TRAINING.EXPORTS"),
     ]
 
 
-def test_no_role_may_change_or_delete_raw_events() -> None:
+@pytest.mark.parametrize("table", ["EVENTS", "CATALOGUE"])
+def test_no_role_may_change_or_delete_raw_rows(table: str) -> None:
     roles = (SQL / "setup" / "4_roles.sql").read_text()
-    granted = re.findall(r"^grant (.*) on table .*RAW\.EVENTS to", roles, re.MULTILINE)
+    granted = re.findall(rf"^grant (.*) on table .*RAW\.{table} to", roles, re.MULTILINE)
     assert {one for privileges in granted for one in privileges.split(", ")} == {"select", "insert"}
 
 

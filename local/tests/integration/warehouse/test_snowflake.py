@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -56,6 +57,25 @@ def test_dbts_merge_takes_unqualified_values_from_the_source(snowflake_server: S
         ):
             rows(connection, statement)
         assert rows(connection, "select id, n from QA.TARGET order by id") == [(1, 10), (2, 20)]
+
+
+def test_two_sessions_may_merge_at_the_same_time(snowflake_server: Snowflake) -> None:
+    def merge(number: int) -> None:
+        with snowflake_server.connect() as connection:
+            for _ in range(5):
+                rows(
+                    connection,
+                    f"merge into QA.MERGED_{number} as d using (select 1 as id) as s on s.id = d.id "
+                    "when not matched then insert (id) values (s.id)",
+                )
+
+    with snowflake_server.connect() as connection:
+        for number in range(4):
+            rows(connection, f"create or replace table QA.MERGED_{number} (id int)")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(merge, range(4)))
+    with snowflake_server.connect() as connection:
+        assert [rows(connection, f"select * from QA.MERGED_{number}") for number in range(4)] == [[(1,)]] * 4
 
 
 def test_a_qualified_temporary_table_is_found_by_its_full_name(snowflake_server: Snowflake) -> None:
