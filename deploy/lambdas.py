@@ -52,6 +52,8 @@ class Lambda:
     layer: LayerName | None = None
     # The share of the account's concurrency that is reserved for this Lambda, and that it cannot exceed. 0: none.
     max_concurrency: Callable[[Stage], int] | None = None
+    # True: the setting `runner` can move the step from the Lambda to a job (deploy/step_jobs.py).
+    as_job: bool = False
 
     @property
     def suffix(self) -> str:
@@ -136,6 +138,7 @@ LAMBDAS = (
         settings=("warehouse",),
         policy=(policies.WAREHOUSE_LOGIN,),
         layer="warehouse",
+        as_job=True,
     ),
     Lambda(
         "validate",
@@ -148,6 +151,7 @@ LAMBDAS = (
             list_bucket("WeighArrivals", "events", f"{RAW_PREFIX}*", f"{REJECTED_PREFIX}*"),
         ),
         layer="warehouse",
+        as_job=True,
     ),
     Lambda(
         "export",
@@ -165,6 +169,7 @@ LAMBDAS = (
             list_bucket("ListSnapshot", "models", f"{EXPORTS_PREFIX}*", f"{STOCK_PREFIX}*"),
         ),
         layer="warehouse",
+        as_job=True,
     ),
     Lambda(
         "publish",
@@ -322,6 +327,11 @@ NAMES = tuple(one.name for one in LAMBDAS)
 def named(name: str) -> Lambda:
     """Return the declaration of a Lambda."""
     return next(one for one in LAMBDAS if one.name == name)
+
+
+def common_environment(stage: Stage) -> dict[str, str]:
+    """Return the variables that every Lambda has."""
+    return {"TUGBOAT_STAGE": stage.name}
 
 
 # The settings class of each group, from whose fields the variables follow.

@@ -4,6 +4,7 @@ A statement names its resources by placeholders, so that every stage has the sam
 """
 
 import json
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from deploy.stages import Stage
@@ -92,10 +93,14 @@ FIND_RECORD = list_bucket("FindRecord", "models", "serving/*")
 _TRACES = Statement("Traces", ("xray:PutTelemetryRecords", "xray:PutTraceSegments"), (ANY,))
 
 
-def render(statements: tuple[Statement, ...], deployed_name: str, stage: Stage, account_id: str) -> str:
-    """Return the policy of a Lambda as JSON: its statements, its own log and its traces."""
-    log = f"arn:aws:logs:{{region}}:{{account}}:log-group:/aws/lambda/{deployed_name}:*"
-    own_log = Statement("OwnLog", ("logs:CreateLogStream", "logs:PutLogEvents"), (log,))
+def own_log(group: str) -> Statement:
+    """Return the right to write to a log group."""
+    log = f"arn:aws:logs:{{region}}:{{account}}:log-group:{group}:*"
+    return Statement("OwnLog", ("logs:CreateLogStream", "logs:PutLogEvents"), (log,))
+
+
+def document(statements: Iterable[Statement], stage: Stage, account_id: str) -> Json:
+    """Return a policy document, with the names of the stage's resources."""
     names = {"prefix": stage.prefix, "stage": stage.name, "region": stage.region, "account": account_id}
     rendered = [
         {
@@ -105,6 +110,12 @@ def render(statements: tuple[Statement, ...], deployed_name: str, stage: Stage, 
             "Resource": [resource.format_map(names) for resource in statement.resources],
             **({"Condition": statement.condition} if statement.condition else {}),
         }
-        for statement in (*statements, own_log, _TRACES)
+        for statement in statements
     ]
-    return json.dumps({"Version": "2012-10-17", "Statement": rendered}, indent=2) + "\n"
+    return {"Version": "2012-10-17", "Statement": rendered}
+
+
+def render(statements: tuple[Statement, ...], deployed_name: str, stage: Stage, account_id: str) -> str:
+    """Return the policy of a Lambda as JSON: its statements, its own log and its traces."""
+    log = own_log(f"/aws/lambda/{deployed_name}")
+    return json.dumps(document((*statements, log, _TRACES), stage, account_id), indent=2) + "\n"

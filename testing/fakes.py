@@ -161,10 +161,9 @@ class FakeS3:
         self.tags[Bucket, Key] = {tag["Key"]: tag["Value"] for tag in Tagging["TagSet"]}
         return {}
 
-    def copy_object(self, Bucket: str, Key: str, CopySource: dict[str, str]) -> dict[str, Any]:
+    def copy(self, CopySource: dict[str, str], Bucket: str, Key: str, Config: Any = None) -> None:
         self._check()
         self.objects[Bucket, Key] = self.objects[CopySource["Bucket"], CopySource["Key"]]
-        return {}
 
     def delete_object(self, Bucket: str, Key: str, IfMatch: str = "") -> dict[str, Any]:
         self._check()

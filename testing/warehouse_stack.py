@@ -27,7 +27,7 @@ class Stack:
     admin: warehouse.Credentials
 
 
-def stack_maker(local_stack: environment.Stack) -> Callable[[str], Stack]:
+def stack_maker(local_stack: environment.Stack) -> Callable[..., Stack]:
     """Return a function that creates a database and buckets on this stack."""
     s3 = aws_client("s3", local_stack.aws_url)
     secrets = aws_client("secretsmanager", local_stack.aws_url)
@@ -35,7 +35,7 @@ def stack_maker(local_stack: environment.Stack) -> Callable[[str], Stack]:
     credentials = warehouse.read_credentials(secrets, snowflake_login.SECRET_NAME)
     administrator = warehouse.read_credentials(secrets, snowflake_login.ADMIN_SECRET_NAME)
 
-    def make(name: str) -> Stack:
+    def make(name: str, **changed: Any) -> Stack:
         known_as = f"TUGBOAT_{name.upper()}"
         own = replace(credentials, role=known_as, database=known_as, warehouse=known_as)
         admin = replace(administrator, database=known_as, warehouse=known_as)
@@ -46,10 +46,11 @@ def stack_maker(local_stack: environment.Stack) -> Callable[[str], Stack]:
             snowflake_secret=f"tugboat/{name}/snowflake",
             shop="demo",
             training_days=3650,
+            load_by=changed.get("load_by", "copy"),
         )
         s3.create_bucket(Bucket=settings.events_bucket)
         s3.create_bucket(Bucket=settings.models_bucket)
-        stage = replace(read_stage("local"), name=name)
+        stage = replace(read_stage("local"), name=name, **changed)
         with warehouse.connect(admin) as connection:
             apply(connection, setup_parameters(stage, ACCOUNT, own))
         for secret, login in ((stage.secret_name, own), (stage.admin_secret_name, admin)):

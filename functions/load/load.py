@@ -1,10 +1,14 @@
-"""Load: COPY new files below raw/ and catalogue/ into RAW, and keep COPY's result as the load log."""
+"""Load: COPY new files below raw/ and catalogue/ into RAW, and keep COPY's result as the load log.
+
+A stage with Snowpipe loads by itself. The run then only makes sure that nothing is missing (functions/load/snowpipe.py).
+"""
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from functions.load import snowpipe
+from functions.load.files import CopiedFile
 from functions.platform import warehouse
 from functions.platform.contract import RAW_PREFIX, LoadResult
 from functions.platform.log import get_logger
@@ -42,17 +46,6 @@ values (%s, %s, %s, %s, %s, %s)
 """
 
 
-@dataclass(frozen=True)
-class CopiedFile:
-    """COPY's result for one file."""
-
-    file: str
-    status: str
-    rows_parsed: int
-    rows_loaded: int
-    first_error: str | None
-
-
 def load(event: dict[str, Any], settings: WarehouseSettings, connection: Any) -> LoadResult:
     """Load the new files: those of the recent days, all files once a week, or the file `key` of the event.
 
@@ -67,8 +60,14 @@ def load(event: dict[str, Any], settings: WarehouseSettings, connection: Any) ->
         files = _copy(connection, files=f"files = ('{key[1]}')\n")
     else:
         days = None if event.get("full") else _days(connection, datetime.now(UTC))
-        files = []
-        for path in [""] if days is None else [f"/{day:%Y/%m/%d}/" for day in days]:
+        paths = [""] if days is None else [f"/{day:%Y/%m/%d}/" for day in days]
+        if settings.load_by == "snowpipe":
+            snowpipe.catch_up(connection, paths)
+            files = snowpipe.loaded_files(connection)
+            paths = [f"/{key}" for key in snowpipe.failed_keys(connection, files)]
+        else:
+            files = []
+        for path in paths:
             files += _copy(connection, path)
         if days is None:
             _write_log(connection, run_id, [CopiedFile("", SWEPT, 0, 0, None)])

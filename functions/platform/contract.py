@@ -40,6 +40,7 @@ CODE_PREFIX = "code/"
 EVALUATIONS_PREFIX = "evaluation/"
 TRAINING_PREFIX = "training/"
 CHECKPOINTS_PREFIX = "checkpoints/"
+JOBS_PREFIX = "jobs/"
 ERRORS_PREFIX = "errors/"
 INTERACTION_COLUMNS = {
     "SHOP_ID": "varchar",

@@ -14,6 +14,7 @@ from msgspec import Meta, Struct, ValidationError, convert
 from functions.platform.endpoint import endpoint_name
 
 Text = Annotated[str, Meta(min_length=1)]
+SHARED = "shared"
 
 
 class SettingsError(Exception):
@@ -89,6 +90,15 @@ class WarehouseSettings(Struct, frozen=True, rename=_variable):
     snowflake_secret: Text
     shop: Text
     training_days: Annotated[int, Meta(ge=1)]
+    load_by: Literal["copy", "snowpipe"] = "copy"
+    # The size of the step's own warehouse, or "shared": the step uses the stage's warehouse.
+    transform_warehouse_size: Text = SHARED
+    validate_warehouse_size: Text = SHARED
+    export_warehouse_size: Text = SHARED
+
+    def has_own_warehouse(self, step: str) -> bool:
+        """Return True if the step has a warehouse of its own. Load has none."""
+        return bool(getattr(self, f"{step}_warehouse_size", SHARED) != SHARED)
 
 
 class PublishSettings(Struct, frozen=True, rename=_variable):

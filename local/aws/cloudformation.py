@@ -300,9 +300,36 @@ def _adopt_and_configure_buckets() -> None:
         bucket = s3_backends[account_id]["aws"].buckets.get(resource_name)
         if bucket is None:
             bucket = original(cls, resource_name, cloudformation_json, account_id, region_name, **kwargs)
-        notifications = cloudformation_json.get("Properties", {}).get("NotificationConfiguration", {})
-        if notifications.get("EventBridgeConfiguration", {}).get("EventBridgeEnabled"):
-            bucket.set_notification_configuration({"EventBridgeConfiguration": {}})
+        _notify(bucket, cloudformation_json)
+        return bucket
+
+    update_original = FakeBucket.update_from_cloudformation_json.__func__
+
+    def update(cls: type[FakeBucket], /, **given: Any) -> FakeBucket:
+        bucket: FakeBucket = update_original(cls, **given)
+        _notify(bucket, given["cloudformation_json"])
         return bucket
 
     FakeBucket.create_from_cloudformation_json = classmethod(create)
+    FakeBucket.update_from_cloudformation_json = classmethod(update)
+
+
+def _notify(bucket: FakeBucket, cloudformation_json: Any) -> None:
+    given = cloudformation_json.get("Properties", {}).get("NotificationConfiguration", {})
+    configuration: dict[str, Any] = {}
+    if given.get("EventBridgeConfiguration", {}).get("EventBridgeEnabled"):
+        configuration["EventBridgeConfiguration"] = {}
+    # CloudFormation has one event per entry, and other names than the API.
+    queues = [
+        {
+            "Queue": one["Queue"],
+            "Event": [one["Event"]],
+            "Filter": {"S3Key": {"FilterRule": one.get("Filter", {}).get("S3Key", {}).get("Rules", [])}},
+        }
+        for one in given.get("QueueConfigurations", [])
+        if one  # moto leaves None where a condition chose AWS::NoValue
+    ]
+    if queues:
+        configuration["QueueConfiguration"] = queues
+    if configuration:
+        bucket.set_notification_configuration(configuration)

@@ -21,6 +21,7 @@ from local.warehouse.access.account import Account
 from local.warehouse.access.privileges import Session
 from local.warehouse.access.storage import StorageAccess
 from local.warehouse.parsing import Parser
+from local.warehouse.pipes import Pipes
 from local.warehouse.rewrites import rewrite
 from local.warehouse.stages import alter, store_file_format
 
@@ -29,7 +30,7 @@ MERGING = threading.Lock()
 FIRST_WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(\w+)", re.DOTALL)
 
 
-def install(account: Account, storage: StorageAccess) -> None:
+def install(account: Account, storage: StorageAccess, pipes: Pipes) -> None:
     """Wrap `FakeSnowflakeCursor.execute`, and check each parsed statement before fakesnow transforms it."""
     original = FakeSnowflakeCursor.execute
     names_are_complete = FakeSnowflakeCursor.check_db_and_schema
@@ -43,7 +44,7 @@ def install(account: Account, storage: StorageAccess) -> None:
 
     def execute(self: FakeSnowflakeCursor, command: str, *args: Any, **kwargs: Any) -> FakeSnowflakeCursor:
         try:
-            return _execute(original, self, parser, account, command, *args, **kwargs)
+            return _execute(original, self, parser, account, pipes, command, *args, **kwargs)
         except Exception as error:
             if isinstance(error, duckdb.Error) or isinstance(error.__cause__, duckdb.Error):
                 _roll_back_aborted_transaction(self)
@@ -69,10 +70,15 @@ def _execute(
     cursor: FakeSnowflakeCursor,
     parser: Parser,
     account: Account,
+    pipes: Pipes,
     command: str,
     *args: Any,
     **kwargs: Any,
 ) -> Any:
+    about_pipes = pipes.execute(command, session_of(cursor))
+    if about_pipes is not None:
+        return original(cursor, _as_select(about_pipes))
+    command = pipes.rewrite(command, session_of(cursor))
     if statements.is_account_statement(command):
         result = statements.execute(command, session_of(cursor), account)
         if result.altered:

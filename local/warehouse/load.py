@@ -144,14 +144,7 @@ def _load(
     named: bool,
 ) -> str:
     database, schema, table = target
-    history = f"{database}._fs_information_schema._fs_load_history"
-    loaded_before = {
-        row[0]
-        for row in duck_conn.execute(
-            f"SELECT FILE_NAME FROM {history} WHERE SCHEMA_NAME = ? AND TABLE_NAME = ? AND STATUS = 'LOADED'",
-            [schema, table],
-        ).fetchall()
-    }
+    loaded_before = loaded_by_copy(duck_conn, database, schema, table)
     results = []
     # A separate connection, because a bad file must not abort the session's transaction. In contrast to Snowflake,
     # the rollback of an explicit transaction therefore does not undo a COPY.
@@ -182,11 +175,10 @@ def _load_file(
 ) -> FileResult:
     """Load one file and store its load metadata."""
     database, schema, table = target
-    try:
-        (rows,) = connection.execute(_insert(expr, url, target).sql(dialect="duckdb")).fetchall()[0]
-    except (duckdb.InvalidInputException, duckdb.IOException, duckdb.ConversionException) as error:
-        message, line = _as_snowflake(error, url)
-        return FileResult(url, "LOAD_FAILED", error=message, error_line=line)
+    result = insert_file(connection, expr, url, target)
+    if result.status != "LOADED":
+        return result
+    rows = result.rows
     loaded_at = datetime.datetime.now(datetime.UTC).isoformat()
     connection.execute(
         f"INSERT INTO {database}._fs_information_schema._fs_load_history "
@@ -194,6 +186,28 @@ def _load_file(
         [schema, url, table, loaded_at, rows, rows],
     )
     return FileResult(url, "LOADED", rows=rows)
+
+
+def insert_file(
+    connection: duckdb.DuckDBPyConnection, expr: exp.Copy, url: str, target: tuple[str, str, str]
+) -> FileResult:
+    """Insert the rows of one file, without load metadata."""
+    try:
+        (rows,) = connection.execute(_insert(expr, url, target).sql(dialect="duckdb")).fetchall()[0]
+    except (duckdb.InvalidInputException, duckdb.IOException, duckdb.ConversionException) as error:
+        message, line = _as_snowflake(error, url)
+        return FileResult(url, "LOAD_FAILED", error=message, error_line=line)
+    return FileResult(url, "LOADED", rows=rows)
+
+
+def loaded_by_copy(connection: duckdb.DuckDBPyConnection, database: str, schema: str, table: str) -> set[str]:
+    """Return the addresses of the files that COPY loaded into a table."""
+    history = f"{database}._fs_information_schema._fs_load_history"
+    rows = connection.execute(
+        f"SELECT FILE_NAME FROM {history} WHERE SCHEMA_NAME = ? AND TABLE_NAME = ? AND STATUS = 'LOADED'",
+        [schema, table],
+    ).fetchall()
+    return {row[0] for row in rows}
 
 
 def _insert(expr: exp.Copy, url: str, target: tuple[str, str, str]) -> exp.Insert:
@@ -208,6 +222,8 @@ def _insert(expr: exp.Copy, url: str, target: tuple[str, str, str]) -> exp.Inser
         dialect="duckdb",
     ).subquery("_lines")
 
+    started = datetime.datetime.now(datetime.UTC).isoformat()
+
     def metadata(node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.Parameter) and node.name == "1":
             return exp.column("_line")
@@ -217,6 +233,8 @@ def _insert(expr: exp.Copy, url: str, target: tuple[str, str, str]) -> exp.Inser
                     return exp.Literal.string(url.split("://", 1)[-1].split("/", 1)[-1])
                 case "METADATA$FILE_ROW_NUMBER":
                     return exp.column("_number")
+                case "METADATA$START_SCAN_TIME":
+                    return exp.cast(exp.Literal.string(started), exp.DataType.Type.TIMESTAMPTZ)
         return node
 
     values = [each.copy().transform(metadata) for each in selected]

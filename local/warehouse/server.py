@@ -21,6 +21,7 @@ from local.warehouse.access import keys
 from local.warehouse.access.account import Account
 from local.warehouse.access.privileges import Session
 from local.warehouse.access.storage import StorageAccess
+from local.warehouse.pipes import Pipes
 from local.warehouse.s3_files import S3Files
 from local.warehouse.scans import Counting
 from local.warehouse.store import Store, write_metadata_separately
@@ -52,12 +53,15 @@ def make_app(
     keys.first_users(store.account, state, users or {})
     flatten.install()
     load.install()
-    cursor.install(store.account, StorageAccess(aws_endpoint, files))
+    storage = StorageAccess(aws_endpoint, files)
+    pipes = Pipes(store.account, storage, store.duck_conn, aws_endpoint)
+    cursor.install(store.account, storage, pipes)
     fakesnow.server.shared_fs = store
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
+        pipes.close()
         store.close()
 
     queries = Queries()
@@ -67,6 +71,7 @@ def make_app(
         Route("/session/v1/login-request", logins.log_in, methods=["POST"]),
         Route("/session/token-request", renew, methods=["POST"]),
         Route("/session", queries.session, methods=["POST"]),
+        Route("/session/heartbeat", acknowledge, methods=["POST"]),
         Route("/telemetry/send", acknowledge, methods=["POST"]),
         Route("/queries/v1/query-request", queries.run, methods=["POST"]),
         Route("/queries/{query_id}/result", queries.result),

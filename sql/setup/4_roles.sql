@@ -11,7 +11,9 @@ create role if not exists {{ prefix }}_EXPLAINER comment = 'Reads the marts and 
 create role if not exists {{ role }} comment = 'The pipeline';
 
 grant usage on warehouse {{ warehouse }} to role {{ prefix }}_LOADER;
-grant usage on warehouse {{ warehouse }} to role {{ prefix }}_TRANSFORMER;
+grant usage on warehouse {{ transform_warehouse }} to role {{ prefix }}_TRANSFORMER;
+grant usage on warehouse {{ validate_warehouse }} to role {{ prefix }}_TRANSFORMER;
+grant usage on warehouse {{ export_warehouse }} to role {{ prefix }}_TRANSFORMER;
 grant usage on warehouse {{ reader_warehouse }} to role {{ prefix }}_READER;
 grant usage on database {{ database }} to role {{ prefix }}_LOADER;
 grant usage on database {{ database }} to role {{ prefix }}_TRANSFORMER;

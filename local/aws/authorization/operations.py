@@ -213,6 +213,17 @@ def _move_endpoint(action: str) -> Rule:
     return rule
 
 
+def _builds(action: str, name: str) -> Rule:
+    """Return the rule of an operation on builds. The id of a build starts with the name of its project."""
+
+    def rule(request: Request) -> Iterator[Call]:
+        ids = request.parameters[name]
+        for build in ids if isinstance(ids, list) else [ids]:
+            yield Call(f"codebuild:{action}", f"{_PROJECT}/{build.partition(':')[0]}")
+
+    return rule
+
+
 def _sagemaker(action: str, kind: str, name: str) -> tuple[tuple[str, str], Rule]:
     return ("sagemaker", action), _simple(f"sagemaker:{action}", f"{SAGEMAKER}:{kind}/{{{name}}}")
 
@@ -226,11 +237,15 @@ _SCALING_ROLE = (
     f"arn:aws:iam::{ACCOUNT_ID}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
     "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
 )
+_PROJECT = f"arn:aws:codebuild:{REGION}:{ACCOUNT_ID}:project"
 _STREAM = f"arn:aws:firehose:{REGION}:{ACCOUNT_ID}:deliverystream/{{DeliveryStreamName}}"
 OPERATIONS: dict[tuple[str, str], Rule] = {
     ("application-autoscaling", "DeregisterScalableTarget"): _stop_scaling,
     ("application-autoscaling", "PutScalingPolicy"): _put_scaling_policy,
     ("application-autoscaling", "RegisterScalableTarget"): _register_scaling,
+    ("codebuild", "BatchGetBuilds"): _builds("BatchGetBuilds", "ids"),
+    ("codebuild", "StartBuild"): _simple("codebuild:StartBuild", f"{_PROJECT}/{{projectName}}"),
+    ("codebuild", "StopBuild"): _builds("StopBuild", "id"),
     ("firehose", "PutRecord"): _simple("firehose:PutRecord", _STREAM),
     ("firehose", "PutRecordBatch"): _simple("firehose:PutRecordBatch", _STREAM),
     ("lambda", "Invoke"): _invoke_function,

@@ -355,7 +355,7 @@ def _change_grants(words: Words, session: Session, account: Account, give: bool)
     many = words.skip("ALL", "FUTURE")
     plurals = ("TABLES", "VIEWS", "STAGES", "FILE FORMATS")
     kind = words.expect(
-        *(plurals if many else ("ACCOUNT", *KINDS, "DATABASE", "SCHEMA", "TABLE", "VIEW", "STAGE"))
+        *(plurals if many else ("ACCOUNT", *KINDS, "DATABASE", "SCHEMA", "TABLE", "VIEW", "STAGE", "PIPE"))
     )
     kind = kind.removesuffix("S") if many else kind.replace("STORAGE ", "")
     if many:
@@ -402,7 +402,9 @@ def _named(kind: str, name: str, session: Session, account: Account) -> Thing:
         return THE_ACCOUNT
     if kind in ("TABLE", "VIEW"):
         return account.relation(session.complete(name.split(".")))
-    return Thing(kind, session.complete(name.split(".")) if kind in ("STAGE", "FILE FORMAT") else name)
+    return Thing(
+        kind, session.complete(name.split(".")) if kind in ("STAGE", "FILE FORMAT", "PIPE") else name
+    )
 
 
 def _change_membership(words: Words, session: Session, account: Account, give: bool) -> Result:

@@ -19,6 +19,6 @@ def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[environmen
 
 
 @pytest.fixture(scope="session")
-def new_stack(local_stack: environment.Stack) -> Callable[[str], Stack]:
-    """Return a function that creates a database and buckets: `new_stack("late")`."""
+def new_stack(local_stack: environment.Stack) -> Callable[..., Stack]:
+    """Return a function that creates a database and buckets: `new_stack("late", load_by="snowpipe")`."""
     return stack_maker(local_stack)

@@ -43,7 +43,13 @@ NAME = "grants"
 LOGIN = warehouse.Credentials(
     "local", "TUGBOAT", "key", f"TUGBOAT_{NAME.upper()}", f"TUGBOAT_{NAME.upper()}", f"TUGBOAT_{NAME.upper()}"
 )
-STAGE = replace(read_stage("local"), name=NAME)
+# With warehouses of their own, each step needs a grant of its own.
+SIZES: Any = {
+    "transform_warehouse_size": "LARGE",
+    "validate_warehouse_size": "SMALL",
+    "export_warehouse_size": "SMALL",
+}
+STAGE = replace(read_stage("local"), name=NAME, **SIZES)
 VALUES = warehouse_setup.setup_parameters(STAGE, ACCOUNT_ID, LOGIN)
 PREFIX = VALUES["prefix"]
 SERVICE = LOGIN.role
@@ -103,7 +109,7 @@ class Recorder:
 @pytest.fixture(scope="module")
 def recorded(new_stack: Any) -> list[Statement]:
     """Run every step on the local Snowflake; return its statements, each with the role of its step."""
-    stack: Stack = new_stack(NAME)
+    stack: Stack = new_stack(NAME, **SIZES)
     recorder = Recorder()
     patch = pytest.MonkeyPatch()
     for number in (1, 2, 3):
@@ -132,7 +138,7 @@ def recorded(new_stack: Any) -> list[Statement]:
         Statement(
             sql,
             roles.get(step, f"{PREFIX}_TRANSFORMER"),
-            warehouse=READERS if step == "explain" else LOGIN.warehouse,
+            warehouse=_warehouse(step),
         )
         for step, sent in recorder.sent.items()
         for sql in dict.fromkeys(sent)
@@ -147,6 +153,12 @@ def recorded(new_stack: Any) -> list[Statement]:
         Statement(f"use role {PREFIX}_READER", "SYSADMIN", user="HOLDER_OF_SYSADMIN"),
     ]
     return found
+
+
+def _warehouse(step: str) -> str:
+    if step == "explain":
+        return READERS
+    return LOGIN.warehouse if step in ("load", "deploy") else LOGIN.step_warehouse(step)
 
 
 class PipelineOnly:
