@@ -1,25 +1,17 @@
 """Load: COPY new files below raw/ into RAW.EVENTS, and keep COPY's result as the load log."""
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from functions.platform import warehouse
-from functions.platform.contract import RAW_PREFIX, LoadResult
+from functions.platform.contract import LoadResult
+from functions.platform.copy_events import COPY_EVENTS, RAW_KEY
 from functions.platform.log import get_logger
 from functions.platform.settings import WarehouseSettings
 
 log = get_logger(__name__)
 
-# COPY skips an unreadable file as a whole, and the next run tries it again: repairing the file on S3 is enough.
-# Snowflake itself remembers which files are loaded, so running twice loads nothing twice.
-COPY_EVENTS = """
-copy into RAW.EVENTS (PAYLOAD, FILENAME, ROW_NUMBER)
-from (select $1, metadata$filename, metadata$file_row_number from @RAW.EVENT_FILES{path})
-file_format = (format_name = 'RAW.EVENT_LINES')
-{files}on_error = skip_file
-"""
 # COPY lists every file below its path. Of a large lake, a run lists only the recent days.
 LISTED_AT_ONCE = 10_000
 # Firehose repeats a failed delivery for 24 hours, below the prefix of the hour in which it received the events.
@@ -32,8 +24,6 @@ select max(LOADED_AT), max(iff(STATUS = '{SWEPT}', LOADED_AT, null))
 from RAW.LOAD_LOG
 where LOADED_AT > %s and RUN_ID not like 'arrival-%%'
 """
-# The key becomes part of the statement, which COPY's FILES cannot take as a bound parameter.
-RAW_KEY = re.compile(rf"{RAW_PREFIX}([A-Za-z0-9/_.=+-]+)")
 # Step Functions passes at most 256 KiB between steps. RAW.LOAD_LOG holds every failed file.
 REPORTED_FILES = 50
 LOG_FILES = """

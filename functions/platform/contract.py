@@ -37,6 +37,8 @@ EVALUATIONS_PREFIX = "evaluation/"
 TRAINING_PREFIX = "training/"
 CHECKPOINTS_PREFIX = "checkpoints/"
 ERRORS_PREFIX = "errors/"
+ERASURE_JOURNALS_PREFIX = "erasures/journals/"
+ERASURE_CERTIFICATES_PREFIX = "erasures/certificates/"
 INTERACTION_COLUMNS = {
     "SHOP_ID": "varchar",
     "SESSION_ID": "bigint",
@@ -172,3 +174,15 @@ class CompactResult(TypedDict):
     parts: int
     unpackable: list[str]
     finished: bool
+
+
+class EraseResult(TypedDict):
+    """The result of erase, which the state machine or the caller reads."""
+
+    person: str
+    phase: str
+    after: str
+    clients: list[list[str]]
+    counts: dict[str, int]
+    certificate: dict[str, Any] | None
+    certificate_uri: str | None

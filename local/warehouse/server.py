@@ -21,6 +21,7 @@ from local.warehouse.access import keys
 from local.warehouse.access.account import Account
 from local.warehouse.access.privileges import Session
 from local.warehouse.access.storage import StorageAccess
+from local.warehouse.purge import Purge
 from local.warehouse.s3_files import S3Files
 from local.warehouse.store import Store, write_metadata_separately
 
@@ -50,15 +51,17 @@ def make_app(
     keys.first_users(store.account, state, users or {})
     flatten.install()
     load.install()
-    cursor.install(store.account, StorageAccess(aws_endpoint, files))
+    purge = Purge(store.duck_conn)
+    cursor.install(store.account, StorageAccess(aws_endpoint, files), purge)
     fakesnow.server.shared_fs = store
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
+        purge.run()
         store.close()
 
-    queries = Queries()
+    queries = Queries(purge)
     logins = Logins(store.account)
     own_routes = [
         Route("/health", health),
@@ -137,7 +140,8 @@ class Logins:
 class Queries:
     """Running statements, one at a time per session, because DuckDB's connections are not thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, purge: Purge) -> None:
+        self._purge = purge
         self._running: dict[str, asyncio.Task[JSONResponse]] = {}
         self._sessions: dict[str, asyncio.Lock] = {}
 
@@ -168,6 +172,7 @@ class Queries:
                 with contextlib.suppress(duckdb.Error):  # most sessions end without a transaction
                     connection._duck_conn.rollback()
                 connection.close()
+            await asyncio.to_thread(self._purge.run)
         return response
 
     async def _in_turn(self, request: Request) -> JSONResponse:

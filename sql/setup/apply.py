@@ -30,7 +30,6 @@ def parameters(
     reader_credits_per_month: int,
 ) -> dict[str, str]:
     """Return every name and number that the .sql files use."""
-    suffix = "" if stage == "local" else f"_{stage.upper()}"
     return {
         "database": credentials.database,
         "warehouse": credentials.warehouse,
@@ -40,12 +39,17 @@ def parameters(
         "reader_credits_per_month": str(reader_credits_per_month),
         "role": credentials.role,
         "user": credentials.user,
-        "prefix": f"TUGBOAT{suffix}",
+        "prefix": role_prefix(stage),
         "integration": integration(stage),
         "events_bucket": f"tugboat-{stage}-events-{account}",
         "models_bucket": f"tugboat-{stage}-models-{account}",
         "storage_role_arn": storage_role_arn,
     }
+
+
+def role_prefix(stage: str) -> str:
+    """Return the start of the names of a stage's roles."""
+    return "TUGBOAT" if stage == "local" else f"TUGBOAT_{stage.upper()}"
 
 
 def integration(stage: str) -> str:
