@@ -122,7 +122,7 @@ def next_phase(store: Store, journal: Journal, phase: str) -> None:
 def _discover(_: Person, settings: EraseSettings, store: Store, journal: Journal, budget: Budget) -> None:
     """Find clients of the user in files that are not loaded. With a new one, `find` begins again."""
     lines = _lines(journal)
-    known = {tuple(one) for one in journal.clients}
+    known = set(journal.clients)
     for key in _remaining(store.files(), journal.after):
         found = {
             client for line in files.read(store.s3, store.bucket, key) if (client := lines.client_of(line))
