@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up preflight deploy destroy demo replay run recommend rollback smoke shop train training-images status logs traces down docs layers check generate lock format test test-unit test-sanitized peers clean
+.PHONY: help setup up preflight deploy destroy demo replay run recommend rollback erase smoke shop train training-images status logs traces down docs layers check generate lock format test test-unit test-sanitized peers clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -84,6 +84,10 @@ shop: setup ## the demo shop on http://127.0.0.1:8095, against STAGE's API (ARGS
 
 rollback: setup ## the endpoint back onto the release before
 	@$(IN_STAGE) $(PY) -m deploy.rollback --stage $(STAGE)
+
+erase: setup ## remove one person everywhere: CLIENT=id or USER=id, SHOP=name for one shop (ARGS=--yes: do not ask)
+	@$(IN_STAGE) $(PY) -m deploy.erase --stage $(STAGE) $(if $(filter command line,$(origin CLIENT)),--client '$(CLIENT)') \
+	$(if $(filter command line,$(origin USER)),--user '$(USER)') $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
 
 smoke: setup ## walk the whole journey on STAGE at small size, and write its times and costs (ARGS=--help for more)
 	@$(IN_STAGE) $(PY) -m demo.smoke $(ARGS)

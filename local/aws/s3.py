@@ -103,7 +103,10 @@ def _keep_deletes(store: ObjectStore) -> None:
             now = bucket.keys.get(key_name)
             # A deleted version, or the only one.
             for path in versions - _data_paths(bucket, key_name):
-                store.discard(path)
+                if "version_id" in kwargs:  # nobody reads an old version while it is deleted
+                    path.unlink(missing_ok=True)
+                else:
+                    store.discard(path)
             if not isinstance(now, models.FakeKey):
                 store.remove(bucket_name, key_name)
             elif now is not before:  # a delete marker was removed
