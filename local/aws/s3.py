@@ -103,7 +103,7 @@ def _keep_deletes(store: ObjectStore) -> None:
             now = bucket.keys.get(key_name)
             # A deleted version, or the only one.
             for path in versions - _data_paths(bucket, key_name):
-                if "version_id" in kwargs:  # nobody reads an old version while it is deleted
+                if kwargs.get("version_id"):  # nobody reads an old version while it is deleted
                     path.unlink(missing_ok=True)
                 else:
                     store.discard(path)
