@@ -33,7 +33,7 @@ class Person(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What a call asks for. `seconds` limits the work of the call, so that the caller sees progress."""
+    """The request of one call. `seconds` limits its work, so that the caller sees progress."""
 
     person: Person
     action: Action

@@ -283,7 +283,7 @@ def _adopt_and_configure_buckets() -> None:
     """Let stacks adopt existing buckets and configure their notifications.
 
     moto 5.2.5 ignores ImportExistingResources, with which a stack adopts a bucket that an earlier stack retained, and the
-    NotificationConfiguration of a bucket. After a restart of this process, buckets exist and stacks do not, so the next
+    NotificationConfiguration and VersioningConfiguration of a bucket. After a restart of this process, buckets exist and stacks do not, so the next
     deployment must adopt its buckets too. `cloudformation_rules.py` refuses the buckets that AWS would not import.
     """
     original = FakeBucket.create_from_cloudformation_json.__func__
@@ -300,7 +300,10 @@ def _adopt_and_configure_buckets() -> None:
         bucket = s3_backends[account_id]["aws"].buckets.get(resource_name)
         if bucket is None:
             bucket = original(cls, resource_name, cloudformation_json, account_id, region_name, **kwargs)
-        notifications = cloudformation_json.get("Properties", {}).get("NotificationConfiguration", {})
+        properties = cloudformation_json.get("Properties", {})
+        if properties.get("VersioningConfiguration", {}).get("Status") == "Enabled":
+            bucket.versioning_status = "Enabled"
+        notifications = properties.get("NotificationConfiguration", {})
         if notifications.get("EventBridgeConfiguration", {}).get("EventBridgeEnabled"):
             bucket.set_notification_configuration({"EventBridgeConfiguration": {}})
         return bucket

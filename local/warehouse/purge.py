@@ -5,9 +5,12 @@ The local Snowflake has no Time Travel, so it removes the bytes at the end of th
 It does so only after a role has deleted rows of a table that it does not own. That is an erasure: dbt owns its tables.
 """
 
+import logging
 import threading
 
 import duckdb
+
+log = logging.getLogger(__name__)
 
 # Rows of the filler are uncompressed, so that their number determines the number of blocks.
 FILLER_BYTES = 4000
@@ -31,36 +34,50 @@ class Purge:
             for database in sorted(self._waiting):
                 try:
                     self._purge(database)
-                except duckdb.Error:
+                except duckdb.Error as error:
+                    log.warning(
+                        "deleted rows of %s keep their bytes until a later session ends: %s", database, error
+                    )
                     continue
                 self._waiting.discard(database)
 
     def _purge(self, database: str) -> None:
         with self._duck_conn.cursor() as connection:
+            connection.execute(f'USE "{database}"')
             tables = connection.execute(
-                "SELECT schema_name, table_name FROM duckdb_tables() WHERE upper(database_name) = ? AND NOT temporary",
+                "SELECT schema_name, table_name, sql, comment FROM duckdb_tables() "
+                "WHERE upper(database_name) = ? AND NOT temporary",
                 [database],
             ).fetchall()
-            for schema, table in tables:
-                _write_again(connection, f'"{database}"."{schema}"."{table}"')
+            for schema, table, definition, comment in tables:
+                _write_again(connection, f'"{schema}"."{table}"', definition, comment)
             # The first checkpoint frees the old blocks, and the second one makes them usable.
             for _ in range(2):
                 connection.execute(f'CHECKPOINT "{database}"')
             _overwrite_free_blocks(connection, database)
 
 
-def _write_again(connection: duckdb.DuckDBPyConnection, table: str) -> None:
-    """Replace all rows by themselves: a row group without a remaining row is dropped, and others keep deleted rows."""
+def _write_again(
+    connection: duckdb.DuckDBPyConnection, table: str, definition: str, comment: str | None
+) -> None:
+    """Replace a table by a new one with its rows. In the old one, new rows would join the row group of deleted ones."""
     connection.begin()
     try:
         connection.execute(f"CREATE OR REPLACE TEMP TABLE _kept AS SELECT * FROM {table}")
-        connection.execute(f"DELETE FROM {table}")
-        connection.execute(f"INSERT INTO {table} SELECT * FROM _kept")
-        connection.execute("DROP TABLE _kept")
+        connection.execute(f"DROP TABLE {table}")
+        connection.execute(definition)
+        connection.execute(f"INSERT INTO {table} SELECT * FROM temp._kept")
+        if comment is not None:
+            connection.execute(f"COMMENT ON TABLE {table} IS {_literal(comment)}")
+        connection.execute("DROP TABLE temp._kept")
         connection.commit()
     except duckdb.Error:
         connection.rollback()
         raise
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _overwrite_free_blocks(connection: duckdb.DuckDBPyConnection, database: str) -> None:

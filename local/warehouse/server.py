@@ -50,7 +50,7 @@ def make_app(
     write_metadata_separately(store)
     keys.first_users(store.account, state, users or {})
     flatten.install()
-    load.install()
+    load.install(files)
     purge = Purge(store.duck_conn)
     cursor.install(store.account, StorageAccess(aws_endpoint, files), purge)
     fakesnow.server.shared_fs = store

@@ -69,4 +69,3 @@ grant role {{ prefix }}_ERASER to user {{ user }};
 -- Administrators of the database see what the roles own.
 grant role {{ prefix }}_READER to role SYSADMIN;
 grant role {{ role }} to role SYSADMIN;
-grant role {{ prefix }}_ERASER to role SYSADMIN;

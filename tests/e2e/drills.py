@@ -151,8 +151,11 @@ def erase_a_person(stage: Stage) -> tuple[dict[str, Any], list[str]]:
     [first, *_] = _objects_with(s3, "raw/", ERASED)
     packed_key = "raw/2026/10/02/05/a.gz"
     s3.copy_object(Bucket=EVENTS_BUCKET, Key=packed_key, CopySource={"Bucket": EVENTS_BUCKET, "Key": first})
+    repaired = {"Bucket": EVENTS_BUCKET, "Key": "raw/2026/10/02/06/repaired.gz"}
+    s3.copy_object(**repaired, CopySource={"Bucket": EVENTS_BUCKET, "Key": first})
+    s3.put_object(**repaired, Body=gzip.compress(b""))
     let_raw_files_expire(stage)
-    assert _invoke(stage, "compact", {"from_day": "2026-10-02", "to_day": "2026-10-02"})["files"] == 1
+    assert _invoke(stage, "compact", {"from_day": "2026-10-02", "to_day": "2026-10-02"})["files"] == 2
     for step in ("load", "transform"):
         assert "errorType" not in _invoke(stage, step, {"run_id": "erase"})
     found = files_with(ERASED, state)

@@ -135,7 +135,6 @@ def recorded(new_stack: Any) -> list[Statement]:
     found += [
         Statement(f"use role {SERVICE}", "PUBLIC"),
         Statement(f"use role {PREFIX}_ERASER", "PUBLIC"),
-        Statement(f"use role {PREFIX}_ERASER", "SYSADMIN", user="HOLDER_OF_SYSADMIN"),
         Statement(f"use role {PREFIX}_READER", "SYSADMIN", user="HOLDER_OF_SYSADMIN"),
     ]
     return found
