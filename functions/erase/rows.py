@@ -150,8 +150,7 @@ def _find(person: Person, settings: EraseSettings, connection: Any, store: Store
             known = journal.times.get(shop, (first, last))
             journal.times[shop] = (min(int(first), known[0]), max(int(last), known[1]))
     loaded = {_key(str(file)) for (file,) in _rows(connection, LOADED)}
-    not_loaded = {stored for stored in _stored_keys(store) if stored not in loaded}
-    store.write_files(sorted(theirs | not_loaded))
+    store.write_files(sorted(theirs | set(_not_loaded(store, loaded))))
     next_phase(store, journal, "discover" if person.kind == "user" else "raw")
 
 
@@ -161,13 +160,16 @@ def _key(file: str) -> str:
     return RAW_PREFIX + (rest if found else file)
 
 
-def _stored_keys(store: Store) -> Iterator[str]:
-    """Yield each key below raw/, deleted ones with old versions too, and the keys in packed days."""
+def _not_loaded(store: Store, loaded: set[str]) -> Iterator[str]:
+    """Yield each key below raw/ and in packed days with content that was never loaded: a new file, or a replaced one."""
     for stored in versions_below(store.s3, store.bucket, RAW_PREFIX):
-        yield stored.key
+        # A deleted file has a delete marker besides its content.
+        replaced = len(stored.versions) > (1 if stored.current is not None else 2)
+        if replaced or stored.key not in loaded:
+            yield stored.key
     for stored in versions_below(store.s3, store.bucket, PACKED_MANIFESTS_PREFIX):
         day = stored.key.removeprefix(PACKED_MANIFESTS_PREFIX).removesuffix(".json")
-        yield from read_manifest(store.s3, store.bucket, day)[0].by_key()
+        yield from read_manifest(store.s3, store.bucket, day)[0].by_key().keys() - loaded
 
 
 def _erase_rows(connection: Any, settings: EraseSettings, store: Store, journal: Journal) -> None:

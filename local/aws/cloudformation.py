@@ -280,11 +280,12 @@ def _fill_in_definition(properties: dict[str, Any]) -> None:
 
 
 def _adopt_and_configure_buckets() -> None:
-    """Let stacks adopt existing buckets and configure their notifications.
+    """Let stacks adopt existing buckets, and configure their notifications and versioning.
 
-    moto 5.2.5 ignores ImportExistingResources, with which a stack adopts a bucket that an earlier stack retained, and the
-    NotificationConfiguration and VersioningConfiguration of a bucket. After a restart of this process, buckets exist and stacks do not, so the next
-    deployment must adopt its buckets too. `cloudformation_rules.py` refuses the buckets that AWS would not import.
+    moto 5.2.5 ignores ImportExistingResources, with which a stack adopts a bucket that an earlier stack retained. It also
+    ignores the NotificationConfiguration and VersioningConfiguration of a bucket. After a restart of this process, buckets
+    exist and stacks do not, so the next deployment must adopt its buckets too.
+    `cloudformation_rules.py` refuses the buckets that AWS would not import.
     """
     original = FakeBucket.create_from_cloudformation_json.__func__
 

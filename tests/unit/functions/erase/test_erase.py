@@ -60,6 +60,7 @@ def test_no_byte_of_the_person_stays_and_every_other_line_does(lake: Lake, secon
         raw_key(1, "bert"): [line(BERT, 2)],
         raw_key(1, "both"): [line(BERT, 1)],
         raw_key(2, "anna"): [],
+        raw_key(4, "twice"): [line(BERT, 6)],
     }
 
 
@@ -113,6 +114,7 @@ def test_rows_of_rewritten_files_are_those_of_the_files(lake: Lake) -> None:
     assert sorted((key, event["event_id"]) for key, event in lake.warehouse.rows) == [
         (raw_key(1, "bert"), f"{BERT}-2"),
         (raw_key(1, "both"), f"{BERT}-1"),
+        (raw_key(4, "twice"), f"{BERT}-6"),
     ]
     assert ANNA not in str(lake.warehouse.statements)
 

@@ -141,13 +141,13 @@ class Lake:
         self.put(raw_key(1, "both"), [line(ANNA, 1), line(BERT, 1), line(ANNA, 2)])
         self.put(raw_key(1, "bert"), [line(BERT, 2)])
         self.put(raw_key(2, "anna"), [line(ANNA, 3, user_id="user-anna")], end=b"")
+        # A repaired file: only its old version, which was never loaded, has the person.
+        self.put(raw_key(4, "twice"), [line(ANNA, 6), line(BERT, 6)])
+        self.put(raw_key(4, "twice"), [line(BERT, 6)])
         self.warehouse.load()
         self.pack()
         self.put(raw_key(3, "late"), [line(BERT, 4), line(ANNA, 4)])
         self.put(raw_key(3, "half"), [line(BERT, 5), b'{"client_id": "' + ANNA.encode()])
-        # A repaired file: its old version has the person too.
-        self.put(raw_key(4, "twice"), [line(ANNA, 6), line(BERT, 6)])
-        self.put(raw_key(4, "twice"), [line(BERT, 6)])
         self.put(
             "rejected/2023/11/14/01/a.gz", [refused(ANNA), refused(BERT), refused(ANNA, whole_body=True)]
         )
