@@ -97,7 +97,9 @@ def replay_day(_: None) -> Any:
 
     counter = Counter()
     asked = {"archive": "raw", "from_hour": f"{DAY}T00", "to_hour": f"{DAY}T23"}
-    result = replay(asked, Intake(SHOPS, counter, boto3.client("s3"), ReceiptKeys("receipts", dict)))
+    result = replay(
+        asked, Intake(SHOPS, counter, boto3.client("s3"), ReceiptKeys("receipts", dict), lambda: 900_000)
+    )
     return {**result, "bytes": counter.bytes}
 
 

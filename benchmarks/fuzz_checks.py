@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from functions.collect.collect import OTHERS_KEPT
 from functions.collect.routes import GIF
 from functions.platform.errors import Reason
 from local.aws.proxy_event import Request, Response
@@ -84,8 +85,12 @@ def _told(endpoint: str, status: int, body: dict[str, Any]) -> Stored:
 
 
 def kept(reasons: Iterable[str]) -> tuple[str, ...]:
-    """Return the refusals that are stored: none for a request without a valid key."""
-    return tuple(sorted(reason for reason in reasons if reason != Reason.WRONG_KEY))
+    """Return the refusals that are stored: none without a valid key, and few of values that are no events."""
+    found = sorted(reason for reason in reasons if reason != Reason.WRONG_KEY)
+    not_kept = max(0, found.count(Reason.EVENT_NOT_AN_OBJECT) - OTHERS_KEPT)
+    for _ in range(not_kept):
+        found.remove(Reason.EVENT_NOT_AN_OBJECT)
+    return tuple(found)
 
 
 def _no_constant(name: str) -> Any:

@@ -12,6 +12,7 @@ from benchmarks.fuzz_checks import Answered, Failed, Stored
 from functions.platform import receipt_keys
 from functions.platform.contract import FALLBACK_KEY
 from local.aws.proxy_event import MalformedProxyResponse, Request, build_event, build_response
+from testing.api import Context
 from testing.fakes import FakeEndpoint, FakeFirehose, FakeS3, FakeSecrets, client_error
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -53,7 +54,7 @@ class Door:
         )
         event = json.loads(json.dumps(event))
         with self._in_place():
-            answer = self._app(event, None)
+            answer = self._app(event, Context())
         self._endpoint.questions.clear()
         try:
             response = build_response(
@@ -81,11 +82,13 @@ class Door:
 
         with (
             mock.patch.dict(os.environ, self._variables),
-            mock.patch.object(wiring, "client", {"firehose": self._firehose, "s3": self._s3}.__getitem__),
-            mock.patch.object(wiring, "time_boxed_client", mock.Mock(return_value=self._endpoint)),
+            mock.patch.object(wiring, "time_boxed_client", self._client),
             mock.patch.object(receipt_keys, "time_boxed_client", mock.Mock(return_value=self._secrets)),
         ):
             yield
+
+    def _client(self, service: str, _: int) -> Any:
+        return {"firehose": self._firehose, "s3": self._s3, "sagemaker-runtime": self._endpoint}[service]
 
     @staticmethod
     def _recommend(question: dict[str, Any]) -> dict[str, Any]:

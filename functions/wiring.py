@@ -3,8 +3,9 @@
 Steps are imported inside the functions, so that a cold start of the API loads only the step that the request needs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from chalice.app import Request, Response
@@ -12,13 +13,20 @@ from chalice.app import Request, Response
 from functions.platform import settings
 from functions.platform.clients import client, time_boxed_client
 from functions.platform.http import read_request
+from functions.platform.time_box import Deadline
 
 if TYPE_CHECKING:
     from functions.platform.events.intake import Intake
     from functions.platform.warehouse import Credentials
+    from functions.recommend.recommend import Recommender
 
 # The state machine's input and output of a step: JSON objects, typed by the step.
 Event = Any
+
+
+# A client waits at most this long for a connection or for the next bytes.
+FIREHOSE_TIMEOUT_MS = 2_000
+S3_TIMEOUT_MS = 2_000
 
 
 def collect_batch(request: Request | None) -> Response:
@@ -26,7 +34,7 @@ def collect_batch(request: Request | None) -> Response:
     from functions.collect.origin import origin_of
     from functions.collect.routes import answer_batch
 
-    return answer_batch(read_request(request), origin_of(request), _intake())
+    return answer_batch(read_request(request), origin_of(request), _intake_of(request))
 
 
 def collect_pixel(request: Request | None) -> Response:
@@ -34,19 +42,32 @@ def collect_pixel(request: Request | None) -> Response:
     from functions.collect.origin import origin_of
     from functions.collect.routes import answer_pixel
 
-    return answer_pixel(read_request(request), origin_of(request), _intake())
+    return answer_pixel(read_request(request), origin_of(request), _intake_of(request))
 
 
 def recommend(request: Request | None) -> Response:
     """Answer GET and POST /recommend."""
     from functions.platform.receipt_keys import receipt_keys
-    from functions.recommend.routes import RecommendServices, answer_recommend
+    from functions.recommend.routes import answer_recommend
+
+    keys = receipt_keys(settings.recommend_settings().receipts_secret)
+    deadline = Deadline.of_lambda(_remaining_ms(request)())
+    return answer_recommend(read_request(request), recommender(), keys, deadline)
+
+
+@lru_cache(maxsize=1)
+def recommender() -> "Recommender":
+    """Return the recommender of this execution environment, with what it remembers between requests."""
+    from functions.recommend.fallback import stored_fallback
+    from functions.recommend.recommend import Recommender
+    from functions.recommend.served import served_endpoint
 
     environment = settings.recommend_settings()
     endpoint = time_boxed_client("sagemaker-runtime", environment.endpoint_timeout_ms)
-    keys = receipt_keys(environment.receipts_secret)
-    services = RecommendServices(environment, endpoint, client("s3"), keys)
-    return answer_recommend(read_request(request), services)
+    s3 = time_boxed_client("s3", S3_TIMEOUT_MS)
+    served = served_endpoint(s3, environment.models_bucket)
+    fallback = stored_fallback(s3, environment.models_bucket)
+    return Recommender(environment, endpoint, served, fallback)
 
 
 def script(request: Request | None) -> Response:
@@ -124,7 +145,8 @@ def replay(event: Event, context: Any) -> Event:
     """Run replay, for as long as the Lambda's remaining time allows."""
     from functions.replay.replay import replay
 
-    return replay(event, _intake(), context.get_remaining_time_in_millis)
+    remaining_ms = context.get_remaining_time_in_millis
+    return replay(event, _intake(client("s3"), remaining_ms), remaining_ms)
 
 
 def compact(event: Event, context: Any) -> Event:
@@ -160,13 +182,26 @@ def _erasures_key() -> str:
     return str(found["SecretString"])
 
 
-def _intake() -> "Intake":
+def _intake_of(request: Request | None) -> "Intake":
+    return _intake(time_boxed_client("s3", S3_TIMEOUT_MS), _remaining_ms(request))
+
+
+def _intake(s3: Any, remaining_ms: Callable[[], int]) -> "Intake":
     from functions.platform.events.intake import Intake
     from functions.platform.receipt_keys import receipt_keys
 
     environment = settings.collect_settings()
     keys = receipt_keys(environment.receipts_secret)
-    return Intake(environment, client("firehose"), client("s3"), keys)
+    firehose = time_boxed_client("firehose", FIREHOSE_TIMEOUT_MS)
+    return Intake(environment, firehose, s3, keys, remaining_ms)
+
+
+def _remaining_ms(request: Request | None) -> Callable[[], int]:
+    """Return the clock of the Lambda that answers the request."""
+    if request is None:
+        raise RuntimeError("a route was called outside a request")
+    context: Any = request.lambda_context
+    return context.get_remaining_time_in_millis  # type: ignore[no-any-return]
 
 
 def _credentials() -> "Credentials":

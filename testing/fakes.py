@@ -286,10 +286,12 @@ class FakeEndpoint:
     def __init__(self, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         self.answer = answer
         self.questions: list[dict[str, Any]] = []
+        self.asked: list[str] = []
 
     def invoke_endpoint(self, EndpointName: str, Body: bytes, **_: Any) -> dict[str, Any]:
         question = json.loads(Body)
         self.questions.append(question)
+        self.asked.append(EndpointName)
         answer = json.dumps(self.answer(question)).encode()
         return {"Body": io.BytesIO(answer), "InvokedProductionVariant": "all-traffic"}
 

@@ -19,6 +19,9 @@ from functions.platform.settings import CollectSettings
 
 log = get_logger(__name__)
 
+# A request may hold 500 values that are no events, such as numbers. Nothing could be replayed from them.
+OTHERS_KEPT = 10
+
 
 @dataclass(frozen=True)
 class Refusal:
@@ -129,10 +132,15 @@ def _collect(events: list[Any], arrival: Arrival, intake: Intake) -> Collected:
 
 def _store_refused(refused: list[tuple[Refusal, Any]], arrival: Arrival, intake: Intake) -> None:
     lines = []
+    others = 0
     for refusal, payload in refused:
+        if refusal.index is not None and not isinstance(payload, dict):
+            others += 1
+            if others > OTHERS_KEPT:
+                continue
         record = {
             **asdict(refusal),
-            "payload": json.dumps(payload)[:COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS],
+            "payload": json.dumps(payload, ensure_ascii=False)[:COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS],
             "sender": arrival.shop_id,
             "source": arrival.source,
             "request_id": arrival.request_id,
@@ -141,8 +149,18 @@ def _store_refused(refused: list[tuple[Refusal, Any]], arrival: Arrival, intake:
             "sent_at_ms": arrival.timing.sent_at_ms,
             **arrival.origin._asdict(),
         }
-        lines.append(json.dumps(record, separators=(",", ":")).encode() + b"\n")
+        lines.append(_encoded(record) + b"\n")
+    if others > OTHERS_KEPT:
+        log.warning("refused values not kept", not_kept=others - OTHERS_KEPT)
     intake.store_rejected(lines)
+
+
+def _encoded(record: dict[str, Any]) -> bytes:
+    """Return JSON in UTF-8. Escapes would make text of other scripts six times as long, and a second time as a payload."""
+    try:
+        return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return json.dumps(record, separators=(",", ":")).encode()
 
 
 def _now_ms() -> int:

@@ -16,9 +16,12 @@ def client(service: str) -> Any:
     return boto3.client(service, config=Config(retries={"mode": "standard", "max_attempts": 3}))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def time_boxed_client(service: str, timeout_ms: int) -> Any:
-    """Return a boto3 client that fails after `timeout_ms` without a retry: a visitor waits for the answer."""
+    """Return a boto3 client that does not wait longer than `timeout_ms` for a connection or for more bytes, and never retries.
+
+    Only a deadline (platform/time_box.py) bounds the whole call: an answer may arrive byte by byte.
+    """
     import boto3
     from botocore.config import Config
 

@@ -3,6 +3,9 @@
 from enum import StrEnum
 from http import HTTPStatus
 
+# What reading an answer raises that is not the service's. botocore raises these too, for JSON of the wrong shape.
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
+
 
 class TransientError(Exception):
     """A failure that a retry can repair. The state machine retries its subclasses by name (pipeline.asl.json)."""
@@ -59,6 +62,7 @@ class Reason(StrEnum):
     PARAMETER_INVALID = "parameter_invalid"
     STORAGE_UNAVAILABLE = "storage_unavailable"
     NO_MODEL_YET = "no_model_yet"
+    MODEL_UNAVAILABLE = "model_unavailable"
 
 
 def http_status(reason: Reason) -> HTTPStatus:
@@ -68,7 +72,7 @@ def http_status(reason: Reason) -> HTTPStatus:
             return HTTPStatus.FORBIDDEN
         case Reason.BODY_TOO_LARGE:
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        case Reason.STORAGE_UNAVAILABLE | Reason.NO_MODEL_YET:
+        case Reason.STORAGE_UNAVAILABLE | Reason.NO_MODEL_YET | Reason.MODEL_UNAVAILABLE:
             return HTTPStatus.SERVICE_UNAVAILABLE
         case _:
             return HTTPStatus.BAD_REQUEST

@@ -2,13 +2,17 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from functions.platform.clients import time_boxed_client
 from functions.platform.log import get_logger
 from functions.platform.receipt import Receipt, read
+from functions.platform.refreshed import Refreshed
+from functions.platform.time_box import Deadline, executor
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 log = get_logger(__name__)
 
@@ -20,23 +24,31 @@ REFRESH_S = 300.0
 RECHECK_S = 10.0
 
 
-@dataclass
 class ReceiptKeys:
-    """The keys of this execution environment, newest first. Old keys are better than none if Secrets Manager fails.
+    """The keys of this execution environment, newest first. Old keys are better than none if Secrets Manager fails."""
 
-    `open_secrets` makes the Secrets Manager client, so that a cold start without receipts makes none.
-    """
+    def __init__(
+        self,
+        secret: str,
+        open_secrets: Callable[[], Any],
+        clock: Callable[[], float] = time.monotonic,
+        threads: Callable[[], "Executor"] = executor,
+    ) -> None:
+        """Read nothing yet: a cold start without receipts makes no client.
 
-    secret: str
-    open_secrets: Callable[[], Any]
-    clock: Callable[[], float] = time.monotonic
-    keys: tuple[bytes, ...] = ()
-    asked_at_s: float = field(default=float("-inf"))
+        Args:
+            secret: the secret's name.
+            open_secrets: makes the Secrets Manager client.
+            clock: the time in seconds.
+            threads: opens the executor that reads the secret.
+        """
+        self.secret, self._open_secrets = secret, open_secrets
+        self._keys = Refreshed("receipt keys", self._read_keys, REFRESH_S, clock, threads)
 
     def signing(self) -> bytes | None:
         """Return the key to sign with; None if no key is available."""
-        self._refresh(REFRESH_S if self.keys else RECHECK_S)
-        return self.keys[0] if self.keys else None
+        keys = self._keys.get(Deadline.after(TIMEOUT_MS / 1000))
+        return keys[0] if keys else None
 
     def read(self, token: str) -> Receipt | None:
         """Return the receipt of a token that one of the keys signed; None if the token is forged.
@@ -46,37 +58,30 @@ class ReceiptKeys:
         """
         if not token.isascii():
             return None  # every receipt is ASCII, whatever its key
-        if self.signing() is None:
+        until = Deadline.after(TIMEOUT_MS / 1000)
+        keys = self._keys.get(until)
+        if keys is None:
             raise LookupError(self.secret)
-        receipt = read(token, self.keys)
-        if receipt is None and self._refresh(RECHECK_S):
-            receipt = read(token, self.keys)
+        receipt = read(token, keys)
+        if receipt is None and self._keys.read_again(RECHECK_S, until):
+            receipt = read(token, self._keys.get(until) or ())
         return receipt
 
-    def _refresh(self, older_than_s: float) -> bool:
-        """Read the secret if the last reading is older. Return True if the keys changed."""
-        now_s = self.clock()
-        if now_s - self.asked_at_s < older_than_s:
-            return False
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        self.asked_at_s, before = now_s, self.keys
-        try:
-            secrets = self.open_secrets()
-            self.keys = (self._key(secrets, "AWSCURRENT"), *self._previous(secrets))
-        except (BotoCoreError, ClientError) as error:
-            log.warning("receipt keys not read", secret=self.secret, keys_kept=len(before), error=str(error))
-        return self.keys != before
+    def _read_keys(self) -> tuple[bytes, ...]:
+        secrets = self._open_secrets()
+        return (self._key(secrets, "AWSCURRENT"), *self._previous(secrets))
 
     def _previous(self, secrets: Any) -> tuple[bytes, ...]:
-        from botocore.exceptions import ClientError
+        """Return the key before the current one. Without it, receipts are still signed."""
+        from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             return (self._key(secrets, "AWSPREVIOUS"),)
-        except ClientError as error:
+        except (BotoCoreError, ClientError) as error:
             # A key that was never rotated has no previous version.
-            if error.response["Error"]["Code"] != "ResourceNotFoundException":
-                raise
+            absent = "ResourceNotFoundException"
+            if not isinstance(error, ClientError) or error.response["Error"]["Code"] != absent:
+                log.warning("previous receipt key not read", secret=self.secret, error=str(error))
             return ()
 
     def _key(self, secrets: Any, version_stage: str) -> bytes:

@@ -3,15 +3,12 @@
 The step prove writes it to S3 with each model. Here it is read once and cached for minutes.
 """
 
-import json
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from functions.platform.contract import FALLBACK_KEY
-from functions.platform.log import get_logger
-
-log = get_logger(__name__)
+from functions.platform.refreshed import Refreshed
+from functions.platform.stored_json import read_json
 
 REFRESH_S = 300.0
 
@@ -38,24 +35,27 @@ class Fallback:
         return picked, "related" if picked and picked[0] in related else "popular"
 
 
-@dataclass
-class FallbackCache:
-    """The latest fallback of this execution environment. An old one is better than none if S3 fails."""
+def stored_fallback(s3: Any, bucket: str) -> Refreshed[Fallback]:
+    """Return the fallback of the release on record. It has no value before the first release."""
 
-    value: Fallback | None = None
-    read_at_s: float = field(default=float("-inf"))
+    def read() -> Fallback | None:
+        stored = read_json(s3, bucket, FALLBACK_KEY)
+        return None if stored is None else _fallback(stored)
 
-    def get(self, s3: Any, bucket: str) -> Fallback | None:
-        """Return the fallback, at most `REFRESH_S` old where S3 answers; None before the first model."""
-        from botocore.exceptions import BotoCoreError, ClientError
+    return Refreshed(FALLBACK_KEY, read, REFRESH_S)
 
-        now_s = time.monotonic()
-        if now_s - self.read_at_s < REFRESH_S and self.value is not None:
-            return self.value
-        try:
-            stored = json.loads(s3.get_object(Bucket=bucket, Key=FALLBACK_KEY)["Body"].read())
-            self.value = Fallback(stored["popular"], stored["related"], stored["model_version"])
-            self.read_at_s = now_s
-        except (BotoCoreError, ClientError) as error:
-            log.warning("fallback not read", bucket=bucket, key=FALLBACK_KEY, error=str(error))
-        return self.value
+
+def _fallback(stored: Any) -> Fallback:
+    """Return the fallback of a parsed object.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is no fallback.
+    """
+    popular, related = stored["popular"], stored["related"]
+    if not isinstance(related, dict) or not all(map(_is_items, [popular, *related.values()])):
+        raise ValueError("items are not lists of texts")
+    return Fallback(popular, related, str(stored["model_version"]))
+
+
+def _is_items(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

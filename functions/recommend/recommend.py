@@ -1,18 +1,23 @@
 """Recommend: the endpoint's items if they arrive in time, else the fallback's, with their source and the reason."""
 
 import json
+import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from functions.platform.errors import Reason, RequestRefused
+from functions.platform.errors import UNREADABLE, Reason, RequestRefused
 from functions.platform.log import get_logger
+from functions.platform.refreshed import Refreshed
 from functions.platform.settings import RecommendSettings
-from functions.recommend.fallback import FallbackCache
+from functions.platform.time_box import Deadline, DeadlinePassed, call_until
+from functions.recommend.fallback import Fallback
 from functions.recommend.request import RecommendRequest
-from functions.recommend.served import ServedEndpoint
 
 log = get_logger(__name__)
 
 FALLBACK_VARIANT = "fallback"
+# A new execution environment reads the release's record and the fallback first, each of them within this time.
+STORED_S = 1.0
 
 
 class Recommendation(NamedTuple):
@@ -25,55 +30,84 @@ class Recommendation(NamedTuple):
     variant: str
 
 
-def recommend(
-    request: RecommendRequest,
-    settings: RecommendSettings,
-    endpoint: Any,
-    s3: Any,
-    served: ServedEndpoint,
-    fallback: FallbackCache,
-) -> Recommendation:
+@dataclass(frozen=True)
+class Recommender:
+    """The endpoint and what stands in for it.
+
+    `endpoint` is a sagemaker-runtime client, `served` the endpoint's name on record.
+    """
+
+    settings: RecommendSettings
+    endpoint: Any
+    served: Refreshed[str]
+    fallback: Refreshed[Fallback]
+
+
+def recommend(request: RecommendRequest, recommender: Recommender, deadline: Deadline) -> Recommendation:
     """Return up to `request.k` items for the session.
+
+    It takes at most `endpoint_timeout_ms`, and in a new execution environment up to twice `STORED_S` more.
 
     Args:
         request: the session's items, and the items to exclude.
-        settings: the models bucket, and the endpoint of a stage without a release.
-        endpoint: a sagemaker-runtime client with the time limit of the settings.
-        s3: the client that the release and the fallback are read with.
-        served: the endpoint's name, cached in this execution environment.
-        fallback: the fallback, cached there too.
+        recommender: the settings, the endpoint and the fallback.
+        deadline: the end of this Lambda's time.
 
     Raises:
-        RequestRefused: NO_MODEL_YET, before the first model is published.
+        RequestRefused: NO_MODEL_YET, before the first model is published; MODEL_UNAVAILABLE, if neither the endpoint nor
+            S3 answers a new execution environment.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    name = served.get(s3, settings.models_bucket, settings.endpoint)
-    try:
-        return _invoke(request, name, endpoint)
-    except ClientError as error:
-        cause = error.response["Error"]["Code"]
-        if cause == "ValidationError":  # there is no endpoint of this name
-            served.forget()
-    except BotoCoreError as error:
-        cause = type(error).__name__
-    except (KeyError, ValueError, TypeError) as error:
-        cause = f"unreadable answer: {type(error).__name__}"
+    recommender.fallback.begin()
+    settings = recommender.settings
+    name = recommender.served.get(deadline.at_most(STORED_S)) or settings.endpoint
+    items, cause = _ask(request, name, recommender, deadline.at_most(settings.endpoint_timeout_ms / 1000))
+    if items is not None:
+        return items
     log.warning("the endpoint failed, the fallback answers", endpoint=name, cause=cause)
-    known = fallback.get(s3, settings.models_bucket)
+    known = recommender.fallback.get(deadline.at_most(STORED_S))
     if known is None:
-        raise RequestRefused(
-            Reason.NO_MODEL_YET, "no model is published yet: run the pipeline once (make run), then ask again"
-        )
+        raise _without_fallback(recommender.fallback.failure)
     excluded = {*request.exclude, *request.items[-1:]}
-    items, source = known.pick(request.items, request.k, excluded)
+    picked, source = known.pick(request.items, request.k, excluded)
     return Recommendation(
-        [{"item_id": item, "score": 0.0} for item in items],
+        [{"item_id": item, "score": 0.0} for item in picked],
         source,
         f"endpoint: {cause}",
         known.model_version,
         FALLBACK_VARIANT,
     )
+
+
+def _without_fallback(failure: str) -> RequestRefused:
+    if failure:
+        return RequestRefused(
+            Reason.MODEL_UNAVAILABLE,
+            f"neither the model nor its fallback can be read now ({failure}): ask again in some seconds",
+        )
+    return RequestRefused(
+        Reason.NO_MODEL_YET, "no model is published yet: run the pipeline once (make run), then ask again"
+    )
+
+
+def _ask(
+    request: RecommendRequest, name: str, recommender: Recommender, deadline: Deadline
+) -> tuple[Recommendation | None, str]:
+    """Return the endpoint's answer, or None and the cause."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return call_until(deadline, lambda: _invoke(request, name, recommender.endpoint)), ""
+    except DeadlinePassed as error:
+        return None, type(error).__name__
+    except ClientError as error:
+        cause = str(error.response["Error"]["Code"])
+        if cause == "ValidationError":  # there is no endpoint of this name
+            recommender.served.forget()
+        return None, cause
+    except BotoCoreError as error:
+        return None, type(error).__name__
+    except UNREADABLE as error:
+        return None, f"unreadable answer: {type(error).__name__}"
 
 
 def _invoke(request: RecommendRequest, endpoint_name: str, endpoint: Any) -> Recommendation:
@@ -85,8 +119,11 @@ def _invoke(request: RecommendRequest, endpoint_name: str, endpoint: Any) -> Rec
         Body=json.dumps(body).encode(),
     )
     parsed = json.loads(response["Body"].read())
-    items = [{"item_id": str(item["item_id"]), "score": float(item["score"])} for item in parsed["items"]]
-    if not items:
+    scores = [(str(item["item_id"]), float(item["score"])) for item in parsed["items"]]
+    if not scores:
         raise ValueError("no items")
+    if not all(math.isfinite(score) for _, score in scores):
+        raise ValueError("a score is no number, which JSON cannot express")
+    items = [{"item_id": item_id, "score": score} for item_id, score in scores[: request.k]]
     variant = str(response.get("InvokedProductionVariant", "unknown"))
     return Recommendation(items, "model", str(parsed["reason"]), str(parsed["model_version"]), variant)

@@ -18,6 +18,8 @@ from functions.platform.http import ApiRequest
 
 # The same ids as in the event contract (contracts/event.schema.json).
 ID = re.compile(rf"[^\x00-\x1f\x7f]{{1,{ID_MAX_CHARACTERS}}}")
+# int() also takes spaces, underscores and the digits of every script.
+WHOLE_NUMBER = re.compile("[0-9]{1,3}")
 
 
 class Session(NamedTuple):
@@ -87,10 +89,7 @@ def _split(text: str) -> list[str]:
 
 
 def _request(items: Any, k: Any, exclude: Any, parameters: Mapping[str, Any]) -> RecommendRequest:
-    try:
-        count = int(k) if isinstance(k, str | int) and not isinstance(k, bool) else 0
-    except ValueError:
-        count = 0
+    count = int(k) if WHOLE_NUMBER.fullmatch(str(k)) and isinstance(k, str | int) else 0
     if not 1 <= count <= RECOMMEND_K_MAX:
         raise RequestRefused(Reason.PARAMETER_INVALID, f"k is a whole number from 1 to {RECOMMEND_K_MAX}")
     kept = _ids("items", items)[-RECOMMEND_ITEMS_MAX:]

@@ -16,7 +16,7 @@ grant usage on database {{ database }} to role {{ prefix }}_LOADER;
 grant usage on database {{ database }} to role {{ prefix }}_TRANSFORMER;
 grant usage on database {{ database }} to role {{ prefix }}_READER;
 
--- These grants make RAW.EVENTS append-only for the pipeline: only the eraser may delete, and nobody may update or truncate.
+-- These grants make RAW.EVENTS append-only for the pipeline: only the eraser may delete, and nobody may update.
 grant usage on schema {{ database }}.RAW to role {{ prefix }}_LOADER;
 grant select, insert on table {{ database }}.RAW.EVENTS to role {{ prefix }}_LOADER;
 grant select, insert on table {{ database }}.RAW.LOAD_LOG to role {{ prefix }}_LOADER;
@@ -51,7 +51,8 @@ grant usage on file format {{ database }}.RAW.EVENT_LINES to role {{ prefix }}_E
 grant usage on schema {{ database }}.STAGING to role {{ prefix }}_ERASER;
 grant select, delete on future tables in schema {{ database }}.STAGING to role {{ prefix }}_ERASER;
 grant usage on schema {{ database }}.INTERMEDIATE to role {{ prefix }}_ERASER;
-grant select, update, delete on future tables in schema {{ database }}.INTERMEDIATE to role {{ prefix }}_ERASER;
+grant select, update, delete on future tables in schema {{ database }}.INTERMEDIATE
+to role {{ prefix }}_ERASER;
 grant usage on schema {{ database }}.MARTS to role {{ prefix }}_ERASER;
 grant select, update, delete on future tables in schema {{ database }}.MARTS to role {{ prefix }}_ERASER;
 grant usage on schema {{ database }}.TRAINING to role {{ prefix }}_ERASER;

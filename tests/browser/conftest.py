@@ -38,11 +38,15 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     from functions import wiring
     from functions.platform import receipt_keys, settings
 
-    cached = (settings.collect_settings, settings.recommend_settings, receipt_keys.receipt_keys)
+    cached = (
+        settings.collect_settings,
+        settings.recommend_settings,
+        receipt_keys.receipt_keys,
+        wiring.recommender,
+    )
     for read_once in cached:
         read_once.cache_clear()
     made = Api()
-    monkeypatch.setattr(wiring, "client", made.client)
     monkeypatch.setattr(wiring, "time_boxed_client", made.client)
     monkeypatch.setattr(receipt_keys, "time_boxed_client", made.client)
     yield made

@@ -1,5 +1,6 @@
 """The dependencies of every function that takes events in."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,16 +8,18 @@ from functions.platform.contract import RAW_PREFIX, REJECTED_PREFIX
 from functions.platform.events.delivery import deliver
 from functions.platform.receipt_keys import ReceiptKeys
 from functions.platform.settings import CollectSettings
+from functions.platform.time_box import Deadline
 
 
 @dataclass(frozen=True)
 class Intake:
-    """Settings, storage clients and receipt keys."""
+    """Settings, storage clients and receipt keys, and the time that is left to this Lambda."""
 
     settings: CollectSettings
     firehose: Any
     s3: Any
     receipt_keys: ReceiptKeys
+    remaining_ms: Callable[[], int]
 
     def store(self, lines: list[bytes]) -> None:
         """Store accepted lines below raw/.
@@ -24,8 +27,7 @@ class Intake:
         Raises:
             StorageUnavailable: neither Firehose nor S3 took them.
         """
-        bucket = self.settings.events_bucket
-        deliver(lines, self.settings.events_stream, RAW_PREFIX, bucket, self.firehose, self.s3)
+        self._deliver(lines, self.settings.events_stream, RAW_PREFIX)
 
     def store_rejected(self, lines: list[bytes]) -> None:
         """Store refused lines below rejected/.
@@ -33,5 +35,8 @@ class Intake:
         Raises:
             StorageUnavailable: neither Firehose nor S3 took them.
         """
-        bucket = self.settings.events_bucket
-        deliver(lines, self.settings.rejected_stream, REJECTED_PREFIX, bucket, self.firehose, self.s3)
+        self._deliver(lines, self.settings.rejected_stream, REJECTED_PREFIX)
+
+    def _deliver(self, lines: list[bytes], stream: str, prefix: str) -> None:
+        deadline = Deadline.of_lambda(self.remaining_ms())
+        deliver(lines, stream, prefix, self.settings.events_bucket, self.firehose, self.s3, deadline)

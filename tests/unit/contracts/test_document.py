@@ -20,7 +20,15 @@ from functions.platform.settings import CollectSettings
 from local.aws.proxy_event import Request, build_response
 from testing.api import invoke
 from testing.fakes import FakeFirehose, FakeS3
-from tests.unit.functions.collect.test_collect import NOW_MS, ORIGIN, RECEIPT_KEYS, SETTINGS, event, post
+from tests.unit.functions.collect.test_collect import (
+    NOW_MS,
+    ORIGIN,
+    RECEIPT_KEYS,
+    REMAINING_MS,
+    SETTINGS,
+    event,
+    post,
+)
 
 TEXT = DOCUMENT.read_text()
 BLOCKS = re.compile(r"```(?P<kind>\w+)\n(?P<text>.*?)```", re.DOTALL)
@@ -46,7 +54,7 @@ KEY = "key-of-demo"
 
 
 def intake(firehose: FakeFirehose) -> Intake:
-    return Intake(SETTINGS, firehose, FakeS3(), RECEIPT_KEYS)
+    return Intake(SETTINGS, firehose, FakeS3(), RECEIPT_KEYS, REMAINING_MS)
 
 
 class HttpAnswer(NamedTuple):
@@ -112,7 +120,8 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
     made = Shop()
     settings = CollectSettings({KEY: "demo"}, "events", "rejected", "bucket", "receipts")
     monkeypatch.setattr("functions.platform.settings.collect_settings", lambda: settings)
-    monkeypatch.setattr("functions.wiring.client", {"firehose": made.firehose, "s3": made.s3}.__getitem__)
+    services = {"firehose": made.firehose, "s3": made.s3}
+    monkeypatch.setattr("functions.wiring.time_boxed_client", lambda service, _: services[service])
     return made
 
 
@@ -187,7 +196,7 @@ def test_a_sentence_that_lists_event_types_lists_those_of_the_contract(
 
 def test_every_reason_of_the_collector_is_explained_and_no_other() -> None:
     section = TEXT.split("| reason | of |")[1].split("\n## ")[0]
-    of_recommend = {Reason.PARAMETER_INVALID, Reason.NO_MODEL_YET}
+    of_recommend = {Reason.PARAMETER_INVALID, Reason.NO_MODEL_YET, Reason.MODEL_UNAVAILABLE}
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [
         reason.value for reason in Reason if reason not in of_recommend
     ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.collect.collect import collect_batch, collect_pixel
+from functions.collect.collect import OTHERS_KEPT, collect_batch, collect_pixel
 from functions.collect.origin import Origin
 from functions.collect.routes import GIF
 from functions.platform.errors import Reason, RequestRefused, StorageUnavailable
@@ -14,6 +14,7 @@ from functions.platform.events.intake import Intake
 from functions.platform.http import ApiRequest
 from functions.platform.receipt_keys import ReceiptKeys
 from functions.platform.settings import CollectSettings
+from testing.api import Context
 from testing.fakes import FakeFirehose, FakeS3, FakeSecrets
 
 NOW_MS = 1_700_000_000_000
@@ -21,6 +22,7 @@ KEY = "key-of-demo"
 SETTINGS = CollectSettings({KEY: "demo", "key-of-other": "other"}, "events", "rejected", "bucket", "receipts")
 ORIGIN = Origin("203.0.113.0/24", "mobile", False)
 RECEIPT_KEYS = ReceiptKeys("receipts", FakeSecrets)
+REMAINING_MS = Context().get_remaining_time_in_millis
 
 
 def event(**changes: Any) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def send(
     **envelope: Any,
 ) -> Any:
     body = json.dumps({"events": events, **envelope}).encode()
-    intake = Intake(SETTINGS, firehose, s3 or FakeS3(), receipt_keys)
+    intake = Intake(SETTINGS, firehose, s3 or FakeS3(), receipt_keys, REMAINING_MS)
     return collect_batch(post(body), ORIGIN, intake, NOW_MS)
 
 
@@ -55,7 +57,9 @@ def post(body: bytes) -> ApiRequest:
 
 def send_pixel(query: dict[str, str], firehose: FakeFirehose) -> Any:
     request = ApiRequest("request-2", "GET", {**query, "key": KEY}, b"")
-    return collect_pixel(request, ORIGIN, Intake(SETTINGS, firehose, FakeS3(), RECEIPT_KEYS), NOW_MS)
+    return collect_pixel(
+        request, ORIGIN, Intake(SETTINGS, firehose, FakeS3(), RECEIPT_KEYS, REMAINING_MS), NOW_MS
+    )
 
 
 def test_an_accepted_event_is_stored_with_its_server_field() -> None:
@@ -94,6 +98,26 @@ def test_a_partly_bad_batch_keeps_its_good_events_and_stores_the_bad_ones_with_t
     kept = firehose.lines("rejected")
     assert [line["reason"] for line in kept] == ["unknown_event_name", "event_not_an_object"]
     assert json.loads(kept[0]["payload"])["event_name"] == "dance"
+
+
+def test_refused_values_that_are_no_events_do_not_fill_the_archive() -> None:
+    firehose = FakeFirehose()
+    collected = send([*[None] * 400, event(event_name="dance")], firehose)
+    assert len(collected.refused) == 401, "the answer names each of them"
+    assert [line["reason"] for line in firehose.lines("rejected")].count("event_not_an_object") == OTHERS_KEPT
+    assert firehose.lines("rejected")[-1]["reason"] == "unknown_event_name"
+    assert sum(map(len, firehose.streams["rejected"])) < 5_000
+
+
+@pytest.mark.parametrize("term", ["Schuhe", "\u9774" * 60, "\U0001f45f" * 60, "\ud800"])
+def test_a_refused_event_is_stored_about_as_long_as_it_was_sent(term: str) -> None:
+    firehose = FakeFirehose()
+    refused = event(event_name="dance", search_term=term)
+    send([refused], firehose)
+    [stored] = firehose.lines("rejected")
+    assert json.loads(stored["payload"]) == refused
+    sent = len(json.dumps(refused, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    assert len(firehose.streams["rejected"][0]) < 1.2 * sent + 400
 
 
 @pytest.mark.parametrize(
@@ -139,7 +163,9 @@ def test_a_bad_event_is_refused_with_its_reason(changes: dict[str, Any], reason:
 def test_an_unreadable_body_is_refused_as_a_whole_and_kept(body: bytes, reason: Reason) -> None:
     firehose = FakeFirehose()
     with pytest.raises(RequestRefused) as caught:
-        collect_batch(post(body), ORIGIN, Intake(SETTINGS, firehose, FakeS3(), RECEIPT_KEYS), NOW_MS)
+        collect_batch(
+            post(body), ORIGIN, Intake(SETTINGS, firehose, FakeS3(), RECEIPT_KEYS, REMAINING_MS), NOW_MS
+        )
     assert caught.value.reason == reason
     assert [line["reason"] for line in firehose.lines("rejected")] == [reason.value]
 
@@ -260,7 +286,7 @@ def test_a_refused_event_is_kept_with_the_facts_that_a_replay_needs() -> None:
 def test_without_a_valid_key_nothing_is_read_and_nothing_is_kept(key: str | None) -> None:
     firehose, s3 = FakeFirehose(), FakeS3()
     query = {"key": key} if key is not None else {}
-    intake = Intake(SETTINGS, firehose, s3, RECEIPT_KEYS)
+    intake = Intake(SETTINGS, firehose, s3, RECEIPT_KEYS, REMAINING_MS)
     for collect in (
         lambda: collect_batch(ApiRequest("r", "POST", query, b"\xff not even read"), ORIGIN, intake, NOW_MS),
         lambda: collect_pixel(ApiRequest("r", "GET", query, b""), ORIGIN, intake, NOW_MS),

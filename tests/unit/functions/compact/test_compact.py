@@ -21,6 +21,7 @@ from functions.platform.packed_days import PackedDayDamaged, read_manifest
 from functions.platform.receipt_keys import ReceiptKeys
 from functions.platform.settings import CompactSettings
 from functions.replay.replay import replay
+from testing.api import Context
 from testing.fakes import FakeFirehose, FakeS3, FakeSecrets, FakeSession, client_error
 from tests.unit.functions.collect.test_collect import NOW_MS, SETTINGS, event
 
@@ -57,7 +58,9 @@ class Lake:
         firehose = FakeFirehose()
         keys = ReceiptKeys("receipts", FakeSecrets)
         asked = {"archive": "raw", "from_hour": from_hour, "to_hour": to_hour}
-        result = replay(asked, Intake(SETTINGS, firehose, self.s3, keys))
+        result = replay(
+            asked, Intake(SETTINGS, firehose, self.s3, keys, Context().get_remaining_time_in_millis)
+        )
         return result, b"".join(firehose.streams.get(SETTINGS.events_stream, []))
 
     def forget_packed(self) -> list[str]:

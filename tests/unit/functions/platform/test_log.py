@@ -72,6 +72,7 @@ def test_every_line_of_a_step_names_its_request_and_its_execution(
             settings, read, lambda: SimpleNamespace(snowflake_secret="s", receipts_secret="r")
         )
     monkeypatch.setattr(wiring, "client", lambda _: None)
+    monkeypatch.setattr(wiring, "time_boxed_client", lambda *_: None)
     invoke(name, {"run_id": "nightly-1"}, "invocation-1")
     invoke(name, {}, "invocation-2")
     expected = {"level": "info", "message": "done", "logger": f"functions.{name}", "rows": 3}
@@ -86,6 +87,7 @@ def test_an_event_that_is_not_an_object_reaches_the_step_that_refuses_it(
 ) -> None:
     monkeypatch.setattr(settings, "collect_settings", lambda: SimpleNamespace(receipts_secret="r"))
     monkeypatch.setattr(wiring, "client", lambda _: None)
+    monkeypatch.setattr(wiring, "time_boxed_client", lambda *_: None)
     with pytest.raises(ValueError, match="not an object"):
         invoke("replay", ["raw"], "invocation-1")
 

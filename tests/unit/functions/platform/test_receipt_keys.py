@@ -1,10 +1,12 @@
 """Receipt keys: read once, rotated without a gap, and not required for an answer."""
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from functions.platform.receipt import issue
 from functions.platform.receipt_keys import RECHECK_S, REFRESH_S, ReceiptKeys
 from testing.fakes import FakeSecrets
+from testing.threads import at_once
 
 
 class Clock:
@@ -22,7 +24,7 @@ def token(key: str) -> str:
 def environment(secrets: FakeSecrets) -> tuple[ReceiptKeys, Clock]:
     """The keys and the clock of a new execution environment."""
     clock = Clock()
-    return ReceiptKeys("receipts", lambda: secrets, clock), clock
+    return ReceiptKeys("receipts", lambda: secrets, clock, at_once), clock
 
 
 def test_the_keys_are_read_once_for_many_receipts() -> None:
@@ -94,3 +96,17 @@ def test_without_a_key_nothing_is_signed_or_judged() -> None:
     secrets.down = False
     clock.now_s += RECHECK_S
     assert keys.read(token("key-1")) is not None
+
+
+class OnlyCurrent(FakeSecrets):
+    """Secrets Manager that fails for the previous version."""
+
+    def get_secret_value(self, SecretId: str, VersionStage: str) -> dict[str, str]:
+        if VersionStage == "AWSPREVIOUS":
+            raise ReadTimeoutError(endpoint_url="https://secretsmanager")
+        return super().get_secret_value(SecretId, VersionStage)
+
+
+def test_a_previous_key_that_cannot_be_read_does_not_stop_the_current_one() -> None:
+    keys, _ = environment(OnlyCurrent("key-1"))
+    assert keys.signing() == b"key-1"

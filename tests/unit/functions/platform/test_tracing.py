@@ -9,6 +9,7 @@ import pytest
 from botocore.stub import Stubber
 
 from functions.platform.clients import client, time_boxed_client
+from functions.platform.time_box import Deadline, call_until
 from functions.platform.tracing import trace_aws_calls
 
 TRACE_ID = "1-5e272390-8c398be037738dc042009320"
@@ -57,7 +58,10 @@ def test_outside_a_lambda_a_call_works_and_logs_nothing(
     assert xray_recorder.context.context_missing == "IGNORE_ERROR"
 
 
-def test_in_a_lambda_a_call_is_a_subsegment_of_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("in_a_thread", [False, True])
+def test_in_a_lambda_a_call_is_a_subsegment_of_its_trace(
+    monkeypatch: pytest.MonkeyPatch, in_a_thread: bool
+) -> None:
     from aws_xray_sdk.core import xray_recorder
     from aws_xray_sdk.core.lambda_launcher import LambdaContext
 
@@ -66,7 +70,11 @@ def test_in_a_lambda_a_call_is_a_subsegment_of_its_trace(monkeypatch: pytest.Mon
     monkeypatch.setattr(xray_recorder, "_context", LambdaContext())
     monkeypatch.setattr(xray_recorder, "_emitter", daemon)
     monkeypatch.setattr(xray_recorder.streaming, "_threshold", 0)
-    list_buckets(client("s3"))
+    s3 = client("s3")
+    if in_a_thread:
+        call_until(Deadline.after(20), lambda: list_buckets(s3))
+    else:
+        list_buckets(s3)
     [sent] = daemon.sent
     assert (sent["name"], sent["namespace"]) == ("s3", "aws")
     assert sent["aws"]["operation"] == "ListBuckets"

@@ -13,13 +13,16 @@ from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY
 from functions.platform.errors import Reason, RequestRefused
 from functions.platform.http import ApiRequest
 from functions.platform.receipt_keys import ReceiptKeys
+from functions.platform.refreshed import RETRY_S, Refreshed
 from functions.platform.settings import RecommendSettings, read_settings
-from functions.recommend.fallback import FallbackCache
-from functions.recommend.recommend import recommend
+from functions.platform.time_box import Deadline
+from functions.recommend.fallback import stored_fallback
+from functions.recommend.recommend import Recommendation, Recommender, recommend
 from functions.recommend.request import RecommendRequest, Session, from_body, from_query
-from functions.recommend.routes import RecommendServices, answer_recommend
-from functions.recommend.served import ServedEndpoint
+from functions.recommend.routes import answer_recommend
+from functions.recommend.served import served_endpoint
 from testing.fakes import FakeEndpoint, FakeS3, FakeSecrets, client_error
+from testing.threads import at_once
 
 LOCAL = read_stage("local")
 # A setting that these tests do not concern has the value of the local stage.
@@ -30,6 +33,16 @@ SETTINGS = structs.replace(
     models_bucket="models",
     receipts_secret="receipts",
 )
+
+
+def environment(endpoint: Any, s3: FakeS3) -> Recommender:
+    """A new execution environment."""
+    return Recommender(SETTINGS, endpoint, served_endpoint(s3, "models"), stored_fallback(s3, "models"))
+
+
+def ask(request: RecommendRequest, endpoint: Any, s3: FakeS3) -> Recommendation:
+    """Ask a new execution environment."""
+    return recommend(request, environment(endpoint, s3), Deadline.after(20))
 
 
 def published() -> FakeS3:
@@ -47,14 +60,7 @@ def good_answer(question: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_model_answers_with_its_version_and_reason() -> None:
-    found = recommend(
-        RecommendRequest(["a", "b"], 3, ["x"]),
-        SETTINGS,
-        FakeEndpoint(good_answer),
-        FakeS3(),
-        ServedEndpoint(),
-        FallbackCache(),
-    )
+    found = ask(RecommendRequest(["a", "b"], 3, ["x"]), FakeEndpoint(good_answer), FakeS3())
     assert [item["item_id"] for item in found.items] == ["m0", "m1", "m2"]
     assert (found.source, found.reason, found.model_version) == ("model", "3 items known", "m1")
     assert found.variant == "all-traffic"
@@ -63,7 +69,7 @@ def test_the_model_answers_with_its_version_and_reason() -> None:
 def test_the_session_s_ids_are_not_sent_to_the_endpoint() -> None:
     endpoint = FakeEndpoint(good_answer)
     question = RecommendRequest(["a"], 3, [], Session("demo", "s1"))
-    recommend(question, SETTINGS, endpoint, FakeS3(), ServedEndpoint(), FallbackCache())
+    ask(question, endpoint, FakeS3())
     assert endpoint.questions == [{"items": ["a"], "k": 3, "exclude": []}]
 
 
@@ -85,50 +91,91 @@ def failing(error: Exception) -> FakeEndpoint:
     ],
 )
 def test_a_dead_slow_or_broken_endpoint_falls_back_and_says_why(endpoint: FakeEndpoint, why: str) -> None:
-    found = recommend(
-        RecommendRequest(["z", "a", "b"], 5, ["r2"]),
-        SETTINGS,
-        endpoint,
-        published(),
-        ServedEndpoint(),
-        FallbackCache(),
-    )
+    found = ask(RecommendRequest(["z", "a", "b"], 5, ["r2"]), endpoint, published())
     assert [item["item_id"] for item in found.items] == ["r1", "p0", "p1", "p2", "p3"]
     assert (found.source, found.variant) == ("related", "fallback")
     assert why in found.reason
 
 
 def test_an_unknown_session_gets_popular_items_and_never_an_empty_answer() -> None:
-    found = recommend(
-        RecommendRequest(["never seen"], 10, []),
-        SETTINGS,
-        failing(client_error("ModelError")),
-        published(),
-        ServedEndpoint(),
-        FallbackCache(),
-    )
+    found = ask(RecommendRequest(["never seen"], 10, []), failing(client_error("ModelError")), published())
     assert len(found.items) == 10
     assert found.source == "popular"
 
 
-def test_the_fallback_survives_an_s3_failure() -> None:
-    s3, cache = published(), FallbackCache()
-    assert cache.get(s3, "models") is not None
-    cache.read_at_s = float("-inf")
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Move the clock of what is read again in the background, which is then read at once."""
+    moved = Clock()
+    monkeypatch.setattr(Refreshed.__init__, "__defaults__", (moved, at_once))
+    return moved
+
+
+SOON = Deadline.after(3600)
+
+
+def test_the_fallback_survives_an_s3_failure(clock: Clock) -> None:
+    s3 = published()
+    fallback = stored_fallback(s3, "models")
+    assert fallback.get(SOON) is not None
     s3.down = True
-    assert cache.get(s3, "models") is not None
+    clock.now_s += 301
+    assert fallback.get(SOON) is not None
+    assert fallback.failure == "InternalError"
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"popular": "abc", "related": {}, "model_version": "m"}',
+        b'{"popular": [1]}',
+    ],
+)
+def test_a_broken_fallback_leaves_the_old_one_and_is_read_again_only_later(
+    clock: Clock, garbage: bytes
+) -> None:
+    s3 = published()
+    fallback = stored_fallback(s3, "models")
+    old = fallback.get(SOON)
+    s3.objects["models", FALLBACK_KEY] = garbage
+    clock.now_s += 301
+    reads = []
+    s3.before_request = lambda: reads.append(1)
+    for _ in range(5):
+        assert fallback.get(SOON) == old
+    assert len(reads) == 1
+    clock.now_s += RETRY_S
+    fallback.get(SOON)
+    assert len(reads) == 2
+
+
+def test_a_cold_environment_without_endpoint_and_s3_says_so_and_later_requests_do_not_wait() -> None:
+    s3 = published()
+    s3.down = True
+    cold = environment(failing(client_error("ModelError")), s3)
+    for _ in range(2):
+        with pytest.raises(RequestRefused, match="InternalError") as caught:
+            recommend(RecommendRequest(["a"], 3, []), cold, Deadline.after(20))
+        assert caught.value.reason == Reason.MODEL_UNAVAILABLE
 
 
 def test_before_the_first_model_the_refusal_names_the_next_step() -> None:
     with pytest.raises(RequestRefused, match="make run") as caught:
-        recommend(
-            RecommendRequest([], 5, []),
-            SETTINGS,
-            failing(client_error("ModelError")),
-            FakeS3(),
-            ServedEndpoint(),
-            FallbackCache(),
-        )
+        ask(RecommendRequest([], 5, []), failing(client_error("ModelError")), FakeS3())
     assert caught.value.reason == Reason.NO_MODEL_YET
 
 
@@ -148,6 +195,11 @@ def test_a_long_session_keeps_its_latest_items() -> None:
         {"k": "0"},
         {"k": "101"},
         {"k": "ten"},
+        {"k": " 5 "},
+        {"k": "5\n"},
+        {"k": "1_0"},
+        {"k": "\u0665"},
+        {"k": "-5"},
         {"items": "x" * 65},
         {"exclude": ",".join("x" * 501)},
         {"shop": "", "session": "s1"},
@@ -192,15 +244,16 @@ class Api:
     def __init__(self) -> None:
         self.secrets = FakeSecrets()
         self.keys = ReceiptKeys("receipts", lambda: self.secrets)
-        self.services = RecommendServices(SETTINGS, FakeEndpoint(good_answer), FakeS3(), self.keys)
+        self.recommender = environment(FakeEndpoint(good_answer), FakeS3())
 
     def get(self, **query: str) -> dict[str, Any]:
-        answer = answer_recommend(ApiRequest("rec-1", "GET", query, b""), self.services)
-        assert answer.status_code == 200
-        return dict(answer.body)
+        return self.ask(ApiRequest("rec-1", "GET", query, b""))
 
     def post(self, body: bytes) -> dict[str, Any]:
-        answer = answer_recommend(ApiRequest("rec-1", "POST", {}, body), self.services)
+        return self.ask(ApiRequest("rec-1", "POST", {}, body))
+
+    def ask(self, request: ApiRequest) -> dict[str, Any]:
+        answer = answer_recommend(request, self.recommender, self.keys, Deadline.after(20))
         assert answer.status_code == 200
         return dict(answer.body)
 
@@ -241,32 +294,37 @@ def recorded(s3: FakeS3, endpoint: str) -> FakeS3:
 
 
 def test_the_endpoint_of_the_release_on_record_is_asked_and_the_stages_own_before_the_first() -> None:
-    served = ServedEndpoint()
-    assert served.get(FakeS3(), "models", "tugboat-local") == "tugboat-local"
-    assert served.get(recorded(FakeS3(), "other"), "models", "tugboat-local") == "other", (
-        "asked again at once"
-    )
+    s3 = FakeS3()
+    endpoint = FakeEndpoint(good_answer)
+    recommender = environment(endpoint, s3)
+    for _ in range(2):
+        recommend(RecommendRequest(["a"], 3, []), recommender, SOON)
+        recorded(s3, "other")
+    assert endpoint.asked == ["tugboat-test", "other"], "the record is read again at once"
 
 
-def test_the_record_is_read_once_a_minute_and_the_last_name_survives_an_s3_failure(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = 1000.0
-    monkeypatch.setattr("functions.recommend.served.time.monotonic", lambda: now)
-    s3, served = recorded(FakeS3(), "first"), ServedEndpoint()
-    assert served.get(s3, "models", "default") == "first"
+def test_the_record_is_read_once_a_minute_and_the_last_name_survives_an_s3_failure(clock: Clock) -> None:
+    s3 = recorded(FakeS3(), "first")
+    served = served_endpoint(s3, "models")
+    assert served.get(SOON) == "first"
     recorded(s3, "second")
-    assert served.get(s3, "models", "default") == "first"
-    now += 61
-    assert served.get(s3, "models", "default") == "second"
+    assert served.get(SOON) == "first"
+    clock.now_s += 61
+    assert served.get(SOON) == "second"
     s3.down = True
-    now += 61
-    assert served.get(s3, "models", "default") == "second"
+    clock.now_s += 61
+    assert served.get(SOON) == "second"
 
 
 def test_an_endpoint_that_does_not_exist_any_more_makes_the_next_request_read_the_record() -> None:
-    s3, served = recorded(published(), "gone"), ServedEndpoint()
-    gone = failing(client_error("ValidationError", "Endpoint gone of account 1 not found."))
-    assert recommend(RecommendRequest(["a"], 3, []), SETTINGS, gone, s3, served, FallbackCache()).items
+    s3 = recorded(published(), "gone")
+    recommender = environment(failing(client_error("ValidationError", "Endpoint gone not found.")), s3)
+    assert recommend(RecommendRequest(["a"], 3, []), recommender, SOON).items
     recorded(s3, "new")
-    assert served.get(s3, "models", "default") == "new"
+    assert recommender.served.get(SOON) == "new"
+
+
+@pytest.mark.parametrize("score", ["NaN", "Infinity"])
+def test_a_score_that_json_cannot_express_is_an_unreadable_answer(score: str) -> None:
+    endpoint = FakeEndpoint(lambda _: {"items": [{"item_id": "m", "score": float(score)}]})
+    assert "unreadable" in ask(RecommendRequest(["a"], 3, []), endpoint, published()).reason

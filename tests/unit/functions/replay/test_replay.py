@@ -22,12 +22,14 @@ from functions.platform.receipt_keys import ReceiptKeys
 from functions.platform.settings import CollectSettings
 from functions.replay import replay as replay_module
 from functions.replay.replay import STOP_BEFORE_END_MS, replay
+from testing.api import Context
 from testing.fakes import FakeFirehose, FakeS3, FakeSecrets, FakeSession
 from tests.unit.functions.collect.test_collect import KEY, NOW_MS, SETTINGS, event
 
 BUCKET = SETTINGS.events_bucket
 HOUR = "2023/11/14/22"  # of NOW_MS
 BOT = Origin("203.0.113.0/24", "tablet", True)
+REMAINING_MS = Context().get_remaining_time_in_millis
 
 
 class Lake:
@@ -44,7 +46,7 @@ class Lake:
         """Store a request's events in files of their own, as Firehose delivers them."""
         firehose = FakeFirehose()
         settings = CollectSettings({KEY: shop}, "raw", "rejected", BUCKET, "receipts")
-        intake = Intake(settings, firehose, self.s3, self.receipt_keys())
+        intake = Intake(settings, firehose, self.s3, self.receipt_keys(), REMAINING_MS)
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
         with contextlib.suppress(RequestRefused):
             collect_batch(ApiRequest("r-1", "POST", {"key": KEY}, sent), origin, intake, NOW_MS)
@@ -67,7 +69,9 @@ class Lake:
         **more: str,
     ) -> ReplayResult:
         asked = {"archive": archive, "from_hour": from_hour, "to_hour": to_hour, **more}
-        return replay(asked, Intake(settings, self.firehose, self.s3, self.receipt_keys()), remaining_ms)
+        return replay(
+            asked, Intake(settings, self.firehose, self.s3, self.receipt_keys(), REMAINING_MS), remaining_ms
+        )
 
     def receipt_keys(self) -> ReceiptKeys:
         """Return the keys of a new execution environment."""
@@ -236,7 +240,7 @@ def test_a_replay_that_stores_nothing_fails_and_can_be_run_again(lake: Lake) -> 
     down = FakeS3()
     down.down = True
     with pytest.raises(StorageUnavailable):
-        replay(GOOD, Intake(SETTINGS, lake.firehose, down, lake.receipt_keys()))
+        replay(GOOD, Intake(SETTINGS, lake.firehose, down, lake.receipt_keys(), REMAINING_MS))
     assert lake.replay()["sent"] == 1
 
 
@@ -333,7 +337,7 @@ GOOD = {"archive": "raw", "from_hour": "2023-11-14T22", "to_hour": "2023-11-14T2
 )
 def test_an_invalid_event_is_an_error_with_an_example(lake: Lake, wrong: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        replay(wrong, Intake(SETTINGS, lake.firehose, lake.s3, lake.receipt_keys()))
+        replay(wrong, Intake(SETTINGS, lake.firehose, lake.s3, lake.receipt_keys(), REMAINING_MS))
     assert '"from_hour": "2026-11-20T00"' in str(caught.value)
 
 

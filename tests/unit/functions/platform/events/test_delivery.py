@@ -1,16 +1,20 @@
 """Delivery to Firehose, and to S3 if Firehose refuses: no line lost, none stored twice, within the limits."""
 
 import gzip
+import time
 from itertools import pairwise
+from threading import Event
 from typing import Any
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.platform.errors import StorageUnavailable
 from functions.platform.events import delivery
 from functions.platform.events.delivery import RECORD_MAX_BYTES, RECORDS_MAX, deliver, pack
+from functions.platform.time_box import Deadline
 from testing.fakes import FakeFirehose, FakeS3
 
 
@@ -24,8 +28,8 @@ def big_lines(count: int) -> list[bytes]:
     return [b"%04d" % number + b"x" * (RECORD_MAX_BYTES // 2) + b"\n" for number in range(count)]
 
 
-def send(lines: list[bytes], firehose: Any, s3: FakeS3) -> None:
-    deliver(lines, "events", "raw/", "bucket", firehose, s3)
+def send(lines: list[bytes], firehose: Any, s3: FakeS3, deadline: Deadline | None = None) -> None:
+    deliver(lines, "events", "raw/", "bucket", firehose, s3, deadline or Deadline.after(20))
 
 
 def parked(s3: FakeS3) -> list[bytes]:
@@ -80,3 +84,35 @@ def test_a_failed_call_does_not_undo_the_calls_before_it() -> None:
     with pytest.raises(StorageUnavailable):
         send(lines[RECORDS_MAX:], firehose, s3)
     assert stored(firehose) == lines[:RECORDS_MAX]
+
+
+class Hanging(FakeFirehose):
+    """Firehose that does not answer until the test ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over = Event()
+        self.calls = 0
+
+    def put_record_batch(self, DeliveryStreamName: str, Records: list[dict[str, bytes]]) -> dict[str, Any]:
+        self.calls += 1
+        self.over.wait(20)
+        raise ReadTimeoutError(endpoint_url="https://firehose")
+
+
+def test_records_are_parked_within_the_lambdas_time_while_firehose_hangs() -> None:
+    lines, firehose, s3 = big_lines(2 * RECORDS_MAX), Hanging(), FakeS3()
+    began = time.monotonic()
+    send(lines, firehose, s3, Deadline.after(0.4))
+    took_s = time.monotonic() - began
+    firehose.over.set()
+    assert sorted(parked(s3)) == lines
+    assert took_s < 5, "the twenty seconds of the hanging call are not waited for"
+
+
+def test_a_call_that_timed_out_is_not_tried_again_before_parking() -> None:
+    lines, firehose, s3 = big_lines(1), Hanging(), FakeS3()
+    firehose.over.set()
+    send(lines, firehose, s3)
+    assert parked(s3) == lines
+    assert firehose.calls == 1
