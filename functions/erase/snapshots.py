@@ -21,13 +21,14 @@ DAY_MS = 86_400_000
 def find(journal: Journal, settings: EraseSettings, s3: Any) -> None:
     """Write the snapshots and the models that saw the person to the journal.
 
-    A snapshot saw the person if its days and the person's overlap. Of a snapshot without a manifest, nothing is known.
+    A snapshot saw the person if its days and the person's overlap, or if it has no manifest.
     """
     bucket = settings.models_bucket
     seen: dict[str, bool] = {}
     for run, objects in _runs(s3, bucket).items():
         manifest = next((one for one in objects if one.key.endswith("/manifest.json") and one.current), None)
-        seen[run] = manifest is None or _saw(journal, settings, _read(s3, bucket, manifest.key))
+        known = {} if manifest is None else _read(s3, bucket, manifest.key)
+        seen[run] = _overlaps(journal, settings, known.get("shop_id"), known.get("last_event_time_ms"))
     journal.snapshots = sorted(run for run, saw in seen.items() if saw)
     journal.models = [*_releases(journal, settings, s3, seen), *_trained(journal, settings, s3, seen)]
 
@@ -42,10 +43,6 @@ def delete(run: str, settings: EraseSettings, s3: Any) -> None:
 def _runs(s3: Any, bucket: str) -> dict[str, list[StoredKey]]:
     stored = versions_below(s3, bucket, EXPORTS_PREFIX)
     return {run: list(found) for run, found in groupby(stored, key=lambda one: one.key.split("/")[1])}
-
-
-def _saw(journal: Journal, settings: EraseSettings, manifest: dict[str, Any]) -> bool:
-    return _overlaps(journal, settings, manifest.get("shop_id"), manifest.get("last_event_time_ms"))
 
 
 def _overlaps(journal: Journal, settings: EraseSettings, shop: Any, last_ms: Any) -> bool:

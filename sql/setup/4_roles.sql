@@ -16,7 +16,7 @@ grant usage on database {{ database }} to role {{ prefix }}_LOADER;
 grant usage on database {{ database }} to role {{ prefix }}_TRANSFORMER;
 grant usage on database {{ database }} to role {{ prefix }}_READER;
 
--- These grants make RAW.EVENTS append-only for the pipeline: only the eraser may delete, and nobody may update.
+-- These grants make RAW.EVENTS append-only for the pipeline: only the eraser may delete, nobody may update.
 grant usage on schema {{ database }}.RAW to role {{ prefix }}_LOADER;
 grant select, insert on table {{ database }}.RAW.EVENTS to role {{ prefix }}_LOADER;
 grant select, insert on table {{ database }}.RAW.LOAD_LOG to role {{ prefix }}_LOADER;
@@ -40,7 +40,7 @@ grant select on future tables in schema {{ database }}.MARTS to role {{ prefix }
 grant usage on schema {{ database }}.QA to role {{ prefix }}_READER;
 grant select on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_READER;
 
--- The eraser deletes rows, loads rewritten files again, and marks rows whose totals have to be computed again.
+-- The eraser deletes rows, loads rewritten files again, and marks rows whose totals are computed again.
 grant usage on warehouse {{ warehouse }} to role {{ prefix }}_ERASER;
 grant usage on database {{ database }} to role {{ prefix }}_ERASER;
 grant usage on schema {{ database }}.RAW to role {{ prefix }}_ERASER;
