@@ -24,7 +24,7 @@ CALL_S = 60
 LEASE_S = 960
 # Another call, of a command that was killed, can still be at work: then the same call fails for a while.
 TRANSIENT = ("StorageUnavailable", "WarehouseUnavailable")
-TRIES, PAUSE_S = 10, 15.0
+TRIES, PAUSE_S = 30, 5.0
 WAREHOUSE_PHASES = ("find", "rows")
 FOLDER = Path("build/erasures")
 
@@ -79,7 +79,7 @@ class Erasure:
         while result["phase"] != "done" and (not after or result["phase"] in after):
             self._lock()
             name = "erase_rows" if result["phase"] in WAREHOUSE_PHASES else "erase"
-            result = self._invoke(name, {**self._person, "seconds": 0 if after else CALL_S})
+            result = self._invoke(name, {**self._person, "seconds": CALL_S})
             self._say(f"{result['phase']} {result['after']}".rstrip() + _summary(result["counts"]))
         return result
 

@@ -6,6 +6,9 @@ A refusal is made by a Deny in one more policy of the role, as an administrator'
 import contextlib
 import gzip
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -160,6 +163,7 @@ def erase_a_person(stage: Stage) -> tuple[dict[str, Any], list[str]]:
         assert "errorType" not in _invoke(stage, step, {"run_id": "erase"})
     found = files_with(ERASED, state)
     assert len(found) > len(rejected)
+    _kill_an_erasure(stage)
     deployment.run("deploy.erase", stage.copy, stage.environment, "--user", ERASED_USER, "--yes")
     [path] = (stage.copy / "build" / "erasures").glob("*.json")
     assert {"Key": "packed", "Value": "true"} in s3.get_object_tagging(Bucket=EVENTS_BUCKET, Key=packed_key)[
@@ -170,6 +174,23 @@ def erase_a_person(stage: Stage) -> tuple[dict[str, Any], list[str]]:
         assert "errorType" not in _invoke(stage, step, {"run_id": "after"})
     left = [*files_with(ERASED, state), *files_with(ERASED_USER, state)]
     return json.loads(path.read_text()), [*left, *files_with(ERASED, stage.copy)]
+
+
+def _kill_an_erasure(stage: Stage) -> None:
+    """Send SIGKILL to the command while its Lambda rewrites raw files."""
+    command = [sys.executable, "-m", "deploy.erase", "--stage", "local", "--user", ERASED_USER, "--yes"]
+    environment = {**os.environ, **stage.environment, "PYTHONPATH": str(stage.copy)}
+    with subprocess.Popen(
+        command, cwd=stage.copy, env=environment, stdout=subprocess.PIPE, text=True
+    ) as erasing:
+        assert erasing.stdout is not None
+        printed = []
+        for line in erasing.stdout:
+            printed.append(line)
+            if line.rstrip().endswith("s] raw"):
+                break
+        erasing.kill()
+    assert printed[-1].rstrip().endswith("s] raw"), printed
 
 
 def _objects_with(s3: Any, prefix: str, text: str) -> list[str]:
