@@ -13,7 +13,8 @@ unexport PYTHONDONTWRITEBYTECODE
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up preflight deploy destroy demo replay run recommend rollback erase smoke shop train training-images status logs traces down docs layers check generate lock format test test-unit test-sanitized peers clean
+# Every target that has a line of help.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -89,8 +90,14 @@ erase: setup ## remove one person everywhere: CLIENT=id or USER=id, SHOP=name fo
 	@$(IN_STAGE) $(PY) -m deploy.erase --stage $(STAGE) $(if $(filter command line,$(origin CLIENT)),--client '$(CLIENT)') \
 	$(if $(filter command line,$(origin USER)),--user '$(USER)') $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
 
+explain: setup ## trace the answer REQUEST (its request_id) back to session, model and snapshot, and explain its items (ARGS="--page FILE")
+	@$(IN_STAGE) $(PY) -m deploy.explain --stage $(STAGE) --request "$(REQUEST)" $(ARGS)
+
 smoke: setup ## walk the whole journey on STAGE at small size, and write its times and costs (ARGS=--help for more)
 	@$(IN_STAGE) $(PY) -m demo.smoke $(ARGS)
+
+bill: setup ## predict the monthly bill of STAGE (ARGS="--shop-figures events=3M items=20k", ARGS="--measured latest"; ARGS=--help)
+	@$(if $(findstring --measured,$(ARGS)),$(IN_STAGE)) $(PY) -m deploy.bill --stage $(STAGE) $(ARGS)
 
 status: setup ## what runs, what is deployed, what serves; of another STAGE: its last execution
 	@$(if $(filter local,$(STAGE)),$(PY) -m local status,$(PY) -m demo.follow --latest)

@@ -18,7 +18,8 @@ from demo.http import Http
 from demo.journey import JourneyFailed, Timings, land, send_events
 from demo.rejects import Rejects
 from demo.split import Split, cutoff_of
-from demo.terminal import duration, table
+from demo.terminal import duration
+from deploy.command import table
 
 NEXT_STEPS = """
 What to try next:

@@ -14,7 +14,8 @@ from demo import baselines
 from demo.baselines import Score, Session
 from demo.http import Http, RequestFailed
 from demo.recommend import Carousel, ask
-from demo.terminal import Progress, table
+from demo.terminal import Progress
+from deploy.command import table
 
 K = 20
 THREADS = 4

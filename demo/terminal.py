@@ -1,4 +1,4 @@
-"""Progress lines and tables: redrawn in place on a terminal, appended elsewhere.
+"""Progress lines: redrawn in place on a terminal, appended elsewhere.
 
 Ours because rich and tqdm do not append progress lines to a log file, which is half of this module
 (docs/decisions/0036-libraries.md).
@@ -7,7 +7,7 @@ Ours because rich and tqdm do not append progress lines to a log file, which is 
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TextIO
 
 REDRAW_EVERY_S = 0.2
@@ -98,18 +98,3 @@ class Progress:
         if slower <= 0 or faster > STEADY_WITHIN * slower:
             return None
         return (last - first) / (last_s - first_s)
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Align columns: the first to the left, the others to the right."""
-    cells = [list(header), *[list(row) for row in rows]]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
-    lines = []
-    for row in cells:
-        padded = [
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  " + "   ".join(padded).rstrip())
-    lines.insert(1, "  " + "   ".join("-" * width for width in widths))
-    return "\n".join(lines)

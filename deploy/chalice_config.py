@@ -32,6 +32,7 @@ def stage_config(stage: Stage, account_id: str, arns: dict[str, str]) -> Json:
     """Return a stage's entry in config.json, with its layers at these addresses."""
     return {
         "api_gateway_stage": stage.api_stage,
+        "xray": stage.tracing,
         "environment_variables": {"TUGBOAT_STAGE": stage.name},
         "lambda_functions": {one.name: _entry(one, stage, account_id, arns) for one in LAMBDAS},
     }
@@ -59,7 +60,6 @@ def render_config(stage: Stage, account_id: str, arns: dict[str, str], current: 
         "api_gateway_endpoint_type": "REGIONAL",
         "autogen_policy": False,
         "automatic_layer": False,
-        "xray": True,
         # API Gateway gzips the SDK's scripts and long responses above this size. It decompresses requests by itself.
         "minimum_compression_size": 1024,
         "stages": {**current.get("stages", {}), stage.name: stage_config(stage, account_id, arns)},

@@ -1,9 +1,9 @@
-"""The shared parts of this folder's commands: the option --stage, lines of progress, and errors without a traceback."""
+"""The shared parts of this folder's commands: the option --stage, lines of progress, tables, and errors without a traceback."""
 
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -61,3 +61,18 @@ def exit_status(run: Callable[[], int]) -> int:
             file=sys.stderr,
         )
     return 1
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Align columns: the first to the left, the others to the right."""
+    cells = [list(header), *[list(row) for row in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    lines = []
+    for row in cells:
+        padded = [
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  " + "   ".join(padded).rstrip())
+    lines.insert(1, "  " + "   ".join("-" * width for width in widths))
+    return "\n".join(lines)

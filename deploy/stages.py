@@ -81,6 +81,7 @@ class Stage:
     raw_expire_days: Annotated[int, Field(ge=0), AfterValidator(_never_or_late)]
     exports_expire_days: Days
     log_retention_days: RetentionDays
+    tracing: bool
     schedule: Annotated[str, Field(pattern=r"^(cron|rate)\(.+\)$")]
     schedule_enabled: bool
     load_on_arrival: bool

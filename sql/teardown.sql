@@ -13,3 +13,4 @@ drop role if exists {{ prefix }}_LOADER;
 drop role if exists {{ prefix }}_TRANSFORMER;
 drop role if exists {{ prefix }}_READER;
 drop role if exists {{ prefix }}_ERASER;
+drop role if exists {{ prefix }}_EXPLAINER;

@@ -23,6 +23,7 @@ from demo.replay import ReplayFailed
 from demo.smoke import page, steps
 from demo.smoke.result import STEPS, Row, SmokeResult, StepFailed
 from demo.smoke.steps import Smoke
+from deploy.bill.prices import or_default
 from deploy.command import DeployError, Progress
 from deploy.destroy import destroy, require_unprotected
 from deploy.stages import Stage, read_stage
@@ -94,7 +95,9 @@ def main(arguments: list[str] | None = None) -> int:
                 f"[{stage.name}.shops] in deploy/stages.toml, then make deploy STAGE={stage.name}"
             )
         hyperparameters = dict(pair.split("=", 1) for pair in options.hyperparameter)
-        smoke = Smoke(where, stage, where.account(), options.shop, Http(2), hyperparameters)
+        smoke = Smoke(
+            where, stage, where.account(), options.shop, Http(2), hyperparameters, or_default(stage.region)
+        )
         steps.require_replaceable(smoke)
         if options.clean:
             require_unprotected(stage)
@@ -113,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     result.finish()
     path = options.report / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{stage.name}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page.render(result))
+    path.write_text(page.render(result, smoke.prices))
     usd = sum(row.usd for row in result.rows)
     print(
         f"\nstage {stage.name}: smoke test {'passed' if result.passed else 'failed'}, about ${usd:.2f}; the report: {path}"

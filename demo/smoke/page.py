@@ -4,12 +4,12 @@ from pathlib import Path
 
 import jinja2
 
-from demo.smoke.costs import PRICES_FILE, prices
 from demo.smoke.result import SmokeResult
 from demo.terminal import duration
+from deploy.bill.prices import PriceList
 
 
-def render(result: SmokeResult) -> str:
+def render(result: SmokeResult, prices: PriceList) -> str:
     """Return the HTML of the report."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -24,6 +24,5 @@ def render(result: SmokeResult) -> str:
         result=result,
         total_s=sum(row.seconds for row in result.rows),
         total_usd=sum(row.usd for row in result.rows),
-        prices=prices(),
-        prices_file=PRICES_FILE.name,
+        prices=prices,
     )

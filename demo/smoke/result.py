@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from demo.smoke.costs import Cost
+from deploy.bill.step_costs import Cost
 
 Outcome = Literal["passed", "failed", "not reached"]
 # The steps in the order of the journey. A failure leaves the rest "not reached".

@@ -18,10 +18,13 @@ from demo.http import Http, RequestFailed
 from demo.landed import LandingWatch
 from demo.rejects import Rejects
 from demo.replay import Replayed, send
-from demo.smoke import costs, marker
+from demo.smoke import marker
 from demo.smoke.result import Outcome, Row, StepFailed
 from demo.source import generated
 from demo.split import Split
+from deploy.bill import step_costs as costs
+from deploy.bill.assumptions import read_assumptions
+from deploy.bill.prices import PriceList
 from deploy.rollback import PATIENT, rollback
 from deploy.stages import Stage
 from functions.platform import warehouse
@@ -48,6 +51,7 @@ class Smoke:
     shop_id: str
     http: Http
     hyperparameters: dict[str, str]
+    prices: PriceList
     sent: Replayed = field(default_factory=Replayed)
     landing: LandingWatch | None = None
     sessions: list[list[str]] = field(default_factory=list)
@@ -110,7 +114,7 @@ def send_events(smoke: Smoke) -> Row:
     if smoke.sent.refused or not smoke.sent.accepted:
         raise StepFailed(f"{smoke.sent.summary()}\nThe contract is in docs/events.md")
     each_s = smoke.sent.seconds / smoke.sent.batches
-    cost = costs.of_requests(smoke.stage, smoke.sent.batches, each_s)
+    cost = costs.of_requests(smoke.stage, smoke.prices, smoke.sent.batches, each_s)
     return Row("Send events", "passed", clock(), f"{smoke.sent.accepted:,} events accepted", cost)
 
 
@@ -124,7 +128,8 @@ def wait_for_landing(smoke: Smoke) -> Row:
             f"{smoke.sent.accepted:,} events were accepted, and {landed:,} are in S3 after {LANDING_TIMEOUT_S:.0f} s. "
             f"Look at the stream {smoke.stage.prefix}-events and its log group"
         )
-    return Row("Events in S3", "passed", clock(), f"{landed:,} events", costs.of_delivery(landed))
+    cost = costs.of_delivery(smoke.prices, smoke.sent.batches, landed * read_assumptions().line_bytes)
+    return Row("Events in S3", "passed", clock(), f"{landed:,} events", cost)
 
 
 def run(smoke: Smoke, name: str) -> Row:
@@ -161,10 +166,14 @@ def _states(smoke: Smoke, story: Execution) -> Iterator[Row]:
 
 def _cost_of(smoke: Smoke, state: State, seconds: float) -> costs.Cost | None:
     if state.name in costs.LAMBDA_STATES:
-        return costs.of_lambda_state(state.name, seconds)
+        return costs.of_lambda_state(smoke.stage, smoke.prices, state.name, seconds)
     if state.name == "Train":
-        return costs.of_job(smoke.stage.training_instance_type, seconds)
-    return costs.of_job(smoke.stage.processing_instance_type, seconds) if state.name == "Evaluate" else None
+        return costs.of_job(smoke.prices, smoke.stage.training_instance_type, seconds)
+    return (
+        costs.of_job(smoke.prices, smoke.stage.processing_instance_type, seconds)
+        if state.name == "Evaluate"
+        else None
+    )
 
 
 def recommend(smoke: Smoke) -> Row:
@@ -182,7 +191,7 @@ def recommend(smoke: Smoke) -> Row:
             raise StepFailed(f"/recommend answered {session} with {items}: {K} other items were expected")
     p50_ms, p99_ms = latencies_ms[len(latencies_ms) // 2], latencies_ms[-1]
     found = f"{len(answers)} carousels from the model; {p50_ms:.0f} ms at the median, {p99_ms:.0f} ms at most"
-    cost = costs.of_requests(smoke.stage, len(answers), p50_ms / 1000, served=True)
+    cost = costs.of_requests(smoke.stage, smoke.prices, len(answers), p50_ms / 1000, served=True)
     return Row("Recommend", "passed", clock(), found, cost)
 
 
@@ -206,7 +215,7 @@ def click_and_buy(smoke: Smoke) -> Row:
         landed = watch.wait_for(sent.accepted, LANDING_TIMEOUT_S)
     if sent.refused or landed < sent.accepted:
         raise StepFailed(f"{sent.summary()}; {landed} of them are in S3")
-    cost = costs.of_requests(smoke.stage, 1 + sent.batches, sent.seconds, served=True)
+    cost = costs.of_requests(smoke.stage, smoke.prices, 1 + sent.batches, sent.seconds, served=True)
     return Row("Click and buy", "passed", clock(), f"{sent.accepted} events with a receipt", cost)
 
 
@@ -271,7 +280,13 @@ def roll_back(smoke: Smoke) -> Row:
             )
             _wait_for_model(smoke, release.model_version)
     found = f"model {first.model_version} served again, then {second.model_version}"
-    return Row("Roll back", "passed", clock(), found, costs.of_lambda_state("Rollback", clock()))
+    return Row(
+        "Roll back",
+        "passed",
+        clock(),
+        found,
+        costs.of_lambda_state(smoke.stage, smoke.prices, "Rollback", clock()),
+    )
 
 
 def _ask(smoke: Smoke, items: list[str], **fields: str) -> tuple[dict[str, Any], float]:

@@ -1,4 +1,5 @@
--- Four roles with the rights of one step each. A service role has two of them for the pipeline's user.
+-- Three roles with the rights of one step each, and one of each command of people.
+-- A service role has two of them for the pipeline's user.
 -- Safe to run again. A test removes each grant in turn: every one of them is needed by a statement.
 
 use role SECURITYADMIN;
@@ -7,6 +8,7 @@ create role if not exists {{ prefix }}_LOADER comment = 'Loads raw events';
 create role if not exists {{ prefix }}_TRANSFORMER comment = 'Builds, checks and exports tables';
 create role if not exists {{ prefix }}_READER comment = 'Reads the marts: analysts and dashboards';
 create role if not exists {{ prefix }}_ERASER comment = 'Deletes the rows of one person';
+create role if not exists {{ prefix }}_EXPLAINER comment = 'Reads the marts and raw events: make explain';
 create role if not exists {{ role }} comment = 'The pipeline';
 
 grant usage on warehouse {{ warehouse }} to role {{ prefix }}_LOADER;
@@ -58,6 +60,11 @@ grant select, update, delete on future tables in schema {{ database }}.MARTS to 
 grant usage on schema {{ database }}.TRAINING to role {{ prefix }}_ERASER;
 grant select, delete on future tables in schema {{ database }}.TRAINING to role {{ prefix }}_ERASER;
 
+-- Raw events name clients, so analysts do not have this role. It has no right to write anything.
+grant role {{ prefix }}_READER to role {{ prefix }}_EXPLAINER;
+grant usage on schema {{ database }}.RAW to role {{ prefix }}_EXPLAINER;
+grant select on table {{ database }}.RAW.EVENTS to role {{ prefix }}_EXPLAINER;
+
 -- A deployment reads the trust of the AWS role by DESC INTEGRATION.
 grant usage on integration {{ integration }} to role {{ role }};
 
@@ -66,6 +73,8 @@ grant role {{ prefix }}_TRANSFORMER to role {{ role }};
 grant role {{ role }} to user {{ user }};
 -- Not to the pipeline's role: its steps must not inherit the right to delete.
 grant role {{ prefix }}_ERASER to user {{ user }};
+-- Whoever may read the pipeline's login may explain. The pipeline's own role does not get the right.
+grant role {{ prefix }}_EXPLAINER to user {{ user }};
 
 -- Administrators of the database see what the roles own.
 grant role {{ prefix }}_READER to role SYSADMIN;

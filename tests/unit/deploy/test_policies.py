@@ -1,6 +1,7 @@
 """Each Lambda's policy against its code, and the configuration that Chalice gets for each Lambda."""
 
 import ast
+import dataclasses
 import json
 import re
 from functools import lru_cache
@@ -235,3 +236,11 @@ def test_a_lambda_is_declared_with_the_settings_that_its_handler_reads(function:
         f"the handler of {function} reads the settings {sorted(read)}, deploy/lambdas.py gives it {sorted(declared)}: "
         "change `settings` there"
     )
+
+
+def test_tracing_is_a_setting_of_the_stage() -> None:
+    arns = {"warehouse": "arn:w", "pandas": "arn:p"}
+    for tracing in (True, False):
+        stage = dataclasses.replace(read_stage("local"), tracing=tracing)
+        rendered = json.loads(chalice_config.render_config(stage, "123456789012", arns, {}))
+        assert rendered["stages"]["local"]["xray"] is tracing

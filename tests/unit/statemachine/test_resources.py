@@ -210,7 +210,7 @@ def test_sagemaker_may_pull_the_image_and_not_push_it() -> None:
 
 def test_the_state_machine_is_traced_and_logged() -> None:
     machine = RESOURCES["Pipeline"]["Properties"]
-    assert machine["TracingConfiguration"] == {"Enabled": True}
+    assert machine["TracingConfiguration"] == {"Enabled": {"Fn::If": ["Traced", True, False]}}
     assert machine["LoggingConfiguration"]["Level"] == "ALL"
 
 

@@ -10,6 +10,7 @@ from demo.smoke import marker
 from demo.smoke.__main__ import main
 from demo.smoke.result import StepFailed
 from demo.smoke.steps import Smoke, require_replaceable
+from deploy.bill.prices import read_prices
 from deploy.stages import read_stage
 from functions.platform.contract import CURRENT_KEY
 from functions.platform.releases import Release
@@ -35,7 +36,7 @@ class _Stage(Environment):
 def _smoke(s3: FakeS3) -> Smoke:
     where = _Stage("local", "http://x", "us-east-1", None, {"smoke": "key"})
     object.__setattr__(where, "s3", s3)
-    return Smoke(where, LOCAL, LOCAL.account_id, "smoke", Http(1), {})
+    return Smoke(where, LOCAL, LOCAL.account_id, "smoke", Http(1), {}, read_prices("us-east-1"))
 
 
 def _record(s3: FakeS3) -> None:

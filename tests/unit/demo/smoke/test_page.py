@@ -1,8 +1,9 @@
 """The report: rows with their states, the steps that were not reached, and nothing that could become markup."""
 
-from demo.smoke.costs import Cost
 from demo.smoke.page import render
 from demo.smoke.result import STEPS, Row, SmokeResult
+from deploy.bill.prices import read_prices
+from deploy.bill.step_costs import Cost
 
 
 def _result() -> SmokeResult:
@@ -12,7 +13,7 @@ def _result() -> SmokeResult:
 
 
 def test_a_passed_report_adds_up_times_and_known_costs() -> None:
-    page = render(_result())
+    page = render(_result(), read_prices("us-east-1"))
     assert f"${0.5 * len(STEPS):.2f}" in page
     assert "<td>Train</td>" in page
     assert "dev &amp; co" in page
@@ -25,7 +26,7 @@ def test_steps_behind_a_failure_are_not_reached_and_the_test_has_not_passed() ->
     result.finish()
     assert not result.passed
     assert [row.outcome for row in result.rows] == ["passed", "passed", "failed", *["not reached"] * 5]
-    page = render(result)
+    page = render(result, read_prices("us-east-1"))
     assert "no &lt;b&gt;quota&lt;/b&gt;" in page
     assert page.count(">not reached</td>") == 5
 

@@ -1,0 +1,40 @@
+"""Facts of the stack that the bill counts: resources, metrics of alarms, Lambdas that run without a person."""
+
+import json
+from functools import cache
+from typing import Any
+
+from deploy.lambdas import LAMBDAS
+from deploy.template import PIPELINE_FILE, load_resources, substitution_keys
+
+
+@cache
+def resources() -> dict[str, dict[str, Any]]:
+    """Return the resources of the stack."""
+    found: dict[str, dict[str, Any]] = load_resources()["Resources"]
+    return found
+
+
+def of_type(kind: str) -> list[dict[str, Any]]:
+    """Return the properties of the stack's resources of a type."""
+    return [one.get("Properties", {}) for one in resources().values() if one["Type"] == kind]
+
+
+def alarm_metrics() -> int:
+    """Return the number of metrics in all alarms. An alarm on an expression is billed per metric in it."""
+    return sum(
+        sum("MetricStat" in metric for metric in alarm["Metrics"]) if "Metrics" in alarm else 1
+        for alarm in of_type("AWS::CloudWatch::Alarm")
+    )
+
+
+@cache
+def invoked_lambdas() -> frozenset[str]:
+    """Return the names of the Lambdas that the state machine or a rule invokes."""
+    of_pipeline = substitution_keys(PIPELINE_FILE.read_text())
+    targets = json.dumps([rule["Targets"] for rule in of_type("AWS::Events::Rule")])
+    return frozenset(
+        one.name
+        for one in LAMBDAS
+        if f"{one.title}Function" in of_pipeline or f':function:tugboat-${{Stage}}{one.suffix}"' in targets
+    )

@@ -1,0 +1,64 @@
+"""The lines of what is only there: alarms, the dashboard, secrets, images. They cost the same without events."""
+
+from collections.abc import Iterator
+
+from deploy.bill.month import Line, Month, line, number
+from deploy.bill.stack import alarm_metrics, of_type
+
+# Snowflake's login of the pipeline, which a person creates. The template has the other secrets.
+SECRETS_BY_HAND = 1
+# Target tracking creates one alarm for scaling out and one for scaling in.
+SCALING_ALARMS = 2
+
+
+def standing_lines(month: Month) -> Iterator[Line]:
+    """Yield the lines of a deployed stage in which nothing happens."""
+    prices, assumed = month.prices, month.assumed
+    of_stack = alarm_metrics()
+    scaling = SCALING_ALARMS if month.stage.endpoint_kind == "realtime" else 0
+    yield line(
+        "CloudWatch",
+        "alarms",
+        prices["cloudwatch.alarm_metric_month"],
+        of_stack + scaling,
+        f"({of_stack} metrics of the stack's alarms + {scaling} of scaling)",
+    )
+    dashboards = len(of_type("AWS::CloudWatch::Dashboard"))
+    yield line(
+        "CloudWatch",
+        "dashboard",
+        prices["cloudwatch.dashboard_month"],
+        dashboards,
+        f"{dashboards} dashboard",
+    )
+    secrets = len(of_type("AWS::SecretsManager::Secret")) + SECRETS_BY_HAND
+    yield line(
+        "Secrets Manager",
+        "secrets",
+        prices["secrets_manager.secret_month"],
+        secrets,
+        f"{secrets} secrets",
+    )
+    reads = month.lambda_calls * assumed.secret_reads_per_1000_calls / 1000
+    yield line(
+        "Secrets Manager",
+        "reads",
+        prices["secrets_manager.request"],
+        reads,
+        f"{number(month.lambda_calls)} calls of Lambdas x {number(assumed.secret_reads_per_1000_calls)} / 1000",
+    )
+    yield line(
+        "ECR",
+        "images of the endpoint",
+        prices["ecr.gb_month"],
+        assumed.images_kept * assumed.image_gb,
+        f"{number(assumed.images_kept)} images x {number(assumed.image_gb)} GB",
+    )
+    builds = assumed.image_builds_per_month if month.workload.runs else 0
+    yield line(
+        "CodeBuild",
+        "image builds",
+        prices["codebuild.small_minute"],
+        builds * assumed.image_build_minutes,
+        f"{number(builds)} builds x {number(assumed.image_build_minutes)} minutes",
+    )
