@@ -20,7 +20,7 @@ grant usage on database {{ database }} to role {{ prefix }}_LOADER;
 grant usage on database {{ database }} to role {{ prefix }}_TRANSFORMER;
 grant usage on database {{ database }} to role {{ prefix }}_READER;
 
--- These grants make the raw tables append-only for the pipeline: only the eraser may delete, nobody may update.
+-- These grants make the raw tables append-only for the pipeline: only the eraser may delete.
 grant usage on schema {{ database }}.RAW to role {{ prefix }}_LOADER;
 grant select, insert on table {{ database }}.RAW.EVENTS to role {{ prefix }}_LOADER;
 grant select, insert on table {{ database }}.RAW.LOAD_LOG to role {{ prefix }}_LOADER;
