@@ -53,6 +53,14 @@ def list_bucket(sid: str, bucket: str, *prefixes: str) -> Statement:
     return Statement(sid, ("s3:ListBucket",), (f"arn:aws:s3:::{{prefix}}-{bucket}-{{account}}",), condition)
 
 
+def list_versions(sid: str, bucket: str, *prefixes: str) -> Statement:
+    """Return the right to list the versions of the keys with these prefixes."""
+    condition = {"StringLike": {"s3:prefix": list(prefixes)}}
+    return Statement(
+        sid, ("s3:ListBucketVersions",), (f"arn:aws:s3:::{{prefix}}-{bucket}-{{account}}",), condition
+    )
+
+
 def _read_secret(sid: str, name: str) -> Statement:
     # Secrets Manager ends the address of a secret with six random characters.
     secret = f"arn:aws:secretsmanager:{{region}}:{{account}}:secret:tugboat/{{stage}}/{name}-??????"
@@ -61,6 +69,7 @@ def _read_secret(sid: str, name: str) -> Statement:
 
 WAREHOUSE_LOGIN = _read_secret("WarehouseLogin", "snowflake")
 RECEIPT_KEYS = _read_secret("ReceiptKeys", "receipts")
+ERASURES_KEY = _read_secret("ErasuresKey", "erasures")
 STORE_EVENTS = Statement("StoreEvents", ("firehose:PutRecordBatch",), (stream("events"), stream("rejected")))
 # Small files instead of Firehose, while it does not answer.
 PARK_EVENTS = Statement(

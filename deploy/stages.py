@@ -154,6 +154,11 @@ class Stage:
         return f"tugboat/{self.name}/receipts"
 
     @property
+    def erasures_secret(self) -> str:
+        """The secret that holds the key of the digests that stand for erased persons."""
+        return f"tugboat/{self.name}/erasures"
+
+    @property
     def sending_keys(self) -> dict[str, str]:
         """The key that each shop sends with. A shop without a key is left out."""
         return {shop: keys[0] for shop, keys in self.shops.items() if keys}

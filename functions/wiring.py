@@ -158,6 +158,32 @@ def compact(event: Event, context: Any) -> Event:
     return compact(event, settings.compact_settings(), client("s3"), context.get_remaining_time_in_millis)
 
 
+def erase(event: Event, context: Any) -> Event:
+    """Run the phases of an erasure in S3."""
+    from functions.erase.erase import erase
+
+    environment = settings.erase_settings()
+    return erase(event, environment, client("s3"), _erasures_key(), context.get_remaining_time_in_millis)
+
+
+def erase_rows(event: Event, _: Any) -> Event:
+    """Run the phases of an erasure in the warehouse, under the role that may delete events."""
+    from dataclasses import replace
+
+    from functions.erase.rows import erase_rows
+    from functions.platform import warehouse
+
+    environment = settings.erase_settings()
+    login = warehouse.read_credentials(client("secretsmanager"), environment.snowflake_secret)
+    with warehouse.connect(replace(login, role=environment.eraser_role)) as connection:
+        return erase_rows(event, environment, connection, client("s3"), _erasures_key())
+
+
+def _erasures_key() -> str:
+    found = client("secretsmanager").get_secret_value(SecretId=settings.erase_settings().erasures_secret)
+    return str(found["SecretString"])
+
+
 def _intake_of(request: Request | None) -> "Intake":
     return _intake(time_boxed_client("s3", S3_TIMEOUT_MS), _remaining_ms(request))
 

@@ -15,4 +15,5 @@ drop integration if exists {{ integration }};
 drop role if exists {{ prefix }}_LOADER;
 drop role if exists {{ prefix }}_TRANSFORMER;
 drop role if exists {{ prefix }}_READER;
+drop role if exists {{ prefix }}_ERASER;
 drop role if exists {{ prefix }}_EXPLAINER;

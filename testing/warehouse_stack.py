@@ -9,10 +9,10 @@ from typing import Any
 from deploy.stages import read_stage
 from deploy.warehouse_setup import setup_parameters, trust_parameters
 from functions.platform import warehouse
-from functions.platform.settings import WarehouseSettings
+from functions.platform.settings import EraseSettings, WarehouseSettings
 from local import environment, snowflake_login
 from local.clients import aws_client
-from sql.setup.apply import apply
+from sql.setup.apply import apply, role_prefix
 
 ACCOUNT = "123456789012"
 
@@ -81,6 +81,21 @@ def stack_maker(local_stack: environment.Stack) -> Callable[..., Stack]:
         return Stack(s3, settings, own, admin)
 
     return make
+
+
+def erase_settings(stack: Stack) -> EraseSettings:
+    """Return the settings of an erasure on a stack."""
+    given = stack.settings
+    return EraseSettings(
+        stage=given.stage,
+        events_bucket=given.events_bucket,
+        models_bucket=given.models_bucket,
+        snowflake_secret=given.snowflake_secret,
+        eraser_role=f"{role_prefix(given.stage)}_ERASER",
+        erasures_secret=f"tugboat/{given.stage}/erasures",
+        exports_expire_days=30,
+        training_days=given.training_days,
+    )
 
 
 @contextmanager

@@ -112,6 +112,10 @@ def needed_actions(stage: Stage, account_id: str) -> list[tuple[str, tuple[str, 
             f"arn:aws:secretsmanager:{here}:secret:{stage.receipts_secret}-x",
             ("secretsmanager:CreateSecret", "secretsmanager:GetSecretValue"),
         ),
+        (
+            f"arn:aws:secretsmanager:{here}:secret:{stage.erasures_secret}-x",
+            ("secretsmanager:CreateSecret",),
+        ),
     ]
 
 

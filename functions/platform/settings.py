@@ -75,6 +75,19 @@ class CompactSettings(Struct, frozen=True, rename=_variable):
     raw_expire_days: Annotated[int, Meta(ge=0)]
 
 
+class EraseSettings(Struct, frozen=True, rename=_variable):
+    """Settings of erase and erase_rows. `eraser_role` is the only role that may delete from RAW."""
+
+    stage: Text
+    events_bucket: Text
+    models_bucket: Text
+    snowflake_secret: Text
+    eraser_role: Text
+    erasures_secret: Text
+    exports_expire_days: Annotated[int, Meta(ge=1)]
+    training_days: Annotated[int, Meta(ge=1)]
+
+
 class LockSettings(Struct, frozen=True, rename=_variable):
     """Settings of lock."""
 
@@ -162,6 +175,12 @@ def collect_settings() -> CollectSettings:
 def compact_settings() -> CompactSettings:
     """Read compact's settings, once per execution environment."""
     return read_settings(CompactSettings, os.environ)
+
+
+@lru_cache(maxsize=1)
+def erase_settings() -> EraseSettings:
+    """Read the erasure's settings, once per execution environment."""
+    return read_settings(EraseSettings, os.environ)
 
 
 @lru_cache(maxsize=1)

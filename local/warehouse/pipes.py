@@ -164,7 +164,7 @@ class Pipes:
         location = self._location(statement, pipe) + (match["prefix"] or "")
         with self._lock:
             target = self._target(statement, pipe)
-            known = load.loaded_by_copy(self._connection.cursor(), *target) | self._loaded(pipe)
+            known = {*load.loaded_by_copy(self._connection.cursor(), *target), *self._loaded(pipe)}
             new = [url for url in self._storage.files(location) if url not in known]
             for url in new:
                 self._ingest(pipe, statement, url)

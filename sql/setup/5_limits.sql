@@ -29,3 +29,6 @@ alter warehouse {{ reader_warehouse }} set resource_monitor = {{ reader_warehous
 
 -- A statement whose Lambda has ended is aborted after five minutes, not at the statement timeout.
 alter user {{ user }} set abort_detached_query = true;
+-- By default, a session has all roles of its user as secondary roles. The pipeline would have the eraser's
+-- rights. https://docs.snowflake.com/en/release-notes/bcr-bundles/2024_07/bcr-1692
+alter user {{ user }} set default_secondary_roles = ();

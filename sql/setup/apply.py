@@ -39,7 +39,6 @@ def parameters(
 
     A step whose size is `shared` uses the stage's warehouse, so its names are those of that warehouse.
     """
-    suffix = "" if stage == "local" else f"_{stage.upper()}"
     of_steps = {"pipe": PIPE} if snowpipe else {}
     for step, size in step_warehouse_sizes.items():
         shared = size == SHARED
@@ -55,12 +54,17 @@ def parameters(
         "reader_credits_per_month": str(reader_credits_per_month),
         "role": credentials.role,
         "user": credentials.user,
-        "prefix": f"TUGBOAT{suffix}",
+        "prefix": role_prefix(stage),
         "integration": integration(stage),
         "events_bucket": f"tugboat-{stage}-events-{account}",
         "models_bucket": f"tugboat-{stage}-models-{account}",
         "storage_role_arn": storage_role_arn,
     }
+
+
+def role_prefix(stage: str) -> str:
+    """Return the start of the names of a stage's roles."""
+    return "TUGBOAT" if stage == "local" else f"TUGBOAT_{stage.upper()}"
 
 
 def integration(stage: str) -> str:

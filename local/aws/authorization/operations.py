@@ -107,7 +107,10 @@ def _read_object(request: Request) -> Iterator[Call]:
 
 
 def _write_object(request: Request) -> Iterator[Call]:
-    yield Call("s3:PutObject", object_arn(request.parameters["Bucket"], request.parameters["Key"]))
+    written = object_arn(request.parameters["Bucket"], request.parameters["Key"])
+    yield Call("s3:PutObject", written)
+    if any(name.lower() == "x-amz-tagging" for name in request.headers):
+        yield Call("s3:PutObjectTagging", written)
 
 
 def _delete_object(request: Request) -> Iterator[Call]:
@@ -125,11 +128,14 @@ def _delete_objects(request: Request) -> Iterator[Call]:
         yield Call("s3:DeleteObject", object_arn(request.parameters["Bucket"], key))
 
 
-def _list_bucket(request: Request) -> Iterator[Call]:
-    parameters = request.parameters
-    names = {"prefix": "s3:prefix", "delimiter": "s3:delimiter", "max-keys": "s3:max-keys"}
-    context = {key: parameters[name] for name, key in names.items() if name in parameters}
-    yield Call("s3:ListBucket", bucket_arn(parameters["Bucket"]), context)
+def _list_bucket(action: str) -> Rule:
+    def rule(request: Request) -> Iterator[Call]:
+        parameters = request.parameters
+        names = {"prefix": "s3:prefix", "delimiter": "s3:delimiter", "max-keys": "s3:max-keys"}
+        context = {key: parameters[name] for name, key in names.items() if name in parameters}
+        yield Call(action, bucket_arn(parameters["Bucket"]), context)
+
+    return rule
 
 
 def _secret(request: Request) -> Iterator[Call]:
@@ -259,9 +265,11 @@ OPERATIONS: dict[tuple[str, str], Rule] = {
     ("s3", "GetObject"): _read_object,
     ("s3", "HeadBucket"): _simple("s3:ListBucket", bucket_arn("{Bucket}")),
     ("s3", "HeadObject"): _read_object,
-    ("s3", "ListObjects"): _list_bucket,
-    ("s3", "ListObjectsV2"): _list_bucket,
+    ("s3", "ListObjects"): _list_bucket("s3:ListBucket"),
+    ("s3", "ListObjectsV2"): _list_bucket("s3:ListBucket"),
     ("s3", "PutObject"): _write_object,
+    ("s3", "GetObjectTagging"): _simple("s3:GetObjectTagging", object_arn("{Bucket}", "{Key}")),
+    ("s3", "ListObjectVersions"): _list_bucket("s3:ListBucketVersions"),
     ("s3", "PutObjectTagging"): _simple("s3:PutObjectTagging", object_arn("{Bucket}", "{Key}")),
     ("s3", "UploadPart"): _write_object,
     ("s3", "UploadPartCopy"): _copy_object,
