@@ -18,6 +18,7 @@ READERS = (
     "demo",
     "deploy",
     "functions",
+    "imports",
     "sql",
     "storefront",
     "testing",
@@ -40,13 +41,14 @@ ALLOWED = {
         "demo/generator.py",
         "event kinds",
     ): "the kinds that the generated shop sends, and their order within a session",
-    ("demo/rows.py", "event kinds"): "the names that public click logs have for some kinds",
+    ("imports/own_rows.py", "event kinds"): "the names that public click logs have for some kinds",
     ("demo/shop/static/walk.js", "event kinds"): "the two steps that the tour of the shop waits for",
     (
         "benchmarks/journey.sql",
         "event kinds",
     ): "a reference of its own, which the dbt models are compared with",
     ("benchmarks/soak_client.py", "event kinds"): "the mix of kinds of the load",
+    ("benchmarks/growth_shop.py", "event kinds"): "the mix of kinds of the growing shop",
 }
 
 
