@@ -34,7 +34,7 @@ def collect_after_large_requests(app: Any) -> Any:
     """Return a WSGI application that forwards to `app` and collects garbage after large requests.
 
     moto's requests and their bodies are part of reference cycles. Full collections are rare, because many objects are alive.
-    gc.freeze() excludes the objects that are alive before a large request, so the collection after it takes milliseconds.
+    Before a large request, gc.freeze() excludes all living objects, so the collection after it takes milliseconds.
     """
     gc.collect()
     gc.freeze()
