@@ -41,7 +41,7 @@ def test_a_type_has_the_keys_of_its_schema(types: Any, schema: dict[str, Any]) -
 
 def test_the_bot_filter_takes_the_sdk_for_a_back_end() -> None:
     assert not origin("203.0.113.9", USER_AGENT).is_bot
-    assert origin("203.0.113.9", "python-urllib3/2.8.0").is_bot
+    assert origin("203.0.113.9", "python-requests/2.32.5").is_bot
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.name)

@@ -117,7 +117,7 @@ ANYTHING = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from([*ORDER, "event_id", "client_time_ms", "x"]), ANYTHING))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_nothing_that_a_caller_passes_raises(fields: dict[str, Any]) -> None:
     event, _ = encoded("demo", "view_item", fields)
     assert json.loads(event.json)["shop_id"] == "demo"

@@ -25,7 +25,7 @@ def event(number: int, size: int = 20) -> Encoded:
 
 
 @given(st.lists(st.tuples(sizes, st.integers(0, 700), st.integers(1, EVENTS_MAX)), min_size=1, max_size=4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_batches_keep_the_limits_and_the_order_and_lose_nothing(
     rounds: list[tuple[list[int], int, int]],
 ) -> None:

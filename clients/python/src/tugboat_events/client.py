@@ -6,7 +6,6 @@ import atexit
 import json
 import logging
 import os
-import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,7 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tugboat_events")
 
-_clients: weakref.WeakSet[Tugboat] = weakref.WeakSet()
+# Clients that are not closed: each has a thread, which outlives the caller's variable.
+_clients: set[Tugboat] = set()
 
 
 class Tugboat:
@@ -118,7 +118,7 @@ class Tugboat:
         try:
             response = self._transport.post_within("/recommend", json.dumps(question).encode(), timeout_s)
         except Unreachable as unreachable:
-            # Without an outage's line per page.
+            # Not a warning: an outage would be a line per page.
             log.info("tugboat: no recommendation: %s", unreachable)
             return None
         if response.status != 200 or not _is_recommendation(response.json):
@@ -135,6 +135,7 @@ class Tugboat:
 
         The end of the process calls it for clients that are still open.
         """
+        _clients.discard(self)
         return self._sender.close(timeout_s)
 
     @property
