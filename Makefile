@@ -13,7 +13,11 @@ unexport PYTHONDONTWRITEBYTECODE
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help setup up preflight deploy destroy demo replay run recommend rollback smoke bill shop train training-images status logs traces down docs layers check generate lock format test test-unit test-sanitized peers clean
+=======
+.PHONY: help setup up preflight deploy destroy demo replay run recommend rollback explain smoke shop train training-images status logs traces down docs layers check generate lock format test test-unit test-sanitized peers clean
+>>>>>>> explain
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -84,6 +88,9 @@ shop: setup ## the demo shop on http://127.0.0.1:8095, against STAGE's API (ARGS
 
 rollback: setup ## the endpoint back onto the release before
 	@$(IN_STAGE) $(PY) -m deploy.rollback --stage $(STAGE)
+
+explain: setup ## trace the answer REQUEST (its request_id) back to session, model and snapshot, and explain its items (ARGS="--page FILE")
+	@$(IN_STAGE) $(PY) -m deploy.explain --stage $(STAGE) --request "$(REQUEST)" $(ARGS)
 
 smoke: setup ## walk the whole journey on STAGE at small size, and write its times and costs (ARGS=--help for more)
 	@$(IN_STAGE) $(PY) -m demo.smoke $(ARGS)

@@ -104,6 +104,7 @@ def functions_module() -> str:
         f"ITEM_COLUMNS = {contracts.read('snapshot')['items']!r}",
         f"EVENTS_WITH_ITEMS = {tuple(contracts.event_kinds('requires_items'))!r}",
         f"SHOPPING_EVENTS = frozenset({tuple(contracts.event_kinds('counts_as_shopping'))!r})",
+        f"SESSION_ITEM_EVENTS = {tuple(contracts.event_kinds('extends_session_items'))!r}",
     ]
     for step, fields in contracts.read("step_results").items():
         lines += ["", "", f"class {step.capitalize()}Result(TypedDict):"]

@@ -12,3 +12,4 @@ drop integration if exists {{ integration }};
 drop role if exists {{ prefix }}_LOADER;
 drop role if exists {{ prefix }}_TRANSFORMER;
 drop role if exists {{ prefix }}_READER;
+drop role if exists {{ prefix }}_EXPLAINER;

@@ -71,6 +71,7 @@ SHOPPING_EVENTS = frozenset(
         "purchase",
     )
 )
+SESSION_ITEM_EVENTS = ("view_item", "add_to_cart")
 
 
 class LockResult(TypedDict):

@@ -1,4 +1,5 @@
--- Three roles with the rights of one step each. A service role has two of them for the pipeline's user.
+-- Three roles with the rights of one step each, and one of a command of people.
+-- A service role has two of them for the pipeline's user.
 -- Safe to run again. A test removes each grant in turn: every one of them is needed by a statement.
 
 use role SECURITYADMIN;
@@ -6,6 +7,7 @@ use role SECURITYADMIN;
 create role if not exists {{ prefix }}_LOADER comment = 'Loads raw events';
 create role if not exists {{ prefix }}_TRANSFORMER comment = 'Builds, checks and exports tables';
 create role if not exists {{ prefix }}_READER comment = 'Reads the marts: analysts and dashboards';
+create role if not exists {{ prefix }}_EXPLAINER comment = 'Reads the marts and raw events: make explain';
 create role if not exists {{ role }} comment = 'The pipeline';
 
 grant usage on warehouse {{ warehouse }} to role {{ prefix }}_LOADER;
@@ -39,12 +41,19 @@ grant select on future tables in schema {{ database }}.MARTS to role {{ prefix }
 grant usage on schema {{ database }}.QA to role {{ prefix }}_READER;
 grant select on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_READER;
 
+-- Raw events name clients, so analysts do not have this role. It has no right to write anything.
+grant role {{ prefix }}_READER to role {{ prefix }}_EXPLAINER;
+grant usage on schema {{ database }}.RAW to role {{ prefix }}_EXPLAINER;
+grant select on table {{ database }}.RAW.EVENTS to role {{ prefix }}_EXPLAINER;
+
 -- A deployment reads the trust of the AWS role by DESC INTEGRATION.
 grant usage on integration {{ integration }} to role {{ role }};
 
 grant role {{ prefix }}_LOADER to role {{ role }};
 grant role {{ prefix }}_TRANSFORMER to role {{ role }};
 grant role {{ role }} to user {{ user }};
+-- Whoever may read the pipeline's login may explain. The pipeline's own role does not get the right.
+grant role {{ prefix }}_EXPLAINER to user {{ user }};
 
 -- Administrators of the database see what the roles own.
 grant role {{ prefix }}_READER to role SYSADMIN;

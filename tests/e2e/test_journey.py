@@ -382,6 +382,7 @@ def recommendation(stage: Stage, tables: dict[str, Any]) -> dict[str, Any]:
     forged = answer["receipt"][:-8] + "forgery_"
     bought = {"item_id": first, "price": 12.5, "quantity": 2, "receipt": answer["receipt"]}
     happened: list[dict[str, Any]] = [
+        {"event_name": "view_item", "items": [{"item_id": ITEM}]},
         {
             "event_name": "recommendation_impression",
             "items": [{"item_id": first}, {"item_id": second}],
@@ -401,10 +402,16 @@ def recommendation(stage: Stage, tables: dict[str, Any]) -> dict[str, Any]:
     who = {"shop_id": "serenade", "client_id": "visitor-1", "session_id": "visit-1", "schema_version": 1}
     now_ms = time.time_ns() // 1_000_000
     sent = stage.send(
-        {**who, "event_id": f"visit-1-{number}", "client_time_ms": now_ms + number, **event}
+        # The first event came before the answer.
+        {
+            **who,
+            "event_id": f"visit-1-{number}",
+            "client_time_ms": now_ms + number - 60_000 * (number == 0),
+            **event,
+        }
         for number, event in enumerate(happened)
     )
-    assert (sent.accepted, sent.landed) == (7, 7)
+    assert (sent.accepted, sent.landed) == (8, 8)
     return answer
 
 
@@ -476,6 +483,52 @@ def test_a_recommendation_is_counted_for_what_it_led_to_once_and_no_false_receip
     assert stage.rows(verdicts) == [(recommendation["variant"], 6, 0, 1, 0, 0), ("unknown", 0, 1, 0, 0, 0)]
 
 
+def explained(stage: Stage, request_id: str, *arguments: str) -> dict[str, Any]:
+    """Return what make explain prints of a recommendation."""
+    explanation = deployment.run(
+        "deploy.explain", stage.copy, stage.environment, "--request", request_id, "--json", *arguments
+    )
+    found: dict[str, Any] = json.loads(explanation)
+    return found
+
+
+def test_a_recommendation_is_traced_from_the_warehouse_to_its_session_model_run_and_snapshot(
+    stage: Stage, interrupted: Interrupted, recommendation: dict[str, Any], tmp_path: Path
+) -> None:
+    page = tmp_path / "explained.html"
+    explanation = explained(stage, recommendation["request_id"], "--page", str(page))
+    assert explanation["recommendation"]["found_in"] == "the warehouse"
+    assert explanation["recommendation"]["model_version"] == recommendation["model_version"]
+    assert explanation["recommendation"]["outcome"] == {
+        "shown": 2, "clicked": 1, "carted": 1, "bought": 1, "revenue": 25.0
+    }  # fmt: skip
+    first, second = (one["item_id"] for one in recommendation["items"][:2])
+    assert [(one["item_id"], one["slot"]) for one in explanation["recommendation"]["shown"]] == [
+        (first, 0),
+        (second, 1),
+    ]
+    (view,) = explanation["session"]
+    assert (view["event_name"], view["item_ids"], view["file"]) == ("view_item", [ITEM], "raw")
+    body = stage.client("s3").get_object(Bucket=EVENTS_BUCKET, Key=view["key"])["Body"].read()
+    assert json.loads(gzip.decompress(body).split(b"\n")[view["line"] - 1])["event_id"] == "visit-1-0"
+    model = explanation["model"]
+    assert model["execution"]["status"] == "SUCCEEDED"
+    assert model["snapshot"]["run_id"] == model["snapshot"]["snapshot_id"] == model["run_id"]
+    assert model["gate"]["passed"] is True
+    assert model["serving_image"]
+    # The local AWS forgets training jobs when it is killed.
+    assert [gap for gap in model["gaps"] if "has no training job" not in gap] == []
+    assert explanation["reproduction"]["status"] == "same"
+    assert explanation["reproduction"]["asked"] == [ITEM]
+    assert recommendation["request_id"] in page.read_text()
+    assert "visitor-1" not in page.read_text() + json.dumps(explanation)
+
+
+def test_an_id_that_no_event_names_is_refused_with_the_next_step(stage: Stage, first_run: Run) -> None:
+    with pytest.raises(AssertionError, match="no event names the recommendation never-answered"):
+        explained(stage, "never-answered")
+
+
 def test_a_rollback_serves_the_model_before_again(stage: Stage, second_run: Run, tuned_model: str) -> None:
     assert stage.recommend(ITEM)["model_version"] == tuned_model
     deployment.run("deploy.rollback", stage.copy, stage.environment)
@@ -520,6 +573,16 @@ def test_a_shopper_s_clicks_change_the_carousel_at_once_and_are_found_under_raw(
     verdicts = [landed[event_id].event["server"]["receipts"][0]["verdict"] for event_id in brought]
     assert len(verdicts) >= 4  # seen, clicked, put in the cart, bought
     assert set(verdicts) == {"valid"}
+    # No run has loaded these events yet.
+    explanation = explained(stage, click["recommendation_id"])
+    assert explanation["recommendation"]["found_in"] == "raw files that are not loaded yet"
+    (answered,) = (one for one in log["answers"] if one["answer"]["request_id"] == click["recommendation_id"])
+    assert explanation["reproduction"]["asked"] == answered["asked"]
+    assert explanation["reproduction"]["status"] == "same"
+    shown = {one["item_id"] for one in explanation["recommendation"]["shown"]}
+    explained_items = explanation["reproduction"]["explanation"]["items"]
+    assert shown <= {one["item_id"] for one in explained_items}
+    assert aisles.shelved(0, 1, 3) in {one["brought_by"] for one in explained_items}
 
 
 def without_receipts(event: dict[str, Any]) -> dict[str, Any]:

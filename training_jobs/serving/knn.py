@@ -9,7 +9,7 @@ STAN, and with the neighbour's age. Numpy only, because the endpoint runs this c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -121,6 +121,15 @@ def faded(steps: int, decay: float) -> Float64 | None:
     return np.exp(-np.arange(steps) / decay) if decay > 0 else None
 
 
+class Ballots(NamedTuple):
+    """The votes of a query's neighbors: `sizes` has the number of each one's votes, which are adjacent in the other arrays."""
+
+    neighbours: Int64
+    items: Int32
+    weights: Float64
+    sizes: Int64
+
+
 class KnnScorer:
     """Answers queries against an index. Holds scratch memory, so one scorer serves one thread."""
 
@@ -135,10 +144,17 @@ class KnnScorer:
 
     def score(self, prefix: Int32) -> tuple[Int64, Float64]:
         """Return the items with a vote, and their scores, with a sum of 1. Both are empty where no neighbor was found."""
+        ballots = self.ballots(prefix)
+        if len(ballots.neighbours) == 0:
+            return np.zeros(0, np.int64), np.zeros(0, np.float64)
+        found, scores = self._totals(ballots.items, ballots.weights)
+        total = scores.sum()
+        return found.astype(np.int64), np.asarray(scores / total if total > 0 else scores, np.float64)
+
+    def ballots(self, prefix: Int32) -> Ballots:
+        """Return every vote of every neighbor, before they are added up."""
         query = prefix[-self.settings.last_items :]
         neighbours, similarity, match = self._neighbours(query)
-        if len(neighbours) == 0:
-            return np.zeros(0, np.int64), np.zeros(0, np.float64)
         settings, index = self.settings, self.index
         steps_back = len(query) - 1 - match
         vote = similarity * np.maximum(1.0 - settings.position_decay * steps_back, 0.0)
@@ -153,9 +169,7 @@ class KnnScorer:
             if settings.near_decay > 0:
                 weights = weights * np.exp(-np.abs(distance) / settings.near_decay)
             weights = np.where(distance < 0, weights * settings.backward_weight, weights)
-        found, scores = self._totals(items, weights)
-        total = scores.sum()
-        return found.astype(np.int64), np.asarray(scores / total if total > 0 else scores, np.float64)
+        return Ballots(neighbours, items, np.asarray(weights, np.float64), sizes)
 
     def _totals(self, items: Int32, weights: Float32 | Float64) -> tuple[Int32, Float64]:
         """Each item once, and the sum of its weights: np.unique without its sort. Votes run to tens of thousands."""
@@ -178,7 +192,7 @@ class KnnScorer:
             posting = index.posting_sessions[begin:end]
             before = similarity[posting]
             touched.append(posting[before == 0.0])
-            similarity[posting] = before + self._click_weight(place, len(query))
+            similarity[posting] = before + self.click_weight(place, len(query))
             self._match[posting] = place
         candidates = np.concatenate(touched).astype(np.int64)
         alike = similarity[candidates]
@@ -192,7 +206,8 @@ class KnnScorer:
             candidates, alike = candidates[best], alike[best]
         return candidates, alike, self._match[candidates]
 
-    def _click_weight(self, place: int, length: int) -> float:
+    def click_weight(self, place: int, length: int) -> float:
+        """Return what the click at `place` of a query adds to the similarity of a session that contains its item."""
         if self.settings.query_decay > 0:
             return float(np.exp(-(length - 1 - place) / self.settings.query_decay))
         return (place + 1) / length

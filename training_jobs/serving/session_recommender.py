@@ -30,7 +30,7 @@ _BELOW = np.float32(0.999)  # so that the next item does not equal the last of t
 _NEAR_ZERO = 1e-30
 _DEEPEST = -60.0  # of a logit below the best one: no score becomes zero
 _NO_VOTES = (np.zeros(0, np.int64), np.zeros(0, np.float64))
-_FLOOR = 1e-6  # popularity decides among items neither the encoder nor a neighbour speaks for
+POPULARITY_FLOOR = 1e-6  # popularity decides among items neither the encoder nor a neighbour speaks for
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Recommender:
         self._rank = kernels.ranker(ranker, weights.vectors) if ranker else None
         self._popular: Float32 = popularity.astype(np.float32)
         self._new: NDArray[np.bool_] = np.equal(popularity, 0.0)
-        self._floor: Float32 = (popularity * _FLOOR).astype(np.float32)
+        self._floor: Float32 = (popularity * POPULARITY_FLOOR).astype(np.float32)
         # Items without clicks or content have a zero vector. Read the int8 codes, so that the memory-mapped floats
         # stay on disk.
         self._unknown: NDArray[np.bool_] = np.logical_not(self.codes[0].any(axis=1))

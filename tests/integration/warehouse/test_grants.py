@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from snowflake.connector.util_text import split_statements
 from sqlglot import exp
 
 from deploy import warehouse_setup
+from deploy.explain import trace
 from deploy.stages import read_stage
 from functions.export.export import export
 from functions.load.load import load
@@ -45,6 +47,7 @@ STAGE = replace(read_stage("local"), name=NAME)
 VALUES = warehouse_setup.setup_parameters(STAGE, ACCOUNT_ID, LOGIN)
 PREFIX = VALUES["prefix"]
 SERVICE = LOGIN.role
+EXPLAINER = f"{PREFIX}_EXPLAINER"
 READERS = VALUES["reader_warehouse"]
 MARTS = ("DAILY_KPIS", "DAILY_RECOMMENDATIONS", "PRODUCTS", "RECOMMENDATIONS", "SESSIONS")
 READ = [
@@ -110,9 +113,20 @@ def recorded(new_stack: Any) -> list[Statement]:
     with recorder.step("deploy", patch):
         warehouse_setup.set_up(STAGE, ACCOUNT_ID, PipelineOnly(stack), lambda _: None)
         warehouse_setup.trust_parameters(STAGE, PipelineOnly(stack))
-    roles = {"load": f"{PREFIX}_LOADER", "deploy": SERVICE}
+    explaining = replace(stack.credentials, role=EXPLAINER, warehouse=READERS)
+    with recorder.step("explain", patch), warehouse.connect(explaining) as connection:
+        day = (datetime(2026, 1, 1), datetime(2026, 1, 2))
+        warehouse.rows(connection, trace.ONE_ROLE)
+        assert warehouse.rows(connection, trace.MART, ("r-1",)) == []
+        assert warehouse.rows(connection, trace.NAMING, (*day, "r-1", *day, "r-1")) == []
+        assert warehouse.rows(connection, trace.OF_SESSION, (*day, "demo", "s-1")) == []
+    roles = {"load": f"{PREFIX}_LOADER", "deploy": SERVICE, "explain": EXPLAINER}
     found = [
-        Statement(sql, roles.get(step, f"{PREFIX}_TRANSFORMER"))
+        Statement(
+            sql,
+            roles.get(step, f"{PREFIX}_TRANSFORMER"),
+            warehouse=READERS if step == "explain" else LOGIN.warehouse,
+        )
         for step, sent in recorder.sent.items()
         for sql in dict.fromkeys(sent)
     ]
@@ -122,6 +136,7 @@ def recorded(new_stack: Any) -> list[Statement]:
     ]
     found += [
         Statement(f"use role {SERVICE}", "PUBLIC"),
+        Statement(f"use role {EXPLAINER}", "PUBLIC"),
         Statement(f"use role {PREFIX}_READER", "SYSADMIN", user="HOLDER_OF_SYSADMIN"),
     ]
     return found

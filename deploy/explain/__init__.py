@@ -1,0 +1,1 @@
+"""Trace a recommendation back: session, events, model, run and snapshot, and what brought each item."""
