@@ -185,7 +185,9 @@ def number_ranges(schema: dict[str, Any]) -> dict[str, list[int]]:
             continue
         limit = [limits["minimum"], limits["maximum"]]
         if ranges.setdefault(kind_of(field), limit) != limit:
-            raise SystemExit(f"{name} has other limits than the fields before it: give it a kind in definitions")
+            raise SystemExit(
+                f"{name} has other limits than the fields before it: give it a kind in definitions"
+            )
     return ranges
 
 
