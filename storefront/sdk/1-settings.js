@@ -43,7 +43,7 @@ const FIRST_BACKOFF_MS = 1_000;
 const LONGEST_BACKOFF_MS = 30_000;
 const LONGEST_RETRY_AFTER_MS = 3_600_000;
 // A gateway takes 10,240 characters of address, and some proxies half of that or less.
-const ADDRESS_MAX_CHARACTERS = 2_000;
+const POST_ABOVE_CHARACTERS = 2_000;
 // After this many failures to reach the server, the SDK tries the pixel.
 const PIXEL_AFTER_FAILURES = 3;
 // Responses that a retry cannot change. Every other status except 200 is retried.

@@ -20,7 +20,7 @@ async function recommend(question) {
     // The receipt contains the session, so a visitor without consent sends none.
     if (consent === "granted" && SHOP) Object.assign(asked, { shop: SHOP, session: visit().session_id });
     const address = ENDPOINT + "recommend?" + new URLSearchParams(asked);
-    const simple = address.length <= ADDRESS_MAX_CHARACTERS && ![...items, ...exclude].some((id) => String(id).includes(","));
+    const simple = address.length <= POST_ABOVE_CHARACTERS && ![...items, ...exclude].some((id) => String(id).includes(","));
     const response = await fetch(simple ? address : ENDPOINT + "recommend", {
       credentials: "omit",
       signal: AbortSignal.timeout?.(RECOMMEND_TIMEOUT_MS),

@@ -57,7 +57,7 @@ def test_the_limits_in_the_text_are_the_ones_in_the_source() -> None:
         "SESSION_RECEIPTS_MAX": 20,
         "HELD_MAX_EVENTS": 100,
         "RECOMMEND_K_DEFAULT": 10,
-        "ADDRESS_MAX_CHARACTERS": 2_000,
+        "POST_ABOVE_CHARACTERS": 2_000,
         "COPY_WITHIN_MS": 2_000,
         "REQUEST_TIMEOUT_MS": 20_000,
         "RECOMMEND_TIMEOUT_MS": 4_000,
