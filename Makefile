@@ -13,11 +13,8 @@ unexport PYTHONDONTWRITEBYTECODE
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help setup up preflight deploy destroy demo replay run recommend rollback smoke bill shop train training-images status logs traces down docs layers check generate lock format test test-unit test-sanitized peers clean
-=======
-.PHONY: help setup up preflight deploy destroy demo replay run recommend rollback explain smoke shop train training-images status logs traces down docs layers check generate lock format test test-unit test-sanitized peers clean
->>>>>>> explain
+# Every target that has a line of help.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -63,8 +60,14 @@ demo: setup ## the whole journey on this machine (EVENTS=path for clicks of your
 replay: setup ## send EVENTS (or a generated shop) through the collector
 	@$(IN_STAGE) $(PY) -m demo.replay $(if $(EVENTS),--events $(EVENTS)) $(ARGS)
 
+import: setup ## load FILE (a file, a directory or a pattern) as history of SHOP into STAGE (ARGS=--dry-run; docs/importing.md)
+	@$(IN_STAGE) $(PY) -m imports --file "$(FILE)" --shop "$(SHOP)" --stage $(STAGE) $(ARGS)
+
 run: setup ## start one execution of the state machine and follow it (ARGS=--full-refresh, --skip-training, --tune)
 	@$(IN_STAGE) $(PY) -m demo.follow $(ARGS)
+
+catalogue: setup ## import the product feed FILE of SHOP: Merchant Center, Shopify, WooCommerce (ARGS=--dry-run, --check-ids, --help)
+	@$(IN_STAGE) $(PY) -m catalogue "$(FILE)" --shop "$(SHOP)" --stage $(STAGE) $(ARGS)
 
 # A Python of its own, because the SDK and dbt want different versions of one package (deploy/sagemaker_sdk.txt).
 SDK := build/sagemaker
@@ -88,6 +91,10 @@ shop: setup ## the demo shop on http://127.0.0.1:8095, against STAGE's API (ARGS
 
 rollback: setup ## the endpoint back onto the release before
 	@$(IN_STAGE) $(PY) -m deploy.rollback --stage $(STAGE)
+
+erase: setup ## remove one person everywhere: CLIENT=id or USER=id, SHOP=name for one shop (ARGS=--yes: do not ask)
+	@$(IN_STAGE) $(PY) -m deploy.erase --stage $(STAGE) $(if $(filter command line,$(origin CLIENT)),--client '$(CLIENT)') \
+	$(if $(filter command line,$(origin USER)),--user '$(USER)') $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
 
 explain: setup ## trace the answer REQUEST (its request_id) back to session, model and snapshot, and explain its items (ARGS="--page FILE")
 	@$(IN_STAGE) $(PY) -m deploy.explain --stage $(STAGE) --request "$(REQUEST)" $(ARGS)

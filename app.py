@@ -26,6 +26,7 @@ def events() -> Response:
 
 @app.route("/tugboat.js", methods=["GET"], content_types=ANY_TYPE)  # the storefront's SDK
 @app.route("/tugboat-carousel.js", methods=["GET"], content_types=ANY_TYPE)  # and its carousel
+@app.route("/openapi.json", methods=["GET"], content_types=ANY_TYPE)  # the description of this API
 def script() -> Response:
     return wiring.script(app.current_request)
 
@@ -52,3 +53,5 @@ prove = step(name="prove")(wiring.prove)  # the golden sessions against the endp
 rollback = step(name="rollback")(wiring.rollback)  # the endpoint back onto an earlier release
 replay = step(name="replay")(wiring.replay)  # archived events once more through the current contract
 compact = step(name="compact")(wiring.compact)  # a finished day's raw files as a few parquet files
+erase = step(name="erase")(wiring.erase)  # one person's events and snapshots out of S3
+erase_rows = step(name="erase_rows")(wiring.erase_rows)  # and their rows out of the warehouse

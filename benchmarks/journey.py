@@ -25,11 +25,11 @@ from demo.datasets import Dataset
 from demo.history import folded
 from demo.http import Http, RequestFailed
 from demo.journey import JourneyFailed, Timings, land, send_events
-from demo.rejects import Rejects
 from demo.replay import ReplayFailed
 from demo.sessions import Event
 from demo.split import Split, cutoff_of
 from demo.terminal import Progress
+from imports.rejects import Rejects
 
 BARE_SQL = Path(__file__).with_suffix(".sql")
 LINES_PER_FILE = 50_000
@@ -177,7 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
         if "stack" in figures and "bare_duckdb" in figures and figures["stack"]["status"] == "SUCCEEDED":
             figures["times_the_bare"] = times_the_bare(figures["stack"], figures["bare_duckdb"])
     except (
-        source.UnknownLayout,
+        source.FileRefused,
         environment.NotDeployed,
         ReplayFailed,
         JourneyFailed,

@@ -1,4 +1,4 @@
-"""The generated tables of docs/events.md."""
+"""The generated tables of docs/events.md and docs/catalogue.md."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -10,6 +10,8 @@ DOCUMENT = contracts.REPOSITORY / "docs" / "events.md"
 PATTERNS_IN_WORDS = {
     r"^[^\x00-\x1f\x7f]{1,64}$": "1 to 64 characters, no control characters",
     "^[A-Z]{3}$": "three capital letters",
+    r"^[^\x00-\x1f\x7f]{1,500}$": "1 to 500 characters, no control characters",
+    r"^https?://[^\x00-\x20\x7f]{1,1990}$": "an http or https address of at most 2,000 characters, without spaces",
 }
 # A longer enumeration is the list of event types, which has a table of its own.
 LISTED_VALUES_MAX = 4
@@ -71,19 +73,24 @@ def _refused_whole(reason: Reason) -> str:
     return f"the whole request is refused: {http_status(reason).value} `{reason.value}`"
 
 
-def _fields(described: dict[str, Any]) -> str:
+def _fields(described: dict[str, Any], definitions: dict[str, Any]) -> str:
     rows = [
-        (f"`{name}`", "required" if name in described["required"] else "", field["description"], _kind(field))
+        (
+            f"`{name}`",
+            "required" if name in described["required"] else "",
+            field["description"],
+            _kind(field, definitions),
+        )
         for name, field in described["properties"].items()
     ]
     return _table(("field", "", "content", "values"), rows)
 
 
-def _kind(field: dict[str, Any]) -> str:
+def _kind(field: dict[str, Any], definitions: dict[str, Any]) -> str:
     """Return the allowed values of a field in words."""
     reference = field.get("$ref")
     if reference:
-        field = contracts.read("event.schema")["definitions"][reference.rsplit("/", 1)[1]]
+        field = definitions[reference.rsplit("/", 1)[1]]
     if "enum" in field:
         values = field["enum"]
         if len(values) > LISTED_VALUES_MAX:
@@ -96,11 +103,14 @@ def _kind(field: dict[str, Any]) -> str:
             return f"text, at most {field['maxLength']:,} characters"
         case "array":
             return f"list of at most {field['maxItems']:,} [items](#fields-of-an-item)"
+        case "object":
+            value = _kind(field["additionalProperties"], definitions)
+            return f"object of at most {field['maxProperties']} names, each with a {value}"
         case "integer" | "number" as kind:
             words = "whole number" if kind == "integer" else "number"
             return f"{words}, {field['minimum']:,} to {field['maximum']:,}"
         case other:
-            raise SystemExit(f"event.schema.json has a field of type {other}: add its words to {__file__}")
+            raise SystemExit(f"a schema has a field of type {other}: add its words to {__file__}")
 
 
 def _event_types() -> str:
@@ -116,9 +126,28 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in cells)
 
 
-SECTIONS: dict[str, Callable[[], str]] = {
-    "event fields": lambda: _fields(contracts.read("event.schema")),
-    "item fields": lambda: _fields(contracts.read("event.schema")["properties"]["items"]["items"]),
-    "event types": _event_types,
-    "limits": lambda: _table(("limit of", "value", "beyond it"), limits()),
+def _event_fields() -> str:
+    schema = contracts.read("event.schema")
+    return _fields(schema, schema["definitions"])
+
+
+def _item_fields() -> str:
+    schema = contracts.read("event.schema")
+    return _fields(schema["properties"]["items"]["items"], schema["definitions"])
+
+
+def _product_fields() -> str:
+    schema = contracts.read("product.schema")
+    return _fields(schema, schema["definitions"])
+
+
+# The generated sections per page.
+SECTIONS: dict[str, dict[str, Callable[[], str]]] = {
+    "docs/events.md": {
+        "event fields": _event_fields,
+        "item fields": _item_fields,
+        "event types": _event_types,
+        "limits": lambda: _table(("limit of", "value", "beyond it"), limits()),
+    },
+    "docs/catalogue.md": {"product fields": _product_fields},
 }

@@ -11,10 +11,11 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import contracts
-from contracts import document, modules
+from contracts import document, modules, openapi
 
 BEGIN = r"(?P<begin>^[^\n]*generated: {name}\b[^\n]*\n)"
 END = r"(?P<end>^[^\n]*end of generated\b)"
@@ -28,15 +29,19 @@ def schema_text() -> str:
 
 
 def dbt_project_text() -> str:
-    """Return sql/dbt_project.yml with the event kinds as dbt variables."""
+    """Return sql/dbt_project.yml with the event kinds and the fields of products as dbt variables."""
     text = (contracts.REPOSITORY / "sql" / "dbt_project.yml").read_text("utf-8")
+    product = contracts.read("product.schema")["properties"]
     lists = {
         "event_names": contracts.event_kinds(),
         "item_events": contracts.event_kinds("concerns_items"),
         "training_events": contracts.training_events(),
+        "availabilities": product["availability"]["enum"],
+        # Without the ids, which are the key.
+        "product_fields": [name for name in product if name not in ("shop_id", "item_id")],
     }
     lines = [f"  {name}:\n" + "".join(f"    - {kind}\n" for kind in kinds) for name, kinds in lists.items()]
-    return replaced(text, "event kinds", "".join(lines))
+    return replaced(text, "lists of contracts", "".join(lines))
 
 
 def replaced(text: str, name: str, content: str) -> str:
@@ -52,10 +57,10 @@ def replaced(text: str, name: str, content: str) -> str:
     return new_text
 
 
-def documentation_text() -> str:
-    """Return docs/events.md with its generated tables."""
-    text = document.DOCUMENT.read_text("utf-8")
-    for name, table in document.SECTIONS.items():
+def documentation_text(page: str) -> str:
+    """Return a page of docs/ with its generated tables."""
+    text = (contracts.REPOSITORY / page).read_text("utf-8")
+    for name, table in document.SECTIONS[page].items():
         text = replaced(text, name, table())
     return text
 
@@ -64,10 +69,12 @@ def documentation_text() -> str:
 TARGETS: dict[str, Callable[[], str]] = {
     "contracts/event.schema.json": schema_text,
     "functions/platform/events/event.py": modules.event_module,
+    "functions/platform/product.py": modules.product_module,
     "functions/platform/contract.py": modules.functions_module,
     "training_jobs/serving/contract.py": modules.training_module,
     "sql/dbt_project.yml": dbt_project_text,
-    "docs/events.md": documentation_text,
+    "functions/scripts/openapi.json": openapi.openapi_text,
+    **{page: partial(documentation_text, page) for page in document.SECTIONS},
 }
 
 

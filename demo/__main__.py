@@ -11,15 +11,15 @@ from datetime import UTC, datetime
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from demo import environment, follow, replay, report, source
+from demo import environment, feed, follow, replay, report, source
 from demo.generator import History
 from demo.history import folded
 from demo.http import Http
 from demo.journey import JourneyFailed, Timings, land, send_events
-from demo.rejects import Rejects
 from demo.split import Split, cutoff_of
 from demo.terminal import duration
 from deploy.command import table
+from imports.rejects import Rejects
 
 NEXT_STEPS = """
 What to try next:
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return journey(options)
-    except (source.UnknownLayout, environment.NotDeployed, replay.ReplayFailed, JourneyFailed) as failed:
+    except (source.FileRefused, environment.NotDeployed, replay.ReplayFailed, JourneyFailed) as failed:
         print(f"demo: {failed}", file=sys.stderr)
     except (BotoCoreError, ClientError) as error:
         print(
@@ -93,6 +93,12 @@ def journey(options: argparse.Namespace) -> int:
         )
     if not sent.accepted:
         raise JourneyFailed("no event was accepted; see the reasons above and the contract in docs/events.md")
+    if dataset.catalogue:
+        with timings.stage("catalogue"):
+            imported = feed.import_items(
+                dataset.catalogue(), dataset.shop_id, where.client("s3"), where.events_bucket()
+            )
+        print(f"catalogue: a feed with {imported.counts.products:,} products")
     land(watch, sent, options.landing_timeout or (120.0 if where.is_local else 600.0), timings)
     with timings.stage("pipeline"):
         story = follow.run(where, {**follow.execution_input(options), "shop_id": dataset.shop_id})

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 from demo.environment import Environment
 from demo.landed import LandingWatch
-from demo.rejects import Rejects
 from demo.replay import Replayed, send
 from demo.split import Split
+from imports.rejects import Rejects
 
 
 class JourneyFailed(Exception):

@@ -19,9 +19,9 @@ from typing import Any
 
 from demo import environment, source
 from demo.http import Http, RequestFailed
-from demo.rejects import Rejects
 from demo.split import Split, cutoff_of
 from demo.terminal import Progress, duration
+from imports.rejects import Rejects
 
 Event = dict[str, Any]
 
@@ -229,7 +229,7 @@ def main(arguments: list[str] | None = None) -> int:
                 connections=options.connections,
                 expected=dataset.expected,
             )
-    except (source.UnknownLayout, environment.NotDeployed, ReplayFailed) as failed:
+    except (source.FileRefused, environment.NotDeployed, ReplayFailed) as failed:
         print(f"replay: {failed}", file=sys.stderr)
         return 1
     print(result.summary())

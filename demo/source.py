@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 
 from demo import generator
-from demo.datasets import Dataset, UnknownLayout, open_dataset
+from demo.datasets import Dataset, FileRefused, open_dataset
 from demo.split import DAY_MS
 
-__all__ = ["UnknownLayout", "add_arguments", "from_options", "generated"]
+__all__ = ["FileRefused", "add_arguments", "from_options", "generated"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def from_options(options: argparse.Namespace) -> Dataset:
     """Return the data set that the flags describe.
 
     Raises:
-        UnknownLayout: the path has no file with a known layout.
+        FileRefused: the path has no file with a known layout.
     """
     if options.events:
         return open_dataset(options.events, options.shop)
@@ -41,5 +41,6 @@ def generated(history: generator.History) -> Dataset:
         shop_id=history.shop_id,
         user_agent_of=generator.user_agent_of,
         is_bot=lambda client_id: client_id.startswith(generator.BOT_PREFIX),
+        catalogue=lambda: generator.catalogue_of(history).event_items(),
         expected=round(history.events * (history.days - 1) / history.days),
     )

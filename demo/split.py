@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from demo.datasets import Dataset
-from demo.rejects import Rejects
 from demo.sessions import Event, EventLog, held_out_sessions, training_sessions
+from imports.rejects import Rejects
 
 DAY_MS = 86_400_000
 SHORTEST_SHARE, LARGEST_SHARE, USUAL_SHARE = 0.01, 0.20, 0.10

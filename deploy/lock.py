@@ -25,7 +25,7 @@ LOCK = "requirements.lock"
 CONSTRAINTS = "constraints.txt"
 PROJECTS = ("pyproject.toml", "local/pyproject.toml")
 # What `make setup` installs. The extra "deploy" has an environment of its own: deploy/sagemaker_sdk.txt says why.
-EXTRAS = ("warehouse", "train", "serve", "dev")
+EXTRAS = ("imports", "warehouse", "train", "serve", "dev")
 # torch: see above. pip: Chalice requires it, and installing must not replace the pip that runs.
 UNLOCKED = ("torch", "pip")
 PYTHON = "3.11"

@@ -16,7 +16,6 @@ from demo.generator import History
 from demo.history import Execution, State, folded
 from demo.http import Http, RequestFailed
 from demo.landed import LandingWatch
-from demo.rejects import Rejects
 from demo.replay import Replayed, send
 from demo.smoke import marker
 from demo.smoke.result import Outcome, Row, StepFailed
@@ -30,6 +29,7 @@ from deploy.stages import Stage
 from functions.platform import warehouse
 from functions.platform.contract import RAW_PREFIX
 from functions.platform.releases import Release, read_record
+from imports.rejects import Rejects
 
 # Enough for a model that answers sessions, little enough for minutes. The gate may refuse such a model, and is overridden.
 HISTORY_EVENTS, HISTORY_DAYS, SEED = 12_000, 10, 7

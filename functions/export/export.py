@@ -29,6 +29,14 @@ ROWS = {
     ),
     "items": ("select *", "order by ITEM_ID"),
 }
+# Products that the shop's catalogue feed lists as out of stock, or no longer lists.
+OUT_OF_STOCK_BY_FEED = """
+select items.ITEM_ID
+from TRAINING.TRAINING_ITEMS as items
+inner join MARTS.PRODUCTS as products on items.SHOP_ID = products.SHOP_ID and items.ITEM_ID = products.ITEM_ID
+where items.SHOP_ID = %s and products.IS_AVAILABLE = false
+order by items.ITEM_ID
+"""
 OUT_OF_STOCK_KEY = f"items/{ARCHIVE_OUT_OF_STOCK}"
 
 
@@ -57,7 +65,7 @@ def export(event: dict[str, Any], settings: WarehouseSettings, connection: Any, 
             f"TRAINING.TRAINING_INTERACTIONS holds no session of shop {shop_id}: send events with two items or more in a "
             "session, then run the pipeline again"
         )
-    out_of_stock = _out_of_stock(s3, settings.models_bucket, shop_id)
+    out_of_stock = _out_of_stock(connection, s3, settings.models_bucket, shop_id)
     prefix = f"{EXPORTS_PREFIX}{run_id}/"
     _delete_all(s3, settings.models_bucket, prefix)
     interactions = _unload(connection, run_id, "interactions", INTERACTION_COLUMNS, shop_id)
@@ -115,7 +123,17 @@ def _sessions(connection: Any, shop_id: str) -> tuple[int, int | None]:
     return int(sessions), int(last_event_time_ms) if last_event_time_ms is not None else None
 
 
-def _out_of_stock(s3: Any, bucket: str, shop_id: str) -> list[str] | None:
+def _out_of_stock(connection: Any, s3: Any, bucket: str, shop_id: str) -> list[str] | None:
+    """Return the ids that the shop's file or its catalogue feed lists as out of stock, or None if there are none.
+
+    An empty file gives an empty list.
+    """
+    listed = _out_of_stock_file(s3, bucket, shop_id)
+    by_feed = [item_id for (item_id,) in warehouse.rows(connection, OUT_OF_STOCK_BY_FEED, (shop_id,))]
+    return listed if not by_feed else list(dict.fromkeys([*(listed or []), *by_feed]))
+
+
+def _out_of_stock_file(s3: Any, bucket: str, shop_id: str) -> list[str] | None:
     """Return the ids of the shop's out-of-stock file, or None if the shop has no such file."""
     key = f"{STOCK_PREFIX}{shop_id}.json"
     # List before reading: without s3:ListBucket, S3 answers 403 instead of 404 for a missing key.

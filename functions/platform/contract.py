@@ -10,6 +10,8 @@ COLLECT_DEPTH_MAX = 32
 COLLECT_EVENT_MAX_BYTES = 16384
 COLLECT_CLOCK_AHEAD_MAX_MS = 3600000
 COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS = 65536
+CATALOGUE_CELL_MAX_CHARACTERS = 4194304
+CATALOGUE_REJECTED_ROW_MAX_CHARACTERS = 8192
 RECOMMEND_BODY_MAX_BYTES = 65536
 RECOMMEND_ITEMS_MAX = 50
 RECOMMEND_EXCLUDE_MAX = 500
@@ -22,6 +24,8 @@ ARCHIVE_VOCABULARY = "vocabulary.json"
 ARCHIVE_OUT_OF_STOCK = "out_of_stock.json"
 RAW_PREFIX = "raw/"
 REJECTED_PREFIX = "rejected/"
+CATALOGUE_PREFIX = "catalogue/"
+REJECTED_CATALOGUE_PREFIX = "rejected-catalogue/"
 PACKED_PREFIX = "archive/raw/"
 PACKED_MANIFESTS_PREFIX = "archive/manifests/"
 EXPORTS_PREFIX = "exports/"
@@ -36,7 +40,10 @@ CODE_PREFIX = "code/"
 EVALUATIONS_PREFIX = "evaluation/"
 TRAINING_PREFIX = "training/"
 CHECKPOINTS_PREFIX = "checkpoints/"
+JOBS_PREFIX = "jobs/"
 ERRORS_PREFIX = "errors/"
+ERASURE_JOURNALS_PREFIX = "erasures/journals/"
+ERASURE_CERTIFICATES_PREFIX = "erasures/certificates/"
 INTERACTION_COLUMNS = {
     "SHOP_ID": "varchar",
     "SESSION_ID": "bigint",
@@ -87,6 +94,7 @@ class LoadResult(TypedDict):
     run_id: str
     files_loaded: int
     rows_loaded: int
+    catalogue_rows_loaded: int
     files_skipped: int
     files_failed: list[dict[str, str]]
 
@@ -173,3 +181,15 @@ class CompactResult(TypedDict):
     parts: int
     unpackable: list[str]
     finished: bool
+
+
+class EraseResult(TypedDict):
+    """The result of erase, which the state machine or the caller reads."""
+
+    person: str
+    phase: str
+    after: str
+    clients: list[list[str]]
+    counts: dict[str, int]
+    certificate: dict[str, Any] | None
+    certificate_uri: str | None

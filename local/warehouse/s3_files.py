@@ -32,6 +32,7 @@ class S3Files(AbstractFileSystem):
             aws_secret_access_key=SNOWFLAKE_SECRET_KEY,
         )
         self._clients: dict[str, Any] = {}
+        self._etags: dict[str, str] = {}
 
     def use(self, location: str, credentials: dict[str, Any]) -> None:
         """Use the credentials of a role for all objects below a location `s3://bucket/prefix`.
@@ -70,11 +71,23 @@ class S3Files(AbstractFileSystem):
         """Return the URLs of all non-empty objects that match a pattern."""
         bucket, pattern = _bucket_and_key(path)
         fixed = pattern.split("*", 1)[0]
-        return sorted(
-            f"s3://{bucket}/{found['Key']}"
+        listed = {
+            f"s3://{bucket}/{found['Key']}": str(found["ETag"])
             for found in self.objects(f"{bucket}/{fixed}")
             if found["Size"] and fnmatchcase(found["Key"], pattern)
-        )
+        }
+        self._etags = listed
+        return sorted(listed)
+
+    def etag(self, url: str, listed: bool) -> str | None:
+        """Return the ETag of an object, as the last listing had it if it was just listed; None without an object."""
+        if listed and url in self._etags:
+            return self._etags[url]
+        bucket, key = _bucket_and_key(url)
+        try:
+            return str(self.client(bucket, key).head_object(Bucket=bucket, Key=key)["ETag"])
+        except ClientError:
+            return None
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Return size and time of an object.

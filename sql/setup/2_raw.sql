@@ -1,13 +1,21 @@
--- The raw events, the load log and the check results. Safe to run again.
+-- The raw events and catalogue feeds, the load log and the check results. Safe to run again.
 
 use role SYSADMIN;
 
--- Grain: one line of one file below raw/ on S3. Append-only: nothing ever updates or deletes a row.
+-- Grain: one line of one file below raw/ on S3. Append-only: only an erasure deletes rows.
 create table if not exists {{ database }}.RAW.EVENTS (
     PAYLOAD variant comment 'The event as collect wrote it (contracts/event.schema.json)',
     FILENAME varchar comment 'Key of the file on S3',
     ROW_NUMBER number comment 'Line in that file, from 1',
     -- sysdate() is always UTC; current_timestamp() repeats an hour each autumn.
+    LOADED_AT timestamp_ntz default sysdate() comment 'Time of the load, UTC'
+);
+
+-- Grain: one product of one catalogue feed. Append-only, like the events.
+create table if not exists {{ database }}.RAW.CATALOGUE (
+    PAYLOAD variant comment 'The product as the import wrote it (contracts/product.schema.json)',
+    FILENAME varchar comment 'Key of the file on S3',
+    ROW_NUMBER number comment 'Line in that file, from 1',
     LOADED_AT timestamp_ntz default sysdate() comment 'Time of the load, UTC'
 );
 

@@ -10,19 +10,27 @@ create storage integration if not exists {{ integration }}
     storage_provider = 'S3'
     enabled = true
     storage_aws_role_arn = '{{ storage_role_arn }}'
-    storage_allowed_locations = ('s3://{{ events_bucket }}/raw/', 's3://{{ models_bucket }}/exports/');
+    storage_allowed_locations = (
+        's3://{{ events_bucket }}/raw/',
+        's3://{{ events_bucket }}/catalogue/',
+        's3://{{ models_bucket }}/exports/'
+    );
 -- ALTER, not CREATE OR REPLACE: a new integration has a new external id, which the AWS role does not trust.
 alter storage integration {{ integration }} set
     enabled = true
     storage_aws_role_arn = '{{ storage_role_arn }}'
-    storage_allowed_locations = ('s3://{{ events_bucket }}/raw/', 's3://{{ models_bucket }}/exports/');
+    storage_allowed_locations = (
+        's3://{{ events_bucket }}/raw/',
+        's3://{{ events_bucket }}/catalogue/',
+        's3://{{ models_bucket }}/exports/'
+    );
 grant usage on integration {{ integration }} to role SYSADMIN;
 
 use role SYSADMIN;
 
 create file format if not exists {{ database }}.RAW.EVENT_LINES
     type = json
-    comment = 'Gzipped JSON lines, one event per line';
+    comment = 'Gzipped JSON lines, one event or product per line';
 
 -- Only raw/: refused events are below rejected/ and are never loaded.
 create stage if not exists {{ database }}.RAW.EVENT_FILES
@@ -31,6 +39,13 @@ create stage if not exists {{ database }}.RAW.EVENT_FILES
 -- ALTER keeps the grants. The record of loaded files belongs to RAW.EVENTS, so it stays either way.
 alter stage {{ database }}.RAW.EVENT_FILES set
     url = 's3://{{ events_bucket }}/raw/'
+    storage_integration = {{ integration }};
+
+create stage if not exists {{ database }}.RAW.CATALOGUE_FILES
+    url = 's3://{{ events_bucket }}/catalogue/'
+    storage_integration = {{ integration }};
+alter stage {{ database }}.RAW.CATALOGUE_FILES set
+    url = 's3://{{ events_bucket }}/catalogue/'
     storage_integration = {{ integration }};
 
 create stage if not exists {{ database }}.TRAINING.EXPORTS

@@ -14,7 +14,17 @@ TRACKED = subprocess.run(
     text=True,
     check=True,
 ).stdout.split()
-PRODUCT = ("app", "contracts", "deploy", "functions", "sql", "statemachine", "storefront", "training_jobs")
+PRODUCT = (
+    "app",
+    "contracts",
+    "deploy",
+    "functions",
+    "imports",
+    "sql",
+    "statemachine",
+    "storefront",
+    "training_jobs",
+)
 TOOLS = {"benchmarks", "demo", "local", "testing", "tests"}
 
 
@@ -67,6 +77,10 @@ def test_nothing_outside_tests_imports_tests() -> None:
 def test_the_emulator_imports_nothing_of_this_repository() -> None:
     everything = {package_of(path) for path in TRACKED}
     assert offenders({"local"}, everything - {"local"}) == {}
+
+
+def test_no_lambda_imports_the_import_of_files() -> None:
+    assert offenders({"functions", "app", "training_jobs"}, {"imports"}) == {}
 
 
 def test_lambdas_and_training_jobs_do_not_import_each_other() -> None:

@@ -14,6 +14,7 @@ from local.aws.proxy_event import Request, build_event
 REPOSITORY = Path(__file__).resolve().parents[2]
 CODE = """
 import json, sys
+from types import SimpleNamespace
 before = set(sys.modules)
 import app
 imported = set(sys.modules) - before
@@ -22,8 +23,9 @@ class TakesAll:
     def put_record_batch(self, DeliveryStreamName, Records):
         return {"FailedPutCount": 0}
 
-app.wiring.client = lambda service: TakesAll()
-answer = app.app(json.loads(sys.argv[1]), None)
+app.wiring.time_boxed_client = lambda *_: TakesAll()
+context = SimpleNamespace(get_remaining_time_in_millis=lambda: 29_000)
+answer = app.app(json.loads(sys.argv[1]), context)
 print(json.dumps([sorted(imported), sorted(set(sys.modules) - before), answer["body"]]))
 """
 # Packages of other Lambdas, of training, or of a later request.

@@ -26,6 +26,7 @@ def test_the_help_of_a_command_ends_with_an_example(path: str) -> None:
 
 def test_make_help_has_a_line_for_every_target() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
-    [targets] = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):(?!=)", makefile, re.MULTILINE)
     described = re.findall(r"^([a-z-]+):.*## \S", makefile, re.MULTILINE)
-    assert sorted(described) == sorted(targets.split())
+    assert len(described) > 20
+    assert sorted(described) == sorted(targets)

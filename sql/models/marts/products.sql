@@ -1,105 +1,46 @@
--- Adds new events to their products. Item events and order lines are insert-only, so each counts once.
-{{ config(
-    materialized='incremental',
-    incremental_strategy='delete+insert',
-    unique_key='product_key',
-    on_schema_change='fail',
-    post_hook="{{ record_progress(ref('int_item_events')) }}"
-) }}
-
-with item_events as (
-    select
-        {{ key(['shop_id', 'item_id']) }} as product_key,
-        *
-    from {{ ref('int_item_events') }}
-    {% if is_incremental() %}
-    where staged_at > {{ watermark() }}
-    {% endif %}
+-- Rebuilt each night: its size is the number of products, not of events. A sale that begins without a new
+-- feed changes it too.
+with seen as (
+    select * from {{ ref('int_product_events') }}
 ),
 
-order_lines as (
+listed as (
     select
-        {{ key(['shop_id', 'item_id']) }} as product_key,
-        count(*) as purchases
-    from {{ ref('int_order_lines') }}
-    {% if is_incremental() %}
-    where staged_at > {{ watermark() }}
-    {% endif %}
-    group by shop_id, item_id
-),
-
-seen as (
-    select
-        product_key,
-        shop_id,
-        item_id,
-        -- The latest value: a null time excludes events without a value from max_by.
-        max_by(item_name, iff(item_name is null, null, event_time_ms)) as item_name,
-        max(iff(item_name is null, null, event_time_ms)) as item_name_at_ms,
-        max_by(item_category, iff(item_category is null, null, event_time_ms)) as item_category,
-        max(iff(item_category is null, null, event_time_ms)) as item_category_at_ms,
-        max_by(item_brand, iff(item_brand is null, null, event_time_ms)) as item_brand,
-        max(iff(item_brand is null, null, event_time_ms)) as item_brand_at_ms,
-        max_by(price, iff(price is null, null, event_time_ms)) as price,
-        max(iff(price is null, null, event_time_ms)) as price_at_ms,
-        min(event_time_ms) as first_seen_ms,
-        max(event_time_ms) as last_seen_ms,
-        count_if(event_name = 'view_item') as views,
-        count_if(event_name = 'add_to_cart') as carts,
-        max(staged_at) as staged_at
-    from item_events
-    group by product_key, shop_id, item_id
-),
-
-parts as (
-    select
-        seen.*,
-        coalesce(order_lines.purchases, 0) as purchases
-    from seen
-    left join order_lines on seen.product_key = order_lines.product_key
-    {% if is_incremental() %}
-    union all
-    select
-        known.product_key,
-        known.shop_id,
-        known.item_id,
-        known.item_name,
-        known.item_name_at_ms,
-        known.item_category,
-        known.item_category_at_ms,
-        known.item_brand,
-        known.item_brand_at_ms,
-        known.price,
-        known.price_at_ms,
-        known.first_seen_ms,
-        known.last_seen_ms,
-        known.views,
-        known.carts,
-        known.staged_at,
-        known.purchases
-    from {{ this }} as known
-    where known.product_key in (select seen.product_key from seen)
-    {% endif %}
+        *,
+        sale_price is not null
+        and coalesce(to_timestamp_ntz(sale_starts_at_ms, 3) <= {{ statement_time() }}, true)
+        and coalesce(to_timestamp_ntz(sale_ends_at_ms, 3) > {{ statement_time() }}, true) as is_on_sale
+    from {{ ref('catalogue_history') }}
+    where valid_until_ms = {{ end_of_time_ms() }}
 )
 
 select
-    product_key,
-    shop_id,
-    item_id,
-    max_by(item_name, item_name_at_ms) as item_name,
-    max_by(item_category, item_category_at_ms) as item_category,
-    max_by(item_brand, item_brand_at_ms) as item_brand,
-    max_by(price, price_at_ms)::float as price,
-    min(first_seen_ms) as first_seen_ms,
-    max(last_seen_ms) as last_seen_ms,
-    sum(views)::int as views,
-    sum(carts)::int as carts,
-    -- Distinct orders: a reloaded confirmation page sends its order a second time.
-    sum(purchases)::int as purchases,
-    max(item_name_at_ms) as item_name_at_ms,
-    max(item_category_at_ms) as item_category_at_ms,
-    max(item_brand_at_ms) as item_brand_at_ms,
-    max(price_at_ms) as price_at_ms,
-    max(staged_at) as staged_at
-from parts
-group by product_key, shop_id, item_id
+    coalesce(listed.product_key, seen.product_key) as product_key,
+    coalesce(listed.shop_id, seen.shop_id) as shop_id,
+    coalesce(listed.item_id, seen.item_id) as item_id,
+    coalesce(listed.title, seen.item_name) as item_name,
+    coalesce(listed.category, seen.item_category) as item_category,
+    coalesce(listed.brand, seen.item_brand) as item_brand,
+    coalesce(iff(listed.is_on_sale, listed.sale_price, listed.price), seen.price)::float as price,
+    listed.price as regular_price,
+    listed.currency,
+    listed.url,
+    listed.image_url,
+    listed.availability,
+    listed.is_listed,
+    -- Null where no feed says it: the shop may have no feed, or the feed no stock.
+    iff(listed.is_listed, listed.availability != 'out_of_stock', listed.is_listed) as is_available,
+    listed.item_group_id,
+    listed.condition,
+    listed.cost,
+    listed.attributes,
+    seen.first_seen_ms,
+    seen.last_seen_ms,
+    coalesce(seen.views, 0)::int as views,
+    coalesce(seen.carts, 0)::int as carts,
+    coalesce(seen.purchases, 0)::int as purchases,
+    greatest(
+        coalesce(listed.staged_at, seen.staged_at), coalesce(seen.staged_at, listed.staged_at)
+    ) as staged_at
+from seen
+full outer join listed on seen.product_key = listed.product_key

@@ -11,12 +11,12 @@ import pytest
 from deploy.stages import read_stage
 from deploy.warehouse_setup import setup_parameters, trust_parameters
 from functions.platform import warehouse
-from functions.platform.settings import WarehouseSettings
+from functions.platform.settings import EraseSettings, WarehouseSettings
 from local import environment, snowflake_login
 from local.clients import aws_client
 from local.ports import free_port_base
 from local.testing import running_stack
-from sql.setup.apply import apply
+from sql.setup.apply import apply, role_prefix
 
 ACCOUNT = "123456789012"
 
@@ -40,12 +40,12 @@ def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[environmen
 
 
 @pytest.fixture(scope="session")
-def new_stack(local_stack: environment.Stack) -> Callable[[str], Stack]:
-    """Return a function that creates a database and buckets: `new_stack("late")`."""
+def new_stack(local_stack: environment.Stack) -> Callable[..., Stack]:
+    """Return a function that creates a database and buckets: `new_stack("late", load_by="snowpipe")`."""
     return stack_maker(local_stack)
 
 
-def stack_maker(local_stack: environment.Stack) -> Callable[[str], Stack]:
+def stack_maker(local_stack: environment.Stack) -> Callable[..., Stack]:
     """Return a function that creates a database and buckets on this stack."""
     s3 = aws_client("s3", local_stack.aws_url)
     secrets = aws_client("secretsmanager", local_stack.aws_url)
@@ -53,7 +53,7 @@ def stack_maker(local_stack: environment.Stack) -> Callable[[str], Stack]:
     credentials = warehouse.read_credentials(secrets, snowflake_login.SECRET_NAME)
     administrator = warehouse.read_credentials(secrets, snowflake_login.ADMIN_SECRET_NAME)
 
-    def make(name: str) -> Stack:
+    def make(name: str, **changed: Any) -> Stack:
         known_as = f"TUGBOAT_{name.upper()}"
         own = replace(credentials, role=known_as, database=known_as, warehouse=known_as)
         admin = replace(administrator, database=known_as, warehouse=known_as)
@@ -64,10 +64,11 @@ def stack_maker(local_stack: environment.Stack) -> Callable[[str], Stack]:
             snowflake_secret=f"tugboat/{name}/snowflake",
             shop="demo",
             training_days=3650,
+            load_by=changed.get("load_by", "copy"),
         )
         s3.create_bucket(Bucket=settings.events_bucket)
         s3.create_bucket(Bucket=settings.models_bucket)
-        stage = replace(read_stage("local"), name=name)
+        stage = replace(read_stage("local"), name=name, **changed)
         with warehouse.connect(admin) as connection:
             apply(connection, setup_parameters(stage, ACCOUNT, own))
         for secret, login in ((stage.secret_name, own), (stage.admin_secret_name, admin)):
@@ -98,6 +99,21 @@ def stack_maker(local_stack: environment.Stack) -> Callable[[str], Stack]:
         return Stack(s3, settings, own, admin)
 
     return make
+
+
+def erase_settings(stack: Stack) -> EraseSettings:
+    """Return the settings of an erasure on a stack."""
+    given = stack.settings
+    return EraseSettings(
+        stage=given.stage,
+        events_bucket=given.events_bucket,
+        models_bucket=given.models_bucket,
+        snowflake_secret=given.snowflake_secret,
+        eraser_role=f"{role_prefix(given.stage)}_ERASER",
+        erasures_secret=f"tugboat/{given.stage}/erasures",
+        exports_expire_days=30,
+        training_days=given.training_days,
+    )
 
 
 @contextmanager

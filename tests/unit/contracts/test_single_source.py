@@ -18,6 +18,7 @@ READERS = (
     "demo",
     "deploy",
     "functions",
+    "imports",
     "sql",
     "storefront",
     "testing",
@@ -40,7 +41,7 @@ ALLOWED = {
         "demo/generator.py",
         "event kinds",
     ): "the kinds that the generated shop sends, and their order within a session",
-    ("demo/rows.py", "event kinds"): "the names that public click logs have for some kinds",
+    ("imports/own_rows.py", "event kinds"): "the names that public click logs have for some kinds",
     ("demo/shop/static/walk.js", "event kinds"): "the two steps that the tour of the shop waits for",
     (
         "benchmarks/journey.sql",

@@ -10,9 +10,9 @@ import pytest
 
 from demo import baselines
 from demo.generator import BOT_PREFIX, Event, History, generate, main, user_agent_of
-from demo.rejects import Rejects
 from demo.source import generated
 from demo.split import DAY_MS, Split, cutoff_of
+from imports.rejects import Rejects
 
 SMALL = History(events=12_000, seed=3, end=date(2026, 3, 15))
 SCHEMA = Path(__file__).parents[3] / "contracts" / "event.schema.json"

@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks.journey import BARE_SQL, statements, times_the_bare, write_raw
 from demo.generator import History
-from demo.rejects import Rejects
 from demo.source import generated
 from demo.split import Split
+from imports.rejects import Rejects
 
 
 def test_the_bare_sql_makes_the_same_training_sessions_as_the_report_does(tmp_path: Path) -> None:

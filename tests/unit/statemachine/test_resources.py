@@ -82,7 +82,7 @@ def test_every_bucket_refuses_requests_without_tls() -> None:
 def test_raw_events_never_expire() -> None:
     rules = RESOURCES["EventsBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
     deleting = [rule for rule in rules if {"ExpirationInDays", "NoncurrentVersionExpiration"} & rule.keys()]
-    assert [rule["Prefix"] for rule in deleting] == ["rejected/"]
+    assert [rule["Prefix"] for rule in deleting] == ["rejected/", "rejected-catalogue/"]
     assert all(rule.get("Prefix") for rule in deleting)
 
 
@@ -355,3 +355,16 @@ def test_raw_files_expire_only_when_they_carry_the_tag_of_packed_files_and_an_ag
     assert not [
         prefix for prefix in expiring if RAW_PREFIX.startswith(prefix) or PACKED_PREFIX.startswith(prefix)
     ]
+
+
+def test_snowflakes_role_reads_and_writes_exactly_where_its_stages_are() -> None:
+    setup = (template.RESOURCES_FILE.parents[1] / "sql" / "setup" / "3_stages.sql").read_text()
+    of_stages = set(re.findall(r"^    url = 's3://\{\{ (\w+)_bucket \}\}/([\w-]+/)'", setup, re.MULTILINE))
+    [policy] = RESOURCES["SnowflakeRole"]["Properties"]["Policies"]
+    text = json.dumps([one["Resource"] for one in policy["PolicyDocument"]["Statement"]])
+    of_role = {
+        (bucket.lower(), prefix) for bucket, prefix in re.findall(r"\{(\w+)Bucket\.Arn\}/([\w-]+/)\*", text)
+    }
+    [listed] = [one["Condition"] for one in policy["PolicyDocument"]["Statement"] if "Condition" in one]
+    assert of_role == of_stages == {("events", "raw/"), ("events", "catalogue/"), ("models", "exports/")}
+    assert {f"{prefix}*" for _, prefix in of_stages} == set(listed["StringLike"]["s3:prefix"])

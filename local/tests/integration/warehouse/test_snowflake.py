@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -56,6 +57,25 @@ def test_dbts_merge_takes_unqualified_values_from_the_source(snowflake_server: S
         ):
             rows(connection, statement)
         assert rows(connection, "select id, n from QA.TARGET order by id") == [(1, 10), (2, 20)]
+
+
+def test_two_sessions_may_merge_at_the_same_time(snowflake_server: Snowflake) -> None:
+    def merge(number: int) -> None:
+        with snowflake_server.connect() as connection:
+            for _ in range(5):
+                rows(
+                    connection,
+                    f"merge into QA.MERGED_{number} as d using (select 1 as id) as s on s.id = d.id "
+                    "when not matched then insert (id) values (s.id)",
+                )
+
+    with snowflake_server.connect() as connection:
+        for number in range(4):
+            rows(connection, f"create or replace table QA.MERGED_{number} (id int)")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(merge, range(4)))
+    with snowflake_server.connect() as connection:
+        assert [rows(connection, f"select * from QA.MERGED_{number}") for number in range(4)] == [[(1,)]] * 4
 
 
 def test_a_qualified_temporary_table_is_found_by_its_full_name(snowflake_server: Snowflake) -> None:
@@ -115,6 +135,56 @@ def test_copy_skips_a_bad_file_and_loads_it_after_its_repair(snowflake_server: S
         assert rows(connection, copy.format("skip_file")) == third
         rows(connection, "truncate table QA.LINES")
         assert len(rows(connection, copy.format("skip_file"))) == 2
+
+
+def test_copy_loads_a_file_again_whose_content_changed(snowflake_server: Snowflake) -> None:
+    copy = (
+        "copy into QA.CHANGED from (select $1, metadata$file_row_number from @RAW.FILES) "
+        "file_format = (format_name = 'RAW.JSON_LINES') pattern = '.*changed.*'"
+    )
+    force = copy.replace("pattern = '.*changed.*'", "files = ('2026/01/02/00/changed.gz') force = true")
+    deliver(snowflake_server, "changed", [{"id": "e1"}, {"id": "e2"}])
+    with snowflake_server.connect() as connection:
+        rows(connection, "create or replace table QA.CHANGED (p variant, n number)")
+        assert [row[1] for row in rows(connection, copy)] == ["LOADED"]
+        deliver(snowflake_server, "changed", [{"id": "e2"}])
+        assert [row[1] for row in rows(connection, copy)] == ["LOADED"]
+        assert rows(connection, "select count(*) from QA.CHANGED") == [(3,)]
+        deliver(snowflake_server, "changed", [{"id": "e3"}])
+        assert [row[1] for row in rows(connection, force)] == ["LOADED"]
+        assert rows(connection, copy) == [("Copy executed with 0 files processed.",)]
+
+
+def test_rows_that_another_role_deleted_leave_no_bytes_after_its_session(snowflake_server: Snowflake) -> None:
+    database = snowflake_server.stack.state / "warehouse"
+
+    def bytes_of(text: bytes) -> int:
+        return sum(path.read_bytes().count(text) for path in database.glob("CONTRACT.db*"))
+
+    with snowflake_server.connect() as connection:
+        rows(connection, "create or replace table QA.PERSONS (name varchar, number number default 5)")
+        rows(connection, "insert into QA.PERSONS (name) values ('deleted-person-1'), ('deleted-person-2')")
+        rows(connection, "insert into QA.PERSONS (name) values ('other-person-1')")
+        for statement in (
+            "create role if not exists ERASER",
+            "grant usage on database CONTRACT to role ERASER",
+            "grant usage on schema CONTRACT.QA to role ERASER",
+            "grant usage on warehouse COMPUTE to role ERASER",
+            "grant select, delete on table CONTRACT.QA.PERSONS to role ERASER",
+            "grant role ERASER to user ADMINISTRATOR",
+        ):
+            rows(connection, statement)
+    assert bytes_of(b"deleted-person-") > 0
+    with snowflake_server.connect() as connection:
+        rows(connection, "use role ERASER")
+        rows(connection, "delete from QA.PERSONS where startswith(name, 'deleted')")
+    assert bytes_of(b"deleted-person-") == 0
+    with snowflake_server.connect() as connection:
+        rows(connection, "insert into QA.PERSONS (name) values ('third')")
+        assert rows(connection, "select name, number from QA.PERSONS order by name") == [
+            ("other-person-1", 5),
+            ("third", 5),
+        ]
 
 
 def test_unload_overwrites_only_on_request_and_writes_no_file_without_rows(

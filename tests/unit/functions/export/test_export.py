@@ -8,8 +8,9 @@ from testing.warehouse_fakes import FakeConnection
 SETTINGS = WarehouseSettings("local", "events", "models", "secret", "demo", 60)
 
 
-def warehouse(sessions: int = 2) -> FakeConnection:
+def warehouse(sessions: int = 2, gone: tuple[str, ...] = ()) -> FakeConnection:
     return FakeConnection(
+        ("MARTS.PRODUCTS", [(item_id,) for item_id in gone]),
         ("count(distinct SESSION_KEY)", [(sessions, 1_767_312_000_000 if sessions else None)]),
         ("/interactions/", [(5, 0, 0)]),
         ("/items/", [(3, 0, 0)]),
@@ -62,6 +63,18 @@ def test_the_shop_s_out_of_stock_list_is_part_of_the_snapshot() -> None:
     export.export({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
     assert s3.json("models", "exports/run-1/items/out_of_stock.json") == ["boot-7", "boot-9"]
     assert s3.json("models", "exports/run-1/manifest.json")["out_of_stock"] == 2
+
+
+def test_the_feed_s_gone_products_join_the_shop_s_own_list() -> None:
+    s3 = bucket({"stock/demo.json": b'["boot-7"]'})
+    export.export({"run_id": "run-1"}, SETTINGS, warehouse(gone=("boot-7", "hat-1")), s3)
+    assert s3.json("models", "exports/run-1/items/out_of_stock.json") == ["boot-7", "hat-1"]
+
+
+def test_the_feed_s_gone_products_are_excluded_without_a_list_of_the_shop() -> None:
+    s3 = FakeS3()
+    export.export({"run_id": "run-1"}, SETTINGS, warehouse(gone=("hat-1",)), s3)
+    assert s3.json("models", "exports/run-1/items/out_of_stock.json") == ["hat-1"]
 
 
 def test_a_shop_without_a_list_has_everything_in_stock() -> None:

@@ -16,13 +16,21 @@ START = datetime(2026, 3, 1, 3, 30, tzinfo=UTC)
 
 
 def connection(
-    *copied: tuple[object, ...], files: int = 0, last: tuple[object, object] = (None, None)
+    *copied: tuple[object, ...],
+    catalogue: tuple[tuple[object, ...], ...] = (("none",),),
+    files: int = 0,
+    last: tuple[object, object] = (None, None),
 ) -> FakeConnection:
-    return FakeConnection(("copy into", list(copied)), ("count(*)", [(files,)]), ("max(LOADED_AT)", [last]))
+    return FakeConnection(
+        ("copy into RAW.CATALOGUE", list(catalogue)),
+        ("copy into", list(copied)),
+        ("count(*)", [(files,)]),
+        ("max(LOADED_AT)", [last]),
+    )
 
 
 def copies(made: FakeConnection) -> list[str]:
-    return [statement for statement, _ in made.statements if statement.startswith("copy into")]
+    return [statement for statement, _ in made.statements if statement.startswith("copy into RAW.EVENTS")]
 
 
 def test_a_corrupt_file_is_reported_beside_the_loaded_ones() -> None:
@@ -31,6 +39,7 @@ def test_a_corrupt_file_is_reported_beside_the_loaded_ones() -> None:
         "run_id": "r1",
         "files_loaded": 1,
         "rows_loaded": 10,
+        "catalogue_rows_loaded": 0,
         "files_skipped": 0,
         "files_failed": [{"file": "s3://events/raw/b.gz", "error": "Error parsing JSON"}],
     }
@@ -95,6 +104,15 @@ def test_a_key_that_could_end_the_statement_is_not_part_of_it() -> None:
     made = connection(("none",))
     load.load({"run_id": "arrival-1", "key": "raw/x') force = true --"}, SETTINGS, made)
     assert "force" not in "".join(copies(made))
+
+
+def test_catalogue_feeds_are_loaded_beside_the_events_and_a_bad_one_is_reported() -> None:
+    feed = ("s3://events/catalogue/demo/a.gz", "LOADED", 7, 7, 1, 0, None, None, None, None)
+    made = connection(LOADED, catalogue=(feed, FAILED))
+    result = load.load({"run_id": "r1"}, SETTINGS, made)
+    assert (result["rows_loaded"], result["catalogue_rows_loaded"]) == (10, 7)
+    assert [failed["file"] for failed in result["files_failed"]] == [FAILED[0]]
+    assert ("r1", "s3://events/catalogue/demo/a.gz", "LOADED", 7, 7, None) in made.inserted
 
 
 hours = st.integers(0, 24 * 30)

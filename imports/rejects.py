@@ -4,9 +4,21 @@ import json
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 SHOWN = 5
+SHOWN_REASONS = 12
+SHOWN_CHARACTERS = 2000
+
+
+class Reject(NamedTuple):
+    """One bad row: its place, the contract's code of the reason, a sentence, and the row's text."""
+
+    file: str
+    line: int
+    code: str
+    reason: str
+    text: str
 
 
 class Rejects:
@@ -19,18 +31,20 @@ class Rejects:
         self.examples: list[str] = []
         self._file: TextIO | None = None
 
-    def add(self, source: str, line: int, reason: str, text: str) -> None:
-        """Record one bad row: its place, the reason and its text."""
+    def add(self, reject: Reject) -> None:
+        """Record one bad row."""
         self.count += 1
-        self.reasons[reason.split(":")[0]] += 1
+        self.reasons[
+            reject.reason if reject.code == "unknown_event_name" else reject.reason.split(":")[0]
+        ] += 1
         if len(self.examples) < SHOWN:
-            self.examples.append(f"{source} line {line}: {reason}")
+            self.examples.append(f"{reject.file} line {reject.line}: {reject.reason}")
         if self.path is None:
             return
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("w", encoding="utf-8")
-        record = {"file": source, "line": line, "reason": reason, "text": text[:2000]}
+        record = {**reject._asdict(), "text": reject.text[:SHOWN_CHARACTERS]}
         self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
     def close(self) -> None:
@@ -57,4 +71,11 @@ class Rejects:
             lines.append(f"  ... and {self.count - len(self.examples):,} more")
         if self.path is not None:
             lines.append(f"  see all of them in {self.path}")
+        return "\n".join(lines)
+
+    def by_reason(self) -> str:
+        """List the most frequent reasons with their counts, one per line."""
+        lines = [f"  {count:,} x {reason}" for reason, count in self.reasons.most_common(SHOWN_REASONS)]
+        if len(self.reasons) > SHOWN_REASONS:
+            lines.append(f"  ... and {len(self.reasons) - SHOWN_REASONS:,} more reasons")
         return "\n".join(lines)

@@ -1,0 +1,329 @@
+"""The OpenAPI description of the HTTP API, from the contract of events, the limits and the reasons of refusals.
+
+https://spec.openapis.org/oas/v3.1.0
+"""
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+import contracts
+from functions.platform.errors import Reason, http_status
+
+VERSION = "1"
+JSON = "application/json"
+# sendBeacon posts text/plain, to avoid a preflight.
+BODY_TYPES = (JSON, "text/plain")
+OF_RECOMMEND = {Reason.NO_MODEL_YET, Reason.MODEL_UNAVAILABLE, Reason.PARAMETER_INVALID}
+# Reasons that refuse one event of a batch: the answer is 200, and names them.
+OF_EVENTS = {
+    Reason.EVENT_NOT_AN_OBJECT,
+    Reason.EVENT_TOO_LARGE,
+    Reason.FIELD_MISSING,
+    Reason.FIELD_INVALID,
+    Reason.TEXT_INVALID,
+    Reason.UNKNOWN_EVENT_NAME,
+    Reason.UNKNOWN_SCHEMA_VERSION,
+    Reason.UNKNOWN_SHOP,
+    Reason.CLIENT_TIME_IN_FUTURE,
+}
+EXAMPLE_EVENT = {
+    "schema_version": 1,
+    "event_id": "e-20260101-1",
+    "event_name": "view_item",
+    "shop_id": "demo",
+    "client_id": "c-5f2b",
+    "session_id": "s-20260101-1",
+    "client_time_ms": 1767261600000,
+    "items": [{"item_id": "boot-7", "item_name": "Boot", "price": 89.9}],
+}
+EXAMPLE_QUESTION = {"items": ["boot-7"], "k": 2, "shop": "demo", "session": "s-20260101-1"}
+
+
+def openapi_text() -> str:
+    """Return openapi.json."""
+    return json.dumps(description(), indent=1, ensure_ascii=False) + "\n"
+
+
+def description() -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tugboat",
+            "version": VERSION,
+            "description": "Storefront events in, recommendations for a session out. docs/events.md explains each field.",
+        },
+        "servers": [
+            {
+                "url": "https://{api}.execute-api.{region}.amazonaws.com/api",
+                "description": "The address that a deployment prints.",
+                "variables": {"api": {"default": "abc123"}, "region": {"default": "us-east-1"}},
+            }
+        ],
+        "paths": {
+            "/events": {"post": _post_events()},
+            "/pixel.gif": {"get": _get_pixel()},
+            "/recommend": {"get": _get_recommend(), "post": _post_recommend()},
+            "/tugboat.js": {"get": _get_file("The storefront's SDK.", "text/javascript")},
+            "/tugboat-carousel.js": {"get": _get_file("The carousel's element.", "text/javascript")},
+            "/openapi.json": {"get": _get_file("This document.", JSON)},
+        },
+        "components": {"schemas": _schemas(), "parameters": {"key": _key()}},
+    }
+
+
+def _key() -> dict[str, Any]:
+    return {
+        "name": "key",
+        "in": "query",
+        "required": True,
+        "description": "The shop's key. It is in the shop's pages, so it is not a secret.",
+        "schema": {"type": "string"},
+    }
+
+
+def _post_events() -> dict[str, Any]:
+    limits = contracts.read("limits")["collect"]
+    body = {"schema": {"$ref": "#/components/schemas/Batch"}, "example": {"events": [EXAMPLE_EVENT]}}
+    return {
+        "operationId": "sendEvents",
+        "summary": "Store a batch of events.",
+        "description": f"A body has at most {limits['body_max_bytes']:,} bytes, an event {limits['event_max_bytes']:,}.",
+        "parameters": [{"$ref": "#/components/parameters/key"}],
+        "requestBody": {"required": True, "content": dict.fromkeys(BODY_TYPES, body)},
+        "responses": {
+            "200": _answer("Accepted events are stored durably. Refused ones are named.", "Collected"),
+            **_refusals(set(Reason) - OF_RECOMMEND - OF_EVENTS),
+        },
+    }
+
+
+def _get_pixel() -> dict[str, Any]:
+    event, item = _schemas()["Event"], _schemas()["Item"]
+    given = {"schema_version", "event_id", "session_id", "client_time_ms"}
+    fields = {
+        **{name: field for name, field in event["properties"].items() if name != "items"},
+        **{name: field for name, field in item["properties"].items() if name != "receipt"},
+    }
+    required = set(event["required"]) - given
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "query", "required": name in required, "schema": field}
+        for name, field in fields.items()
+    ]
+    return {
+        "operationId": "sendPixel",
+        "summary": "Store one event of a page or mail without scripts.",
+        "description": "The fields of one item are beside those of the event. "
+        f"The server fills in {', '.join(sorted(given))} where they are missing.",
+        "parameters": [{"$ref": "#/components/parameters/key"}, *parameters],
+        "responses": {
+            "200": {
+                "description": "A transparent GIF of one pixel, always.",
+                "headers": {
+                    "X-Tugboat-Refused": {
+                        "description": "The reason, if the event was refused or not stored.",
+                        "schema": {"$ref": "#/components/schemas/Reason"},
+                    }
+                },
+                "content": {"image/gif": {}},
+            }
+        },
+    }
+
+
+def _get_recommend() -> dict[str, Any]:
+    limits = contracts.read("limits")["recommend"]
+    listed = {"style": "form", "explode": False}
+
+    def parameter(name: str, schema: dict[str, Any], text: str, **more: Any) -> dict[str, Any]:
+        return {"name": name, "in": "query", "description": text, "schema": schema, **more}
+
+    properties = _question(limits)["properties"]
+    return {
+        "operationId": "recommend",
+        "summary": "Recommend items for a session.",
+        "parameters": [
+            parameter(
+                name, schema, schema["description"], **(listed if schema.get("type") == "array" else {})
+            )
+            for name, schema in properties.items()
+        ],
+        "responses": _recommended(),
+    }
+
+
+def _post_recommend() -> dict[str, Any]:
+    body = {"schema": {"$ref": "#/components/schemas/Question"}, "example": EXAMPLE_QUESTION}
+    return {
+        "operationId": "recommendByPost",
+        "summary": "Recommend items for a session: for ids with a comma, and for long lists.",
+        "requestBody": {"required": True, "content": dict.fromkeys(BODY_TYPES, body)},
+        "responses": _recommended(),
+    }
+
+
+def _recommended() -> dict[str, Any]:
+    reasons = OF_RECOMMEND | {Reason.BODY_NOT_JSON, Reason.BODY_TOO_LARGE}
+    return {
+        "200": _answer("Items, best first, and where they come from.", "Recommendation"),
+        **_refusals(reasons),
+    }
+
+
+def _get_file(summary: str, media_type: str) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "responses": {
+            "200": {"description": summary, "content": {media_type: {}}},
+            "304": {"description": "The ETag of If-None-Match is the current one."},
+        },
+    }
+
+
+def _answer(text: str, schema: str) -> dict[str, Any]:
+    return {
+        "description": text,
+        "content": {JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
+    }
+
+
+def _refusals(reasons: set[Reason]) -> dict[str, Any]:
+    """Return the responses that refuse a whole request, by status, each with its reasons."""
+    by_status: dict[HTTPStatus, list[str]] = {}
+    for reason in Reason:
+        if reason in reasons:
+            by_status.setdefault(http_status(reason), []).append(reason.value)
+    found = {
+        str(status.value): _answer(f"The reason is {' or '.join(names)}.", "Refusal")
+        for status, names in sorted(by_status.items())
+    }
+    found["429"] = {
+        "description": "Too many requests: send again after the seconds of Retry-After, or later."
+    }
+    return found
+
+
+def _schemas() -> dict[str, Any]:
+    limits = contracts.read("limits")
+    schema = contracts.read("event.schema")
+    definitions = {name.capitalize(): _moved(one) for name, one in schema["definitions"].items()}
+    event = {name: _moved(schema[name]) for name in ("description", "type", "required", "properties")}
+    item = event["properties"]["items"]["items"]
+    event["properties"]["items"]["items"] = {"$ref": "#/components/schemas/Item"}
+    item["description"] = "A product that an event is about."
+    a_text: dict[str, Any] = {"type": "string"}
+    reference = {"$ref": "#/components/schemas/Event"}
+    events = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": limits["collect"]["events_max"],
+        "items": reference,
+    }
+    sent_at = {
+        **_moved(schema["properties"]["client_time_ms"]),
+        "description": "When the client sends the batch, by its own clock. It corrects clocks that are wrong.",
+    }
+    return {
+        "Event": event,
+        "Item": item,
+        **definitions,
+        "Batch": {
+            "description": "A batch, a list of events, or one event.",
+            "anyOf": [
+                _object({"events": events, "sent_at_ms": sent_at}, ["events"]),
+                events,
+                reference,
+            ],
+        },
+        "Collected": _object(
+            {
+                "accepted": {"type": "integer", "minimum": 0},
+                "refused": {"type": "array", "items": {"$ref": "#/components/schemas/RefusedEvent"}},
+                "request_id": a_text,
+            }
+        ),
+        "RefusedEvent": _object(
+            {
+                "index": {"description": "Its place in the batch, from 0.", "type": "integer"},
+                "event_id": {"type": ["string", "null"]},
+                "reason": {"$ref": "#/components/schemas/Reason"},
+                "message": a_text,
+            }
+        ),
+        "Question": _question(limits["recommend"]),
+        "Recommendation": _object(
+            {
+                "items": {
+                    "type": "array",
+                    "items": _object({"item_id": a_text, "score": {"type": "number"}}),
+                },
+                "source": {
+                    "description": "`model`, or what stood in for it.",
+                    "enum": ["model", "related", "popular"],
+                },
+                "reason": a_text,
+                "model_version": a_text,
+                "variant": a_text,
+                "request_id": {"description": "The recommendation_id of events that follow.", **a_text},
+                "receipt": {"description": "Only with `shop` and `session`.", **a_text},
+            },
+            ["items", "source", "reason", "model_version", "variant", "request_id"],
+        ),
+        "Refusal": _object(
+            {
+                "error": _object({"reason": {"$ref": "#/components/schemas/Reason"}, "message": a_text}),
+                "request_id": a_text,
+            }
+        ),
+        "Reason": {
+            "description": "For programs; the message beside it is for people.",
+            "enum": [reason.value for reason in Reason],
+        },
+    }
+
+
+def _question(limits: dict[str, int]) -> dict[str, Any]:
+    an_id = {"$ref": "#/components/schemas/Id"}
+    an_item = {"type": "string", "minLength": 1, "maxLength": contracts.id_max_characters()}
+    return {
+        "type": "object",
+        "properties": {
+            "items": {
+                "description": f"The session's items, oldest first. The last {limits['items_max']} are used.",
+                "type": "array",
+                "items": an_item,
+            },
+            "k": {
+                "description": "The number of items.",
+                "type": "integer",
+                "minimum": 1,
+                "maximum": limits["k_max"],
+                "default": limits["k_default"],
+            },
+            "exclude": {
+                "description": "Items that the answer must not contain.",
+                "type": "array",
+                "maxItems": limits["exclude_max"],
+                "items": an_item,
+            },
+            "shop": {"description": "shop_id of the session's events.", **an_id},
+            "session": {"description": "session_id of them. With both, the answer has a receipt.", **an_id},
+        },
+    }
+
+
+def _object(properties: dict[str, Any], required: list[str] | None = None) -> dict[str, Any]:
+    return {"type": "object", "required": required or list(properties), "properties": properties}
+
+
+def _moved(schema: Any) -> Any:
+    """Return a part of event.schema.json with its definitions as components."""
+    if isinstance(schema, dict):
+        return {
+            key: "#/components/schemas/" + value.rpartition("/")[2].capitalize()
+            if key == "$ref"
+            else _moved(value)
+            for key, value in schema.items()
+        }
+    return [_moved(one) for one in schema] if isinstance(schema, list) else schema

@@ -1,0 +1,1 @@
+"""Import a shop's own history: files of events through the contract into raw/, by day."""

@@ -1,0 +1,137 @@
+"""Catalogue feeds on the local Snowflake: a feed in at one end, MARTS.PRODUCTS and its history at the other."""
+
+import csv
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalogue.formats import Options, recognized
+from catalogue.imports import Feed, Imported, ids_by_choice, import_feed
+from catalogue.known_ids import compare, event_items
+from functions.export.export import export
+from functions.load.load import load
+from functions.platform import warehouse
+from functions.platform.dbt import run_dbt
+from tests.integration.warehouse.conftest import Stack, connected
+from tests.integration.warehouse.events import MINUTE_MS, deliver, raw_event
+
+GOLDEN = Path(__file__).parent / "golden"
+CATALOGUE_MODELS = ("stg_catalogue", "catalogue_history", "products")
+TABLES = {
+    "products": """
+        select shop_id, item_id, item_name, item_category, item_brand, price, regular_price, currency, url, image_url,
+            availability, is_listed, is_available, condition, attributes, first_seen_ms, last_seen_ms, views, carts, purchases
+        from MARTS.PRODUCTS order by shop_id, item_id
+    """,
+    "catalogue_history": """
+        select shop_id, item_id, title, price, sale_price, availability, is_listed, valid_from_ms, valid_until_ms
+        from MARTS.CATALOGUE_HISTORY order by shop_id, item_id, valid_from_ms
+    """,
+}
+
+
+def feed(name: str, hour: int) -> Feed:
+    path = GOLDEN / "feeds" / name
+    form = recognized(path, None)
+    return Feed(path, form, "demo", form.item_ids[0], Options(), datetime(2026, 1, 3, hour, tzinfo=UTC))
+
+
+def night(stack: Stack, run_id: str, *arguments: str) -> dict[str, list[list[str]]]:
+    """Load, build the catalogue's models or the selected ones, and return the tables as text."""
+    with connected(stack) as connection:
+        load({"run_id": run_id}, stack.settings, connection)
+    selected = arguments if "--select" in arguments else (*arguments, "--select", *CATALOGUE_MODELS)
+    results = run_dbt(["run", *selected], stack.credentials)
+    assert [result.message for result in results if result.failed] == []
+    with connected(stack) as connection:
+        return {
+            name: [
+                ["" if value is None else str(value) for value in row]
+                for row in warehouse.rows(connection, sql)
+            ]
+            for name, sql in TABLES.items()
+        }
+
+
+def golden() -> dict[str, list[list[str]]]:
+    return {name: list(csv.reader((GOLDEN / f"{name}.csv").open()))[1:] for name in TABLES}
+
+
+@pytest.fixture(scope="module")
+def stack(new_stack: Any) -> Stack:
+    made: Stack = new_stack("catalogue")
+    events = [
+        raw_event(
+            f"e{number}", client=f"c{number // 3}", at_ms=1_767_312_000_000 + number * MINUTE_MS, items=[item]
+        )
+        for number, item in enumerate("ABCABC")
+    ]
+    deliver(made.s3, made.settings.events_bucket, "events", events)
+    return made
+
+
+def test_feeds_give_the_golden_products_incrementally_late_and_from_scratch(stack: Stack) -> None:
+    def imported(name: str, hour: int) -> Imported:
+        return import_feed(feed(name, hour), 0.5, stack.s3, stack.settings.events_bucket)
+
+    first = imported("1.tsv", 8)
+    assert (first.counts.rows, first.counts.products, first.counts.rejected) == (4, 3, 1)
+    assert first.is_new
+    again = imported("1.tsv", 9)
+    assert not again.is_new
+    assert again.key == first.key
+    night(stack, "n1", "--select", "+products", "+training_items", "+training_interactions")
+    imported("2.xml", 10)
+    assert night(stack, "n2") == golden()
+    # The first feed again, with the content of 08:00: it holds until the feed of 10:00, whenever it is loaded.
+    late = json.dumps(
+        {
+            "shop_id": "demo",
+            "item_id": "A",
+            "title": "Early name",
+            "price": 1.0,
+            "currency": "EUR",
+            "feed": {"feed_id": "late", "imported_at_ms": feed("1.tsv", 9).imported_at_ms, "complete": False},
+        }
+    )
+    stack.s3.put_object(
+        Bucket=stack.settings.events_bucket, Key="catalogue/demo/2026/01/03/late.jsonl", Body=late.encode()
+    )
+    incremental = night(stack, "n3")
+    assert [row[2] for row in incremental["catalogue_history"]][:3] == [
+        "Harbor boot",
+        "Early name",
+        "Harbor boot",
+    ]
+    assert incremental["products"] == golden()["products"]
+    assert night(stack, "n4", "--full-refresh") == incremental
+
+
+def test_the_models_pass_their_tests(stack: Stack) -> None:
+    tested = ["stg_catalogue", "catalogue_history", "products", "one_version_of_a_product_holds"]
+    results = run_dbt(
+        ["test", "--exclude-resource-type", "unit_test", "--select", *tested], stack.credentials
+    )
+    assert len(results) > 10
+    assert [result.name for result in results if result.status != "pass"] == []
+
+
+def test_what_the_feed_lists_as_gone_is_out_of_stock_in_the_snapshot(stack: Stack) -> None:
+    stack.s3.put_object(Bucket=stack.settings.models_bucket, Key="stock/demo.json", Body=b'["C", "A"]')
+    with connected(stack) as connection:
+        snapshot = export({"run_id": "x1"}, stack.settings, connection, stack.s3)
+    key = snapshot["items_uri"].split("/", 3)[3] + "out_of_stock.json"
+    listed = json.loads(stack.s3.get_object(Bucket=stack.settings.models_bucket, Key=key)["Body"].read())
+    assert listed == ["C", "A", "B"]
+
+
+def test_the_feed_is_compared_with_the_ids_of_the_last_week_of_events(stack: Stack) -> None:
+    with connected(stack) as connection:
+        items = event_items(connection, "demo")
+        assert event_items(connection, "nobody") == {}
+    assert items == {"A": 2, "B": 2, "C": 2}
+    [best, *_] = compare(ids_by_choice(feed("2.xml", 10)), items)
+    assert (best.known_items, best.items, best.known_events, best.events) == (1, 3, 2, 6)
