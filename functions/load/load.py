@@ -16,8 +16,8 @@ from functions.platform.settings import WarehouseSettings
 
 log = get_logger(__name__)
 
-# COPY lists every file below its path. Of a large lake, a run lists only the recent days.
-LISTED_AT_ONCE = 10_000
+# COPY lists every file below its path. Once they fill more than one page of S3's listing, a run lists the recent days.
+LISTED_AT_ONCE = 1000
 # Firehose repeats a failed delivery for 24 hours, below the prefix of the hour in which it received the events.
 DELIVERY_DELAY = timedelta(hours=25)
 SWEEP_EVERY = timedelta(days=7)

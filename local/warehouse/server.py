@@ -24,6 +24,7 @@ from local.warehouse.access.storage import StorageAccess
 from local.warehouse.pipes import Pipes
 from local.warehouse.purge import Purge
 from local.warehouse.s3_files import S3Files
+from local.warehouse.scans import Counting
 from local.warehouse.store import Store, write_metadata_separately
 
 # The connector waits 60 s for a response, then sends the statement again. After this shorter time the server answers
@@ -40,13 +41,14 @@ def make_app(
     aws_endpoint: str,
     memory_limit: str = "",
     users: Mapping[str, str] | None = None,
-    scans: Path | None = None,
+    counting: Counting | None = None,
+    clock_ahead_s: int = 0,
 ) -> Starlette:
     """Return the local Snowflake as an ASGI application with its databases in `state`. `users` exist with their roles."""
     # Without this variable, boto3 looks for credentials on the network.
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
-    store = Store(state, memory_limit, scans)
-    files = S3Files(aws_endpoint)
+    store = Store(state, memory_limit, counting, clock_ahead_s)
+    files = S3Files(aws_endpoint, counting.listed if counting else None)
     store.duck_conn.register_filesystem(files)
     write_metadata_separately(store)
     keys.first_users(store.account, state, users or {})

@@ -14,7 +14,7 @@ from functions.platform import warehouse
 from functions.platform.contract import EraseResult
 from local import environment
 from testing.leftovers import files_with, tables_with
-from tests.integration.warehouse.conftest import Stack, connected, connected_as_sysadmin, erase_settings
+from testing.warehouse_stack import Stack, connected, connected_as_sysadmin, erase_settings
 from tests.integration.warehouse.events import deliver
 from tests.integration.warehouse.test_pipeline import TABLES, golden_events, run_to_tables
 

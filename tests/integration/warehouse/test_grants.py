@@ -36,8 +36,8 @@ from local.warehouse.access import keys, privileges, statements
 from local.warehouse.access.account import ACCOUNTADMIN, Account, Thing
 from local.warehouse.access.privileges import Session
 from sql.setup.apply import rendered
-from tests.integration.warehouse.conftest import ACCOUNT as ACCOUNT_ID
-from tests.integration.warehouse.conftest import Stack, connected, erase_settings
+from testing.warehouse_stack import ACCOUNT as ACCOUNT_ID
+from testing.warehouse_stack import Stack, connected, erase_settings
 from tests.integration.warehouse.events import deliver
 from tests.integration.warehouse.test_pipeline import golden_events
 

@@ -17,7 +17,7 @@ from functions.platform import warehouse
 from local import environment
 from local.clients import aws_client
 from sql.setup.apply import apply
-from tests.integration.warehouse.conftest import ACCOUNT, Stack, connected, connected_as_sysadmin
+from testing.warehouse_stack import ACCOUNT, Stack, connected, connected_as_sysadmin
 from tests.integration.warehouse.events import deliver, raw_event
 from tests.integration.warehouse.test_pipeline import golden_events, golden_tables, run_to_tables
 

@@ -21,7 +21,7 @@ from functions.validate.validate import validate
 from local import environment
 from local.clients import aws_client
 from local.testing import wait_for
-from tests.integration.warehouse.conftest import ACCOUNT, Stack, connected
+from testing.warehouse_stack import ACCOUNT, Stack, connected
 from tests.integration.warehouse.events import deliver
 from tests.integration.warehouse.test_pipeline import golden_events
 
