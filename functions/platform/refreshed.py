@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from functions.platform import time_box
@@ -58,7 +59,7 @@ class Refreshed(Generic[T]):
             self._failed("hangs")
         if self._reading is None and now_s >= self._due_at_s:
             self._begun_at_s = now_s
-            self._reading = self._threads().submit(self._read)
+            self._reading = self._threads().submit(copy_context().run, self._read)
 
     def get(self, deadline: Deadline) -> T | None:
         """Return the value; before the first one, wait until the deadline.

@@ -5,6 +5,7 @@ The timeouts of an HTTP client hold per connection and per read, so an answer th
 
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -54,7 +55,8 @@ def call_until(deadline: Deadline, call: Callable[[], T]) -> T:
         DeadlinePassed: the result did not arrive, or `CALLS_MAX` earlier calls still hang.
         Exception: whatever `call` raises.
     """
-    pending = executor().submit(call)
+    # With the caller's context, so that log lines carry the request's id.
+    pending = executor().submit(copy_context().run, call)
     try:
         return pending.result(deadline.remaining_s())
     except TimeoutError:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextvars import ContextVar
 
 import pytest
 
@@ -48,3 +49,9 @@ def test_a_deadline_leaves_the_lambda_time_to_answer_and_never_moves_back() -> N
     assert whole.at_most(60) == whole
     assert whole.at_most(1).remaining_s() <= 1
     assert Deadline.of_lambda(0).remaining_s() == 0
+
+
+def test_a_call_has_the_context_of_its_caller() -> None:
+    request: ContextVar[str] = ContextVar("request")
+    request.set("r1")
+    assert call_until(Deadline.after(20), request.get) == "r1"
