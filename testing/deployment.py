@@ -10,7 +10,19 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-COPIED = (".chalice", "deploy", "functions", "layers", "sql", "statemachine", "storefront", "training_jobs")
+COPIED = (
+    ".chalice",
+    "catalogue",
+    "clients",
+    "deploy",
+    "functions",
+    "imports",
+    "layers",
+    "sql",
+    "statemachine",
+    "storefront",
+    "training_jobs",
+)
 
 
 def copy_repository(folder: Path) -> Path:

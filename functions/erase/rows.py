@@ -70,12 +70,16 @@ REBUILT = (
         (("MARTS.DAILY_KPIS", f"{DAY} in ({SESSION_DAYS})"),),
     ),
     Rebuilt(
-        ("MARTS.PRODUCTS",),
+        ("INTERMEDIATE.INT_PRODUCT_EVENTS",),
         (
             ("INTERMEDIATE.INT_ITEM_EVENTS", f"{PRODUCT} in ({PRODUCTS}) and {OTHERS_EVENT}"),
             ("INTERMEDIATE.INT_ORDER_LINES", f"{PRODUCT} in ({PRODUCTS})"),
         ),
-        (("MARTS.PRODUCTS", f"PRODUCT_KEY in ({PRODUCTS})"),),
+        (
+            ("INTERMEDIATE.INT_PRODUCT_EVENTS", f"PRODUCT_KEY in ({PRODUCTS})"),
+            # Transform writes this table anew.
+            ("MARTS.PRODUCTS", f"PRODUCT_KEY in ({PRODUCTS})"),
+        ),
     ),
     Rebuilt(
         ("MARTS.RECOMMENDATIONS", "MARTS.DAILY_RECOMMENDATIONS"),

@@ -176,7 +176,7 @@ def recorded(new_stack: Any) -> list[Statement]:
 def _warehouse(step: str) -> str:
     if step == "explain":
         return READERS
-    return LOGIN.warehouse if step in ("load", "deploy") else LOGIN.step_warehouse(step)
+    return LOGIN.warehouse if step in ("load", "deploy", "erase") else LOGIN.step_warehouse(step)
 
 
 class PipelineOnly:
