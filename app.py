@@ -53,3 +53,5 @@ prove = step(name="prove")(wiring.prove)  # the golden sessions against the endp
 rollback = step(name="rollback")(wiring.rollback)  # the endpoint back onto an earlier release
 replay = step(name="replay")(wiring.replay)  # archived events once more through the current contract
 compact = step(name="compact")(wiring.compact)  # a finished day's raw files as a few parquet files
+erase = step(name="erase")(wiring.erase)  # one person's events and snapshots out of S3
+erase_rows = step(name="erase_rows")(wiring.erase_rows)  # and their rows out of the warehouse

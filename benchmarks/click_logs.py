@@ -35,15 +35,18 @@ class Size:
 SIZES = {"yoochoose": Size(31_637_239, 37_483, 3.97), "otto": Size(194_720_954, 1_855_603, 15.1)}
 
 
-def generate(size: Size, seed: int) -> Sessions:
+def generate(size: Size, seed: int, ranks_seed: int | None = None) -> Sessions:
     """Generate sessions of two clicks or more with geometric lengths, ordered by their last click.
 
     Items form clusters of similar popularity, each a ring: most clicks are one to three steps after the click before.
-    Popular items and neighbours have random rows in the vocabulary, so that memory access is as random as a shop's.
+    Popular items and neighbours have random rows in the vocabulary, so that memory access is as random as a shop's. Logs with one
+    `ranks_seed` have the same rows, so that together they are one shop's.
     """
     rng = np.random.default_rng(seed)
     offsets = _offsets(size, rng)
     row_of_rank = rng.permutation(size.items).astype(np.int32)
+    if ranks_seed is not None:
+        row_of_rank = np.random.default_rng(ranks_seed).permutation(size.items).astype(np.int32)
     items = np.empty(size.events, np.int32)
     times_ms = np.empty(size.events, np.int64)
     cuts = np.searchsorted(offsets, np.arange(0, size.events, _PART_EVENTS)).tolist()

@@ -1,7 +1,8 @@
-"""Measure the peak memory and the speed of reading a snapshot of N generated interactions, and of preparing training.
+"""Measure the peak memory and the speed of training on a snapshot of N generated interactions.
 
 The snapshot has the columns and the order of an export: sorted by session id, which says nothing about time.
-Each measurement runs in a process of its own, so that the peak memory is its own.
+Each measurement runs in a process of its own, so that the peak memory is its own. `--train` runs the whole training job under a
+limit of its memory, with its encoders cut by a time limit.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import resource
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -23,17 +25,13 @@ import pyarrow.parquet as pq
 
 from benchmarks.click_logs import Size, generate
 from benchmarks.conditions import conditions, parser
-from training_jobs.gate.baselines import popularity
 from training_jobs.serving.contract import Column
-from training_jobs.serving.knn import build_index
-from training_jobs.serving.ranker import item_facts
-from training_jobs.serving.returns import return_floor
 from training_jobs.serving.sessions import DAY_MS
-from training_jobs.snapshot.dataset import before, choose_split, prefix_cases, within
 from training_jobs.snapshot.interactions import read_interactions
+from training_jobs.snapshot.parquet import read_dataset
 from training_jobs.training.encoder_torch import EncoderSettings
-from training_jobs.training.fit_encoder import windows
-from training_jobs.training.job import POPULARITY_HALF_LIFE_DAYS
+from training_jobs.training.fit_encoder import FitSettings
+from training_jobs.training.job import JobSettings, run
 
 MEAN_LENGTH = 5.0
 DAYS = 90
@@ -47,7 +45,7 @@ def write(directory: Path, events: int, items: int, seed: int) -> int:
     names = pa.array([f"sku-{item:08}" for item in range(items)])
     session_id = 0
     for number, first in enumerate(range(0, events, FILE_EVENTS)):
-        sessions = generate(Size(min(FILE_EVENTS, events - first), items, MEAN_LENGTH), seed + number)
+        sessions = generate(Size(min(FILE_EVENTS, events - first), items, MEAN_LENGTH), seed + number, seed)
         rng = np.random.default_rng([seed, number])
         lengths, begins = sessions.lengths, np.repeat(sessions.offsets[:-1], sessions.lengths)
         starts_ms = BEGIN_MS + rng.integers(0, DAYS * DAY_MS, len(sessions))
@@ -83,32 +81,74 @@ def read(directory: Path) -> dict[str, Any]:
     }
 
 
-def prepare(directory: Path) -> dict[str, Any]:
-    """Read the snapshot and make every array of the training job that grows with it, as `training_jobs.training.job` does.
+def train(directory: Path, seconds: float, memory_gib: float, encoder: EncoderSettings) -> dict[str, Any]:
+    """Run the training job on the snapshot, and return its figures.
 
-    The encoder's steps and the cases that settings are chosen on do not grow with a snapshot. The warm start counts the
-    pairs of five million interactions at most. None of them runs here.
+    The limit is one of private memory: the job fails where it needs more. Pages of mapped files do not count, because the
+    kernel drops them when memory is short.
     """
-    sessions, vocabulary = read_interactions(directory)
-    items = len(vocabulary)
-    split = choose_split(sessions, 24.0)
-    learn, measured = before(sessions, split.valid_start_ms), before(sessions, split.holdout_start_ms)
-    cases = [
-        prefix_cases(within(sessions, split.valid_start_ms, split.holdout_start_ms)),
-        prefix_cases(within(sessions, split.holdout_start_ms)),
-    ]
-    return_floor(learn)
-    for known in (learn, measured, sessions):
-        windows(known, EncoderSettings().max_length)
-        index = build_index(known, items)
-        popularity(known, items, POPULARITY_HALF_LIFE_DAYS)
-        item_facts(known, items)
+    limit = int(memory_gib * 2**30)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    began, log = time.perf_counter(), list[dict[str, Any]]()
+    with PrivateMemory() as memory, tempfile.TemporaryDirectory(prefix="training-size-") as model:
+
+        def report(line: dict[str, Any]) -> None:
+            at = {"at_s": round(time.perf_counter() - began, 1), "private_gib": memory.peak_gib()}
+            log.append(line | at)
+            print(log[-1], file=sys.stderr, flush=True)
+
+        base = private_bytes()
+        data = read_dataset(directory, None)
+        events = len(data.sessions.items)
+        report({"stage": "read", "events_per_s": round(events / (time.perf_counter() - began))})
+        settings = JobSettings(encoder, FitSettings(), max_train_seconds=seconds)
+        run(data, settings, Path(model), None, version="v", snapshot="s", log=report)
+        report({"stage": "written"})
+        size = sum(file.stat().st_size for file in Path(model).rglob("*") if file.is_file())
     return {
-        "events": len(sessions.items),
-        "cases": [len(part) for part in cases],
-        "neighbor_sessions": index.sessions,
-        "peak_gib": round(peak_bytes() / 2**30, 2),
+        "events": events,
+        "sessions": len(data.sessions),
+        "items": len(data.vocabulary),
+        "limit_gib": memory_gib,
+        "max_train_seconds": seconds,
+        "seconds": round(time.perf_counter() - began, 1),
+        "private_peak_gib": memory.peak_gib(),
+        "private_bytes_per_event": round((memory.peak - base) / events, 1),
+        "resident_peak_gib": round(peak_bytes() / 2**30, 2),
+        "archive_gib": round(size / 2**30, 2),
+        "log": log,
     }
+
+
+def private_bytes() -> int:
+    """Return the resident memory of this process that is not a page of a file."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["RssAnon"].split()[0]) * 1024
+
+
+class PrivateMemory:
+    """The largest private memory of this process while the context is open, looked at ten times a second."""
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> PrivateMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def peak_gib(self) -> float:
+        """Return the peak so far."""
+        return round(self.peak / 2**30, 2)
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.1):
+            self.peak = max(self.peak, private_bytes())
 
 
 def peak_bytes() -> int:
@@ -124,11 +164,18 @@ def alone(work: Callable[..., Result], *arguments: Any) -> Result:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print one line of JSON per size."""
-    command = parser("training_size", __doc__ or "", "--events 10000000 --prepare")
+    command = parser("training_size", __doc__ or "", "--events 10000000 --train 60")
     add = command.add_argument
     add("--events", type=int, nargs="+", default=[10_000_000], help="interactions, one line each")
     add("--items", type=int, default=100_000, help="items of the shop (default %(default)s)")
-    add("--prepare", action="store_true", help="also make the arrays of training that grow with a snapshot")
+    add("--train", type=float, metavar="SECONDS", help="run the whole job, with this max_train_seconds")
+    add(
+        "--memory-gib",
+        type=float,
+        default=12.0,
+        help="limit of the job's private memory (default %(default)s)",
+    )
+    add("--dim", type=int, default=128, help="width of the encoder (default %(default)s)")
     add("--seed", type=int, default=0, help="seed of the generated clicks (default %(default)s)")
     options = command.parse_args(argv)
     for events in options.events:
@@ -137,9 +184,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             size = alone(write, directory, events, options.items, options.seed)
             data = f"{events} generated interactions, {options.items} items, mean length {MEAN_LENGTH}"
             row = conditions("training_size", data=data, seed=options.seed)
-            row |= {"file_bytes_per_event": round(size / events, 1), "read": alone(read, directory)}
-            if options.prepare:
-                row["prepare"] = alone(prepare, directory)
+            row["file_bytes_per_event"] = round(size / events, 1)
+            if options.train:
+                encoder = EncoderSettings(dim=options.dim)
+                row["train"] = alone(train, directory, options.train, options.memory_gib, encoder)
+            else:
+                row["read"] = alone(read, directory)
             print(json.dumps(row), flush=True)
     return 0
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from deploy import layer_versions
 from deploy.command import exit_status, stage_parser
-from deploy.lambdas import LAMBDAS, Lambda
+from deploy.lambdas import LAMBDAS, Lambda, common_environment
 from deploy.stages import Stage, StageError, read_stage
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -33,7 +33,7 @@ def stage_config(stage: Stage, account_id: str, arns: dict[str, str]) -> Json:
     return {
         "api_gateway_stage": stage.api_stage,
         "xray": stage.tracing,
-        "environment_variables": {"TUGBOAT_STAGE": stage.name},
+        "environment_variables": common_environment(stage),
         "lambda_functions": {one.name: _entry(one, stage, account_id, arns) for one in LAMBDAS},
     }
 

@@ -17,6 +17,7 @@ from deploy import (
     layer_versions,
     serving_image,
     stack,
+    step_jobs,
     template,
     training_code,
     warehouse_setup,
@@ -100,6 +101,7 @@ def deploy(deployment: Deployment) -> str:
     layer_arns = publish_layers(deployment)
     write_chalice_config(deployment, layer_arns)
     api = deploy_lambdas_and_api(deployment)
+    upload_step_package(deployment)
     configure_api(deployment, api["rest_api_id"])
     allow_rules(deployment)
     limit_job_logs(deployment)
@@ -162,7 +164,11 @@ def set_up_warehouse(deployment: Deployment) -> None:
 def update_stack(deployment: Deployment, dry_run: bool = False) -> None:
     """Bring the stack to the whole template, with the pipeline and the trust of Snowflake's role."""
     stage, say = deployment.stage, deployment.say
-    parameters = deployment.parameters | warehouse_setup.trust_parameters(stage, deployment.secrets)
+    parameters = (
+        deployment.parameters
+        | warehouse_setup.trust_parameters(stage, deployment.secrets)
+        | warehouse_setup.pipe_parameters(stage, deployment.secrets)
+    )
     body = deployment.template_body.encode()
     key = f"{CODE_PREFIX}template-{hashlib.sha256(body).hexdigest()[:16]}.json"
     if not training_code.exists(deployment.s3, deployment.bucket, key):
@@ -219,6 +225,12 @@ def deploy_lambdas_and_api(deployment: Deployment) -> dict[str, str]:
     if api is None:
         raise DeployError("chalice deployed no API: add a route to app.py, then deploy again")
     return api
+
+
+def upload_step_package(deployment: Deployment) -> None:
+    """Give the jobs of the long steps the package of their Lambdas. A stage whose runner is Lambda needs none."""
+    if step_jobs.upload(deployment.stage, deployment.bucket, deployment.lambda_, deployment.s3):
+        deployment.say(f"package of the steps that run on {deployment.stage.runner}: uploaded")
 
 
 def configure_api(deployment: Deployment, api_id: str) -> None:

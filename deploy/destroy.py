@@ -199,7 +199,7 @@ def leftovers(stage: Stage, session: Any, delete_data: bool) -> list[str]:
         ),
         "model": names("sagemaker", "list_models", "Models", "ModelName"),
         "image repository": names("ecr", "describe_repositories", "repositories", "repositoryName"),
-        "image build": names("codebuild", "list_projects", "projects", ""),
+        "build project": names("codebuild", "list_projects", "projects", ""),
         "stream": names("firehose", "list_delivery_streams", "DeliveryStreamNames", ""),
         "topic": names("sns", "list_topics", "Topics", "TopicArn"),
         "queue": names("sqs", "list_queues", "QueueUrls", ""),

@@ -11,8 +11,9 @@ from typing import Any
 
 from deploy import lambdas
 from deploy.command import DeployError, command_parser
-from deploy.template import PIPELINE_FILE
 from functions.platform import errors
+
+PIPELINE_FILE = Path(__file__).resolve().parent.parent / "statemachine" / "pipeline.asl.json"
 
 Json = dict[str, Any]
 
@@ -62,6 +63,14 @@ RETRY_JOB = _retry(
         "SageMaker.ResourceLimitExceededException",
         "SageMaker.AmazonSageMakerException",
     ],
+    interval_s=10,
+    max_attempts=4,
+    max_delay_s=120,
+)
+# The same of a step that runs as a job. The job itself is retried by the state TransientFailure? (deploy/step_jobs.py).
+# https://docs.aws.amazon.com/codebuild/latest/APIReference/API_StartBuild.html
+RETRY_BUILD = _retry(
+    ["CodeBuild.AccountLimitExceededException", "CodeBuild.AWSCodeBuildException"],
     interval_s=10,
     max_attempts=4,
     max_delay_s=120,
@@ -124,6 +133,13 @@ def _retry_of(resource: str) -> Json:
 
 
 def _catch(name: str, resource: str, next_state: str) -> Json:
+    rule = catch(name, next_state)
+    if resource.endswith(".sync"):
+        rule["Assign"]["job_failures"] = "{% $job_failures + 1 %}"
+    return rule
+
+
+def catch(name: str, next_state: str) -> Json:
     """Return the rule that records which state failed, and why, then goes on to the next state.
 
     A timeout has no Cause, and in JSONata an expression without a value fails the execution before anybody is notified.
@@ -133,10 +149,7 @@ def _catch(name: str, resource: str, next_state: str) -> Json:
         "error": "{% $states.errorOutput.Error %}",
         "cause": "{% $exists($states.errorOutput.Cause) ? $string($states.errorOutput.Cause) : 'no cause was given' %}",
     }
-    assigned: Json = {"failure": failure}
-    if resource.endswith(".sync"):
-        assigned["job_failures"] = "{% $job_failures + 1 %}"
-    return {"ErrorEquals": ["States.ALL"], "Assign": assigned, "Next": next_state}
+    return {"ErrorEquals": ["States.ALL"], "Assign": {"failure": failure}, "Next": next_state}
 
 
 def render(definition: Json) -> str:

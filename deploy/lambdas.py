@@ -11,10 +11,13 @@ from typing import Literal
 from msgspec import Struct, structs
 
 from deploy import policies, serving_image
-from deploy.policies import Statement, list_bucket, objects, stream
+from deploy.policies import Statement, list_bucket, list_versions, objects, stream
 from deploy.stages import SETTINGS, Stage, setting_text
 from functions.platform.contract import (
     CURRENT_KEY,
+    ERASURE_CERTIFICATES_PREFIX,
+    ERASURE_JOURNALS_PREFIX,
+    ERRORS_PREFIX,
     EXPORTS_PREFIX,
     FALLBACK_KEY,
     LOCK_KEY,
@@ -29,14 +32,16 @@ from functions.platform.contract import (
 from functions.platform.settings import (
     CollectSettings,
     CompactSettings,
+    EraseSettings,
     LockSettings,
     PublishSettings,
     RecommendSettings,
     WarehouseSettings,
 )
+from sql.setup.apply import role_prefix
 
 # One group per settings class of functions/: the variables that the class reads.
-SettingsGroup = Literal["collect", "compact", "recommend", "lock", "warehouse", "publish"]
+SettingsGroup = Literal["collect", "compact", "erase", "recommend", "lock", "warehouse", "publish"]
 LayerName = Literal["warehouse", "pandas"]
 
 
@@ -52,6 +57,8 @@ class Lambda:
     layer: LayerName | None = None
     # The share of the account's concurrency that is reserved for this Lambda, and that it cannot exceed. 0: none.
     max_concurrency: Callable[[Stage], int] | None = None
+    # True: the setting `runner` can move the step from the Lambda to a job (deploy/step_jobs.py).
+    as_job: bool = False
 
     @property
     def suffix(self) -> str:
@@ -79,6 +86,8 @@ class Lambda:
         return policies.render(self.policy, self.deployed_name(stage), stage, account_id)
 
 
+# Files with lines of events. An erasure rewrites them.
+ERASED_PREFIXES = (RAW_PREFIX, REJECTED_PREFIX, ERRORS_PREFIX)
 # Memory buys CPU: 1,769 MB are one core. dbt parses its project for seconds on less.
 LAMBDAS = (
     Lambda(
@@ -136,6 +145,7 @@ LAMBDAS = (
         settings=("warehouse",),
         policy=(policies.WAREHOUSE_LOGIN,),
         layer="warehouse",
+        as_job=True,
     ),
     Lambda(
         "validate",
@@ -148,6 +158,7 @@ LAMBDAS = (
             list_bucket("WeighArrivals", "events", f"{RAW_PREFIX}*", f"{REJECTED_PREFIX}*"),
         ),
         layer="warehouse",
+        as_job=True,
     ),
     Lambda(
         "export",
@@ -165,6 +176,7 @@ LAMBDAS = (
             list_bucket("ListSnapshot", "models", f"{EXPORTS_PREFIX}*", f"{STOCK_PREFIX}*"),
         ),
         layer="warehouse",
+        as_job=True,
     ),
     Lambda(
         "publish",
@@ -316,6 +328,100 @@ LAMBDAS = (
         ),
         layer="pandas",
     ),
+    # It may delete old versions of events, which no other Lambda may.
+    Lambda(
+        "erase",
+        memory_mb=1769,
+        timeout_s=900,
+        settings=("erase",),
+        policy=(
+            policies.ERASURES_KEY,
+            Statement(
+                "ReadEvents",
+                ("s3:GetObject",),
+                (
+                    *(objects("events", f"{prefix}*") for prefix in ERASED_PREFIXES),
+                    objects("events", f"{PACKED_PREFIX}*"),
+                    objects("events", f"{PACKED_MANIFESTS_PREFIX}*"),
+                    objects("events", f"{ERASURE_JOURNALS_PREFIX}*"),
+                ),
+            ),
+            Statement(
+                "ReadOldVersions",
+                ("s3:GetObjectTagging", "s3:GetObjectVersion"),
+                tuple(objects("events", f"{prefix}*") for prefix in ERASED_PREFIXES),
+            ),
+            Statement(
+                "Rewrite",
+                ("s3:PutObject",),
+                (
+                    *(objects("events", f"{prefix}*") for prefix in ERASED_PREFIXES),
+                    objects("events", f"{PACKED_PREFIX}*"),
+                    objects("events", f"{PACKED_MANIFESTS_PREFIX}*"),
+                    objects("events", f"{ERASURE_JOURNALS_PREFIX}*"),
+                    objects("events", f"{ERASURE_CERTIFICATES_PREFIX}*"),
+                ),
+            ),
+            Statement("KeepTags", ("s3:PutObjectTagging",), (objects("events", f"{RAW_PREFIX}*"),)),
+            Statement(
+                "DeleteOldVersions",
+                ("s3:DeleteObjectVersion",),
+                (
+                    *(objects("events", f"{prefix}*") for prefix in ERASED_PREFIXES),
+                    objects("events", f"{PACKED_PREFIX}*"),
+                    objects("events", f"{ERASURE_JOURNALS_PREFIX}*"),
+                    objects("models", f"{EXPORTS_PREFIX}*"),
+                ),
+            ),
+            list_versions(
+                "ListVersions",
+                "events",
+                *(f"{prefix}*" for prefix in ERASED_PREFIXES),
+                f"{PACKED_PREFIX}*",
+                f"{PACKED_MANIFESTS_PREFIX}*",
+                f"{ERASURE_JOURNALS_PREFIX}*",
+            ),
+            # List before reading: without s3:ListBucket, S3 answers 403 instead of 404 for a missing key.
+            list_bucket(
+                "FindEvents",
+                "events",
+                *(f"{prefix}*" for prefix in ERASED_PREFIXES),
+                f"{PACKED_PREFIX}*",
+                f"{PACKED_MANIFESTS_PREFIX}*",
+                f"{ERASURE_JOURNALS_PREFIX}*",
+            ),
+            list_versions("ListSnapshots", "models", f"{EXPORTS_PREFIX}*", f"{TRAINING_PREFIX}*"),
+            Statement(
+                "ReadModels",
+                ("s3:GetObject",),
+                (objects("models", f"{EXPORTS_PREFIX}*"), objects("models", CURRENT_KEY)),
+            ),
+            policies.FIND_RECORD,
+        ),
+        layer="pandas",
+    ),
+    Lambda(
+        "erase_rows",
+        memory_mb=1769,
+        timeout_s=900,
+        settings=("erase",),
+        policy=(
+            policies.ERASURES_KEY,
+            policies.WAREHOUSE_LOGIN,
+            Statement(
+                "ReadJournal",
+                ("s3:GetObject",),
+                (
+                    objects("events", f"{ERASURE_JOURNALS_PREFIX}*"),
+                    objects("events", f"{PACKED_MANIFESTS_PREFIX}*"),
+                ),
+            ),
+            Statement("WriteJournal", ("s3:PutObject",), (objects("events", f"{ERASURE_JOURNALS_PREFIX}*"),)),
+            list_bucket("FindJournal", "events", f"{ERASURE_JOURNALS_PREFIX}*"),
+            list_versions("ListFiles", "events", f"{RAW_PREFIX}*", f"{PACKED_MANIFESTS_PREFIX}*"),
+        ),
+        layer="warehouse",
+    ),
 )
 NAMES = tuple(one.name for one in LAMBDAS)
 
@@ -325,10 +431,16 @@ def named(name: str) -> Lambda:
     return next(one for one in LAMBDAS if one.name == name)
 
 
+def common_environment(stage: Stage) -> dict[str, str]:
+    """Return the variables that every Lambda has."""
+    return {"TUGBOAT_STAGE": stage.name}
+
+
 # The settings class of each group, from whose fields the variables follow.
 SETTINGS_CLASSES: dict[SettingsGroup, type[Struct]] = {
     "collect": CollectSettings,
     "compact": CompactSettings,
+    "erase": EraseSettings,
     "recommend": RecommendSettings,
     "lock": LockSettings,
     "warehouse": WarehouseSettings,
@@ -359,6 +471,14 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
             }
         case "compact":
             return copied | {"TUGBOAT_EVENTS_BUCKET": stage.events_bucket(account_id)}
+        case "erase":
+            return copied | {
+                "TUGBOAT_ERASER_ROLE": f"{role_prefix(stage.name)}_ERASER",
+                "TUGBOAT_ERASURES_SECRET": stage.erasures_secret,
+                "TUGBOAT_EVENTS_BUCKET": stage.events_bucket(account_id),
+                "TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id),
+                "TUGBOAT_SNOWFLAKE_SECRET": stage.secret_name,
+            }
         case "recommend":
             return copied | {
                 "TUGBOAT_ENDPOINT": stage.endpoint_name,

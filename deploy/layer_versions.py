@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from deploy import build_layers
+from deploy import build_layers, training_code
 from deploy.command import Say
 from deploy.stages import Stage
 
@@ -23,6 +23,24 @@ def arns(stage: Stage, account_id: str) -> dict[str, str]:
     }
 
 
+def stored_key(layer: str, stage: Stage) -> str:
+    """Return the key of a layer's zip in the models bucket."""
+    return f"layers/{layer_name(stage, layer)}.zip"
+
+
+def store(layer: str, stage: Stage, bucket: str, s3: Any) -> bool:
+    """Upload the zip of a layer, unless the bucket has it. Build it first if necessary.
+
+    Returns:
+        True if it was uploaded.
+    """
+    key = stored_key(layer, stage)
+    if training_code.exists(s3, bucket, key):
+        return False
+    s3.upload_file(str(build_layers.build(layer).zip_file), bucket, key)
+    return True
+
+
 def publish(layer: str, stage: Stage, bucket: str, lambda_: Any, s3: Any, say: Say) -> str:
     """Publish a layer, unless a version of its content exists. Build it first if necessary.
 
@@ -37,7 +55,7 @@ def publish(layer: str, stage: Stage, bucket: str, lambda_: Any, s3: Any, say: S
     if built is None:
         say(f"building layer {layer}, about a minute")
         built = build_layers.build(layer)
-    key = f"layers/{name}.zip"
+    key = stored_key(layer, stage)
     if built.zipped_bytes > build_layers.DIRECT_UPLOAD_MAX_BYTES:
         s3.upload_file(str(built.zip_file), bucket, key)
         content: dict[str, str | bytes] = {"S3Bucket": bucket, "S3Key": key}

@@ -4,6 +4,7 @@ A statement names its resources by placeholders, so that every stage has the sam
 """
 
 import json
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from deploy.stages import Stage
@@ -52,6 +53,14 @@ def list_bucket(sid: str, bucket: str, *prefixes: str) -> Statement:
     return Statement(sid, ("s3:ListBucket",), (f"arn:aws:s3:::{{prefix}}-{bucket}-{{account}}",), condition)
 
 
+def list_versions(sid: str, bucket: str, *prefixes: str) -> Statement:
+    """Return the right to list the versions of the keys with these prefixes."""
+    condition = {"StringLike": {"s3:prefix": list(prefixes)}}
+    return Statement(
+        sid, ("s3:ListBucketVersions",), (f"arn:aws:s3:::{{prefix}}-{bucket}-{{account}}",), condition
+    )
+
+
 def _read_secret(sid: str, name: str) -> Statement:
     # Secrets Manager ends the address of a secret with six random characters.
     secret = f"arn:aws:secretsmanager:{{region}}:{{account}}:secret:tugboat/{{stage}}/{name}-??????"
@@ -60,6 +69,7 @@ def _read_secret(sid: str, name: str) -> Statement:
 
 WAREHOUSE_LOGIN = _read_secret("WarehouseLogin", "snowflake")
 RECEIPT_KEYS = _read_secret("ReceiptKeys", "receipts")
+ERASURES_KEY = _read_secret("ErasuresKey", "erasures")
 STORE_EVENTS = Statement("StoreEvents", ("firehose:PutRecordBatch",), (stream("events"), stream("rejected")))
 # Small files instead of Firehose, while it does not answer.
 PARK_EVENTS = Statement(
@@ -92,10 +102,14 @@ FIND_RECORD = list_bucket("FindRecord", "models", "serving/*")
 _TRACES = Statement("Traces", ("xray:PutTelemetryRecords", "xray:PutTraceSegments"), (ANY,))
 
 
-def render(statements: tuple[Statement, ...], deployed_name: str, stage: Stage, account_id: str) -> str:
-    """Return the policy of a Lambda as JSON: its statements, its own log and its traces."""
-    log = f"arn:aws:logs:{{region}}:{{account}}:log-group:/aws/lambda/{deployed_name}:*"
-    own_log = Statement("OwnLog", ("logs:CreateLogStream", "logs:PutLogEvents"), (log,))
+def own_log(group: str) -> Statement:
+    """Return the right to write to a log group."""
+    log = f"arn:aws:logs:{{region}}:{{account}}:log-group:{group}:*"
+    return Statement("OwnLog", ("logs:CreateLogStream", "logs:PutLogEvents"), (log,))
+
+
+def document(statements: Iterable[Statement], stage: Stage, account_id: str) -> Json:
+    """Return a policy document, with the names of the stage's resources."""
     names = {"prefix": stage.prefix, "stage": stage.name, "region": stage.region, "account": account_id}
     rendered = [
         {
@@ -105,6 +119,12 @@ def render(statements: tuple[Statement, ...], deployed_name: str, stage: Stage, 
             "Resource": [resource.format_map(names) for resource in statement.resources],
             **({"Condition": statement.condition} if statement.condition else {}),
         }
-        for statement in (*statements, own_log, _TRACES)
+        for statement in statements
     ]
-    return json.dumps({"Version": "2012-10-17", "Statement": rendered}, indent=2) + "\n"
+    return {"Version": "2012-10-17", "Statement": rendered}
+
+
+def render(statements: tuple[Statement, ...], deployed_name: str, stage: Stage, account_id: str) -> str:
+    """Return the policy of a Lambda as JSON: its statements, its own log and its traces."""
+    log = own_log(f"/aws/lambda/{deployed_name}")
+    return json.dumps(document((*statements, log, _TRACES), stage, account_id), indent=2) + "\n"

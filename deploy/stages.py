@@ -37,6 +37,7 @@ ServerlessMemoryMb = Literal[1024, 2048, 3072, 4096, 5120, 6144]
 InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
 # https://docs.snowflake.com/en/user-guide/warehouses-overview
 WarehouseSize = Literal["XSMALL", "SMALL", "MEDIUM", "LARGE", "XLARGE", "XXLARGE"]
+StepWarehouseSize = Literal["shared", "XSMALL", "SMALL", "MEDIUM", "LARGE", "XLARGE", "XXLARGE"]
 Credits = Annotated[int, Field(ge=1, le=100_000)]
 Days = Annotated[int, Field(ge=1)]
 
@@ -73,6 +74,9 @@ class Stage:
     snowflake_user_arn: str
     snowflake_external_id: str
     warehouse_size: WarehouseSize
+    transform_warehouse_size: StepWarehouseSize
+    validate_warehouse_size: StepWarehouseSize
+    export_warehouse_size: StepWarehouseSize
     warehouse_credits_per_month: Credits
     reader_credits_per_month: Credits
     events_buffer_seconds: Annotated[int, Field(ge=0, le=900)]
@@ -85,6 +89,7 @@ class Stage:
     schedule: Annotated[str, Field(pattern=r"^(cron|rate)\(.+\)$")]
     schedule_enabled: bool
     load_on_arrival: bool
+    load_by: Literal["copy", "snowpipe"]
     no_events_hours: Annotated[int, Field(ge=1, le=24)]
     api_latency_ms: Annotated[int, Field(ge=1)]
     events_requests_per_second: Annotated[int, Field(ge=1, le=5_000)]
@@ -95,6 +100,8 @@ class Stage:
     training_instance_type: InstanceType
     processing_instance_type: InstanceType
     use_spot: bool
+    runner: Literal["lambda", "codebuild", "sagemaker-processing"]
+    job_timeout_minutes: Annotated[int, Field(ge=15, le=480)]
     training_days: Annotated[int, Field(ge=1)]
     endpoint_kind: Literal["serverless", "realtime"]
     endpoint_memory_mb: ServerlessMemoryMb
@@ -147,6 +154,11 @@ class Stage:
         return f"tugboat/{self.name}/receipts"
 
     @property
+    def erasures_secret(self) -> str:
+        """The secret that holds the key of the digests that stand for erased persons."""
+        return f"tugboat/{self.name}/erasures"
+
+    @property
     def sending_keys(self) -> dict[str, str]:
         """The key that each shop sends with. A shop without a key is left out."""
         return {shop: keys[0] for shop, keys in self.shops.items() if keys}
@@ -189,10 +201,16 @@ def read_stage(name: str, stages_file: Path = STAGES_FILE) -> Stage:
             "and digits, a letter first"
         )
     try:
-        return Stage(**{**tables["default"], **tables[name], "name": name})
+        stage = Stage(**{**tables["default"], **tables[name], "name": name})
     except ValidationError as error:
         problems = "\n".join(f"  {_sentence(detail, tables, name)}" for detail in error.errors())
         raise StageError(f"{stages_file} cannot be used for stage {name}:\n{problems}") from None
+    if stage.load_by == "snowpipe" and stage.load_on_arrival:
+        raise StageError(
+            f'stage {name} has load_on_arrival, and load_by = "snowpipe" loads each file on arrival too, so every file '
+            f"would be loaded twice. Set load_on_arrival = false in {stages_file}"
+        )
+    return stage
 
 
 def _sentence(detail: ErrorDetails, tables: dict[str, Any], stage: str) -> str:

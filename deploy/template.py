@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from deploy import serving_image
+from deploy import error_handling, serving_image, step_jobs
 from deploy.command import DeployError
 from deploy.lambdas import LAMBDAS
 from deploy.stages import SETTINGS, Stage, setting_text, training_image
@@ -15,7 +15,7 @@ from functions.platform.contract import CODE_PREFIX
 
 FOLDER = Path(__file__).resolve().parent.parent / "statemachine"
 RESOURCES_FILE = FOLDER / "resources.yaml"
-PIPELINE_FILE = FOLDER / "pipeline.asl.json"
+PIPELINE_FILE = error_handling.PIPELINE_FILE
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 BODY_MAX_BYTES = 51_200  # in a request
 STORED_MAX_BYTES = 1_000_000  # read by CloudFormation from S3
@@ -103,7 +103,10 @@ def render(
         TemplateError: a placeholder has no value, or the template is too large.
     """
     template = _with_literal_names(load_resources(resources), stage, account_id)
-    definition = _compact(_without_comments(json.loads(pipeline.read_text())))
+    step_jobs.add_resources(template["Resources"], stage, account_id)
+    definition = _compact(
+        _without_comments(step_jobs.with_jobs(json.loads(pipeline.read_text()), stage, account_id))
+    )
     machine = template["Resources"]["Pipeline"]["Properties"]
     missing = substitution_keys(definition) - machine["DefinitionSubstitutions"].keys()
     if missing:
@@ -133,6 +136,8 @@ def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[st
         "CodeUri": f"{code}.tar.gz",
         "CodePrefix": f"{code}/",
         "ServingImage": serving_image.address(stage, account_id),
+        # The pipe's queue is known after the first pass, which creates the role that its integration needs.
+        "SnowpipeQueueArn": "",
         "ServingImageSource": f"{stage.models_bucket(account_id)}/{serving_image.source_key()}",
     }
 

@@ -9,10 +9,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from deploy import step_jobs
 from deploy.command import DeployError, Progress, Say, exit_status, stage_parser
-from deploy.stages import Stage, read_stage
+from deploy.stages import SETTINGS, Stage, read_stage
 from functions.platform import warehouse
 from functions.platform.errors import WarehouseUnavailable
+from functions.platform.settings import SHARED
 
 # The connector vendors requests, which warns of dependency versions that are pinned here.
 warnings.filterwarnings("ignore", message=".*doesn't match a supported version")
@@ -28,6 +30,10 @@ ADMIN_LOGIN = (
 )
 
 
+# The end of the settings with the size of a step's own warehouse.
+SIZE_SUFFIX = "_warehouse_size"
+# A statement ends before the step that sent it, so that the step can report the error.
+STATEMENT_MARGIN_S = 60
 TEARDOWN_FILE = Path(__file__).resolve().parent.parent / "sql" / "teardown.sql"
 
 
@@ -54,6 +60,11 @@ def set_up(stage: Stage, account_id: str, secrets: Any, say: Say) -> None:
             raise SetUpError(
                 f"role {login.role} finds no tables in {login.database}, and only an administrator can create them. "
                 + _admin_login_needed(stage)
+            )
+        if missing := _missing_warehouses(stage, login):
+            raise SetUpError(
+                f"role {login.role} finds no warehouse {', '.join(missing)}, which a setting of stage {stage.name} asks for, "
+                "and only an administrator can create it. " + _admin_login_needed(stage)
             )
         say(f"warehouse {login.database}: unchanged, there is no secret {stage.admin_secret_name}")
         return
@@ -104,8 +115,11 @@ def setup_parameters(stage: Stage, account_id: str, login: warehouse.Credentials
         account_id,
         f"arn:aws:iam::{account_id}:role/{stage.prefix}-snowflake",
         warehouse_size=stage.warehouse_size,
+        step_warehouse_sizes=_step_warehouse_sizes(stage),
+        statement_timeout_seconds=step_jobs.step_timeout_s(stage) - STATEMENT_MARGIN_S,
         credits_per_month=stage.warehouse_credits_per_month,
         reader_credits_per_month=stage.reader_credits_per_month,
+        snowpipe=stage.load_by == "snowpipe",
     )
 
 
@@ -152,6 +166,23 @@ def _is_set_up(login: warehouse.Credentials) -> bool:
     return True
 
 
+def _missing_warehouses(stage: Stage, login: warehouse.Credentials) -> list[str]:
+    """Return the steps' own warehouses that the stage sets and the pipeline's role cannot use."""
+    wanted = {
+        login.step_warehouse(step) for step, size in _step_warehouse_sizes(stage).items() if size != SHARED
+    }
+    if not wanted:
+        return []
+    with connection(login) as connected:
+        rows = connected.cursor().execute("show warehouses").fetchall()
+    return sorted(wanted - {str(row[0]) for row in rows})
+
+
+def _step_warehouse_sizes(stage: Stage) -> dict[str, str]:
+    names = sorted(name for name in SETTINGS if name.endswith(SIZE_SUFFIX))
+    return {name.removesuffix(SIZE_SUFFIX): getattr(stage, name) for name in names}
+
+
 def trust_parameters(stage: Stage, secrets: Any) -> dict[str, str]:
     """Return the template's parameters that name whom Snowflake's role trusts.
 
@@ -174,6 +205,35 @@ def trust_parameters(stage: Stage, secrets: Any) -> dict[str, str]:
             "deploy/stages.toml, then deploy again"
         )
     return found
+
+
+def pipe_parameters(stage: Stage, secrets: Any) -> dict[str, str]:
+    """Return the template's parameter that names the queue of the stage's pipe: empty for a stage without a pipe.
+
+    Snowflake creates the queue together with the pipe. S3 then notifies it of each file below raw/.
+
+    Raises:
+        SetUpError: no login may describe the pipe.
+    """
+    from snowflake.connector import DictCursor
+    from snowflake.connector.errors import Error
+
+    from sql.setup.apply import PIPE
+
+    if stage.load_by != "snowpipe":
+        return {"SnowpipeQueueArn": ""}
+    login = admin_login(stage, secrets) or warehouse.read_credentials(secrets, stage.secret_name)
+    pipe = f"{warehouse.read_credentials(secrets, stage.secret_name).database}.RAW.{PIPE}"
+    try:
+        with connection(login) as connected, connected.cursor(DictCursor) as cursor:
+            (row,) = cursor.execute(f"desc pipe {pipe}").fetchall()
+    except Error as error:
+        raise SetUpError(
+            f"user {login.user} with role {login.role} cannot describe the pipe {pipe}: {error.msg}\n"
+            "Without the queue that it names, S3 could not notify Snowpipe, and no event would be loaded. "
+            + _admin_login_needed(stage)
+        ) from error
+    return {"SnowpipeQueueArn": str(row["notification_channel"])}
 
 
 def _describe_integration(stage: Stage, secrets: Any) -> dict[str, str]:

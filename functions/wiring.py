@@ -5,6 +5,7 @@ Steps are imported inside the functions, so that a cold start of the API loads o
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,7 @@ def load(event: Event, _: Any) -> Event:
     """Run load."""
     from functions.load.load import load
 
-    with _connection() as connection:
+    with _connection("load") as connection:
         return load(event, settings.warehouse_settings(), connection)
 
 
@@ -98,22 +99,23 @@ def transform(event: Event, _: Any) -> Event:
     """Run transform."""
     from functions.transform.transform import transform
 
-    return transform(event, settings.warehouse_settings(), _credentials())
+    return transform(event, settings.warehouse_settings(), _credentials("transform"))
 
 
 def validate(event: Event, _: Any) -> Event:
     """Run validate."""
     from functions.validate.validate import validate
 
-    with _connection() as connection:
-        return validate(event, settings.warehouse_settings(), _credentials(), connection, client("s3"))
+    login = _credentials("validate")
+    with _connection("validate") as connection:
+        return validate(event, settings.warehouse_settings(), login, connection, client("s3"))
 
 
 def export(event: Event, _: Any) -> Event:
     """Run export."""
     from functions.export.export import export
 
-    with _connection() as connection:
+    with _connection("export") as connection:
         return export(event, settings.warehouse_settings(), connection, client("s3"))
 
 
@@ -157,6 +159,32 @@ def compact(event: Event, context: Any) -> Event:
     return compact(event, settings.compact_settings(), client("s3"), context.get_remaining_time_in_millis)
 
 
+def erase(event: Event, context: Any) -> Event:
+    """Run the phases of an erasure in S3."""
+    from functions.erase.erase import erase
+
+    environment = settings.erase_settings()
+    return erase(event, environment, client("s3"), _erasures_key(), context.get_remaining_time_in_millis)
+
+
+def erase_rows(event: Event, _: Any) -> Event:
+    """Run the phases of an erasure in the warehouse, under the role that may delete events."""
+    from dataclasses import replace
+
+    from functions.erase.rows import erase_rows
+    from functions.platform import warehouse
+
+    environment = settings.erase_settings()
+    login = warehouse.read_credentials(client("secretsmanager"), environment.snowflake_secret)
+    with warehouse.connect(replace(login, role=environment.eraser_role)) as connection:
+        return erase_rows(event, environment, connection, client("s3"), _erasures_key())
+
+
+def _erasures_key() -> str:
+    found = client("secretsmanager").get_secret_value(SecretId=settings.erase_settings().erasures_secret)
+    return str(found["SecretString"])
+
+
 def _intake_of(request: Request | None) -> "Intake":
     return _intake(time_boxed_client("s3", S3_TIMEOUT_MS), _remaining_ms(request))
 
@@ -179,17 +207,20 @@ def _remaining_ms(request: Request | None) -> Callable[[], int]:
     return context.get_remaining_time_in_millis  # type: ignore[no-any-return]
 
 
-def _credentials() -> "Credentials":
+def _credentials(step: str) -> "Credentials":
+    """Return the pipeline's login, with the step's own warehouse if it has one."""
     from functions.platform import warehouse
 
-    return warehouse.read_credentials(
-        client("secretsmanager"), settings.warehouse_settings().snowflake_secret
-    )
+    environment = settings.warehouse_settings()
+    login = warehouse.read_credentials(client("secretsmanager"), environment.snowflake_secret)
+    if environment.has_own_warehouse(step):
+        login = replace(login, warehouse=login.step_warehouse(step))
+    return login
 
 
 @contextmanager
-def _connection() -> Iterator[Any]:
+def _connection(step: str) -> Iterator[Any]:
     from functions.platform import warehouse
 
-    with warehouse.connect(_credentials()) as connection:
+    with warehouse.connect(_credentials(step)) as connection:
         yield connection

@@ -4,7 +4,8 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from copy import copy
+from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
 from botocore.exceptions import ClientError
@@ -127,7 +128,10 @@ class FakeS3:
         self._check_condition(Bucket, Key, IfMatch, IfNoneMatch)
         self.objects[Bucket, Key] = Body
         self.metadata[Bucket, Key] = Metadata or {}
-        return {"ETag": etag(Body)}
+        return {"ETag": etag(Body), **self._new_version(Bucket, Key, Body)}
+
+    def _new_version(self, Bucket: str, Key: str, Body: bytes | None) -> dict[str, str]:
+        return {}
 
     def upload_fileobj(self, Fileobj: IO[bytes], Bucket: str, Key: str, **_: Any) -> None:
         self.put_object(Bucket, Key, Fileobj.read())
@@ -161,10 +165,9 @@ class FakeS3:
         self.tags[Bucket, Key] = {tag["Key"]: tag["Value"] for tag in Tagging["TagSet"]}
         return {}
 
-    def copy_object(self, Bucket: str, Key: str, CopySource: dict[str, str]) -> dict[str, Any]:
+    def copy(self, CopySource: dict[str, str], Bucket: str, Key: str, Config: Any = None) -> None:
         self._check()
         self.objects[Bucket, Key] = self.objects[CopySource["Bucket"], CopySource["Key"]]
-        return {}
 
     def delete_object(self, Bucket: str, Key: str, IfMatch: str = "") -> dict[str, Any]:
         self._check()
@@ -200,6 +203,81 @@ class FakeS3:
     def json(self, bucket: str, key: str) -> Any:
         """Return an object, parsed."""
         return json.loads(self.objects[bucket, key])
+
+
+class VersionedS3(FakeS3):
+    """FakeS3 with versioning: `versions` has every content of a key, oldest first. None is a delete marker."""
+
+    def __init__(self, page_size: int = 1000) -> None:
+        super().__init__(page_size)
+        self.versions: dict[tuple[str, str], list[tuple[str, bytes | None]]] = {}
+        self._clock = datetime(2026, 1, 1, tzinfo=UTC)
+        self._listing = ""
+
+    def _new_version(self, Bucket: str, Key: str, Body: bytes | None) -> dict[str, str]:
+        self._clock += timedelta(seconds=1)
+        self.stored_at[Bucket, Key] = self._clock
+        name = f"v{self._clock:%j%H%M%S}"
+        self.versions.setdefault((Bucket, Key), []).append((name, Body))
+        return {"VersionId": name}
+
+    def get_object(
+        self, Bucket: str, Key: str, Range: str = "", VersionId: str = "", **_: Any
+    ) -> dict[str, Any]:
+        if not VersionId:
+            return super().get_object(Bucket, Key, Range)
+        self._check()
+        found = dict(self.versions.get((Bucket, Key), [])).get(VersionId)
+        if found is None:
+            raise client_error("MethodNotAllowed")
+        return {"Body": io.BytesIO(found), "ETag": etag(found), "LastModified": self._clock}
+
+    def get_object_tagging(self, Bucket: str, Key: str) -> dict[str, Any]:
+        self._check()
+        tags = self.tags.get((Bucket, Key), {})
+        return {"TagSet": [{"Key": name, "Value": value} for name, value in tags.items()]}
+
+    def delete_object(self, Bucket: str, Key: str, IfMatch: str = "", VersionId: str = "") -> dict[str, Any]:
+        if not VersionId:
+            super().delete_object(Bucket, Key, IfMatch)
+            self._new_version(Bucket, Key, None)
+            return {}
+        self._check()
+        left = [one for one in self.versions.get((Bucket, Key), []) if one[0] != VersionId]
+        self.versions[Bucket, Key] = left
+        self.objects.pop((Bucket, Key), None)
+        if left and left[-1][1] is not None:
+            self.objects[Bucket, Key] = left[-1][1]
+        return {}
+
+    def get_paginator(self, operation: str) -> "FakeS3":
+        assert operation in ("list_objects_v2", "list_object_versions")
+        listed = copy(self)
+        listed._listing = operation
+        return listed
+
+    def paginate(self, Bucket: str, Prefix: str, **_: Any) -> Iterator[dict[str, Any]]:
+        if self._listing == "list_objects_v2":
+            yield from super().paginate(Bucket, Prefix)
+            return
+        self._check()
+        entries = [
+            {
+                "Key": key,
+                "VersionId": version,
+                "IsLatest": number == len(versions) - 1,
+                "LastModified": self.stored_at[Bucket, key],
+                "is_object": body is not None,
+            }
+            for (bucket, key), versions in sorted(self.versions.items())
+            if bucket == Bucket and key.startswith(Prefix)
+            for number, (version, body) in reversed(list(enumerate(versions)))
+        ]
+        for start in range(0, max(len(entries), 1), self.page_size):
+            page: dict[str, list[Any]] = {}
+            for entry in entries[start : start + self.page_size]:
+                page.setdefault("Versions" if entry["is_object"] else "DeleteMarkers", []).append(entry)
+            yield page
 
 
 class FakeSession:

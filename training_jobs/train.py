@@ -21,9 +21,11 @@ from training_jobs.serving.contract import ARCHIVE_OUT_OF_STOCK
 from training_jobs.snapshot.dataset import DataError
 from training_jobs.snapshot.parquet import read_dataset
 from training_jobs.training.device import DeviceError, choose_device
+from training_jobs.training.distributed import dismiss, follow, is_launched, joined, launch
 from training_jobs.training.encoder_torch import EncoderSettings
 from training_jobs.training.fit_encoder import FitSettings
 from training_jobs.training.job import JobSettings, run
+from training_jobs.training.workers import Workers
 
 # SageMaker reads these metrics from the log, by one regex per metric. The state machine names the same metrics (a test
 # compares them), and a tuning job has one of them as its objective. Epochs print the encoder's valid_* figures. The last
@@ -114,6 +116,12 @@ def parser() -> argparse.ArgumentParser:
         default=job.tune_cases,
         help="cases that kNN settings are compared on; 0 keeps the defaults",
     )
+    add(
+        "--processes",
+        type=int,
+        default=0,
+        help="processes that train together, each on its own shards; 0 for one per GPU",
+    )
     add("--threads", type=int, default=0, help="torch threads; 0 leaves torch's choice")
     add("--model-version", default=env.get("TRAINING_JOB_NAME") or "local", help="default: the job's name")
     add("--snapshot-id", default="unknown", help="the export this is trained on")
@@ -158,6 +166,7 @@ def _check(options: argparse.Namespace) -> None:
         ("holdout_hours", 0.01, 1e5),
         ("seed", 0, 2**32 - 1),
         ("tune_cases", 0, 10**7),
+        ("processes", 0, 64),
     ):
         value = getattr(options, name)
         if not low <= value <= high:  # NaN, too
@@ -212,22 +221,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = settings_of(options)
         if options.threads > 0:
             torch.set_num_threads(options.threads)
-        items = options.items if options.items.is_dir() else None
-        # Before the data is read: a job on the wrong device fails in seconds.
-        log_metrics({"stage": "device", "device": str(choose_device())})
-        data = read_dataset(options.interactions, items)
-        log_metrics({"stage": "data", "sessions": len(data.sessions), "items": len(data.vocabulary)})
-        if items:
-            take_stock(items, options.model_dir)
-        run(
-            data,
-            settings,
-            options.model_dir,
-            _writable(options.checkpoint_dir),
-            version=options.model_version,
-            snapshot=options.snapshot_id,
-            log=log_metrics,
-        )
+        processes = options.processes or torch.cuda.device_count()
+        if processes > 1 and not is_launched():
+            launch(processes, "training_jobs.train", sys.argv[1:] if argv is None else argv)
+        with joined() as workers:
+            # Before the data is read: a job on the wrong device fails in seconds.
+            device = choose_device()
+            if workers.rank > 0:
+                follow(workers)
+                return 0
+            log_metrics({"stage": "device", "device": str(device), "processes": workers.size})
+            _train(options, settings, workers)
+            dismiss(workers)
     except Exception as error:
         # SageMaker shows this file as the job's FailureReason. An unexpected error includes its traceback.
         foreseen = isinstance(error, DataError | DeviceError | SettingsError)
@@ -236,6 +241,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(reason, file=sys.stderr)
         return 1
     return 0
+
+
+def _train(options: argparse.Namespace, settings: JobSettings, workers: Workers) -> None:
+    items = options.items if options.items.is_dir() else None
+    data = read_dataset(options.interactions, items)
+    log_metrics({"stage": "data", "sessions": len(data.sessions), "items": len(data.vocabulary)})
+    if items:
+        take_stock(items, options.model_dir)
+    run(
+        data,
+        settings,
+        options.model_dir,
+        _writable(options.checkpoint_dir),
+        version=options.model_version,
+        snapshot=options.snapshot_id,
+        log=log_metrics,
+        workers=workers,
+    )
 
 
 def take_stock(items: Path, model_dir: Path) -> None:
@@ -263,6 +286,9 @@ def _writable(directory: Path) -> Path | None:
 
 
 def _write_failure(path: Path, reason: str) -> None:
+    # Of processes that train together, the first to fail has the cause. The others then lose their connection to it.
+    if is_launched() and path.exists():
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(reason[:1024], "utf-8")

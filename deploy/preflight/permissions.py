@@ -5,7 +5,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deploy import serving_image
+from deploy import serving_image, step_jobs
 from deploy.preflight.finding import Finding
 from deploy.stages import Stage
 
@@ -103,9 +103,18 @@ def needed_actions(stage: Stage, account_id: str) -> list[tuple[str, tuple[str, 
             f"arn:aws:codebuild:{here}:project/{serving_image.repository(stage)}",
             ("codebuild:BatchGetBuilds", "codebuild:CreateProject", "codebuild:StartBuild"),
         ),
+        *(
+            (f"arn:aws:codebuild:{here}:project/{one.deployed_name(stage)}", ("codebuild:CreateProject",))
+            for one in step_jobs.STEPS
+            if stage.runner == "codebuild"
+        ),
         (
             f"arn:aws:secretsmanager:{here}:secret:{stage.receipts_secret}-x",
             ("secretsmanager:CreateSecret", "secretsmanager:GetSecretValue"),
+        ),
+        (
+            f"arn:aws:secretsmanager:{here}:secret:{stage.erasures_secret}-x",
+            ("secretsmanager:CreateSecret",),
         ),
     ]
 

@@ -28,6 +28,7 @@ from functions.platform.packed_days import (
     read_manifest,
     rows,
     write_manifest,
+    write_rows,
 )
 from functions.platform.settings import CompactSettings
 
@@ -199,7 +200,6 @@ def _origin(line: bytes) -> tuple[str | None, int | None]:
 
 def _store(part: _Part, manifest: Manifest, bucket: str) -> list[PackedFile]:
     """Write a parquet file, read it back, and return its entries for the manifest."""
-    import awswrangler
     import pandas
 
     key = new_part_key(manifest.day)
@@ -212,18 +212,7 @@ def _store(part: _Part, manifest: Manifest, bucket: str) -> list[PackedFile]:
             "line": part.lines,
         }
     )
-    try:
-        awswrangler.s3.to_parquet(
-            frame,
-            path=f"s3://{bucket}/{key}",
-            compression="zstd",
-            dtype={"key": "string", "shop_id": "string", "line": "string"},
-            # A dictionary of whole lines only costs memory.
-            pyarrow_additional_kwargs={"use_dictionary": ["key", "shop_id"], "version": "2.6"},
-            use_threads=False,
-        )
-    except (BotoCoreError, ClientError) as error:
-        raise StorageUnavailable(f"s3://{bucket}/{key} could not be written: {error}") from error
+    write_rows(bucket, key, frame)
     written = [(name, lines, sha256) for name, lines, sha256, _ in part.files if lines]
     if (found := list(_contents(bucket, key))) != written:
         wrong = next((pair for pair in zip(found, written, strict=False) if pair[0] != pair[1]), None)

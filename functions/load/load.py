@@ -1,27 +1,23 @@
-"""Load: COPY new files below raw/ and catalogue/ into RAW, and keep COPY's result as the load log."""
+"""Load: COPY new files below raw/ and catalogue/ into RAW, and keep COPY's result as the load log.
 
-import re
-from dataclasses import dataclass
+A stage with Snowpipe loads by itself. The run then only makes sure that nothing is missing (functions/load/snowpipe.py).
+"""
+
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from functions.load import snowpipe
+from functions.load.files import CopiedFile
 from functions.platform import warehouse
-from functions.platform.contract import RAW_PREFIX, LoadResult
+from functions.platform.contract import LoadResult
+from functions.platform.copy_files import RAW_KEY, copy_statement
 from functions.platform.log import get_logger
 from functions.platform.settings import WarehouseSettings
 
 log = get_logger(__name__)
 
-# COPY skips an unreadable file as a whole, and the next run tries it again: repairing the file on S3 is enough.
-# Snowflake itself remembers which files are loaded, so running twice loads nothing twice.
-COPY = """
-copy into RAW.{table} (PAYLOAD, FILENAME, ROW_NUMBER)
-from (select $1, metadata$filename, metadata$file_row_number from @RAW.{stage}{path})
-file_format = (format_name = 'RAW.EVENT_LINES')
-{files}on_error = skip_file
-"""
-# COPY lists every file below its path. Of a large lake, a run lists only the recent days.
-LISTED_AT_ONCE = 10_000
+# COPY lists every file below its path. Once they fill more than one page of S3's listing, a run lists the recent days.
+LISTED_AT_ONCE = 1000
 # Firehose repeats a failed delivery for 24 hours, below the prefix of the hour in which it received the events.
 DELIVERY_DELAY = timedelta(hours=25)
 SWEEP_EVERY = timedelta(days=7)
@@ -32,25 +28,12 @@ select max(LOADED_AT), max(iff(STATUS = '{SWEPT}', LOADED_AT, null))
 from RAW.LOAD_LOG
 where LOADED_AT > %s and RUN_ID not like 'arrival-%%'
 """
-# The key becomes part of the statement, which COPY's FILES cannot take as a bound parameter.
-RAW_KEY = re.compile(rf"{RAW_PREFIX}([A-Za-z0-9/_.=+-]+)")
 # Step Functions passes at most 256 KiB between steps. RAW.LOAD_LOG holds every failed file.
 REPORTED_FILES = 50
 LOG_FILES = """
 insert into RAW.LOAD_LOG (RUN_ID, FILE, STATUS, ROWS_PARSED, ROWS_LOADED, FIRST_ERROR)
 values (%s, %s, %s, %s, %s, %s)
 """
-
-
-@dataclass(frozen=True)
-class CopiedFile:
-    """COPY's result for one file."""
-
-    file: str
-    status: str
-    rows_parsed: int
-    rows_loaded: int
-    first_error: str | None
 
 
 def load(event: dict[str, Any], settings: WarehouseSettings, connection: Any) -> LoadResult:
@@ -67,8 +50,14 @@ def load(event: dict[str, Any], settings: WarehouseSettings, connection: Any) ->
         files = _copy(connection, files=f"files = ('{key[1]}')\n")
     else:
         days = None if event.get("full") else _days(connection, datetime.now(UTC))
-        files = []
-        for path in [""] if days is None else [f"/{day:%Y/%m/%d}/" for day in days]:
+        paths = [""] if days is None else [f"/{day:%Y/%m/%d}/" for day in days]
+        if settings.load_by == "snowpipe":
+            snowpipe.catch_up(connection, paths)
+            files = snowpipe.loaded_files(connection)
+            paths = [f"/{key}" for key in snowpipe.failed_keys(connection, files)]
+        else:
+            files = []
+        for path in paths:
             files += _copy(connection, path)
         if days is None:
             _write_log(connection, run_id, [CopiedFile("", SWEPT, 0, 0, None)])
@@ -126,7 +115,7 @@ def _days(connection: Any, now: datetime) -> list[date] | None:
 def _copy(
     connection: Any, path: str = "", files: str = "", *, table: str = "EVENTS", stage: str = "EVENT_FILES"
 ) -> list[CopiedFile]:
-    rows = warehouse.rows(connection, COPY.format(table=table, stage=stage, path=path, files=files))
+    rows = warehouse.rows(connection, copy_statement(path, files, table=table, stage=stage))
     if rows and len(rows[0]) == 1:
         return []  # "Copy executed with 0 files processed."
     # file, status, rows_parsed, rows_loaded, error_limit, errors_seen, first_error, ...

@@ -1,13 +1,14 @@
 """Lock: let one execution run at a time, by conditional writes of one object in S3.
 
-The object names the execution that holds the lock. An execution that was stopped or timed out cannot release the lock.
-The next one asks Step Functions whether the holder still runs, and replaces it if not. If-None-Match and If-Match make S3
-refuse all but one of several writers: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html
+The object names the holder: an execution, or an erasure with the end of its lease. An execution that was stopped or timed
+out cannot release the lock. The next one asks Step Functions whether the holder still runs, and replaces it if not.
+If-None-Match and If-Match make S3 refuse all but one of several writers:
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-requests.html
 """
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
 from functions.platform.contract import LOCK_KEY, LockResult
 from functions.platform.errors import StorageUnavailable
@@ -28,6 +29,8 @@ class LockEvent(TypedDict):
     run_id: str
     action: Literal["acquire", "release"]
     execution_arn: str
+    # A holder that is no execution has the lock for this time, and acquires it again before the end.
+    lease_s: NotRequired[int]
 
 
 class Lock(NamedTuple):
@@ -36,6 +39,7 @@ class Lock(NamedTuple):
     holder: str
     etag: str
     written_at: datetime
+    until: datetime | None
 
 
 def lock(event: LockEvent, settings: LockSettings, s3: Any, states: Any) -> LockResult:
@@ -52,7 +56,7 @@ def lock(event: LockEvent, settings: LockSettings, s3: Any, states: Any) -> Lock
         if found is not None and found.holder != execution and _is_running(found, states):
             log.info("another execution runs", holder=found.holder)
             return {"acquired": False, "holder": found.holder}
-        if _write(execution, found, bucket, s3):
+        if _write(execution, event.get("lease_s"), found, bucket, s3):
             log.info("lock acquired", replaced=found.holder if found else None)
             return {"acquired": True, "holder": execution}
     raise StorageUnavailable(
@@ -78,15 +82,18 @@ def _read(bucket: str, s3: Any) -> Lock | None:
         if error.response["Error"]["Code"] == "NoSuchKey":
             return None
         raise StorageUnavailable(f"s3://{bucket}/{LOCK_KEY}: {error}") from error
-    holder = json.loads(stored["Body"].read())["execution_arn"]
-    return Lock(holder, stored["ETag"], stored["LastModified"])
+    content = json.loads(stored["Body"].read())
+    until = datetime.fromisoformat(content["until"]) if "until" in content else None
+    return Lock(content["execution_arn"], stored["ETag"], stored["LastModified"], until)
 
 
-def _write(execution: str, replaced: Lock | None, bucket: str, s3: Any) -> bool:
+def _write(execution: str, lease_s: int | None, replaced: Lock | None, bucket: str, s3: Any) -> bool:
     """Write the lock unless it changed since `replaced` was read; return True if it was written."""
     condition = {"IfMatch": replaced.etag} if replaced else {"IfNoneMatch": "*"}
-    body = json.dumps({"execution_arn": execution}).encode()
-    return _conditional(s3.put_object, bucket, Body=body, **condition)
+    content = {"execution_arn": execution}
+    if lease_s is not None:
+        content["until"] = (datetime.now(UTC) + timedelta(seconds=lease_s)).isoformat()
+    return _conditional(s3.put_object, bucket, Body=json.dumps(content).encode(), **condition)
 
 
 def _conditional(call: Any, bucket: str, **arguments: Any) -> bool:
@@ -110,6 +117,8 @@ def _conditional(call: Any, bucket: str, **arguments: Any) -> bool:
 def _is_running(found: Lock, states: Any) -> bool:
     from botocore.exceptions import ClientError
 
+    if found.until is not None:
+        return datetime.now(UTC) < found.until
     try:
         return bool(states.describe_execution(executionArn=found.holder)["status"] == "RUNNING")
     except ClientError as error:

@@ -40,7 +40,10 @@ CODE_PREFIX = "code/"
 EVALUATIONS_PREFIX = "evaluation/"
 TRAINING_PREFIX = "training/"
 CHECKPOINTS_PREFIX = "checkpoints/"
+JOBS_PREFIX = "jobs/"
 ERRORS_PREFIX = "errors/"
+ERASURE_JOURNALS_PREFIX = "erasures/journals/"
+ERASURE_CERTIFICATES_PREFIX = "erasures/certificates/"
 INTERACTION_COLUMNS = {
     "SHOP_ID": "varchar",
     "SESSION_ID": "bigint",
@@ -178,3 +181,15 @@ class CompactResult(TypedDict):
     parts: int
     unpackable: list[str]
     finished: bool
+
+
+class EraseResult(TypedDict):
+    """The result of erase, which the state machine or the caller reads."""
+
+    person: str
+    phase: str
+    after: str
+    clients: list[list[str]]
+    counts: dict[str, int]
+    certificate: dict[str, Any] | None
+    certificate_uri: str | None

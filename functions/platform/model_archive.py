@@ -1,4 +1,4 @@
-"""The parts of a model archive that publishing reads."""
+"""Read the small files of a model archive as a stream, and copy an archive within S3. No part of a Lambda holds an archive."""
 
 import json
 import tarfile
@@ -8,6 +8,12 @@ from typing import Any, NamedTuple
 from functions.platform.contract import ARCHIVE_CARD, ARCHIVE_FALLBACK, ARCHIVE_GOLDEN
 from functions.platform.errors import GoldenMismatch
 from functions.platform.s3_keys import split_s3_uri
+
+# The fallback of 20,000 items with ids of 200 characters has 80 MB. A larger file does not fit into prove's memory as JSON.
+FILE_MAX_BYTES = 128 * 2**20
+# CopyObject copies 5 GB at most. Larger objects are copied in parts, and so are smaller ones that take long as a whole:
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/copy-object.html
+_COPY_PART_BYTES = 256 * 2**20
 
 
 class ModelArchive(NamedTuple):
@@ -25,7 +31,7 @@ def read_model_archive(model_data_uri: str, s3: Any) -> ModelArchive:
     own, so the three files may stand behind the weights. Reading stops after the last of them.
 
     Raises:
-        GoldenMismatch: a file is missing, or there are no golden sessions.
+        GoldenMismatch: a file is missing or too large, or there are no golden sessions.
     """
     bucket, key = split_s3_uri(model_data_uri)
     wanted = {ARCHIVE_CARD, ARCHIVE_GOLDEN, ARCHIVE_FALLBACK}
@@ -37,6 +43,11 @@ def read_model_archive(model_data_uri: str, s3: Any) -> ModelArchive:
         for member in tar:
             name = member.name.removeprefix("./")
             content = tar.extractfile(member) if name in wanted else None
+            if content is not None and member.size > FILE_MAX_BYTES:
+                raise GoldenMismatch(
+                    f"{name} of {model_data_uri} has {member.size:,} bytes, at most {FILE_MAX_BYTES:,} fit into the Lambda: "
+                    "lower RELATED_ITEMS in training_jobs/training/job.py and train again"
+                )
             if content is not None:
                 found[name] = json.loads(content.read())
             if wanted == found.keys():
@@ -47,3 +58,12 @@ def read_model_archive(model_data_uri: str, s3: Any) -> ModelArchive:
             f"{model_data_uri} has no {', '.join(sorted(missing)) or 'golden sessions'}: train again"
         )
     return ModelArchive(found[ARCHIVE_CARD]["model_version"], found[ARCHIVE_GOLDEN], found[ARCHIVE_FALLBACK])
+
+
+def copy_archive(model_data_uri: str, bucket: str, key: str, s3: Any) -> None:
+    """Copy an archive of any size to another key. S3 copies the bytes, and none of them pass through this process."""
+    from boto3.s3.transfer import TransferConfig
+
+    source_bucket, source_key = split_s3_uri(model_data_uri)
+    config = TransferConfig(multipart_threshold=_COPY_PART_BYTES, multipart_chunksize=_COPY_PART_BYTES)
+    s3.copy({"Bucket": source_bucket, "Key": source_key}, bucket, key, Config=config)

@@ -42,6 +42,8 @@ class Manifest(Struct):
 
     day: str
     files: list[PackedFile] = []
+    # Each erasure adds one. The changed ETag makes a compaction fail that read the raw files before.
+    erasures: int = 0
 
     def by_key(self) -> dict[str, PackedFile]:
         """Return the packed files by their keys in raw/."""
@@ -117,6 +119,29 @@ def rows(bucket: str, part: str) -> Iterator[tuple[str, bytes]]:
             yield from ((key, line.encode()) for key, line in zip(frame["key"], frame["line"], strict=True))
     except (BotoCoreError, ClientError, awswrangler.exceptions.NoFilesFound) as error:
         raise StorageUnavailable(f"{path} could not be read: {error}") from error
+
+
+def write_rows(bucket: str, part: str, frame: Any) -> None:
+    """Write a parquet file from a frame with the columns key, line_number, shop_id, received_at_ms and line.
+
+    Raises:
+        StorageUnavailable: S3 did not answer.
+    """
+    import awswrangler
+
+    path = f"s3://{bucket}/{part}"
+    try:
+        awswrangler.s3.to_parquet(
+            frame,
+            path=path,
+            compression="zstd",
+            dtype={"key": "string", "shop_id": "string", "line": "string"},
+            # A dictionary of whole lines only costs memory.
+            pyarrow_additional_kwargs={"use_dictionary": ["key", "shop_id"], "version": "2.6"},
+            use_threads=False,
+        )
+    except (BotoCoreError, ClientError) as error:
+        raise StorageUnavailable(f"{path} could not be written: {error}") from error
 
 
 class PackedDay:

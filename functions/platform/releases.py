@@ -6,8 +6,8 @@ from typing import Any
 
 from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY
 from functions.platform.errors import StorageUnavailable
-from functions.platform.model_archive import ModelArchive
-from functions.platform.s3_keys import CHAMPION_KEY, split_s3_uri
+from functions.platform.model_archive import ModelArchive, copy_archive
+from functions.platform.s3_keys import CHAMPION_KEY
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ def write_record(record: ReleaseRecord, archive: ModelArchive, s3: Any, bucket: 
         raise ValueError("a record without a current release would lose what is served")
     fallback = {**archive.fallback, "model_version": archive.model_version}
     s3.put_object(Bucket=bucket, Key=FALLBACK_KEY, Body=json.dumps(fallback).encode())
-    source_bucket, source_key = split_s3_uri(record.current.model_data_uri)
-    s3.copy_object(Bucket=bucket, Key=CHAMPION_KEY, CopySource={"Bucket": source_bucket, "Key": source_key})
+    copy_archive(record.current.model_data_uri, bucket, CHAMPION_KEY, s3)
     stored = {
         "release": asdict(record.current),
         "previous": asdict(record.previous) if record.previous else None,

@@ -14,6 +14,7 @@ from msgspec import Meta, Struct, ValidationError, convert
 from functions.platform.endpoint import endpoint_name
 
 Text = Annotated[str, Meta(min_length=1)]
+SHARED = "shared"
 
 
 class SettingsError(Exception):
@@ -74,6 +75,19 @@ class CompactSettings(Struct, frozen=True, rename=_variable):
     raw_expire_days: Annotated[int, Meta(ge=0)]
 
 
+class EraseSettings(Struct, frozen=True, rename=_variable):
+    """Settings of erase and erase_rows. `eraser_role` is the only role that may delete from RAW."""
+
+    stage: Text
+    events_bucket: Text
+    models_bucket: Text
+    snowflake_secret: Text
+    eraser_role: Text
+    erasures_secret: Text
+    exports_expire_days: Annotated[int, Meta(ge=1)]
+    training_days: Annotated[int, Meta(ge=1)]
+
+
 class LockSettings(Struct, frozen=True, rename=_variable):
     """Settings of lock."""
 
@@ -89,6 +103,15 @@ class WarehouseSettings(Struct, frozen=True, rename=_variable):
     snowflake_secret: Text
     shop: Text
     training_days: Annotated[int, Meta(ge=1)]
+    load_by: Literal["copy", "snowpipe"] = "copy"
+    # The size of the step's own warehouse, or "shared": the step uses the stage's warehouse.
+    transform_warehouse_size: Text = SHARED
+    validate_warehouse_size: Text = SHARED
+    export_warehouse_size: Text = SHARED
+
+    def has_own_warehouse(self, step: str) -> bool:
+        """Return True if the step has a warehouse of its own. Load has none."""
+        return bool(getattr(self, f"{step}_warehouse_size", SHARED) != SHARED)
 
 
 class PublishSettings(Struct, frozen=True, rename=_variable):
@@ -152,6 +175,12 @@ def collect_settings() -> CollectSettings:
 def compact_settings() -> CompactSettings:
     """Read compact's settings, once per execution environment."""
     return read_settings(CompactSettings, os.environ)
+
+
+@lru_cache(maxsize=1)
+def erase_settings() -> EraseSettings:
+    """Read the erasure's settings, once per execution environment."""
+    return read_settings(EraseSettings, os.environ)
 
 
 @lru_cache(maxsize=1)

@@ -31,6 +31,10 @@ class Credentials:
     port: int = 443
     protocol: str = "https"
 
+    def step_warehouse(self, step: str) -> str:
+        """Return the name of a step's own warehouse, which sql/setup creates if the stage sets its size."""
+        return f"{self.warehouse}_{step.upper()}"
+
     def __repr__(self) -> str:
         """Return a text without the private key, fit for logs."""
         return f"Credentials(account={self.account!r}, user={self.user!r}, role={self.role!r})"
@@ -78,6 +82,8 @@ def connect(credentials: Credentials) -> Iterator[Any]:
             protocol=credentials.protocol,
             login_timeout=LOGIN_TIMEOUT_S,
             application="Tugboat",
+            # Validate's connection idles while dbt tests. Without a heartbeat, Snowflake ends it after four hours.
+            client_session_keep_alive=True,
             session_parameters={"TIMEZONE": "UTC", "QUERY_TAG": "tugboat"},
             **address,
         )

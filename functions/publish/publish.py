@@ -8,8 +8,9 @@ from typing import Any, TypedDict
 from functions.platform.contract import PublishResult
 from functions.platform.endpoint import find, move_endpoint
 from functions.platform.log import get_logger
+from functions.platform.model_archive import copy_archive
 from functions.platform.run_names import release_name
-from functions.platform.s3_keys import release_key, split_s3_uri
+from functions.platform.s3_keys import release_key
 from functions.platform.scaling import VARIANT
 from functions.platform.settings import PublishSettings
 
@@ -51,10 +52,7 @@ def publish(
 
 def _keep_archive(name: str, model_data_uri: str, settings: PublishSettings, s3: Any) -> str:
     """Copy the archive to a key that does not expire: instances start from it at any time. Return its URI."""
-    bucket, key = split_s3_uri(model_data_uri)
-    s3.copy_object(
-        Bucket=settings.models_bucket, Key=release_key(name), CopySource={"Bucket": bucket, "Key": key}
-    )
+    copy_archive(model_data_uri, settings.models_bucket, release_key(name), s3)
     return f"s3://{settings.models_bucket}/{release_key(name)}"
 
 

@@ -58,8 +58,9 @@ SHOPS = """
     group by SHOP_ID
 """
 
-# Files that failed in the last eight days and were never loaded: of a large lake, Load tries old files once a week.
-# A file that was deleted from S3 fails no more.
+# Of a large lake, Load tries old files once a week, so eight days contain every file that fails. A file that was deleted
+# from S3 fails no more. The load log has a line per file ever, so it is read whole only if a file fails.
+FAILED_LATELY = "select count(*) from RAW.LOAD_LOG where LOADED_AT > %s and STATUS = 'LOAD_FAILED'"
 UNLOADED = """
     select FILE, min(LOADED_AT) as FIRST_FAILED_AT
     from RAW.LOAD_LOG
@@ -98,12 +99,7 @@ def measure(
         now=now,
         raw_rows=int(raw_rows),
         last_loaded_at=last_loaded_at.replace(tzinfo=UTC) if last_loaded_at else None,
-        unloaded_files=tuple(
-            (file, failed_at.replace(tzinfo=UTC))
-            for file, failed_at in warehouse.rows(
-                connection, UNLOADED, ((now - timedelta(days=8)).replace(tzinfo=None),)
-            )
-        ),
+        unloaded_files=_unloaded_files(connection, now),
         recent_raw_rows=int(recent_raw),
         recent_unusable_rows=int(recent_unusable),
         recent_staged_rows=int(recent_staged),
@@ -113,6 +109,15 @@ def measure(
         missing=_missing(connection, shops, since),
         daily_events=_daily_events(connection, shops),
     )
+
+
+def _unloaded_files(connection: Any, now: datetime) -> tuple[tuple[str, datetime], ...]:
+    """Return the files that failed lately and were never loaded, with their first failures."""
+    since = (now - timedelta(days=8)).replace(tzinfo=None)
+    if not warehouse.one(connection, FAILED_LATELY, (since,))[0]:
+        return ()
+    files = warehouse.rows(connection, UNLOADED, (since,))
+    return tuple((file, failed_at.replace(tzinfo=UTC)) for file, failed_at in files)
 
 
 def _shops(connection: Any, now_ms: int, trailing_days: int) -> tuple[ShopDays, ...]:

@@ -280,11 +280,12 @@ def _fill_in_definition(properties: dict[str, Any]) -> None:
 
 
 def _adopt_and_configure_buckets() -> None:
-    """Let stacks adopt existing buckets and configure their notifications.
+    """Let stacks adopt existing buckets, and configure their notifications and versioning.
 
-    moto 5.2.5 ignores ImportExistingResources, with which a stack adopts a bucket that an earlier stack retained, and the
-    NotificationConfiguration of a bucket. After a restart of this process, buckets exist and stacks do not, so the next
-    deployment must adopt its buckets too. `cloudformation_rules.py` refuses the buckets that AWS would not import.
+    moto 5.2.5 ignores ImportExistingResources, with which a stack adopts a bucket that an earlier stack retained. It also
+    ignores the NotificationConfiguration and VersioningConfiguration of a bucket. After a restart of this process, buckets
+    exist and stacks do not, so the next deployment must adopt its buckets too.
+    `cloudformation_rules.py` refuses the buckets that AWS would not import.
     """
     original = FakeBucket.create_from_cloudformation_json.__func__
 
@@ -300,9 +301,41 @@ def _adopt_and_configure_buckets() -> None:
         bucket = s3_backends[account_id]["aws"].buckets.get(resource_name)
         if bucket is None:
             bucket = original(cls, resource_name, cloudformation_json, account_id, region_name, **kwargs)
-        notifications = cloudformation_json.get("Properties", {}).get("NotificationConfiguration", {})
-        if notifications.get("EventBridgeConfiguration", {}).get("EventBridgeEnabled"):
-            bucket.set_notification_configuration({"EventBridgeConfiguration": {}})
+        if (
+            cloudformation_json.get("Properties", {}).get("VersioningConfiguration", {}).get("Status")
+            == "Enabled"
+        ):
+            bucket.versioning_status = "Enabled"
+        _notify(bucket, cloudformation_json)
+        return bucket
+
+    update_original = FakeBucket.update_from_cloudformation_json.__func__
+
+    def update(cls: type[FakeBucket], /, **given: Any) -> FakeBucket:
+        bucket: FakeBucket = update_original(cls, **given)
+        _notify(bucket, given["cloudformation_json"])
         return bucket
 
     FakeBucket.create_from_cloudformation_json = classmethod(create)
+    FakeBucket.update_from_cloudformation_json = classmethod(update)
+
+
+def _notify(bucket: FakeBucket, cloudformation_json: Any) -> None:
+    given = cloudformation_json.get("Properties", {}).get("NotificationConfiguration", {})
+    configuration: dict[str, Any] = {}
+    if given.get("EventBridgeConfiguration", {}).get("EventBridgeEnabled"):
+        configuration["EventBridgeConfiguration"] = {}
+    # CloudFormation has one event per entry, and other names than the API.
+    queues = [
+        {
+            "Queue": one["Queue"],
+            "Event": [one["Event"]],
+            "Filter": {"S3Key": {"FilterRule": one.get("Filter", {}).get("S3Key", {}).get("Rules", [])}},
+        }
+        for one in given.get("QueueConfigurations", [])
+        if one  # moto leaves None where a condition chose AWS::NoValue
+    ]
+    if queues:
+        configuration["QueueConfiguration"] = queues
+    if configuration:
+        bucket.set_notification_configuration(configuration)

@@ -97,19 +97,29 @@ def _keep_deletes(store: ObjectStore) -> None:
         self: models.S3Backend, bucket_name: str, key_name: str, *args: Any, **kwargs: Any
     ) -> Any:
         bucket = self.get_bucket(bucket_name)
-        before = bucket.keys.get(key_name)
+        before, versions = bucket.keys.get(key_name), _data_paths(bucket, key_name)
         result = original(self, bucket_name, key_name, *args, **kwargs)
         with _lock:
             now = bucket.keys.get(key_name)
+            # A deleted version, or the only one.
+            for path in versions - _data_paths(bucket, key_name):
+                if kwargs.get("version_id"):  # nobody reads an old version while it is deleted
+                    path.unlink(missing_ok=True)
+                else:
+                    store.discard(path)
             if not isinstance(now, models.FakeKey):
                 store.remove(bucket_name, key_name)
-                if now is None and getattr(before, "data_path", None):
-                    store.discard(before.data_path)
             elif now is not before:  # a delete marker was removed
                 store.describe(bucket_name, _description(now))
         return result
 
     models.S3Backend.delete_object = delete_object
+
+
+def _data_paths(bucket: models.FakeBucket, key_name: str) -> set[Path]:
+    """Return the data files of all versions of a key."""
+    paths = (getattr(version, "data_path", None) for version in bucket.keys.getlist(key_name, []))
+    return {path for path in paths if path}
 
 
 def _keep_buckets(store: ObjectStore) -> None:

@@ -12,15 +12,14 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import time
+import threading
 import uuid
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 # A reader that just found the old object may still open its file.
-_KEEP_REPLACED_S = 60
+_KEEP_REPLACED_S = 2
 
 
 class ObjectStore:
@@ -28,7 +27,6 @@ class ObjectStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._replaced: deque[tuple[float, Path]] = deque()
 
     def add_bucket(self, bucket: str, description: dict[str, Any]) -> None:
         """Create the folders of a bucket."""
@@ -62,10 +60,9 @@ class ObjectStore:
 
     def discard(self, data: Path) -> None:
         """Delete a data file without a description, after a delay for readers that are about to open it."""
-        now = time.monotonic()
-        self._replaced.append((now, data))
-        while self._replaced and self._replaced[0][0] < now - _KEEP_REPLACED_S:
-            self._replaced.popleft()[1].unlink(missing_ok=True)
+        timer = threading.Timer(_KEEP_REPLACED_S, data.unlink, kwargs={"missing_ok": True})
+        timer.daemon = True
+        timer.start()
 
     def objects(self, bucket: str) -> Iterator[dict[str, Any]]:
         """Yield the description of every object; delete data files without a description."""

@@ -23,6 +23,7 @@ from moto.stepfunctions.exceptions import InvalidName
 from moto.stepfunctions.models import StepFunctionBackend
 from moto.stepfunctions.parser.api import ExecutionStatus
 from moto.stepfunctions.parser.asl.component.state.exec.execute_state import ExecutionState
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_aws_sdk
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_aws_sdk import (
     StateTaskServiceAwsSdk,
 )
@@ -32,9 +33,11 @@ from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 from moto.stepfunctions.utils import PAGINATION_MODEL
 from moto.utilities.paginator import paginate
 
-from local.aws import jsonata_, nested, stepfunctions_roles, stepfunctions_sagemaker, stepfunctions_xray
+from local.aws import jsonata_, nested, stepfunctions_jobs, stepfunctions_roles, stepfunctions_xray
 from local.aws.patching import replace_everywhere
 from local.aws.settings import Settings
+from local.aws.stepfunctions_codebuild import CodeBuildTask
+from local.aws.stepfunctions_sagemaker import SageMakerTask
 
 _NAME = re.compile(r"[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}")
 _INDEFINITE = re.compile(r"\*|\.\.|\?|\[[^\]'\"]*[:,]")
@@ -44,11 +47,13 @@ _ABORTED = "The process that ran this execution ended. Start the execution again
 def install(settings: Settings) -> None:
     """Patch moto's interpreter."""
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
-    stepfunctions_sagemaker.install()
+    stepfunctions_jobs.install({"codebuild": CodeBuildTask, "sagemaker": SageMakerTask})
     stepfunctions_roles.install(settings)
     jsonata_.install()
     _select_single_values()
     _return_json_from_sdk_tasks()
+    # moto 5.2.5 knows few services' names in errors: s3.NoSuchKeyException instead of S3.NoSuchKeyException.
+    state_task_service_aws_sdk._SERVICE_ERROR_NAMES |= {"s3": "S3", "sagemaker": "SageMaker"}
     _leave_missing_causes_out()
     _keep_executions(ExecutionLog(settings.state / "stepfunctions" / "executions.jsonl"))
     _list_late(settings.listing_delay_s)

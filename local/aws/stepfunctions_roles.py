@@ -25,8 +25,9 @@ _RULES = {
     "createTrainingJob": "StepFunctionsGetEventsForSageMakerTrainingJobsRule",
     "createProcessingJob": "StepFunctionsGetEventsForSageMakerProcessingJobsRule",
     "createHyperParameterTuningJob": "StepFunctionsGetEventsForSageMakerTuningJobsRule",
+    "startBuild": "StepFunctionsGetEventForCodeBuildStartBuildRule",
 }
-_SYNC = re.compile(r"arn:aws:states:::sagemaker:(?P<action>\w+)\.sync")
+_SYNC = re.compile(r"arn:aws:states:::(?:codebuild|sagemaker):(?P<action>\w+)\.sync")
 
 
 class Refused(AWSError):

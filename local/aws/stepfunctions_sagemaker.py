@@ -5,34 +5,14 @@ A `.sync` task polls the status of its job in memory. It stops the job when the 
 
 from __future__ import annotations
 
-import datetime
-import json
 import time
 from typing import Any, NamedTuple
 
 import botocore.session
-from botocore.exceptions import ClientError
-from moto.stepfunctions.parser.api import HistoryEventType, TaskFailedEventDetails
-from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName
-from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
-    FailureEvent,
-    FailureEventException,
-)
-from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
-from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import (
-    StatesErrorNameType,
-)
-from moto.stepfunctions.parser.asl.component.state.exec.state_task import state_task_factory
-from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_factory
-from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.resource import ResourceCondition
-from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_callback import (
-    StateTaskServiceCallback,
-)
-from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
-from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 
 from local.aws import nested
 from local.aws.sagemaker.resources import backend
+from local.aws.stepfunctions_jobs import JobTask, milliseconds
 
 _POLL_S = 0.5
 # Step Functions tags the jobs that it waits for, which needs sagemaker:AddTags: https://github.com/aws/aws-cdk/issues/27264
@@ -66,7 +46,6 @@ _JOBS = {
         *("transform_jobs", "TransformJobStatus"),
     ),
 }
-# Error names of AWS's Java SDK, which Step Functions reports. All other errors are AmazonSageMakerException.
 _NAMED_ERRORS = {
     "ConflictException": "ConflictException",
     "ResourceInUse": "ResourceInUseException",
@@ -75,22 +54,13 @@ _NAMED_ERRORS = {
 }
 
 
-def install() -> None:
-    """Add the service to moto's interpreter."""
-    original = state_task_service_factory.state_task_service_for
-
-    def service_for(service_name: str) -> Any:
-        return SageMakerTask() if service_name == "sagemaker" else original(service_name)
-
-    state_task_service_factory.state_task_service_for = service_for
-    state_task_factory.state_task_service_for = service_for
-
-
-class SageMakerTask(StateTaskServiceCallback):
+class SageMakerTask(JobTask):
     """A task with the resource `arn:aws:states:::sagemaker:<action>`, with or without `.sync`."""
 
-    def __init__(self) -> None:
-        super().__init__(supported_integration_patterns={ResourceCondition.Sync})
+    service = "sagemaker"
+    error_prefix = "SageMaker"
+    other_errors = "AmazonSageMakerException"
+    named_errors = _NAMED_ERRORS
 
     def _get_supported_parameters(self) -> set[str] | None:
         action = self.resource.api_action[:1].upper() + self.resource.api_action[1:]
@@ -108,13 +78,13 @@ class SageMakerTask(StateTaskServiceCallback):
         normalised_parameters: dict[str, Any],
         state_credentials: Any,
     ) -> None:
-        client = self._client(resource_runtime_part, state_credentials)
+        client = self.client(resource_runtime_part, state_credentials)
         parameters = _parameters(normalised_parameters)
         if self.resource.condition is not None:
             parameters = {**parameters, "Tags": [*parameters.get("Tags", []), _MANAGED]}
         response = getattr(client, self._get_boto_service_action())(**parameters)
         response.pop("ResponseMetadata", None)
-        env.stack.append(nested.mapped(response, _milliseconds))
+        env.stack.append(nested.mapped(response, milliseconds))
 
     def _eval_integration_pattern(
         self,
@@ -126,7 +96,7 @@ class SageMakerTask(StateTaskServiceCallback):
         # moto's own version needs a callback endpoint, which only services with .waitForTaskToken have.
         env.stack.pop()
         job = _JOBS[self._get_boto_service_action()]
-        client = self._client(resource_runtime_part, state_credentials)
+        client = self.client(resource_runtime_part, state_credentials)
         name = normalised_parameters[job.name]
         attribute = _snake(job.status)
         while getattr(getattr(backend(), job.container)[name], attribute) in ("InProgress", "Stopping"):
@@ -136,40 +106,10 @@ class SageMakerTask(StateTaskServiceCallback):
             time.sleep(_POLL_S)
         described = getattr(client, job.describe)(**{job.name: name})
         described.pop("ResponseMetadata", None)
-        described = nested.mapped(described, _milliseconds)
+        described = nested.mapped(described, milliseconds)
         if described[job.status] == "Failed":
-            error = StatesErrorName(typ=StatesErrorNameType.StatesTaskFailed)
-            raise FailureEventException(self._failed(env, error, "States.TaskFailed", json.dumps(described)))
+            raise self.job_failed(env, described)
         env.stack.append(described)
-
-    def _client(self, part: Any, credentials: Any) -> Any:
-        return boto_client_for(service="sagemaker", region=part.region, state_credentials=credentials)
-
-    def _from_error(self, env: Any, ex: Exception) -> FailureEvent:
-        if not isinstance(ex, ClientError):
-            return super()._from_error(env=env, ex=ex)
-        code = ex.response["Error"]["Code"]
-        error = f"SageMaker.{_NAMED_ERRORS.get(code, 'AmazonSageMakerException')}"
-        metadata = ex.response["ResponseMetadata"]
-        cause = (
-            f"{ex.response['Error']['Message']} (Service: AmazonSageMaker; Status Code: "
-            f"{metadata['HTTPStatusCode']}; Error Code: {code}; Request ID: {metadata.get('RequestId', '')})"
-        )
-        return self._failed(env, CustomErrorName(error), error, cause)
-
-    def _failed(self, env: Any, name: Any, error: str, cause: str) -> FailureEvent:
-        details = TaskFailedEventDetails(
-            error=error,
-            cause=cause,
-            resource=self._get_sfn_resource(),
-            resourceType=self._get_sfn_resource_type(),
-        )
-        return FailureEvent(
-            env=env,
-            error_name=name,
-            event_type=HistoryEventType.TaskFailed,
-            event_details=EventDetails(taskFailedEventDetails=details),
-        )
 
 
 def _parameters(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -178,13 +118,6 @@ def _parameters(arguments: dict[str, Any]) -> dict[str, Any]:
         tags = [{"Key": key, "Value": value} for key, value in arguments["Tags"].items()]
         return {**arguments, "Tags": tags}
     return arguments
-
-
-def _milliseconds(value: Any) -> Any:
-    """Convert times to milliseconds since the epoch, as Step Functions returns them."""
-    if isinstance(value, datetime.datetime):
-        return int(value.timestamp() * 1000)
-    return value
 
 
 def _snake(name: str) -> str:

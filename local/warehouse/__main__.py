@@ -7,6 +7,7 @@ from pathlib import Path
 
 import uvicorn
 
+from local.warehouse.scans import PARTITION_ROWS, Counting
 from local.warehouse.server import make_app
 from local.warehouse.store import StateOutdated
 
@@ -32,13 +33,27 @@ def main() -> None:
         help="create this user and role at the first start; the private key is STATE/USER.pem",
     )
     parser.add_argument("--scans", type=Path, help="file for the rows that each statement scans")
+    parser.add_argument(
+        "--partition-rows",
+        type=int,
+        default=PARTITION_ROWS,
+        help="rows of a row group with --scans, a multiple of 2048 (default %(default)s)",
+    )
+    parser.add_argument(
+        "--clock-ahead", type=int, default=0, metavar="SECONDS", help="shift the clock; negative: behind"
+    )
     arguments = parser.parse_args()
     # sqlglot does not support account statements and logs two warnings for each.
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
     try:
         users = dict(pair.split("=", 1) for pair in arguments.user)
         app = make_app(
-            arguments.state, arguments.aws_endpoint, arguments.memory_limit, users, arguments.scans
+            arguments.state,
+            arguments.aws_endpoint,
+            arguments.memory_limit,
+            users,
+            Counting(arguments.scans, arguments.partition_rows) if arguments.scans else None,
+            arguments.clock_ahead,
         )
     except StateOutdated as error:
         sys.exit(str(error))

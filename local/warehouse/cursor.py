@@ -21,6 +21,8 @@ from local.warehouse.access.account import Account
 from local.warehouse.access.privileges import Session
 from local.warehouse.access.storage import StorageAccess
 from local.warehouse.parsing import Parser
+from local.warehouse.pipes import Pipes
+from local.warehouse.purge import Purge
 from local.warehouse.rewrites import rewrite
 from local.warehouse.stages import alter, store_file_format
 
@@ -29,7 +31,7 @@ MERGING = threading.Lock()
 FIRST_WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(\w+)", re.DOTALL)
 
 
-def install(account: Account, storage: StorageAccess) -> None:
+def install(account: Account, storage: StorageAccess, pipes: Pipes, purge: Purge) -> None:
     """Wrap `FakeSnowflakeCursor.execute`, and check each parsed statement before fakesnow transforms it."""
     original = FakeSnowflakeCursor.execute
     names_are_complete = FakeSnowflakeCursor.check_db_and_schema
@@ -39,11 +41,11 @@ def install(account: Account, storage: StorageAccess) -> None:
 
     def check_db_and_schema(self: FakeSnowflakeCursor, expression: exp.Expr) -> None:
         names_are_complete(self, expression)
-        _authorize(self, expression, account, storage)
+        _authorize(self, expression, account, storage, purge)
 
     def execute(self: FakeSnowflakeCursor, command: str, *args: Any, **kwargs: Any) -> FakeSnowflakeCursor:
         try:
-            return _execute(original, self, parser, account, command, *args, **kwargs)
+            return _execute(original, self, parser, account, pipes, command, *args, **kwargs)
         except Exception as error:
             if isinstance(error, duckdb.Error) or isinstance(error.__cause__, duckdb.Error):
                 _roll_back_aborted_transaction(self)
@@ -69,10 +71,15 @@ def _execute(
     cursor: FakeSnowflakeCursor,
     parser: Parser,
     account: Account,
+    pipes: Pipes,
     command: str,
     *args: Any,
     **kwargs: Any,
 ) -> Any:
+    about_pipes = pipes.execute(command, session_of(cursor))
+    if about_pipes is not None:
+        return original(cursor, _as_select(about_pipes))
+    command = pipes.rewrite(command, session_of(cursor))
     if statements.is_account_statement(command):
         result = statements.execute(command, session_of(cursor), account)
         if result.altered:
@@ -92,13 +99,21 @@ def _execute(
 
 
 def _authorize(
-    cursor: FakeSnowflakeCursor, statement: exp.Expr, account: Account, storage: StorageAccess
+    cursor: FakeSnowflakeCursor,
+    statement: exp.Expr,
+    account: Account,
+    storage: StorageAccess,
+    purge: Purge,
 ) -> None:
     """Check the statement under the session's role, and keep what it changes about owners until it has succeeded."""
     session = session_of(cursor)
     _fill_in(statement, session)
     temporary = getattr(cursor, "creates_temporary", False)
     account.require(session.role, privileges.needs(statement, session, account, temporary))
+    if isinstance(statement, exp.Delete) and isinstance(statement.this, exp.Table):
+        table = account.relation(session.full_name(statement.this))
+        if account.objects[table].owner != session.role:
+            purge.add(table.name.partition(".")[0])
     if isinstance(statement, exp.Copy):
         for stage in privileges.stages(statement, session):
             storage.open(account, stage)

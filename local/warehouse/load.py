@@ -18,6 +18,7 @@ import sqlglot
 from snowflake.connector.errors import ProgrammingError
 from sqlglot import exp
 
+from local.warehouse.s3_files import S3Files
 from local.warehouse.stages import file_format_of_stage
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -55,7 +56,7 @@ class FileResult:
         )  # fmt: skip
 
 
-def install() -> None:
+def install(files: S3Files) -> None:
     """Route COPY of JSON to this module, other formats to fakesnow."""
     original = fakesnow.copy_into.copy_into
 
@@ -84,7 +85,9 @@ def install() -> None:
         if options.pattern:
             urls = [url for url in urls if re.fullmatch(options.pattern, url.split("://", 1)[-1])]
         target = (table.catalog or database or "", table.db or schema or "", table.name)
-        return _load(duck_conn, expr, urls, target, options, named=bool(known.files))
+        named = bool(known.files)
+        etags = {url: files.etag(url, listed=not named) for url in urls}
+        return _load(duck_conn, expr, etags, target, options, named)
 
     fakesnow.copy_into.copy_into = copy_into
     fakesnow.cursor.copy_into = copy_into
@@ -138,31 +141,24 @@ def _literal(value: Any) -> str:
 def _load(
     duck_conn: duckdb.DuckDBPyConnection,
     expr: exp.Copy,
-    urls: list[str],
+    etags: dict[str, str | None],
     target: tuple[str, str, str],
     options: Options,
     named: bool,
 ) -> str:
     database, schema, table = target
-    history = f"{database}._fs_information_schema._fs_load_history"
-    loaded_before = {
-        row[0]
-        for row in duck_conn.execute(
-            f"SELECT FILE_NAME FROM {history} WHERE SCHEMA_NAME = ? AND TABLE_NAME = ? AND STATUS = 'LOADED'",
-            [schema, table],
-        ).fetchall()
-    }
+    loaded_before = loaded_by_copy(duck_conn, database, schema, table)
     results = []
     # A separate connection, because a bad file must not abort the session's transaction. In contrast to Snowflake,
     # the rollback of an explicit transaction therefore does not undo a COPY.
     with duck_conn.cursor() as connection:
         connection.begin()
-        for url in urls:
-            if url in loaded_before and not options.force:
+        for url, etag in etags.items():
+            if loaded_before.get(url, "never") in (etag, None) and not options.force:
                 # Snowflake reports a skipped file only if the statement listed it.
                 results += [FileResult(url, "LOAD_SKIPPED", error="File was loaded before.")] if named else []
                 continue
-            results.append(_load_file(connection, expr, url, target))
+            results.append(_load_file(connection, expr, url, etag, target))
             if results[-1].status == "LOADED" and options.on_error == "ABORT_STATEMENT":
                 continue  # all files or none: the commit is below
             if options.on_error == "ABORT_STATEMENT":
@@ -178,22 +174,54 @@ def _load(
 
 
 def _load_file(
-    connection: duckdb.DuckDBPyConnection, expr: exp.Copy, url: str, target: tuple[str, str, str]
+    connection: duckdb.DuckDBPyConnection,
+    expr: exp.Copy,
+    url: str,
+    etag: str | None,
+    target: tuple[str, str, str],
 ) -> FileResult:
     """Load one file and store its load metadata."""
     database, schema, table = target
+    result = insert_file(connection, expr, url, target)
+    if result.status != "LOADED":
+        return result
+    rows = result.rows
+    loaded_at = datetime.datetime.now(datetime.UTC).isoformat()
+    connection.execute(
+        f"INSERT INTO {database}._fs_information_schema._fs_load_history "
+        "(SCHEMA_NAME, FILE_NAME, TABLE_NAME, LAST_LOAD_TIME, STATUS, ROW_COUNT, ROW_PARSED, ERROR_COUNT, ERROR_LIMIT, ETAG) "
+        "VALUES (?, ?, ?, ?, 'LOADED', ?, ?, 0, 1, ?)",
+        [schema, url, table, loaded_at, rows, rows, etag],
+    )
+    return FileResult(url, "LOADED", rows=rows)
+
+
+def insert_file(
+    connection: duckdb.DuckDBPyConnection, expr: exp.Copy, url: str, target: tuple[str, str, str]
+) -> FileResult:
+    """Insert the rows of one file, without load metadata."""
     try:
         (rows,) = connection.execute(_insert(expr, url, target).sql(dialect="duckdb")).fetchall()[0]
     except (duckdb.InvalidInputException, duckdb.IOException, duckdb.ConversionException) as error:
         message, line = _as_snowflake(error, url)
         return FileResult(url, "LOAD_FAILED", error=message, error_line=line)
-    loaded_at = datetime.datetime.now(datetime.UTC).isoformat()
-    connection.execute(
-        f"INSERT INTO {database}._fs_information_schema._fs_load_history "
-        "VALUES (?, ?, ?, ?, 'LOADED', ?, ?, NULL, NULL, NULL, NULL, 0, 1)",
-        [schema, url, table, loaded_at, rows, rows],
-    )
     return FileResult(url, "LOADED", rows=rows)
+
+
+def loaded_by_copy(
+    connection: duckdb.DuckDBPyConnection, database: str, schema: str, table: str
+) -> dict[str, str | None]:
+    """Return the addresses of the files that COPY loaded into a table, with the checksum of each."""
+    history = f"{database}._fs_information_schema._fs_load_history"
+    # Snowflake loads a file again whose checksum has changed:
+    # https://docs.snowflake.com/en/sql-reference/sql/copy-into-table#copy-options-copyoptions
+    connection.execute(f"ALTER TABLE {history} ADD COLUMN IF NOT EXISTS ETAG VARCHAR")
+    rows = connection.execute(
+        f"SELECT FILE_NAME, ETAG FROM {history} WHERE SCHEMA_NAME = ? AND TABLE_NAME = ? AND STATUS = 'LOADED' "
+        "ORDER BY LAST_LOAD_TIME",
+        [schema, table],
+    ).fetchall()
+    return dict(rows)
 
 
 def _insert(expr: exp.Copy, url: str, target: tuple[str, str, str]) -> exp.Insert:
@@ -208,6 +236,8 @@ def _insert(expr: exp.Copy, url: str, target: tuple[str, str, str]) -> exp.Inser
         dialect="duckdb",
     ).subquery("_lines")
 
+    started = datetime.datetime.now(datetime.UTC).isoformat()
+
     def metadata(node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.Parameter) and node.name == "1":
             return exp.column("_line")
@@ -217,6 +247,8 @@ def _insert(expr: exp.Copy, url: str, target: tuple[str, str, str]) -> exp.Inser
                     return exp.Literal.string(url.split("://", 1)[-1].split("/", 1)[-1])
                 case "METADATA$FILE_ROW_NUMBER":
                     return exp.column("_number")
+                case "METADATA$START_SCAN_TIME":
+                    return exp.cast(exp.Literal.string(started), exp.DataType.Type.TIMESTAMPTZ)
         return node
 
     values = [each.copy().transform(metadata) for each in selected]

@@ -10,6 +10,7 @@ from snowflake.connector.errors import ProgrammingError
 from sqlglot import exp
 
 from local.warehouse.access.statements import is_account_statement
+from local.warehouse.pipes import is_pipe_statement
 
 WAITING = 32
 
@@ -23,7 +24,7 @@ class Parser:
 
     def ahead(self, command: str) -> exp.Expr:
         """Parse for the server, which only asks for the kind of statement. sqlglot cannot parse some about the account."""
-        if is_account_statement(command):
+        if is_account_statement(command) or is_pipe_statement(command):
             return exp.Command(this="ACCOUNT")
         tree: exp.Expr = fakesnow.dialect.parse_one(command)
         self._waiting[command] = tree

@@ -3,8 +3,9 @@
 `glob` matches as a stage does: 's3://bucket/prefix*' means every key with the prefix, at any depth.
 """
 
+import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -14,6 +15,8 @@ from fsspec.spec import AbstractFileSystem
 from local.clients import aws_client
 from local.environment import SNOWFLAKE_ACCESS_KEY, SNOWFLAKE_SECRET_KEY
 
+WILDCARDS = frozenset("*?[")
+
 
 class S3Files(AbstractFileSystem):
     """The methods of an fsspec file system that DuckDB calls; it reads and writes whole objects."""
@@ -21,8 +24,11 @@ class S3Files(AbstractFileSystem):
     protocol = "s3"
     cachable = False
 
-    def __init__(self, endpoint_url: str) -> None:
+    def __init__(
+        self, endpoint_url: str, listed: Callable[[str, dict[str, Any]], None] | None = None
+    ) -> None:
         super().__init__()
+        self._listed = listed
         self._endpoint_url = endpoint_url
         # Without a storage integration, Snowflake's own user may do nothing in the account of the buckets.
         self._outside = aws_client(
@@ -32,6 +38,7 @@ class S3Files(AbstractFileSystem):
             aws_secret_access_key=SNOWFLAKE_SECRET_KEY,
         )
         self._clients: dict[str, Any] = {}
+        self._etags: dict[str, str] = {}
 
     def use(self, location: str, credentials: dict[str, Any]) -> None:
         """Use the credentials of a role for all objects below a location `s3://bucket/prefix`.
@@ -64,17 +71,35 @@ class S3Files(AbstractFileSystem):
             .get_paginator("list_objects_v2")
             .paginate(Bucket=bucket, Prefix=prefix)
         ):
+            if self._listed:
+                self._listed(f"{bucket}/{prefix}", page)
             yield from page.get("Contents", [])
 
     def glob(self, path: str, **_: Any) -> list[str]:
         """Return the URLs of all non-empty objects that match a pattern."""
         bucket, pattern = _bucket_and_key(path)
+        if not WILDCARDS & set(pattern):
+            with contextlib.suppress(FileNotFoundError):
+                return [path] if self.info(path)["size"] else []
+            return []
         fixed = pattern.split("*", 1)[0]
-        return sorted(
-            f"s3://{bucket}/{found['Key']}"
+        listed = {
+            f"s3://{bucket}/{found['Key']}": str(found["ETag"])
             for found in self.objects(f"{bucket}/{fixed}")
             if found["Size"] and fnmatchcase(found["Key"], pattern)
-        )
+        }
+        self._etags = listed
+        return sorted(listed)
+
+    def etag(self, url: str, listed: bool) -> str | None:
+        """Return the ETag of an object, as the last listing had it if it was just listed; None without an object."""
+        if listed and url in self._etags:
+            return self._etags[url]
+        bucket, key = _bucket_and_key(url)
+        try:
+            return str(self.client(bucket, key).head_object(Bucket=bucket, Key=key)["ETag"])
+        except ClientError:
+            return None
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Return size and time of an object.

@@ -21,7 +21,10 @@ from local.warehouse.access import keys
 from local.warehouse.access.account import Account
 from local.warehouse.access.privileges import Session
 from local.warehouse.access.storage import StorageAccess
+from local.warehouse.pipes import Pipes
+from local.warehouse.purge import Purge
 from local.warehouse.s3_files import S3Files
+from local.warehouse.scans import Counting
 from local.warehouse.store import Store, write_metadata_separately
 
 # The connector waits 60 s for a response, then sends the statement again. After this shorter time the server answers
@@ -38,33 +41,40 @@ def make_app(
     aws_endpoint: str,
     memory_limit: str = "",
     users: Mapping[str, str] | None = None,
-    scans: Path | None = None,
+    counting: Counting | None = None,
+    clock_ahead_s: int = 0,
 ) -> Starlette:
     """Return the local Snowflake as an ASGI application with its databases in `state`. `users` exist with their roles."""
     # Without this variable, boto3 looks for credentials on the network.
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
-    store = Store(state, memory_limit, scans)
-    files = S3Files(aws_endpoint)
+    store = Store(state, memory_limit, counting, clock_ahead_s)
+    files = S3Files(aws_endpoint, counting.listed if counting else None)
     store.duck_conn.register_filesystem(files)
     write_metadata_separately(store)
     keys.first_users(store.account, state, users or {})
     flatten.install()
-    load.install()
-    cursor.install(store.account, StorageAccess(aws_endpoint, files))
+    load.install(files)
+    storage = StorageAccess(aws_endpoint, files)
+    pipes = Pipes(store.account, storage, store.duck_conn, aws_endpoint)
+    purge = Purge(store.duck_conn)
+    cursor.install(store.account, storage, pipes, purge)
     fakesnow.server.shared_fs = store
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
+        pipes.close()
+        purge.run()
         store.close()
 
-    queries = Queries()
+    queries = Queries(purge)
     logins = Logins(store.account)
     own_routes = [
         Route("/health", health),
         Route("/session/v1/login-request", logins.log_in, methods=["POST"]),
         Route("/session/token-request", renew, methods=["POST"]),
         Route("/session", queries.session, methods=["POST"]),
+        Route("/session/heartbeat", acknowledge, methods=["POST"]),
         Route("/telemetry/send", acknowledge, methods=["POST"]),
         Route("/queries/v1/query-request", queries.run, methods=["POST"]),
         Route("/queries/{query_id}/result", queries.result),
@@ -137,7 +147,8 @@ class Logins:
 class Queries:
     """Running statements, one at a time per session, because DuckDB's connections are not thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, purge: Purge) -> None:
+        self._purge = purge
         self._running: dict[str, asyncio.Task[JSONResponse]] = {}
         self._sessions: dict[str, asyncio.Lock] = {}
 
@@ -168,6 +179,7 @@ class Queries:
                 with contextlib.suppress(duckdb.Error):  # most sessions end without a transaction
                     connection._duck_conn.rollback()
                 connection.close()
+            await asyncio.to_thread(self._purge.run)
         return response
 
     async def _in_turn(self, request: Request) -> JSONResponse:

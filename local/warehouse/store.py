@@ -14,7 +14,8 @@ from fakesnow.instance import GLOBAL_DATABASE_NAME, FakeSnow
 from fakesnow.transforms import show, stage
 
 from local.warehouse.access.account import Account
-from local.warehouse.scans import Counted
+from local.warehouse.clock import Shifted, shift_defaults
+from local.warehouse.scans import Counted, Counting
 
 # Parameters of a session have no effect here.
 IGNORED_STATEMENTS = [r"\s*alter\s+session\s+(set\s+query_tag|unset)\b"]
@@ -37,8 +38,11 @@ class StateOutdated(Exception):
 class Store(FakeSnow):
     """An instance of fakesnow with files in `state`. `FakeSnow.__init__`, which supports only memory, is replaced."""
 
-    def __init__(self, state: Path, memory_limit: str = "", scans: Path | None = None) -> None:
-        self._scans = scans
+    def __init__(
+        self, state: Path, memory_limit: str = "", counting: Counting | None = None, clock_ahead_s: int = 0
+    ) -> None:
+        self._counting = counting
+        self._clock_ahead_s = clock_ahead_s
         state.mkdir(parents=True, exist_ok=True)
         if any(state.glob("*.db")) and not (state / "account.json").exists():
             raise StateOutdated(
@@ -60,6 +64,8 @@ class Store(FakeSnow):
         self._attach_global(state / "account.meta")
         for file in sorted(state.glob("*.db")):
             self._attach(file)
+        if clock_ahead_s:
+            shift_defaults(self.duck_conn, clock_ahead_s)
         stage.LOCAL_BUCKET_PATH = str((state / "internal_stages").resolve())
 
     def _attach_global(self, file: Path) -> None:
@@ -74,7 +80,8 @@ class Store(FakeSnow):
 
     def _attach(self, file: Path) -> None:
         name = file.stem
-        self.duck_conn.execute(f"ATTACH '{file}' AS \"{name}\"")
+        attach = f"ATTACH '{file}' AS \"{name}\""
+        self.duck_conn.execute(self._counting.attached(attach) if self._counting else attach)
         self.duck_conn.execute(info_schema.per_db_creation_sql(name))
         self.duck_conn.execute(macros.creation_sql(name))
 
@@ -85,8 +92,10 @@ class Store(FakeSnow):
                 connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{database}".PUBLIC')
             schema = "PUBLIC"
         connection = super().connect(database, schema, **options)
-        if self._scans:
-            connection._duck_conn = Counted(connection._duck_conn, self._scans, database)
+        if self._counting:
+            connection._duck_conn = Counted(connection._duck_conn, self._counting, database)
+        if self._clock_ahead_s:
+            connection._duck_conn = Shifted(connection._duck_conn, self._clock_ahead_s)
         return connection
 
     def _exists(self, database: str) -> bool:

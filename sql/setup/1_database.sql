@@ -23,12 +23,41 @@ create schema if not exists {{ database }}.QA
 create warehouse if not exists {{ warehouse }}
     initially_suspended = true
     comment = 'Runs Tugboat''s pipeline';
--- A Lambda ends after 900 s. A statement that it leaves behind must end too: the default is 2 days.
+-- A step ends after 900 s as a Lambda. A statement that it leaves behind must end too: the default is 2 days.
 alter warehouse {{ warehouse }} set
     warehouse_size = '{{ warehouse_size }}'
     auto_suspend = 60
     auto_resume = true
-    statement_timeout_in_seconds = 840;
+    statement_timeout_in_seconds = {{ statement_timeout_seconds }};
+
+-- The warehouse of a step is the one above, unless the stage sets a size for the step.
+-- While suspended it costs nothing.
+create warehouse if not exists {{ transform_warehouse }}
+    initially_suspended = true
+    comment = 'Runs transform of Tugboat''s pipeline';
+alter warehouse {{ transform_warehouse }} set
+    warehouse_size = '{{ transform_warehouse_size }}'
+    auto_suspend = 60
+    auto_resume = true
+    statement_timeout_in_seconds = {{ statement_timeout_seconds }};
+
+create warehouse if not exists {{ validate_warehouse }}
+    initially_suspended = true
+    comment = 'Runs validate of Tugboat''s pipeline';
+alter warehouse {{ validate_warehouse }} set
+    warehouse_size = '{{ validate_warehouse_size }}'
+    auto_suspend = 60
+    auto_resume = true
+    statement_timeout_in_seconds = {{ statement_timeout_seconds }};
+
+create warehouse if not exists {{ export_warehouse }}
+    initially_suspended = true
+    comment = 'Runs export of Tugboat''s pipeline';
+alter warehouse {{ export_warehouse }} set
+    warehouse_size = '{{ export_warehouse_size }}'
+    auto_suspend = 60
+    auto_resume = true
+    statement_timeout_in_seconds = {{ statement_timeout_seconds }};
 
 -- A warehouse of their own: people must neither delay the pipeline nor use up its credits.
 create warehouse if not exists {{ reader_warehouse }}

@@ -2,7 +2,7 @@
 
 use role SYSADMIN;
 
--- Grain: one line of one file below raw/ on S3. Append-only: nothing ever updates or deletes a row.
+-- Grain: one line of one file below raw/ on S3. Append-only: only an erasure deletes rows.
 create table if not exists {{ database }}.RAW.EVENTS (
     PAYLOAD variant comment 'The event as collect wrote it (contracts/event.schema.json)',
     FILENAME varchar comment 'Key of the file on S3',

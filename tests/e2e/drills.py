@@ -3,15 +3,22 @@
 A refusal is made by a Deny in one more policy of the role, as an administrator's mistake would make it.
 """
 
+import contextlib
 import gzip
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from deploy.erase import WAREHOUSE_PHASES
 from local.aws.proxy_event import Request, build_event
 from local.testing import wait_for
+from testing import deployment
+from testing.leftovers import files_with
 from testing.stage import EVENTS_BUCKET, KEYS, LOCAL, MACHINE, MODELS_BUCKET, Run, Stage
 from tests.e2e import aisles
 
@@ -88,10 +95,7 @@ def pack_a_day(stage: Stage) -> tuple[dict[str, Any], list[int], list[int]]:
         s3.copy_object(Bucket=EVENTS_BUCKET, Key=f"{folder}{name}.gz", CopySource=source)
     period = {"archive": "raw", "from_hour": "2026-10-01T00", "to_hour": "2026-10-01T23"}
     before = _replayed_lines(stage, period)
-    lambda_, compact = stage.client("lambda"), f"{LOCAL.prefix}-compact"
-    variables = lambda_.get_function_configuration(FunctionName=compact)["Environment"]["Variables"]
-    expiring = {"Variables": variables | {"TUGBOAT_RAW_EXPIRE_DAYS": "90"}}
-    lambda_.update_function_configuration(FunctionName=compact, Environment=expiring)
+    let_raw_files_expire(stage)
     packed = _invoke(stage, "compact", {"from_day": "2026-10-01", "to_day": "2026-10-01"})
     for one in s3.list_objects_v2(Bucket=EVENTS_BUCKET, Prefix=folder)["Contents"]:
         tags = s3.get_object_tagging(Bucket=EVENTS_BUCKET, Key=one["Key"])["TagSet"]
@@ -99,6 +103,14 @@ def pack_a_day(stage: Stage) -> tuple[dict[str, Any], list[int], list[int]]:
             s3.delete_object(Bucket=EVENTS_BUCKET, Key=one["Key"])
     assert s3.list_objects_v2(Bucket=EVENTS_BUCKET, Prefix=folder)["KeyCount"] == 0
     return packed, before, _replayed_lines(stage, period)
+
+
+def let_raw_files_expire(stage: Stage) -> None:
+    """Make `compact` tag packed raw files."""
+    lambda_, compact = stage.client("lambda"), f"{LOCAL.prefix}-compact"
+    variables = lambda_.get_function_configuration(FunctionName=compact)["Environment"]["Variables"]
+    expiring = {"Variables": variables | {"TUGBOAT_RAW_EXPIRE_DAYS": "90"}}
+    lambda_.update_function_configuration(FunctionName=compact, Environment=expiring)
 
 
 def _replayed_lines(stage: Stage, period: dict[str, Any]) -> list[int]:
@@ -110,6 +122,86 @@ def _replayed_lines(stage: Stage, period: dict[str, Any]) -> list[int]:
         sent.append(answer["sent"])
         following = answer["continue_with"]
     return sent
+
+
+ERASED, ERASED_USER = "erase-me-5d41402a", "erase-user-7b52009b"
+
+
+def erase_before_any_model(stage: Stage) -> dict[str, Any]:
+    """Erase a client that nobody knows, before there are tables or a release; return the certificate's counts."""
+    person = {"client": "nobody-9a0364b9"}
+    result = _invoke(stage, "erase_rows", person)
+    assert result["phase"] == "begin", result
+    while result["phase"] != "done":
+        result = _invoke(stage, "erase_rows" if result["phase"] in WAREHOUSE_PHASES else "erase", person)
+    return dict(result["certificate"]["erased"])
+
+
+def erase_a_person(stage: Stage) -> tuple[dict[str, Any], list[str]]:
+    """Send, load, pack and refuse events of a person, erase the person, and replay what is left.
+
+    Returns:
+        The certificate, and each file of the local stack that still contains one of the person's ids.
+    """
+    s3, state = stage.client("s3"), stage.stack.state
+    theirs = {"client_id": ERASED, "session_id": ERASED, "user_id": ERASED_USER}
+    events = [
+        {**event, **theirs, "event_id": f"{ERASED}-{number}"}
+        for number, event in enumerate(aisles.events(aisles.visits()[:2]))
+    ]
+    stage.send([*events, {**events[0], "event_name": "dance"}])
+    rejected = wait_for(lambda: _objects_with(s3, "rejected/", ERASED), 60, 1)
+    [first, *_] = _objects_with(s3, "raw/", ERASED)
+    packed_key = "raw/2026/10/02/05/a.gz"
+    s3.copy_object(Bucket=EVENTS_BUCKET, Key=packed_key, CopySource={"Bucket": EVENTS_BUCKET, "Key": first})
+    repaired = {"Bucket": EVENTS_BUCKET, "Key": "raw/2026/10/02/06/repaired.gz"}
+    s3.copy_object(**repaired, CopySource={"Bucket": EVENTS_BUCKET, "Key": first})
+    s3.put_object(**repaired, Body=gzip.compress(b""))
+    let_raw_files_expire(stage)
+    assert _invoke(stage, "compact", {"from_day": "2026-10-02", "to_day": "2026-10-02"})["files"] == 2
+    for step in ("load", "transform"):
+        assert "errorType" not in _invoke(stage, step, {"run_id": "erase"})
+    found = files_with(ERASED, state)
+    assert len(found) > len(rejected)
+    _kill_an_erasure(stage)
+    deployment.run("deploy.erase", stage.copy, stage.environment, "--user", ERASED_USER, "--yes")
+    [path] = (stage.copy / "build" / "erasures").glob("*.json")
+    assert {"Key": "packed", "Value": "true"} in s3.get_object_tagging(Bucket=EVENTS_BUCKET, Key=packed_key)[
+        "TagSet"
+    ]
+    stage.replay("raw")
+    for step in ("load", "transform"):
+        assert "errorType" not in _invoke(stage, step, {"run_id": "after"})
+    left = [*files_with(ERASED, state), *files_with(ERASED_USER, state)]
+    return json.loads(path.read_text()), [*left, *files_with(ERASED, stage.copy)]
+
+
+def _kill_an_erasure(stage: Stage) -> None:
+    """Send SIGKILL to the command while its Lambda rewrites raw files."""
+    command = [sys.executable, "-m", "deploy.erase", "--stage", "local", "--user", ERASED_USER, "--yes"]
+    environment = {**os.environ, **stage.environment, "PYTHONPATH": str(stage.copy)}
+    with subprocess.Popen(
+        command, cwd=stage.copy, env=environment, stdout=subprocess.PIPE, text=True
+    ) as erasing:
+        assert erasing.stdout is not None
+        printed = []
+        for line in erasing.stdout:
+            printed.append(line)
+            if line.rstrip().endswith("s] raw"):
+                break
+        erasing.kill()
+    assert printed[-1].rstrip().endswith("s] raw"), printed
+
+
+def _objects_with(s3: Any, prefix: str, text: str) -> list[str]:
+    """Return the keys of the gzip files below a prefix that contain a text."""
+    found = []
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=EVENTS_BUCKET, Prefix=prefix):
+        for one in page.get("Contents", []):
+            body = s3.get_object(Bucket=EVENTS_BUCKET, Key=one["Key"])["Body"].read()
+            with contextlib.suppress(OSError, EOFError):
+                found += [one["Key"]] if text.encode() in gzip.decompress(body) else []
+    return found
 
 
 def roll_back_before_any_model(stage: Stage) -> str:

@@ -65,6 +65,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 @pytest.fixture(scope="module")
 def before_any_model(stage: Stage) -> urllib.error.HTTPError:
     assert drills.roll_back_before_any_model(stage) == "NothingToRollBackTo"
+    assert not any(drills.erase_before_any_model(stage).values())
     with pytest.raises(urllib.error.HTTPError) as refused:
         stage.recommend(VISITS[0].items[0])
     return refused.value
@@ -668,6 +669,18 @@ def test_a_change_of_the_kind_of_endpoint_uses_permissions_of_its_own(
     stage: Stage, drilled: None, first_run: Run, second_run: Run
 ) -> None:
     assert drills.change_the_kind(stage, [first_run, second_run]) == {f"{LOCAL.prefix}-realtime": "InService"}
+
+
+def test_after_an_erasure_no_byte_of_the_person_is_in_the_local_stack_even_after_a_replay(
+    stage: Stage, drilled: None, second_run: Run
+) -> None:
+    certificate, left = drills.erase_a_person(stage)
+    assert left == []
+    erased = certificate["erased"]
+    places = ("raw/ lines", "rejected/ lines", "packed lines", "RAW.EVENTS rows", "MARTS.SESSIONS rows")
+    assert all(erased[place] > 0 for place in places), erased
+    assert (certificate["complete"], certificate["clients"]) == (True, 1)
+    assert certificate["models_that_saw_the_person"] != []
 
 
 # Actions that AWS's services use and no local one does, with the page that asks for them.

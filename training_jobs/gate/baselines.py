@@ -7,18 +7,22 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from training_jobs.serving.knn import KnnScorer
-from training_jobs.serving.sessions import DAY_MS, Float32, Float64, Int32, Int64, Sessions
+from training_jobs.serving.sessions import DAY_MS, Float32, Float64, Int32, Int64, Sessions, slices
 
+# A million clicks of long sessions have 40 million pairs, and counting them takes 1 GB.
+_PAIRS_EVENTS = 5_000_000
 Scorer = Callable[[Sequence[Int32]], Float32]
 """Scores of all items for each prefix, one row a prefix."""
 
 
 def popularity(sessions: Sessions, items: int, half_life_days: float = 0.0) -> Float64:
     """Return each item's share of the interactions. With a half-life, recent interactions count for more."""
-    weights = np.ones(len(sessions.items))
-    if half_life_days > 0 and len(sessions):
-        weights = 0.5 ** ((sessions.times_ms.max() - sessions.times_ms) / DAY_MS / half_life_days)
-    counts = np.bincount(sessions.items, weights=weights, minlength=items).astype(np.float64)
+    counts = np.zeros(items)
+    newest_ms = sessions.times_ms.max(initial=0)
+    for part in slices(len(sessions.items)):
+        age_days = (newest_ms - sessions.times_ms[part]) / DAY_MS
+        weights = 0.5 ** (age_days / half_life_days) if half_life_days > 0 else np.ones(len(age_days))
+        np.add.at(counts, sessions.items[part], weights)
     total = counts.sum()
     return counts / total if total > 0 else counts
 
@@ -65,7 +69,12 @@ def item_to_item_scorer(
 
 
 def _co_occurrences(sessions: Sessions, items: int, window: int) -> tuple[Int64, Int64]:
-    """Return codes (left * items + right) of item pairs at most `window` clicks apart in a session, and their counts."""
+    """Return codes (left * items + right) of item pairs at most `window` clicks apart in a session, and their counts.
+
+    Of more than _PAIRS_EVENTS clicks, the newest sessions with that many are counted, so that memory has a bound.
+    """
+    oldest = max(0, len(sessions.items) - _PAIRS_EVENTS)
+    sessions = sessions.between(int(np.searchsorted(sessions.offsets, oldest)), len(sessions))
     owner = np.repeat(np.arange(len(sessions), dtype=np.int64), sessions.lengths)
     flat = sessions.items.astype(np.int64)
     found: list[Int64] = []

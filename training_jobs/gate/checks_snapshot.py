@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from training_jobs.gate.check import Check
 from training_jobs.gate.rules import judge
 from training_jobs.gate.thresholds import Thresholds
-from training_jobs.serving.sessions import DAY_MS, Int64, Sessions
+from training_jobs.serving.sessions import DAY_MS, Int32, Int64, Sessions
 
 
 def surge_check(sessions: Sessions, limits: Thresholds) -> Check:
@@ -25,17 +25,17 @@ def surge_check(sessions: Sessions, limits: Thresholds) -> Check:
 def largest_surge(sessions: Sessions, best_sellers: int, minimum_clicks: int) -> tuple[float, int]:
     """Return the largest surge, and the number of compared pairs with `minimum_clicks` clicks on the newest day."""
     items = int(sessions.items.max(initial=0)) + 1
-    newest = np.repeat(sessions.ends_ms > sessions.ends_ms.max(initial=0) - DAY_MS, sessions.lengths)
-    follows = np.ones(len(sessions.items), bool)
-    follows[sessions.offsets[:-1]] = False
-    item = sessions.items.astype(np.int64)
-    before, after = item[:-1][follows[1:]], item[1:][follows[1:]]
-    recent = newest[1:][follows[1:]]
-    clicks = np.stack([np.bincount(item[newest == day], minlength=items) for day in (False, True)])
+    day_begin = sessions.ended_before(int(sessions.times_ms.max(initial=0)) - DAY_MS + 1)
+    days = (sessions.between(0, day_begin), sessions.between(day_begin, len(sessions)))
+    clicks = np.stack([day.clicks(items) for day in days])
+    sellers = np.argsort(-clicks.sum(axis=0), kind="stable")[:best_sellers]
+    old_behind, new_behind = (_behind(day, sellers, items) for day in days)
     largest, pairs = 1.0, 0
-    for seller in np.argsort(-clicks.sum(axis=0), kind="stable")[:best_sellers]:
-        behind = before == seller
-        old, new = (np.bincount(after[behind & (recent == day)], minlength=items) for day in (False, True))
+    for seller in sellers:
+        old, new = (
+            np.bincount(after[before == seller], minlength=items)
+            for before, after in (old_behind, new_behind)
+        )
         candidates = np.flatnonzero((new >= minimum_clicks) & (clicks[0] > 0))
         candidates = candidates[candidates != seller]
         if len(candidates) == 0:
@@ -50,6 +50,21 @@ def largest_surge(sessions: Sessions, best_sellers: int, minimum_clicks: int) ->
         largest = max(largest, float((here / np.maximum(elsewhere, 1.0)).max()))
         pairs += len(candidates)
     return largest, pairs
+
+
+def _behind(sessions: Sessions, sellers: Int64, items: int) -> tuple[Int32, Int32]:
+    """Return each click on one of `sellers` that is followed by another in its session, and the click after it."""
+    sought = np.zeros(items, bool)
+    sought[sellers] = True
+    parts = [(np.zeros(0, np.int32), np.zeros(0, np.int32))]
+    for first, last in sessions.blocks():
+        block = sessions.between(first, last)
+        followed = sought[block.items]
+        followed[block.offsets[1:] - 1] = False
+        at = np.flatnonzero(followed)
+        parts.append((block.items[at], block.items[at + 1]))
+    before, after = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return before, after
 
 
 def _ratio(new: Int64, all_new: int, old: Int64, all_old: int) -> NDArray[np.float64]:

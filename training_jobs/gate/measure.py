@@ -13,7 +13,7 @@ from training_jobs.gate import baselines, metrics
 from training_jobs.gate.model import Model
 from training_jobs.serving.knn import KnnScorer, KnnSettings, build_index
 from training_jobs.serving.sessions import Float32, Float64, Int32, Int64
-from training_jobs.snapshot.dataset import Cases, Dataset, before, prefix_cases, within
+from training_jobs.snapshot.dataset import Cases, Dataset, before, sampled_cases, within
 
 BASELINES = ("popularity", "item_to_item", "session_knn")
 _POPULARITY_HALF_LIFE_DAYS = 3.0
@@ -71,16 +71,13 @@ class HeldOut:
 def held_out(data: Dataset, holdout_start_ms: int, limit: int = 5000) -> HeldOut:
     """Cut the snapshot as training did, and return at most `limit` cases, drawn evenly."""
     past = before(data.sessions, holdout_start_ms)
-    cases = prefix_cases(within(data.sessions, holdout_start_ms))
-    if len(cases) > limit:
-        rows = np.random.default_rng(0).choice(len(cases), limit, replace=False)
-        cases = cases.take(np.sort(rows))
+    cases = sampled_cases(within(data.sessions, holdout_start_ms), 0, limit)
     items = len(data.vocabulary)
     return HeldOut(
         data,
         cases,
         baselines.popularity(past, items, _POPULARITY_HALF_LIFE_DAYS),
-        np.bincount(past.items, minlength=items) > 0,
+        past.clicks(items) > 0,
         len(past),
         holdout_start_ms,
     )

@@ -13,11 +13,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from training_jobs.serving.sessions import DAY_MS, Float32, Float64, Int32, Int64, Sessions, ragged_rows
+from training_jobs.serving.sessions import (
+    DAY_MS,
+    Float32,
+    Float64,
+    Int32,
+    Int64,
+    Sessions,
+    ragged_rows,
+    slices,
+)
 
 # Similarities are compared in millionths, so that a tie is a tie on every machine and recency breaks it.
 QUANTUM = 1e6
 _MAX_NEIGHBOUR_LENGTH = 100
+# The index has at most this many sessions, the newest. With five items each they have 520 MB in the archive and in the
+# endpoint's memory. A serverless endpoint has at most 6 GB. A query reads at most the newest 5,000 sessions of an item, so only
+# items with fewer than that among these sessions lose neighbors.
+INDEX_SESSIONS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -66,38 +79,71 @@ class KnnIndex:
 
 
 def build_index(sessions: Sessions, items: int, recent_sessions: int = 5000) -> KnnIndex:
-    """Index sessions ordered by time. A session's items are kept once each, at their last place."""
-    if len(sessions) and int((sessions.lengths > _MAX_NEIGHBOUR_LENGTH).sum()):
-        sessions = _last_items_of(sessions, _MAX_NEIGHBOUR_LENGTH)
-    owner = np.repeat(np.arange(len(sessions), dtype=np.int64), sessions.lengths)
-    key = owner * items + sessions.items
-    # The last occurrence of each item in each session, found by looking at the array from its end.
-    _, from_end = np.unique(key[::-1], return_index=True)
-    keep = np.sort(len(key) - 1 - from_end)
-    owner, kept = owner[keep], sessions.items[keep]
-    session_offsets = np.zeros(len(sessions) + 1, np.int64)
-    np.cumsum(np.bincount(owner, minlength=len(sessions)), out=session_offsets[1:])
+    """Index the newest INDEX_SESSIONS of sessions ordered by time. A session's items are kept once each, at their last place.
 
-    by_item = np.lexsort((-owner, kept))
-    frequency = np.bincount(kept, minlength=items)
-    first = np.cumsum(frequency) - frequency
-    rank = np.arange(len(by_item)) - np.repeat(first, frequency)
-    recent = rank < recent_sessions
+    Works block by block: beyond the index itself, memory does not grow with the number of sessions.
+    """
+    sessions = sessions.between(max(0, len(sessions) - INDEX_SESSIONS), len(sessions))
+    session_items, session_offsets = _different_items(sessions, items)
+    frequency = np.zeros(items, np.int64)
+    for part in slices(len(session_items)):
+        frequency += np.bincount(session_items[part], minlength=items)
     posting_offsets = np.zeros(items + 1, np.int64)
     np.cumsum(np.minimum(frequency, recent_sessions), out=posting_offsets[1:])
     newest_ms = int(sessions.ends_ms.max()) if len(sessions) else 0
     return KnnIndex(
-        owner[by_item][recent].astype(np.int32),
+        _postings(session_items, session_offsets, posting_offsets),
         posting_offsets,
-        kept.astype(np.int32),
+        session_items,
         session_offsets,
         ((newest_ms - sessions.ends_ms) / DAY_MS).astype(np.float32),
         np.log(max(len(sessions), 1) / np.maximum(frequency, 1)).astype(np.float32),
     )
 
 
+def _different_items(sessions: Sessions, items: int) -> tuple[Int32, Int64]:
+    """Return the items of each session, once each in the order of their last clicks, and the offsets of the sessions."""
+    kept = np.empty(len(sessions.items), np.int32)
+    offsets, filled = np.zeros(len(sessions) + 1, np.int64), 0
+    for first, last in sessions.blocks():
+        block = _last_items_of(sessions.between(first, last), _MAX_NEIGHBOUR_LENGTH)
+        owner = np.repeat(np.arange(len(block), dtype=np.int64), block.lengths)
+        key = owner * items + block.items
+        # The last occurrence of each item in each session, found by looking at the array from its end.
+        _, from_end = np.unique(key[::-1], return_index=True)
+        keep = np.sort(len(key) - 1 - from_end)
+        kept[filled : filled + len(keep)] = block.items[keep]
+        filled += len(keep)
+        offsets[first + 1 : last + 1] = np.bincount(owner[keep], minlength=len(block))
+    np.cumsum(offsets, out=offsets)
+    return kept[:filled], offsets
+
+
+def _postings(session_items: Int32, session_offsets: Int64, posting_offsets: Int64) -> Int32:
+    """Return the sessions of each item, the newest first. Blocks of sessions are sorted by item, from the newest block on."""
+    postings = np.empty(int(posting_offsets[-1]), np.int32)
+    items = len(posting_offsets) - 1
+    free = np.diff(posting_offsets)
+    packed = Sessions(session_items, session_offsets, np.zeros(0, np.int64))
+    for first, last in reversed(list(packed.blocks())):
+        begin, end = session_offsets[first], session_offsets[last]
+        owner = np.repeat(np.arange(first, last, dtype=np.int32), np.diff(session_offsets[first : last + 1]))
+        newest_first = session_items[begin:end][::-1]
+        by_item = np.argsort(newest_first, kind="stable")
+        item = newest_first[by_item]
+        count = np.bincount(newest_first, minlength=items)
+        rank = np.arange(len(item)) - np.repeat(np.cumsum(count) - count, count)
+        fits = rank < free[item]
+        item, rank = item[fits], rank[fits]
+        postings[posting_offsets[item + 1] - free[item] + rank] = owner[::-1][by_item[fits]]
+        free -= np.minimum(count, free)
+    return postings
+
+
 def _last_items_of(sessions: Sessions, limit: int) -> Sessions:
     lengths = np.minimum(sessions.lengths, limit)
+    if int(lengths.sum()) == len(sessions.items):
+        return sessions
     offsets = np.zeros(len(sessions) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     begin = sessions.offsets[1:] - lengths

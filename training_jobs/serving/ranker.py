@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training_jobs.serving.sessions import DAY_MS, Float32, Int32, Int64, Sessions
+from training_jobs.serving.sessions import DAY_MS, Float32, Int32, Int64, Sessions, slices
 
 SHORTLIST = 128
 CLICKS = 50  # how far back in the session it looks
@@ -80,15 +80,16 @@ def load_network(path: Path) -> Network:
 
 def item_facts(sessions: Sessions, items: int) -> Float32:
     """Of each item: logarithms of its share of all clicks and of about the last day's, and of days since the last click."""
-    now = sessions.times_ms.max(initial=0)
-    age_days = (now - sessions.times_ms) / DAY_MS
-    seen = sessions.items
-    shares = []
-    for weight in (np.ones(len(seen)), np.exp(-age_days)):
-        counts = np.bincount(seen, weights=weight, minlength=items)
-        shares.append(np.log((counts + 0.1) / max(counts.sum(), 1.0)))
-    since = np.full(items, 2.0 * age_days.max(initial=1.0))
-    np.minimum.at(since, seen, age_days)
+    now_ms = sessions.times_ms.max(initial=0)
+    oldest_days = (now_ms - sessions.times_ms.min(initial=now_ms)) / DAY_MS
+    all_clicks, recent_clicks = np.zeros(items), np.zeros(items)
+    since = np.full(items, 2.0 * max(oldest_days, 1.0))
+    for part in slices(len(sessions.items)):
+        seen, age_days = sessions.items[part], (now_ms - sessions.times_ms[part]) / DAY_MS
+        all_clicks += np.bincount(seen, minlength=items)
+        np.add.at(recent_clicks, seen, np.exp(-age_days))
+        np.minimum.at(since, seen, age_days)
+    shares = [np.log((clicks + 0.1) / max(clicks.sum(), 1.0)) for clicks in (all_clicks, recent_clicks)]
     return np.stack([*shares, np.log1p(since)], axis=1).astype(np.float32)
 
 

@@ -27,19 +27,27 @@ def return_floor(sessions: Sessions) -> tuple[float, ...]:
     lengths = sessions.lengths
     if not (lengths >= 2).any():
         return ()
-    owner = np.repeat(np.arange(len(sessions), dtype=np.int64), lengths)
-    place = np.arange(len(owner)) - sessions.offsets[:-1][owner]
-    order = np.lexsort((place, sessions.items, owner))
-    again = (owner[order][1:] == owner[order][:-1]) & (
-        sessions.items[order][1:] == sessions.items[order][:-1]
-    )
-    back = (place[order][1:] - place[order][:-1])[again] - 1
-    returns = np.bincount(back[back < CLICKS], minlength=CLICKS)
+    returns = np.zeros(CLICKS, np.int64)
+    for first, last in sessions.blocks():
+        returns += _returns(sessions.between(first, last))
     # A session of n clicks has n - 1 - back clicks with more than `back` clicks before them.
-    chances = np.array([np.maximum(lengths - 1 - at, 0).sum() for at in range(CLICKS)])
+    sizes = np.bincount(lengths)
+    n = np.arange(len(sizes))
+    chances = np.array([(sizes * np.maximum(n - 1 - back, 0)).sum() for back in range(CLICKS)])
     rate = returns / np.maximum(chances, 1)
     floor = _SHARE * rate * (1 - _TIE_BREAK * np.arange(CLICKS))
     return tuple(round(float(value), 8) for value in floor)
+
+
+def _returns(sessions: Sessions) -> Int64:
+    """Return the number of clicks on an item whose last view was 0, 1, ... CLICKS - 1 clicks before the preceding click."""
+    owner = np.repeat(np.arange(len(sessions), dtype=np.int64), sessions.lengths)
+    place = np.arange(len(owner)) - sessions.offsets[:-1][owner]
+    order = np.lexsort((place, sessions.items, owner))
+    owner, place, item = owner[order], place[order], sessions.items[order]
+    again = (owner[1:] == owner[:-1]) & (item[1:] == item[:-1])
+    back = (place[1:] - place[:-1])[again] - 1
+    return np.asarray(np.bincount(back[back < CLICKS], minlength=CLICKS), np.int64)
 
 
 def floor_of(floor: Float32, prefix: Int32) -> tuple[Int64, Float32]:

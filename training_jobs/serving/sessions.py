@@ -1,11 +1,14 @@
 """Sessions as packed arrays, and the array types that all files here use.
 
 A session's items are adjacent in one int32 array, oldest first. `offsets` contains the begin of each session.
-No function here loops over sessions in Python, so tens of millions of events take seconds.
+No function here loops over sessions in Python, so tens of millions of events take seconds. The arrays may be mapped from a
+file. Work on all events goes by `blocks` or `slices`, so that its memory does not grow with their number.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +22,7 @@ Float64 = NDArray[np.float64]
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+BLOCK_EVENTS = 2**20
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,36 @@ class Sessions:
         flat, offsets = ragged_rows(self.offsets, rows)
         return Sessions(self.items[flat], offsets, self.times_ms[flat])
 
+    def between(self, first: int, last: int) -> Sessions:
+        """Return the sessions from `first` to before `last`. Items and times are views, not copies."""
+        begin, end = self.offsets[first], self.offsets[last]
+        offsets = (
+            self.offsets[: last + 1] if begin == 0 and first == 0 else self.offsets[first : last + 1] - begin
+        )
+        return Sessions(self.items[begin:end], offsets, self.times_ms[begin:end])
+
+    def ended_before(self, time_ms: int) -> int:
+        """Return the number of sessions whose last click is before this time: they come first."""
+        return bisect_left(
+            range(len(self)), time_ms, key=lambda row: int(self.times_ms[self.offsets[row + 1] - 1])
+        )
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """Yield the first session of each block and the one after its last: at most BLOCK_EVENTS events, or one session."""
+        first = 0
+        while first < len(self):
+            end = int(np.searchsorted(self.offsets, self.offsets[first] + BLOCK_EVENTS, side="right")) - 1
+            last = max(end, first + 1)
+            yield first, last
+            first = last
+
+    def clicks(self, items: int) -> Int64:
+        """Return the number of clicks per item."""
+        counts = np.zeros(items, np.int64)
+        for part in slices(len(self.items)):
+            counts += np.bincount(self.items[part], minlength=items)
+        return counts
+
     def session(self, row: int) -> Int32:
         """Return the items of one session."""
         return self.items[self.offsets[row] : self.offsets[row + 1]]
@@ -65,3 +99,8 @@ def ragged_rows(offsets: Int64, rows: Int64) -> tuple[Int64, Int64]:
     np.cumsum(lengths, out=out[1:])
     flat = np.arange(out[-1], dtype=np.int64) + np.repeat(offsets[rows] - out[:-1], lengths)
     return flat, out
+
+
+def slices(rows: int) -> Iterator[slice]:
+    """Yield slices of an array of `rows` elements, so that a copy of each is small."""
+    return (slice(at, at + BLOCK_EVENTS) for at in range(0, rows, BLOCK_EVENTS))

@@ -64,16 +64,28 @@ def pack(
 
 def prefix_cases(sessions: Sessions) -> Cases:
     """Return a test case per position after the first of every session, with all items before it as prefix."""
-    lengths = sessions.lengths
-    targets_of = np.maximum(lengths - 1, 0)
-    session = np.repeat(np.arange(len(sessions), dtype=np.int64), targets_of)
-    first = np.cumsum(targets_of) - targets_of
-    position = np.arange(len(session), dtype=np.int64) - np.repeat(first, targets_of) + 1
+    return sampled_cases(sessions, None, None)
+
+
+def sampled_cases(sessions: Sessions, seed: int | None, limit: int | None) -> Cases:
+    """Return at most `limit` of the `prefix_cases`, drawn evenly. The other cases never take memory."""
+    first = np.zeros(len(sessions) + 1, np.int64)
+    np.cumsum(np.maximum(sessions.lengths - 1, 0), out=first[1:])
+    rows = sampled_rows(int(first[-1]), seed, limit)
+    session = np.searchsorted(first, rows, side="right") - 1
+    position = rows - first[session] + 1
     begin = sessions.offsets[session]
     offsets = np.zeros(len(session) + 1, np.int64)
     np.cumsum(position, out=offsets[1:])
     flat = np.arange(offsets[-1], dtype=np.int64) + np.repeat(begin - offsets[:-1], position)
     return Cases(sessions.items[flat], offsets, sessions.items[begin + position].astype(np.int64), session)
+
+
+def sampled_rows(rows: int, seed: int | None, limit: int | None) -> Int64:
+    """Return the sorted numbers of at most `limit` of `rows` cases, drawn evenly."""
+    if limit is None or rows <= limit:
+        return np.arange(rows, dtype=np.int64)
+    return np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
 
 
 @dataclass(frozen=True)
@@ -193,13 +205,13 @@ def choose_split(sessions: Sessions, holdout_hours: float, minimum_share: float 
 
 
 def before(sessions: Sessions, cut_ms: int) -> Sessions:
-    """Return the sessions that ended before the cut, so that none of their events is after it."""
-    return sessions.take(sessions.ends_ms < cut_ms)
+    """Return the sessions that ended before the cut, so that none of their events is after it. They share the memory."""
+    return sessions.between(0, sessions.ended_before(cut_ms))
 
 
 def within(sessions: Sessions, begin_ms: int, end_ms: int | None = None) -> Sessions:
     """Return the sessions that began at or after `begin_ms` and ended before `end_ms`, if that is given."""
-    mask = sessions.starts_ms >= begin_ms
-    if end_ms is not None:
-        mask &= sessions.ends_ms < end_ms
-    return sessions.take(mask)
+    last = len(sessions) if end_ms is None else sessions.ended_before(end_ms)
+    first = min(sessions.ended_before(begin_ms), last)
+    recent = sessions.between(first, last)
+    return recent.take(recent.starts_ms >= begin_ms)

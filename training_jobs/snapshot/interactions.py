@@ -2,12 +2,11 @@
 
 A batch becomes an int32 item code and an int64 time per interaction, and a few numbers per run. A run is a stretch of rows
 with one session and consecutive positions. The export writes a session as one run, but any order of rows gives the same
-sessions. Memory is stated in docs/recommender.md.
+sessions. The codes and times are mapped from files, so memory holds the runs alone. It is stated in docs/recommender.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_jobs.serving.contract import Column
-from training_jobs.serving.sessions import Int32, Int64, Sessions, ragged_rows
-from training_jobs.snapshot import columns
+from training_jobs.serving.sessions import Int32, Int64, Sessions, ragged_rows, slices
+from training_jobs.snapshot import columns, mapped
 from training_jobs.snapshot.dataset import DataError
 from training_jobs.snapshot.memory import memory_limit, require_memory
 
 COLUMNS = (Column.SHOP_ID, Column.SESSION_ID, Column.POSITION, Column.ITEM_ID, Column.EVENT_TIME_MS)
 BATCH_ROWS = 2**20
-_GATHERED_RUNS = 2**18
+_GATHERED_ROWS = 2**22
 _YEAR_1973_MS = 10**11
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Runs:
     """Runs of interactions: session, shop, first position, first row and number of rows."""
 
@@ -36,12 +35,6 @@ class _Runs:
     position: Int64
     row: Int64
     length: Int32
-
-    def take(self, order: Int64) -> _Runs:
-        """Return the runs in this order."""
-        return _Runs(
-            self.session[order], self.shop[order], self.position[order], self.row[order], self.length[order]
-        )
 
 
 class _Names:
@@ -79,7 +72,7 @@ def read_interactions(directory: Path) -> tuple[Sessions, list[str]]:
             f"no interactions in {directory}: check TRAINING.TRAINING_INTERACTIONS and the export"
         )
     require_memory(rows, memory_limit())
-    items, times = np.empty(rows, np.int32), np.empty(rows, np.int64)
+    items, times = mapped.empty(rows, np.int32), mapped.empty(rows, np.int64)
     shop_names, item_names, runs, at = _Names(), _Names(), list[_Runs](), 0
     for file in files:
         for batch in columns.batches(file, COLUMNS, BATCH_ROWS, encoded=(Column.SHOP_ID, Column.ITEM_ID)):
@@ -97,10 +90,9 @@ def read_interactions(directory: Path) -> tuple[Sessions, list[str]]:
             at = end
     _check_times(times)
     vocabulary = _recode(items, item_names)
-    joined = _joined(runs, shop_names)
-    joined, offsets = _by_session(joined, times)
-    items = _gather(items, joined)  # one column after the other: the rows as read are freed between them
-    times = _gather(times, joined)
+    row, length, offsets = _by_session(_joined(runs, shop_names), times)
+    items = _gather(items, row, length)  # one column after the other: the rows as read are freed between them
+    times = _gather(times, row, length)
     sessions = Sessions(items, offsets, times)
     _check_order(sessions)
     return sessions, vocabulary
@@ -115,29 +107,29 @@ def _runs(session: Int64, shop: Int32, position: Int64, at: int) -> _Runs:
 
 def _joined(parts: list[_Runs], shops: _Names) -> _Runs:
     """Return all runs, ordered by session, shop and position. Empty `parts`, so that the runs are not in memory twice."""
-    fields = {name: [getattr(part, name) for part in parts] for name in _Runs.__dataclass_fields__}
+    columns_of = {name: [getattr(part, name) for part in parts] for name in _Runs.__dataclass_fields__}
     parts.clear()
-    runs = _Runs(**{name: np.concatenate(fields.pop(name)) for name in list(fields)})
+    runs = _Runs(**{name: np.concatenate(columns_of.pop(name)) for name in list(columns_of)})
+    if (runs.session[1:] > runs.session[:-1]).all():  # the export's own order
+        return runs
     used = np.zeros(int(runs.shop.max()) + 1, bool)
     used[runs.shop] = True
     rank, _ = shops.sorted(used)
-    return runs.take(np.lexsort((runs.position, rank[runs.shop], runs.session)))
+    order = np.lexsort((runs.position, rank[runs.shop], runs.session))
+    for name in _Runs.__dataclass_fields__:
+        setattr(runs, name, getattr(runs, name)[order])
+    return runs
 
 
 def _recode(items: Int32, names: _Names) -> list[str]:
     """Replace codes by rows of the sorted vocabulary, in place, and return the vocabulary."""
     used = np.zeros(int(items.max()) + 1, bool)
-    for part in _slices(items):
-        used[part] = True
+    for part in slices(len(items)):
+        used[items[part]] = True
     rank, vocabulary = names.sorted(used)
-    for part in _slices(items):
-        part[:] = rank[part]
+    for part in slices(len(items)):
+        items[part] = rank[items[part]]
     return vocabulary
-
-
-def _slices(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Yield views of an array, so that an index of each is small."""
-    return (array[at : at + BATCH_ROWS] for at in range(0, len(array), BATCH_ROWS))
 
 
 def _check_times(times: Int64) -> None:
@@ -149,48 +141,61 @@ def _check_times(times: Int64) -> None:
         )
 
 
-def _by_session(runs: _Runs, times: Int64) -> tuple[_Runs, Int64]:
+def _by_session(runs: _Runs, times: Int64) -> tuple[Int64, Int32, Int64]:
     """Order the runs of sorted sessions by the time of each session's last event.
 
     Returns:
-        The runs, and the offsets of the sessions' rows.
+        The first row and the length of each run, and the offsets of the sessions.
 
     Raises:
         DataError: two runs of a session overlap.
     """
+    row, length = runs.row, runs.length
     same = (runs.session[1:] == runs.session[:-1]) & (runs.shop[1:] == runs.shop[:-1])
-    overlaps = int((same & (runs.position[1:] < runs.position[:-1] + runs.length[:-1])).sum())
+    overlaps = int((same & (runs.position[1:] < runs.position[:-1] + length[:-1])).sum())
     if overlaps:
         raise DataError(
             f"{overlaps} runs of interactions repeat a POSITION of their session: "
             "two exports may share the prefix, so export again under a new one"
         )
+    del runs  # of the runs, only row and length stay in memory
     first = np.flatnonzero(np.r_[True, ~same])
-    run_offsets = np.r_[first, len(runs.row)]
+    run_offsets = np.r_[first, len(row)]
     last = run_offsets[1:] - 1
-    ends = times[runs.row[last] + runs.length[last] - 1]
-    order = np.argsort(ends, kind="stable")
+    order = np.argsort(times[row[last] + length[last] - 1], kind="stable")
     offsets = np.zeros(len(order) + 1, np.int64)
-    np.cumsum(np.add.reduceat(runs.length, first)[order], out=offsets[1:])
-    return runs.take(ragged_rows(run_offsets, order)[0]), offsets
+    np.cumsum(np.add.reduceat(length, first)[order], out=offsets[1:])
+    if len(first) < len(row):
+        order = ragged_rows(run_offsets, order)[0]
+    return row[order], length[order], offsets
 
 
-def _gather(values: NDArray[Any], runs: _Runs) -> NDArray[Any]:
-    """Return the values in the order of the runs. Part by part, because the index of a row takes 16 bytes."""
-    out, at = np.empty_like(values), 0
-    for begin in range(0, len(runs.row), _GATHERED_RUNS):
-        part = slice(begin, begin + _GATHERED_RUNS)
-        length = runs.length[part]
-        size = int(length.sum())
-        rows = np.arange(size) + np.repeat(runs.row[part] - (np.cumsum(length) - length), length)
-        out[at : at + size] = values[rows]
-        at += size
+def _gather(values: NDArray[Any], row: Int64, length: Int32) -> NDArray[Any]:
+    """Return the values in the order of the runs.
+
+    Works part by part, because the index of a value takes 8 bytes. A part reads its runs in the order of the file. A mapped file
+    is then read from begin to end, and not page by page in random order.
+    """
+    out, done = mapped.empty(len(values), values.dtype), 0
+    ends = np.cumsum(length, dtype=np.int64)
+    begin = 0
+    while begin < len(row):
+        end = max(int(np.searchsorted(ends, done + _GATHERED_ROWS, side="right")), begin + 1)
+        part = slice(begin, end)
+        order = np.argsort(row[part])
+        sizes = length[part][order].astype(np.int64)
+        within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        target = np.repeat((ends[part] - length[part])[order], sizes)
+        out[target + within] = values[np.repeat(row[part][order], sizes) + within]
+        begin, done = end, int(ends[end - 1])
     return out
 
 
 def _check_order(sessions: Sessions) -> None:
     times, begins = sessions.times_ms, sessions.offsets[1:-1]
-    back = np.count_nonzero(times[1:] < times[:-1]) - np.count_nonzero(times[begins] < times[begins - 1])
+    back = -np.count_nonzero(times[begins] < times[begins - 1])
+    for part in slices(len(times) - 1):
+        back += np.count_nonzero(times[1:][part] < times[:-1][part])
     if back:
         raise DataError(
             f"{back} interactions are earlier than the one before them in their session, so the snapshot cannot "

@@ -10,11 +10,11 @@ from training_jobs.snapshot.dataset import DataError
 GIB = 2**30
 # Measured on a CPU and rounded up (docs/recommender.md has the figures). Python, torch and 100,000 items take the base.
 BASE_BYTES = GIB
-# Per interaction: while the neighbors of all sessions are indexed, and while the warm start counts pairs.
-INDEX_BYTES = 150
-HELD_BYTES = 30
+# Per interaction: while the runs of rows are sorted, and afterwards. Items and times are in mapped files and do not count.
+READ_BYTES = 25
+HELD_BYTES = 5
 # Per interaction whose pairs the warm start counts. It takes a sample of at most this many.
-PAIRS_BYTES = 1100
+PAIRS_BYTES = 900
 PAIRS_INTERACTIONS = 5_000_000
 # Memory in GiB of the sizes that ml.m7i (CPU) and ml.g5 (GPU) both have.
 SIZES_GIB = {"xlarge": 16, "2xlarge": 32, "4xlarge": 64, "8xlarge": 128, "16xlarge": 256, "24xlarge": 384}
@@ -62,9 +62,9 @@ def require_memory(interactions: int, limit: int) -> None:
 
 
 def needed_bytes(interactions: int) -> int:
-    """Return the peak memory of a training job: of its warm start, or of its index."""
+    """Return the peak memory of a training job: while it reads, or during its warm start."""
     warm_start = interactions * HELD_BYTES + min(interactions, PAIRS_INTERACTIONS) * PAIRS_BYTES
-    return BASE_BYTES + max(warm_start, interactions * INDEX_BYTES)
+    return BASE_BYTES + max(warm_start, interactions * READ_BYTES)
 
 
 def interactions_within(limit: int) -> int:
@@ -73,4 +73,4 @@ def interactions_within(limit: int) -> int:
     warm_start = free // (PAIRS_BYTES + HELD_BYTES)
     if warm_start >= PAIRS_INTERACTIONS:
         warm_start = (free - PAIRS_INTERACTIONS * PAIRS_BYTES) // HELD_BYTES
-    return min(warm_start, free // INDEX_BYTES)
+    return min(warm_start, free // READ_BYTES)

@@ -1,11 +1,11 @@
-"""The training loop: one pass over packed sessions per epoch, resumable, deterministic on CPU for a seed."""
+"""The training loop: one pass over all shards of the sessions per epoch, resumable, deterministic on CPU for a seed."""
 
 from __future__ import annotations
 
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training_jobs.serving.sessions import Float32, Int64, Sessions
+from training_jobs.serving.sessions import Sessions
 from training_jobs.snapshot.dataset import DataError
 from training_jobs.training.encoder_torch import Encoder, draw_candidates, sampled_loss
 from training_jobs.training.lazy_adam import LazyAdam
+from training_jobs.training.shards import SHARD_EVENTS, Shards, batches
+from training_jobs.training.workers import ALONE, Workers
 
-_WINDOW_BATCHES = 100
+# With a deadline, the pace is first measured after this many steps.
+_PACE_STEPS = 20
+_CHECKPOINT_SECONDS = 300.0
 _BETAS = (0.9, 0.98)
 
 
@@ -46,7 +50,8 @@ Log = Callable[[dict[str, float | int | str]], None]
 class Job:
     """The values that all steps of one training job share.
 
-    `deadline` is a time of `clock`, `checkpoint` is a directory, and `log` writes one line of the job's log.
+    `deadline` is a time of `clock`, `checkpoint` is a directory, and `log` writes one line of the job's log. `workers` are the
+    processes that train together.
     """
 
     seed: int = 0
@@ -54,6 +59,7 @@ class Job:
     checkpoint: Path | None = None
     log: Log = lambda _: None
     clock: Callable[[], float] = time.monotonic
+    workers: Workers = ALONE
 
     def left_s(self) -> float:
         """Return the seconds until the deadline."""
@@ -75,66 +81,6 @@ class Epoch:
     seconds: float
 
 
-def windows(sessions: Sessions, max_length: int) -> tuple[Int64, Int64, Int64]:
-    """Cut long sessions so that every event but the first of a session is predicted exactly once.
-
-    Returns:
-        The start, the length and the session of each window.
-    """
-    lengths = sessions.lengths
-    pieces = np.maximum(1, -(-(lengths - 1) // max_length))
-    session = np.repeat(np.arange(len(sessions), dtype=np.int64), pieces)
-    piece = np.arange(len(session)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    begin = piece * max_length
-    length = np.minimum(lengths[session] - begin, max_length + 1)
-    return sessions.offsets[session] + begin, length, session
-
-
-def batches(length: Int64, batch_events: int, rng: np.random.Generator) -> Iterator[Int64]:
-    """Yield rows of windows in random batches of similar length, each of about `batch_events` predicted clicks."""
-    order = rng.permutation(len(length))
-    predicted = length - 1
-    portion = max(1, int(_WINDOW_BATCHES * batch_events / predicted.mean()))
-    cut: list[Int64] = []
-    for begin in range(0, len(order), portion):
-        part = order[begin : begin + portion]
-        part = part[np.argsort(predicted[part], kind="stable")]
-        events = np.cumsum(predicted[part])
-        ends, done = [0], 0
-        # Greedily, so that batches of one session length have one size: a CPU plans a matrix product once per shape.
-        while events[-1] - done > 1.5 * batch_events:
-            end = int(np.searchsorted(events, done + batch_events, side="right"))
-            ends.append(max(end, ends[-1] + 1))
-            done = int(events[ends[-1] - 1])
-        cut += np.split(part, ends[1:])
-    for at in rng.permutation(len(cut)):
-        yield cut[at]
-
-
-@dataclass(frozen=True)
-class _Windows:
-    """The packed sessions and their windows on the device, where batches are gathered."""
-
-    items: Tensor
-    start: Tensor
-    length: Tensor
-    weight: Tensor
-
-    def batch(self, rows: Tensor, width: int, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the inputs, padded at the end to `width`, the `count` predicted positions, the targets and their weights.
-
-        The caller passes the sizes, because reading them from a GPU would wait for it.
-        """
-        start, length = self.start[rows], self.length[rows]
-        at = torch.arange(width, device=rows.device)
-        inputs = self.items[start[:, None] + torch.where(at < length[:, None], at, 0)].long()
-        targets = length - 1
-        row = torch.repeat_interleave(targets, output_size=count)
-        place = torch.arange(count, device=rows.device) - (targets.cumsum(0) - targets)[row]
-        target = self.items[start[row] + place + 1].long()
-        return inputs, row * width + place, target, self.weight[rows][row]
-
-
 def fit(
     encoder: Encoder,
     sessions: Sessions,
@@ -142,54 +88,62 @@ def fit(
     job: Job,
     name: str,
     *,
+    shard_events: int = SHARD_EVENTS,
     on_epoch: Callable[[Epoch], None] = lambda _: None,
     on_step: Callable[[int, Tensor], None] = lambda *_: None,
-) -> int:
+) -> float:
     """Train in place and return the number of epochs run. `name` names this fit in its checkpoint and its seeds.
 
-    After each epoch the number of epochs is cut to fit the job's deadline. The learning rate still
-    decays to its end. One epoch always runs. `on_step` receives the number of events that each step predicted, and its loss.
-    On a GPU the step may still be running then.
+    Memory holds one shard of the sessions at a time. After each shard the number of shards is cut to fit the job's deadline, so
+    the last epoch may be a part of one. The learning rate still decays to its end. One shard always runs. `on_step` receives the
+    number of events that each step predicted, and its loss. On a GPU the step may still be running then.
     """
-    deadline_s, clock = job.left_s(), job.clock
+    deadline_s, clock, workers = job.left_s(), job.clock, job.workers
     device = encoder.item.weight.device
-    start, length, session = windows(sessions, encoder.settings.max_length)
-    usable = length >= 2
-    start, length, session = start[usable], length[usable], session[usable]
-    if len(start) == 0:
+    if int(sessions.lengths.max(initial=0)) < 2:
         raise DataError("no session with two items to learn from: check the date range of the export")
-    weights = _recency_weights(sessions, settings.recency_days)[session]
-    packed = _Windows(
-        *(torch.from_numpy(part).to(device) for part in (sessions.items, start, length, weights))
-    )
-    seen = np.zeros(encoder.item.num_embeddings, bool)
-    seen[sessions.items] = True
-    pool = torch.from_numpy(np.flatnonzero(seen)).to(device)
+    shards = Shards(sessions, encoder.settings.max_length, settings.recency_days, workers.size, shard_events)
+    pool = torch.from_numpy(np.flatnonzero(sessions.clicks(encoder.item.num_embeddings))).to(device)
     others = [parameter for parameter in encoder.parameters() if parameter is not encoder.item.weight]
     optimiser = torch.optim.AdamW(
         others, lr=settings.learning_rate, betas=_BETAS, weight_decay=settings.weight_decay, fused=True
     )
     table = LazyAdam(encoder.item.weight, _BETAS, settings.weight_decay)
-    epoch, epochs = _restore(job.checkpoint, name, encoder, optimiser, table) or (0, settings.epochs)
-    started, already = clock(), epoch
+    rounds = shards.rounds
+    # Progress is counted in shards of this process; an epoch has `rounds` of them.
+    done, planned = _restore(job.checkpoint, name, encoder, optimiser, table) or (
+        0,
+        settings.epochs * rounds,
+    )
+    started, saved, already = clock(), 0.0, done
+    peak_rate = settings.learning_rate * workers.rate_factor
     low_precision = _multiplies_bfloat16(device)
-    while epoch < epochs:
-        began = clock()
-        torch.manual_seed(_seed(job.seed, name, epoch))
-        rng = np.random.default_rng([job.seed, _number(name), epoch])
-        draws = torch.Generator().manual_seed(_seed(job.seed, name + "/negatives", epoch))
+    while done < planned:
+        epoch, at_round = divmod(done, rounds)
+        if at_round == 0 or done == already:
+            began, events, total = clock(), 0, torch.zeros((), device=device)
+            order = shards.of_epoch(np.random.default_rng([job.seed, _number(name), epoch, 1]), workers.rank)
+        torch.manual_seed(_seed(job.seed, name, done, workers.rank))
+        rng = np.random.default_rng([job.seed, _number(name), done])
+        draws = torch.Generator().manual_seed(_seed(job.seed, name + "/negatives", done, workers.rank))
         encoder.train()
-        total = torch.zeros((), device=device)
-        events = 0
-        cut = list(batches(length, settings.batch_events, rng))
+        shard = shards.load(order[at_round], device)
+        cut = list(batches(shard.lengths, settings.batch_events, rng))
+        # Every process makes the same number of steps.
+        cut = cut[: workers.smallest(len(cut))]
+
         # Moved at once: a copy in each step would wait for the GPU to finish the previous step.
-        moved = torch.split(torch.from_numpy(np.concatenate(cut)).to(device), [len(rows) for rows in cut])
+        rows_of = torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *cut])).to(device)
+        moved = torch.split(rows_of, [len(rows) for rows in cut])
         for step, (rows, at) in enumerate(zip(cut, moved, strict=True)):
-            rate = _rate(settings, (epoch + (step + 1) / len(cut)) / epochs)
+            if rounds > 1 and done == already and step == _PACE_STEPS:
+                pace_s = (clock() - started) / step * len(cut)
+                planned = workers.from_first(min(planned, done + max(1, _fitting(deadline_s, pace_s))))
+            rate = _rate(settings, peak_rate, (done + (step + 1) / len(cut)) / planned)
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            count = int(length[rows].sum()) - len(rows)
-            inputs, predicted, target, weight = packed.batch(at, int(length[rows].max()) - 1, count)
+            count = int(shard.lengths[rows].sum()) - len(rows)
+            inputs, predicted, target, weight = shard.batch(at, int(shard.lengths[rows].max()) - 1, count)
             candidates = draw_candidates(inputs, target, settings.negatives, pool, draws)
             own = table.read(candidates.rows).requires_grad_()
             vectors = encoder.item_vectors(candidates.rows, own)
@@ -207,27 +161,41 @@ def fit(
             )
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            workers.average(others)
+            touched, own = workers.merge(candidates.rows, own, table)
             torch.nn.utils.clip_grad_norm_([own, *others], settings.max_gradient_norm)
             optimiser.step()
             assert own.grad is not None
-            table.step(candidates.rows, own.detach(), own.grad, rate)
+            table.step(touched, own.detach(), own.grad, rate)
             total += loss.detach() * count
             events += count
             on_step(count, loss.detach())
         table.settle()
-        epoch += 1
+        done += 1
         seconds = clock() - began
         if math.isfinite(deadline_s):
             spent_s = clock() - started
-            pace_s = max(spent_s / (epoch - already), 1e-6)
-            epochs = min(epochs, epoch + max(0, int((deadline_s - spent_s) / pace_s)))
-        mean_loss = float(total) / max(events, 1)
+            pace_s = spent_s / (done - already)
+            planned = min(planned, done + _fitting(deadline_s - spent_s, pace_s))
+        planned = workers.from_first(planned)
+        loss_sum, event_sum = workers.total(float(total), events)
+        mean_loss = loss_sum / max(event_sum, 1.0)
         if not math.isfinite(mean_loss):
-            raise ArithmeticError(f"the loss is {mean_loss} in epoch {epoch}: lower the learning rate")
-        _save(job.checkpoint, name, encoder, optimiser, table, (epoch, epochs))
-        on_epoch(Epoch(epoch, epochs, mean_loss, events, seconds))
+            raise ArithmeticError(f"the loss is {mean_loss} in epoch {epoch + 1}: lower the learning rate")
+        ended = done % rounds == 0 or done == planned
+        if workers.rank == 0 and (ended or clock() - saved > _CHECKPOINT_SECONDS):
+            _save(job.checkpoint, name, encoder, optimiser, table, (done, planned))
+            saved = started if ended else clock()
+        if ended:
+            on_epoch(Epoch(epoch + 1, math.ceil(planned / rounds), mean_loss, int(event_sum), seconds))
+    workers.require_equal(encoder)
     encoder.eval()
-    return epochs
+    return planned / rounds
+
+
+def _fitting(left_s: float, pace_s: float) -> int:
+    """Return the number of shards that fit into the time left."""
+    return max(0, int(left_s / max(pace_s, 1e-6))) if math.isfinite(left_s) else sys.maxsize
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:
@@ -238,28 +206,21 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
-def _recency_weights(sessions: Sessions, recency_days: float) -> Float32:
-    if recency_days <= 0:
-        return np.ones(len(sessions), np.float32)
-    ends = sessions.ends_ms
-    weights: np.ndarray = np.exp(-(ends.max() - ends) / (recency_days * 86_400_000)).astype(np.float32)
-    return weights
-
-
-def _rate(settings: FitSettings, progress: float) -> float:
+def _rate(settings: FitSettings, peak: float, progress: float) -> float:
     if progress < settings.warmup_share:
-        return settings.learning_rate * progress / settings.warmup_share
+        return peak * progress / settings.warmup_share
     done = (progress - settings.warmup_share) / (1 - settings.warmup_share)
     low = settings.final_learning_rate
-    return low + (settings.learning_rate - low) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    return low + (peak - low) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
 def _number(stage: str) -> int:
     return int.from_bytes(stage.encode()[-6:], "big")
 
 
-def _seed(seed: int, stage: str, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, _number(stage), len(stage), epoch]).generate_state(1)[0])
+def _seed(seed: int, stage: str, shard: int, rank: int) -> int:
+    own = [rank] if rank else []  # the first process draws as the only one would
+    return int(np.random.SeedSequence([seed, _number(stage), len(stage), shard, *own]).generate_state(1)[0])
 
 
 def _save(
@@ -291,17 +252,17 @@ def _restore(
     optimiser: torch.optim.Optimizer,
     table: LazyAdam,
 ) -> tuple[int, int] | None:
-    """Restore the checkpoint, and return its epochs done and planned. An unreadable checkpoint (a cut copy) is ignored."""
+    """Restore the checkpoint, and return its shards done and planned. An unreadable checkpoint (a cut copy) is ignored."""
     path = checkpoint / f"{stage}.pt" if checkpoint else None
     if path is None or not path.exists():
         return None
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True)
-        epoch, epochs = state["progress"]
+        done, planned = state["progress"]
     except Exception as error:  # torch raises nearly anything here
         print(f"{path} cannot be read, starting {stage} anew: {error}", file=sys.stderr)
         return None
     encoder.load_state_dict(state["encoder"])
     optimiser.load_state_dict(state["optimiser"])
     table.load(state["table"])
-    return int(epoch), int(epochs)
+    return int(done), int(planned)

@@ -37,15 +37,17 @@ from training_jobs.snapshot.dataset import (
     Split,
     before,
     choose_split,
-    prefix_cases,
+    sampled_cases,
     within,
 )
 from training_jobs.training import fit_ranker, model_writer, tune
 from training_jobs.training.device import choose_device
+from training_jobs.training.distributed import shared
 from training_jobs.training.encoder_torch import Encoder, EncoderSettings
 from training_jobs.training.fit_encoder import Epoch, FitSettings, Job, Log, fit
 from training_jobs.training.model_writer import copy_serving_code
 from training_jobs.training.warm_start import place_new_items, warm_start
+from training_jobs.training.workers import ALONE, Workers
 
 POPULARITY_HALF_LIFE_DAYS = 3.0
 RELATED_ITEMS = 20_000
@@ -107,13 +109,15 @@ def run(
     version: str,
     snapshot: str,
     log: Log,
+    workers: Workers = ALONE,
 ) -> model_files.ModelCard:
-    """Train and write the archive. With a checkpoint directory a killed job resumes."""
+    """Train and write the archive. With a checkpoint directory a killed job resumes. The other `workers` must `follow`."""
     job = Job(
         settings.seed,
         time.monotonic() + settings.max_train_seconds,
         checkpoint / job_digest(data, settings, snapshot) if checkpoint else None,
         log,
+        workers=workers,
     )
     items = len(data.vocabulary)
     split = choose_split(data.sessions, settings.holdout_hours)
@@ -121,8 +125,8 @@ def run(
         before(data.sessions, split.valid_start_ms),
         before(data.sessions, split.holdout_start_ms),
     )
-    tail = prefix_cases(within(data.sessions, split.valid_start_ms, split.holdout_start_ms))
-    watched = tune.sample(tail, settings.seed, _WATCHED_CASES)
+    tail = within(data.sessions, split.valid_start_ms, split.holdout_start_ms)
+    watched = sampled_cases(tail, settings.seed, _WATCHED_CASES)
     encoder = new_encoder(learn, data.content, settings.encoder, settings.seed)
     pace_s = _fit(encoder, learn, settings.learn, job.within(0.35), "learn", watched)
     weights = encoder_weights(encoder, _seen(learn, items))
@@ -197,12 +201,13 @@ def _fit(
             line |= {"valid_hr_at_20": metrics.hit_rate(rank, 20), "valid_mrr_at_20": metrics.mrr(rank, 20)}
         job.log(line)
 
-    epochs = fit(encoder, sessions, settings, job, name, on_epoch=report)
+    with shared(encoder, sessions, settings, job, name):
+        epochs = fit(encoder, sessions, settings, job, name, on_epoch=report)
     if epochs < settings.epochs:
         job.log(
             {
                 "stage": name,
-                "out_of_time": f"{epochs} of {settings.epochs} epochs: raise max_train_seconds",
+                "out_of_time": f"{epochs:.3g} of {settings.epochs} epochs: raise max_train_seconds",
             }
         )
     return max(seconds, default=0.0)
@@ -211,7 +216,7 @@ def _fit(
 def _choose(
     weights: EncoderWeights,
     learn: Sessions,
-    tail: Cases,
+    tail: Sessions,
     tune_cases: int,
     job: Job,
 ) -> tuple[BlendSettings, Network | None]:
@@ -238,11 +243,12 @@ def _choose(
 
     knn = KnnSettings()
     if tune_cases:
-        cases = tune.sample(tail, job.seed, tune_cases)
+        cases = sampled_cases(tail, job.seed, tune_cases)
         knn, _ = tune.tune_knn(index, cases, floor, kernels=compiled_kernels(weights.dim), stop=out_of_time)
     blend = BlendSettings(knn=knn, return_floor=return_floor(learn))
     unranked = Recommender([str(row) for row in range(items)], weights, index, floor, blend)
-    choice = fit_ranker.choose(unranked, learn, tail, job.seed)
+    cases = sampled_cases(tail, job.seed, fit_ranker.case_limit(items))
+    choice = fit_ranker.choose(unranked, learn, cases, job.seed)
     blend = replace(blend, floor_ranked=choice.floor_ranked)
     job.log(
         {
@@ -291,7 +297,7 @@ def _described(settings: JobSettings, split: Split) -> dict[str, Any]:
 
 def _holdout_figures(data: Dataset, split: Split, recommender: Recommender, job: Job) -> dict[str, float]:
     """Measure on the held-out day, log the figures and return them."""
-    cases = tune.sample(prefix_cases(within(data.sessions, split.holdout_start_ms)), job.seed)
+    cases = sampled_cases(within(data.sessions, split.holdout_start_ms), job.seed, tune.CASES)
     rank = measure("blend", recommender.scores, cases).rank
     figures = metrics.summary(rank) | {"cases": len(cases)}
     job.log({"stage": "holdout"} | {f"holdout_{name}": value for name, value in figures.items()})
@@ -306,11 +312,11 @@ def _write_answers(model_dir: Path, recommender: Recommender, sessions: Sessions
     model_writer.write_json(
         model_dir / ARCHIVE_GOLDEN, model_writer.golden_sessions(served, [a for a in asked if a])
     )
-    counts = np.bincount(sessions.items, minlength=len(served.vocabulary))
+    counts = sessions.clicks(len(served.vocabulary))
     rows = np.argsort(-counts, kind="stable")[:RELATED_ITEMS]
     answers = model_writer.fallback_answers(served, [int(row) for row in rows if counts[row] > 0])
     model_writer.write_json(model_dir / ARCHIVE_FALLBACK, answers)
 
 
 def _seen(sessions: Sessions, items: int) -> np.ndarray:
-    return np.bincount(sessions.items, minlength=items) > 0
+    return sessions.clicks(items) > 0

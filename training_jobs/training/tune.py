@@ -16,7 +16,7 @@ from training_jobs.serving.kernels.interface import Kernels
 from training_jobs.serving.kernels.reference import REFERENCE
 from training_jobs.serving.knn import KnnIndex, KnnSettings
 from training_jobs.serving.sessions import Float64, Int64
-from training_jobs.snapshot.dataset import Cases
+from training_jobs.snapshot.dataset import Cases, sampled_rows
 
 _GRID: dict[str, tuple[float, ...]] = {
     "near_decay": (2.0, 0.0, 1.0, 4.0),
@@ -39,10 +39,7 @@ def objective(rank: Int64) -> float:
 
 def sample(cases: Cases, seed: int, limit: int = CASES) -> Cases:
     """Return at most `limit` cases, drawn evenly."""
-    if len(cases) <= limit:
-        return cases
-    rows = np.random.default_rng(seed).choice(len(cases), limit, replace=False)
-    return cases.take(np.sort(rows))
+    return cases if len(cases) <= limit else cases.take(sampled_rows(len(cases), seed, limit))
 
 
 def tune_knn(

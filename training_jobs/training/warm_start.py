@@ -10,15 +10,17 @@ import warnings
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from training_jobs.serving.sessions import Float64, Int64, Sessions
+from training_jobs.serving.sessions import Float64, Int32, Int64, Sessions
 from training_jobs.snapshot.dataset import ItemContent
 from training_jobs.training.encoder_torch import Encoder
 
 _WINDOW = 10
-_EVENTS = 5_000_000  # more are not counted: their pairs would take 1 GB per million
+_EVENTS = 5_000_000  # more are not counted, because time grows with the pairs
+_PAIRS = 16_000_000  # sorted at once
 _DAMPING = 5.0
 _OVERSAMPLING = 32
 _POWER_STEPS = 3
@@ -37,8 +39,7 @@ def place_new_items(
 ) -> None:
     """Set items of `sessions` that `known` lacks to the mean vector of the items viewed beside them."""
     items = encoder.item.num_embeddings
-    was, now = np.zeros(items, bool), np.zeros(items, bool)
-    was[known.items], now[sessions.items] = True, True
+    was, now = known.clicks(items) > 0, sessions.clicks(items) > 0
     new = torch.from_numpy(now & ~was)
     if not bool(new.any()):
         return
@@ -64,7 +65,7 @@ def spectral_vectors(sessions: Sessions, items: int, dim: int, seed: int) -> Ten
     keep = min(dim, width)
     vectors = (basis @ rotation.T)[:, :keep] * singular[:keep].sqrt()
     vectors = F.normalize(F.pad(vectors, (0, dim - keep)), dim=1)
-    vectors[torch.from_numpy(np.bincount(sessions.items, minlength=items) == 0)] = 0
+    vectors[torch.from_numpy(sessions.clicks(items) == 0)] = 0
     return vectors
 
 
@@ -125,15 +126,37 @@ def co_occurrence(sessions: Sessions, items: int) -> tuple[Int64, Int64, Float64
     every = -(-len(sessions.items) // _EVENTS)
     if every > 1:
         sessions = sessions.take(np.arange(0, len(sessions), every))
-    owner = np.repeat(np.arange(len(sessions), dtype=np.int64), sessions.lengths)
-    flat = sessions.items.astype(np.int64)
-    codes: list[Int64] = [np.zeros(0, np.int64)]
-    weights: list[Float64] = [np.zeros(0, np.float64)]
-    for shift in range(1, _WINDOW + 1):
-        same = (owner[shift:] == owner[:-shift]) & (flat[shift:] != flat[:-shift])
-        a, b = flat[:-shift][same], flat[shift:][same]
-        codes += [a * items + b, b * items + a]
-        weights.append(np.full(2 * len(a), 1.0 / shift))
+    # Pairs are sorted part by part of their left items: sorting takes several times the memory of the pairs.
+    within = [_pairs(sessions, shift) for shift in range(1, _WINDOW + 1)]
+    of_item = np.zeros(items, np.int64)
+    for a, b in within:
+        of_item += np.bincount(a, minlength=items) + np.bincount(b, minlength=items)
+    part_of_item = (np.cumsum(of_item) - of_item) // _PAIRS
+    codes, weights = [np.zeros(0, np.int64)], [np.zeros(0, np.float64)]
+    for part in np.unique(part_of_item):
+        code, weight = _counted(within, part_of_item == part, items)
+        codes.append(code)
+        weights.append(weight)
+    code = np.concatenate(codes)
+    return code // items, code % items, np.concatenate(weights)
+
+
+def _pairs(sessions: Sessions, shift: int) -> tuple[Int32, Int32]:
+    """Return the different items that are `shift` clicks apart in a session."""
+    owner = np.repeat(np.arange(len(sessions), dtype=np.int32), sessions.lengths)
+    flat = sessions.items
+    same = (owner[shift:] == owner[:-shift]) & (flat[shift:] != flat[:-shift])
+    return flat[:-shift][same], flat[shift:][same]
+
+
+def _counted(within: list[tuple[Int32, Int32]], left: NDArray[np.bool_], items: int) -> tuple[Int64, Float64]:
+    """Return the sorted codes of the pairs whose left item is in `left`, and their weights. `within` is ordered by distance."""
+    codes, weights = [np.zeros(0, np.int64)], [np.zeros(0, np.float64)]
+    for shift, (a, b) in enumerate(within, start=1):
+        for one, other in ((a, b), (b, a)):
+            at = left[one]
+            codes.append(one[at].astype(np.int64) * items + other[at])
+            weights.append(np.full(len(codes[-1]), 1.0 / shift))
     code, inverse = np.unique(np.concatenate(codes), return_inverse=True)
     weight = np.bincount(inverse, weights=np.concatenate(weights), minlength=len(code))
-    return code // items, code % items, np.asarray(weight, np.float64)
+    return code, np.asarray(weight, np.float64)

@@ -22,6 +22,7 @@ from local.aws.authorization.operations import Request, UnknownOperation
 from local.aws.authorization.policies import Call, UnsupportedPolicy
 from local.aws.authorization.sessions import AccessDenied, Session
 from local.aws.settings import Settings
+from local.environment import SNOWFLAKE_USER_ARN
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,8 @@ def _as_user(
             return app(environ, start_response)
         message = f"User: {user_arn} is not authorized to perform: sts:AssumeRole on resource: {role_arn}"
         return _denied(environ, start_response, service, message)
-    if user_arn == sessions.ADMINISTRATOR:
+    # Snowflake's queues are in its own account, which shares the queues of this one.
+    if user_arn == sessions.ADMINISTRATOR or (user_arn == SNOWFLAKE_USER_ARN and service == "sqs"):
         return app(environ, start_response)
     message = f"User: {user_arn} is not authorized to use {service} in this account. Assume a role first."
     return _denied(environ, start_response, service, message)

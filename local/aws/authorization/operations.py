@@ -107,7 +107,10 @@ def _read_object(request: Request) -> Iterator[Call]:
 
 
 def _write_object(request: Request) -> Iterator[Call]:
-    yield Call("s3:PutObject", object_arn(request.parameters["Bucket"], request.parameters["Key"]))
+    written = object_arn(request.parameters["Bucket"], request.parameters["Key"])
+    yield Call("s3:PutObject", written)
+    if any(name.lower() == "x-amz-tagging" for name in request.headers):
+        yield Call("s3:PutObjectTagging", written)
 
 
 def _delete_object(request: Request) -> Iterator[Call]:
@@ -125,11 +128,14 @@ def _delete_objects(request: Request) -> Iterator[Call]:
         yield Call("s3:DeleteObject", object_arn(request.parameters["Bucket"], key))
 
 
-def _list_bucket(request: Request) -> Iterator[Call]:
-    parameters = request.parameters
-    names = {"prefix": "s3:prefix", "delimiter": "s3:delimiter", "max-keys": "s3:max-keys"}
-    context = {key: parameters[name] for name, key in names.items() if name in parameters}
-    yield Call("s3:ListBucket", bucket_arn(parameters["Bucket"]), context)
+def _list_bucket(action: str) -> Rule:
+    def rule(request: Request) -> Iterator[Call]:
+        parameters = request.parameters
+        names = {"prefix": "s3:prefix", "delimiter": "s3:delimiter", "max-keys": "s3:max-keys"}
+        context = {key: parameters[name] for name, key in names.items() if name in parameters}
+        yield Call(action, bucket_arn(parameters["Bucket"]), context)
+
+    return rule
 
 
 def _secret(request: Request) -> Iterator[Call]:
@@ -213,6 +219,17 @@ def _move_endpoint(action: str) -> Rule:
     return rule
 
 
+def _builds(action: str, name: str) -> Rule:
+    """Return the rule of an operation on builds. The id of a build starts with the name of its project."""
+
+    def rule(request: Request) -> Iterator[Call]:
+        ids = request.parameters[name]
+        for build in ids if isinstance(ids, list) else [ids]:
+            yield Call(f"codebuild:{action}", f"{_PROJECT}/{build.partition(':')[0]}")
+
+    return rule
+
+
 def _sagemaker(action: str, kind: str, name: str) -> tuple[tuple[str, str], Rule]:
     return ("sagemaker", action), _simple(f"sagemaker:{action}", f"{SAGEMAKER}:{kind}/{{{name}}}")
 
@@ -226,11 +243,15 @@ _SCALING_ROLE = (
     f"arn:aws:iam::{ACCOUNT_ID}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
     "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
 )
+_PROJECT = f"arn:aws:codebuild:{REGION}:{ACCOUNT_ID}:project"
 _STREAM = f"arn:aws:firehose:{REGION}:{ACCOUNT_ID}:deliverystream/{{DeliveryStreamName}}"
 OPERATIONS: dict[tuple[str, str], Rule] = {
     ("application-autoscaling", "DeregisterScalableTarget"): _stop_scaling,
     ("application-autoscaling", "PutScalingPolicy"): _put_scaling_policy,
     ("application-autoscaling", "RegisterScalableTarget"): _register_scaling,
+    ("codebuild", "BatchGetBuilds"): _builds("BatchGetBuilds", "ids"),
+    ("codebuild", "StartBuild"): _simple("codebuild:StartBuild", f"{_PROJECT}/{{projectName}}"),
+    ("codebuild", "StopBuild"): _builds("StopBuild", "id"),
     ("firehose", "PutRecord"): _simple("firehose:PutRecord", _STREAM),
     ("firehose", "PutRecordBatch"): _simple("firehose:PutRecordBatch", _STREAM),
     ("lambda", "Invoke"): _invoke_function,
@@ -244,9 +265,11 @@ OPERATIONS: dict[tuple[str, str], Rule] = {
     ("s3", "GetObject"): _read_object,
     ("s3", "HeadBucket"): _simple("s3:ListBucket", bucket_arn("{Bucket}")),
     ("s3", "HeadObject"): _read_object,
-    ("s3", "ListObjects"): _list_bucket,
-    ("s3", "ListObjectsV2"): _list_bucket,
+    ("s3", "ListObjects"): _list_bucket("s3:ListBucket"),
+    ("s3", "ListObjectsV2"): _list_bucket("s3:ListBucket"),
     ("s3", "PutObject"): _write_object,
+    ("s3", "GetObjectTagging"): _simple("s3:GetObjectTagging", object_arn("{Bucket}", "{Key}")),
+    ("s3", "ListObjectVersions"): _list_bucket("s3:ListBucketVersions"),
     ("s3", "PutObjectTagging"): _simple("s3:PutObjectTagging", object_arn("{Bucket}", "{Key}")),
     ("s3", "UploadPart"): _write_object,
     ("s3", "UploadPartCopy"): _copy_object,

@@ -11,7 +11,7 @@ def install(settings: Settings, registry: Registry) -> None:
     """Patch moto; restore models, endpoint configurations and endpoints. S3 and ECR must be restored before."""
     journal = resources.install(settings)
     training.install(settings)
-    processing.install(settings)
+    processing.install(settings, registry)
     tuning.install()
     servers = endpoints.install(settings, registry, journal)
     invocations.install(servers)

@@ -19,6 +19,7 @@ from moto.sagemaker.responses import SageMakerResponse
 
 from local.aws.authorization import documented
 from local.aws.authorization.sessions import AccessDenied
+from local.aws.ecr import Registry
 from local.aws.sagemaker import files, roles
 from local.aws.sagemaker.container import Container
 from local.aws.sagemaker.requests import RequestFields
@@ -31,7 +32,7 @@ _running: dict[str, Container] = {}
 _request_fields = RequestFields("Environment", "ProcessingResources")
 
 
-def install(settings: Settings) -> None:
+def install(settings: Settings, registry: Registry) -> None:
     """Patch moto's processing jobs."""
     create = models.SageMakerModelBackend.create_processing_job
 
@@ -51,7 +52,7 @@ def install(settings: Settings) -> None:
         job.processing_job_status = "InProgress"
         job.processing_end_time = None
         container = _running[name] = Container(settings, session, "processing", name)
-        threading.Thread(target=_run, args=(job, container), daemon=True, name=name).start()
+        threading.Thread(target=_run, args=(job, container, registry), daemon=True, name=name).start()
         return job
 
     def stop_processing_job(self: SageMakerResponse) -> EmptyResult:
@@ -71,9 +72,9 @@ def install(settings: Settings) -> None:
     SageMakerResponse.stop_processing_job = stop_processing_job
 
 
-def _run(job: models.FakeProcessingJob, container: Container) -> None:
+def _run(job: models.FakeProcessingJob, container: Container, registry: Registry) -> None:
     try:
-        _process(job, container)
+        _process(job, container, registry)
     except files.MissingObject as error:
         _fail(job, f"ClientError: Data download failed: {error}")
     except AccessDenied as error:
@@ -86,7 +87,7 @@ def _run(job: models.FakeProcessingJob, container: Container) -> None:
         _running.pop(job.processing_job_name, None)
 
 
-def _process(job: models.FakeProcessingJob, container: Container) -> None:
+def _process(job: models.FakeProcessingJob, container: Container, registry: Registry) -> None:
     shutil.rmtree(container.root, ignore_errors=True)
     container.session.require(*documented.image_pull(job.app_specification["ImageUri"]))
     _prepare(job, container)
@@ -105,14 +106,18 @@ def _process(job: models.FakeProcessingJob, container: Container) -> None:
         )
         return
     job.processing_start_time = utcnow()
+    # AWS's own images are not in the registry: their jobs run with the Python of this machine.
+    image = registry.find(job.app_specification["ImageUri"])
     exit_ = container.run(
         _with_local_python(command, container),
         container.environment(
             {
+                **(image.environment if image else {}),
                 "PROCESSING_JOB_NAME": job.processing_job_name,
                 "PROCESSING_JOB_ARN": job.arn,
                 **job.environment,
-            }
+            },
+            image.programs if image else None,
         ),
         container.root,
         log_group=LOG_GROUP,

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from local.warehouse.scans import PARTITION_ROWS, Counted
+from local.warehouse.scans import PARTITION_ROWS, Counted, Counting
 
 DAYS, ROWS_A_DAY = 10, 2 * PARTITION_ROWS
 
@@ -16,7 +16,7 @@ DAYS, ROWS_A_DAY = 10, 2 * PARTITION_ROWS
 def scanned(tmp_path: Path) -> Callable[[str], int]:
     """Return a function that runs a statement and returns the rows it scans."""
     file = tmp_path / "scans.jsonl"
-    counted = Counted(duckdb.connect(), file, None)
+    counted = Counted(duckdb.connect(), Counting(file), None)
     counted.execute(f"ATTACH '{tmp_path / 'D.db'}' AS D")
     counted.execute("USE D")
     counted.execute(

@@ -39,12 +39,16 @@ GRANTABLE = {
         "USAGE",
         "MONITOR",
         "MODIFY",
-        *(f"CREATE {kind}" for kind in ("TABLE", "VIEW", "STAGE", "FILE FORMAT", "SEQUENCE", "FUNCTION")),
+        *(
+            f"CREATE {kind}"
+            for kind in ("TABLE", "VIEW", "STAGE", "FILE FORMAT", "SEQUENCE", "FUNCTION", "PIPE")
+        ),
     },
     "TABLE": {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES"},
     "VIEW": {"SELECT", "REFERENCES"},
     "STAGE": {"USAGE", "READ", "WRITE"},
     "FILE FORMAT": {"USAGE"},
+    "PIPE": {"MONITOR", "OPERATE"},
     "WAREHOUSE": {"USAGE", "OPERATE", "MONITOR", "MODIFY"},
     "INTEGRATION": {"USAGE"},
     "RESOURCE MONITOR": {"MONITOR", "MODIFY"},
@@ -252,7 +256,7 @@ def _parents(thing: Thing) -> list[Thing]:
     """Return the database and schema that contain an object."""
     if thing.kind == "SCHEMA":
         return [Thing("DATABASE", thing.name.split(".")[0])]
-    if thing.kind in ("TABLE", "VIEW", "STAGE", "FILE FORMAT", "SEQUENCE", "FUNCTION"):
+    if thing.kind in ("TABLE", "VIEW", "STAGE", "FILE FORMAT", "SEQUENCE", "FUNCTION", "PIPE"):
         database, schema, *_ = thing.name.split(".")
         return [Thing("DATABASE", database), Thing("SCHEMA", f"{database}.{schema}")]
     return []

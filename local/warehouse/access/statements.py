@@ -61,7 +61,8 @@ PROPERTIES = {
     },
     "USER": {
         "TYPE", "RSA_PUBLIC_KEY", "RSA_PUBLIC_KEY_2", "COMMENT", "DEFAULT_ROLE", "DEFAULT_WAREHOUSE",
-        "DEFAULT_NAMESPACE", "DISABLED", "EMAIL", "ABORT_DETACHED_QUERY", "STATEMENT_TIMEOUT_IN_SECONDS", "TIMEZONE",
+        "DEFAULT_NAMESPACE", "DISABLED", "EMAIL", "ABORT_DETACHED_QUERY", "DEFAULT_SECONDARY_ROLES",
+        "STATEMENT_TIMEOUT_IN_SECONDS", "TIMEZONE",
     },
     "STAGE": {"URL", "STORAGE_INTEGRATION", "COMMENT"},
     "FILE FORMAT": {"COMPRESSION", "COMMENT", "STRIP_OUTER_ARRAY", "STRIP_NULL_VALUES", "MULTI_LINE"},
@@ -355,7 +356,7 @@ def _change_grants(words: Words, session: Session, account: Account, give: bool)
     many = words.skip("ALL", "FUTURE")
     plurals = ("TABLES", "VIEWS", "STAGES", "FILE FORMATS")
     kind = words.expect(
-        *(plurals if many else ("ACCOUNT", *KINDS, "DATABASE", "SCHEMA", "TABLE", "VIEW", "STAGE"))
+        *(plurals if many else ("ACCOUNT", *KINDS, "DATABASE", "SCHEMA", "TABLE", "VIEW", "STAGE", "PIPE"))
     )
     kind = kind.removesuffix("S") if many else kind.replace("STORAGE ", "")
     if many:
@@ -402,7 +403,9 @@ def _named(kind: str, name: str, session: Session, account: Account) -> Thing:
         return THE_ACCOUNT
     if kind in ("TABLE", "VIEW"):
         return account.relation(session.complete(name.split(".")))
-    return Thing(kind, session.complete(name.split(".")) if kind in ("STAGE", "FILE FORMAT") else name)
+    return Thing(
+        kind, session.complete(name.split(".")) if kind in ("STAGE", "FILE FORMAT", "PIPE") else name
+    )
 
 
 def _change_membership(words: Words, session: Session, account: Account, give: bool) -> Result:

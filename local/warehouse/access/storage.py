@@ -23,6 +23,10 @@ class StorageAccess:
             aws_secret_access_key=SNOWFLAKE_SECRET_KEY,
         )
 
+    def files(self, location: str) -> list[str]:
+        """Return the URLs of all non-empty objects below a location, after `open`."""
+        return self._files.glob(f"{location}*")
+
     def open(self, account: Account, stage: Thing) -> None:
         """Give a statement the access to the location of a stage that its integration has.
 

@@ -74,6 +74,25 @@ def test_a_job_leaves_its_model_and_prints_every_metric(trained: Trained, tmp_pa
     assert not (tmp_path / "output" / "failure").exists()
 
 
+def test_two_processes_train_one_model_about_as_well_as_one(trained: Trained, tmp_path: Path) -> None:
+    ran = container(tmp_path, trained, processes=2, epochs=4, batch_events=56, tune_cases=0)
+    assert ran.returncode == 0, ran.stderr
+    assert "processes=2" in ran.stdout
+    losses = [float(loss) for loss in re.findall(r"stage=served .* loss=([0-9.]+)", ran.stdout)]
+    assert len(losses) == 4  # one process logs
+    assert losses[-1] < 0.8 * losses[0]
+    card, alone = load_card(tmp_path / "model"), load_card(trained.model_dir)
+    assert card.metrics["mrr_at_20"] > 0.85 * alone.metrics["mrr_at_20"]
+    assert load_recommender(tmp_path / "model")[0].recommend(["sku-020", "sku-021"], 5).items
+
+
+def test_the_process_that_fails_first_names_the_cause(trained: Trained, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    ran = container(tmp_path, trained, processes=2, interactions=tmp_path / "none")
+    assert ran.returncode != 0
+    assert "no parquet file under" in (tmp_path / "output" / "failure").read_text()
+
+
 def test_what_the_export_says_is_out_of_stock_is_in_no_answer_of_the_archive(
     trained: Trained, tmp_path: Path
 ) -> None:

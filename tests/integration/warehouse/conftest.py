@@ -1,34 +1,13 @@
-"""A local stack for tests of the warehouse steps, and databases of their own."""
+"""One local stack for all tests of the warehouse steps."""
 
-import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import pytest
 
-from deploy.stages import read_stage
-from deploy.warehouse_setup import setup_parameters, trust_parameters
-from functions.platform import warehouse
-from functions.platform.settings import WarehouseSettings
-from local import environment, snowflake_login
-from local.clients import aws_client
+from local import environment
 from local.ports import free_port_base
 from local.testing import running_stack
-from sql.setup.apply import apply
-
-ACCOUNT = "123456789012"
-
-
-@dataclass(frozen=True)
-class Stack:
-    """One database, its buckets and its settings."""
-
-    s3: Any
-    settings: WarehouseSettings
-    credentials: warehouse.Credentials
-    admin: warehouse.Credentials
+from testing.warehouse_stack import Stack, stack_maker
 
 
 @pytest.fixture(scope="session")
@@ -40,76 +19,6 @@ def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[environmen
 
 
 @pytest.fixture(scope="session")
-def new_stack(local_stack: environment.Stack) -> Callable[[str], Stack]:
-    """Return a function that creates a database and buckets: `new_stack("late")`."""
+def new_stack(local_stack: environment.Stack) -> Callable[..., Stack]:
+    """Return a function that creates a database and buckets: `new_stack("late", load_by="snowpipe")`."""
     return stack_maker(local_stack)
-
-
-def stack_maker(local_stack: environment.Stack) -> Callable[[str], Stack]:
-    """Return a function that creates a database and buckets on this stack."""
-    s3 = aws_client("s3", local_stack.aws_url)
-    secrets = aws_client("secretsmanager", local_stack.aws_url)
-    iam = aws_client("iam", local_stack.aws_url)
-    credentials = warehouse.read_credentials(secrets, snowflake_login.SECRET_NAME)
-    administrator = warehouse.read_credentials(secrets, snowflake_login.ADMIN_SECRET_NAME)
-
-    def make(name: str) -> Stack:
-        known_as = f"TUGBOAT_{name.upper()}"
-        own = replace(credentials, role=known_as, database=known_as, warehouse=known_as)
-        admin = replace(administrator, database=known_as, warehouse=known_as)
-        settings = WarehouseSettings(
-            stage=name,
-            events_bucket=f"tugboat-{name}-events-{ACCOUNT}",
-            models_bucket=f"tugboat-{name}-models-{ACCOUNT}",
-            snowflake_secret=f"tugboat/{name}/snowflake",
-            shop="demo",
-            training_days=3650,
-        )
-        s3.create_bucket(Bucket=settings.events_bucket)
-        s3.create_bucket(Bucket=settings.models_bucket)
-        stage = replace(read_stage("local"), name=name)
-        with warehouse.connect(admin) as connection:
-            apply(connection, setup_parameters(stage, ACCOUNT, own))
-        for secret, login in ((stage.secret_name, own), (stage.admin_secret_name, admin)):
-            secrets.create_secret(Name=secret, SecretString=json.dumps(asdict(login)))
-        trusted = trust_parameters(stage, secrets)
-        iam.create_role(
-            RoleName=f"{stage.prefix}-snowflake",
-            AssumeRolePolicyDocument=json.dumps(
-                {
-                    "Version": "2012-10-17",
-                    "Statement": [
-                        {
-                            "Effect": "Allow",
-                            "Principal": {"AWS": trusted["SnowflakeUserArn"]},
-                            "Action": "sts:AssumeRole",
-                            "Condition": {"StringEquals": {"sts:ExternalId": trusted["SnowflakeExternalId"]}},
-                        }
-                    ],
-                }
-            ),
-        )
-        allow = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
-        iam.put_role_policy(
-            RoleName=f"{stage.prefix}-snowflake",
-            PolicyName="own",
-            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]}),
-        )
-        return Stack(s3, settings, own, admin)
-
-    return make
-
-
-@contextmanager
-def connected(stack: Stack) -> Iterator[Any]:
-    """Open a connection to the database of a stack, under the pipeline's role."""
-    with warehouse.connect(stack.credentials) as connection:
-        yield connection
-
-
-@contextmanager
-def connected_as_sysadmin(stack: Stack) -> Iterator[Any]:
-    """Open a connection that sees all tables, also those that the pipeline only writes."""
-    with warehouse.connect(stack.admin) as connection:
-        connection.cursor().execute("use role SYSADMIN")
-        yield connection

@@ -15,7 +15,7 @@ from functions.export.export import export
 from functions.load.load import load
 from functions.platform import warehouse
 from functions.platform.dbt import run_dbt
-from tests.integration.warehouse.conftest import Stack, connected
+from testing.warehouse_stack import Stack, connected
 from tests.integration.warehouse.events import MINUTE_MS, deliver, raw_event
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -25,6 +25,8 @@ from sqlglot import exp
 from deploy import warehouse_setup
 from deploy.explain import trace
 from deploy.stages import read_stage
+from functions.erase.erase import erase
+from functions.erase.rows import erase_rows
 from functions.export.export import export
 from functions.load.load import load
 from functions.platform import warehouse
@@ -34,8 +36,8 @@ from local.warehouse.access import keys, privileges, statements
 from local.warehouse.access.account import ACCOUNTADMIN, Account, Thing
 from local.warehouse.access.privileges import Session
 from sql.setup.apply import rendered
-from tests.integration.warehouse.conftest import ACCOUNT as ACCOUNT_ID
-from tests.integration.warehouse.conftest import Stack, connected
+from testing.warehouse_stack import ACCOUNT as ACCOUNT_ID
+from testing.warehouse_stack import Stack, connected, erase_settings
 from tests.integration.warehouse.events import deliver
 from tests.integration.warehouse.test_pipeline import golden_events
 
@@ -43,7 +45,13 @@ NAME = "grants"
 LOGIN = warehouse.Credentials(
     "local", "TUGBOAT", "key", f"TUGBOAT_{NAME.upper()}", f"TUGBOAT_{NAME.upper()}", f"TUGBOAT_{NAME.upper()}"
 )
-STAGE = replace(read_stage("local"), name=NAME)
+# With warehouses of their own, each step needs a grant of its own.
+SIZES: Any = {
+    "transform_warehouse_size": "LARGE",
+    "validate_warehouse_size": "SMALL",
+    "export_warehouse_size": "SMALL",
+}
+STAGE = replace(read_stage("local"), name=NAME, **SIZES)
 VALUES = warehouse_setup.setup_parameters(STAGE, ACCOUNT_ID, LOGIN)
 PREFIX = VALUES["prefix"]
 SERVICE = LOGIN.role
@@ -103,7 +111,7 @@ class Recorder:
 @pytest.fixture(scope="module")
 def recorded(new_stack: Any) -> list[Statement]:
     """Run every step on the local Snowflake; return its statements, each with the role of its step."""
-    stack: Stack = new_stack(NAME)
+    stack: Stack = new_stack(NAME, **SIZES)
     recorder = Recorder()
     patch = pytest.MonkeyPatch()
     for number in (1, 2, 3):
@@ -117,6 +125,16 @@ def recorded(new_stack: Any) -> list[Statement]:
         validate({"run_id": "r3"}, stack.settings, stack.credentials, connection, stack.s3)
     with recorder.step("export", patch), connected(stack) as connection:
         export({"run_id": "r3"}, stack.settings, connection, stack.s3)
+    settings = erase_settings(stack)
+    event = {"client": "k1", "seconds": 600}
+    eraser = replace(stack.credentials, role=settings.eraser_role)
+    for lambda_ in ("files", "rows", "files", "rows"):
+        if lambda_ == "files":
+            erase(event, settings, stack.s3, "key")
+            continue
+        with recorder.step("erase", patch), warehouse.connect(eraser) as connection:
+            result = erase_rows(event, settings, connection, stack.s3, "key")
+    assert result["phase"] == "snapshots"
     with recorder.step("deploy", patch):
         warehouse_setup.set_up(STAGE, ACCOUNT_ID, PipelineOnly(stack), lambda _: None)
         warehouse_setup.trust_parameters(STAGE, PipelineOnly(stack))
@@ -127,12 +145,17 @@ def recorded(new_stack: Any) -> list[Statement]:
         assert warehouse.rows(connection, trace.MART, ("r-1",)) == []
         assert warehouse.rows(connection, trace.NAMING, (*day, "r-1", *day, "r-1")) == []
         assert warehouse.rows(connection, trace.OF_SESSION, (*day, "demo", "s-1")) == []
-    roles = {"load": f"{PREFIX}_LOADER", "deploy": SERVICE, "explain": EXPLAINER}
+    roles = {
+        "load": f"{PREFIX}_LOADER",
+        "erase": f"{PREFIX}_ERASER",
+        "deploy": SERVICE,
+        "explain": EXPLAINER,
+    }
     found = [
         Statement(
             sql,
             roles.get(step, f"{PREFIX}_TRANSFORMER"),
-            warehouse=READERS if step == "explain" else LOGIN.warehouse,
+            warehouse=_warehouse(step),
         )
         for step, sent in recorder.sent.items()
         for sql in dict.fromkeys(sent)
@@ -143,10 +166,17 @@ def recorded(new_stack: Any) -> list[Statement]:
     ]
     found += [
         Statement(f"use role {SERVICE}", "PUBLIC"),
+        Statement(f"use role {PREFIX}_ERASER", "PUBLIC"),
         Statement(f"use role {EXPLAINER}", "PUBLIC"),
         Statement(f"use role {PREFIX}_READER", "SYSADMIN", user="HOLDER_OF_SYSADMIN"),
     ]
     return found
+
+
+def _warehouse(step: str) -> str:
+    if step == "explain":
+        return READERS
+    return LOGIN.warehouse if step in ("load", "deploy") else LOGIN.step_warehouse(step)
 
 
 class PipelineOnly:

@@ -9,7 +9,7 @@ from functions.load import load
 from imports.history import History, identify_all
 from imports.rejects import Rejects
 from imports.upload import Upload
-from tests.integration.warehouse.conftest import Stack, connected
+from testing.warehouse_stack import Stack, connected
 
 CONTENT = "event_time,event_name,item_id,client_id,price,quantity,transaction_id\n"
 CONTENT += "2024-03-01T10:00:00Z,view,i1,c1,,,\n"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from functions.load import load
-from tests.integration.warehouse.conftest import Stack, connected
+from testing.warehouse_stack import Stack, connected
 from tests.integration.warehouse.events import deliver, raw_event
 
 

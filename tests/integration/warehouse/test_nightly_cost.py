@@ -18,8 +18,8 @@ from functions.validate.validate import validate
 from local import environment
 from local.ports import free_port_base
 from local.testing import running_stack
-from tests.integration.warehouse.conftest import Stack, connected, connected_as_sysadmin, stack_maker
-from tests.integration.warehouse.events import deliver
+from testing.warehouse_stack import Stack, connected, connected_as_sysadmin, stack_maker
+from tests.integration.warehouse.events import DAY_MS, MIDNIGHT_MS, deliver
 from tests.integration.warehouse.shop_days import day_events, delivery
 from tests.integration.warehouse.test_pipeline import run_to_tables
 
@@ -129,15 +129,24 @@ def test_a_night_scans_as_much_on_day_30_as_on_day_2(nights: Nights) -> None:
 
 
 def test_any_order_of_delivery_gives_the_tables_of_a_full_refresh(nights: Nights) -> None:
-    """Few visitors have many sessions, which late events join. Some events come again, later."""
-    stack = nights.make("order")
-    events = [event for day in range(1, 6) for event in day_events(day, sessions=60, visitors=12)]
+    """Few visitors have many sessions, which late events join. Some events come again, later.
+
+    Most events of days 1 to 3 come after day 20 began, beyond the window of training. At last, day 3 is replayed as a whole.
+    """
+    made = nights.make("order")
+    stack = replace(made, settings=structs.replace(made.settings, training_days=7))
+    days = {day: day_events(day, sessions=60, visitors=12) for day in (1, 2, 3, 18, 19, 20)}
+    events = [event for of_day in days.values() for event in of_day]
     draw = random.Random(7)
     draw.shuffle(events)
-    parts = [events[: len(events) // 2], events[len(events) // 2 : -40], events[-40:]]
+    parts = [events[: len(events) // 2], events[len(events) // 2 : -40], events[-40:] + days[3]]
     for number, part in enumerate(parts):
         again = draw.sample(events, 50)
         deliver(stack.s3, stack.settings.events_bucket, f"part-{number}", part + again)
         tables = run_to_tables(stack, f"o{number}")
     assert len(tables["sessions"]) > 100
+    assert sum(int(row[4]) for row in tables["daily_kpis"]) == len(events)
+    starts = {int(row[2]) for row in tables["training_interactions"]}
+    assert starts
+    assert min(starts) > MIDNIGHT_MS + 12 * DAY_MS
     assert tables == run_to_tables(stack, "full", full_refresh=True)

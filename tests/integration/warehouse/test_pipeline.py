@@ -23,7 +23,7 @@ from functions.transform.transform import transform
 from functions.validate.data_checks import dbt_check
 from functions.validate.validate import KEEP_RESULT, validate
 from sql.setup.apply import apply
-from tests.integration.warehouse.conftest import ACCOUNT, Stack, connected, connected_as_sysadmin
+from testing.warehouse_stack import ACCOUNT, Stack, connected, connected_as_sysadmin
 from tests.integration.warehouse.events import DAY_MS, MIDNIGHT_MS, MINUTE_MS, deliver, raw_event
 
 GOLDEN = Path(__file__).parent / "golden"

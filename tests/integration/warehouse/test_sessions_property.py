@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from functions.platform import warehouse
-from tests.integration.warehouse.conftest import Stack
+from testing.warehouse_stack import Stack
 
 SQL = Path(__file__).resolve().parents[3] / "sql"
 GAP_MS = 30 * 60_000

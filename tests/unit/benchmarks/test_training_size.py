@@ -1,5 +1,7 @@
+import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks import training_size
@@ -32,3 +34,15 @@ def test_reading_reports_all_interactions_and_their_memory(tmp_path: Path) -> No
     assert figures["events"] == 4000
     assert 0 < figures["items"] <= 100
     assert figures["peak_gib"] > 0
+
+
+def test_private_memory_counts_arrays_but_not_the_pages_of_files(tmp_path: Path) -> None:
+    size = 2**26
+    with training_size.PrivateMemory() as memory:
+        before = training_size.private_bytes()
+        mapped = np.memmap(tmp_path / "file", np.uint8, "w+", shape=(2 * size,))
+        mapped[:] = 1
+        array = np.ones(size, np.uint8)
+        time.sleep(0.3)
+    assert 0.9 * size < memory.peak - before < 1.5 * size
+    assert int(array[-1]) == int(mapped[-1]) == 1

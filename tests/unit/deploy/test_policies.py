@@ -20,8 +20,12 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 NOT_BY_METHOD = {
     "s3:ListBucket": r"list_objects|read_record|LOCK_KEY",  # also: a missing key is then NoSuchKey, not AccessDenied
     "s3:DeleteObject": r"delete_objects?",
-    "s3:PutObject": r"put_object|copy_object",
-    "s3:GetObject": r"get_object|copy_object|s3\.download",
+    "s3:PutObject": r"put_object|copy_archive",
+    "s3:GetObject": r"get_object|copy_archive|s3\.download",
+    "s3:ListBucketVersions": r"list_object_versions",
+    "s3:GetObjectVersion": r"get_object\(.*VersionId=",
+    "s3:DeleteObjectVersion": r"delete_object\(.*VersionId=",
+    "s3:PutObjectTagging": r"put_object_tagging|Tagging\"",
     "iam:PassRole": r"ExecutionRoleArn",
     "sagemaker:DescribeModel": r"describe_model",
     "sagemaker:ListEndpointConfigs": r"list_endpoint_configs",

@@ -27,7 +27,7 @@ def test_an_unknown_stage_is_refused_with_the_known_ones() -> None:
         ("events_buffer_seconds = '5'", "events_buffer_seconds = '5'. Input should be a valid integer"),
         (
             "use_spots = 1",
-            r"\[prod\] has the unknown key use_spots. Allowed are .* training_instance_type, use_spot",
+            r"\[prod\] has the unknown key use_spots. Allowed are .* transform_warehouse_size, use_spot",
         ),
         ("events_buffer_seconds = 901", "less than or equal to 900"),
         ("log_retention_days = 31", "Input should be 1, 3, 5, 7, 14, 30"),

@@ -106,6 +106,15 @@ def test_an_administrator_sets_up_and_later_deployments_need_none(account: Accou
     assert account.objects[Thing("ROLE", "TUGBOAT_DEV_LOADER")].owner == "SECURITYADMIN"
 
 
+def test_a_step_s_own_warehouse_that_does_not_exist_stops_a_deployment_without_administrator() -> None:
+    set_up(admin=True)
+    stage = replace(STAGE, transform_warehouse_size="LARGE")
+    with pytest.raises(warehouse_setup.SetUpError, match="finds no warehouse TUGBOAT_DEV_TRANSFORM"):
+        set_up(False, stage)
+    set_up(True, stage)
+    assert "unchanged" in set_up(False, stage)
+
+
 def test_a_changed_size_and_quota_take_effect(account: Account) -> None:
     set_up(admin=True)
     set_up(True, replace(STAGE, warehouse_size="LARGE", warehouse_credits_per_month=9))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from functions.compact.days import parse_days
-from functions.load.load import RAW_KEY
+from functions.platform.copy_files import RAW_KEY
 from functions.platform.errors import StorageUnavailable
 from functions.replay.archived_events import archived_events
 from imports import upload

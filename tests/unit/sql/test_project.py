@@ -19,8 +19,11 @@ VALUES = parameters(
     "123456789012",
     "arn:aws:iam::123456789012:role/tugboat-dev-snowflake",
     warehouse_size="SMALL",
+    step_warehouse_sizes={"transform": "LARGE", "validate": "shared", "export": "shared"},
+    statement_timeout_seconds=840,
     credits_per_month=70,
     reader_credits_per_month=30,
+    snowpipe=True,
 )
 # The roles that may execute what the file does.
 ROLES = {
@@ -29,6 +32,7 @@ ROLES = {
     "3_stages.sql": ["ACCOUNTADMIN", "SYSADMIN"],
     "4_roles.sql": ["SECURITYADMIN"],
     "5_limits.sql": ["ACCOUNTADMIN"],
+    "6_pipe.sql": ["SYSADMIN", "SECURITYADMIN"],
 }
 
 
@@ -63,7 +67,7 @@ def test_no_statement_outlives_its_lambda_for_long() -> None:
     sql = rendered(VALUES)["1_database.sql"]
     timeouts = [int(found) for found in re.findall(r"statement_timeout_in_seconds = (\d+)", sql)]
     limits = [one.timeout_s for one in LAMBDAS if one.layer == "warehouse"]
-    assert len(timeouts) == 2
+    assert len(timeouts) == 5, "of the pipeline, of three steps, and of the readers"
     assert max(timeouts) < min(limits)
     assert "alter user TUGBOAT_PIPELINE set abort_detached_query = true" in rendered(VALUES)["5_limits.sql"]
 
@@ -74,6 +78,25 @@ def test_every_warehouse_has_a_size_and_a_quota_that_change_with_the_stage() -> 
     for warehouse, quota in (("TUGBOAT_DEV", 70), ("TUGBOAT_DEV_READERS", 30)):
         assert f"alter resource monitor {warehouse} set credit_quota = {quota};" in limits
         assert f"alter warehouse {warehouse} set resource_monitor = {warehouse};" in limits
+
+
+def test_a_step_with_a_size_has_a_warehouse_of_its_own_under_the_same_quota() -> None:
+    setup, limits = rendered(VALUES)["1_database.sql"], rendered(VALUES)["5_limits.sql"]
+    assert "alter warehouse TUGBOAT_DEV_TRANSFORM set\n    warehouse_size = 'LARGE'" in setup
+    assert "alter warehouse TUGBOAT_DEV_TRANSFORM set resource_monitor = TUGBOAT_DEV;" in limits
+    assert "_VALIDATE" not in setup + limits, "a step that shares the warehouse creates none"
+    assert setup.count("alter warehouse TUGBOAT_DEV set\n    warehouse_size = 'SMALL'") == 3
+    granted = re.findall(
+        r"on warehouse (\w+) to role TUGBOAT_DEV_TRANSFORMER", rendered(VALUES)["4_roles.sql"]
+    )
+    assert granted == ["TUGBOAT_DEV_TRANSFORM", "TUGBOAT_DEV", "TUGBOAT_DEV"]
+
+
+def test_the_teardown_drops_the_warehouses_that_steps_had_at_any_time() -> None:
+    teardown = render((SQL / "teardown.sql").read_text(), VALUES)
+    login = Credentials("a", "U", "key", "R", VALUES["warehouse"], "D")
+    for step in ("transform", "validate", "export"):
+        assert f"drop warehouse if exists {login.step_warehouse(step)};" in teardown
 
 
 def test_readers_cannot_use_the_pipelines_warehouse() -> None:

@@ -137,6 +137,56 @@ def test_copy_skips_a_bad_file_and_loads_it_after_its_repair(snowflake_server: S
         assert len(rows(connection, copy.format("skip_file"))) == 2
 
 
+def test_copy_loads_a_file_again_whose_content_changed(snowflake_server: Snowflake) -> None:
+    copy = (
+        "copy into QA.CHANGED from (select $1, metadata$file_row_number from @RAW.FILES) "
+        "file_format = (format_name = 'RAW.JSON_LINES') pattern = '.*changed.*'"
+    )
+    force = copy.replace("pattern = '.*changed.*'", "files = ('2026/01/02/00/changed.gz') force = true")
+    deliver(snowflake_server, "changed", [{"id": "e1"}, {"id": "e2"}])
+    with snowflake_server.connect() as connection:
+        rows(connection, "create or replace table QA.CHANGED (p variant, n number)")
+        assert [row[1] for row in rows(connection, copy)] == ["LOADED"]
+        deliver(snowflake_server, "changed", [{"id": "e2"}])
+        assert [row[1] for row in rows(connection, copy)] == ["LOADED"]
+        assert rows(connection, "select count(*) from QA.CHANGED") == [(3,)]
+        deliver(snowflake_server, "changed", [{"id": "e3"}])
+        assert [row[1] for row in rows(connection, force)] == ["LOADED"]
+        assert rows(connection, copy) == [("Copy executed with 0 files processed.",)]
+
+
+def test_rows_that_another_role_deleted_leave_no_bytes_after_its_session(snowflake_server: Snowflake) -> None:
+    database = snowflake_server.stack.state / "warehouse"
+
+    def bytes_of(text: bytes) -> int:
+        return sum(path.read_bytes().count(text) for path in database.glob("CONTRACT.db*"))
+
+    with snowflake_server.connect() as connection:
+        rows(connection, "create or replace table QA.PERSONS (name varchar, number number default 5)")
+        rows(connection, "insert into QA.PERSONS (name) values ('deleted-person-1'), ('deleted-person-2')")
+        rows(connection, "insert into QA.PERSONS (name) values ('other-person-1')")
+        for statement in (
+            "create role if not exists ERASER",
+            "grant usage on database CONTRACT to role ERASER",
+            "grant usage on schema CONTRACT.QA to role ERASER",
+            "grant usage on warehouse COMPUTE to role ERASER",
+            "grant select, delete on table CONTRACT.QA.PERSONS to role ERASER",
+            "grant role ERASER to user ADMINISTRATOR",
+        ):
+            rows(connection, statement)
+    assert bytes_of(b"deleted-person-") > 0
+    with snowflake_server.connect() as connection:
+        rows(connection, "use role ERASER")
+        rows(connection, "delete from QA.PERSONS where startswith(name, 'deleted')")
+    assert bytes_of(b"deleted-person-") == 0
+    with snowflake_server.connect() as connection:
+        rows(connection, "insert into QA.PERSONS (name) values ('third')")
+        assert rows(connection, "select name, number from QA.PERSONS order by name") == [
+            ("other-person-1", 5),
+            ("third", 5),
+        ]
+
+
 def test_unload_overwrites_only_on_request_and_writes_no_file_without_rows(
     snowflake_server: Snowflake,
 ) -> None:

@@ -154,3 +154,27 @@ def test_without_s3_nobody_runs(s3: RacingS3, states: Executions) -> None:
     s3.down = True
     with pytest.raises(StorageUnavailable, match=LOCK_KEY):
         acquire(FIRST, s3, states)
+
+
+ERASURE = "erasure-0123456789abcdef"
+
+
+def lease(
+    action: Literal["acquire", "release"], s3: FakeS3, states: Executions, seconds: int = 960
+) -> LockResult:
+    event: Any = {"run_id": "erase-1", "action": action, "execution_arn": ERASURE, "lease_s": seconds}
+    return lock(event, SETTINGS, s3, states)
+
+
+def test_an_erasure_and_an_execution_exclude_each_other(s3: RacingS3, states: Executions) -> None:
+    assert lease("acquire", s3, states) == {"acquired": True, "holder": ERASURE}
+    assert acquire(FIRST, s3, states) == {"acquired": False, "holder": ERASURE}
+    assert lease("acquire", s3, states)["acquired"] is True
+    lease("release", s3, states)
+    assert acquire(FIRST, s3, states)["acquired"] is True
+    assert lease("acquire", s3, states) == {"acquired": False, "holder": FIRST}
+
+
+def test_the_lease_of_an_erasure_that_was_killed_ends(s3: RacingS3, states: Executions) -> None:
+    lease("acquire", s3, states, seconds=0)
+    assert acquire(FIRST, s3, states)["acquired"] is True

@@ -68,9 +68,8 @@ def test_every_line_of_a_step_names_its_request_and_its_execution(
         "publish_settings",
         "warehouse_settings",
     ):
-        monkeypatch.setattr(
-            settings, read, lambda: SimpleNamespace(snowflake_secret="s", receipts_secret="r")
-        )
+        given = SimpleNamespace(snowflake_secret="s", receipts_secret="r", has_own_warehouse=lambda _: False)
+        monkeypatch.setattr(settings, read, lambda given=given: given)
     monkeypatch.setattr(wiring, "client", lambda _: None)
     monkeypatch.setattr(wiring, "time_boxed_client", lambda *_: None)
     invoke(name, {"run_id": "nightly-1"}, "invocation-1")

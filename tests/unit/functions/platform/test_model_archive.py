@@ -1,16 +1,21 @@
 """The archive's small files are read from a stream, whatever the size of the weights and the order of the files."""
 
+import gzip
 import io
 import json
 import random
 import tarfile
 import tracemalloc
+import zlib
+from collections.abc import Iterator
 from typing import Any
 
+import boto3
 import pytest
 
+from functions.platform import model_archive
 from functions.platform.errors import GoldenMismatch
-from functions.platform.model_archive import read_model_archive
+from functions.platform.model_archive import copy_archive, read_model_archive
 from testing.fakes import FakeS3
 
 MEGABYTE = 1024 * 1024
@@ -85,6 +90,94 @@ def test_reading_stops_after_the_last_file_that_is_wanted() -> None:
     read_model_archive("s3://models/model.tar.gz", s3)
     assert isinstance(s3.body, Counted)
     assert s3.body.count < MEGABYTE < len(content)
+
+
+class Zeros(io.RawIOBase):
+    """An archive that is packed while it is read: weights of zeros, then the wanted files."""
+
+    def __init__(self, weights_bytes: int) -> None:
+        self.packer, self.rest, self.weights_left = zlib.compressobj(1, wbits=31), b"", weights_bytes
+        header = tarfile.TarInfo("vectors.npy")
+        header.size = weights_bytes
+        self.parts = iter(self._parts(header))
+
+    def _parts(self, header: tarfile.TarInfo) -> Iterator[bytes]:
+        yield self.packer.compress(header.tobuf())
+        block = bytes(4 * MEGABYTE)
+        for _ in range(header.size // len(block)):
+            yield self.packer.compress(block)
+        small = gzip.decompress(archive(list(SMALL)))
+        yield self.packer.compress(small) + self.packer.flush()
+
+    def read(self, size: int = -1) -> bytes:
+        while len(self.rest) < size and (part := next(self.parts, None)) is not None:
+            self.rest += part
+        given, self.rest = self.rest[:size], self.rest[size:]
+        return given
+
+
+def test_an_archive_that_arrives_in_parts_is_read_in_a_tenth_of_its_size() -> None:
+    class Huge(FakeS3):
+        def get_object(self, Bucket: str, Key: str, Range: str = "", **_: Any) -> dict[str, Any]:
+            return {"Body": Zeros(160 * MEGABYTE)}
+
+    tracemalloc.start()
+    found = read_model_archive("s3://models/model.tar.gz", Huge())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.model_version == "v1"
+    assert peak < 16 * MEGABYTE
+
+
+def test_a_file_that_would_not_fit_into_memory_is_refused_before_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(model_archive, "FILE_MAX_BYTES", 30)
+    with pytest.raises(
+        GoldenMismatch, match=r"fallback.json of s3://models/model.tar.gz has .* RELATED_ITEMS"
+    ):
+        read_model_archive("s3://models/model.tar.gz", stored(archive(["fallback.json", "golden.json"])))
+
+
+class CopyingS3:
+    """A boto3 client whose requests are recorded and answered here. The source has `size` bytes."""
+
+    def __init__(self, size: int) -> None:
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.client = boto3.client(
+            "s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
+        )
+        answers: dict[str, dict[str, Any]] = {
+            "HeadObject": {"ContentLength": size, "ETag": "e"},
+            "CreateMultipartUpload": {"UploadId": "u"},
+            "UploadPartCopy": {"CopyPartResult": {"ETag": "e"}},
+        }
+
+        def answer(operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+            self.requests.append((operation, parameters))
+            return answers.get(operation, {})
+
+        self.client._make_api_call = answer
+
+    def operations(self) -> list[str]:
+        return [operation for operation, _ in self.requests]
+
+
+def test_an_archive_above_the_limit_of_one_copy_is_copied_in_parts() -> None:
+    size = 6 * 10**9
+    s3 = CopyingS3(size)
+    copy_archive("s3://models/training/model.tar.gz", "models", "serving/model.tar.gz", s3.client)
+    ranges = [request["CopySourceRange"] for name, request in s3.requests if name == "UploadPartCopy"]
+    copied = [tuple(map(int, part.removeprefix("bytes=").split("-"))) for part in ranges]
+    assert sum(last - first + 1 for first, last in copied) == size
+    assert s3.operations()[-1] == "CompleteMultipartUpload"
+    assert "CopyObject" not in s3.operations()
+
+
+def test_a_small_archive_is_copied_in_one_request() -> None:
+    s3 = CopyingS3(10**6)
+    copy_archive("s3://models/training/model.tar.gz", "models", "serving/model.tar.gz", s3.client)
+    assert s3.operations() == ["HeadObject", "CopyObject"]
 
 
 def test_a_missing_file_is_named() -> None:

@@ -181,7 +181,7 @@ def test_an_empty_warehouse_is_measured_without_error() -> None:
     connection = FakeConnection(
         ("where LOADED_AT > %s\n", [(0, 0)]),
         ("max(LOADED_AT) from RAW.EVENTS", [(0, None)]),
-        ("from RAW.LOAD_LOG", []),
+        ("from RAW.LOAD_LOG", [(0,)]),
         ("from STAGING.STG_EVENTS where LOADED_AT", [(0,)]),
         ("MARTS.DAILY_KPIS", []),
     )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.unit.training_jobs import shop
 from tests.unit.training_jobs.conftest import SMALL
 from training_jobs.serving.sessions import Sessions
-from training_jobs.snapshot import columns, interactions
+from training_jobs.snapshot import columns, interactions, mapped
 from training_jobs.snapshot.dataset import DataError, Dataset, no_content, pack
 from training_jobs.snapshot.interactions import read_interactions
 from training_jobs.snapshot.parquet import read_dataset
@@ -69,7 +69,10 @@ def test_batches_files_and_the_order_of_rows_do_not_change_the_sessions(
         for at, part in enumerate(parts[::-1] if order == "files" else parts):
             table = pa.Table.from_pylist([rows[row] for row in part], pa.Table.from_pylist(rows).schema)
             pq.write_table(table, Path(path) / f"{at}.parquet", row_group_size=4)
-        with patch.multiple(interactions, BATCH_ROWS=batch, _GATHERED_RUNS=batch):
+        with (
+            patch.multiple(interactions, BATCH_ROWS=batch, _GATHERED_ROWS=batch),
+            patch.object(mapped, "_LEAST_BYTES", 0 if batch == 7 else 2**26),
+        ):
             found, vocabulary = read_interactions(Path(path))
     expected, names = all_at_once(rows)
     assert vocabulary == names

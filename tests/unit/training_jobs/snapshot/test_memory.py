@@ -32,13 +32,13 @@ def test_the_memory_of_this_container_is_read_without_arguments() -> None:
 
 
 def test_the_refusal_names_the_smallest_instance_that_fits_and_the_share_that_fits_here() -> None:
-    interactions = 200_000_000
+    interactions = 1_000_000_000
     needed = needed_bytes(interactions)
     size = next(size for size, gib in SIZES_GIB.items() if gib * GIB * 0.9 >= needed)
     with pytest.raises(DataError) as refused:
         require_memory(interactions, 15 * GIB)
     message = str(refused.value)
-    assert "200,000,000 interactions" in message
+    assert "1,000,000,000 interactions" in message
     assert "15.0 GiB" in message
     assert f"ml.m7i.{size} or ml.g5.{size}" in message
     assert f"({interactions_within(15 * GIB):,} interactions)" in message

@@ -21,11 +21,9 @@ from training_jobs.training.fit_encoder import (
     FitSettings,
     Job,
     _multiplies_bfloat16,
-    _Windows,
-    batches,
     fit,
-    windows,
 )
+from training_jobs.training.shards import Shard, batches, windows
 
 PLAN = FitSettings(epochs=3, batch_events=32, negatives=20, learning_rate=1e-2)
 
@@ -221,7 +219,7 @@ def test_old_sessions_weigh_less_with_recency() -> None:
 
 def test_every_click_but_a_first_is_predicted_exactly_once() -> None:
     sessions = shop.packed([list(range(length)) for length in (1, 2, 5, 6, 7, 11, 12, 30)])
-    start, length, _ = windows(sessions, 5)
+    start, length, _ = windows(sessions.offsets, 5)
     predicted = [at for s, n in zip(start, length, strict=True) for at in range(s + 1, s + n)]
     firsts = set(sessions.offsets[:-1].tolist())
     assert sorted(predicted) == [at for at in range(len(sessions.items)) if at not in firsts]
@@ -253,9 +251,10 @@ def test_batches_are_of_like_length_and_those_of_one_length_are_of_one_size() ->
 
 def test_a_batch_holds_the_clicks_of_its_windows_and_what_follows_each() -> None:
     sessions = shop.packed([[1, 2], [3, 4, 5], [6, 7, 8, 9, 10, 11, 12]])
-    start, length, _ = windows(sessions, 5)
+    start, length, _ = windows(sessions.offsets, 5)
     parts = (sessions.items, start, length, np.array([1, 2, 3, 4], np.float32))
-    packed = _Windows(*(torch.from_numpy(part) for part in parts))
+    items, begin, size, weights = (torch.from_numpy(part) for part in parts)
+    packed = Shard(items, begin, size, weights, length)
     rows = np.array([3, 0, 2])
     inputs, predicted, target, weight = packed.batch(torch.from_numpy(rows), 5, 1 + 1 + 5)
     assert inputs.tolist() == [[11, 12, 11, 11, 11], [1, 2, 1, 1, 1], [6, 7, 8, 9, 10]]
