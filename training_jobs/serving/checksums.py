@@ -21,7 +21,7 @@ def with_checksums(directory: Path, card: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of model.json with the checksums of all files that are in the directory now."""
     fields = {name: value for name, value in card.items() if name != ARCHIVE_CARD_SHA256}
     fields[ARCHIVE_FILES_SHA256] = {name: _of_file(directory / name) for name in _names(directory)}
-    return {**fields, ARCHIVE_CARD_SHA256: _of_fields(fields)}
+    return {**fields, ARCHIVE_CARD_SHA256: of_fields(fields)}
 
 
 def verify(directory: Path, card: dict[str, Any]) -> bool:
@@ -37,7 +37,7 @@ def verify(directory: Path, card: dict[str, Any]) -> bool:
     files, own = card.get(ARCHIVE_FILES_SHA256), card.get(ARCHIVE_CARD_SHA256)
     if files is None and own is None:
         return False
-    if own != _of_fields({name: value for name, value in card.items() if name != ARCHIVE_CARD_SHA256}):
+    if own != of_fields({name: value for name, value in card.items() if name != ARCHIVE_CARD_SHA256}):
         raise ValueError(f"{ARCHIVE_CARD} differs from its checksum")
     if not isinstance(files, dict):
         raise ValueError(f"{ARCHIVE_CARD} lists no files")
@@ -70,5 +70,6 @@ def _of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _of_fields(fields: dict[str, Any]) -> str:
+def of_fields(fields: dict[str, Any]) -> str:
+    """Return the checksum of fields of model.json, whatever their order and spacing in the file."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
