@@ -194,8 +194,8 @@ WRONG: dict[str, Damage] = {
     ),
     "no heads": packed("encoder.npz", lambda one: one.update(heads=np.int64(0))),
     "a temperature of 0": packed("encoder.npz", lambda one: one.update(temperature=np.float64(0))),
-    "no position": packed("encoder.npz", lambda one: one.pop("tensor/position") and None),
-    "no layer's output": packed("encoder.npz", lambda one: one.pop("tensor/layers.0.out.bias") and None),
+    "no position": packed("encoder.npz", lambda one: one.__delitem__("tensor/position")),
+    "no layer's output": packed("encoder.npz", lambda one: one.__delitem__("tensor/layers.0.out.bias")),
     "a network of another size": packed("ranker.npz", lambda one: one.update(second=one["second"][:, :-1])),
     "an id twice": vocabulary(lambda ids: [ids[1], *ids[1:]]),
     "an id that is a list": vocabulary(lambda ids: [[], *ids[1:]]),
@@ -208,7 +208,7 @@ def test_values_that_no_model_has_are_refused_although_their_checksums_are_right
 ) -> None:
     WRONG[name](copy)
     model_writer.write_checksums(copy)
-    with pytest.raises(ArchiveError, match="train"):
+    with pytest.raises(ArchiveError, match=r"[Tt]rain"):
         model_files.load_recommender(copy)
 
 
