@@ -204,6 +204,7 @@ def _leaked(shop: Shop, scratch: Path) -> Spoilt:
     honest = load_card(candidate / "holdout")
     shutil.rmtree(candidate / "holdout")
     shutil.copytree(shop.model, candidate / "holdout", ignore=shutil.ignore_patterns("holdout", "code"))
+    write_checksums(candidate / "holdout")
     recommender, card = load_recommender(candidate / "holdout")
     save_recommender(
         candidate / "holdout", recommender, replace(card, trained_until_ms=honest.trained_until_ms)

@@ -208,6 +208,8 @@ def test_a_model_that_learnt_from_the_held_out_day_is_refused(
     shutil.copytree(
         trained.model_dir, tmp_path / "model" / "holdout", ignore=shutil.ignore_patterns("holdout")
     )
+    for part in ("holdout", ""):
+        model_writer.write_checksums(tmp_path / "model" / part)
     found = here(trained, tmp_path / "model", tmp_path / "output", capsys)
     assert {
         "training ends before the held-out day (ms)",
