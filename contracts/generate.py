@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import contracts
-from contracts import document, modules, openapi
+from contracts import document, modules, openapi, python_sdk
 
 BEGIN = r"(?P<begin>^[^\n]*generated: {name}\b[^\n]*\n)"
 END = r"(?P<end>^[^\n]*end of generated\b)"
@@ -74,6 +74,7 @@ TARGETS: dict[str, Callable[[], str]] = {
     "training_jobs/serving/contract.py": modules.training_module,
     "sql/dbt_project.yml": dbt_project_text,
     "functions/scripts/openapi.json": openapi.openapi_text,
+    "clients/python/src/tugboat_events/contract.py": python_sdk.sdk_module,
     **{page: partial(documentation_text, page) for page in document.SECTIONS},
 }
 

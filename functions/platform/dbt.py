@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -74,29 +75,51 @@ def run_dbt(arguments: list[str], credentials: Credentials) -> list[NodeResult]:
         WarehouseUnavailable: Snowflake did not answer.
         DbtFailed: dbt stopped before it ran the models.
     """
-    work = Path(tempfile.gettempdir()) / "tugboat-dbt"
-    work.mkdir(exist_ok=True)
-    project = str(project_dir())
-    command = [
-        *arguments,
-        "--project-dir", project, "--profiles-dir", project,
-        "--target-path", str(work / "target"), "--log-path", str(work / "logs"),
-        "--no-partial-parse", "--no-use-colors", "--quiet", "--log-level-file", "none",
-    ]  # fmt: skip
-    with _environment(credentials, home=str(work)):
+    with _environment(credentials, home=str(_work_dir())):
         _use_thread_locks()
-        from dbt.cli.main import dbtRunner
-
-        outcome = dbtRunner().invoke(command)
-    if outcome.exception is not None:
-        raise _translated(str(outcome.exception), "dbt stopped") from outcome.exception
-    results = [_node_result(result) for result in getattr(outcome.result, "results", [])]
+        finished = _invoke(arguments, _manifest(credentials))
+    results = [_node_result(result) for result in getattr(finished, "results", [])]
     # Hooks at the start of a run are results too.
     results = [result for result in results if result.failed or result.resource_type != "operation"]
     for result in results:
         if result.failed and any(sign in result.message for sign in CONNECTION_FAILURES):
             raise _translated(result.message, result.name)
     return results
+
+
+@lru_cache(maxsize=1)
+def _manifest(credentials: Credentials) -> Any:
+    """Parse the project once per process, because parsing takes seconds; return dbt's manifest.
+
+    The manifest depends on the credentials, whose database is part of every name in it. It must not depend on the
+    variables of a command: models and tests read them when dbt compiles them, and configurations never do.
+    https://docs.getdbt.com/reference/programmatic-invocations
+    """
+    return _invoke(["parse"], None)
+
+
+def _invoke(arguments: list[str], manifest: Any) -> Any:
+    """Run one dbt command, on a manifest if there is one; return dbt's result."""
+    from dbt.cli.main import dbtRunner
+
+    project = str(project_dir())
+    command = [
+        *arguments,
+        "--project-dir", project, "--profiles-dir", project,
+        "--target-path", str(_work_dir() / "target"), "--log-path", str(_work_dir() / "logs"),
+        "--no-partial-parse", "--no-write-json", "--no-use-colors", "--quiet", "--log-level-file", "none",
+    ]  # fmt: skip
+    outcome = dbtRunner(manifest).invoke(command)
+    if outcome.exception is not None:
+        raise _translated(str(outcome.exception), "dbt stopped") from outcome.exception
+    return outcome.result
+
+
+def _work_dir() -> Path:
+    """Return the folder for everything that dbt writes."""
+    work = Path(tempfile.gettempdir()) / "tugboat-dbt"
+    work.mkdir(exist_ok=True)
+    return work
 
 
 def variables(**values: int | str) -> list[str]:

@@ -7,6 +7,7 @@ gigabyte. The patches replace the bytes by the path of a file that is named by i
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import shutil
 import uuid
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from moto.awslambda import models
+from moto.core import parse
 
 from local.aws.settings import Settings
 
@@ -25,6 +27,10 @@ def install(settings: Settings) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 
+    # A deployment sends the same bundle once per function.
+    parse.default_blob_parser = functools.lru_cache(1)(parse.default_blob_parser)
+
+    @functools.lru_cache(1)
     def of_request(zip_file: str | bytes) -> tuple[Path, int, str, str]:
         return _keep(folder, base64.b64decode(zip_file))
 

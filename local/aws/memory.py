@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+import threading
 from typing import Any
 
 # malloc.h of glibc. After the threshold is set, glibc no longer raises it: mallopt(3).
@@ -33,16 +34,27 @@ def collect_after_large_requests(app: Any) -> Any:
     """Return a WSGI application that forwards to `app` and collects garbage after large requests.
 
     moto's requests and their bodies are part of reference cycles. Full collections are rare, because many objects are alive.
-    gc.freeze() excludes the objects of the start, so a collection takes milliseconds here.
+    Before a large request, gc.freeze() excludes all living objects, so the collection after it takes milliseconds.
     """
     gc.collect()
     gc.freeze()
+    lock, in_flight = threading.Lock(), 0
 
     def collecting_app(environ: dict[str, Any], start_response: Any) -> Any:
+        nonlocal in_flight
+        if int(environ.get("CONTENT_LENGTH") or 0) < _LARGE_BYTES:
+            return app(environ, start_response)
+        with lock:
+            # A frozen cycle is never freed: no large request may be alive, in flight or uncollected.
+            if not in_flight:
+                gc.collect()
+                gc.freeze()
+            in_flight += 1
         try:
             return app(environ, start_response)
         finally:
-            if int(environ.get("CONTENT_LENGTH") or 0) >= _LARGE_BYTES:
-                gc.collect()
+            with lock:
+                in_flight -= 1
+            gc.collect()
 
     return collecting_app

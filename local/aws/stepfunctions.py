@@ -33,7 +33,14 @@ from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 from moto.stepfunctions.utils import PAGINATION_MODEL
 from moto.utilities.paginator import paginate
 
-from local.aws import jsonata_, nested, stepfunctions_jobs, stepfunctions_roles, stepfunctions_xray
+from local.aws import (
+    jsonata_,
+    nested,
+    stepfunctions_jobs,
+    stepfunctions_parsing,
+    stepfunctions_roles,
+    stepfunctions_xray,
+)
 from local.aws.patching import replace_everywhere
 from local.aws.settings import Settings
 from local.aws.stepfunctions_codebuild import CodeBuildTask
@@ -47,6 +54,7 @@ _ABORTED = "The process that ran this execution ended. Start the execution again
 def install(settings: Settings) -> None:
     """Patch moto's interpreter."""
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
+    stepfunctions_parsing.install()
     stepfunctions_jobs.install({"codebuild": CodeBuildTask, "sagemaker": SageMakerTask})
     stepfunctions_roles.install(settings)
     jsonata_.install()

@@ -5,6 +5,7 @@ A `.sync` task polls the status of its job in memory. It stops the job when the 
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import Any, NamedTuple
 
@@ -54,6 +55,12 @@ _NAMED_ERRORS = {
 }
 
 
+@functools.cache
+def _service_model() -> Any:
+    """Return SageMaker's API. Each execution validates each of its tasks, and reading the description takes 0.2 s."""
+    return botocore.session.get_session().get_service_model("sagemaker")
+
+
 class SageMakerTask(JobTask):
     """A task with the resource `arn:aws:states:::sagemaker:<action>`, with or without `.sync`."""
 
@@ -64,7 +71,7 @@ class SageMakerTask(JobTask):
 
     def _get_supported_parameters(self) -> set[str] | None:
         action = self.resource.api_action[:1].upper() + self.resource.api_action[1:]
-        model = botocore.session.get_session().get_service_model("sagemaker")
+        model = _service_model()
         if action not in model.operation_names or not action.startswith(("Create", "Update", "Add")):
             return None
         if self.resource.condition is not None and self._get_boto_service_action() not in _JOBS:

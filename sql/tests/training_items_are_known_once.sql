@@ -4,7 +4,7 @@ with used as (
         shop_id,
         item_id
     from {{ ref('training_interactions') }}
-    where staged_at > '{{ var('tested_until', '1970-01-01') }}'::timestamp_ntz
+    where {{ new_rows() }}
 ),
 
 described as (

@@ -6,7 +6,7 @@ select
     min(position) as first_position,
     max(position) as last_position
 from {{ ref('training_interactions') }}
-where staged_at > '{{ var('tested_until', '1970-01-01') }}'::timestamp_ntz
+where {{ new_rows() }}
 group by session_key
 having
     count(*) < 2

@@ -4,6 +4,13 @@
 const privacyControl = navigator.globalPrivacyControl === true && settings.gpc !== "ignore";
 // granted: events are sent. denied: nothing is sent or stored. wait: events stay in memory until a decision.
 let consent = privacyControl || read("consent") === "denied" ? "denied" : settings.consent || "granted";
+// The visitor's country or subdivision as in ISO 3166-2, such as DE or DE-BY. Empty: unknown.
+let region = toRegion(settings.region);
+// The defaults of Google's consent mode: their regions, and the state there.
+const defaults = [];
+// True once the visitor has decided. Defaults no longer count then.
+let decided = false;
+const STATES = ["denied", "wait", "granted"];
 const supplied = {};
 identify({ client_id: settings.clientId, session_id: settings.sessionId, user_id: settings.userId });
 let held = [];
@@ -12,8 +19,9 @@ let itemsHere = [];
 
 /** Apply the visitor's decision or, with `byDefault`, the setting until one. Only a denial is stored. */
 function setConsent(next, byDefault) {
-  if (privacyControl || !["granted", "denied", "wait"].includes(next)) return;
-  if (byDefault && read("consent") === "denied") return;
+  if (privacyControl || !STATES.includes(next)) return;
+  if (!byDefault) decided = true;
+  else if (read("consent") === "denied") return;
   consent = next;
   if (next === "granted") {
     write("consent", null);
@@ -29,6 +37,44 @@ function setConsent(next, byDefault) {
   announce("consent", { consent });
 }
 
+function toRegion(code) {
+  const region = String(code).trim().toUpperCase();
+  return /^[A-Z]{2}(-[A-Z\d]{1,3})?$/.test(region) ? region : "";
+}
+
+/** Set the visitor's region, and apply the page's defaults again. */
+function setRegion(code) {
+  region = toRegion(code);
+  if (defaults.length) setDefault();
+}
+
+/** Return 3 if regions name the visitor's subdivision, 2 for the country, 1 without regions, else 0. */
+function closeness(regions) {
+  if (!regions) return 1;
+  const codes = [regions].flat().map(toRegion);
+  return !region ? 0 : codes.includes(region) ? 3 : codes.includes(region.slice(0, 2)) ? 2 : 0;
+}
+
+/** Return true if the visitor could be in these regions as far as the page says. */
+function mayBeIn(regions) {
+  return !region || [regions].flat().some((code) => toRegion(code).startsWith(region + "-"));
+}
+
+/** Apply the default of the closest region. A default that may apply makes the state stricter, never looser. */
+function setDefault() {
+  if (decided) return;
+  let closest = 0;
+  let state;
+  const possible = [];
+  for (const [regions, next] of defaults) {
+    const close = closeness(regions);
+    if (close && close >= closest) [closest, state] = [close, next];
+    if (!close && mayBeIn(regions)) possible.push(next);
+  }
+  state ??= possible.length ? "wait" : settings.consent || "granted";
+  setConsent(STATES.find((one) => one === state || possible.includes(one)), true);
+}
+
 function forget() {
   fresh = [];
   for (const name of ["client", "session", "retry", MINE, ...queueNames()]) write(name, null);
@@ -38,7 +84,8 @@ function forget() {
 function identify(ids) {
   for (const name of ["client_id", "session_id", "user_id"]) {
     if (ids[name] === null) delete supplied[name];
-    else if (ID.test(ids[name] ?? "")) supplied[name] = String(ids[name]);
+    else if (toId(ids[name])) supplied[name] = toId(ids[name]);
+    else if (ids[name]) announce("limited", { fields: [name] });
   }
 }
 

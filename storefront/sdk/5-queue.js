@@ -21,7 +21,24 @@ function keep(events, at = Date.now()) {
   write(MINE, from < events.length ? { at, events: events.slice(from) } : null);
 }
 
-function enqueue(event) {
+/** Identify one copy of an event: of two copies of an order, one can be on its way. */
+function copyId(event) {
+  return event.event_id + event.client_time_ms;
+}
+
+/** Join an order with its unsent copy. The one with more items counts, because an advertiser's has none. */
+function joined(event) {
+  if (event.event_name !== "purchase") return event;
+  const known = waiting();
+  const leaving = sending.map(copyId);
+  const copy = known.find((other) => other.event_id === event.event_id && !leaving.includes(copyId(other)));
+  if (!copy) return event;
+  keep(known.filter((other) => other !== copy));
+  return copy.items?.length > (event.items?.length || 0) ? { ...event, ...copy } : { ...copy, ...event };
+}
+
+function enqueue(given) {
+  const event = joined(given);
   if (fresh.push(event) === 1) queueMicrotask(safe(keepFresh));
   announce("queued", { events: [event] });
 }
@@ -56,6 +73,6 @@ function nextBatch(events) {
 
 /** Remove events from the queue: they were sent or refused. */
 function settle(events) {
-  const ids = events.map((event) => event.event_id);
-  keep(waiting().filter((event) => !ids.includes(event.event_id)));
+  const ids = events.map(copyId);
+  keep(waiting().filter((event) => !ids.includes(copyId(event))));
 }

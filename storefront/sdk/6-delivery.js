@@ -72,6 +72,7 @@ async function send(events) {
     // No network, a blocker, or a response that is not the collector's: retry all of them.
   }
   if (gone) return false;
+  if (response?.status === 404) warn(`there is no API at ${ENDPOINT}, so endpoint is wrong or missing.`);
   failures += 1;
   if (!response && failures >= PIXEL_AFTER_FAILURES && (await sendPictures(events))) return true;
   if (!maySend()) return false;
@@ -80,8 +81,8 @@ async function send(events) {
   backoffUntil = Date.now() + backoff * (0.5 + Math.random() / 2);
   if (asked > 0) write("retry", Date.now() + asked);
   // Store the whole batch again, also events that leave() removed.
-  const ids = events.map((event) => event.event_id);
-  keep([...events, ...waiting().filter((event) => !ids.includes(event.event_id))]);
+  const ids = events.map(copyId);
+  keep([...events, ...waiting().filter((event) => !ids.includes(copyId(event)))]);
   announce("retry", { events, status: response?.status, pause_ms: pauseMs() });
   later(pauseMs());
   return false;

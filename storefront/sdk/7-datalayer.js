@@ -12,11 +12,39 @@ function viewPage() {
   if (!viewed) track("page_view");
 }
 
+// Google's ids of Analytics, and the groups of them that the page makes. Other ids are of Ads, Floodlight and so on.
+const ANALYTICS = /^(GT?|UA)-/i;
+const groups = ["default"];
+
+/** Return the parts of a list, which gtag() takes as an array or with commas. */
+function list(value) {
+  return String(value).split(",").map((part) => part.trim());
+}
+
+/** Return true if an event is addressed to Analytics, as all without an address are. */
+function isForAnalytics(targets) {
+  return !targets || list(targets).some((target) => ANALYTICS.test(target) || groups.includes(target));
+}
+
+// Google Listings & Ads for WooCommerce reports products with the ids of its feed.
+const FEED_ID = /^gla_(?=\d+$)/;
+// The last report of each event and its products: its time, and whether it had ids of the feed.
+const reports = {};
+
+/** Return true for a second report of one action: another plug-in had the same products, but not the feed's ids. */
+function isCopy(name, items, fromFeed) {
+  const key = name + items.map((item) => item.item_id);
+  const other = reports[key];
+  reports[key] = { fromFeed, at: Date.now() };
+  return name !== "purchase" && other && other.fromFeed !== fromFeed && Date.now() - other.at < COPY_WITHIN_MS;
+}
+
 function ga4Item(item) {
+  const id = item.item_id ?? item.id;
   const path = [2, 3, 4, 5].map((level) => item["item_category" + level]);
   return {
     ...item,
-    item_id: item.item_id ?? item.id,
+    item_id: typeof id === "string" ? id.replace(FEED_ID, "") : id,
     item_name: item.item_name ?? item.name,
     item_brand: item.item_brand ?? item.brand,
     item_category: [item.item_category ?? item.category, ...path].filter(Boolean).join("/"),
@@ -25,10 +53,12 @@ function ga4Item(item) {
 
 function trackGa4(name, given) {
   // Drop event_id: in a data layer, several events often share an advertiser's id.
-  const { event_id, items, ...fields } = { ...carried, ...given };
+  const { event_id, items, send_to, ...fields } = { ...carried, ...given };
+  if (!isForAnalytics(send_to)) return;
   if (Array.isArray(items)) {
     fields.items = items.map((item) => ga4Item(item || {}));
     fields.item_list_id ??= items[0]?.item_list_id;
+    if (isCopy(name, fields.items, items.some((item) => FEED_ID.test(item?.item_id ?? item?.id)))) return;
   }
   track(GA4_NAMES[name] || name, fields);
 }
@@ -40,10 +70,19 @@ function understand(entry) {
   if (command === "event") {
     trackGa4(name, given);
   } else if (command === "consent") {
-    const answer = given?.analytics_storage;
-    const byDefault = name === "default";
-    if (answer) setConsent(byDefault && answer === "denied" && given.wait_for_update ? "wait" : answer, byDefault);
+    const { analytics_storage: answer, region: regions, wait_for_update: waits } = given || {};
+    if (!answer) return;
+    const denied = answer !== "granted";
+    if (name === "default") {
+      defaults.push([regions, denied ? (waits ? "wait" : "denied") : "granted"]);
+      setDefault();
+    } else if (closeness(regions) || (denied && mayBeIn(regions))) setConsent(denied ? "denied" : "granted");
   } else if (command === "config" || command === "set") {
+    if (command === "config") {
+      // An advertiser's configuration switches off its own page views, not the shop's.
+      if (!ANALYTICS.test(name)) return;
+      if (given?.groups) groups.push(...list(given.groups));
+    }
     const values = typeof name === "object" ? name : command === "set" ? { [name]: given } : given;
     for (const kept of ["user_id", "currency"]) if (values?.[kept]) carried[kept] = values[kept];
     if (values?.send_page_view === false) viewed = true;

@@ -14,13 +14,14 @@ function safe(action) {
 /** Request recommendations for the session; return null if there is no response in time. */
 async function recommend(question) {
   try {
-    const { k = 10, items = sessionItems(), exclude = [] } = question || {};
+    const { k = RECOMMEND_K_DEFAULT, ...lists } = question || {};
+    const [items, exclude] = [lists.items || sessionItems(), lists.exclude || []].map((ids) => ids.map(toId).filter(Boolean));
     const asked = { items, k, exclude };
     // The receipt contains the session, so a visitor without consent sends none.
-    if (consent === "granted" && settings.shop) Object.assign(asked, { shop: settings.shop, session: visit().session_id });
-    const simple = ![...items, ...exclude].some((id) => String(id).includes(","));
-    const query = simple ? "?" + new URLSearchParams(asked) : "";
-    const response = await fetch(ENDPOINT + "recommend" + query, {
+    if (consent === "granted" && SHOP) Object.assign(asked, { shop: SHOP, session: visit().session_id });
+    const address = ENDPOINT + "recommend?" + new URLSearchParams(asked);
+    const simple = address.length <= POST_ABOVE_CHARACTERS && ![...items, ...exclude].some((id) => String(id).includes(","));
+    const response = await fetch(simple ? address : ENDPOINT + "recommend", {
       credentials: "omit",
       signal: AbortSignal.timeout?.(RECOMMEND_TIMEOUT_MS),
       ...(simple ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(asked) }),
@@ -51,6 +52,7 @@ function start() {
     track: safe(track),
     consent: safe((decision) => setConsent(decision)),
     identify: safe(identify),
+    region: safe(setRegion),
     flush: safe(flush),
     recommend,
     visitor: safe(visitor),
@@ -61,6 +63,9 @@ function start() {
   if (early?.track) return;
   window.tugboat = api;
   if (privacyControl) forget();
+  safe(checkSettings)();
+  // The region first, because the data layer's defaults depend on it.
+  if (Array.isArray(early)) early.forEach(safe(([name, code]) => name === "region" && setRegion(code)));
   safe(readAlong)();
   if (Array.isArray(early)) {
     api.push(...early);

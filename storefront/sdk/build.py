@@ -15,8 +15,8 @@ from storefront.sdk import contract
 HERE = Path(__file__).parent
 DIST = HERE.parent / "dist"
 TYPES = HERE / "tugboat.d.ts"
-# The SDK promises 5 kB to a shop's page; the carousel's limit reveals growth.
-MAX_GZIP_BYTES = {"tugboat.js": 5_000, "tugboat-carousel.js": 4_000}
+# The SDK promises 6 kB to a shop's page; the carousel's limit reveals growth.
+MAX_GZIP_BYTES = {"tugboat.js": 6_000, "tugboat-carousel.js": 4_000}
 LICENSE = "/*! Tugboat, Apache-2.0 */\n"
 JAVASCRIPT, CSS = "application/javascript", "text/css"
 

@@ -4,9 +4,20 @@
 // It keeps its place from the start, and shows nothing instead of an error.
 // It reports cards that are half visible for a second, and clicks.
 
-const STYLE = new CSSStyleSheet();
-// A constructed style sheet is not an inline style, so it works under style-src 'self'.
-STYLE.replaceSync(CAROUSEL_CSS);
+const CSS_TEXT = CAROUSEL_CSS;
+
+/** Style a shadow root. A constructed style sheet is not an inline style, so it works under style-src 'self'. */
+let style = (root) => {
+  root.adoptedStyleSheets = [sheet];
+};
+let sheet;
+try {
+  sheet = new CSSStyleSheet();
+  sheet.replaceSync(CSS_TEXT);
+} catch {
+  // Safari before 16.4 and Firefox before 101 cannot construct one.
+  style = (root) => root.append(element("style", { textContent: CSS_TEXT }));
+}
 
 const SEEN_AFTER_MS = 1_000;
 const SEEN_SHARE = 0.5;
@@ -16,10 +27,17 @@ const REPORT_AFTER_MS = 300;
 const ASK_AFTER_MS = 60;
 const GIVE_UP_AFTER_MS = 8_000;
 const COUNT = 10;
+const LINK_PROTOCOLS = ["http:", "https:"];
 
 function element(name, properties, ...children) {
   const made = Object.assign(document.createElement(name), properties);
   made.append(...children);
+  return made;
+}
+
+/** Set an aria- attribute: Firefox before 119 has no properties for them. */
+function labelled(made, name, value) {
+  made.setAttribute("aria-" + name, value);
   return made;
 }
 
@@ -68,9 +86,9 @@ class TugboatCarousel extends HTMLElement {
   constructor() {
     super();
     const root = this.attachShadow({ mode: "open" });
-    root.adoptedStyleSheets = [STYLE];
+    style(root);
     const section = element("section", {}, element("header", {}, this.#heading, this.#back, this.#forth), this.#list);
-    section.setAttribute("aria-labelledby", "heading");
+    labelled(section, "labelledby", "heading");
     root.append(section);
     this.#list.addEventListener("scroll", () => this.#enable(), { passive: true });
     new ResizeObserver(() => this.#enable()).observe(this.#list);
@@ -130,7 +148,7 @@ class TugboatCarousel extends HTMLElement {
     const own = this.getAttribute("item");
     let items = this.hasAttribute("items") ? this.#ids("items") : tugboat.visitor().items;
     if (own && !this.hasAttribute("items")) {
-      this.#viewed ||= items.at(-1) === own;
+      this.#viewed ||= items[items.length - 1] === own;
       // Add the page's own item before its view_item arrives, so that the first response already includes it.
       if (!this.#viewed) items = [...items, own].slice(-SESSION_ITEMS_MAX);
     }
@@ -145,16 +163,17 @@ class TugboatCarousel extends HTMLElement {
     const cards = ids.length ? await this.lookup(ids) : {};
     // A later request replaces this one.
     if (asked !== this.#asked) return;
-    const known = ids.filter((id) => cards?.[id]);
+    // Ids are free text, so an id such as "constructor" must not find a property of Object.
+    const known = ids.filter((id) => cards && {}.hasOwnProperty.call(cards, id) && cards[id]);
     if (known.length) this.#show(answer, known.map((id) => [id, cards[id]]));
     else this.#showNothing();
   }
 
   #wait() {
     this.setAttribute("state", "loading");
-    this.#list.setAttribute("aria-busy", "true");
+    labelled(this.#list, "busy", true);
     this.#list.replaceChildren(
-      ...Array.from({ length: 6 }, () => element("li", { ariaHidden: "true" }, element("div", { className: "skeleton" }))),
+      ...Array.from({ length: 6 }, () => labelled(element("li", {}, element("div", { className: "skeleton" })), "hidden", true)),
     );
     this.#enable();
   }
@@ -190,15 +209,17 @@ class TugboatCarousel extends HTMLElement {
     if (card.price) text.append(named("price", element("span", { textContent: card.price })));
     // The alt text is empty because the title is next to the image.
     const image = named("image", element("img", { alt: "", decoding: "async", width: 300, height: 300, src: card.image || "data:," }));
-    const link = named("card", element("a", { href: /^javascript:/i.test(card.url) ? "#" : card.url }, image, text));
+    const link = named("card", element("a", card.url ? { href: card.url } : {}, image, text));
+    // The browser has parsed the address, so this is the protocol that a click would follow.
+    if (!LINK_PROTOCOLS.includes(link.protocol)) link.removeAttribute("href");
     link.dataset.id = id;
     return element("li", {}, link);
   }
 
   #button(part, text, label, direction) {
-    const button = named(part, element("button", { type: "button", textContent: text, ariaLabel: label }));
+    const button = named(part, element("button", { type: "button", textContent: text }));
     button.part.add("button");
-    button.setAttribute("aria-controls", "list");
+    labelled(labelled(button, "label", label), "controls", "list");
     button.addEventListener("click", () => this.#list.scrollBy({ left: direction * this.#list.clientWidth * 0.9 }));
     return button;
   }
@@ -206,8 +227,8 @@ class TugboatCarousel extends HTMLElement {
   #enable() {
     const { scrollLeft, clientWidth, scrollWidth } = this.#list;
     // aria-disabled, because `disabled` would drop the focus from a button in use.
-    this.#back.ariaDisabled = scrollLeft <= 4;
-    this.#forth.ariaDisabled = scrollLeft + clientWidth >= scrollWidth - 4;
+    labelled(this.#back, "disabled", scrollLeft <= 4);
+    labelled(this.#forth, "disabled", scrollLeft + clientWidth >= scrollWidth - 4);
   }
 
   #watchCards() {
@@ -239,7 +260,7 @@ class TugboatCarousel extends HTMLElement {
   }
 
   #click(event) {
-    const link = event.target.closest("a");
+    const link = event.target.closest("a[href]");
     if (!link) return;
     this.#report();
     this.#track("recommendation_click", [link.dataset.id]);

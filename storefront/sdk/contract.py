@@ -7,8 +7,6 @@ import contracts
 
 # Fields that only the SDK sets.
 STAMPED = ("schema_version", "event_name", "shop_id", "client_id", "session_id", "client_time_ms")
-# Texts that the SDK cuts. A receipt that is cut would be forged.
-CUT = ("text", "address")
 TYPESCRIPT = {"amount": "number", "integer": "number", "items": "TugboatItem[]"}
 
 DECLARATIONS = """\
@@ -35,6 +33,23 @@ export interface TugboatIds {
   client_id?: string | null;
   session_id?: string | null;
   user_id?: string | null;
+}
+
+/** Settings of the page, as in the data- attributes of the script element. */
+export interface TugboatSettings {
+  shop?: string;
+  key?: string;
+  /** The address of the API, if it is not next to the script. */
+  endpoint?: string;
+  consent?: TugboatConsent;
+  /** The visitor's country or subdivision, such as DE or DE-BY. */
+  region?: string;
+  gpc?: "ignore";
+  pageView?: "off";
+  dataLayer?: string;
+  clientId?: string;
+  sessionId?: string;
+  userId?: string;
 }
 
 export interface TugboatQuestion {
@@ -72,13 +87,16 @@ export interface TugboatVisitor {
 export type TugboatCommand =
   | ["track", TugboatEventName, TugboatFields?]
   | ["consent", TugboatConsent]
-  | ["identify", TugboatIds];
+  | ["identify", TugboatIds]
+  | ["region", string];
 
 export interface Tugboat {
   track(name: TugboatEventName, fields?: TugboatFields): void;
   /** Set the visitor's decision. Denied: nothing is sent, stored data is deleted, and later pages comply too. */
   consent(decision: TugboatConsent): void;
   identify(ids: TugboatIds): void;
+  /** Set the visitor's country or subdivision, such as DE or DE-BY, for consent commands with regions. */
+  region(code: string): void;
   /** Send waiting events now instead of within a second. */
   flush(): Promise<void>;
   /** Request items that match the session; null without a response. Never rejects. */
@@ -93,6 +111,7 @@ export type TugboatNotice =
   | { type: "consent"; consent: TugboatConsent }
   | { type: "items"; items: string[] }
   | { type: "queued"; events: TugboatEvent[] }
+  | { type: "limited"; event?: TugboatEvent; fields: string[] }
   | { type: "sent"; events: TugboatEvent[]; refused: TugboatRefusal[]; via?: "beacon" | "pixel"; request_id?: string }
   | { type: "retry"; events: TugboatEvent[]; status?: number; pause_ms: number }
   | { type: "dropped"; events: TugboatEvent[]; reason: string }
@@ -113,6 +132,7 @@ declare global {
   interface Window {
     /** An array of commands until the SDK has loaded. */
     tugboat: Tugboat | TugboatCommand[];
+    tugboatSettings?: TugboatSettings;
   }
 }
 """
@@ -139,8 +159,9 @@ def javascript(schema: dict[str, Any]) -> str:
         "EVENT_ITEMS_MAX": schema["properties"]["items"]["maxItems"],
         "ID_MAX_CHARACTERS": contracts.id_max_characters(),
         "MAX_CHARACTERS": {
-            name: kind["maxLength"] for name, kind in schema["definitions"].items() if name in CUT
+            name: kind["maxLength"] for name, kind in schema["definitions"].items() if "maxLength" in kind
         },
+        "NUMBERS": number_ranges(schema),
         # Without a prototype, so that names of Object's methods are unknown fields.
         "FIELDS": {"__proto__": None, **fields},
         "ITEM_FIELDS": {"__proto__": None, **{name: kind_of(field) for name, field in items.items()}},
@@ -148,8 +169,26 @@ def javascript(schema: dict[str, Any]) -> str:
     lines = [
         f"const {name} = {json.dumps(value, separators=(',', ':'))};" for name, value in constants.items()
     ]
-    lines.append(f"const ID = /{schema['definitions']['id']['pattern']}/;")
+    # With the flag u, characters are counted as in Python.
+    lines.append(f"const ID = /{schema['definitions']['id']['pattern']}/u;")
+    lines.append(f"const RECOMMEND_K_DEFAULT = {contracts.read('limits')['recommend']['k_default']};")
     return "\n".join(lines) + "\n" + session_items_max()
+
+
+def number_ranges(schema: dict[str, Any]) -> dict[str, list[int]]:
+    """Return the least and the greatest number of each numeric kind."""
+    properties = schema["properties"]
+    ranges: dict[str, list[int]] = {}
+    for name, field in {**properties, **properties["items"]["items"]["properties"]}.items():
+        limits = schema["definitions"].get(kind_of(field), field)
+        if name in STAMPED or limits.get("type") not in ("integer", "number"):
+            continue
+        limit = [limits["minimum"], limits["maximum"]]
+        if ranges.setdefault(kind_of(field), limit) != limit:
+            raise SystemExit(
+                f"{name} has other limits than the fields before it: give it a kind in definitions"
+            )
+    return ranges
 
 
 def session_items_max() -> str:

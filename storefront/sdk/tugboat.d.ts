@@ -70,6 +70,23 @@ export interface TugboatIds {
   user_id?: string | null;
 }
 
+/** Settings of the page, as in the data- attributes of the script element. */
+export interface TugboatSettings {
+  shop?: string;
+  key?: string;
+  /** The address of the API, if it is not next to the script. */
+  endpoint?: string;
+  consent?: TugboatConsent;
+  /** The visitor's country or subdivision, such as DE or DE-BY. */
+  region?: string;
+  gpc?: "ignore";
+  pageView?: "off";
+  dataLayer?: string;
+  clientId?: string;
+  sessionId?: string;
+  userId?: string;
+}
+
 export interface TugboatQuestion {
   /** Number of items, 1 to 100; the default is 10. */
   k?: number;
@@ -105,13 +122,16 @@ export interface TugboatVisitor {
 export type TugboatCommand =
   | ["track", TugboatEventName, TugboatFields?]
   | ["consent", TugboatConsent]
-  | ["identify", TugboatIds];
+  | ["identify", TugboatIds]
+  | ["region", string];
 
 export interface Tugboat {
   track(name: TugboatEventName, fields?: TugboatFields): void;
   /** Set the visitor's decision. Denied: nothing is sent, stored data is deleted, and later pages comply too. */
   consent(decision: TugboatConsent): void;
   identify(ids: TugboatIds): void;
+  /** Set the visitor's country or subdivision, such as DE or DE-BY, for consent commands with regions. */
+  region(code: string): void;
   /** Send waiting events now instead of within a second. */
   flush(): Promise<void>;
   /** Request items that match the session; null without a response. Never rejects. */
@@ -126,6 +146,7 @@ export type TugboatNotice =
   | { type: "consent"; consent: TugboatConsent }
   | { type: "items"; items: string[] }
   | { type: "queued"; events: TugboatEvent[] }
+  | { type: "limited"; event?: TugboatEvent; fields: string[] }
   | { type: "sent"; events: TugboatEvent[]; refused: TugboatRefusal[]; via?: "beacon" | "pixel"; request_id?: string }
   | { type: "retry"; events: TugboatEvent[]; status?: number; pause_ms: number }
   | { type: "dropped"; events: TugboatEvent[]; reason: string }
@@ -157,5 +178,6 @@ declare global {
   interface Window {
     /** An array of commands until the SDK has loaded. */
     tugboat: Tugboat | TugboatCommand[];
+    tugboatSettings?: TugboatSettings;
   }
 }

@@ -109,7 +109,7 @@ def test_it_is_a_labelled_list_of_links_that_a_keyboard_reaches(visit: Visit) ->
     assert page.evaluate("document.activeElement.shadowRoot.activeElement.dataset.id") == "sku-00011"
     region.get_by_role("button", name="Forward").click()
     page.wait_for_function(
-        "document.querySelector('tugboat-carousel').shadowRoot.querySelector('.back').ariaDisabled === 'false'"
+        "document.querySelector('tugboat-carousel').shadowRoot.querySelector('.back').getAttribute('aria-disabled') === 'false'"
     )
 
 
@@ -205,6 +205,82 @@ def test_a_shop_themes_it_by_custom_properties_and_parts(visit: Visit) -> None:
         return [card.offsetWidth, getComputedStyle(card).backgroundColor, title.color]; })()"""
     )
     assert card == [144, "rgb(1, 2, 3)", "rgb(4, 5, 6)"]
+
+
+HOSTILE = [
+    "javascript:window.pwned = 1",
+    " javascript:window.pwned = 1",
+    "\x01javascript:window.pwned = 1",
+    "java\nscript:window.pwned = 1",
+    "JaVaScRiPt:window.pwned = 1",
+    "javascript\t:window.pwned = 1",
+    "data:text/html,<script>opener.pwned = 1</script>",
+    "vbscript:msgbox(1)",
+    "blob:https://a.example/1",
+    "file:///etc/passwd",
+    "mailto:a@example.com",
+    "http://[broken",
+    "",
+    None,
+]
+
+
+def cards_of(visit: Visit, cards: dict[str, Any]) -> None:
+    visit.context.route("**/cards.json*", lambda route: route.fulfill(json=cards))
+
+
+def test_a_card_s_address_that_is_no_web_page_is_no_link_and_a_click_does_nothing(visit: Visit) -> None:
+    ids = [f"sku-{number:05d}" for number in range(11, 11 + len(HOSTILE))]
+    cards_of(visit, {id_: {"title": id_, "url": url} for id_, url in zip(ids, HOSTILE, strict=True)})
+    visit.context.route(
+        "**/recommend*",
+        lambda route: route.fulfill(
+            json={"items": [{"item_id": id_, "score": 1} for id_ in ids], "request_id": "r"},
+            headers={"Access-Control-Allow-Origin": "*"},
+        ),
+    )
+    page = show(visit)
+    state(page, "shown")
+    cards = page.locator("tugboat-carousel a")
+    assert cards.count() == len(HOSTILE)
+    assert page.locator("tugboat-carousel a[href]").count() == 0
+    for number in range(cards.count()):
+        cards.nth(number).click()
+        cards.nth(number).click(button="middle")
+    page.wait_for_timeout(100)
+    assert page.evaluate("window.pwned") is None
+    assert (page.url, len(visit.context.pages)) == (visit.site_url + "/", 1)
+    page.evaluate("tugboat.flush()")
+    visit.api.wait_for(2)
+    assert visit.api.events("recommendation_click") == []
+
+
+@pytest.mark.parametrize(
+    "url", ["/p/sku-00011", "p/sku-00011", "//{host}/p/sku-00011", " {site}/p/sku-00011"]
+)
+def test_a_card_s_address_may_be_relative_or_whole(visit: Visit, url: str) -> None:
+    site = visit.site_url
+    url = url.format(site=site, host=site.split("//")[1])
+    cards_of(visit, {"sku-00011": {"title": "A product", "url": url}})
+    page = show(visit)
+    state(page, "shown")
+    page.locator("tugboat-carousel a").first.click()
+    page.wait_for_url(site + "/p/sku-00011")
+
+
+def test_an_id_that_is_a_property_of_every_object_has_no_card(visit: Visit) -> None:
+    ids = ["__proto__", "constructor", "toString", "hasOwnProperty", "sku-00011"]
+    visit.context.route(
+        "**/recommend*",
+        lambda route: route.fulfill(
+            json={"items": [{"item_id": id_, "score": 1} for id_ in ids], "request_id": "r"},
+            headers={"Access-Control-Allow-Origin": "*"},
+        ),
+    )
+    cards_of(visit, {"sku-00011": {"title": "A product", "url": "/p"}})
+    page = show(visit)
+    state(page, "shown")
+    assert page.evaluate(TITLES) == ["A product"]
 
 
 def test_where_the_sdk_is_blocked_no_skeleton_stays(visit: Visit) -> None:

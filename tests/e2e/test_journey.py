@@ -21,6 +21,7 @@ from demo.history import State, read_history
 from demo.http import Http
 from demo.landed import LandingWatch
 from demo.replay import Replayed, send
+from demo.shop.landing import Landing
 from functions.replay.replay import STOP_BEFORE_END_MS
 from local import processes
 from local.aws.authorization.record import FILE
@@ -29,6 +30,7 @@ from local.testing import interrupt_training, kill_stack, running_stack, start_s
 from testing import deployment, permissions
 from testing.stage import EVENTS_BUCKET, KEYS, LOCAL, MODELS_BUCKET, Run, Stage, run_id_of
 from tests.e2e import aisles, drills, shopper
+from tugboat_events import Tugboat
 
 pytestmark = [pytest.mark.local_stack, pytest.mark.timeout(600)]
 
@@ -584,6 +586,28 @@ def test_a_shopper_s_clicks_change_the_carousel_at_once_and_are_found_under_raw(
     explained_items = explanation["reproduction"]["explanation"]["items"]
     assert shown <= {one["item_id"] for one in explained_items}
     assert aisles.shelved(0, 1, 3) in {one["brought_by"] for one in explained_items}
+
+
+def test_a_back_end_s_order_is_found_under_raw_and_its_recommendations_are_the_model_s(
+    stage: Stage, first_run: Run
+) -> None:
+    landing = Landing(stage.client("s3"), EVENTS_BUCKET)
+    who: Any = {"client_id": "back-end-1", "session_id": "back-end-1"}
+    with Tugboat(stage.api_url, "demo", KEYS["demo"]) as tugboat:
+        answer = tugboat.recommend([ITEM], 3, session_id=who["session_id"], timeout_s=30)
+        assert answer
+        assert (answer["source"], len(answer["items"])) == ("model", 3)
+        bought: Any = {"item_id": answer["items"][0]["item_id"], "receipt": answer["receipt"]}
+        order: Any = {"transaction_id": "back-end-1", "value": 10.0, "items": [bought], **who}
+        first, again = (tugboat.track("purchase", **order) for _ in range(2))
+        assert first == again
+        assert tugboat.track("refund", **{**order, "currency": "Euro"}) != first
+        assert tugboat.flush(30)
+        assert tugboat.counts == (2, 1, 0, 0)
+    landed = wait_for(lambda: landing.find(str(first)), 30)
+    assert landed.event["transaction_id"] == "back-end-1"
+    assert (landed.event["server"]["is_bot"], landed.event["server"]["device"]) == (False, "other")
+    assert [one["verdict"] for one in landed.event["server"]["receipts"]] == ["valid"]
 
 
 def without_receipts(event: dict[str, Any]) -> dict[str, Any]:

@@ -79,6 +79,12 @@ def test_the_emulator_imports_nothing_of_this_repository() -> None:
     assert offenders({"local"}, everything - {"local"}) == {}
 
 
+def test_the_python_sdk_and_this_repository_s_product_do_not_import_each_other() -> None:
+    everything = {package_of(path) for path in TRACKED}
+    assert offenders({"clients"}, everything - {"clients"}) == {}
+    assert offenders(set(PRODUCT), {"tugboat_events"}) == {}
+
+
 def test_no_lambda_imports_the_import_of_files() -> None:
     assert offenders({"functions", "app", "training_jobs"}, {"imports"}) == {}
 

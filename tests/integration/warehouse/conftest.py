@@ -1,13 +1,21 @@
 """One local stack for all tests of the warehouse steps."""
 
+import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+from snowflake.connector.auth import keypair
 
 from local import environment
 from local.ports import free_port_base
 from local.testing import running_stack
 from testing.warehouse_stack import Stack, stack_maker
+
+# Every connection reads and verifies the same private key again, which takes 30 ms.
+_logins: Any = keypair
+_logins.load_der_private_key = functools.cache(load_der_private_key)
 
 
 @pytest.fixture(scope="session")

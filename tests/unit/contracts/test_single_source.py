@@ -15,6 +15,7 @@ REPOSITORY = contracts.REPOSITORY
 READERS = (
     "app.py",
     "benchmarks",
+    "clients",
     "demo",
     "deploy",
     "functions",

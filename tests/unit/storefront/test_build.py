@@ -17,8 +17,8 @@ def test_every_built_file_is_what_its_sources_make() -> None:
     }
 
 
-def test_the_sdk_weighs_at_most_five_kilobytes_gzipped() -> None:
-    assert len(gzip.compress((build.DIST / "tugboat.js").read_bytes())) <= 5_000
+def test_the_sdk_weighs_at_most_six_kilobytes_gzipped() -> None:
+    assert len(gzip.compress((build.DIST / "tugboat.js").read_bytes())) <= 6_000
 
 
 def test_the_check_fails_when_a_built_file_is_out_of_date(

@@ -56,6 +56,9 @@ def test_the_limits_in_the_text_are_the_ones_in_the_source() -> None:
         "ID_MAX_CHARACTERS": 64,
         "SESSION_RECEIPTS_MAX": 20,
         "HELD_MAX_EVENTS": 100,
+        "RECOMMEND_K_DEFAULT": 10,
+        "POST_ABOVE_CHARACTERS": 2_000,
+        "COPY_WITHIN_MS": 2_000,
         "REQUEST_TIMEOUT_MS": 20_000,
         "RECOMMEND_TIMEOUT_MS": 4_000,
         "FIRST_BACKOFF_MS": 1_000,
@@ -70,5 +73,10 @@ def test_the_limits_in_the_text_are_the_ones_in_the_source() -> None:
         "after 90 seconds",
         "up to 30 s",
         "up to an hour",
+        "items after the 200th",
+        "more than 64 characters",
+        "An event above 15,000 bytes",
+        "posts above 2,000",
+        "ignored for two seconds",
     ):
         assert said in TEXT

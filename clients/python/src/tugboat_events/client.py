@@ -1,0 +1,173 @@
+"""The client of a back end: events in the background, recommendations within a time limit."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from tugboat_events.contract import (
+    RECOMMEND_EXCLUDE_MAX,
+    RECOMMEND_ITEMS_MAX,
+    RECOMMEND_K_MAX,
+    EventName,
+    Fields,
+    Recommendation,
+)
+from tugboat_events.event import encoded
+from tugboat_events.sender import Refused, Sender
+from tugboat_events.transport import Transport, Unreachable
+from tugboat_events.waiting import Counts, Waiting
+
+if TYPE_CHECKING:
+    # Type checkers bring this package. At run time nothing needs it.
+    from typing_extensions import Unpack
+
+log = logging.getLogger("tugboat_events")
+
+# Clients that are not closed: each has a thread, which outlives the caller's variable.
+_clients: set[Tugboat] = set()
+
+
+class Tugboat:
+    """A shop's connection to Tugboat. Make one per process; all methods may be called from every thread.
+
+    A process that forks, such as gunicorn with preload_app, may make it before the fork.
+    """
+
+    def __init__(
+        self,
+        api_url: str,
+        shop: str,
+        key: str,
+        *,
+        on_refused: Callable[[Refused], None] | None = None,
+        max_waiting: int = 10_000,
+        max_age_s: float = 1.0,
+    ) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            api_url: the address that the deployment prints
+            shop: the shop's id
+            key: the shop's key
+            on_refused: is called for each event that the collector does not take, instead of a line in the log.
+                The background thread calls it, so it must be quick and safe for threads
+            max_waiting: the number of events that may wait; while so many wait, new ones are dropped
+            max_age_s: the longest time that an event waits for others to be sent with it
+
+        Raises:
+            ValueError: the address is not one of HTTP, or the shop or the key is empty.
+        """
+        if not shop or not key:
+            raise ValueError("shop and key must not be empty: the operator of Tugboat gives both")
+        self._api_url, self._shop, self._key = api_url, shop, key
+        self._on_refused, self._max_waiting, self._max_age_s = on_refused, max_waiting, max_age_s
+        self._start()
+        _clients.add(self)
+
+    def _start(self) -> None:
+        self._transport = Transport(self._api_url)
+        self._waiting = Waiting(self._max_waiting, self._max_age_s)
+        self._sender = Sender(self._transport, self._key, self._waiting, self._on_refused)
+
+    def track(self, event_name: EventName, **fields: Unpack[Fields]) -> str | None:
+        """Queue an event, which is sent in the background. This never waits for the network and never raises.
+
+        An event with a transaction_id gets an event_id made from its contents: repeating the call repeats the id.
+
+        Returns:
+            The event_id, or None if the event is dropped because the queue is full or closed.
+        """
+        event, changes = encoded(self._shop, event_name, fields)
+        if changes:
+            log.warning("tugboat: event %s (%s): %s", event.event_id, event_name, "; ".join(changes))
+        return event.event_id if self._sender.offer(event) else None
+
+    def recommend(
+        self,
+        items: Sequence[str],
+        k: int | None = None,
+        *,
+        exclude: Sequence[str] = (),
+        session_id: str | None = None,
+        timeout_s: float = 0.5,
+    ) -> Recommendation | None:
+        """Ask for recommendations for a session's items, oldest first.
+
+        Args:
+            items: the session's items; the last ones count
+            k: the number of items; the server has a default
+            exclude: items that the answer must not contain, such as those in the cart
+            session_id: the session_id of the events; with it, the answer has a receipt
+            timeout_s: the longest time that this call takes
+
+        Returns:
+            The answer, or None if there is none in time: then show something else.
+        """
+        question: dict[str, Any] = {"items": [str(item) for item in items][-RECOMMEND_ITEMS_MAX:]}
+        if k is not None:
+            question["k"] = min(k, RECOMMEND_K_MAX)
+        if exclude:
+            question["exclude"] = [str(item) for item in exclude][-RECOMMEND_EXCLUDE_MAX:]
+        if session_id:
+            question.update(shop=self._shop, session=session_id)
+        try:
+            response = self._transport.post_within("/recommend", json.dumps(question).encode(), timeout_s)
+        except Unreachable as unreachable:
+            # Not a warning: an outage would be a line per page.
+            log.info("tugboat: no recommendation: %s", unreachable)
+            return None
+        if response.status != 200 or not _is_recommendation(response.json):
+            log.info("tugboat: no recommendation: HTTP %d", response.status)
+            return None
+        return cast(Recommendation, response.json)
+
+    def flush(self, timeout_s: float = 10.0) -> bool:
+        """Send waiting events now; return True if all are stored or refused within the time limit."""
+        return self._waiting.wait_settled(timeout_s)
+
+    def close(self, timeout_s: float = 5.0) -> bool:
+        """Send what waits and take no more events; return False if some are dropped for lack of time.
+
+        The end of the process calls it for clients that are still open.
+        """
+        _clients.discard(self)
+        return self._sender.close(timeout_s)
+
+    @property
+    def counts(self) -> Counts:
+        """The events that this process tracked, by what became of them."""
+        return self._waiting.counts()
+
+    def __enter__(self) -> Tugboat:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def _is_recommendation(answer: Any) -> bool:
+    items = answer.get("items") if isinstance(answer, dict) else None
+    return isinstance(items, list) and all(
+        isinstance(item, dict) and isinstance(item.get("item_id"), str) for item in items
+    )
+
+
+def _start_again() -> None:
+    """Give a forked process queues, locks and connections of its own: the parent sends what waited before."""
+    for client in list(_clients):
+        client._start()
+
+
+def _close_all() -> None:
+    for client in list(_clients):
+        client.close()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_start_again)
