@@ -29,7 +29,7 @@ from training_jobs.serving.session_recommender import BlendSettings, Recommender
 from training_jobs.serving.sessions import DAY_MS, Sessions
 from training_jobs.snapshot.dataset import Dataset, pack
 from training_jobs.training import model_writer
-from training_jobs.training.model_writer import save_recommender, write_json
+from training_jobs.training.model_writer import save_recommender, write_checksums, write_json
 
 Change = Callable[[Recommender], Recommender]
 Recommend = Callable[..., Recommendation]
@@ -71,18 +71,21 @@ def spoilt(model: Path, into: Path, change: Change, variants: Sequence[str] = ("
         recommender, card = load_recommender(into / variant)
         changed = change(recommender)
         save_recommender(into / variant, changed, replace(card, items=len(changed.vocabulary)))
+        write_checksums(into)
     rewrite_answers(into)
     return into
 
 
 def rewrite_answers(model: Path) -> None:
     """Make the golden sessions and the fallback agree with what the model answers now."""
+    write_checksums(model)
     served, _ = load_recommender(model)
     asked = [session["items"] for session in load_golden(model)]
     write_json(model / ARCHIVE_GOLDEN, model_writer.golden_sessions(served, asked))
     write_json(
         model / ARCHIVE_FALLBACK, model_writer.fallback_answers(served, range(len(served.vocabulary))[:2000])
     )
+    write_checksums(model)
 
 
 def shuffled_labels(good: Recommender) -> Recommender:
@@ -201,10 +204,12 @@ def _leaked(shop: Shop, scratch: Path) -> Spoilt:
     honest = load_card(candidate / "holdout")
     shutil.rmtree(candidate / "holdout")
     shutil.copytree(shop.model, candidate / "holdout", ignore=shutil.ignore_patterns("holdout", "code"))
+    write_checksums(candidate / "holdout")
     recommender, card = load_recommender(candidate / "holdout")
     save_recommender(
         candidate / "holdout", recommender, replace(card, trained_until_ms=honest.trained_until_ms)
     )
+    write_checksums(candidate)
     return Spoilt(candidate, shop.interactions, nullcontext())
 
 
@@ -215,6 +220,7 @@ def _other_golden(shop: Shop, scratch: Path) -> Spoilt:
     for row, other in zip(golden, golden[1:] + golden[:1], strict=True):
         row["expected"] = other["expected"]
     write_json(candidate / ARCHIVE_GOLDEN, golden)
+    write_checksums(candidate)
     return Spoilt(candidate, shop.interactions, nullcontext())
 
 
@@ -332,6 +338,7 @@ def _sold_out_shown(shop: Shop, scratch: Path) -> Spoilt:
     candidate = Path(shutil.copytree(shop.model, scratch / "model"))
     served, _ = load_recommender(candidate)
     write_json(candidate / ARCHIVE_OUT_OF_STOCK, served.recommend([], 30).items)
+    write_checksums(candidate)
 
     def blind(recommend: Recommend) -> Recommend:
         whole, _ = load_recommender(shop.model)

@@ -31,7 +31,7 @@ from functions.platform.contract import CODE_PREFIX
 # SageMaker writes the logs of all jobs of an account to these, and would create them without a limit.
 JOB_LOG_GROUPS = ("/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs")
 # The rules of resources.yaml whose target is a Lambda, by the ends of their names, each with its Lambda.
-LAMBDA_RULES = (("load-on-arrival", "load"), ("compact", "compact"))
+LAMBDA_RULES = (("load-on-arrival", "load"), ("compact", "compact"), ("run-ended", "rollback"))
 
 
 @dataclass(frozen=True)

@@ -260,7 +260,8 @@ LAMBDAS = (
     Lambda(
         "rollback",
         memory_mb=1024,
-        timeout_s=300,
+        # After an aborted run it waits for the run's last step, then for an endpoint that SageMaker is changing.
+        timeout_s=900,
         settings=("publish",),
         policy=(
             policies.MOVE_ENDPOINT,

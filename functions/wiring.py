@@ -135,12 +135,13 @@ def prove(event: Event, _: Any) -> Event:
     return prove(event, settings.publish_settings(), client("sagemaker"), endpoint, autoscaling, client("s3"))
 
 
-def rollback(event: Event, _: Any) -> Event:
-    """Run rollback."""
+def rollback(event: Event, context: Any) -> Event:
+    """Run rollback, and wait for a busy endpoint as long as the Lambda's remaining time allows."""
     from functions.rollback.rollback import rollback
 
-    autoscaling = client("application-autoscaling")
-    return rollback(event, settings.publish_settings(), client("sagemaker"), autoscaling, client("s3"))
+    environment, remaining_ms = settings.publish_settings(), context.get_remaining_time_in_millis
+    sagemaker, autoscaling = client("sagemaker"), client("application-autoscaling")
+    return rollback(event, environment, sagemaker, autoscaling, client("s3"), remaining_ms)
 
 
 def replay(event: Event, context: Any) -> Event:

@@ -337,7 +337,7 @@ class FakeSageMaker:
     def __init__(self) -> None:
         self.models: dict[str, dict[str, Any]] = {}
         self.configs: dict[str, dict[str, Any]] = {}
-        self.endpoints: dict[str, dict[str, str]] = {}
+        self.endpoints: dict[str, dict[str, Any]] = {}
 
     def finish(self) -> None:
         """End all changes: delete endpoints that are being deleted, and bring the others into service."""
@@ -345,7 +345,8 @@ class FakeSageMaker:
             if endpoint["EndpointStatus"] == "Deleting":
                 del self.endpoints[name]
             else:
-                endpoint["EndpointStatus"] = "InService"
+                pending = endpoint.pop("PendingDeploymentSummary", endpoint)
+                endpoint.update(EndpointConfigName=pending["EndpointConfigName"], EndpointStatus="InService")
 
     @staticmethod
     def _find(of: dict[str, Any], name: str) -> Any:
@@ -398,10 +399,8 @@ class FakeSageMaker:
             raise client_error("ValidationException", "Cannot update in-progress endpoint")
         if self.kind(endpoint["EndpointConfigName"]) != self.kind(EndpointConfigName):
             raise client_error("ValidationException", "Cannot convert the kind of an endpoint")
-        self.endpoints[EndpointName] = {
-            "EndpointConfigName": EndpointConfigName,
-            "EndpointStatus": "Updating",
-        }
+        endpoint["EndpointStatus"] = "Updating"
+        endpoint["PendingDeploymentSummary"] = {"EndpointConfigName": EndpointConfigName}
 
     def describe_endpoint(self, EndpointName: str) -> Any:
         return self._find(self.endpoints, EndpointName)

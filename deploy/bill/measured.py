@@ -3,7 +3,6 @@
 Durations of steps and jobs come from the execution, those of Lambdas from their REPORT lines, sizes from S3.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from deploy.command import DeployError
 from deploy.lambdas import named
 from deploy.stages import Stage
 from functions.platform.contract import EXPORTS_PREFIX, RAW_PREFIX
+from functions.platform.run_names import run_id_of
 
 # Logs this long before and after the run show what its events and carousels took.
 AROUND = timedelta(hours=24)
@@ -119,11 +119,6 @@ def measure(run: str, stage: Stage, account_id: str, month: Month, clients: Clie
     values |= _sizes(stage, account_id, execution["startDate"], loaded, exported, by_name, clients.s3)
     values |= _requests(stage, execution, clients.logs)
     return Measured(run_id, events, items, {name: value for name, value in values.items() if value >= 0})
-
-
-def run_id_of(execution_arn: str, started: datetime) -> str:
-    """Return the run id that the state Prepare makes of an execution."""
-    return f"{started.astimezone(UTC):%Y%m%d}-{hashlib.sha256(execution_arn.encode()).hexdigest()[:12]}"
 
 
 def _find(run: str, stage: Stage, account_id: str, client: Any) -> dict[str, Any]:

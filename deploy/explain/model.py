@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -200,7 +201,7 @@ def unpacked(s3: Any, archive_uri: str) -> Iterator[Path]:
         try:
             with tarfile.open(packed, "r:gz") as tar:
                 tar.extractall(archive, filter="data")
-        except (OSError, EOFError, tarfile.TarError) as error:
+        except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
             raise ExplainError(
                 f"{archive_uri} cannot be unpacked ({error}): run the pipeline again"
             ) from error

@@ -39,7 +39,7 @@ def move_endpoint(name: str, config_name: str, sagemaker: Any, autoscaling: Any)
         sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config_name)
         return "Creating"
     status = str(described["EndpointStatus"])
-    if described["EndpointConfigName"] == config_name and status in ("InService", "Creating", "Updating"):
+    if config_of(described) == config_name and status in ("InService", "Creating", "Updating"):
         return status
     if status == "Failed":
         # A failed endpoint cannot be updated, only replaced. It serves nothing, so deleting it loses nothing.
@@ -58,6 +58,15 @@ def move_endpoint(name: str, config_name: str, sagemaker: Any, autoscaling: Any)
             raise EndpointBusy(str(error)) from error
         raise
     return "Updating"
+
+
+def config_of(described: dict[str, Any]) -> str:
+    """Return the configuration that an endpoint serves, or is moving to. Until a move ends, SageMaker names the old one.
+
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_PendingDeploymentSummary.html
+    """
+    pending = described.get("PendingDeploymentSummary") or described
+    return str(pending["EndpointConfigName"])
 
 
 def delete_endpoint(name: str, sagemaker: Any) -> bool:

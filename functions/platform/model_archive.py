@@ -1,11 +1,13 @@
 """Read the small files of a model archive as a stream, and copy an archive within S3. No part of a Lambda holds an archive."""
 
+import hashlib
 import json
 import tarfile
+import zlib
 from contextlib import closing
 from typing import Any, NamedTuple
 
-from functions.platform.contract import ARCHIVE_CARD, ARCHIVE_FALLBACK, ARCHIVE_GOLDEN
+from functions.platform.contract import ARCHIVE_CARD, ARCHIVE_FALLBACK, ARCHIVE_FILES_SHA256, ARCHIVE_GOLDEN
 from functions.platform.errors import GoldenMismatch
 from functions.platform.s3_keys import split_s3_uri
 
@@ -31,15 +33,48 @@ def read_model_archive(model_data_uri: str, s3: Any) -> ModelArchive:
     own, so the three files may stand behind the weights. Reading stops after the last of them.
 
     Raises:
-        GoldenMismatch: a file is missing or too large, or there are no golden sessions.
+        GoldenMismatch: a file is damaged, missing or too large, or there are no golden sessions.
     """
     bucket, key = split_s3_uri(model_data_uri)
     wanted = {ARCHIVE_CARD, ARCHIVE_GOLDEN, ARCHIVE_FALLBACK}
-    found: dict[str, Any] = {}
-    with (
-        closing(s3.get_object(Bucket=bucket, Key=key)["Body"]) as body,
-        tarfile.open(fileobj=body, mode="r|gz") as tar,
-    ):
+    found: dict[str, bytes] = {}
+    try:
+        with closing(s3.get_object(Bucket=bucket, Key=key)["Body"]) as body:
+            _read_members(body, wanted, found, model_data_uri)
+    except (tarfile.TarError, zlib.error, EOFError) as error:
+        # A gzip that is damaged or cut, also behind the three files.
+        raise GoldenMismatch(f"{model_data_uri} cannot be unpacked ({error}): train again") from error
+    missing = wanted - found.keys()
+    if missing:
+        raise GoldenMismatch(f"{model_data_uri} has no {', '.join(sorted(missing))}: train again")
+    try:
+        card, golden, fallback = (
+            json.loads(found[name]) for name in (ARCHIVE_CARD, ARCHIVE_GOLDEN, ARCHIVE_FALLBACK)
+        )
+        _verify(found, card.get(ARCHIVE_FILES_SHA256, {}))
+        if not isinstance(fallback, dict):
+            raise ValueError(f"{ARCHIVE_FALLBACK} is no object")
+        if not golden or not all(session["expected"] for session in golden):
+            raise ValueError("it has no golden sessions")
+        return ModelArchive(card["model_version"], golden, fallback)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise GoldenMismatch(f"{model_data_uri} is damaged ({error}): train again") from error
+
+
+def _verify(found: dict[str, bytes], checksums: dict[str, str]) -> None:
+    """Compare the files with their checksums in model.json. An archive of before the checksums lists none.
+
+    Raises:
+        ValueError: a file differs from its checksum.
+    """
+    for name in (ARCHIVE_GOLDEN, ARCHIVE_FALLBACK) if checksums else ():
+        if checksums.get(name) != hashlib.sha256(found[name]).hexdigest():
+            raise ValueError(f"{name} differs from its checksum")
+
+
+def _read_members(body: Any, wanted: set[str], found: dict[str, bytes], model_data_uri: str) -> None:
+    """Read the wanted files of a gzipped tar into `found`, and stop after the last of them."""
+    with tarfile.open(fileobj=body, mode="r|gz") as tar:
         for member in tar:
             name = member.name.removeprefix("./")
             content = tar.extractfile(member) if name in wanted else None
@@ -49,15 +84,9 @@ def read_model_archive(model_data_uri: str, s3: Any) -> ModelArchive:
                     "lower RELATED_ITEMS in training_jobs/training/job.py and train again"
                 )
             if content is not None:
-                found[name] = json.loads(content.read())
+                found[name] = content.read()
             if wanted == found.keys():
                 break
-    missing = wanted - found.keys()
-    if missing or not found[ARCHIVE_GOLDEN]:
-        raise GoldenMismatch(
-            f"{model_data_uri} has no {', '.join(sorted(missing)) or 'golden sessions'}: train again"
-        )
-    return ModelArchive(found[ARCHIVE_CARD]["model_version"], found[ARCHIVE_GOLDEN], found[ARCHIVE_FALLBACK])
 
 
 def copy_archive(model_data_uri: str, bucket: str, key: str, s3: Any) -> None:

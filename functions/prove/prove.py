@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from functions.platform.contract import ProveResult
-from functions.platform.endpoint import delete_endpoint, endpoint_name, is_realtime
+from functions.platform.endpoint import config_of, delete_endpoint, endpoint_name, find, is_realtime
 from functions.platform.errors import EndpointBusy, GoldenMismatch
 from functions.platform.log import get_logger
 from functions.platform.model_archive import read_model_archive
@@ -38,7 +38,7 @@ def prove(
     The record names the endpoint, so it also sends /recommend there.
 
     Raises:
-        GoldenMismatch: the endpoint serves another model; nothing is written.
+        GoldenMismatch: the endpoint serves another model, or is moving to one; nothing is written.
     """
     archive = read_model_archive(event["model_data_uri"], s3)
     overlap = _golden_overlap(archive.golden, settings.endpoint, endpoint)
@@ -47,6 +47,7 @@ def prove(
             f"endpoint {settings.endpoint} gives {overlap:.1%} of the golden items of {event['model_data_uri']}, "
             f"at least {OVERLAP_MIN:.0%} must match; look at the endpoint's log group"
         )
+    _require_config(event["endpoint_config_name"], settings.endpoint, sagemaker)
     release = Release(
         endpoint=settings.endpoint,
         endpoint_config=event["endpoint_config_name"],
@@ -73,6 +74,21 @@ def prove(
         "previous_endpoint_config": previous.endpoint_config if previous else None,
         "deleted": deleted,
     }
+
+
+def _require_config(config: str, endpoint: str, sagemaker: Any) -> None:
+    """Check that the endpoint is still the run's. A rollback may have begun while the golden sessions were asked.
+
+    Raises:
+        GoldenMismatch: the endpoint is gone, or another caller moved it.
+    """
+    described = find(sagemaker.describe_endpoint, EndpointName=endpoint)
+    if described is None or config_of(described) != config:
+        found = config_of(described) if described else "no configuration"
+        raise GoldenMismatch(
+            f"endpoint {endpoint} moves to {found} instead of {config}: a rollback or another run changed it. "
+            "Start the run again"
+        )
 
 
 def _golden_overlap(golden: list[dict[str, Any]], endpoint_name: str, endpoint: Any) -> float:

@@ -9,13 +9,12 @@ from functions.platform.contract import PublishResult
 from functions.platform.endpoint import find, move_endpoint
 from functions.platform.log import get_logger
 from functions.platform.model_archive import copy_archive
+from functions.platform.run_names import release_name
 from functions.platform.s3_keys import release_key
 from functions.platform.scaling import VARIANT
 from functions.platform.settings import PublishSettings
 
 log = get_logger(__name__)
-
-NAME_MAX_CHARACTERS = 63
 
 
 class PublishEvent(TypedDict):
@@ -23,12 +22,6 @@ class PublishEvent(TypedDict):
 
     run_id: str
     model_data_uri: str
-
-
-def resource_name(settings: PublishSettings, run_id: str) -> str:
-    """Return the name of a run's model and endpoint configuration: at most 63 letters, digits and hyphens."""
-    cleaned = "".join(letter if letter.isalnum() else "-" for letter in run_id)
-    return f"{settings.prefix}-{cleaned}"[:NAME_MAX_CHARACTERS].rstrip("-")
 
 
 def publish(
@@ -42,7 +35,7 @@ def publish(
     Raises:
         EndpointBusy: another caller is changing the endpoint.
     """
-    name = resource_name(settings, event["run_id"])
+    name = release_name(settings.prefix, event["run_id"])
     kept_uri = _keep_archive(name, event["model_data_uri"], settings, s3)
     _create_model(name, kept_uri, settings, sagemaker)
     _create_config(name, settings, sagemaker)

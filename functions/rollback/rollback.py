@@ -1,37 +1,74 @@
 """Rollback: move the endpoint back onto an earlier release, after one that failed or was a mistake."""
 
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Literal, NotRequired, TypedDict
 
 from functions.platform.contract import RollbackResult
-from functions.platform.endpoint import delete_endpoint, move_endpoint
-from functions.platform.errors import EndpointBusy, NothingToRollBackTo
+from functions.platform.endpoint import config_of, delete_endpoint, find, move_endpoint
+from functions.platform.errors import EndpointBusy, NothingToRollBackTo, StorageUnavailable
 from functions.platform.log import get_logger
 from functions.platform.model_archive import read_model_archive
 from functions.platform.releases import Release, ReleaseRecord, read_record, write_record
+from functions.platform.run_names import release_name, run_id_of
 from functions.platform.settings import PublishSettings
 
 log = get_logger(__name__)
+
+BUSY_POLL_S = 10.0
+# The last try ends this long before the Lambda does: its calls of AWS take seconds.
+LAST_TRY_S = 60.0
+
+
+class EndedExecution(TypedDict):
+    """An execution that did not succeed, from EventBridge's event. `step_timeout_s` is the longest time of one step."""
+
+    arn: str
+    status: Literal["ABORTED", "FAILED", "TIMED_OUT"]
+    started_at_ms: int
+    stopped_at_ms: int
+    step_timeout_s: float
 
 
 class RollbackEvent(TypedDict):
     """`current` undoes a release that was not proved. `previous` undoes the release that `from_config` serves.
 
     A call that is repeated after it succeeded finds another configuration on record, and changes nothing.
+    With `ended`, `current` undoes the release of that execution only. Another run's release stays.
     """
 
     to: Literal["current", "previous"]
     from_config: NotRequired[str]
+    ended: NotRequired[EndedExecution]
 
 
 def rollback(
-    event: RollbackEvent, settings: PublishSettings, sagemaker: Any, autoscaling: Any, s3: Any
+    event: RollbackEvent,
+    settings: PublishSettings,
+    sagemaker: Any,
+    autoscaling: Any,
+    s3: Any,
+    remaining_ms: Callable[[], int],
+    sleep: Callable[[float], None] = time.sleep,
 ) -> RollbackResult:
     """Move the endpoint back. SageMaker takes minutes for it, and the endpoint serves meanwhile.
 
     Raises:
         NothingToRollBackTo: the event asks for `previous`, and no earlier release is kept.
         EndpointBusy: SageMaker is still changing an endpoint. The same call succeeds later.
+        StorageUnavailable: S3 did not answer.
     """
+    if "ended" in event:
+        _wait_for_steps(event["ended"], sleep)
+        while True:
+            try:
+                return _undo_ended(event["ended"], settings, sagemaker, autoscaling, s3)
+            except (EndpointBusy, StorageUnavailable) as busy:
+                if remaining_ms() < (BUSY_POLL_S + LAST_TRY_S) * 1000:
+                    raise
+                log.info("try again", cause=str(busy))
+                sleep(BUSY_POLL_S)
     record = read_record(s3, settings.models_bucket)
     if event["to"] == "current":
         return _undo_unproved(record.current, settings, sagemaker, autoscaling)
@@ -47,6 +84,34 @@ def rollback(
     archive = read_model_archive(target.model_data_uri, s3)
     write_record(ReleaseRecord(target, record.current), archive, s3, settings.models_bucket)
     return _result(settings, target, status)
+
+
+def _wait_for_steps(ended: EndedExecution, sleep: Callable[[float], None]) -> None:
+    """Wait until no step of the execution can still run.
+
+    Step Functions does not stop a Lambda of an execution that it aborts. Publish could move the endpoint after the rollback.
+    An execution that fails waits for its steps itself.
+    """
+    if ended["status"] != "FAILED":
+        over_s = ended["stopped_at_ms"] / 1000 + ended["step_timeout_s"]
+        sleep(max(0.0, over_s - time.time()))
+
+
+def _undo_ended(
+    ended: EndedExecution, settings: PublishSettings, sagemaker: Any, autoscaling: Any, s3: Any
+) -> RollbackResult:
+    """Undo the release of an execution, unless it was proved or the endpoint has another configuration."""
+    started = datetime.fromtimestamp(ended["started_at_ms"] / 1000, UTC)
+    run_id = run_id_of(ended["arn"], started)
+    config = release_name(settings.prefix, run_id)
+    record = read_record(s3, settings.models_bucket)
+    proved = {release.endpoint_config for release in (record.current, record.previous) if release is not None}
+    described = find(sagemaker.describe_endpoint, EndpointName=settings.endpoint)
+    if config in proved or described is None or config_of(described) != config:
+        log.info("no unproved release of this run is served", of_run=run_id, execution_status=ended["status"])
+        return _result(settings, record.current, "Unchanged")
+    log.warning("undo the unproved release of a run", of_run=run_id, execution_status=ended["status"])
+    return _undo_unproved(record.current, settings, sagemaker, autoscaling)
 
 
 def _undo_unproved(

@@ -1,5 +1,7 @@
 """Step Functions with a log of executions: after a restart they are listed, and those that were running are ABORTED.
 
+EventBridge gets an event when an execution starts and when it ends, which moto 5.2.5 does not send.
+
 Other corrections of moto 5.2.5: it names an execution without a name "None", so that it refuses a second one. It does not check
 names. A definite JSONPath such as $.a[0].b returns a list there.
 """
@@ -126,7 +128,11 @@ def _keep_executions(log: ExecutionLog) -> None:
                 start=datetime.now(UTC).isoformat(),
                 input=execution_input or "{}",
             )
-        return start(self, state_machine_arn, name, execution_input, *args, **kwargs)
+        started = start(self, state_machine_arn, name, execution_input, *args, **kwargs)
+        if not known:
+            machine = self.describe_state_machine(state_machine_arn)
+            _send_event(next(one for one in machine.executions if one.exec_arn == arn), "RUNNING")
+        return started
 
     def terminated_and_logged(self: executions.BaseExecutionWorkerCommunication) -> None:
         terminated(self)
@@ -142,6 +148,7 @@ def _keep_executions(log: ExecutionLog) -> None:
             error=ended.error,
             cause=ended.cause,
         )
+        _send_event(ended, ended.status)
 
     def create_state_machine(self: StepFunctionsParserBackend, *args: Any, **kwargs: Any) -> Any:
         machine = create(self, *args, **kwargs)
@@ -154,6 +161,43 @@ def _keep_executions(log: ExecutionLog) -> None:
     StepFunctionsParserBackend.start_execution = start_execution
     StepFunctionsParserBackend.create_state_machine = create_state_machine
     executions.BaseExecutionWorkerCommunication.terminated = terminated_and_logged
+
+
+def _send_event(execution: executions.Execution, status: str) -> None:
+    """Send what Step Functions sends to EventBridge.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+    """
+    from moto.events.models import events_backends
+
+    ended = status != "RUNNING"
+    event = {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": "Step Functions Execution Status Change",
+        "source": "aws.states",
+        "account": execution.account_id,
+        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": execution.region_name,
+        "resources": [execution.exec_arn],
+        "detail": {
+            "executionArn": execution.exec_arn,
+            "stateMachineArn": execution.state_machine.arn,
+            "name": execution.name,
+            "status": status,
+            "startDate": _milliseconds(execution.start_date),
+            "stopDate": _milliseconds(execution.stop_date) if ended else None,
+            "input": json.dumps(execution.input_data),
+            "output": execution.output if status == "SUCCEEDED" else None,
+        },
+    }
+    for bus in events_backends[execution.account_id][execution.region_name].event_buses.values():
+        for rule in list(bus.rules.values()):
+            rule.send_to_targets(event)
+
+
+def _milliseconds(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
 
 
 def _restored(machine: Any, backend: Any, record: dict[str, Any]) -> executions.Execution:

@@ -2,7 +2,7 @@
 
 The files of an archive:
 
-    model.json         version, snapshot, settings, cut times, metrics
+    model.json         version, snapshot, settings, cut times, metrics, checksums of all files (checksums.py)
     vocabulary.json    item ids by row
     vectors.npy        item vectors in float32, mapped into memory: only the rows in use are read
     codes.npy          the vectors in int8, which each request scans; scales.npy has one scale per item
@@ -21,7 +21,9 @@ The files of an archive:
 from __future__ import annotations
 
 import json
+import sys
 import tarfile
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass, fields
@@ -31,6 +33,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training_jobs.serving.archive_values import (
+    check_index,
+    check_ranker,
+    check_settings,
+    check_vocabulary,
+    check_weights,
+)
+from training_jobs.serving.checksums import verify
 from training_jobs.serving.contract import (
     ARCHIVE_CARD,
     ARCHIVE_GOLDEN,
@@ -44,6 +54,11 @@ from training_jobs.serving.ranker import Ranker, load_network
 from training_jobs.serving.session_recommender import BlendSettings, Recommender
 
 FORMAT = 5
+# What reading a damaged file raises: json, zipfile, zlib and numpy's parser of headers are not of one mind.
+UNREADABLE = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, SyntaxError),
+    *(ArithmeticError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
 
 
 class ArchiveError(ValueError):
@@ -65,10 +80,20 @@ class ModelCard:
 
 
 def load_recommender(directory: Path, *, stock: bool = True) -> tuple[Recommender, ModelCard]:
-    """Read the files of `save_recommender`. Without `stock`, items that are out of stock are shown too."""
-    card = load_card(directory)
+    """Read the files of `save_recommender`. Without `stock`, items that are out of stock are shown too.
+
+    Nothing is used before its checksum and its values are verified. An archive of before the checksums is read with a warning.
+
+    Raises:
+        ArchiveError: a file is damaged, missing, or has values that no model has.
+    """
+    raw = _read_card(directory)
+    card = _card_of(directory, raw)
     try:
+        if not verify(directory, raw):
+            _warn_without_checksums(directory)
         vocabulary = json.loads((directory / ARCHIVE_VOCABULARY).read_text("utf-8"))
+        check_vocabulary(vocabulary)
         weights = load_weights(directory / "encoder.npz", _load_array(directory / "vectors.npy"))
         codes, scales = _load_array(directory / "codes.npy"), _load_array(directory / "scales.npy")
         arrays = {
@@ -80,16 +105,16 @@ def load_recommender(directory: Path, *, stock: bool = True) -> tuple[Recommende
         ranker = None
         if (directory / "ranker.npz").exists():
             ranker = Ranker(load_network(directory / "ranker.npz"), _load_array(directory / "facts.npy"))
-    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        sizes = {
+            "vocabulary": len(vocabulary),
+            "vectors": len(weights.vectors),
+            "codes": min(len(codes), len(scales)),
+            "postings": index.items,
+            "popularity": len(popularity),
+            "facts": len(ranker.facts) if ranker else len(vocabulary),
+        }
+    except UNREADABLE as error:
         raise ArchiveError(f"{directory} does not contain a whole model ({error}): train it again") from error
-    sizes = {
-        "vocabulary": len(vocabulary),
-        "vectors": len(weights.vectors),
-        "codes": min(len(codes), len(scales)),
-        "postings": index.items,
-        "popularity": len(popularity),
-        "facts": len(ranker.facts) if ranker else len(vocabulary),
-    }
     if len({card.items, *sizes.values()}) > 1:
         raise ArchiveError(
             f"{directory} has files of different numbers of items: {sizes}, model.json {card.items}. Train the model again"
@@ -99,11 +124,18 @@ def load_recommender(directory: Path, *, stock: bool = True) -> tuple[Recommende
             f"{directory}/codes.npy or scales.npy does not belong to vectors.npy: train the model again"
         )
     try:
+        check_weights(weights, codes, scales, popularity)
+        check_settings(settings)
+        check_index(index, settings.knn)
+        if ranker is not None:
+            check_ranker(ranker, card.items)
         found = Recommender(
             *(vocabulary, weights, index, popularity, settings, (codes, scales), out_of_stock, ranker),
             load_kernels(directory, weights.dim),
         )
-    except ValueError as error:
+        # numpy's kernels compute it with the first request: a tensor that does not fit is an error here.
+        _ = weights.fused
+    except UNREADABLE as error:
         raise ArchiveError(f"{directory} contains {error}: train the model again") from error
     return found, card
 
@@ -111,32 +143,53 @@ def load_recommender(directory: Path, *, stock: bool = True) -> tuple[Recommende
 def read_out_of_stock(directory: Path) -> list[str]:
     """Return the ids in a directory's out_of_stock.json; none where the file does not exist."""
     listed = directory / ARCHIVE_OUT_OF_STOCK
-    ids: list[str] = json.loads(listed.read_text("utf-8")) if listed.exists() else []
+    ids = json.loads(listed.read_text("utf-8")) if listed.exists() else []
+    if not isinstance(ids, list) or not all(isinstance(item, str) for item in ids):
+        raise ValueError(f"{listed} is not a list of ids")
     return ids
 
 
 def load_card(directory: Path) -> ModelCard:
     """Read model.json."""
+    return _card_of(directory, _read_card(directory))
+
+
+def _read_card(directory: Path) -> dict[str, Any]:
     try:
         raw = json.loads((directory / ARCHIVE_CARD).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArchiveError(
             f"{directory} has no readable model.json: pass the folder of a model archive"
         ) from error
     found = raw.get("format") if isinstance(raw, dict) else None
     if found != FORMAT:
         raise ArchiveError(f"{directory} has format {found}, this code reads {FORMAT}: train it again")
+    return dict(raw)
+
+
+def _card_of(directory: Path, raw: dict[str, Any]) -> ModelCard:
     missing = [field.name for field in fields(ModelCard) if field.name not in raw]
     if missing:
         raise ArchiveError(f"{directory}/model.json has no {', '.join(missing)}: train the model again")
     return ModelCard(**{field.name: raw[field.name] for field in fields(ModelCard)})
 
 
+def _warn_without_checksums(directory: Path) -> None:
+    reason = "it was written by an earlier release, so only its values are verified"
+    print(
+        json.dumps({"event": "the archive has no checksums", "archive": str(directory), "reason": reason}),
+        file=sys.stderr,
+    )
+
+
 def load_golden(directory: Path) -> list[dict[str, Any]]:
     """Return the golden sessions: sessions with the answers of this model."""
     try:
         golden: list[dict[str, Any]] = json.loads((directory / ARCHIVE_GOLDEN).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        for session in golden:
+            if not (session["items"] and session["expected"] and session["k"] >= 1):
+                raise ValueError("a session without items or answers")
+    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ArchiveError(f"{directory} has no readable golden.json: train the model again") from error
     return golden
 

@@ -164,6 +164,7 @@ def run(
     model_writer.save_recommender(model_dir, recommender, card)
     _write_answers(model_dir, recommender, data.sessions)
     copy_serving_code(model_dir / "code")
+    model_writer.write_checksums(model_dir)
     return card
 
 

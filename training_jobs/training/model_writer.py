@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training_jobs.serving.checksums import with_checksums
 from training_jobs.serving.contract import ARCHIVE_CARD, ARCHIVE_VOCABULARY
 from training_jobs.serving.encoder_numpy import save_weights
 from training_jobs.serving.kernels.compile import write_library
@@ -28,11 +29,11 @@ GOLDEN_K = 20
 
 
 def save_recommender(directory: Path, recommender: Recommender, card: ModelCard) -> None:
-    """Write one recommender's files into `directory`."""
+    """Write one recommender's files into `directory`, model.json last."""
     directory.mkdir(parents=True, exist_ok=True)
     blend = asdict(recommender.settings)
     card = ModelCard(**{**_shallow(card), "settings": {**card.settings, "blend": blend}})
-    write_json(directory / ARCHIVE_CARD, _shallow(card))
+    (directory / ARCHIVE_CARD).unlink(missing_ok=True)
     write_json(directory / ARCHIVE_VOCABULARY, recommender.vocabulary)
     weights = recommender.weights
     codes, scales = recommender.codes
@@ -48,6 +49,13 @@ def save_recommender(directory: Path, recommender: Recommender, card: ModelCard)
     else:
         save_network(directory / "ranker.npz", recommender.ranker.network)
         _save_array(directory / "facts.npy", recommender.ranker.facts)
+    write_json(directory / ARCHIVE_CARD, with_checksums(directory, _shallow(card)))
+
+
+def write_checksums(directory: Path) -> None:
+    """Add the checksums of all files to model.json. Call it last: a file that is written later is refused."""
+    card = json.loads((directory / ARCHIVE_CARD).read_text("utf-8"))
+    write_json(directory / ARCHIVE_CARD, with_checksums(directory, card))
 
 
 def golden_sessions(recommender: Recommender, sessions: Sequence[Sequence[str]]) -> list[dict[str, Any]]:

@@ -188,6 +188,7 @@ def install(settings: Settings, registry: Registry, journal: Journal) -> Servers
         endpoint = create(self, endpoint_name, endpoint_config_name, tags)
         spec = _spec(endpoint_name, endpoint_config_name)
         endpoint.endpoint_status = "Creating"
+        _set_pending(endpoint, endpoint_config_name)
         asynchronous.in_thread(_create, servers, journal, endpoint, spec)
         return endpoint
 
@@ -236,6 +237,7 @@ def _update(request: SageMakerResponse, servers: Servers, journal: Journal) -> s
     _require_possible_change(name, _variant(endpoint.endpoint_config_name), _variant(config))
     spec = _spec(name, config)
     endpoint.endpoint_status = "Updating"
+    _set_pending(endpoint, config)
     endpoint.last_modified_time = utcnow()
     retain = bool(request._get_param("RetainAllVariantProperties"))
     asynchronous.in_thread(_replace, servers, journal, endpoint, spec, config, retain)
@@ -370,7 +372,13 @@ def _save(journal: Journal, endpoint: models.FakeEndpoint) -> None:
     journal.put("endpoints", endpoint.endpoint_name, record)
 
 
+def _set_pending(endpoint: models.FakeEndpoint, config: str) -> None:
+    """Show the configuration that the endpoint moves to. moto takes an attribute's name as the name in the response."""
+    endpoint.pending_deployment_summary = {"EndpointConfigName": config}
+
+
 def _set_status(endpoint: models.FakeEndpoint, status: str, reason: str | None = None) -> None:
+    endpoint.pending_deployment_summary = None
     endpoint.failure_reason = reason
     endpoint.last_modified_time = utcnow()
     endpoint.endpoint_status = status

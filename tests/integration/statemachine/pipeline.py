@@ -18,6 +18,7 @@ import msgspec
 from demo.history import Execution, parse, read_history
 from deploy import template
 from functions.platform.contract import CURRENT_KEY
+from functions.platform.endpoint import config_of
 from local.testing import wait_for
 from local.tests.integration.aws.clients import IMAGE, ROLE, Aws
 from local.tests.integration.aws.sagemaker import make_archive, serving_image
@@ -58,8 +59,8 @@ def prove(event, context):
     return prove(event, settings.publish_settings(), client("sagemaker"), runtime, scaling, client("s3"))
 def rollback(event, context):
     from functions.rollback.rollback import rollback
-    scaling = client("application-autoscaling")
-    return rollback(event, settings.publish_settings(), client("sagemaker"), scaling, client("s3"))
+    scaling, remaining_ms = client("application-autoscaling"), context.get_remaining_time_in_millis
+    return rollback(event, settings.publish_settings(), client("sagemaker"), scaling, client("s3"), remaining_ms)
 """
 TRAIN = """
 import argparse, json, os, pathlib, sys, time
@@ -211,6 +212,31 @@ class Pipeline:
         """Run an execution to its end."""
         return self.finish(self.start(name, do, **input_fields))
 
+    def undo_ended_runs(self, step_timeout_s: int) -> None:
+        """Create the rule of resources.yaml that undoes the release of a run that did not succeed."""
+        rule = template.load_resources()["Resources"]["RunEnded"]["Properties"]
+        pattern, (target,) = rule["EventPattern"], rule["Targets"]
+        pattern["detail"]["stateMachineArn"] = [self.arn]
+        name, function = f"{self.name}-run-ended", self.functions["Rollback"]
+        self.aws.permit(function, "events", f"arn:aws:events:us-east-1:123456789012:rule/{name}")
+        transformer = target["InputTransformer"]
+        written = '"step_timeout_s": 300'
+        assert written in transformer["InputTemplate"]
+        transformer["InputTemplate"] = transformer["InputTemplate"].replace(
+            written, f'"step_timeout_s": {step_timeout_s}'
+        )
+        events = self.aws.client("events")
+        events.put_rule(Name=name, EventPattern=json.dumps(pattern), State=rule["State"])
+        arn = f"arn:aws:lambda:us-east-1:123456789012:function:{function}"
+        events.put_targets(
+            Rule=name, Targets=[{"Id": target["Id"], "Arn": arn, "InputTransformer": transformer}]
+        )
+
+    def serving(self) -> tuple[str, str]:
+        """Return the status of the endpoint, and the configuration that it serves or moves to."""
+        described = self.aws.client("sagemaker").describe_endpoint(EndpointName=self.name)
+        return described["EndpointStatus"], config_of(described)
+
     def use_endpoint_kind(self, kind: str) -> None:
         """Give the steps another kind of endpoint, as a deployment with a changed setting does."""
         client = self.aws.client("lambda")
@@ -283,7 +309,7 @@ def _create(pipeline: Pipeline, handler: str, code: bytes, settings: dict[str, s
         Role=ROLE,
         Handler=f"app.{handler}",
         Code={"ZipFile": code},
-        Timeout=60,
+        Timeout=120,
         Environment={"Variables": settings},
     )
     return name

@@ -130,6 +130,25 @@ def test_the_kind_of_endpoint_changes_both_ways_and_a_bad_model_on_a_new_kind_is
     assert sagemaker.describe_endpoint(EndpointName=realtime)["EndpointStatus"] == "InService"
 
 
+def test_a_run_that_is_aborted_between_publish_and_prove_is_undone(aws: Aws) -> None:
+    pipeline = deployed(aws)
+    pipeline.undo_ended_runs(step_timeout_s=2)
+    assert pipeline.run().status == "SUCCEEDED"
+    proved = pipeline.released()
+    slow = copy.deepcopy(DEFINITION)
+    slow["States"]["WaitForEndpoint"]["Seconds"] = 60
+    pipeline.deploy(slow)
+    started = pipeline.start()
+    unproved = wait_for(
+        lambda: (found := pipeline.serving()) != ("InService", proved["endpoint_config"]) and found, 60
+    )
+    pipeline.aws.client("stepfunctions").stop_execution(executionArn=started)
+    assert pipeline.finish(started).status == "ABORTED"
+    assert unproved[1] != proved["endpoint_config"]
+    wait_for(lambda: pipeline.serving() == ("InService", proved["endpoint_config"]), 60)
+    assert pipeline.released() == proved
+
+
 def test_a_job_that_fails_for_its_data_runs_once(pipeline: Pipeline) -> None:
     jobs = pipeline.training_jobs()
     run = pipeline.run(do="fail")

@@ -208,6 +208,8 @@ def test_a_model_that_learnt_from_the_held_out_day_is_refused(
     shutil.copytree(
         trained.model_dir, tmp_path / "model" / "holdout", ignore=shutil.ignore_patterns("holdout")
     )
+    for part in ("holdout", ""):
+        model_writer.write_checksums(tmp_path / "model" / part)
     found = here(trained, tmp_path / "model", tmp_path / "output", capsys)
     assert {
         "training ends before the held-out day (ms)",
@@ -225,6 +227,7 @@ def test_files_that_answer_otherwise_than_training_did_are_refused(
     (tmp_path / "model" / "golden.json").write_text(json.dumps(golden))
     (tmp_path / "model" / "fallback.json").unlink()
     shutil.rmtree(tmp_path / "model" / "code")
+    model_writer.write_checksums(tmp_path / "model")
     found = here(trained, tmp_path / "model", tmp_path / "output", capsys)
     assert found.failed() == {
         "golden sessions answered alike",
@@ -238,9 +241,11 @@ def with_stock(trained: Trained, model: Path, out_of_stock: list[str]) -> Path:
     """The trained model as it is made for a shop of which so much is out of stock."""
     shutil.copytree(trained.model_dir, model)
     model_writer.write_json(model / "out_of_stock.json", out_of_stock)
+    model_writer.write_checksums(model)
     served, _ = model_files.load_recommender(model)
     asked = [one["items"] for one in json.loads((model / "golden.json").read_text())]
     model_writer.write_json(model / "golden.json", model_writer.golden_sessions(served, asked))
+    model_writer.write_checksums(model)
     return model
 
 
@@ -272,6 +277,7 @@ def test_what_cannot_be_judged_ends_in_an_error_and_no_verdict(
         candidate = Path(shutil.copytree(trained.model_dir, tmp_path / "model"))
         names = json.loads((candidate / "vocabulary.json").read_text())
         (candidate / "vocabulary.json").write_text(json.dumps(names[:40]))
+        model_writer.write_checksums(candidate)
         says = "has files of different numbers of items"
     elif broken == "nothing":
         candidate, says = tmp_path, "check that the training job finished"
@@ -376,9 +382,10 @@ def test_without_a_held_out_case_nothing_passes_and_the_file_is_still_json(
 ) -> None:
     shutil.copytree(trained.model_dir, tmp_path / "model")
     late = int(trained.data.sessions.ends_ms.max()) + 1
-    for part in ("", "holdout"):
+    for part in ("holdout", ""):
         card = json.loads((tmp_path / "model" / part / "model.json").read_text())
         (tmp_path / "model" / part / "model.json").write_text(json.dumps({**card, "holdout_start_ms": late}))
+        model_writer.write_checksums(tmp_path / "model" / part)
     found = here(trained, tmp_path / "model", tmp_path / "o", capsys)
     assert (found.code, found.result["cases"], found.result["passed"]) == (0, 0, False)
     assert {"hr_at_20", "answers with k distinct items", "latency p99 (CPU ms)"} <= found.failed()

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from deploy import lambdas, template
+from deploy.lambdas import named
 from deploy.stages import read_stage
 from deploy.template import stack_parameters
 from functions.compact.compact import PACKED_TAG
 from functions.platform.contract import PACKED_PREFIX, RAW_PREFIX
+from functions.rollback.rollback import BUSY_POLL_S, LAST_TRY_S
 
 TEMPLATE = template.load_resources()
 RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
@@ -237,7 +239,7 @@ def test_the_state_machine_may_invoke_exactly_the_lambdas_of_its_definition() ->
     )
 
 
-@pytest.mark.parametrize("rule", ["NightlyRule", "LoadOnArrival"])
+@pytest.mark.parametrize("rule", ["NightlyRule", "LoadOnArrival", "CompactRule", "RunEnded"])
 def test_a_message_that_a_rule_cannot_deliver_goes_to_the_dead_letters(rule: str) -> None:
     (target,) = RESOURCES[rule]["Properties"]["Targets"]
     assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["DeadLetters", "Arn"]}}
@@ -246,6 +248,15 @@ def test_a_message_that_a_rule_cannot_deliver_goes_to_the_dead_letters(rule: str
     assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
     sources = [one["Fn::Sub"] for one in allowed["Condition"]["ArnEquals"]["aws:SourceArn"]]
     assert any(source.endswith(f":rule/{name}") for source in sources)
+
+
+def test_a_run_that_does_not_succeed_is_undone_after_its_last_step() -> None:
+    rule = RESOURCES["RunEnded"]["Properties"]
+    assert set(rule["EventPattern"]["detail"]["status"]) == {"ABORTED", "FAILED", "TIMED_OUT"}
+    (target,) = rule["Targets"]
+    longest_s = max(named(step).timeout_s for step in ("publish", "prove"))
+    assert f'"step_timeout_s": {longest_s}' in target["InputTransformer"]["InputTemplate"]
+    assert longest_s + BUSY_POLL_S + LAST_TRY_S < named("rollback").timeout_s
 
 
 def test_files_are_loaded_on_arrival_only_in_stages_that_ask_for_it() -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from deploy.bill.assumptions import read_assumptions
-from deploy.bill.measured import Clients, Measured, RunUnknown, measure, run_id_of
+from deploy.bill.measured import Clients, Measured, RunUnknown, measure
 from deploy.bill.month import Month, idle
 from deploy.bill.prices import read_prices
 from deploy.stages import read_stage
+from functions.platform.run_names import run_id_of
 
 STAGE = dataclasses.replace(
     read_stage("dev"), region="us-east-1", warehouse_size="MEDIUM", training_instance_type="ml.m5.xlarge"

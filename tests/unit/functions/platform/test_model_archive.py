@@ -1,6 +1,7 @@
 """The archive's small files are read from a stream, whatever the size of the weights and the order of the files."""
 
 import gzip
+import hashlib
 import io
 import json
 import random
@@ -12,6 +13,8 @@ from typing import Any
 
 import boto3
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from functions.platform import model_archive
 from functions.platform.errors import GoldenMismatch
@@ -183,3 +186,48 @@ def test_a_small_archive_is_copied_in_one_request() -> None:
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(GoldenMismatch, match=r"model.tar.gz has no golden.json: train again"):
         read_model_archive("s3://models/model.tar.gz", stored(archive(["model.json", "fallback.json"])))
+
+
+def with_checksums(**changed: Any) -> dict[str, bytes]:
+    """The small files as training writes them, with checksums in model.json. `changed` replaces files afterwards."""
+    files = {name: json.dumps(value).encode() for name, value in SMALL.items()}
+    checksums = {
+        name: hashlib.sha256(content).hexdigest() for name, content in files.items() if name != "model.json"
+    }
+    files["model.json"] = json.dumps({"model_version": "v1", "files_sha256": checksums}).encode()
+    return files | changed
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return out.getvalue()
+
+
+def test_files_are_compared_with_their_checksums() -> None:
+    uri = "s3://models/model.tar.gz"
+    assert read_model_archive(uri, stored(packed(with_checksums()))).model_version == "v1"
+    other = json.dumps([{"items": ["a"], "k": 1, "expected": ["c"]}]).encode()
+    for changed in ({"golden.json": other}, {"fallback.json": b"{}"}):
+        with pytest.raises(GoldenMismatch, match="differs from its checksum"):
+            read_model_archive(uri, stored(packed(with_checksums(**changed))))
+
+
+@given(place=st.floats(0, 1, exclude_max=True), mask=st.integers(0, 255))
+@settings(max_examples=100, deadline=None)
+def test_a_damaged_or_cut_archive_is_a_golden_mismatch_or_reads_the_same(place: float, mask: int) -> None:
+    content = bytearray(packed(with_checksums()))
+    at = int(place * len(content))
+    if mask:
+        content[at] ^= mask
+    else:
+        del content[at:]
+    try:
+        found = read_model_archive("s3://models/model.tar.gz", stored(bytes(content)))
+    except GoldenMismatch:
+        return
+    assert (found.golden, found.fallback) == (SMALL["golden.json"], SMALL["fallback.json"])

@@ -3,6 +3,9 @@
 import io
 import json
 import tarfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
@@ -12,12 +15,14 @@ from msgspec import structs
 from deploy.lambdas import named
 from deploy.stages import read_stage
 from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY, ProveResult, PublishResult, RollbackResult
+from functions.platform.endpoint import config_of
 from functions.platform.errors import EndpointBusy, GoldenMismatch, NothingToRollBackTo
+from functions.platform.run_names import release_name, run_id_of
 from functions.platform.s3_keys import CHAMPION_KEY, release_key
 from functions.platform.settings import PublishSettings, read_settings
-from functions.prove.prove import prove
-from functions.publish.publish import PublishEvent, publish, resource_name
-from functions.rollback.rollback import RollbackEvent, rollback
+from functions.prove.prove import ProveEvent, prove
+from functions.publish.publish import PublishEvent, publish
+from functions.rollback.rollback import BUSY_POLL_S, EndedExecution, RollbackEvent, rollback
 from testing.fakes import FakeAutoscaling, FakeEndpoint, FakeS3, FakeSageMaker
 
 LOCAL = read_stage("local")
@@ -60,6 +65,21 @@ def archive(version: str) -> bytes:
     return buffer.getvalue()
 
 
+def never(seconds: float) -> None:
+    assert seconds == 0, "this call must not wait"
+
+
+def ended(name: str, status: Literal["ABORTED", "FAILED", "TIMED_OUT"] = "ABORTED") -> EndedExecution:
+    """An execution that ended long ago."""
+    arn = f"arn:aws:states:us-east-1:123456789012:execution:tugboat-test-pipeline:{name}"
+    times = {"started_at_ms": 1_700_000_000_000, "stopped_at_ms": 1_700_000_600_000}
+    return {"arn": arn, "status": status, **times, "step_timeout_s": 300}  # type: ignore[typeddict-item]
+
+
+def run_of(execution: EndedExecution) -> str:
+    return run_id_of(execution["arn"], datetime.fromtimestamp(execution["started_at_ms"] / 1000, UTC))
+
+
 class Shop:
     """SageMaker and S3 with one served model per run, driven as by the state machine."""
 
@@ -71,7 +91,7 @@ class Shop:
 
     def endpoint(self, settings: PublishSettings = SETTINGS) -> FakeEndpoint:
         def answer(question: dict[str, Any]) -> dict[str, Any]:
-            config = self.sagemaker.endpoints[settings.endpoint]["EndpointConfigName"]
+            config = config_of(self.sagemaker.endpoints[settings.endpoint])
             version = "wrong" if self.lies else config.removeprefix("tugboat-test-")
             return {
                 "items": [{"item_id": f"{version}-1", "score": 1}, {"item_id": f"{version}-2", "score": 0.5}]
@@ -87,12 +107,24 @@ class Shop:
     def rollback(
         self, to: Literal["current", "previous"], settings: PublishSettings = SETTINGS
     ) -> RollbackResult:
-        return rollback({"to": to}, settings, self.sagemaker, self.autoscaling, self.s3)
+        return self.undo({"to": to}, settings)
+
+    def undo(
+        self,
+        event: RollbackEvent,
+        settings: PublishSettings = SETTINGS,
+        remaining_ms: int = 0,
+        sleep: Callable[[float], None] = never,
+    ) -> RollbackResult:
+        """Call rollback. Only a test that passes `sleep` may wait."""
+        return rollback(
+            *(event, settings, self.sagemaker, self.autoscaling, self.s3), lambda: remaining_ms, sleep
+        )
 
     def served(self) -> tuple[str, str]:
         """Return the endpoint that /recommend asks, and the configuration that it serves."""
         endpoint = self.s3.json("models", CURRENT_KEY)["release"]["endpoint"]
-        return endpoint, self.sagemaker.endpoints[endpoint]["EndpointConfigName"]
+        return endpoint, config_of(self.sagemaker.endpoints[endpoint])
 
     def release(self, run_id: str, settings: PublishSettings = SETTINGS) -> ProveResult:
         self.s3.objects["models", f"training/{run_id}/output/model.tar.gz"] = archive(run_id)
@@ -210,7 +242,7 @@ def test_an_endpoint_that_is_being_updated_is_not_touched() -> None:
 
 
 def test_names_fit_sagemaker() -> None:
-    name = resource_name(SETTINGS, "3f2b_" + "x" * 80)
+    name = release_name(SETTINGS.prefix, "3f2b_" + "x" * 80)
     assert len(name) <= 63
     assert "_" not in name
 
@@ -303,7 +335,145 @@ def test_a_repeated_rollback_of_the_same_release_changes_nothing() -> None:
     shop.release("r2")
     event: RollbackEvent = {"to": "previous", "from_config": "tugboat-test-r2"}
     for _ in range(2):
-        back = rollback(event, SETTINGS, shop.sagemaker, shop.autoscaling, shop.s3)
+        back = shop.undo(event)
         assert back["endpoint_config_name"] == "tugboat-test-r1"
         shop.sagemaker.finish()
     assert shop.served() == ("tugboat-test", "tugboat-test-r1")
+
+
+def published(execution: EndedExecution, settings: PublishSettings = SETTINGS) -> Shop:
+    """A shop whose endpoint serves a proved release, and is moving to the unproved release of an execution."""
+    shop = Shop()
+    shop.release("r1")
+    run_id = run_of(execution)
+    shop.s3.objects["models", f"training/{run_id}/output/model.tar.gz"] = archive(run_id)
+    shop.publish(run_id, settings)
+    return shop
+
+
+@pytest.mark.parametrize("status", ["ABORTED", "FAILED", "TIMED_OUT"])
+def test_the_unproved_release_of_a_run_that_ended_is_undone(
+    status: Literal["ABORTED", "FAILED", "TIMED_OUT"],
+) -> None:
+    execution = ended("stopped", status)
+    shop = published(execution)
+    shop.sagemaker.finish()
+    assert shop.undo({"to": "current", "ended": execution})["endpoint_config_name"] == "tugboat-test-r1"
+    shop.sagemaker.finish()
+    assert shop.served() == ("tugboat-test", "tugboat-test-r1")
+    assert shop.undo({"to": "current", "ended": execution})["endpoint_status"] == "Unchanged"
+
+
+def test_an_endpoint_that_still_moves_to_the_unproved_release_is_moved_back_when_it_is_ready() -> None:
+    execution = ended("stopped")
+    shop = published(execution)
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            shop.sagemaker.finish()
+
+    shop.undo({"to": "current", "ended": execution}, remaining_ms=900_000, sleep=sleep)
+    assert waits == [0.0, BUSY_POLL_S, BUSY_POLL_S]
+    assert shop.served() == ("tugboat-test", "tugboat-test-r1")
+
+
+def test_a_lambda_whose_time_ends_reports_a_busy_endpoint_so_that_it_is_invoked_again() -> None:
+    execution = ended("stopped")
+    shop = published(execution)
+    with pytest.raises(EndpointBusy):
+        shop.undo({"to": "current", "ended": execution}, remaining_ms=30_000)
+
+
+def test_a_rollback_within_the_state_machine_does_not_take_a_moving_endpoint_for_one_that_moved_back() -> (
+    None
+):
+    shop = published(ended("stopped"))
+    with pytest.raises(EndpointBusy):
+        shop.rollback("current")
+
+
+def test_the_release_of_another_run_stays() -> None:
+    shop = published(ended("later"))
+    before = shop.sagemaker.endpoints["tugboat-test"].copy()
+    for execution in (ended("stopped"), ended("failed", "FAILED")):
+        assert shop.undo({"to": "current", "ended": execution})["endpoint_status"] == "Unchanged"
+    assert shop.sagemaker.endpoints["tugboat-test"] == before
+
+
+def test_a_release_that_was_proved_before_its_run_was_aborted_stays() -> None:
+    execution = ended("stopped-in-unlock")
+    shop = Shop()
+    shop.release("r1")
+    shop.release(run_of(execution))
+    assert shop.undo({"to": "current", "ended": execution})["endpoint_status"] == "Unchanged"
+    assert shop.served()[1] == release_name("tugboat-test", run_of(execution))
+    shop.sagemaker.finish()
+    shop.rollback("previous")
+    assert shop.undo({"to": "current", "ended": execution})["endpoint_status"] == "Unchanged"
+
+
+def test_a_first_release_of_an_aborted_run_leaves_no_endpoint() -> None:
+    execution = ended("first")
+    shop, run_id = Shop(), run_of(execution)
+    assert shop.undo({"to": "current", "ended": execution})["endpoint_status"] == "Unchanged"
+    shop.s3.objects["models", f"training/{run_id}/output/model.tar.gz"] = archive(run_id)
+    shop.publish(run_id)
+    shop.sagemaker.finish()
+    assert shop.undo({"to": "current", "ended": execution})["endpoint_status"] == "Deleting"
+    shop.sagemaker.finish()
+    assert shop.sagemaker.endpoints == {}
+
+
+def test_an_aborted_run_on_a_new_kind_of_endpoint_leaves_the_old_kind_alone() -> None:
+    execution = ended("stopped")
+    shop = published(execution, REALTIME)
+    shop.sagemaker.finish()
+    shop.undo({"to": "current", "ended": execution}, REALTIME)
+    shop.sagemaker.finish()
+    assert shop.sagemaker.endpoints.keys() == {"tugboat-test"}
+
+
+def test_the_last_step_of_an_aborted_run_ends_before_its_release_is_undone() -> None:
+    execution = ended("stopped")
+    execution["stopped_at_ms"] = time.time_ns() // 1_000_000
+    shop = Shop()
+    shop.release("r1")
+    run_id = run_of(execution)
+    shop.s3.objects["models", f"training/{run_id}/output/model.tar.gz"] = archive(run_id)
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        """Publish, which the abort did not stop, moves the endpoint during the wait."""
+        waits.append(seconds)
+        shop.publish(run_id)
+        shop.sagemaker.finish()
+
+    shop.undo({"to": "current", "ended": execution}, sleep=sleep)
+    assert waits == [pytest.approx(300, abs=10)]
+    assert shop.served() == ("tugboat-test", "tugboat-test-r1")
+
+
+def test_a_model_is_not_recorded_if_the_endpoint_was_moved_back_while_it_was_proved() -> None:
+    shop = Shop()
+    shop.release("r1")
+    shop.s3.objects["models", "training/r2/output/model.tar.gz"] = archive("r2")
+    made = shop.publish("r2")
+    shop.sagemaker.finish()
+
+    def answer(question: dict[str, Any]) -> dict[str, Any]:
+        if shop.sagemaker.endpoints["tugboat-test"]["EndpointStatus"] == "InService":
+            shop.rollback("current")
+        return {"items": [{"item_id": "r2-1", "score": 1}, {"item_id": "r2-2", "score": 0.5}]}
+
+    event: ProveEvent = {
+        "run_id": "r2",
+        "snapshot_id": "r2",
+        "model_data_uri": made["model_data_uri"],
+        "endpoint_config_name": made["endpoint_config_name"],
+        "model_name": made["model_name"],
+    }
+    with pytest.raises(GoldenMismatch, match="moves to tugboat-test-r1"):
+        prove(event, SETTINGS, shop.sagemaker, FakeEndpoint(answer), shop.autoscaling, shop.s3)
+    assert shop.s3.json("models", CURRENT_KEY)["release"]["run_id"] == "r1"

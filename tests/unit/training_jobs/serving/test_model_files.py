@@ -29,7 +29,7 @@ def test_a_model_comes_back_as_it_was_written(trained: Trained, tmp_path: Path) 
     assert again.settings == served.settings
     prefixes = [trained.data.sessions.session(row) for row in range(20)]
     assert np.array_equal(again.scores(prefixes), served.scores(prefixes))
-    for name in ("model.json", "vocabulary.json", "vectors.npy", "codes.npy", "encoder.npz", "knn/idf.npy"):
+    for name in ("vocabulary.json", "vectors.npy", "codes.npy", "encoder.npz", "knn/idf.npy"):
         assert (tmp_path / name).read_bytes() == (trained.model_dir / name).read_bytes()
 
 
@@ -40,6 +40,7 @@ def test_a_model_answers_by_the_kernels_that_were_compiled_for_it(trained: Train
     with_kernel, _ = model_files.load_recommender(copy)
     assert with_kernel.kernels.name == "compiled"
     libraries[0].unlink()
+    model_writer.write_checksums(copy)
     without, _ = model_files.load_recommender(copy)
     assert without.kernels.name == "numpy"
     for session in model_files.load_golden(copy):
@@ -114,11 +115,15 @@ def test_a_model_with_a_file_missing_or_broken_is_refused(
         (copy / name).write_bytes(content)
     with pytest.raises(ArchiveError, match="does not contain a whole model"):
         model_files.load_recommender(copy)
+    model_writer.write_checksums(copy)
+    with pytest.raises(ArchiveError, match="does not contain a whole model"):
+        model_files.load_recommender(copy)
 
 
 def test_files_of_two_models_do_not_pass_for_one(copy: Path) -> None:
     vocabulary = json.loads((copy / "vocabulary.json").read_text())
     (copy / "vocabulary.json").write_text(json.dumps(vocabulary[:-1]))
+    model_writer.write_checksums(copy)
     with pytest.raises(ArchiveError, match="has files of different numbers of items"):
         model_files.load_recommender(copy)
 
@@ -127,6 +132,7 @@ def test_files_of_two_models_do_not_pass_for_one(copy: Path) -> None:
 def test_codes_that_are_not_of_the_vectors_are_refused(copy: Path, broken: str) -> None:
     codes = np.load(copy / "codes.npy")
     np.save(copy / "codes.npy", codes[:, :-1] if broken == "narrow" else codes.astype(np.int16))
+    model_writer.write_checksums(copy)
     with pytest.raises(ArchiveError, match="does not belong to vectors"):
         model_files.load_recommender(copy)
 
@@ -157,6 +163,7 @@ def test_a_model_in_use_may_be_written_over(copy: Path) -> None:
 def test_ids_out_of_stock_beside_a_model_are_never_shown(copy: Path) -> None:
     shown = model_files.load_recommender(copy)[0].recommend(["sku-020"], 3).items
     model_writer.write_json(copy / "out_of_stock.json", shown)
+    model_writer.write_checksums(copy)
     served, _ = model_files.load_recommender(copy)
     assert not set(shown) & set(served.recommend(["sku-020"], 80).items)
     assert not set(shown) & set(model_writer.fallback_answers(served, [5])["popular"])
@@ -167,6 +174,7 @@ def test_ids_out_of_stock_beside_a_model_are_never_shown(copy: Path) -> None:
 def test_a_shop_with_little_in_stock_has_a_short_fallback_and_no_item_that_is_gone(copy: Path) -> None:
     vocabulary = json.loads((copy / "vocabulary.json").read_text())
     model_writer.write_json(copy / "out_of_stock.json", vocabulary[:-4])
+    model_writer.write_checksums(copy)
     answers = model_writer.fallback_answers(model_files.load_recommender(copy)[0], [5, len(vocabulary) - 1])
     assert set(answers["related"][vocabulary[5]]) == set(vocabulary[-4:])
     assert set(answers["related"][vocabulary[-1]]) == set(vocabulary[-4:-1])

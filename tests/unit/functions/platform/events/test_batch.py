@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -77,3 +78,9 @@ def test_an_accepted_event_is_one_line_within_the_limit_and_is_accepted_again(
     again, event_time_ms = accept(read, shops, Timing(NOW_MS, sent_at_ms))
     assert event_time_ms <= NOW_MS + 3_600_000
     assert msgspec.to_builtins(again) == read
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32-be"])
+def test_a_body_is_read_in_every_encoding_of_unicode(encoding: str) -> None:
+    body = json.dumps([{"search_term": "Größe 😀"}], ensure_ascii=False).encode(encoding)
+    assert parse_batch(body).events == [{"search_term": "Größe 😀"}]
