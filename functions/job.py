@@ -57,6 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m functions.job",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='example: TUGBOAT_EVENT=\'{"run_id": "r1"}\' TUGBOAT_OUTCOME=s3://bucket/key python -m functions.job export',
     )
     parser.add_argument("step", choices=STEPS)
     args = parser.parse_args(arguments)

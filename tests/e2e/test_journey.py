@@ -345,9 +345,9 @@ def timed_out(stage: Stage, tuned_model: str) -> dict[str, str]:
 def spoil(program: Path) -> None:
     """A change of the training code that nobody looked at: what was clicked is mixed up before it is learnt."""
     source = program.read_text()
-    line = "        data = read_dataset(options.interactions, items)\n"
+    line = "    data = read_dataset(options.interactions, items)\n"
     assert line in source
-    mixed_up = line + "        __import__('numpy').random.default_rng(0).shuffle(data.sessions.items)\n"
+    mixed_up = line + "    __import__('numpy').random.default_rng(0).shuffle(data.sessions.items)\n"
     program.write_text(source.replace(line, mixed_up))
 
 
@@ -378,6 +378,8 @@ def test_recommend_answers_from_the_fallback_within_its_time_box_while_the_endpo
 @pytest.fixture(scope="module")
 def recommendation(stage: Stage, tables: dict[str, Any]) -> dict[str, Any]:
     """A recommendation of another shop that was seen, clicked and bought from, and two clicks that only say so."""
+    # A test before this one killed the endpoint's container.
+    wait_for(lambda: stage.recommend(ITEM)["source"] == "model", 60)
     answer = stage.recommend(ITEM, k=5, shop="serenade", session="visit-1")
     of_another_session = stage.recommend(ITEM, k=5, shop="serenade", session="visit-2")["receipt"]
     first, second, third = (one["item_id"] for one in answer["items"][:3])

@@ -7,7 +7,11 @@ from typing import Any, NamedTuple, get_type_hints
 import msgspec
 from msgspec import UNSET, ValidationError
 
-from functions.platform.contract import COLLECT_CLOCK_AHEAD_MAX_MS, COLLECT_EVENT_MAX_BYTES
+from functions.platform.contract import (
+    COLLECT_CLOCK_AHEAD_MAX_MS,
+    COLLECT_CLOCK_ERROR_MIN_MS,
+    COLLECT_EVENT_MAX_BYTES,
+)
 from functions.platform.errors import Reason, RequestRefused
 from functions.platform.events.event import Event, Item
 
@@ -27,8 +31,11 @@ class Timing(NamedTuple):
     sent_at_ms: int | None = None
 
     def event_time_ms(self, client_time_ms: int) -> int:
-        """Return `client_time_ms` on the server's clock: shifted by the clock's error at sending."""
-        if self.sent_at_ms is None:
+        """Return `client_time_ms` on the server's clock: shifted by the clock's error at sending.
+
+        A small difference is the time that the request took. Shifting by it would reverse events of a slow network.
+        """
+        if self.sent_at_ms is None or abs(self.received_at_ms - self.sent_at_ms) < COLLECT_CLOCK_ERROR_MIN_MS:
             return client_time_ms
         return client_time_ms + self.received_at_ms - self.sent_at_ms
 

@@ -296,7 +296,7 @@ PROBES: dict[str, list[tuple[bytes, bytes]]] = {
         (one(client_time_ms=NOW_MS + 3_600_000), one(client_time_ms=NOW_MS + 3_600_001)),
         (
             batch(event(client_time_ms=NOW_MS + 9_000_000), sent_at_ms=NOW_MS + 9_000_000),
-            batch(event(client_time_ms=NOW_MS + 3_600_000), sent_at_ms=NOW_MS - 1),
+            batch(event(client_time_ms=NOW_MS + 3_480_001), sent_at_ms=NOW_MS - 120_000),
         ),
     ],
 }  # fmt: skip

@@ -214,9 +214,9 @@ def test_step_functions_bills_each_state() -> None:
 
 
 def test_an_alarm_on_an_expression_bills_each_of_its_metrics() -> None:
-    # Six alarms on one metric, and the one on failed, timed out and aborted runs.
-    assert alarm_metrics() == 9
-    assert bill().amount("CloudWatch", "alarms") == pytest.approx(0.90)
+    # Seven alarms on one metric, and the one on failed, timed out and aborted runs.
+    assert alarm_metrics() == 10
+    assert bill().amount("CloudWatch", "alarms") == pytest.approx(1.00)
 
 
 def test_an_idle_stage_pays_for_what_is_only_there() -> None:
@@ -227,8 +227,8 @@ def test_an_idle_stage_pays_for_what_is_only_there() -> None:
         ("Secrets Manager", "secrets"),
         ("ECR", "images of the endpoint"),
     }
-    # 0.90 of alarms, 3.00 of the dashboard, two secrets of 0.40, five images of 0.1 GB at $0.10.
-    assert found.usd == pytest.approx(0.90 + 3.00 + 0.80 + 0.05)
+    # 1.00 of alarms, 3.00 of the dashboard, three secrets of 0.40, five images of 0.1 GB at $0.10.
+    assert found.usd == pytest.approx(1.00 + 3.00 + 1.20 + 0.05)
 
 
 @pytest.mark.parametrize("name", ["local", "dev", "prod"])

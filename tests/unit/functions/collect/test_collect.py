@@ -81,10 +81,34 @@ def test_an_accepted_event_is_stored_with_its_server_field() -> None:
 
 def test_the_server_fields_of_a_request_differ_only_by_the_event_time() -> None:
     firehose = FakeFirehose()
-    send([event(), event(event_id="e2", client_time_ms=NOW_MS - 5)], firehose, sent_at_ms=NOW_MS + 7)
+    sent_at_ms = NOW_MS + 500_000
+    send([event(), event(event_id="e2", client_time_ms=NOW_MS - 5)], firehose, sent_at_ms=sent_at_ms)
     servers = [stored["server"] for stored in firehose.lines("events")]
-    assert [server.pop("event_time_ms") for server in servers] == [NOW_MS - 1007, NOW_MS - 12]
+    assert [server.pop("event_time_ms") for server in servers] == [NOW_MS - 501_000, NOW_MS - 500_005]
     assert servers[0] == servers[1]
+
+
+def test_a_request_that_took_long_does_not_move_its_events_behind_later_ones() -> None:
+    """The first of two requests stalls for fifteen seconds, and the event of the next page arrives before."""
+    firehose = FakeFirehose()
+    for event_id, client_ms, sent_ms, received_ms in (("a", 0, 1_000, 16_000), ("b", 4_000, 5_000, 5_100)):
+        body = json.dumps(
+            {
+                "events": [event(event_id=event_id, client_time_ms=NOW_MS + client_ms)],
+                "sent_at_ms": NOW_MS + sent_ms,
+            }
+        ).encode()
+        intake = Intake(SETTINGS, firehose, FakeS3(), RECEIPT_KEYS, REMAINING_MS)
+        collect_batch(post(body), ORIGIN, intake, NOW_MS + received_ms)
+    times = {line["event_id"]: line["server"]["event_time_ms"] for line in firehose.lines("events")}
+    assert times == {"a": NOW_MS, "b": NOW_MS + 4_000}
+
+
+@pytest.mark.parametrize("clock_error_ms", [-86_400_000, -120_000, 120_000, 86_400_000])
+def test_a_clock_that_is_wrong_by_minutes_is_corrected(clock_error_ms: int) -> None:
+    firehose = FakeFirehose()
+    send([event(client_time_ms=NOW_MS - 50 + clock_error_ms)], firehose, sent_at_ms=NOW_MS + clock_error_ms)
+    assert firehose.lines("events")[0]["server"]["event_time_ms"] == NOW_MS - 50
 
 
 def test_a_partly_bad_batch_keeps_its_good_events_and_stores_the_bad_ones_with_the_reason() -> None:

@@ -20,7 +20,11 @@ from tests.unit.contracts.test_document import Shop, examples, shop
 __all__ = ["shop"]  # a fixture
 
 HTTP = ("api_handler", "collect")
-STEPS = {name: f"functions.{name}.{name}.{name}" for name in lambdas.NAMES if name not in HTTP}
+STEPS = {
+    **{name: f"functions.{name}.{name}.{name}" for name in lambdas.NAMES if name not in HTTP},
+    "erase_rows": "functions.erase.rows.erase_rows",
+}
+LOGIN = warehouse.Credentials("account", "user", "key", "database", "warehouse", "role")
 
 
 @pytest.fixture
@@ -60,18 +64,22 @@ def test_every_line_of_a_step_names_its_request_and_its_execution(
 
     monkeypatch.setattr(STEPS[name], step)
     monkeypatch.setattr(warehouse, "connect", lambda _: nullcontext())
-    monkeypatch.setattr(warehouse, "read_credentials", lambda *_: None)
+    monkeypatch.setattr(warehouse, "read_credentials", lambda *_: LOGIN)
     for read in (
         "collect_settings",
         "compact_settings",
+        "erase_settings",
         "lock_settings",
         "publish_settings",
         "warehouse_settings",
     ):
-        given = SimpleNamespace(snowflake_secret="s", receipts_secret="r", has_own_warehouse=lambda _: False)
+        given = SimpleNamespace(
+            snowflake_secret="s", receipts_secret="r", eraser_role="e", has_own_warehouse=lambda _: False
+        )
         monkeypatch.setattr(settings, read, lambda given=given: given)
     monkeypatch.setattr(wiring, "client", lambda _: None)
     monkeypatch.setattr(wiring, "time_boxed_client", lambda *_: None)
+    monkeypatch.setattr(wiring, "_erasures_key", lambda: "key")
     invoke(name, {"run_id": "nightly-1"}, "invocation-1")
     invoke(name, {}, "invocation-2")
     expected = {"level": "info", "message": "done", "logger": f"functions.{name}", "rows": 3}
