@@ -112,12 +112,20 @@ def model_server(seed: int) -> Iterator[ModelServer]:
                 stderr=written,
             )
         try:
-            while not log.read_text().endswith("\n") and process.poll() is None:
+            while (port := _port(log)) is None and process.poll() is None:
                 time.sleep(0.01)
-            yield ModelServer(process, int(json.loads(log.read_text().splitlines()[0])["port"]), log)
+            if port is None:
+                raise Failed(f"the server did not start: {log.read_text()[-500:]}")
+            yield ModelServer(process, port, log)
         finally:
             process.kill()
             process.wait()
+
+
+def _port(log: Path) -> int | None:
+    """Return the port that the server has logged; warnings about its archive can come before."""
+    whole_lines = log.read_text().rpartition("\n")[0].splitlines()
+    return next((int(line["port"]) for line in map(json.loads, whole_lines) if "port" in line), None)
 
 
 def fuzz(

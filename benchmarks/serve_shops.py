@@ -86,4 +86,5 @@ def write_archive(recommender: Recommender, directory: Path) -> Path:
     card = model_files.ModelCard("bench", "made up", {}, 0, 0, {}, len(recommender.vocabulary))
     model_writer.save_recommender(directory, recommender, card)
     copy_serving_code(directory / "code")
+    model_writer.write_checksums(directory)
     return directory
