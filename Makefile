@@ -148,8 +148,9 @@ lock: setup ## rewrite requirements.lock and the lists that follow it (ARGS="--u
 format: setup ## rewrite what check would complain of
 	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
 
+# Three processes for two cores: tests often wait for servers, jobs and browsers.
 test: setup ## every test (ARGS="-k name" for some)
-	@$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-sanitized)
 
 test-unit: setup ## the tests without servers, jobs and packages
