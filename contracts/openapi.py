@@ -134,19 +134,18 @@ def _get_pixel() -> dict[str, Any]:
 
 def _get_recommend() -> dict[str, Any]:
     limits = contracts.read("limits")["recommend"]
-    listed = {"style": "form", "explode": False}
-
-    def parameter(name: str, schema: dict[str, Any], text: str, **more: Any) -> dict[str, Any]:
-        return {"name": name, "in": "query", "description": text, "schema": schema, **more}
-
     properties = _question(limits)["properties"]
     return {
         "operationId": "recommend",
         "summary": "Recommend items for a session.",
         "parameters": [
-            parameter(
-                name, schema, schema["description"], **(listed if schema.get("type") == "array" else {})
-            )
+            {
+                "name": name,
+                "in": "query",
+                "description": schema["description"],
+                "schema": schema,
+                **({"style": "form", "explode": False} if schema.get("type") == "array" else {}),
+            }
             for name, schema in properties.items()
         ],
         "responses": _recommended(),

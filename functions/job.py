@@ -37,9 +37,7 @@ def run(step: Step, environment: Mapping[str, str], s3: Any) -> int:
     status = 0
     try:
         outcome = step(event, None)
-    except (
-        Exception
-    ) as error:  # the boundary of the job: Lambda's runtime reports every exception in the same way
+    except Exception as error:  # as Lambda's runtime does, report every exception
         log.exception("step failed")
         status = 1
         outcome = {

@@ -1,7 +1,7 @@
 """Databases of their own on one local stack, with buckets, roles and settings, for the warehouse steps."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -111,3 +111,15 @@ def connected_as_sysadmin(stack: Stack) -> Iterator[Any]:
     with warehouse.connect(stack.admin) as connection:
         connection.cursor().execute("use role SYSADMIN")
         yield connection
+
+
+def tables_as_text(stack: Stack, tables: Mapping[str, str]) -> dict[str, list[list[str]]]:
+    """Return the rows of each query by its name; NULL is an empty text."""
+    with connected(stack) as connection:
+        return {
+            name: [
+                ["" if value is None else str(value) for value in row]
+                for row in warehouse.rows(connection, sql)
+            ]
+            for name, sql in tables.items()
+        }

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from deploy.bill.assumptions import Assumptions, sources
 from deploy.bill.bill import Bill, warnings
 from deploy.bill.changes import TOP, Saving, savings
@@ -16,6 +14,7 @@ from deploy.bill.measured import Replacement
 from deploy.bill.month import number
 from deploy.bill.prices import PriceList
 from deploy.command import table
+from deploy.pages import environment
 
 WIDTH = 120
 
@@ -199,16 +198,10 @@ def as_json(report: Report) -> dict[str, Any]:
 
 def as_page(report: Report) -> str:
     """Return the bill as one self-contained HTML file."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["usd"] = usd
-    environment.filters["number"] = number
-    return environment.get_template("page.html.jinja").render(
+    templates = environment(Path(__file__).parent)
+    templates.filters["usd"] = usd
+    templates.filters["number"] = number
+    return templates.get_template("page.html.jinja").render(
         report=report,
         basis=_basis(report),
         cheapest=cheapest,

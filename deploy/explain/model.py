@@ -1,6 +1,5 @@
 """The model that answered: its release, archive, training job, run, snapshot and reports; and its explanation."""
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -26,6 +25,7 @@ from functions.platform.contract import (
     VALIDATION_REPORTS_PREFIX,
 )
 from functions.platform.releases import Release, read_record
+from functions.platform.run_names import run_id_of
 from functions.platform.s3_keys import split_s3_uri
 
 MISSING = frozenset({"404", "NoSuchKey", "NotFound", "ValidationException", "ResourceNotFound"})
@@ -168,16 +168,15 @@ def _add_run(origin: Origin, clients: Clients, bucket: str, machine_arn: str) ->
 
 
 def _execution(stepfunctions: Any, machine_arn: str, run_id: str) -> Json | None:
-    """Return the execution of a run. A run id is the day of the start and a hash of the execution's ARN."""
-    day, _, digest = run_id.partition("-")
+    """Return the execution of a run. Its id begins with the day of the start."""
     pages = stepfunctions.get_paginator("list_executions")
     try:
         for page in pages.paginate(stateMachineArn=machine_arn):  # newest first
             for one in page["executions"]:
                 arn, started_at = str(one["executionArn"]), one["startDate"].astimezone(UTC)
-                if hashlib.sha256(arn.encode()).hexdigest()[: len(digest)] == digest:
+                if run_id_of(arn, started_at) == run_id:
                     return {"arn": arn, "status": one["status"], "started_at": str(started_at)}
-                if f"{started_at:%Y%m%d}" < day:
+                if f"{started_at:%Y%m%d}" < run_id[:8]:
                     return None
     except ClientError as error:
         if error.response["Error"]["Code"] != "StateMachineDoesNotExist":

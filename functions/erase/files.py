@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions.erase.journal import Journal, Store, StoredKey, delete_version
+from functions.erase.journal import Journal, Store, StoredKey, delete_version, get_if_present
 from functions.platform.errors import StorageUnavailable
 from functions.platform.log import get_logger
 
@@ -70,7 +70,7 @@ def rewrite(
     stored: Any = None
     kept = Kept(b"", 0)
     if current is not None:
-        stored = _get(s3, bucket, key)
+        stored = get_if_present(s3, bucket, key)
         if stored is not None:
             kept = _kept(journal, key, stored["Body"].read(), is_theirs)
     old = [version for version in found.versions if version != current]
@@ -126,7 +126,7 @@ def _contains(s3: Any, bucket: str, key: str, version: str, is_theirs: Callable[
 
 def read(s3: Any, bucket: str, key: str) -> list[bytes]:
     """Return the lines of a file; of a missing or broken one, none."""
-    stored = _get(s3, bucket, key)
+    stored = get_if_present(s3, bucket, key)
     if stored is None:
         return []
     content = stored["Body"].read()
@@ -135,17 +135,6 @@ def read(s3: Any, bucket: str, key: str) -> list[bytes]:
     except (EOFError, gzip.BadGzipFile, zlib.error):
         return []
     return list(text.split(b"\n"))
-
-
-def _get(s3: Any, bucket: str, key: str) -> Any:
-    try:
-        return s3.get_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "NoSuchKey":
-            return None
-        raise StorageUnavailable(f"s3://{bucket}/{key} could not be read: {error}") from error
-    except BotoCoreError as error:
-        raise StorageUnavailable(f"s3://{bucket}/{key} could not be read: {error}") from error
 
 
 def _tagging(s3: Any, bucket: str, key: str) -> dict[str, str]:

@@ -60,7 +60,7 @@ class Store:
         Raises:
             StorageUnavailable: S3 did not answer.
         """
-        stored = self._get("journal.json")
+        stored = get_if_present(self.s3, self.bucket, self._prefix + "journal.json")
         if stored is None:
             self._etag = ""
             return None
@@ -88,7 +88,7 @@ class Store:
 
     def files(self) -> list[str]:
         """Return the keys in raw/ that the erasure has to read, sorted."""
-        stored = self._get("files.json")
+        stored = get_if_present(self.s3, self.bucket, self._prefix + "files.json")
         return [] if stored is None else msgspec.json.decode(stored["Body"].read(), type=list[str])
 
     def delete(self) -> None:
@@ -98,17 +98,6 @@ class Store:
             # The oldest first: while the newest is there, a killed call is repeated.
             for version in reversed(stored.versions):
                 delete_version(self.s3, self.bucket, stored.key, version)
-
-    def _get(self, name: str) -> Any:
-        key = self._prefix + name
-        try:
-            return self.s3.get_object(Bucket=self.bucket, Key=key)
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "NoSuchKey":
-                return None
-            raise StorageUnavailable(f"s3://{self.bucket}/{key} could not be read: {error}") from error
-        except BotoCoreError as error:
-            raise StorageUnavailable(f"s3://{self.bucket}/{key} could not be read: {error}") from error
 
     def _put(self, name: str, body: bytes, **condition: str) -> str:
         key = self._prefix + name
@@ -136,6 +125,22 @@ class _Version(NamedTuple):
     stored_at: datetime
     is_object: bool
     is_latest: bool
+
+
+def get_if_present(s3: Any, bucket: str, key: str) -> Any:
+    """Return S3's answer to a GET, or None if there is no such object.
+
+    Raises:
+        StorageUnavailable: S3 did not answer.
+    """
+    try:
+        return s3.get_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchKey":
+            return None
+        raise StorageUnavailable(f"s3://{bucket}/{key} could not be read: {error}") from error
+    except BotoCoreError as error:
+        raise StorageUnavailable(f"s3://{bucket}/{key} could not be read: {error}") from error
 
 
 def versions_below(s3: Any, bucket: str, prefix: str) -> Iterator[StoredKey]:

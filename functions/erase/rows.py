@@ -5,7 +5,7 @@ Statements contain the MD5 of ids, as the tables do, and never an id: Snowflake 
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -142,9 +142,9 @@ def _find(person: Person, settings: EraseSettings, connection: Any, store: Store
     """Write the person's clients, and the raw files to read: those with their rows, and those that are not loaded."""
     tables = _tables(connection)
     hashed = hashlib.md5(person.id.encode(), usedforsecurity=False).hexdigest()
-    found = _rows(connection, IN_RAW.format(field=f"{person.kind}_id"), (hashed,))
+    found = warehouse.rows(connection, IN_RAW.format(field=f"{person.kind}_id"), (hashed,))
     if "STAGING.STG_EVENTS" in tables:
-        found += _rows(connection, IN_STAGING.format(field=f"{person.kind.upper()}_ID"), (hashed,))
+        found += warehouse.rows(connection, IN_STAGING.format(field=f"{person.kind.upper()}_ID"), (hashed,))
     clients = {(str(shop or ""), str(client)) for shop, client in found if person.shop in (None, shop)}
     journal.clients = sorted({(shop, client) for shop, client in journal.clients} | clients)
     journal.clients_searched = len(journal.clients)
@@ -153,7 +153,7 @@ def _find(person: Person, settings: EraseSettings, connection: Any, store: Store
         for shop, first, last in _for_clients(connection, TIMES, journal):
             known = journal.times.get(shop, (first, last))
             journal.times[shop] = (min(int(first), known[0]), max(int(last), known[1]))
-    loaded = {_key(str(file)) for (file,) in _rows(connection, LOADED)}
+    loaded = {_key(str(file)) for (file,) in warehouse.rows(connection, LOADED)}
     store.write_files(sorted(theirs | set(_not_loaded(store, loaded))))
     next_phase(store, journal, "discover" if person.kind == "user" else "raw")
 
@@ -200,41 +200,35 @@ def _load_again(connection: Any, settings: EraseSettings, store: Store, journal:
 
     Snowflake loads a file with another checksum again. Without this, the next load would add a second row per line.
     """
-    present = [key for key in journal.rewritten if key.startswith(RAW_PREFIX)]
+    present = [key for key in journal.rewritten if RAW_KEY.fullmatch(key)]
     for start in range(0, len(present), FILES_AT_ONCE):
-        keys = [key for key in present[start : start + FILES_AT_ONCE] if RAW_KEY.fullmatch(key)]
-        marks = ", ".join(["%s"] * len(keys))
-        loaded = (
-            {
-                name
-                for (name,) in _rows(
-                    connection,
-                    f"select distinct FILENAME from RAW.EVENTS where FILENAME in ({marks})",
-                    tuple(keys),
-                )
-            }
-            if keys
-            else set()
-        )
-        again = sorted(loaded)
+        keys = present[start : start + FILES_AT_ONCE]
         # The first error of a file that does not load can quote the line.
-        failed = [
+        addresses = [
             address
             for key in keys
             for address in (f"s3://{store.bucket}/{key}", key.removeprefix(RAW_PREFIX))
         ]
-        if keys:
-            marks = ", ".join(["%s"] * len(failed))
-            _execute(
-                connection,
-                f"update RAW.LOAD_LOG set FIRST_ERROR = null where FILE in ({marks}) and FIRST_ERROR is not null",
-                tuple(failed),
-            )
-        if again:
-            marks = ", ".join(["%s"] * len(again))
-            _execute(connection, f"delete from RAW.EVENTS where FILENAME in ({marks})", tuple(again))
+        named = _among("FILE", addresses)
+        _execute(
+            connection,
+            f"update RAW.LOAD_LOG set FIRST_ERROR = null where {named} and FIRST_ERROR is not null",
+            tuple(addresses),
+        )
+        found = warehouse.rows(
+            connection,
+            f"select distinct FILENAME from RAW.EVENTS where {_among('FILENAME', keys)}",
+            tuple(keys),
+        )
+        if again := sorted(str(name) for (name,) in found):
+            _execute(connection, f"delete from RAW.EVENTS where {_among('FILENAME', again)}", tuple(again))
             names = ", ".join(f"'{key.removeprefix(RAW_PREFIX)}'" for key in again)
             _execute(connection, copy_statement(files=f"files = ({names})\nforce = true\n"))
+
+
+def _among(column: str, values: Sequence[str]) -> str:
+    """Return the condition that a column has one of the values, which are bound later."""
+    return f"{column} in ({', '.join(['%s'] * len(values))})"
 
 
 def _mark_unread(connection: Any, journal: Journal, rebuilt: Rebuilt, tables: set[str]) -> None:
@@ -244,7 +238,7 @@ def _mark_unread(connection: Any, journal: Journal, rebuilt: Rebuilt, tables: se
     names = ", ".join(f"'{table.partition('.')[2].lower()}'" for table in rebuilt.totals)
     newest = " union all ".join(f"select max(STAGED_AT) as T from {table}" for table in rebuilt.totals)
     newest += f" union all select max(READ_UNTIL) as T from INTERMEDIATE.PROGRESS where MODEL in ({names})"
-    read_until: datetime | None = _rows(connection, f"select max(T) from ({newest}) as times")[0][0]
+    read_until: datetime | None = warehouse.rows(connection, f"select max(T) from ({newest}) as times")[0][0]
     if read_until is None:
         return
     unread = (read_until + timedelta(milliseconds=1)).isoformat(sep=" ")
@@ -263,7 +257,7 @@ def _needed(condition: str, table: str) -> set[str]:
 
 def _tables(connection: Any) -> set[str]:
     """Return the tables that exist: before the first Transform, few do."""
-    found = _rows(connection, "select TABLE_SCHEMA, TABLE_NAME from INFORMATION_SCHEMA.TABLES")
+    found = warehouse.rows(connection, "select TABLE_SCHEMA, TABLE_NAME from INFORMATION_SCHEMA.TABLES")
     return {f"{schema}.{name}" for schema, name in found}
 
 
@@ -281,7 +275,7 @@ def _for_clients(connection: Any, sql: str, journal: Journal) -> list[tuple[Any,
     found = []
     for keys in _client_keys(journal):
         statement = sql.replace("{clients}", ", ".join(["%s"] * len(keys)))
-        found += _rows(connection, statement, tuple(keys) * sql.count("{clients}"))
+        found += warehouse.rows(connection, statement, tuple(keys) * sql.count("{clients}"))
     return found
 
 
@@ -289,10 +283,6 @@ def _change(connection: Any, journal: Journal, sql: str) -> None:
     for keys in _client_keys(journal):
         statement = sql.replace("{clients}", ", ".join(["%s"] * len(keys)))
         _execute(connection, statement, tuple(keys) * sql.count("{clients}"))
-
-
-def _rows(connection: Any, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    return warehouse.rows(connection, sql, parameters)
 
 
 def _execute(connection: Any, sql: str, parameters: tuple[Any, ...] = ()) -> None:

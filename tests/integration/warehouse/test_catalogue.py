@@ -13,9 +13,8 @@ from catalogue.imports import Feed, Imported, ids_by_choice, import_feed
 from catalogue.known_ids import compare, event_items
 from functions.export.export import export
 from functions.load.load import load
-from functions.platform import warehouse
 from functions.platform.dbt import run_dbt
-from testing.warehouse_stack import Stack, connected
+from testing.warehouse_stack import Stack, connected, tables_as_text
 from tests.integration.warehouse.events import MINUTE_MS, deliver, raw_event
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -46,14 +45,7 @@ def night(stack: Stack, run_id: str, *arguments: str) -> dict[str, list[list[str
     selected = arguments if "--select" in arguments else (*arguments, "--select", *CATALOGUE_MODELS)
     results = run_dbt(["run", *selected], stack.credentials)
     assert [result.message for result in results if result.failed] == []
-    with connected(stack) as connection:
-        return {
-            name: [
-                ["" if value is None else str(value) for value in row]
-                for row in warehouse.rows(connection, sql)
-            ]
-            for name, sql in TABLES.items()
-        }
+    return tables_as_text(stack, TABLES)
 
 
 def golden() -> dict[str, list[list[str]]]:

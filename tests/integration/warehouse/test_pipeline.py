@@ -23,7 +23,7 @@ from functions.transform.transform import transform
 from functions.validate.data_checks import dbt_check
 from functions.validate.validate import KEEP_RESULT, validate
 from sql.setup.apply import apply
-from testing.warehouse_stack import ACCOUNT, Stack, connected, connected_as_sysadmin
+from testing.warehouse_stack import ACCOUNT, Stack, connected, connected_as_sysadmin, tables_as_text
 from tests.integration.warehouse.events import DAY_MS, MIDNIGHT_MS, MINUTE_MS, deliver, raw_event
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -63,14 +63,7 @@ def run_to_tables(stack: Stack, run_id: str, full_refresh: bool = False) -> dict
     with connected(stack) as connection:
         load({"run_id": run_id}, stack.settings, connection)
     transform({"run_id": run_id, "full_refresh": full_refresh}, stack.settings, stack.credentials)
-    with connected(stack) as connection:
-        return {
-            name: [
-                ["" if value is None else str(value) for value in row]
-                for row in warehouse.rows(connection, sql)
-            ]
-            for name, sql in TABLES.items()
-        }
+    return tables_as_text(stack, TABLES)
 
 
 def golden_events(number: int) -> list[dict[str, Any]]:
