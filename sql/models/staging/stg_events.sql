@@ -44,6 +44,9 @@ typed as (
         payload:recommendation_id::varchar as recommendation_id,
         payload:page_location::varchar as page_location,
         payload:server.device::varchar as device,
+        payload:server.received_at_ms::bigint as received_at_ms,
+        payload:server.ip_prefix::varchar as ip_prefix,
+        coalesce(payload:server.trusted::boolean, false) as is_trusted,
         coalesce(payload:server.is_bot::boolean, false) as is_bot,
         filename,
         line_number,
@@ -55,7 +58,8 @@ identified as (
     select
         *,
         {{ key(['shop_id', 'event_id', 'client_day::varchar']) }} as event_key,
-        {{ key(['shop_id', 'client_id']) }} as client_key
+        {{ key(['shop_id', 'client_id']) }} as client_key,
+        iff(ip_prefix is null, null, {{ key(['shop_id', 'ip_prefix']) }}) as network_key
     from typed
     where
         shop_id is not null
@@ -107,6 +111,9 @@ select
     page_location,
     device,
     is_bot,
+    is_trusted,
+    network_key,
+    received_at_ms,
     loaded_at,
     -- Milliseconds: models compare this time with a constant.
     date_trunc('millisecond', {{ statement_time() }}) as staged_at
