@@ -37,12 +37,14 @@ _ENCODED = re.compile("%(?:25|2[bB]|3[0-9]|40|[dD][9bB]|[eE][01fF]|[fF]0|u0040)"
 _FOREIGN_DIGIT = re.compile(
     "[\u00b2\u00b3\u00b9\u0660-\u0669\u06f0-\u1fff\u2070-\u2089\u2460-\u24ff\u2776-\u2793\ua620-\uabf9\uff10-\uff19\U000104a0-\U0001fbf9]"
 )
+_ENTITY = re.compile("&(?:#|commat)")
 # The bytes of ASCII, of Latin, Greek and Cyrillic letters and of those of East Asia, which have no digits of their own.
 _WITHOUT_DIGITS = bytes([*range(0xC0), *range(0xC3, 0xD2), *range(0xE3, 0xEA), *range(0xEB, 0xEE)])
 _DIGIT = "[\\d\u00b2\u00b3\u00b9\u2070-\u2079\u2080-\u2089\u2460-\u24ff\u2776-\u2793]"
-_BETWEEN = r"(?:%[0-9a-fA-F]{2}|[\W_]){0,3}"
-# What may contain such a number, found in a small part of the time.
-_WITHOUT_LETTERS = re.compile("[^a-zA-Z]{9,}")
+_BETWEEN = r"[\W_]{0,3}"
+# What may contain such a number, found in a small part of the time: no Latin, Greek, Cyrillic or East Asian letters.
+_WITHOUT_LETTERS = re.compile("[^a-zA-Z\u00c0-\u052f\u3041-\u9fff\uac00-\ud7a3]{9,}")
+_ENCODED_SEPARATOR = re.compile("%[0-9a-fA-F]{2}")
 # Numbers with a plus sign and eight digits, with eleven digits, or with nine in several groups. All others are harmless.
 _NUMBER = re.compile(
     rf"\+{_BETWEEN}{_DIGIT}(?:{_BETWEEN}{_DIGIT}){{7}}"
@@ -196,11 +198,7 @@ def is_suspect(text: str) -> bool:
 
 
 def _may_have_at(text: str) -> bool:
-    if (
-        "@" in text
-        or ("%" in text and _ENCODED.search(text))
-        or ("&" in text and ("&#" in text or "&c" in text))
-    ):
+    if "@" in text or ("%" in text and _ENCODED.search(text)) or ("&" in text and _ENTITY.search(text)):
         return True
     if "\\" in text and "\\u0040" in text:
         return True
@@ -208,17 +206,16 @@ def _may_have_at(text: str) -> bool:
 
 
 def _may_have_number(text: str) -> bool:
-    if not text.isascii():
+    if not has_digits(text):
+        if text.isascii():
+            return False
         # Umlauts are frequent, and digits of other scripts are rare.
         others = text.encode("utf-8", "surrogatepass").translate(None, _WITHOUT_DIGITS)
-        if not has_digits(text) and not (others and _FOREIGN_DIGIT.search(text)):
+        if not others or not _FOREIGN_DIGIT.search(text):
             return False
-        return _NUMBER.search(text) is not None
-    if not has_digits(text):
-        return False
-    if "%" in text:
-        return _NUMBER.search(text) is not None
-    return any(has_digits(run[0]) and _NUMBER.search(run[0]) for run in _WITHOUT_LETTERS.finditer(text))
+    elif "%" in text:
+        text = _ENCODED_SEPARATOR.sub(" ", text)
+    return any(_NUMBER.search(run[0]) for run in _WITHOUT_LETTERS.finditer(text))
 
 
 def has_digits(text: str) -> bool:

@@ -41,17 +41,18 @@ _GROUPS = re.compile(r"([^0-9]+)")
 CARD_DIGITS_MIN, CARD_DIGITS_MAX = 13, 19
 # Digits one by one are a card only in the two usual lengths: each length is one more chance for the check digit.
 SINGLE_DIGITS = (16, 15)
+# EAN and ITF-14; a UPC with a zero in front is an EAN.
+GTIN_DIGITS = (13, 14)
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 _IN_PHONE = rf"[\s().{_DASHES}/]{{0,3}}"
 # E.164: https://www.itu.int/rec/T-REC-E.164
 _INTERNATIONAL = re.compile(rf"(?<![\w+])\+[\s(]{{0,2}}[1-9](?:{_IN_PHONE}[0-9]){{7,14}}(?![0-9])")
-_NOT_WITHIN = rf"(?<![\w.,+/{_DASHES}])"
+# Neither the end of a longer number, nor one of several numbers: an EAN is also written as 4 006381 333931.
+_NOT_WITHIN = rf"(?<![\w.,+/{_DASHES}])(?<![0-9]\s)"
 _NATIONAL = re.compile(
     "|".join(
         (
-            # 0049 171 1234567
-            rf"{_NOT_WITHIN}00[\s(.{_DASHES}/]{{0,2}}[1-9](?:{_IN_PHONE}[0-9]){{8,13}}(?!\w)",
             # 0171 1234567, 030/12345678
             rf"{_NOT_WITHIN}0[1-9][0-9]{{1,4}}[\s/{_DASHES}]{{1,3}}[0-9]{{6,8}}(?!\w)",
             # (030) 123456
@@ -59,9 +60,13 @@ _NATIONAL = re.compile(
             # (555) 123-4567
             rf"{_NOT_WITHIN}\([2-9][0-9]{{2}}\)\s?[0-9]{{3}}[\s.{_DASHES}][0-9]{{4}}(?!\w)",
             # 555-123-4567. An area code that ends with 00 is no person's, and 800 400 1800 is a shelf.
-            rf"{_NOT_WITHIN}(?:1[\s.{_DASHES}])?[2-9](?!00)[0-9]{{2}}([\s.{_DASHES}])[0-9]{{3}}\1[0-9]{{4}}(?![\w{_DASHES}])",
+            rf"{_NOT_WITHIN}(?:1[\s.{_DASHES}])?[2-9](?!00)[0-9]{{2}}([\s.{_DASHES}])[0-9]{{3}}\1[0-9]{{4}}(?![\w{_DASHES}]|\s[0-9])",
         )
     )
+)
+# 0049 171 1234567
+_INTERNATIONAL_BY_ZEROS = re.compile(
+    rf"{_NOT_WITHIN}00[\s(.{_DASHES}/]{{0,2}}[1-9](?:{_IN_PHONE}[0-9]){{8,13}}(?!\w)"
 )
 # 06 12 34 56 78, 020 7946 0958, 0412 345 678
 _IN_GROUPS = re.compile(
@@ -99,6 +104,7 @@ def without_personal_data(plain: str, typed: bool) -> str:
         plain = _INTERNATIONAL.sub(PHONE, plain)
         plain = _DIGITS_OF_A_CARD.sub(_without_cards, plain)
         if typed:
+            plain = _INTERNATIONAL_BY_ZEROS.sub(_unless_a_gtin, plain)
             plain = _IN_GROUPS.sub(_without_phone, _NATIONAL.sub(PHONE, plain))
             plain = _ELEVEN_DIGITS.sub(PHONE, plain)
         if plain == before:
@@ -117,21 +123,30 @@ def has_international_phone(plain: str) -> bool:
 
 
 def is_card(digits: str) -> bool:
-    """Return True if digits are a card number: an issuer's first digit, Luhn's check digit, and no GTIN-13.
+    """Return True if digits are a card number: an issuer's first digits, Luhn's check digit, and no GTIN.
 
     https://www.iso.org/standard/70484.html
     """
-    first = digits[0]
-    if (len(digits) < 16 and not "3" <= first <= "6") or first < "2":
+    if len(digits) == 16:
+        # Mastercard and Mir; a list of years begins with 20.
+        if digits[0] < "2" or "2000" <= digits[:4] < "2200" or "2721" <= digits[:4] < "3000":
+            return False
+    elif not "3" <= digits[0] <= "6":
         return False
     if sum(map(int, digits[-1::-2])) % 10 != -sum(_DOUBLED[int(one)] for one in digits[-2::-2]) % 10:
         return False
-    return len(digits) != 13 or not _is_gtin(digits)
+    return len(digits) not in GTIN_DIGITS or not _is_gtin(digits)
 
 
 def _is_gtin(digits: str) -> bool:
-    """Return True if the check digit is a GTIN's. Shoppers search for them, and cards of 13 digits are history."""
+    """Return True if the check digit is a GTIN's. Shoppers search for them, and cards of that length are rare."""
     return (sum(map(int, digits[-1::-2])) + 3 * sum(map(int, digits[-2::-2]))) % 10 == 0
+
+
+def _unless_a_gtin(found: re.Match[str]) -> str:
+    """Return digits that begin with 00 if they are a GTIN, else the mark of a phone number."""
+    digits = found[0]
+    return digits if digits.isdecimal() and len(digits) in (12, *GTIN_DIGITS) and _is_gtin(digits) else PHONE
 
 
 def _without_phone(found: re.Match[str]) -> str:
@@ -143,14 +158,23 @@ def _without_cards(found: re.Match[str]) -> str:
     """Return digits and separators with each card number among them replaced."""
     parts = _GROUPS.split(found[0])
     groups = parts[::2]
+    # A UUID has letters beside its groups of digits. A number in one piece is a card whatever stands beside it.
+    first = int(_is_letter(found.string, found.start() - 1))
+    last = len(groups) - int(_is_letter(found.string, found.end()))
     kept: list[str] = []
     start = 0
     while start < len(groups):
         count = _groups_of_a_card(groups, start)
+        if count > 1 and not first <= start <= start + count <= last:
+            count = 0
         kept.append(CARD if count else groups[start])
         start += count or 1
         kept += parts[2 * start - 1 : 2 * start]
     return "".join(kept)
+
+
+def _is_letter(text: str, place: int) -> bool:
+    return 0 <= place < len(text) and text[place].isalpha()
 
 
 def _groups_of_a_card(groups: list[str], start: int) -> int:
