@@ -18,7 +18,7 @@ from functions.platform.events.masking import (
     Pseudonym,
     mask,
     may_hold_personal_data,
-    random_pseudonym,
+    temporary_pseudonym,
     without_query,
 )
 
@@ -183,7 +183,7 @@ class ServerField:
         return b"%b%d%b%b" % (self._before, event_time_ms, self._after, end)
 
 
-def line(event: Event, server: bytes, pseudonym: Pseudonym = random_pseudonym) -> bytes:
+def line(event: Event, server: bytes, pseudonym: Pseudonym = temporary_pseudonym) -> bytes:
     """Return the event as one line of JSON in UTF-8, masked, with the encoded field `server` as its last.
 
     Raises:

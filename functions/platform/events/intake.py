@@ -6,7 +6,7 @@ from typing import Any
 
 from functions.platform.contract import RAW_PREFIX, REJECTED_PREFIX
 from functions.platform.events.delivery import deliver
-from functions.platform.events.masking import keyed_pseudonym, random_pseudonym
+from functions.platform.events.masking import keyed_pseudonym, temporary_pseudonym
 from functions.platform.log import get_logger
 from functions.platform.receipt_keys import ReceiptKeys
 from functions.platform.settings import CollectSettings
@@ -45,8 +45,8 @@ class Intake:
         """Return what is stored in place of an id that contains a mail address: the same for the same id and key."""
         key = self.receipt_keys.signing()
         if key is None:
-            log.warning("no key for pseudonyms, so one event's ids link it to no other")
-            return random_pseudonym(text)
+            log.warning("no key for pseudonyms, so these differ from all others")
+            return temporary_pseudonym(text)
         return keyed_pseudonym(key, text)
 
     def _deliver(self, lines: list[bytes], stream: str, prefix: str) -> None:

@@ -5,9 +5,10 @@ events do without it.
 """
 
 import hmac
+import os
 import re
-import uuid
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from msgspec import UNSET
@@ -22,8 +23,11 @@ PERSON_IDS = frozenset({"client_id", "session_id", "user_id"})
 OTHER_IDS = frozenset({"event_id", "item_list_id", "recommendation_id", "transaction_id"})
 ADDRESSES = frozenset({"page_location", "page_referrer"})
 CATALOGUE_TEXTS = frozenset({"item_brand", "item_category", "item_name"})
-# Never changed: they refer to a catalogue, an operator's list, a clock or a signature.
-KEPT = frozenset({"client_time_ms", "currency", "item_id", "price", "receipt", "shop_id", "value"})
+# Of a refused event, these are never changed: ids of the catalogue and signatures, times and amounts.
+KEPT_TEXTS = frozenset({"item_id", "receipt"})
+KEPT_NUMBERS = frozenset({"client_time_ms", "price", "value"})
+# An address within an unreadable body: up to its query, and the rest.
+_ADDRESS = re.compile(r'(https?:[/\\]{1,4}[^\s"?#]*)[?#][^\s"]*', re.IGNORECASE)
 JSON_TOKEN = re.compile(r'[^\s"{}\[\],]+')
 
 _DIGITS = b"0123456789"
@@ -235,10 +239,11 @@ def masked_json(value: Any, pseudonym: Pseudonym, name: str = "") -> Any:
         return {masked_text(key): masked_json(inner, pseudonym, key) for key, inner in value.items()}
     if isinstance(value, list):
         return [masked_json(inner, pseudonym, name) for inner in value]
-    if name in KEPT or isinstance(value, bool) or not isinstance(value, str | int):
+    if isinstance(value, int) and not isinstance(value, bool) and name not in KEPT_NUMBERS:
+        found = masked_text(str(value))
+        return value if found == str(value) else found
+    if not isinstance(value, str) or name in KEPT_TEXTS:
         return value
-    if isinstance(value, int):
-        return value if masked_text(str(value)) == str(value) else masked_text(str(value))
     if name in ADDRESSES:
         return masked_address(value)
     if name in PERSON_IDS or name in OTHER_IDS:
@@ -248,12 +253,18 @@ def masked_json(value: Any, pseudonym: Pseudonym, name: str = "") -> Any:
 
 def masked_body(text: str) -> str:
     """Return the text of an unreadable body with personal data replaced, and its other characters as they are."""
+    text = _ADDRESS.sub(r"\1", text)
     if not is_suspect(text):
         return text
     from functions.platform.events.personal_data import without_personal_data
 
     # Token by token, because decoding the whole body would add quotes and brackets to it.
-    return without_personal_data(JSON_TOKEN.sub(lambda token: masked_text(token[0]), text), typed=True)
+    return without_personal_data(JSON_TOKEN.sub(_masked_token, text), typed=True)
+
+
+def _masked_token(token: re.Match[str]) -> str:
+    found = masked_text(token[0])
+    return found if found == token[0] else "".join(JSON_TOKEN.findall(found))
 
 
 def keyed_pseudonym(key: bytes, text: str) -> str:
@@ -262,6 +273,11 @@ def keyed_pseudonym(key: bytes, text: str) -> str:
     return f"pseudonym-{digest.hexdigest()[:32]}"
 
 
-def random_pseudonym(_: str) -> str:
-    """Return a pseudonym that no other event has."""
-    return f"pseudonym-{uuid.uuid4().hex}"
+def temporary_pseudonym(text: str) -> str:
+    """Return the pseudonym of a text under a key that ends with this execution environment."""
+    return keyed_pseudonym(_temporary_key(), text)
+
+
+@lru_cache(maxsize=1)
+def _temporary_key() -> bytes:
+    return os.urandom(32)
