@@ -39,7 +39,7 @@ _BETWEEN = rf"[\s._/{_DASHES}\u00b7]{{0,3}}"
 _DIGITS_OF_A_CARD = re.compile(rf"[0-9](?:{_BETWEEN}[0-9]){{12,}}")
 _GROUPS = re.compile(r"([^0-9]+)")
 CARD_DIGITS_MIN, CARD_DIGITS_MAX = 13, 19
-# Digits one by one are a card only in the two usual lengths: each length is one more chance for the check digit.
+# Single digits count only in the two usual lengths: each length is one more chance for the check digit.
 SINGLE_DIGITS = (16, 15)
 # EAN and ITF-14; a UPC with a zero in front is an EAN.
 GTIN_DIGITS = (13, 14)
@@ -59,7 +59,7 @@ _NATIONAL = re.compile(
             rf"{_NOT_WITHIN}\(0[1-9][0-9]{{1,4}}\)[\s/{_DASHES}]{{0,2}}[0-9](?:[\s{_DASHES}]?[0-9]){{5,9}}(?!\w)",
             # (555) 123-4567
             rf"{_NOT_WITHIN}\([2-9][0-9]{{2}}\)\s?[0-9]{{3}}[\s.{_DASHES}][0-9]{{4}}(?!\w)",
-            # 555-123-4567. An area code that ends with 00 is no person's, and 800 400 1800 is a shelf.
+            # 555-123-4567. An area code that ends with 00 is no person's, and 800 400 1800 are measures.
             rf"{_NOT_WITHIN}(?:1[\s.{_DASHES}])?[2-9](?!00)[0-9]{{2}}([\s.{_DASHES}])[0-9]{{3}}\1[0-9]{{4}}(?![\w{_DASHES}]|\s[0-9])",
         )
     )
