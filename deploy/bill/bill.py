@@ -121,7 +121,9 @@ def _time_warnings(month: Month) -> list[str]:
 
 def _way_past(name: str) -> str:
     if named(name).as_job:
-        return 'set runner = "codebuild", or a larger warehouse (docs/deploy.md, Steps longer than 15 minutes)'
+        return (
+            'set runner = "codebuild", or a larger warehouse (docs/deploy.md, Steps longer than 15 minutes)'
+        )
     return "docs/architecture.md names the way past it"
 
 
