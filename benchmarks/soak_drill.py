@@ -64,24 +64,25 @@ class Drill:
         self.plan = list(plan)
         self.happened: list[Happened] = []
         self.broken: BaseException | None = None
-        self.open_until = float("inf")
+        # The share of the events at which the shoppers wait.
+        self.open_until = 0.0
 
     def run(self, share_done: Callable[[], float], over: threading.Event) -> None:
         """Cause the failures in order. An error ends the soak."""
         for failure, following in pairwise([*self.plan, AFTER_ALL]):
+            self.open_until = following.share
             while share_done() < failure.share:
                 if over.wait(0.05):
                     return
             began_s = time.monotonic()
-            self.open_until = float("inf") if failure.needs_events else following.share
+            if failure.needs_events:
+                self.open_until = float("inf")
             try:
                 failure.cause()
             except BaseException as error:
                 self.broken = error
                 over.set()
                 return
-            finally:
-                self.open_until = float("inf")
             self.happened.append(Happened(failure, began_s, time.monotonic()))
 
 

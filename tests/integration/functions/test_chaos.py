@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from functions import wiring
+from functions.platform import receipt_keys
 from functions.platform.contract import RAW_PREFIX
 from functions.platform.events import delivery
 from local.aws.proxy_event import Request, build_response
@@ -57,8 +58,17 @@ class Lambda:
     def recommend(self) -> Answered:
         return self.request("GET", "/recommend", "items=a&k=3&shop=demo&session=s1")
 
-    def send(self, event_id: str) -> Answered:
-        event = {
+    def send(self, *event_ids: str, forged: bool = False) -> Answered:
+        """Send events in one request, each with a forged receipt of its own if `forged`."""
+        events = [
+            self._event(event_id) | ({"receipt": f"v1.{event_id}.x"} if forged else {})
+            for event_id in event_ids
+        ]
+        return self.request("POST", "/events", f"key={KEY}", json.dumps({"events": events}).encode())
+
+    @staticmethod
+    def _event(event_id: str) -> dict[str, Any]:
+        return {
             "event_id": event_id,
             "event_name": "page_view",
             "shop_id": "demo",
@@ -67,7 +77,6 @@ class Lambda:
             "client_time_ms": time.time_ns() // 1_000_000,
             "schema_version": 1,
         }
-        return self.request("POST", "/events", f"key={KEY}", json.dumps({"events": [event]}).encode())
 
     def stored(self) -> set[str]:
         """Return the ids of the events that Firehose or S3 took."""
@@ -154,6 +163,20 @@ def test_an_event_that_nobody_takes_is_answered_with_503_in_time(cold: Lambda, t
     assert answered.status == 503
     assert answered.body["error"]["reason"] == "storage_unavailable"
     assert answered.took_s < 2 * TIMEOUT_S + SLACK_S
+
+
+@pytest.mark.parametrize("trouble", [Trouble.HANG, Trouble.DRIP])
+def test_a_batch_of_forged_receipts_waits_once_for_keys_that_do_not_come(
+    cold: Lambda, trouble: Trouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receipt_keys, "RECHECK_S", 0.0)
+    cold.recommend()
+    cold.services["secretsmanager"].trouble = trouble
+    ids = [f"e{number}" for number in range(12)]
+    answered = cold.send(*ids, forged=True)
+    assert (answered.status, answered.body["accepted"]) == (200, len(ids))
+    assert cold.stored() == set(ids)
+    assert answered.took_s < receipt_keys.TIMEOUT_MS / 1000 + SLACK_S
 
 
 def test_the_parked_file_lies_below_raw(cold: Lambda) -> None:
