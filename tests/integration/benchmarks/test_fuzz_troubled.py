@@ -13,6 +13,7 @@ from benchmarks.fuzz_requests import Maker
 from benchmarks.fuzz_troubled import Plan, TroubledDoor, plan_of, troubled_door
 from functions.platform.events import delivery
 from functions.recommend import recommend
+from functions.recommend.fallback import Fallback
 from testing.lambda_services import TROUBLES
 from testing.troubled_service import Trouble
 
@@ -62,7 +63,7 @@ def one_plan(monkeypatch: pytest.MonkeyPatch, cold: bool = False, **troubles: Tr
 def test_a_collector_that_does_not_park_is_found(door: TroubledDoor, monkeypatch: pytest.MonkeyPatch) -> None:
     one_plan(monkeypatch, firehose=Trouble.FAIL)
     monkeypatch.setattr(delivery, "_park", lambda *_: None)
-    assert "the answer says" in fuzzed(door, "GET /pixel.gif").examples[0]["why"]
+    assert "the answer says" in fuzzed(door, "GET /pixel.gif", 3).examples[0]["why"]
 
 
 def test_a_record_that_is_stored_twice_is_found(door: TroubledDoor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,13 +79,13 @@ def test_an_answer_that_comes_late_is_found(door: TroubledDoor, monkeypatch: pyt
     monkeypatch.setattr(fuzz_troubled, "SLACK_S", 0.0)
     monkeypatch.setattr(fuzz_troubled, "RECOMMEND_BOX_S", 0.2)
     monkeypatch.setattr(recommend, "call_until", lambda _, call: call())
-    findings = fuzzed(door, "GET /recommend")
+    findings = fuzzed(door, "GET /recommend", 4)
     assert any("longer than" in one["why"] for one in findings.examples)
 
 
 def test_a_recommender_that_gives_up_is_found(door: TroubledDoor, monkeypatch: pytest.MonkeyPatch) -> None:
     one_plan(monkeypatch, sagemaker_runtime=Trouble.REFUSE)
-    monkeypatch.setattr(recommend.Fallback, "pick", lambda *_: ([], "popular"))
+    monkeypatch.setattr(Fallback, "pick", lambda *_: ([], "popular"))
     began_s = time.monotonic()
-    assert "no items" in fuzzed(door, "GET /recommend").examples[0]["why"]
+    assert "no items" in fuzzed(door, "GET /recommend", 4).examples[0]["why"]
     assert time.monotonic() - began_s < 60
