@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
+import botocore.session
 from botocore.compat import unquote
 
 from functions import wiring
@@ -64,7 +65,8 @@ TROUBLES = tuple(trouble for trouble in Trouble if trouble is not Trouble.NONE)
 
 def address_variable(service: str) -> str:
     """Return the environment variable that the SDK reads the address of a service from."""
-    return f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}"
+    service_id = botocore.session.get_session().get_service_model(service).service_id
+    return f"AWS_ENDPOINT_URL_{service_id.upper().replace(' ', '_')}"
 
 
 @contextmanager

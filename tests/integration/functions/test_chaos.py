@@ -60,10 +60,9 @@ class Lambda:
 
     def send(self, *event_ids: str, forged: bool = False) -> Answered:
         """Send events in one request, each with a forged receipt of its own if `forged`."""
-        events = [
-            self._event(event_id) | ({"receipt": f"v1.{event_id}.x"} if forged else {})
-            for event_id in event_ids
-        ]
+        events = [self._event(event_id) for event_id in event_ids]
+        for event in events if forged else []:
+            event |= {"items": [{"item_id": "a"}], "receipt": f"v1.{event['event_id']}.x"}
         return self.request("POST", "/events", f"key={KEY}", json.dumps({"events": events}).encode())
 
     @staticmethod
@@ -95,6 +94,14 @@ def cold(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lambda]:
         start_cold()
         yield Lambda(services)
         start_cold()
+
+
+def test_without_a_trouble_every_service_is_asked(cold: Lambda) -> None:
+    answered = cold.recommend()
+    assert (answered.status, answered.body["source"]) == (200, "model")
+    assert answered.body["receipt"]
+    cold.send("e1")
+    assert all(service.served for service in cold.services.values())
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
@@ -170,7 +177,7 @@ def test_a_batch_of_forged_receipts_waits_once_for_keys_that_do_not_come(
     cold: Lambda, trouble: Trouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receipt_keys, "RECHECK_S", 0.0)
-    cold.recommend()
+    assert cold.recommend().body["receipt"]
     cold.services["secretsmanager"].trouble = trouble
     ids = [f"e{number}" for number in range(12)]
     answered = cold.send(*ids, forged=True)
