@@ -65,6 +65,7 @@ TROUBLES = tuple(trouble for trouble in Trouble if trouble is not Trouble.NONE)
 
 def address_variable(service: str) -> str:
     """Return the environment variable that the SDK reads the address of a service from."""
+    # "Secrets Manager" for `secretsmanager`: only botocore's model of the service has the space.
     service_id = botocore.session.get_session().get_service_model(service).service_id
     return f"AWS_ENDPOINT_URL_{service_id.upper().replace(' ', '_')}"
 
