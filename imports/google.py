@@ -247,7 +247,7 @@ def accepted(source: str) -> str:
         ),
     )
     address = f"left(split_part(split_part(page_location, '#', 1), '?', 1), {ADDRESS_MAX})"
-    address = masked(address, "masked_address")
+    address = masked("page_location", "masked_address", address)
     currency = f"case when regexp_full_match(currency, {literal(CURRENCY_PATTERN)}) then currency end"
     fields = json_fields(
         ("page_location", f"to_json({address})"),

@@ -89,7 +89,7 @@ def short_id(column: str) -> str:
 def free_text(column: str, function: str = "masked_catalogue_text") -> str:
     """Return SQL for a text without control characters, cut to the contract's length and masked; null if nothing is left."""
     cleaned = rf"left(regexp_replace({column}, '\p{{C}}', '', 'g'), {TEXT_MAX_CHARACTERS})"
-    return f"nullif({masked(cleaned, function)}, '')"
+    return f"nullif({masked(column, function, cleaned)}, '')"
 
 
 def masking_functions(pseudonym: Pseudonym) -> dict[str, Callable[[str], str]]:
@@ -103,12 +103,17 @@ def masking_functions(pseudonym: Pseudonym) -> dict[str, Callable[[str], str]]:
     }
 
 
-def masked(column: str, function: str) -> str:
-    """Return SQL for a masked text or id. The slow function runs only where there may be something to mask."""
+def masked(column: str, function: str, text: str = "") -> str:
+    """Return SQL for a masked text or id. The slow function runs only where there may be something to mask.
+
+    Args:
+        column: SQL by which to decide that.
+        function: the name of a masking function.
+        text: SQL of the text, if it is made of the column.
+    """
     pattern = SUSPECT_ID_SQL if function in ("masked_id", "masked_person_id") else SUSPECT_SQL
-    return (
-        f"case when regexp_matches({column}, {literal(pattern)}) then {function}({column}) else {column} end"
-    )
+    text = text or column
+    return f"case when regexp_matches({column}, {literal(pattern)}) then {function}({text}) else {text} end"
 
 
 def json_fields(*fields: tuple[str, str]) -> str:

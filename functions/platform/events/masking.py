@@ -55,8 +55,8 @@ _NUMBER = re.compile(
     rf"|{_DIGIT}{{11}}"
     rf"|(?<!{_DIGIT})(?={_DIGIT}(?:{_BETWEEN}{_DIGIT}){{8}}){_DIGIT}{{1,10}}+(?!{_DIGIT})"
 )
-# The same or more, for engines whose patterns have Unicode's classes: imports filter their columns by it.
-SUSPECT_SQL = r"[@\x{ff20}\x{fe6b}%&\\]|\p{N}(?:[^\p{L}\p{N}]{0,3}\p{N}){7}"
+# More than that, for RE2, by which imports filter their columns.
+SUSPECT_SQL = r"[@\x{ff20}\x{fe6b}%&\\]|[^a-zA-Z\x{c0}-\x{52f}\x{3041}-\x{9fff}\x{ac00}-\x{d7a3}]{9}"
 SUSPECT_ID_SQL = r"[@\x{ff20}\x{fe6b}%&\\+\x{ff0b}\x{fe62}]"
 
 # User info ends with the last "@" of the authority, however it is written.

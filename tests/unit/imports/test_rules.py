@@ -114,8 +114,8 @@ def test_a_row_is_accepted_or_rejected_as_the_collector_would_and_for_the_same_r
         assert re.fullmatch(r"[^\x00-\x1f\x7f]{1,64}", event["event_id"])
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(ID, PERSONAL), min_size=1, max_size=40))
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(ID, PERSONAL), min_size=20, max_size=60))
 def test_ids_and_texts_are_masked_exactly_as_the_collector_masks_them(
     tmp_path: Path, pairs: list[tuple[str, str]]
 ) -> None:
