@@ -69,7 +69,7 @@ class RecommendSettings(Struct, frozen=True, rename=_variable):
     endpoint_timeout_ms: Annotated[int, Meta(ge=10, le=25_000)]
     models_bucket: Text
     receipts_secret: Text
-    global_privacy_control: PrivacyControl = "obey"
+    global_privacy_control: PrivacyControl
 
 
 class CompactSettings(Struct, frozen=True, rename=_variable):
