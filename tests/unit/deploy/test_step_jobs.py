@@ -187,6 +187,7 @@ def test_a_processing_job_keeps_to_the_limits_of_sagemaker() -> None:
         )
         expression.assign("run_id", "20261129-0123456789ab")
         expression.assign("step_failures", 4)
+        expression.assign("redrives", 9)
         expression.assign("context", {"Execution": {"RedriveCount": 9}, "State": {"RetryCount": 4}})
         assert len(expression.evaluate({})) <= JOB_NAME_MAX
 
