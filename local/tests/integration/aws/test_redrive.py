@@ -207,7 +207,7 @@ def test_a_stopped_execution_waits_again_and_each_status_is_an_event_that_counts
 def test_the_time_limit_of_the_state_machine_starts_again(machine: Machine) -> None:
     execution = machine.start(
         {"Wait": {"Type": "Wait", "Seconds": f"{{% {REDRIVES} = 0 ? 30 : 1 %}}", "End": True}},
-        TimeoutSeconds=2,
+        TimeoutSeconds=3,
     )
     timed_out = machine.end(execution)
     assert (timed_out["status"], timed_out["redriveStatus"]) == ("TIMED_OUT", "REDRIVABLE")
@@ -268,14 +268,14 @@ def test_what_a_stopped_try_still_does_changes_neither_the_history_nor_the_next_
     name = aws.make_function(
         "import time\ndef handler(event, context):\n    time.sleep(event['s'])\n    return event['s']"
     )
-    arguments = {"FunctionName": name, "Payload": {"s": f"{{% {REDRIVES} = 0 ? 4 : 0 %}}"}}
+    arguments = {"FunctionName": name, "Payload": {"s": f"{{% {REDRIVES} = 0 ? 5 : 0 %}}"}}
     task = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Arguments": arguments}
     execution = machine.start(
         {
             "Call": task | {"Assign": {"slept": "{% $states.result.Payload %}"}, "Next": "Done"},
             "Done": {"Type": "Pass", "Output": "{% $slept %}", "End": True},
         },
-        TimeoutSeconds=1,
+        TimeoutSeconds=3,
     )
     assert machine.end(execution)["status"] == "TIMED_OUT"
     ended = machine.redrive(execution)
