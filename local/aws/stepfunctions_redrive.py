@@ -107,6 +107,16 @@ def install(resumes: Callable[[Execution], None]) -> None:
                 one["stopDate"] = execution.stop_date
         return found
 
+    of_execution = StepFunctionResponse.describe_state_machine_for_execution
+
+    def describe_state_machine_for_execution(self: StepFunctionResponse) -> ActionResult:
+        found = of_execution(self)
+        execution = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
+        # moto 5.2.5 describes the current state machine.
+        found.result["definition"] = execution.state_machine.definition
+        return found
+
+    StepFunctionResponse.describe_state_machine_for_execution = describe_state_machine_for_execution
     StepFunctionResponse.describe_execution = describe_execution
     StepFunctionResponse.list_executions = list_executions
 
