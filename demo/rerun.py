@@ -20,7 +20,7 @@ from functions.platform.run_names import run_id_of
 
 # DescribeExecution is eventually consistent: it may show the failed try for a moment.
 COUNTED_AFTER_S = 30.0
-# Refused because another run held the lock. Such a run has done nothing, so its own failure is not the one to repair.
+# Refused because another run held the lock. In its first try such a run has done nothing, so no step of it is to repair.
 REFUSED = "AlreadyRunning"
 
 
@@ -72,7 +72,7 @@ def choose(client: Any, machine: str, named: str | None, stage: str) -> Failed:
         if named not in (None, arn, listed["name"], run_id):
             _require_no_later(run_id, status, described, named, stage)
             continue
-        if named is None and described.get("error") == REFUSED:
+        if named is None and described.get("error") == REFUSED and not described["redriveCount"]:
             continue
         if status == "RUNNING":
             raise NotRerun(f"run {run_id} still runs: follow it with `make status{stage}`")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from demo import rerun
 from demo.history import read_history
 from deploy.error_handling import REDRIVES
 from functions.platform.contract import LOCK_KEY
@@ -189,7 +190,10 @@ def test_a_stopped_run_waits_for_the_run_that_took_its_lock_and_then_trains_from
     assert pipeline.finish(other).status == "SUCCEEDED"
     pipeline.deploy()
 
-    ended = redrive(pipeline, stopped)
+    found = rerun.choose(states, pipeline.arn, stopped, "")
+    assert (found.step, found.error, found.redrives, found.is_outdated) == ("Train", "AlreadyRunning", 1, False)
+    rerun.redrive(states, found)
+    ended = pipeline.finish(stopped)
     assert ended.status == "SUCCEEDED"
     assert entered(pipeline, stopped)[:4] == ["Lock", "OnlyRun?", "WhichStep?", "Train"]
     assert ended.visits("Load") == 1

@@ -110,6 +110,10 @@ def test_a_run_that_was_refused_the_lock_is_not_the_latest_failure() -> None:
     assert chosen(States(REFUSAL, {}), "run-2").arn.endswith(":run-2")
 
 
+def test_a_run_whose_redrive_was_refused_the_lock_is_still_to_repair() -> None:
+    assert chosen(States(REFUSAL | {"redriveCount": 1}, {})).step == "Train"
+
+
 def test_a_run_is_named_by_its_id_its_execution_or_its_arn() -> None:
     states = States({}, {}, {})
     arn = states.arn("run-2")
