@@ -191,7 +191,12 @@ def test_a_stopped_run_waits_for_the_run_that_took_its_lock_and_then_trains_from
     pipeline.deploy()
 
     found = rerun.choose(states, pipeline.arn, stopped, "")
-    assert (found.step, found.error, found.redrives, found.is_outdated) == ("Train", "AlreadyRunning", 1, False)
+    assert (found.step, found.error, found.redrives, found.is_outdated) == (
+        "Train",
+        "AlreadyRunning",
+        1,
+        False,
+    )
     rerun.redrive(states, found)
     ended = pipeline.finish(stopped)
     assert ended.status == "SUCCEEDED"

@@ -183,8 +183,11 @@ def test_the_lease_of_an_erasure_that_was_killed_ends(s3: RacingS3, states: Exec
 def end(redriven: bool, error: str = "BatchRefused") -> LockResult:
     failure: Failure = {"state": "Validate", "error": error, "cause": "rows fell by 60 %"}
     event: LockEvent = {
-        **{"run_id": "20261129-0", "action": "end", "execution_arn": FIRST},
-        **{"failure": failure, "redriven": redriven},
+        "run_id": "20261129-0",
+        "action": "end",
+        "execution_arn": FIRST,
+        "failure": failure,
+        "redriven": redriven,
     }
     return lock(event, SETTINGS, FakeS3(), Executions())
 
