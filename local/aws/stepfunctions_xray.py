@@ -114,7 +114,8 @@ def _segment(execution: executions.Execution) -> dict[str, Any]:
             subsegments.append(state)
             open_states[name] = state
         elif exited := event.get("stateExitedEventDetails"):
-            open_states.pop(exited["name"])["end_time"] = time_s
+            # Iterations of a Map state enter and exit states of one name.
+            open_states.pop(exited["name"], {})["end_time"] = time_s
         elif redriven := event.get("executionRedrivenEventDetails"):
             # A segment per try. The state that did not succeed continues.
             started, tries = time_s, f"redrive {redriven['redriveCount']}"
