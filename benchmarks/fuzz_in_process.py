@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 from benchmarks.fuzz_checks import Answered, Failed, Stored
+from functions.collect import secret_keys
 from functions.platform import receipt_keys
 from functions.platform.contract import FALLBACK_KEY
 from local.aws.proxy_event import MalformedProxyResponse, Request, build_event, build_response
@@ -30,7 +31,7 @@ class Door:
             FALLBACK
         ).encode()
         self._endpoint = FakeEndpoint(self._recommend)
-        self._secrets = FakeSecrets()
+        self._secrets, self._no_keys = FakeSecrets(), FakeSecrets("{}")
         with self._in_place():
             import app
 
@@ -84,6 +85,7 @@ class Door:
             mock.patch.dict(os.environ, self._variables),
             mock.patch.object(wiring, "time_boxed_client", self._client),
             mock.patch.object(receipt_keys, "time_boxed_client", mock.Mock(return_value=self._secrets)),
+            mock.patch.object(secret_keys, "time_boxed_client", mock.Mock(return_value=self._no_keys)),
         ):
             yield
 

@@ -52,6 +52,7 @@ class CollectSettings(Struct, frozen=True, rename=_variable):
     rejected_stream: Text
     events_bucket: Text
     receipts_secret: Text
+    secret_keys_secret: Text
 
     @property
     def shops(self) -> frozenset[str]:

@@ -118,7 +118,7 @@ class Shop:
 @pytest.fixture
 def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
     made = Shop()
-    settings = CollectSettings({KEY: "demo"}, "events", "rejected", "bucket", "receipts")
+    settings = CollectSettings({KEY: "demo"}, "events", "rejected", "bucket", "receipts", "secret-keys")
     monkeypatch.setattr("functions.platform.settings.collect_settings", lambda: settings)
     services = {"firehose": made.firehose, "s3": made.s3}
     monkeypatch.setattr("functions.wiring.time_boxed_client", lambda service, _: services[service])

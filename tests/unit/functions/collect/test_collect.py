@@ -19,7 +19,9 @@ from testing.fakes import FakeFirehose, FakeS3, FakeSecrets
 
 NOW_MS = 1_700_000_000_000
 KEY = "key-of-demo"
-SETTINGS = CollectSettings({KEY: "demo", "key-of-other": "other"}, "events", "rejected", "bucket", "receipts")
+SETTINGS = CollectSettings(
+    {KEY: "demo", "key-of-other": "other"}, "events", "rejected", "bucket", "receipts", "secret-keys"
+)
 ORIGIN = Origin("203.0.113.0/24", "mobile", False)
 RECEIPT_KEYS = ReceiptKeys("receipts", FakeSecrets)
 REMAINING_MS = Context().get_remaining_time_in_millis
