@@ -15,6 +15,8 @@ import pytest
 from botocore.compat import unquote
 
 from functions import wiring
+from functions.collect import secret_keys
+from functions.collect.secret_keys import digest
 from functions.platform import clients, receipt_keys, settings, time_box
 from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY, RAW_PREFIX
 from functions.platform.events import delivery
@@ -22,6 +24,8 @@ from local.aws.proxy_event import Request, build_response
 from testing.api import invoke
 from testing.troubled_service import Answer, Received, Trouble, TroubledService, json_answer, troubled
 from tests.browser.world import KEY, SETTINGS
+
+SECRET_KEY = "tugboat-secret-1"
 
 SERVICES = ("firehose", "s3", "sagemaker-runtime", "secretsmanager")
 TROUBLES = [trouble for trouble in Trouble if trouble is not Trouble.NONE]
@@ -58,7 +62,10 @@ def recommended(received: Received) -> Answer:
 
 
 def secret(received: Received) -> Answer:
-    return json_answer({"SecretString": json.loads(received.body)["VersionStage"]})
+    asked = json.loads(received.body)
+    if asked["SecretId"] == SETTINGS["TUGBOAT_SECRET_KEYS_SECRET"]:
+        return json_answer({"SecretString": json.dumps({"demo": [{"sha256": digest(SECRET_KEY)}]})})
+    return json_answer({"SecretString": asked["VersionStage"]})
 
 
 GOOD = dict(zip(SERVICES, (put_records, object_of, recommended, secret), strict=True))
@@ -83,13 +90,17 @@ class Lambda:
         for cached in (
             *(settings.collect_settings, settings.recommend_settings),
             *(clients.time_boxed_client, receipt_keys.receipt_keys, wiring.recommender),
+            secret_keys.secret_keys,
             time_box.executor,
         ):
             cached.cache_clear()
 
-    def request(self, method: str, path: str, query: str, body: bytes = b"") -> Answered:
+    def request(
+        self, method: str, path: str, query: str, body: bytes = b"", authorization: str = ""
+    ) -> Answered:
         began = time.monotonic()
-        payload = invoke(Request(method, path, query, [], body, peer="203.0.113.77"), path)
+        headers = [("Authorization", authorization)] if authorization else []
+        payload = invoke(Request(method, path, query, headers, body, peer="203.0.113.77"), path)
         took_s = time.monotonic() - began
         answer = build_response(payload, None, [])
         return Answered(answer.status, json.loads(answer.body), took_s)
@@ -97,7 +108,7 @@ class Lambda:
     def recommend(self) -> Answered:
         return self.request("GET", "/recommend", "items=a&k=3&shop=demo&session=s1")
 
-    def send(self, event_id: str) -> Answered:
+    def send(self, event_id: str, authorization: str = "") -> Answered:
         event = {
             "event_id": event_id,
             "event_name": "page_view",
@@ -107,7 +118,8 @@ class Lambda:
             "client_time_ms": time.time_ns() // 1_000_000,
             "schema_version": 1,
         }
-        return self.request("POST", "/events", f"key={KEY}", json.dumps({"events": [event]}).encode())
+        body = json.dumps({"events": [event]}).encode()
+        return self.request("POST", "/events", f"key={KEY}", body, authorization)
 
     def stored(self) -> set[str]:
         """Return the ids of the events that Firehose or S3 took."""
@@ -243,3 +255,19 @@ def test_the_parked_file_lies_below_raw(cold: Lambda) -> None:
     cold.send("e1")
     [put] = [one for one in cold.services["s3"].served if one.line.startswith("PUT")]
     assert put.line.startswith(f"PUT /{SETTINGS['TUGBOAT_EVENTS_BUCKET']}/{RAW_PREFIX}")
+
+
+@pytest.mark.parametrize("trouble", [trouble for trouble in TROUBLES if trouble is not Trouble.SLOW_START])
+def test_a_back_end_s_events_are_neither_lost_nor_untrusted_while_the_keys_cannot_be_read(
+    cold: Lambda, trouble: Trouble
+) -> None:
+    cold.services["secretsmanager"].trouble = trouble
+    answered = cold.send("e1", f"Bearer {SECRET_KEY}")
+    assert (answered.status, answered.body["error"]["reason"]) == (503, "secret_keys_unavailable")
+    assert answered.took_s < 1 + SLACK_S
+    assert cold.stored() == set()
+    assert cold.send("e2").status == 200, "a page needs no secret key"
+    cold.services["secretsmanager"].trouble = Trouble.NONE
+    cold.start_cold()
+    assert cold.send("e1", f"Bearer {SECRET_KEY}").status == 200
+    assert cold.stored() == {"e1", "e2"}

@@ -46,11 +46,12 @@ def send(
     firehose: FakeFirehose,
     s3: FakeS3 | None = None,
     receipt_keys: ReceiptKeys = RECEIPT_KEYS,
+    trusted_shop: str | None = None,
     **envelope: Any,
 ) -> Any:
     body = json.dumps({"events": events, **envelope}).encode()
     intake = Intake(SETTINGS, firehose, s3 or FakeS3(), receipt_keys, REMAINING_MS)
-    return collect_batch(post(body), ORIGIN, intake, NOW_MS)
+    return collect_batch(post(body), ORIGIN, intake, NOW_MS, trusted_shop)
 
 
 def post(body: bytes) -> ApiRequest:
