@@ -90,7 +90,8 @@ class SecretKeys:
         """Return the shop of a digest. The time that this takes tells nothing about the digests."""
         found = None
         for shop, known in self._digests.get(until) or ():
-            if hmac.compare_digest(known, asked):
+            # As bytes: of texts, only ASCII can be compared.
+            if hmac.compare_digest(known.encode(), asked.encode()):
                 found = shop
         return found
 

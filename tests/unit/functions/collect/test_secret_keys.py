@@ -274,10 +274,17 @@ def test_while_the_keys_cannot_be_read_a_back_end_is_told_to_send_again() -> Non
     assert collector.post(event(client_time_ms=NOW_MS)).status_code == 200
 
 
-@pytest.mark.parametrize("broken", ["", "[]", "no json", '{"demo": [{}]}', '{"demo": 1}', "null"])
+@pytest.mark.parametrize(
+    "broken", ["", "[]", "no json", '{"demo": [1]}', '{"demo": [{}]}', '{"demo": 1}', "null"]
+)
 def test_a_value_that_is_none_of_ours_is_no_wrong_key(broken: str) -> None:
     collector = Collector(environment(FakeSecrets(broken))[0])
     assert collector.post(event()).body["error"]["reason"] == "secret_keys_unavailable"
+
+
+def test_a_digest_that_somebody_edited_spoils_no_other_key() -> None:
+    keys = {**json.loads(value(demo=[SECRET])), "other": [{"sha256": "é"}]}
+    assert environment(FakeSecrets(json.dumps(keys)))[0].shop_of(f"Bearer {SECRET}") == "demo"
 
 
 def test_known_keys_stay_valid_while_secrets_manager_is_down() -> None:
