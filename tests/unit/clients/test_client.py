@@ -292,8 +292,12 @@ def test_a_worker_after_a_fork_sends_its_own_events_and_the_parent_those_from_be
 
 
 def test_the_example_of_the_readme_runs(
-    service: TroubledService, api: ShopApi, caplog: pytest.LogCaptureFixture
+    service: TroubledService,
+    api: ShopApi,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("TUGBOAT_SECRET_KEY", "tugboat-secret-1")
     caplog.set_level(logging.INFO)
     (example,) = re.findall(r"```python\n(.*?)```", (SDK / "README.md").read_text(), re.DOTALL)
     exec(example.replace("https://abc123.execute-api.us-east-1.amazonaws.com/api", service.address), {})

@@ -166,10 +166,14 @@ def test_the_pixel_fills_in_the_documented_fields(shop: Shop) -> None:
 
 
 def test_the_server_adds_the_fields_that_the_table_lists(shop: Shop) -> None:
-    shop.curl(examples()[0].command)
-    [stored] = shop.firehose.lines("events")
+    command = examples()[0].command
+    shop.curl(command)
+    shop.curl(command + ' -H "Authorization: Bearer $SECRET_KEY"')
+    stored, of_a_back_end = shop.firehose.lines("events")
     section = TEXT.split("### What the server adds")[1].split("**Not stored:**")[0]
-    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(stored["server"])
+    listed = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert listed == list(of_a_back_end["server"])
+    assert [name for name in listed if name != "trusted"] == list(stored["server"])
     assert stored["page_location"] == "https://shop.example/boots/boot-7"
 
 
@@ -223,11 +227,11 @@ def batch(*events: dict[str, Any], **envelope: Any) -> bytes:
     return json.dumps({"events": events, **envelope}).encode()
 
 
-def collect(body: bytes) -> str | None:
+def collect(body: bytes, trusted_shop: str | None = None) -> str | None:
     """Return the reason of the first refusal; None if every event was accepted."""
     firehose = FakeFirehose()
     try:
-        collected = collect_batch(post(body), ORIGIN, intake(firehose), NOW_MS)
+        collected = collect_batch(post(body), ORIGIN, intake(firehose), NOW_MS, trusted_shop)
     except RequestRefused as refused:
         return refused.reason.value
     return collected.refused[0].reason if collected.refused else None
@@ -307,7 +311,8 @@ PROBES: dict[str, list[tuple[bytes, bytes]]] = {
         ),
     ],
 }  # fmt: skip
-PROBES["the age of a page's event, corrected by `sent_at_ms`"] = [
+AGE_OF_A_PAGE_S_EVENT = "the age of a page's event, corrected by `sent_at_ms`"
+PROBES[AGE_OF_A_PAGE_S_EVENT] = [
     (one(client_time_ms=NOW_MS - 262_800_000), one(client_time_ms=NOW_MS - 262_800_001)),
     (
         batch(event(client_time_ms=NOW_MS - 500_000_000), sent_at_ms=NOW_MS - 250_000_000),
@@ -324,9 +329,10 @@ def test_every_documented_limit_is_tested() -> None:
 @pytest.mark.parametrize("name", PROBES)
 def test_a_limit_is_at_its_documented_value(name: str) -> None:
     beyond = next(limit.consequence for limit in limits() if limit.name == name)
+    trusted_shop = None if name == AGE_OF_A_PAGE_S_EVENT else "demo"
     for within, outside in PROBES[name]:
-        assert collect(within) is None
-        reason = collect(outside)
+        assert collect(within, trusted_shop) is None
+        reason = collect(outside, trusted_shop)
         assert f"`{reason}`" in beyond
 
 
@@ -346,7 +352,7 @@ def test_a_limit_is_at_its_documented_value(name: str) -> None:
         ("`quantity`", ["0", "1,000,000"]),
         ("`client_time_ms`", ["946,684,800,000", "2000", "4,102,444,800,000", "2100"]),
         ("an event's time, corrected by `sent_at_ms`", ["60"]),
-        ("the age of a page's event, corrected by `sent_at_ms`", ["72", "60"]),
+        (AGE_OF_A_PAGE_S_EVENT, ["72", "60"]),
         (KEPT_OF_A_REFUSAL, ["65,536"]),
     ],
 )
