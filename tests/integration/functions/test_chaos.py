@@ -27,7 +27,14 @@ from tests.browser.world import KEY, SETTINGS
 
 SECRET_KEY = "tugboat-secret-1"
 
-SERVICES = ("firehose", "s3", "sagemaker-runtime", "secretsmanager")
+# Each service, and the name of its endpoint's variable: boto3's service id, which is another name than the client's.
+VARIABLES = {
+    "firehose": "FIREHOSE",
+    "s3": "S3",
+    "sagemaker-runtime": "SAGEMAKER_RUNTIME",
+    "secretsmanager": "SECRETS_MANAGER",
+}
+SERVICES = tuple(VARIABLES)
 TROUBLES = [trouble for trouble in Trouble if trouble is not Trouble.NONE]
 # A busy machine may take this much longer. A call that is not time-boxed takes 29 s or more.
 SLACK_S = 5.0
@@ -164,8 +171,7 @@ def cold(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lambda]:
     with ExitStack() as stack:
         services = {name: stack.enter_context(troubled(GOOD[name])) for name in SERVICES}
         for name, service in services.items():
-            variable = f"AWS_ENDPOINT_URL_{name.upper().replace('-', '_')}"
-            monkeypatch.setenv(variable, service.address)
+            monkeypatch.setenv(f"AWS_ENDPOINT_URL_{VARIABLES[name]}", service.address)
         for name, value in {
             **SETTINGS,
             "AWS_ACCESS_KEY_ID": "x",
