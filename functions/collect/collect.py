@@ -10,6 +10,7 @@ from functions.collect.pixel import parse_pixel
 from functions.platform.contract import COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS, ID_MAX_CHARACTERS
 from functions.platform.errors import Reason, RequestRefused
 from functions.platform.events.batch import parse_batch
+from functions.platform.events.clock import set_back_ms
 from functions.platform.events.contract import ServerField, Timing, accept, line
 from functions.platform.events.intake import Intake
 from functions.platform.events.receipt_stamps import stamps, take_receipts
@@ -34,14 +35,19 @@ class Refusal:
 
 
 class Collected(NamedTuple):
-    """The number of accepted events of a request, and its refusals."""
+    """The number of accepted events of a request, its refusals, and the time of its receipt."""
 
     accepted: int
     refused: list[Refusal]
+    received_at_ms: int
 
     def as_json(self) -> dict[str, Any]:
-        """Return the body of the response."""
-        return {"accepted": self.accepted, "refused": [asdict(refusal) for refusal in self.refused]}
+        """Return the body of the response. By `received_at_ms`, a client measures the error of its clock."""
+        return {
+            "accepted": self.accepted,
+            "refused": [asdict(refusal) for refusal in self.refused],
+            "received_at_ms": self.received_at_ms,
+        }
 
 
 class Arrival(NamedTuple):
@@ -71,9 +77,9 @@ def collect_batch(
         payload = request.body[:COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS].decode("utf-8", "replace")
         refusal = Refusal(None, None, refused.reason.value, refused.message)
         arrival = Arrival(shop_id, Timing(received_at_ms), "events", origin, request.request_id)
-        _store_refused([(refusal, payload)], arrival, intake)
+        _store_refused([(refusal, payload, arrival.timing)], arrival, intake)
         raise
-    timing = Timing(received_at_ms, batch.sent_at_ms)
+    timing = Timing(received_at_ms, batch.sent_at_ms, batch.clock_error_ms)
     return _collect(batch.events, Arrival(shop_id, timing, "events", origin, request.request_id), intake)
 
 
@@ -106,34 +112,36 @@ def _shop_of(key: str | None, settings: CollectSettings) -> str:
 
 def _collect(events: list[Any], arrival: Arrival, intake: Intake) -> Collected:
     lines: list[bytes] = []
-    refused: list[tuple[Refusal, Any]] = []
+    refused: list[tuple[Refusal, Any, Timing]] = []
     shops = frozenset({arrival.shop_id})
     server = ServerField(
         arrival.timing.received_at_ms,
         {"source": arrival.source, **arrival.origin._asdict(), "request_id": arrival.request_id},
     )
+    set_back = set_back_ms(events, arrival.timing.sent_at_ms)
     for index, raw in enumerate(events):
+        timing = arrival.timing._replace(set_back_ms=set_back[index])
         try:
-            event, event_time_ms = accept(raw, shops, arrival.timing)
+            event, event_time_ms = accept(raw, shops, timing)
             tokens = take_receipts(event)
             receipts = stamps(tokens, event, event_time_ms, intake.receipt_keys) if tokens else None
             lines.append(line(event, server.encode(event_time_ms, receipts)))
         except RequestRefused as refusal:
             event_id = raw.get("event_id") if isinstance(raw, dict) else None
             shown_id = event_id[:ID_MAX_CHARACTERS] if isinstance(event_id, str) else None
-            refused.append((Refusal(index, shown_id, refusal.reason.value, refusal.message), raw))
+            refused.append((Refusal(index, shown_id, refusal.reason.value, refusal.message), raw, timing))
     if lines:
         intake.store(lines)
     if refused:
         _store_refused(refused, arrival, intake)
     log.info("events collected", source=arrival.source, accepted=len(lines), refused=len(refused))
-    return Collected(len(lines), [refusal for refusal, _ in refused])
+    return Collected(len(lines), [refusal for refusal, _, _ in refused], arrival.timing.received_at_ms)
 
 
-def _store_refused(refused: list[tuple[Refusal, Any]], arrival: Arrival, intake: Intake) -> None:
+def _store_refused(refused: list[tuple[Refusal, Any, Timing]], arrival: Arrival, intake: Intake) -> None:
     lines = []
     others = 0
-    for refusal, payload in refused:
+    for refusal, payload, timing in refused:
         if refusal.index is not None and not isinstance(payload, dict):
             others += 1
             if others > OTHERS_KEPT:
@@ -144,9 +152,8 @@ def _store_refused(refused: list[tuple[Refusal, Any]], arrival: Arrival, intake:
             "sender": arrival.shop_id,
             "source": arrival.source,
             "request_id": arrival.request_id,
-            # A replay needs both times and the origin to restore the event as it would have been stored.
-            "received_at_ms": arrival.timing.received_at_ms,
-            "sent_at_ms": arrival.timing.sent_at_ms,
+            # A replay needs the times and the origin to restore the event as it would have been stored.
+            **timing._asdict(),
             **arrival.origin._asdict(),
         }
         lines.append(_encoded(record) + b"\n")
