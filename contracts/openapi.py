@@ -242,6 +242,14 @@ def _schemas() -> dict[str, Any]:
         **_moved(schema["properties"]["client_time_ms"]),
         "description": "When the client sends the batch, by its own clock. It corrects clocks that are wrong.",
     }
+    latest_ms = sent_at["maximum"]
+    clock_error = {
+        "description": "The client's clock minus the server's, measured by an answer's received_at_ms. "
+        "It tells a wrong clock from a request that took long.",
+        "type": "integer",
+        "minimum": -latest_ms,
+        "maximum": latest_ms,
+    }
     return {
         "Event": event,
         "Item": item,
@@ -249,7 +257,7 @@ def _schemas() -> dict[str, Any]:
         "Batch": {
             "description": "A batch, a list of events, or one event.",
             "anyOf": [
-                _object({"events": events, "sent_at_ms": sent_at}, ["events"]),
+                _object({"events": events, "sent_at_ms": sent_at, "clock_error_ms": clock_error}, ["events"]),
                 events,
                 reference,
             ],
@@ -261,6 +269,10 @@ def _schemas() -> dict[str, Any]:
                 "not_stored": {
                     "description": "Only if the request had `Sec-GPC: 1`: no event is stored, and none is to be sent again.",
                     "const": Reason.GLOBAL_PRIVACY_CONTROL.value,
+                },
+                "received_at_ms": {
+                    "description": "When the request arrived, by the server's clock.",
+                    "type": "integer",
                 },
                 "request_id": a_text,
             },

@@ -14,6 +14,7 @@ from functions.platform.contract import (
 )
 from functions.platform.errors import Reason, RequestRefused
 from functions.platform.events.batch import parse_batch
+from functions.platform.events.clock import set_back_ms
 from functions.platform.events.contract import ServerField, Timing, accept, line
 from functions.platform.events.intake import Intake
 from functions.platform.events.masking import masked_body, masked_id, masked_json, masked_text
@@ -42,14 +43,19 @@ class Refusal:
 
 
 class Collected(NamedTuple):
-    """The number of accepted events of a request, and its refusals."""
+    """The number of accepted events of a request, its refusals, and the time of its receipt."""
 
     accepted: int
     refused: list[Refusal]
+    received_at_ms: int
 
     def as_json(self) -> dict[str, Any]:
-        """Return the body of the response."""
-        return {"accepted": self.accepted, "refused": [asdict(refusal) for refusal in self.refused]}
+        """Return the body of the response. By `received_at_ms`, a client measures the error of its clock."""
+        return {
+            "accepted": self.accepted,
+            "refused": [asdict(refusal) for refusal in self.refused],
+            "received_at_ms": self.received_at_ms,
+        }
 
 
 class Arrival(NamedTuple):
@@ -103,9 +109,9 @@ def collect_batch(
         )
         payload = masked_body(payload)[:COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS]
         refusal = Refusal(None, None, refused.reason.value, refused.message)
-        _store_refused([(refusal, payload)], arrival, intake)
+        _store_refused([(refusal, payload, arrival.timing)], arrival, intake)
         raise
-    timing = Timing(received_at_ms, batch.sent_at_ms)
+    timing = Timing(received_at_ms, batch.sent_at_ms, batch.clock_error_ms)
     return _collect(batch.events, arrival._replace(timing=timing), intake)
 
 
@@ -155,16 +161,18 @@ def _shop_of(key: str | None, settings: CollectSettings) -> str:
 
 def _collect(events: list[Any], arrival: Arrival, intake: Intake) -> Collected:
     lines: list[bytes] = []
-    refused: list[tuple[Refusal, Any]] = []
+    refused: list[tuple[Refusal, Any, Timing]] = []
     shops = frozenset({arrival.shop_id})
     server = ServerField(
         arrival.timing.received_at_ms,
         {"source": arrival.source, **arrival.stamps(), "request_id": arrival.request_id},
     )
     age_max_ms = None if arrival.is_trusted else COLLECT_PAGE_AGE_MAX_MS
+    set_back = set_back_ms(events, arrival.timing.sent_at_ms)
     for index, raw in enumerate(events):
+        timing = arrival.timing._replace(set_back_ms=set_back[index])
         try:
-            event, event_time_ms = accept(raw, shops, arrival.timing, age_max_ms)
+            event, event_time_ms = accept(raw, shops, timing, age_max_ms)
             tokens = take_receipts(event)
             times = EventTimes(event_time_ms, arrival.timing.received_at_ms)
             receipts = stamps(tokens, event, times, intake.receipt_keys) if tokens else None
@@ -172,19 +180,19 @@ def _collect(events: list[Any], arrival: Arrival, intake: Intake) -> Collected:
         except RequestRefused as refusal:
             event_id = raw.get("event_id") if isinstance(raw, dict) else None
             shown_id = event_id[:ID_MAX_CHARACTERS] if isinstance(event_id, str) else None
-            refused.append((Refusal(index, shown_id, refusal.reason.value, refusal.message), raw))
+            refused.append((Refusal(index, shown_id, refusal.reason.value, refusal.message), raw, timing))
     if lines:
         intake.store(lines)
     if refused:
         _store_refused(refused, arrival, intake)
     log.info("events collected", source=arrival.source, accepted=len(lines), refused=len(refused))
-    return Collected(len(lines), [refusal for refusal, _ in refused])
+    return Collected(len(lines), [refusal for refusal, _, _ in refused], arrival.timing.received_at_ms)
 
 
-def _store_refused(refused: list[tuple[Refusal, Any]], arrival: Arrival, intake: Intake) -> None:
+def _store_refused(refused: list[tuple[Refusal, Any, Timing]], arrival: Arrival, intake: Intake) -> None:
     lines = []
     others = 0
-    for refusal, payload in refused:
+    for refusal, payload, timing in refused:
         if refusal.index is not None and not isinstance(payload, dict):
             others += 1
             if others > OTHERS_KEPT:
@@ -200,9 +208,8 @@ def _store_refused(refused: list[tuple[Refusal, Any]], arrival: Arrival, intake:
             "sender": arrival.shop_id,
             "source": arrival.source,
             "request_id": arrival.request_id,
-            # A replay needs both times, the origin and the trust to restore the event as it would have been stored.
-            "received_at_ms": arrival.timing.received_at_ms,
-            "sent_at_ms": arrival.timing.sent_at_ms,
+            # A replay needs the times, the origin and the trust to restore the event as it would have been stored.
+            **timing._asdict(),
             **arrival.stamps(),
         }
         lines.append(_encoded(record) + b"\n")

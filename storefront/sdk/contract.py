@@ -6,7 +6,7 @@ from typing import Any
 import contracts
 
 # Fields that only the SDK sets.
-STAMPED = ("schema_version", "event_name", "shop_id", "client_id", "session_id", "client_time_ms")
+STAMPED = ("schema_version", "event_name", "shop_id", "client_id", "session_id", "client_time_ms", "sequence")
 TYPESCRIPT = {"amount": "number", "integer": "number", "items": "TugboatItem[]"}
 
 DECLARATIONS = """\
@@ -207,7 +207,7 @@ def declarations(schema: dict[str, Any]) -> str:
         "names": "\n".join(f'  | "{name}"' for name in properties["event_name"]["enum"]),
         "item": _members(item["properties"], item["required"]),
         "fields": _members({n: f for n, f in properties.items() if n not in STAMPED}, ()),
-        "stamped": _members({n: f for n, f in properties.items() if n in STAMPED}, STAMPED),
+        "stamped": _members({n: f for n, f in properties.items() if n in STAMPED}, schema["required"]),
     }
 
 

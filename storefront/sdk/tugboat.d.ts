@@ -172,6 +172,8 @@ export interface TugboatEvent extends TugboatFields {
   session_id: string;
   /** When it happened by the client's clock, in milliseconds since 1970-01-01 UTC. */
   client_time_ms: number;
+  /** Place among the events of its session_id, in all tabs together: it grows from event to event, whatever the clock does. The storefront's SDK sets it. */
+  sequence?: number;
 }
 
 declare global {

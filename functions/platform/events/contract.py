@@ -9,11 +9,11 @@ from msgspec import UNSET, ValidationError
 
 from functions.platform.contract import (
     COLLECT_CLOCK_AHEAD_MAX_MS,
-    COLLECT_CLOCK_ERROR_MIN_MS,
     COLLECT_EVENT_MAX_BYTES,
     COLLECT_PAGE_QUEUE_MAX_MS,
 )
 from functions.platform.errors import Reason, RequestRefused
+from functions.platform.events.clock import clock_shift_ms
 from functions.platform.events.event import Event, Item
 from functions.platform.events.masking import (
     Pseudonym,
@@ -34,19 +34,21 @@ DAY_MS = 86_400_000
 
 
 class Timing(NamedTuple):
-    """The times of receipt and of sending. Without `sent_at_ms`, the client's times are authoritative."""
+    """The time of receipt, and what the client's clock says. Without `sent_at_ms`, the client's times are authoritative.
+
+    `clock_error_ms` is the client's clock minus the server's, as the client measured it.
+    `set_back_ms` is how far the clock was set back between an event and the sending.
+    """
 
     received_at_ms: int
     sent_at_ms: int | None = None
+    clock_error_ms: int | None = None
+    set_back_ms: int = 0
 
     def event_time_ms(self, client_time_ms: int) -> int:
-        """Return `client_time_ms` on the server's clock: shifted by the clock's error at sending.
-
-        A small difference is the time that the request took. Shifting by it would reverse events of a slow network.
-        """
-        if self.sent_at_ms is None or abs(self.received_at_ms - self.sent_at_ms) < COLLECT_CLOCK_ERROR_MIN_MS:
-            return client_time_ms
-        return client_time_ms + self.received_at_ms - self.sent_at_ms
+        """Return `client_time_ms` on the server's clock."""
+        shift_ms = clock_shift_ms(self.received_at_ms, self.sent_at_ms, self.clock_error_ms)
+        return client_time_ms - self.set_back_ms + shift_ms
 
 
 def accept(

@@ -134,14 +134,41 @@ def test_an_event_whose_clock_was_corrected_keeps_its_corrected_time(lake: Lake)
     assert lake.sent[0]["client_time_ms"] == NOW_MS + ahead_ms
 
 
+def test_a_correction_by_less_than_today_s_smallest_is_replayed_as_it_was(lake: Lake) -> None:
+    lake.collect({"events": [event(client_time_ms=NOW_MS - 5, sequence=1)], "sent_at_ms": NOW_MS - 40})
+    lake.replay()
+    assert lake.sent == lake.lines(f"raw/{HOUR}/a.gz")
+    assert lake.sent[0]["server"]["event_time_ms"] == NOW_MS - 40
+
+
+HELD = {
+    "events": [event(client_time_ms=NOW_MS - 7_200_700)],
+    "sent_at_ms": NOW_MS - 7_200_000,
+    "clock_error_ms": 8,
+}
+SET_BACK = {
+    "events": [event(client_time_ms=NOW_MS + 7_200_000, sequence=1), event(event_id="e2", sequence=2)],
+    "sent_at_ms": NOW_MS - 300,
+}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"events": [event(client_time_ms=NOW_MS + 7_200_000)], "sent_at_ms": NOW_MS + 7_200_300},
+        HELD,
+        SET_BACK,
+    ],
+)
+@pytest.mark.parametrize("limit", [("contract", "EVENT_MAX_BYTES", 10), ("batch", "EVENTS_MAX", 0)])
 def test_an_event_that_was_refused_by_our_mistake_is_stored_as_it_would_have_been(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, body: dict[str, Any], limit: tuple[str, str, int]
 ) -> None:
-    body = {"events": [event(client_time_ms=NOW_MS + 7_200_000)], "sent_at_ms": NOW_MS + 7_200_300}
     with monkeypatch.context() as mistake:
-        mistake.setattr("functions.platform.events.contract.EVENT_MAX_BYTES", 10)
+        module, name, value = limit
+        mistake.setattr(f"functions.platform.events.{module}.{name}", value)
         lake.collect(body)
-    assert lake.replay("rejected")["sent"] == 1
+    assert lake.replay("rejected")["sent"] == len(body["events"])
     replayed = lake.sent
     lake.collect(body, file="b")
     assert replayed == lake.lines(f"raw/{HOUR}/b.gz")
