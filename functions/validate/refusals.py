@@ -1,7 +1,6 @@
 """Count the refused events of one shop by sender and reason, from the files below rejected/."""
 
 import contextlib
-import gzip
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +20,9 @@ log = get_logger(__name__)
 # Whoever fills rejected/ must not use up the time and the memory of this step. Of more bytes, or of more files, an even
 # sample is read: the begin of each file, or every n-th file. What it shows is multiplied to the size of the whole.
 LARGEST_READ_BYTES, LARGEST_READ_FILES = 256 * 1024**2, 2_000
+CHUNK_BYTES = 256 * 1024
+# zlib's number for the format gzip: https://docs.python.org/3/library/zlib.html#zlib.decompress
+GZIP = 31
 # An operator's import of a data set writes its rejected rows there too. The collector's own sources are these.
 SOURCES = frozenset(("events", "pixel"))
 
@@ -108,19 +110,35 @@ def _count(
     """Add the lines of one file, at most its first `largest_bytes`."""
     body = s3.get_object(Bucket=bucket, Key=name)["Body"]
     try:
-        with gzip.GzipFile(fileobj=body) as unpacked:
-            text = unpacked.read(largest_bytes)
-            is_whole = not unpacked.read(1)
-    except (EOFError, OSError, zlib.error) as error:
+        text, unpacked_bytes = _begin(body, largest_bytes)
+    except zlib.error as error:
         log.warning("refused events not read", file=name, error=str(error))
         return
-    lines = text.split(b"\n")
-    if not is_whole:
+    lines, weight = text.split(b"\n"), float(step)
+    if unpacked_bytes < size:
         refused.is_sample = True
-        lines = lines[:-1]
-    weight = step if is_whole else step * max(1.0, size / max(1, body.tell()))
+        lines, weight = lines[:-1], step * size / unpacked_bytes
     for line in lines:
         _add(line, shop_id, weight, refused)
+
+
+def _begin(body: Any, largest_bytes: int) -> tuple[bytes, int]:
+    """Return the begin of a gzip file as text, and the number of bytes of the file that it takes."""
+    unpacker, text_bytes, file_bytes = zlib.decompressobj(GZIP), 0, 0
+    parts: list[bytes] = []
+    while packed := body.read(CHUNK_BYTES):
+        while packed:
+            if text_bytes >= largest_bytes:
+                return b"".join(parts), file_bytes
+            part = unpacker.decompress(packed, largest_bytes - text_bytes)
+            left = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
+            file_bytes += len(packed) - len(left)
+            text_bytes += len(part)
+            parts.append(part)
+            packed = left
+            if unpacker.eof:  # a file can have several parts
+                unpacker = zlib.decompressobj(GZIP)
+    return b"".join(parts), file_bytes
 
 
 def _add(line: bytes, shop_id: str, weight: float, refused: Refused) -> None:

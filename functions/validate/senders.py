@@ -1,8 +1,8 @@
 """Groups of senders: neither one client nor one network decides a check.
 
 Strangers write the input of these checks, because a shop's key stands in its pages. So the senders of a shop are divided
-into groups by the hash of their network, and a check fails only if it fails in more than half of the groups. A fault of
-the shop breaks every group alike. A single network is in one group, whatever it sends and however much.
+into groups by the hash of their network. A check fails only if it fails in more than half of the groups. A fault of the
+shop breaks every group alike. A single network is in one group, whatever it sends and however much.
 
 * A shop with one or two networks is a data set, a proxy or a test. Its senders are divided by client as well.
 * Events of a trusted back end, and of an import, have no network of their own. Their client is the sender.
@@ -50,11 +50,11 @@ def groups(cases: Mapping[Cell, float], fewest_cases: float = FEWEST_CASES_A_GRO
 
     With one or two networks, a group is a part of the clients of one network.
     """
-    used = {at for at, number in cases.items() if number > 0}
+    networks = {at.network for at, number in cases.items() if number > 0}
     number = MANY_GROUPS if sum(cases.values()) >= MANY_GROUPS * CASES_FOR_MANY else FEW_GROUPS
-    by_client = len({at.network for at in used}) <= SHARED_NETWORKS
+    by_client = len(networks) <= SHARED_NETWORKS
     found: dict[tuple[int, int], set[Cell]] = defaultdict(set)
-    for at in used:
+    for at in cases:  # also without a case: on another day it may have some
         found[(at.network, at.client % number) if by_client else (at.network % number, 0)].add(at)
     return [
         frozenset(cells)

@@ -215,19 +215,16 @@ ATTACKS = (
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize("where", [Cell(0, 3), Cell(9, 9), Cell(15, 0)])
-def test_one_network_fails_no_check(where: Cell, attack: str) -> None:
-    assert failed(stranger(replace(GOOD, shop=selling()), where, attack)) == []
+def test_one_network_fails_no_check(attack: str) -> None:
+    for where in (Cell(0, 3), Cell(9, 9)):
+        assert failed(stranger(replace(GOOD, shop=selling()), where, attack)) == []
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize(
-    ("measures", "name"), FAULTS, ids=lambda value: value if isinstance(value, str) else ""
-)
-def test_one_network_hides_no_fault(measures: Measures, name: str, attack: str) -> None:
-    if measures.shop is None:
-        pytest.skip("a network is a shop's")
-    assert name in failed(stranger(measures, Cell(9, 9), attack))
+@pytest.mark.parametrize("attack", ["much todays", "much each day but todays", "much each days", "nonsenses"])
+def test_one_network_hides_no_fault(attack: str) -> None:
+    for measures, name in FAULTS:
+        if measures.shop is not None:
+            assert name in failed(stranger(measures, Cell(9, 9), attack)), name
 
 
 @pytest.mark.parametrize("attack", [attack for attack in ATTACKS if not attack.endswith("s")])
