@@ -2,7 +2,7 @@
    the window past all others: a day of few clients counts only if all days of the shop are such. #}
 {% macro in_training_window(shop, date) -%}
     {%- if not execute -%}{{ return("true") }}{%- endif -%}
-    {%- set newest = "select shop_id, coalesce(max(iff(clients >= 3, day, null)), max(day)) as day from " ~ ref('daily_kpis')
+    {%- set newest = "select shop_id, coalesce(max(iff(clients >= " ~ var('sharing_clients') ~ ", day, null)), max(day)) as day from " ~ ref('daily_kpis')
         ~ " group by shop_id" -%}
     {%- set shops = [] -%}
     {%- for row in run_query(newest).rows -%}
