@@ -19,7 +19,7 @@ from functions.validate.rules import (
     share,
     skipped,
 )
-from functions.validate.senders import FEWEST_CASES_A_GROUP, Cell, groups, middle, without_largest
+from functions.validate.senders import FEWEST_CASES_A_GROUP, Cell, groups, middle, usual_total
 from functions.validate.thresholds import Thresholds
 
 # Zero has no logarithm.
@@ -260,11 +260,11 @@ def _silence(shop: ShopDays, over: str, days: range, now: datetime, limits: Thre
 def _judge_usual(
     limits: Thresholds, name: str, over: str, values: Sequence[float], usual: Sequence[float], reason: str
 ) -> Check:
-    """Judge groups that usually send. Without its largest group, the shop must still send enough to be judged."""
+    """Judge groups that usually send. With a largest group like the others, the shop must still send enough."""
     least = limits.volume.fewest_events_a_day
     too_few = f"{sum(usual):.0f} events a day of several groups of senders are too few to judge"
-    if sum(usual) >= least > without_largest(usual):
-        return skipped(limits, name, over, too_few, int(without_largest(usual)), least)
+    if sum(usual) >= least > usual_total(usual):
+        return skipped(limits, name, over, too_few, int(usual_total(usual)), least)
     return judge_groups(limits, name, over, values, int(sum(usual)), reason, too_few)
 
 

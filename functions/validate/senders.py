@@ -72,6 +72,7 @@ def middle(values: Sequence[float], usual: float = 0.0) -> float:
     return min(ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2], key=lambda one: abs(one - usual))
 
 
-def without_largest(cases: Sequence[float]) -> float:
-    """Return the sum of all cases but the largest group's: one network cannot make a small shop a judged one."""
-    return sum(cases) - max(cases, default=0.0)
+def usual_total(cases: Sequence[float]) -> float:
+    """Return the sum if the largest group were like the others: one network makes no small shop a judged one."""
+    others = len(cases) - 1
+    return (sum(cases) - max(cases)) * len(cases) / others if others > 0 else 0.0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from functions.validate.senders import Cell, cell, groups, key, middle, without_largest
+from functions.validate.senders import Cell, cell, groups, key, middle, usual_total
 
 MANY_NETWORKS = {Cell(network, client): 10.0 for network in range(16) for client in range(16)}
 
@@ -50,6 +50,7 @@ def test_the_key_is_that_of_the_warehouse() -> None:
     assert cell("a", "0") == Cell(10, 0)
 
 
-def test_a_shop_is_as_large_as_it_is_without_its_largest_group() -> None:
-    assert without_largest([30, 20_000, 20]) == 50
-    assert without_largest([]) == 0
+def test_a_shop_is_as_large_as_if_its_largest_group_were_like_the_others() -> None:
+    assert usual_total([20, 20, 20, 20, 20]) == 100
+    assert usual_total([10, 10, 10, 10, 20_000]) == 50
+    assert usual_total([7]) == usual_total([]) == 0
