@@ -26,6 +26,7 @@ OF_EVENTS = {
     Reason.UNKNOWN_SCHEMA_VERSION,
     Reason.UNKNOWN_SHOP,
     Reason.CLIENT_TIME_IN_FUTURE,
+    Reason.EVENT_TOO_OLD,
 }
 # The answer is 200 and names it: nothing is stored, and nothing is to be sent again.
 OF_PRIVACY = {Reason.GLOBAL_PRIVACY_CONTROL}
@@ -71,7 +72,11 @@ def description() -> dict[str, Any]:
             "/tugboat-carousel.js": {"get": _get_file("The carousel's element.", "text/javascript")},
             "/openapi.json": {"get": _get_file("This document.", JSON)},
         },
-        "components": {"schemas": _schemas(), "parameters": {"key": _key()}},
+        "components": {
+            "schemas": _schemas(),
+            "parameters": {"key": _key()},
+            "securitySchemes": {"secretKey": _secret_key()},
+        },
     }
 
 
@@ -80,19 +85,31 @@ def _key() -> dict[str, Any]:
         "name": "key",
         "in": "query",
         "required": True,
-        "description": "The shop's key. It is in the shop's pages, so it is not a secret.",
+        "description": "The shop's key. It is in the shop's pages, so it is not a secret. "
+        "A request with the secret key needs none.",
         "schema": {"type": "string"},
+    }
+
+
+def _secret_key() -> dict[str, Any]:
+    return {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The shop's secret key, for its back end: never in a page. Its events are trusted, of any age.",
     }
 
 
 def _post_events() -> dict[str, Any]:
     limits = contracts.read("limits")["collect"]
-    body = {"schema": {"$ref": "#/components/schemas/Batch"}, "example": {"events": [EXAMPLE_EVENT]}}
+    example = {"sent_at_ms": EXAMPLE_EVENT["client_time_ms"], "events": [EXAMPLE_EVENT]}
+    body = {"schema": {"$ref": "#/components/schemas/Batch"}, "example": example}
     return {
         "operationId": "sendEvents",
         "summary": "Store a batch of events.",
         "description": f"A body has at most {limits['body_max_bytes']:,} bytes, an event {limits['event_max_bytes']:,}.",
-        "parameters": [{"$ref": "#/components/parameters/key"}],
+        # With the secret key, ?key= may be left out.
+        "security": [{}, {"secretKey": []}],
+        "parameters": [{**_key(), "required": False}],
         "requestBody": {"required": True, "content": dict.fromkeys(BODY_TYPES, body)},
         "responses": {
             "200": _answer("Accepted events are stored durably. Refused ones are named.", "Collected"),

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from functions.platform.contract import COLLECT_PAGE_AGE_MAX_MS
 from functions.platform.errors import StorageUnavailable
 from functions.platform.events.batch import parse_batch
 from functions.platform.events.contract import Timing
@@ -21,12 +22,14 @@ class ArchivedEvent(NamedTuple):
     """An event as it was sent, its timing, and its field `server` without the event's time.
 
     `sender` is the shop whose key came with a refused event. An accepted event was sent by its own shop.
+    `age_max_ms` is the limit of a page's refused event. An accepted event has passed the limits of its time.
     """
 
     event: Any
     timing: Timing
     server: dict[str, Any]
     sender: str
+    age_max_ms: int | None = None
 
 
 def stored_keys(period: Period, bucket: str, prefix: str) -> Iterator[str]:
@@ -114,5 +117,10 @@ def _of_rejected(record: dict[str, Any]) -> list[ArchivedEvent]:
         "is_bot": record.get("is_bot", False),
         "request_id": record["request_id"],
     }
+    # The record's own field. A field of the payload has no effect: the contract drops it.
+    is_trusted = record.get("trusted") is True
+    if is_trusted:
+        server["trusted"] = True
+    age_max_ms = None if is_trusted else COLLECT_PAGE_AGE_MAX_MS
     timing = Timing(record["received_at_ms"], sent_at_ms)
-    return [ArchivedEvent(event, timing, server, record["sender"]) for event in events]
+    return [ArchivedEvent(event, timing, server, record["sender"], age_max_ms) for event in events]

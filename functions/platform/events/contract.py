@@ -11,6 +11,7 @@ from functions.platform.contract import (
     COLLECT_CLOCK_AHEAD_MAX_MS,
     COLLECT_CLOCK_ERROR_MIN_MS,
     COLLECT_EVENT_MAX_BYTES,
+    COLLECT_PAGE_QUEUE_MAX_MS,
 )
 from functions.platform.errors import Reason, RequestRefused
 from functions.platform.events.event import Event, Item
@@ -29,6 +30,7 @@ REASONS = {
 }
 HINTS = {"event_name": "; docs/events.md lists the event types"}
 MESSAGE_MAX_CHARACTERS = 300
+DAY_MS = 86_400_000
 
 
 class Timing(NamedTuple):
@@ -47,13 +49,16 @@ class Timing(NamedTuple):
         return client_time_ms + self.received_at_ms - self.sent_at_ms
 
 
-def accept(raw: Any, shops: frozenset[str], timing: Timing) -> tuple[Event, int]:
+def accept(
+    raw: Any, shops: frozenset[str], timing: Timing, age_max_ms: int | None = None
+) -> tuple[Event, int]:
     """Check an event, and drop unknown fields and the query of page addresses.
 
     Args:
         raw: the parsed JSON; it stays unchanged.
         shops: the shops that the sender may speak for.
         timing: the times of the event's request.
+        age_max_ms: an older event is refused; None accepts every age.
 
     Returns:
         The event, not masked yet, and its time on the server's clock in milliseconds.
@@ -76,6 +81,13 @@ def accept(raw: Any, shops: frozenset[str], timing: Timing) -> tuple[Event, int]
         raise RequestRefused(
             Reason.CLIENT_TIME_IN_FUTURE,
             "client_time_ms lies in the future: send sent_at_ms with the batch, or fix the clock",
+        )
+    age_ms = timing.received_at_ms - event_time_ms
+    if age_max_ms is not None and age_ms > age_max_ms:
+        raise RequestRefused(
+            Reason.EVENT_TOO_OLD,
+            f"the event is {age_ms // DAY_MS} days old, a page keeps events for {COLLECT_PAGE_QUEUE_MAX_MS // DAY_MS}: "
+            "send it from a back end with the shop's secret key, or load history with make import",
         )
     if event.page_location is not UNSET:
         event.page_location = without_query(event.page_location)

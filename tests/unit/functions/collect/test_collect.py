@@ -19,7 +19,9 @@ from testing.fakes import FakeFirehose, FakeS3, FakeSecrets
 
 NOW_MS = 1_700_000_000_000
 KEY = "key-of-demo"
-SETTINGS = CollectSettings({KEY: "demo", "key-of-other": "other"}, "events", "rejected", "bucket", "receipts")
+SETTINGS = CollectSettings(
+    {KEY: "demo", "key-of-other": "other"}, "events", "rejected", "bucket", "receipts", "secret-keys"
+)
 ORIGIN = Origin("203.0.113.0/24", "mobile", False)
 RECEIPT_KEYS = ReceiptKeys("receipts", FakeSecrets)
 REMAINING_MS = Context().get_remaining_time_in_millis
@@ -44,11 +46,12 @@ def send(
     firehose: FakeFirehose,
     s3: FakeS3 | None = None,
     receipt_keys: ReceiptKeys = RECEIPT_KEYS,
+    trusted_shop: str | None = None,
     **envelope: Any,
 ) -> Any:
     body = json.dumps({"events": events, **envelope}).encode()
     intake = Intake(SETTINGS, firehose, s3 or FakeS3(), receipt_keys, REMAINING_MS)
-    return collect_batch(post(body), ORIGIN, intake, NOW_MS)
+    return collect_batch(post(body), ORIGIN, intake, NOW_MS, trusted_shop)
 
 
 def post(body: bytes) -> ApiRequest:
