@@ -156,7 +156,8 @@ LAMBDAS = (
         policy=(
             policies.WAREHOUSE_LOGIN,
             Statement("WriteReport", ("s3:PutObject",), (objects("models", "reports/*"),)),
-            list_bucket("WeighArrivals", "events", f"{RAW_PREFIX}*", f"{REJECTED_PREFIX}*"),
+            list_bucket("ListRefusals", "events", f"{REJECTED_PREFIX}*"),
+            Statement("ReadRefusals", ("s3:GetObject",), (objects("events", f"{REJECTED_PREFIX}*"),)),
         ),
         layer="warehouse",
         as_job=True,
