@@ -26,8 +26,11 @@ MORE_TABLES = {
         select SHOP_ID, ITEM_ID, ITEM_NAME, PRICE, FIRST_SEEN_MS, LAST_SEEN_MS, VIEWS, CARTS, PURCHASES
         from MARTS.PRODUCTS order by 1, 2
     """,
+    "order_reports": "select ORDER_KEY, EVENT_KEY from INTERMEDIATE.INT_ORDER_REPORTS order by 1, 2",
     "order_lines": "select SHOP_ID, ITEM_ID, ORDER_LINE_KEY from INTERMEDIATE.INT_ORDER_LINES order by 1, 2, 3",
-    "touches": "select TOUCH_KEY, VERDICT, REVENUE from INTERMEDIATE.INT_TOUCHES order by 1",
+    "orders": "select ORDER_KEY, CLIENT_KEY, AMOUNT, REFUNDS from INTERMEDIATE.INT_ORDERS order by 1",
+    "credited": "select CREDITED_LINE_KEY, TOUCH_KEY, REVENUE from INTERMEDIATE.INT_CREDITED_LINES order by 1",
+    "touches": "select TOUCH_KEY, VERDICT, ORDER_KEY from INTERMEDIATE.INT_TOUCHES order by 1",
     "events": "select EVENT_KEY from STAGING.STG_EVENTS order by 1",
     "raw": "select FILENAME, ROW_NUMBER, PAYLOAD:event_id::varchar from RAW.EVENTS order by 1, 2, 3",
 }
