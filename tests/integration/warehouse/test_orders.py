@@ -166,7 +166,7 @@ def figures(stack: Stack) -> dict[str, Any]:
             "credited": sorted(warehouse.rows(connection, CREDITED)),
         }
         for shop in (SHOP, FILE_SHOP):
-            found[shop] = sorted(warehouse.rows(connection, LEARNED.format(shop)))
+            found[f"learned by {shop}"] = sorted(warehouse.rows(connection, LEARNED.format(shop)))
     return found
 
 
@@ -198,7 +198,7 @@ def test_an_order_counts_once_by_its_most_trusted_report_incrementally_and_from_
 
 
 def test_all_items_of_an_order_are_learned_once(stack: Stack) -> None:
-    learned = {(client, items) for client, _, items in figures(stack)[SHOP]}
+    learned = {(client, items) for client, _, items in figures(stack)[f"learned by {SHOP}"]}
     assert learned >= {("rows", "v i1 i2 i3"), ("ships", "i2 i3"), ("returns", "i1 i2")}
     assert not any(client in ("stranger", "shop-server", "repeats") for client, _ in learned)
 
@@ -207,6 +207,6 @@ def test_the_demos_sessions_are_those_of_the_warehouse(stack: Stack) -> None:
     log = EventLog()
     for event in FILE:
         log.add(event)
-    learned = sorted(items.split(" ") for _, _, items in figures(stack)[FILE_SHOP])
+    learned = sorted(items.split(" ") for _, _, items in figures(stack)[f"learned by {FILE_SHOP}"])
     assert learned == sorted(training_sessions(log))
     assert ["v", "i1", "i2", "i3", "i4"] in learned
