@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from functions.platform.contract import SHOPPING_EVENTS
 from functions.platform.dbt import NodeResult
+from functions.validate.currencies import currency_checks
 from functions.validate.measures import Measures, ShopDays
 from functions.validate.rules import ABSOLUTE, EVENTS, RAW_ROWS, RULES, Check, judge, share, skipped
 from functions.validate.thresholds import Thresholds
@@ -24,6 +25,7 @@ def data_checks(measures: Measures, limits: Thresholds) -> list[Check]:
     checks += _missing(measures, limits)
     for shop in measures.shops:
         checks += _shop(shop, measures.now, limits)
+    checks += currency_checks(measures.orders, limits)
     return checks
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from functions.platform import warehouse
 from functions.platform.contract import EVENTS_WITH_ITEMS, RAW_PREFIX, REJECTED_PREFIX
+from functions.validate.currencies import ShopOrders, recent_orders
 
 DAY_MS = 86_400_000
 CHARTED_DAYS = 30
@@ -48,6 +49,7 @@ class Measures:
     shops: tuple[ShopDays, ...]
     missing: dict[str, tuple[int, int]]  # field -> (events without it, events that should have it)
     daily_events: tuple[tuple[str, int], ...]  # (date, events), oldest first, for the chart
+    orders: dict[str, ShopOrders] = field(default_factory=dict)  # by shop
 
 
 # Events of the future are excluded: a wrong clock must not move the days.
@@ -108,6 +110,7 @@ def measure(
         shops=shops,
         missing=_missing(connection, shops, since),
         daily_events=_daily_events(connection, shops),
+        orders=recent_orders(connection, {shop.shop_id: shop.newest_at for shop in shops}, judged_days),
     )
 
 

@@ -70,6 +70,13 @@ class Missing(Struct, frozen=True, forbid_unknown_fields=True):
     largest_share: dict[str, Share]
 
 
+class OrderShare(Struct, frozen=True, forbid_unknown_fields=True):
+    """A share of the orders that the back end reported; fewer orders are not judged."""
+
+    largest_share: Share
+    fewest_orders: Count
+
+
 class History(Struct, frozen=True, forbid_unknown_fields=True):
     """The days that are judged, the days that they are compared with, and the fewest days to compare with."""
 
@@ -90,6 +97,7 @@ class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
     events_per_session: EventsPerSession
     event_mix: EventMix
     missing: Missing
+    other_currencies: OrderShare
     history: History
 
 

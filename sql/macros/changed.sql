@@ -68,9 +68,8 @@
 
 {# Changed orders, and orders with a touch that this model has not read: a receipt can be verified later. #}
 {% macro touched_orders() -%}
-    {{ changed_orders() }}
-    union all
-    select order_key from {{ ref('int_touches') }} where staged_at > {{ watermark() }} and order_key is not null
+    {%- set unread = "staged_at > " ~ watermark() ~ " and order_key is not null" -%}
+    {{ changed_orders() }} or order_key in (select order_key from {{ ref('int_touches') }} where {{ unread }})
 {%- endmacro %}
 
 {% macro touched_order_days() -%}{{ return(report_days(touched_orders())) }}{%- endmacro %}

@@ -9,7 +9,7 @@
         || chr(31) || payload:event_id::varchar
         || chr(31) || {{ client_day() }}::varchar
         || iff(
-            payload:event_name::varchar in ('purchase', 'refund'),
+            payload:event_name::varchar in {{ order_events() }},
             chr(31) || coalesce(payload:server.trusted::boolean, false)::varchar
             || chr(31) || coalesce(payload:transaction_id::varchar, '')
             || chr(31) || coalesce(payload:value::varchar, '')
@@ -27,4 +27,9 @@
         {{ key(['shop_id', 'trim(transaction_id)']) }},
         {{ key(['shop_id', 'client_id', 'event_id', 'client_day::varchar']) }}
     )
+{%- endmacro %}
+
+{# The event kinds that report an order or its refund, as a list for `in`. #}
+{% macro order_events() -%}
+    ('{{ var("order_events") | join("', '") }}')
 {%- endmacro %}

@@ -41,12 +41,14 @@ order_items as (
 select
     {{ key(['touches.order_key', 'touches.item_id']) }} as credited_line_key,
     touches.touch_key,
+    touches.shop_id,
     touches.order_key,
     touches.item_id,
     touches.event_date,
     iff(orders.is_shop_currency, coalesce(order_items.amount, 0), 0)::float as revenue,
-    iff(orders.is_shop_currency and orders.is_trusted, coalesce(order_items.amount, 0), 0)::float
-        as confirmed_revenue,
+    iff(
+        orders.is_shop_currency and orders.is_trusted, coalesce(order_items.amount, 0), 0
+    )::float as confirmed_revenue,
     {% if is_incremental() %}
     {{ newest(ref('int_touches'), ref('int_order_reports')) }} as staged_at
     {% else %}
@@ -67,5 +69,6 @@ inner join {{ ref('int_orders') }} as orders
 qualify
     row_number() over (
         partition by touches.order_key, touches.item_id
-        order by iff(touches.client_key = order_items.client_key, 0, 1), touches.event_time_ms, touches.event_key
+        order by
+            iff(touches.client_key = order_items.client_key, 0, 1), touches.event_time_ms, touches.event_key
     ) = 1

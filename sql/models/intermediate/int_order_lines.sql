@@ -40,7 +40,8 @@ report_sizes as (
     group by event_key
 ),
 
--- The shop's back end outranks every page; a page with the order's items outranks one without; then the first counts.
+-- The shop's back end outranks every page, and a page with the order's items outranks one without.
+-- Of equals, the first counts.
 sent as (
     select
         reports.*,
@@ -87,7 +88,8 @@ lines as (
         reported_items.quantity,
         -- An order can list an item twice, for example in two sizes.
         row_number() over (
-            partition by judged.event_key, reported_items.item_id, reported_items.price, reported_items.quantity
+            partition by
+                judged.event_key, reported_items.item_id, reported_items.price, reported_items.quantity
             order by reported_items.item_index
         ) as copy_number
     from judged
@@ -106,7 +108,7 @@ first_places as (
     qualify row_number() over (partition by order_key, item_id order by event_time_ms, event_key) = 1
 ),
 
--- The same line of another report is a repeat: a reloaded page, or the same order by the next session or client.
+-- The same line of another report is a repeat, such as a reloaded page or the same order in the next session.
 -- Different lines are parts of one order, such as its rows or its shipments.
 distinct_lines as (
     select *

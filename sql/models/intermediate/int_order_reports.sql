@@ -26,7 +26,7 @@ select
 from {{ ref('stg_events') }}
 where
     not is_bot
-    and event_name in ('purchase', 'refund')
+    and event_name in {{ order_events() }}
     {% if is_incremental() %}
     and staged_at > {{ watermark() }}
     {% endif %}

@@ -31,7 +31,9 @@ reports as (
         report_value,
         coalesce(sum(line_value), 0) as lines_value,
         iff(
-            report_value is not null and count(*) >= report_lines, report_value, coalesce(sum(line_value), 0)
+            report_value is not null and count(*) >= report_lines,
+            report_value,
+            coalesce(sum(line_value), 0)
         ) as amount
     from lines
     where has_money and coalesce(currency, order_currency, '') = coalesce(order_currency, '')
@@ -41,7 +43,7 @@ reports as (
 amounts as (
     select
         order_key,
-        -- Some shops repeat the total of the order in each row. Take it once where that is nearer to the lines' sum.
+        -- Some shops repeat the order's total in each row. It counts once if that is nearer to the lines.
         greatest(
             iff(
                 count(*) > 1
@@ -95,7 +97,9 @@ refunds as (
         reports.items,
         reports.received_at_ms,
         iff(
-            coalesce(reports.currency, priced.currency, '') = coalesce(priced.currency, ''), abs(reports.value), null
+            coalesce(reports.currency, priced.currency, '') = coalesce(priced.currency, ''),
+            abs(reports.value),
+            null
         ) as value,
         coalesce(array_size(reports.items), 0) > 0 as has_items,
         priced.amount as order_amount,

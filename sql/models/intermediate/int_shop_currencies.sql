@@ -11,11 +11,13 @@ with reported as (
         shop_id,
         currency,
         is_trusted,
-        -- Days of receipt: a sender that invents many orders in one night does not change the shop's currency.
+        -- Days of receipt: many invented orders of one night do not change the shop's currency.
         count(distinct floor(received_at_ms / 86400000)) as days,
         count(*) as reports
     from {{ ref('int_order_reports') }}
-    where event_name = 'purchase' and currency is not null
+    where
+        event_name = 'purchase'
+        and currency is not null
     group by shop_id, currency, is_trusted
 ),
 
@@ -26,24 +28,15 @@ usual as (
     from reported
     qualify
         row_number() over (
-            partition by shop_id order by iff(is_trusted, 0, 1), days desc, reports desc, currency
+            partition by shop_id order by iff(is_trusted, 0, 1) asc, days desc, reports desc, currency asc
         ) = 1
 ),
 
 given as (
-    {%- for shop, currency in var('currencies').items() %}
-    select
-        '{{ shop }}' as shop_id,
-        '{{ currency }}' as currency
-    union all
-    {%- endfor %}
     select
         shop_id,
-        currency
+        {{ given_currency() }} as currency
     from usual
-    {%- if var('currencies') %}
-    where shop_id not in ('{{ var("currencies").keys() | join("', '") }}')
-    {%- endif %}
 )
 
 select

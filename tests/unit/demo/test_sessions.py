@@ -76,7 +76,9 @@ def test_a_session_that_had_begun_before_the_held_out_time_is_no_test() -> None:
 
 def purchases(*reports: tuple[str, float, str, str]) -> EventLog:
     """Return a log with a view of `v` by each client at minute 0, and purchases of (client, minute, order, items)."""
-    log = log_of(*((client, 0, "view_item", "v") for client in dict.fromkeys(report[0] for report in reports)))
+    log = log_of(
+        *((client, 0, "view_item", "v") for client in dict.fromkeys(report[0] for report in reports))
+    )
     for number, (client, minute, order, items) in enumerate(reports):
         log.add(
             {

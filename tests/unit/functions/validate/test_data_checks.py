@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from functions.platform.dbt import NodeResult
+from functions.validate.currencies import ShopOrders
 from functions.validate.data_checks import (
     data_checks,
     dbt_check,
@@ -55,6 +56,7 @@ GOOD = Measures(
     shops=(shop(),),
     missing={"items": (0, 600), "storefront_session_id": (0, 1000), "device": (0, 1000)},
     daily_events=(("2026-01-09", 1000),),
+    orders={"demo": ShopOrders("EUR", orders=100, confirmed=50)},
 )
 
 
