@@ -72,6 +72,11 @@
     {{ changed_orders() }} or order_key in (select order_key from {{ ref('int_touches') }} where {{ unread }})
 {%- endmacro %}
 
+{# Filter: rows of touched orders on these days. #}
+{% macro of_touched_orders(column, days) -%}
+    {{ among(column, days) }} and order_key in ({{ touched_orders() }})
+{%- endmacro %}
+
 {% macro touched_order_days() -%}{{ return(report_days(touched_orders())) }}{%- endmacro %}
 
 {# The days of recommendations with new touches, or with a touch of a touched order, at most a day before it. #}

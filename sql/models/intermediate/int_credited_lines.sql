@@ -16,10 +16,7 @@ with touches as (
     where
         verdict = 'valid'
         and order_key is not null
-        {% if is_incremental() %}
-        and {{ among('day', around(days, 1)) }}
-        and order_key in ({{ touched_orders() }})
-        {% endif %}
+        and {{ of_touched_orders('day', around(days, 1)) if is_incremental() else "true" }}
 ),
 
 order_items as (
@@ -31,10 +28,7 @@ order_items as (
     from {{ ref('int_order_lines') }}
     where
         item_id is not null
-        {% if is_incremental() %}
-        and {{ among('order_date', days) }}
-        and order_key in ({{ touched_orders() }})
-        {% endif %}
+        and {{ of_touched_orders('order_date', days) if is_incremental() else "true" }}
     group by order_key, item_id, client_key
 )
 

@@ -16,6 +16,7 @@ from local import environment
 from testing.leftovers import files_with, tables_with
 from testing.warehouse_stack import Stack, connected, connected_as_sysadmin, erase_settings
 from tests.integration.warehouse.events import deliver
+from tests.integration.warehouse.test_orders import order
 from tests.integration.warehouse.test_pipeline import TABLES, golden_events, run_to_tables
 
 PERSONS = ("c2", "c4", "k1")
@@ -35,12 +36,20 @@ MORE_TABLES = {
     "raw": "select FILENAME, ROW_NUMBER, PAYLOAD:event_id::varchar from RAW.EVENTS order by 1, 2, 3",
 }
 
+# Orders that an erased person and somebody else reported. The other report counts afterwards.
+SHARED_ORDERS = [
+    order("s1", "shared-1", {"A": 10}, 10, client="c2", shop="demo"),
+    order("s2", "shared-1", {"A": 11}, 11, client="somebody", minute=1, shop="demo"),
+    order("s3", "shared-2", {"B": 20}, 20, client="c4", minute=2, shop="demo", trusted=True),
+    order("s4", "shared-2", {"C": 21}, 21, client="somebody", minute=3, shop="demo"),
+]
+
 
 def events(number: int, erased: bool) -> list[dict[str, Any]]:
     """Return golden events with the persons' own names, or without the persons."""
     renamed = [
         {**event, "client_id": NAMES.get(event["client_id"], event["client_id"])}
-        for event in golden_events(number)
+        for event in [*golden_events(number), *(SHARED_ORDERS if number == 3 else ())]
     ]
     return [event for event in renamed if event["client_id"] not in NAMES.values()] if erased else renamed
 

@@ -40,8 +40,11 @@ def order(
     """Return a purchase or a refund with the prices of its items. `recommendation` names the receipt of its first item."""
     event = raw_event(
         event_id, name, client=client, shop=shop, at_ms=MIDNIGHT_MS + int(minute * MINUTE_MS), transaction_id=transaction,
-        **({"value": value} if value is not None else {}), **({"currency": currency} if currency else {}),
     )  # fmt: skip
+    if value is not None:
+        event["value"] = value
+    if currency:
+        event["currency"] = currency
     if lines:
         event["items"] = [{"item_id": item, "price": price, "quantity": 1} for item, price in lines.items()]
     if trusted:

@@ -93,5 +93,5 @@ def test_a_shop_may_have_a_currency_of_its_own() -> None:
     assert read_settings(WarehouseSettings, warehouse).currencies == {}
     given = {**warehouse, "TUGBOAT_CURRENCIES": "demo=EUR,other=CHF"}
     assert read_settings(WarehouseSettings, given).currencies == {"demo": "EUR", "other": "CHF"}
-    with pytest.raises(SettingsError, match="TUGBOAT_CURRENCIES='demo=euro'.*is not shop=EUR"):
+    with pytest.raises(SettingsError, match=r"TUGBOAT_CURRENCIES='demo=euro'.*is not shop=EUR"):
         read_settings(WarehouseSettings, {**warehouse, "TUGBOAT_CURRENCIES": "demo=euro"})
