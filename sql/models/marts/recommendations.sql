@@ -39,7 +39,15 @@ changed as (
 counted as (
     select
         valid_touches.*,
-        credited_lines.touch_key is not null as is_bought,
+        -- A page can claim many orders with one receipt, so a receipt counts each item in one order.
+        credited_lines.touch_key is not null
+        and row_number() over (
+            partition by valid_touches.recommendation_key, valid_touches.item_id
+            order by
+                iff(credited_lines.touch_key is null, 1, 0),
+                valid_touches.event_time_ms,
+                valid_touches.event_key
+        ) = 1 as is_bought,
         coalesce(credited_lines.revenue, 0) as revenue,
         coalesce(credited_lines.confirmed_revenue, 0) as confirmed_revenue
     from valid_touches
@@ -62,9 +70,9 @@ select
     count(distinct iff(event_name = 'recommendation_click', item_id, null))::int as items_clicked,
     count(distinct iff(event_name = 'add_to_cart', item_id, null))::int as items_carted,
     count(distinct iff(is_bought, item_id, null))::int as items_bought,
-    sum(revenue)::float as revenue,
-    sum(confirmed_revenue)::float as confirmed_revenue,
-    (sum(revenue) - sum(confirmed_revenue))::float as claimed_revenue,
+    sum(iff(is_bought, revenue, 0))::float as revenue,
+    sum(iff(is_bought, confirmed_revenue, 0))::float as confirmed_revenue,
+    sum(iff(is_bought, revenue - confirmed_revenue, 0))::float as claimed_revenue,
     {% if is_incremental() %}
     -- A recommendation that loses an order line has no new touch. Later models must find it too.
     {{ newest(ref('int_touches'), ref('int_order_reports')) }} as staged_at
