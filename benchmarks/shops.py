@@ -76,7 +76,7 @@ def snapshot(events: Iterable[Event]) -> tuple[pa.Table, pa.Table]:
     for client in sorted(log.moments):
         for session in cut(log.moments[client]):
             found = list(interactions(session))
-            for position, (time_ms, _, item) in enumerate(found if len(found) > 1 else ()):
+            for position, (time_ms, _, item, _) in enumerate(found if len(found) > 1 else ()):
                 owners.append(number)
                 positions.append(position)
                 names.append(item)

@@ -35,6 +35,7 @@ def dbt_project_text() -> str:
     lists = {
         "event_names": contracts.event_kinds(),
         "item_events": contracts.event_kinds("concerns_items"),
+        "order_events": contracts.event_kinds("concerns_orders"),
         "training_events": contracts.training_events(),
         "availabilities": product["availability"]["enum"],
         # Without the ids, which are the key.

@@ -1,11 +1,13 @@
 """Build sessions as the warehouse does, for the baselines and for held-out tests.
 
 The rules are those of the table training_interactions.
-A session ends after 30 minutes without an event, a run of the same item counts once,
-and nothing after the session's first purchase counts.
+A session ends after 30 minutes without an event, and a run of the same item counts once.
+Nothing after the session's first order counts, but the order counts with all of its events and items.
+An item of an order counts once, for the first client that reports the order with items.
+A test compares both on the same events (tests/integration/warehouse/test_orders.py).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +17,9 @@ SESSION_GAP_MS = 30 * 60 * 1000
 INTERACTIONS = frozenset(contracts.training_events())
 
 Event = dict[str, Any]
-Moment = tuple[int, str, str]  # time in ms, event name, item id ("" if the event has no item)
+# Time in ms, event name, item id ("" if the event has no item), and order ("" if the event is no purchase).
+Moment = tuple[int, str, str, str]
+DAY_MS = 24 * 60 * 60 * 1000
 
 
 @dataclass
@@ -25,23 +29,45 @@ class EventLog:
     moments: dict[str, list[Moment]] = field(default_factory=dict)
     item_names: dict[str, str] = field(default_factory=dict)
     _seen: set[int] = field(default_factory=set)
+    _order_clients: dict[str, str] = field(default_factory=dict)
+    _ordered: set[tuple[str, str]] = field(default_factory=set)
 
     def add(self, event: Event) -> None:
-        """Add one contract event; a repeated event_id counts once."""
-        key = hash((event["shop_id"], event["event_id"]))
-        if key in self._seen:
+        """Add one contract event; a repeat of an event, or of an item of an order, counts once."""
+        name, time_ms, client = event["event_name"], event["client_time_ms"], event["client_id"]
+        identity = event["shop_id"], client, name, event["event_id"], time_ms // DAY_MS
+        order = self._order(event) if name == "purchase" else ""
+        key = hash(identity)
+        # Reports of an order under one id can have different items.
+        if key in self._seen and not order:
             return
         self._seen.add(key)
-        moments = self.moments.setdefault(event["client_id"], [])
-        name, time_ms = event["event_name"], event["client_time_ms"]
+        moments = self.moments.setdefault(client, [])
         items = event.get("items") or ()
+        if order:
+            items = self._first_reported(order, client, items)
         if name in INTERACTIONS and items:
             for item in items:
-                moments.append((time_ms, name, item["item_id"]))
+                moments.append((time_ms, name, item["item_id"], order))
                 if "item_name" in item:
                     self.item_names[item["item_id"]] = item["item_name"]
         else:
-            moments.append((time_ms, name, ""))
+            moments.append((time_ms, name, "", order))
+
+    @staticmethod
+    def _order(event: Event) -> str:
+        """Return the identity of an order. A purchase without transaction_id is an order of its own."""
+        transaction = event.get("transaction_id", "").strip()
+        own = (event["client_id"], event["event_id"], str(event["client_time_ms"] // DAY_MS))
+        return "\x1f".join((event["shop_id"], transaction) if transaction else (event["shop_id"], *own))
+
+    def _first_reported(self, order: str, client: str, items: Sequence[Event]) -> list[Event]:
+        """Return the items that nobody has reported in this order, or none if the order is another client's."""
+        if not items or self._order_clients.setdefault(order, client) != client:
+            return []
+        new = [item for item in items if (order, item["item_id"]) not in self._ordered]
+        self._ordered.update((order, item["item_id"]) for item in items)
+        return new
 
 
 def cut(moments: Iterable[Moment]) -> Iterator[list[Moment]]:
@@ -57,23 +83,26 @@ def cut(moments: Iterable[Moment]) -> Iterator[list[Moment]]:
 
 
 def interactions(session: Iterable[Moment]) -> Iterator[Moment]:
-    """Yield the first moment of each run of one item, oldest first, without items after the first purchase."""
-    purchased_ms: int | None = None
+    """Yield the first moment of each run of one item, oldest first, without what follows the first order."""
+    moments = list(session)
+    purchases = [moment for moment in moments if moment[1] == "purchase"]
+    # A repeat of an older order has no items that count. It ends the session only if no order does.
+    first = next((moment for moment in purchases if moment[2]), purchases[0] if purchases else None)
+    is_over = False
     last_item = ""
-    for moment in session:
-        time_ms, name, item_id = moment
-        if purchased_ms is not None and (name != "purchase" or time_ms > purchased_ms):
-            return
-        if name == "purchase":
-            purchased_ms = time_ms
+    for moment in moments:
+        _, _, item_id, order = moment
+        is_over = is_over or moment is first
+        if is_over and first is not None and order != first[3]:
+            continue
         if item_id and item_id != last_item:
             last_item = item_id
             yield moment
 
 
 def item_sequence(session: Iterable[Moment]) -> list[str]:
-    """Return the session's items, oldest first, without immediate repeats and without items after the first purchase."""
-    return [item_id for _, _, item_id in interactions(session)]
+    """Return the session's items, oldest first, without immediate repeats and without what follows the first order."""
+    return [item_id for _, _, item_id, _ in interactions(session)]
 
 
 def training_sessions(log: EventLog) -> list[list[str]]:

@@ -38,6 +38,8 @@ ServerlessMemoryMb = Literal[1024, 2048, 3072, 4096, 5120, 6144]
 InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
 # https://docs.snowflake.com/en/user-guide/warehouses-overview
 WarehouseSize = Literal["XSMALL", "SMALL", "MEDIUM", "LARGE", "XLARGE", "XXLARGE"]
+# ISO 4217, as in contracts/event.schema.json.
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 StepWarehouseSize = Literal["shared", "XSMALL", "SMALL", "MEDIUM", "LARGE", "XLARGE", "XXLARGE"]
 Credits = Annotated[int, Field(ge=1, le=100_000)]
 Days = Annotated[int, Field(ge=1)]
@@ -105,6 +107,7 @@ class Stage:
     runner: Literal["lambda", "codebuild", "sagemaker-processing"]
     job_timeout_minutes: Annotated[int, Field(ge=15, le=480)]
     training_days: Annotated[int, Field(ge=1)]
+    currencies: dict[ShopId, Currency]
     endpoint_kind: Literal["serverless", "realtime"]
     endpoint_memory_mb: ServerlessMemoryMb
     endpoint_max_concurrency: Annotated[int, Field(ge=1, le=200)]
@@ -186,6 +189,8 @@ STEP_SIZE = "_warehouse_size"
 
 def setting_text(value: object) -> str:
     """Return a setting as the text of an environment variable or of a template's parameter."""
+    if isinstance(value, dict):
+        return ",".join(f"{key}={one}" for key, one in value.items())
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

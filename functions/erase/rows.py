@@ -47,9 +47,7 @@ SESSION_DAYS = f"select {STARTED_ON} from MARTS.SESSIONS where {BY_CLIENT}"
 PRODUCTS = f"select {PRODUCT} from INTERMEDIATE.INT_ITEM_EVENTS where {BY_EVENT}"
 TOUCHED = f"from INTERMEDIATE.INT_TOUCHES where {BY_EVENT}"
 TOUCH_DAYS = f"select {DAY} {TOUCHED}"
-ORDER_LINES = """
-select md5(SHOP_ID || chr(31) || coalesce(TRANSACTION_ID, EVENT_KEY) || chr(31) || ITEM_ID)
-from INTERMEDIATE.INT_ITEM_EVENTS where EVENT_NAME = 'purchase' and """
+ORDERS = f"select ORDER_KEY from INTERMEDIATE.INT_ORDER_REPORTS where {BY_EVENT}"
 
 
 class Rebuilt(NamedTuple):
@@ -71,14 +69,28 @@ REBUILT = (
     ),
     Rebuilt(
         ("INTERMEDIATE.INT_PRODUCT_EVENTS",),
-        (
-            ("INTERMEDIATE.INT_ITEM_EVENTS", f"{PRODUCT} in ({PRODUCTS}) and {OTHERS_EVENT}"),
-            ("INTERMEDIATE.INT_ORDER_LINES", f"{PRODUCT} in ({PRODUCTS})"),
-        ),
+        (("INTERMEDIATE.INT_ITEM_EVENTS", f"{PRODUCT} in ({PRODUCTS}) and {OTHERS_EVENT}"),),
         (
             ("INTERMEDIATE.INT_PRODUCT_EVENTS", f"PRODUCT_KEY in ({PRODUCTS})"),
             # Transform writes this table anew.
             ("MARTS.PRODUCTS", f"PRODUCT_KEY in ({PRODUCTS})"),
+        ),
+    ),
+    # An order that others reported too, such as the shop's back end, then counts by what is left.
+    Rebuilt(
+        (
+            "INTERMEDIATE.INT_ORDER_LINES",
+            "INTERMEDIATE.INT_ORDERS",
+            "INTERMEDIATE.INT_CREDITED_LINES",
+            "MARTS.SESSIONS",
+            "MARTS.RECOMMENDATIONS",
+            "TRAINING.TRAINING_INTERACTIONS",
+        ),
+        (("INTERMEDIATE.INT_ORDER_REPORTS", f"ORDER_KEY in ({ORDERS}) and {OTHERS_EVENT}"),),
+        (
+            ("INTERMEDIATE.INT_ORDER_LINES", f"ORDER_KEY in ({ORDERS})"),
+            ("INTERMEDIATE.INT_ORDERS", f"ORDER_KEY in ({ORDERS})"),
+            ("INTERMEDIATE.INT_CREDITED_LINES", f"ORDER_KEY in ({ORDERS})"),
         ),
     ),
     Rebuilt(
@@ -86,7 +98,7 @@ REBUILT = (
         (
             (
                 "INTERMEDIATE.INT_TOUCHES",
-                f"({DAY} in ({TOUCH_DAYS}) or ORDER_LINE_KEY in (select ORDER_LINE_KEY {TOUCHED})) and {OTHERS_EVENT}",
+                f"({DAY} in ({TOUCH_DAYS}) or ORDER_KEY in (select ORDER_KEY {TOUCHED})) and {OTHERS_EVENT}",
             ),
         ),
         (
@@ -101,10 +113,7 @@ OWN_ROWS = (
     ("MARTS.SESSIONS", BY_CLIENT),
     ("INTERMEDIATE.INT_TOUCHES", BY_EVENT),
     ("STAGING.STG_RECEIPTS", BY_EVENT),
-    (
-        "INTERMEDIATE.INT_ORDER_LINES",
-        f"ORDER_LINE_KEY in ({ORDER_LINES}{BY_EVENT}) and ORDER_LINE_KEY not in ({ORDER_LINES}{OTHERS_EVENT})",
-    ),
+    ("INTERMEDIATE.INT_ORDER_REPORTS", BY_EVENT),
     ("INTERMEDIATE.INT_ITEM_EVENTS", BY_EVENT),
     ("INTERMEDIATE.INT_SESSION_EVENTS", BY_CLIENT),
     ("STAGING.STG_EVENTS", BY_CLIENT),

@@ -122,7 +122,7 @@ def _work_dir() -> Path:
     return work
 
 
-def variables(**values: int | str) -> list[str]:
+def variables(**values: int | str | dict[str, str]) -> list[str]:
     """Return the arguments that replace variables of sql/dbt_project.yml."""
     return ["--vars", json.dumps(values)]
 

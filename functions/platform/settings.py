@@ -5,11 +5,12 @@ A field's variable is its name in capitals after `TUGBOAT_`; its bounds are in i
 """
 
 import os
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
-from msgspec import Meta, Struct, ValidationError, convert
+from msgspec import Meta, Struct, ValidationError, convert, field
 
 from functions.platform.endpoint import endpoint_name
 
@@ -40,6 +41,25 @@ class ShopKeys(dict[str, str]):
                 raise ValueError(f"{pair!r} is not shop=key with a key of its own")
             keys[key] = shop
         return keys
+
+
+class ShopCurrencies(dict[str, str]):
+    """The currency of each shop's figures."""
+
+    @classmethod
+    def parse(cls, text: str) -> "ShopCurrencies":
+        """Read `shop=EUR,shop=CHF`; an empty text is none.
+
+        Raises:
+            ValueError: a pair is no shop with a currency.
+        """
+        currencies = cls()
+        for pair in filter(None, text.split(",")):
+            shop, _, currency = pair.partition("=")
+            if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", shop) or not re.fullmatch("[A-Z]{3}", currency):
+                raise ValueError(f"{pair!r} is not shop=EUR")
+            currencies[shop] = currency
+        return currencies
 
 
 def _variable(field: str) -> str:
@@ -108,6 +128,8 @@ class WarehouseSettings(Struct, frozen=True, rename=_variable):
     snowflake_secret: Text
     shop: Text
     training_days: Annotated[int, Meta(ge=1)]
+    # The shops whose currency is set; any other has its usual one.
+    currencies: ShopCurrencies = field(default_factory=ShopCurrencies)
     load_by: Literal["copy", "snowpipe"] = "copy"
     # The size of the step's own warehouse, or "shared": the step uses the stage's warehouse.
     transform_warehouse_size: Text = SHARED
@@ -156,7 +178,7 @@ def read_settings(kind: type[Settings], env: Mapping[str, str]) -> Settings:
     """
     variables = {name: value.strip() for name, value in env.items() if name.startswith("TUGBOAT_")}
     try:
-        return convert(variables, kind, strict=False, dec_hook=_parse_shop_keys)
+        return convert(variables, kind, strict=False, dec_hook=_parse)
     except ValidationError as error:
         problem, _, path = str(error).partition(" - at `$.")
         subject = path.rstrip("`")
@@ -166,7 +188,7 @@ def read_settings(kind: type[Settings], env: Mapping[str, str]) -> Settings:
         ) from None
 
 
-def _parse_shop_keys(kind: type[Any], value: str) -> Any:
+def _parse(kind: type[Any], value: str) -> Any:
     return kind.parse(value)
 
 

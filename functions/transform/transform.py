@@ -25,7 +25,8 @@ def transform(
     run_id = event["run_id"]
     started_s = time.monotonic()
     full_refresh = ["--full-refresh"] if event.get("full_refresh") else []
-    results = run_dbt(["run", *full_refresh, *variables(training_days=settings.training_days)], credentials)
+    given = variables(training_days=settings.training_days, currencies=settings.currencies)
+    results = run_dbt(["run", *full_refresh, *given], credentials)
     for result in results:
         log.info("model built", model=result.name, status=result.status, seconds=result.seconds)
     _raise_first_failure(results)

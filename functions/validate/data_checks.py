@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from functions.platform.contract import SHOPPING_EVENTS
 from functions.platform.dbt import NodeResult
+from functions.validate.currencies import currency_checks
 from functions.validate.measures import Measures, Share, ShopDays, Tally
 from functions.validate.rules import (
     ABSOLUTE,
@@ -41,6 +42,7 @@ def data_checks(measures: Measures, limits: Thresholds) -> list[Check]:
     checks = [_freshness(measures, limits), _unloaded(measures, limits), _rejected(measures, limits)]
     checks += [_unusable(measures, limits), _repeated(measures, limits)]
     checks += _newest_day(measures, limits)
+    checks += currency_checks(measures.orders, limits)
     return checks
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from functions.platform import warehouse
 from functions.platform.contract import CATALOGUE_PREFIX, EVENTS_WITH_ITEMS, RAW_PREFIX
+from functions.validate.currencies import ShopOrders, recent_orders
 from functions.validate.refusals import Refused, read_refused
 from functions.validate.senders import CLIENT_DIGIT, NETWORK_DIGIT, Cell, cell
 
@@ -86,6 +87,7 @@ class Measures:
     refusals: Refused
     networks: tuple[Network, ...]
     daily_events: tuple[tuple[str, int], ...]  # (date, events), oldest first, for the chart
+    orders: dict[str, ShopOrders] = field(default_factory=dict)  # by shop
 
 
 # Events of the future are excluded: a wrong clock must not move the days. A day of few clients counts only if all
@@ -260,6 +262,7 @@ def measure(
         refusals=refusals,
         networks=_networks(connection, shop_id, shop) if shop else (),
         daily_events=_daily_events(connection, shop_id, shop) if shop else (),
+        orders=recent_orders(connection, {shop_id: shop.newest_at} if shop else {}, judged_days),
     )
 
 

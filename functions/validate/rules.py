@@ -130,6 +130,17 @@ RULES: dict[str, Rule] = {
         "The mix of event kinds is about the usual one (population stability index).",
         *(SHOP, "<=", "event_mix.largest_psi", "event_mix.fewest_events", "events", THE_DAYS_BEFORE),
     ),
+    "other currencies": Rule(
+        "The back end's orders are in the shop's currency; amounts in others are no revenue.",
+        *(
+            SHOP,
+            "<=",
+            "other_currencies.largest_share",
+            "other_currencies.fewest_orders",
+            "orders of the back end",
+        ),
+        by_groups=False,
+    ),
 }
 
 

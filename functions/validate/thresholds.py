@@ -77,6 +77,13 @@ class Lost(Struct, frozen=True, forbid_unknown_fields=True):
     largest_share: dict[str, Share]
 
 
+class OrderShare(Struct, frozen=True, forbid_unknown_fields=True):
+    """A share of the orders that the back end reported; fewer orders are not judged."""
+
+    largest_share: Share
+    fewest_orders: Count
+
+
 class History(Struct, frozen=True, forbid_unknown_fields=True):
     """The days that are judged, the days that they are compared with, and the fewest days to compare with."""
 
@@ -98,6 +105,7 @@ class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
     event_mix: EventMix
     missing: Missing
     lost: Lost
+    other_currencies: OrderShare
     history: History
 
 

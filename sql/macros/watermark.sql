@@ -18,11 +18,10 @@
     )
 {%- endmacro %}
 
-{# Hook after a model: it has read `relation` to its end. #}
-{% macro record_progress(relation, column='staged_at') -%}
-    {%- set newest = scalar("select max(" ~ column ~ ") from " ~ relation) if execute else none -%}
+{# Hook after a model: it has read `relation`, and the relation `also`, to the end. #}
+{% macro record_progress(relation, column='staged_at', also=none) -%}
     merge into {{ progress() }} as done
-    using (select '{{ this.name }}' as model, {{ as_time(newest) }} as read_until) as new
+    using (select '{{ this.name }}' as model, {{ newest(relation, also, column) }} as read_until) as new
         on done.model = new.model
     when matched then update set read_until = new.read_until
     when not matched then insert (model, read_until) values (new.model, new.read_until)
@@ -32,9 +31,15 @@
     '{{ value.isoformat(sep=" ") if value else "1970-01-01" }}'::timestamp_ntz
 {%- endmacro %}
 
-{# The time of the newest row of a relation, as a constant. #}
-{% macro newest(relation) -%}
-    {{ return(as_time(scalar("select max(staged_at) from " ~ relation) if execute else none)) }}
+{# The time of the newest row of a relation, or of two, as a constant. #}
+{% macro newest(relation, also=none, column='staged_at') -%}
+    {%- if not execute -%}{{ return(as_time(none)) }}{%- endif -%}
+    {%- set times = [scalar("select max(" ~ column ~ ") from " ~ relation)] -%}
+    {%- if also is not none -%}
+        {%- do times.append(scalar("select max(" ~ column ~ ") from " ~ also)) -%}
+    {%- endif -%}
+    {%- set found = times | reject("none") | list -%}
+    {{ return(as_time((found | max) if found else none)) }}
 {%- endmacro %}
 
 {# The time up to which this model has read its source. #}
@@ -68,10 +73,15 @@
 {# The first and the last time, per day, of the rows that this model has not read. `column` is in milliseconds. #}
 {% macro unread_times(relation, column) -%}
     {%- if not execute -%}{{ return([]) }}{%- endif -%}
+    {{ return(times_per_day(relation, column, "staged_at > " ~ watermark())) }}
+{%- endmacro %}
+
+{# The first and the last time, per day, of some rows. #}
+{% macro times_per_day(relation, column, condition) -%}
     {%- set query -%}
         select min({{ column }}) as first_ms, max({{ column }}) as last_ms
         from {{ relation }}
-        where staged_at > {{ watermark() }}
+        where {{ condition }}
         group by floor({{ column }} / 86400000)
         order by 1
     {%- endset -%}

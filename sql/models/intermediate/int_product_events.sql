@@ -1,4 +1,4 @@
--- Adds new events to their products. Item events and order lines are insert-only, so each counts once.
+-- Adds new events to their products. Item events are insert-only, so each counts once.
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
@@ -15,17 +15,6 @@ with item_events as (
     {% if is_incremental() %}
     where staged_at > {{ watermark() }}
     {% endif %}
-),
-
-order_lines as (
-    select
-        {{ key(['shop_id', 'item_id']) }} as product_key,
-        count(*) as purchases
-    from {{ ref('int_order_lines') }}
-    {% if is_incremental() %}
-    where staged_at > {{ watermark() }}
-    {% endif %}
-    group by shop_id, item_id
 ),
 
 seen as (
@@ -52,11 +41,7 @@ seen as (
 ),
 
 parts as (
-    select
-        seen.*,
-        coalesce(order_lines.purchases, 0) as purchases
-    from seen
-    left join order_lines on seen.product_key = order_lines.product_key
+    select * from seen
     {% if is_incremental() %}
     union all
     select
@@ -75,8 +60,7 @@ parts as (
         known.last_seen_ms,
         known.views,
         known.carts,
-        known.staged_at,
-        known.purchases
+        known.staged_at
     from {{ this }} as known
     where known.product_key in (select seen.product_key from seen)
     {% endif %}
@@ -94,8 +78,6 @@ select
     max(last_seen_ms) as last_seen_ms,
     sum(views)::int as views,
     sum(carts)::int as carts,
-    -- Distinct orders: a reloaded confirmation page sends its order a second time.
-    sum(purchases)::int as purchases,
     max(item_name_at_ms) as item_name_at_ms,
     max(item_category_at_ms) as item_category_at_ms,
     max(item_brand_at_ms) as item_brand_at_ms,

@@ -26,30 +26,18 @@ events as (
         {% endif %}
 ),
 
-purchase_lines as (
+keyed as (
     select
-        events.event_key,
-        item.value:item_id::varchar as item_id,
-        item.value:price::float * coalesce(item.value:quantity::int, 1) as revenue
-    from events,
-        lateral flatten(input => events.items) as item
-    where events.event_name = 'purchase'
-),
-
--- An order can list an item twice, for example in two sizes.
-bought as (
-    select
-        event_key,
-        item_id,
-        sum(revenue)::float as revenue
-    from purchase_lines
-    group by event_key, item_id
+        *,
+        iff(event_name = 'purchase', {{ order_key() }}, null) as order_key
+    from events
 )
 
 select
     receipts.touch_key,
     receipts.event_key,
     receipts.shop_id,
+    events.client_key,
     events.event_name,
     events.event_time_ms,
     events.event_date,
@@ -63,18 +51,7 @@ select
     receipts.model_version,
     receipts.variant,
     receipts.issued_at_ms,
-    iff(
-        events.event_name = 'purchase',
-        {{
-            key(['receipts.shop_id', 'coalesce(events.transaction_id, events.event_key)', 'receipts.item_id'])
-        }},
-        null
-    ) as order_line_key,
-    coalesce(bought.revenue, 0)::float as revenue,
+    events.order_key,
     receipts.staged_at
 from receipts
-inner join events on receipts.event_key = events.event_key
-left join bought
-    on
-        receipts.event_key = bought.event_key
-        and receipts.item_id = bought.item_id
+inner join keyed as events on receipts.event_key = events.event_key

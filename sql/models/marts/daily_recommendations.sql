@@ -4,7 +4,7 @@
     incremental_strategy='replace_days',
     on_schema_change='fail',
     meta={'day': 'day', 'days': 'outcome_days'},
-    post_hook="{{ record_progress(ref('int_touches')) }}"
+    post_hook="{{ record_progress(ref('int_touches'), also=ref('recommendations')) }}"
 ) }}
 
 {% set days = outcome_days() if is_incremental() else [] -%}
@@ -34,7 +34,9 @@ outcomes as (
         sum(items_clicked) as items_clicked,
         sum(items_carted) as items_carted,
         sum(items_bought) as items_bought,
-        sum(revenue) as revenue
+        sum(revenue) as revenue,
+        sum(confirmed_revenue) as confirmed_revenue,
+        sum(claimed_revenue) as claimed_revenue
     from recommendations
     group by shop_id, issued_on, model_version, variant
 ),
@@ -80,6 +82,8 @@ select
     coalesce(outcomes.items_carted, 0)::int as items_carted,
     coalesce(outcomes.items_bought, 0)::int as items_bought,
     coalesce(outcomes.revenue, 0)::float as revenue,
+    coalesce(outcomes.confirmed_revenue, 0)::float as confirmed_revenue,
+    coalesce(outcomes.claimed_revenue, 0)::float as claimed_revenue,
     verdicts.receipts_valid::int as receipts_valid,
     verdicts.receipts_forged::int as receipts_forged,
     verdicts.receipts_foreign::int as receipts_foreign,

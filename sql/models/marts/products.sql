@@ -4,6 +4,17 @@ with seen as (
     select * from {{ ref('int_product_events') }}
 ),
 
+-- A later report can change an old order, so the orders are counted anew.
+ordered as (
+    select
+        shop_id,
+        item_id,
+        count(distinct order_key) as purchases
+    from {{ ref('int_order_lines') }}
+    where item_id is not null
+    group by shop_id, item_id
+),
+
 listed as (
     select
         *,
@@ -38,9 +49,13 @@ select
     seen.last_seen_ms,
     coalesce(seen.views, 0)::int as views,
     coalesce(seen.carts, 0)::int as carts,
-    coalesce(seen.purchases, 0)::int as purchases,
+    coalesce(ordered.purchases, 0)::int as purchases,
     greatest(
         coalesce(listed.staged_at, seen.staged_at), coalesce(seen.staged_at, listed.staged_at)
     ) as staged_at
 from seen
 full outer join listed on seen.product_key = listed.product_key
+left join ordered
+    on
+        coalesce(listed.shop_id, seen.shop_id) = ordered.shop_id
+        and coalesce(listed.item_id, seen.item_id) = ordered.item_id

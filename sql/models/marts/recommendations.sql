@@ -1,4 +1,5 @@
--- Recommendations with new touches are rebuilt, and so are those that share an order line with them.
+-- depends_on: {{ ref('int_order_reports') }}, {{ ref('int_shop_currencies') }}
+-- Recommendations with new touches are rebuilt, and so are those with a touch of a changed order.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_days',
@@ -6,57 +7,52 @@
     on_schema_change='fail',
     cluster_by=['issued_on'],
     meta={'day': 'issued_on'},
-    post_hook="{{ record_progress(ref('int_touches')) }}"
+    post_hook="{{ record_progress(ref('int_touches'), also=ref('int_order_reports')) }}"
 ) }}
+{%- set days = touch_days() if is_incremental() else [] %}
 
 with valid_touches as (
     select * from {{ ref('int_touches') }}
     where
         verdict = 'valid'
-        and {{ among('day', touch_days()) if is_incremental() else "true" }}
+        and {{ among('day', days) if is_incremental() else "true" }}
+),
+
+credited_lines as (
+    select * from {{ ref('int_credited_lines') }}
+    {% if is_incremental() %}
+    -- A valid touch is at most a day away from its recommendation.
+    where {{ among('event_date', around(days, 1)) }}
+    {% endif %}
 ),
 
 {% if is_incremental() %}
-new_touches as (
-    select
-        recommendation_key,
-        order_line_key
-    from valid_touches
-    where staged_at > {{ watermark() }}
-),
-
 changed as (
     select recommendation_key
-    from new_touches
-    union distinct
-    select valid_touches.recommendation_key
     from valid_touches
-    inner join new_touches on valid_touches.order_line_key = new_touches.order_line_key
+    where
+        staged_at > {{ watermark() }}
+        or order_key in ({{ touched_orders() }})
 ),
 {% endif %}
 
--- An order line counts for one recommendation: the one of its first report.
-first_reports as (
-    select touch_key
-    from valid_touches
-    where order_line_key is not null
-    qualify row_number() over (partition by order_line_key order by event_time_ms, event_key) = 1
-),
-
--- A page can claim any number of orders with one receipt, so a receipt counts each of its items in one order.
 counted as (
     select
         valid_touches.*,
-        first_reports.touch_key is not null
+        -- A page can claim many orders with one receipt, so a receipt counts each item in one order.
+        credited_lines.touch_key is not null
         and row_number() over (
             partition by valid_touches.recommendation_key, valid_touches.item_id
             order by
-                iff(first_reports.touch_key is null, 1, 0),
+                iff(credited_lines.touch_key is null, 1, 0),
+                coalesce(credited_lines.confirmed_revenue, 0) desc,
                 valid_touches.event_time_ms,
                 valid_touches.event_key
-        ) = 1 as is_bought
+        ) = 1 as is_bought,
+        coalesce(credited_lines.revenue, 0) as revenue,
+        coalesce(credited_lines.confirmed_revenue, 0) as confirmed_revenue
     from valid_touches
-    left join first_reports on valid_touches.touch_key = first_reports.touch_key
+    left join credited_lines on valid_touches.touch_key = credited_lines.touch_key
     {% if is_incremental() %}
     where valid_touches.recommendation_key in (select changed.recommendation_key from changed)
     {% endif %}
@@ -75,10 +71,12 @@ select
     count(distinct iff(event_name = 'recommendation_click', item_id, null))::int as items_clicked,
     count(distinct iff(event_name = 'add_to_cart', item_id, null))::int as items_carted,
     count(distinct iff(is_bought, item_id, null))::int as items_bought,
-    coalesce(sum(iff(is_bought, revenue, 0)), 0)::float as revenue,
+    sum(iff(is_bought, revenue, 0))::float as revenue,
+    sum(iff(is_bought, confirmed_revenue, 0))::float as confirmed_revenue,
+    sum(iff(is_bought, revenue - confirmed_revenue, 0))::float as claimed_revenue,
     {% if is_incremental() %}
     -- A recommendation that loses an order line has no new touch. Later models must find it too.
-    {{ newest(ref('int_touches')) }} as staged_at
+    {{ newest(ref('int_touches'), ref('int_order_reports')) }} as staged_at
     {% else %}
     max(staged_at) as staged_at
     {% endif %}

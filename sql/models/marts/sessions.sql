@@ -1,4 +1,5 @@
--- A changed client's sessions near its new events are deleted and inserted again.
+-- depends_on: {{ ref('int_order_reports') }}, {{ ref('int_shop_currencies') }}
+-- A changed client's sessions near its new events or changed orders are deleted and inserted again.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_days',
@@ -6,7 +7,7 @@
     on_schema_change='fail',
     cluster_by=['started_on'],
     meta={'day': 'started_at_ms', 'days': 'session_times', 'keys': 'changed_clients'},
-    post_hook="{{ record_progress(ref('int_session_events')) }}"
+    post_hook="{{ record_progress(ref('int_session_events'), also=ref('int_order_reports')) }}"
 ) }}
 
 with session_events as (
@@ -18,24 +19,25 @@ with session_events as (
     {% endif %}
 ),
 
--- A reloaded confirmation page sends its purchase a second time, under a new event id.
 orders as (
-    select
-        session_key,
-        coalesce(transaction_id, event_key) as order_key,
-        max(value) as value
-    from session_events
-    where event_name = 'purchase'
-    group by session_key, coalesce(transaction_id, event_key)
+    select * from {{ ref('int_orders') }}
+    {% if is_incremental() %}
+    where {{ among('order_time_ms', widened(session_times(), session_reach_ms(ref('int_session_events')))) }}
+    {% endif %}
 ),
 
+-- An order counts in the session of its first report. Its repeats elsewhere count nothing.
 order_totals as (
     select
-        session_key,
+        session_events.session_key,
         count(*)::int as purchases,
-        coalesce(sum(value), 0)::float as revenue
-    from orders
-    group by session_key
+        sum(orders.revenue)::float as revenue,
+        sum(orders.confirmed_revenue)::float as confirmed_revenue,
+        sum(orders.claimed_revenue)::float as claimed_revenue,
+        sum(orders.refunds)::float as refunds
+    from session_events
+    inner join orders on session_events.event_key = orders.event_key
+    group by session_events.session_key
 ),
 
 totals as (
@@ -78,9 +80,18 @@ select
     totals.carts,
     coalesce(order_totals.purchases, 0)::int as purchases,
     coalesce(order_totals.revenue, 0)::float as revenue,
+    coalesce(order_totals.confirmed_revenue, 0)::float as confirmed_revenue,
+    coalesce(order_totals.claimed_revenue, 0)::float as claimed_revenue,
+    coalesce(order_totals.refunds, 0)::float as refunds,
+    (coalesce(order_totals.revenue, 0) - coalesce(order_totals.refunds, 0))::float as net_revenue,
     totals.recommendation_impressions,
     totals.recommendation_clicks,
     totals.loaded_at,
+    {% if is_incremental() %}
+    -- A session that loses an order has no new event. Later models must find it too.
+    {{ newest(ref('int_session_events'), ref('int_order_reports')) }} as staged_at
+    {% else %}
     totals.staged_at
+    {% endif %}
 from totals
 left join order_totals on totals.session_key = order_totals.session_key

@@ -24,6 +24,7 @@ with raw_events as (
 
 typed as (
     select
+        {{ event_key() }} as event_key,
         payload:shop_id::varchar as shop_id,
         payload:event_id::varchar as event_id,
         payload:event_name::varchar as event_name,
@@ -48,7 +49,9 @@ typed as (
         payload:server.received_at_ms::bigint as received_at_ms,
         payload:server.ip_prefix::varchar as ip_prefix,
         coalesce(payload:server.trusted::boolean, false) as is_trusted,
-        coalesce(payload:server.is_bot::boolean, false) as is_bot,
+        -- The user agent of a shop's back end can look like a bot's.
+        coalesce(payload:server.is_bot::boolean, false)
+        and not coalesce(payload:server.trusted::boolean, false) as is_bot,
         filename,
         line_number,
         loaded_at
@@ -58,7 +61,6 @@ typed as (
 identified as (
     select
         *,
-        {{ key(['shop_id', 'event_id', 'client_day::varchar']) }} as event_key,
         {{ key(['shop_id', 'client_id']) }} as client_key,
         iff(ip_prefix is null, null, {{ key(['shop_id', 'ip_prefix']) }}) as network_key
     from typed

@@ -27,6 +27,7 @@ with raw_events as (
 
 typed as (
     select
+        {{ event_key() }} as event_key,
         raw_events.payload:shop_id::varchar as shop_id,
         raw_events.payload:event_id::varchar as event_id,
         {{ client_day() }} as client_day,
@@ -48,12 +49,10 @@ typed as (
 identified as (
     select
         *,
-        {{ key(['shop_id', 'event_id', 'client_day::varchar']) }} as event_key,
-        {{ key(['shop_id', 'event_id', 'client_day::varchar', 'item_id']) }} as touch_key
+        {{ key(['event_key', 'item_id']) }} as touch_key
     from typed
     where
-        shop_id is not null
-        and event_id is not null
+        event_key is not null
         and item_id is not null
 ),
 

@@ -1,3 +1,4 @@
+-- depends_on: {{ ref('int_order_reports') }}, {{ ref('int_shop_currencies') }}
 -- depends_on: {{ ref('daily_kpis') }}
 {{ config(
     materialized='incremental',
@@ -8,7 +9,7 @@
     meta={'day': 'session_start_ms', 'days': 'session_times', 'keys': 'changed_clients'},
     post_hook=[
         "delete from {{ this }} where not {{ in_training_window('shop_id', 'session_date') }}",
-        "{{ record_progress(ref('int_session_events')) }}"
+        "{{ record_progress(ref('int_session_events'), also=ref('int_order_reports')) }}"
     ]
 ) }}
 {%- set events = var('training_events') %}
@@ -40,14 +41,34 @@ item_events as (
         {% endif %}
 ),
 
+-- Where each item of an order was first bought. A repeat of the order elsewhere teaches nothing.
+ordered_items as (
+    select distinct
+        item_event_key,
+        item_id,
+        order_key
+    from {{ ref('int_order_lines') }}
+    where
+        item_id is not null
+        {% if is_incremental() %}
+        and {{ among('item_time_ms', widened(times, session_reach_ms(ref('int_session_events')))) }}
+        {% endif %}
+),
+
 -- After an order, people look at the items that they bought. Learning from that would recommend them again.
-first_purchases as (
+first_orders as (
     select
-        session_key,
-        min(event_number) as event_number
+        session_events.session_key,
+        session_events.event_number,
+        ordered_items.order_key
     from session_events
-    where event_name = 'purchase'
-    group by session_key
+    left join ordered_items on session_events.event_key = ordered_items.item_event_key
+    where session_events.event_name = 'purchase'
+    qualify
+        row_number() over (
+            partition by session_events.session_key
+            order by iff(ordered_items.order_key is null, 1, 0), session_events.event_number
+        ) = 1
 ),
 
 touches as (
@@ -66,10 +87,19 @@ touches as (
         item_events.strength
     from item_events
     inner join session_events on item_events.event_key = session_events.event_key
-    left join first_purchases on session_events.session_key = first_purchases.session_key
+    left join ordered_items
+        on
+            item_events.event_key = ordered_items.item_event_key
+            and item_events.item_id = ordered_items.item_id
+    left join first_orders on session_events.session_key = first_orders.session_key
     where
-        first_purchases.event_number is null
-        or session_events.event_number <= first_purchases.event_number
+        (
+            first_orders.event_number is null
+            or session_events.event_number <= first_orders.event_number
+            -- An order can come as several events, such as one per line.
+            or ordered_items.order_key = first_orders.order_key
+        )
+        and (item_events.event_name != 'purchase' or ordered_items.order_key is not null)
 ),
 
 with_changes as (

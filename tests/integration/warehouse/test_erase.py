@@ -16,6 +16,7 @@ from local import environment
 from testing.leftovers import files_with, tables_with
 from testing.warehouse_stack import Stack, connected, connected_as_sysadmin, erase_settings
 from tests.integration.warehouse.events import deliver
+from tests.integration.warehouse.test_orders import order
 from tests.integration.warehouse.test_pipeline import TABLES, golden_events, run_to_tables
 
 PERSONS = ("c2", "c4", "k1")
@@ -26,18 +27,29 @@ MORE_TABLES = {
         select SHOP_ID, ITEM_ID, ITEM_NAME, PRICE, FIRST_SEEN_MS, LAST_SEEN_MS, VIEWS, CARTS, PURCHASES
         from MARTS.PRODUCTS order by 1, 2
     """,
+    "order_reports": "select ORDER_KEY, EVENT_KEY from INTERMEDIATE.INT_ORDER_REPORTS order by 1, 2",
     "order_lines": "select SHOP_ID, ITEM_ID, ORDER_LINE_KEY from INTERMEDIATE.INT_ORDER_LINES order by 1, 2, 3",
-    "touches": "select TOUCH_KEY, VERDICT, REVENUE from INTERMEDIATE.INT_TOUCHES order by 1",
+    "orders": "select ORDER_KEY, CLIENT_KEY, AMOUNT, REFUNDS from INTERMEDIATE.INT_ORDERS order by 1",
+    "credited": "select CREDITED_LINE_KEY, TOUCH_KEY, REVENUE from INTERMEDIATE.INT_CREDITED_LINES order by 1",
+    "touches": "select TOUCH_KEY, VERDICT, ORDER_KEY from INTERMEDIATE.INT_TOUCHES order by 1",
     "events": "select EVENT_KEY from STAGING.STG_EVENTS order by 1",
     "raw": "select FILENAME, ROW_NUMBER, PAYLOAD:event_id::varchar from RAW.EVENTS order by 1, 2, 3",
 }
+
+# Orders that an erased person and somebody else reported. The other report counts afterwards.
+SHARED_ORDERS = [
+    order("s1", "shared-1", {"A": 10}, 10, client="c2", shop="demo"),
+    order("s2", "shared-1", {"A": 11}, 11, client="somebody", minute=1, shop="demo"),
+    order("s3", "shared-2", {"B": 20}, 20, client="c4", minute=2, shop="demo", trusted=True),
+    order("s4", "shared-2", {"C": 21}, 21, client="somebody", minute=3, shop="demo"),
+]
 
 
 def events(number: int, erased: bool) -> list[dict[str, Any]]:
     """Return golden events with the persons' own names, or without the persons."""
     renamed = [
         {**event, "client_id": NAMES.get(event["client_id"], event["client_id"])}
-        for event in golden_events(number)
+        for event in [*golden_events(number), *(SHARED_ORDERS if number == 3 else ())]
     ]
     return [event for event in renamed if event["client_id"] not in NAMES.values()] if erased else renamed
 

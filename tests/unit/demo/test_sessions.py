@@ -72,3 +72,47 @@ def test_a_session_that_had_begun_before_the_held_out_time_is_no_test() -> None:
         *views("c", (10, "x"), (20, "y"), (45, "z"), (100, "p"), (101, "q")), *views("d", (9, "u"), (11, "v"))
     )
     assert held_out_sessions(held_out, training) == [["u", "v"], ["p", "q"]]
+
+
+def purchases(*reports: tuple[str, float, str, str]) -> EventLog:
+    """Return a log with a view of `v` by each client at minute 0, and purchases of (client, minute, order, items)."""
+    log = log_of(
+        *((client, 0, "view_item", "v") for client in dict.fromkeys(report[0] for report in reports))
+    )
+    for number, (client, minute, order, items) in enumerate(reports):
+        log.add(
+            {
+                "shop_id": "demo",
+                "event_id": f"p{number}",
+                "event_name": "purchase",
+                "client_id": client,
+                "client_time_ms": START_MS + int(minute * MINUTE_MS),
+                "transaction_id": order,
+                "items": [{"item_id": item} for item in items],
+            }
+        )
+    return log
+
+
+def test_all_items_of_an_order_count_whether_it_comes_as_one_event_or_as_several() -> None:
+    assert training_sessions(purchases(("c", 1, "T1", "abc"))) == [["v", "a", "b", "c"]]
+    rows = purchases(("c", 1, "T1", "a"), ("c", 1, "T1", "b"), ("c", 2, "T1", "c"))
+    assert training_sessions(rows) == [["v", "a", "b", "c"]]
+
+
+def test_an_item_of_an_order_counts_once_across_sessions_and_clients() -> None:
+    log = purchases(("c", 1, "T1", "ab"), ("c", 5, "T1", "ab"), ("d", 6, "T1", "ab"), ("c", 90, "T1", "ab"))
+    assert training_sessions(log) == [["v", "a", "b"]]
+
+
+def test_a_second_order_of_a_session_comes_after_the_first() -> None:
+    assert training_sessions(purchases(("c", 1, "T1", "ab"), ("c", 1, "T2", "xy"))) == [["v", "a", "b"]]
+
+
+def test_a_session_that_begins_with_an_old_order_goes_on_to_the_next() -> None:
+    log = purchases(("c", 1, "T1", "ab"), ("c", 90, "T1", "ab"), ("c", 91, "T2", "xy"))
+    assert training_sessions(log) == [["v", "a", "b"], ["x", "y"]]
+
+
+def test_a_copy_of_an_order_without_items_takes_none_away() -> None:
+    assert training_sessions(purchases(("d", 1, "T1", ""), ("c", 2, "T1", "ab"))) == [["v", "a", "b"]]

@@ -3,13 +3,14 @@
 import pytest
 from msgspec import structs
 
-from deploy.lambdas import named
+from deploy.lambdas import common_environment, named
 from deploy.stages import read_stage
 from functions.platform.settings import (
     CollectSettings,
     PublishSettings,
     RecommendSettings,
     SettingsError,
+    WarehouseSettings,
     read_settings,
 )
 
@@ -86,3 +87,12 @@ def test_a_shop_may_have_several_keys() -> None:
 def test_a_pair_that_is_not_shop_and_key_is_named(pairs: str) -> None:
     with pytest.raises(SettingsError, match=r"TUGBOAT_SHOP_KEYS=.*is not shop=key with a key of its own"):
         read_settings(CollectSettings, {**COLLECT, "TUGBOAT_SHOP_KEYS": pairs})
+
+
+def test_a_shop_may_have_a_currency_of_its_own() -> None:
+    warehouse = {**common_environment(LOCAL), **named("transform").environment(LOCAL, LOCAL.account_id)}
+    assert read_settings(WarehouseSettings, warehouse).currencies == {}
+    given = {**warehouse, "TUGBOAT_CURRENCIES": "demo=EUR,other=CHF"}
+    assert read_settings(WarehouseSettings, given).currencies == {"demo": "EUR", "other": "CHF"}
+    with pytest.raises(SettingsError, match=r"TUGBOAT_CURRENCIES='demo=euro'.*is not shop=EUR"):
+        read_settings(WarehouseSettings, {**warehouse, "TUGBOAT_CURRENCIES": "demo=euro"})

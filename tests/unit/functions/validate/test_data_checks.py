@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from functions.platform.dbt import NodeResult
+from functions.validate.currencies import ShopOrders
 from functions.validate.data_checks import (
     data_checks,
     dbt_check,
@@ -93,6 +94,7 @@ GOOD = Measures(
     refusals=Refused(),
     networks=(),
     daily_events=(("2026-01-09", 1000),),
+    orders={"demo": ShopOrders("EUR", orders=100, confirmed=50)},
 )
 
 
