@@ -50,6 +50,16 @@ first_purchases as (
     group by session_key
 ),
 
+-- The sender of a session's first event. A back end with the secret key sends for all shoppers, so its network counts as none.
+senders as (
+    select
+        session_key,
+        iff(is_trusted, null, network_key) as network_key,
+        received_at_ms
+    from session_events
+    where event_number = 1
+),
+
 touches as (
     select
         session_events.shop_id,
@@ -59,6 +69,8 @@ touches as (
         session_events.session_start_ms,
         session_events.staged_at,
         session_events.event_number,
+        senders.network_key,
+        senders.received_at_ms,
         item_events.item_index,
         item_events.item_id,
         item_events.event_name,
@@ -66,6 +78,7 @@ touches as (
         item_events.strength
     from item_events
     inner join session_events on item_events.event_key = session_events.event_key
+    left join senders on session_events.session_key = senders.session_key
     left join first_purchases on session_events.session_key = first_purchases.session_key
     where
         first_purchases.event_number is null
@@ -103,6 +116,8 @@ interactions as (
         item_id,
         max_by(event_name, strength) as event_name,
         min(event_time_ms) as event_time_ms,
+        max(network_key) as network_key,
+        max(received_at_ms) as received_at_ms,
         max(staged_at) as staged_at
     from with_runs
     group by shop_id, session_key, client_key, session_date, session_start_ms, run_number, item_id
@@ -118,6 +133,8 @@ select
     client_key,
     session_date,
     session_start_ms,
+    network_key,
+    received_at_ms::bigint as received_at_ms,
     max(staged_at) over (partition by session_key) as staged_at
 from interactions
 qualify count(*) over (partition by session_key) >= 2
