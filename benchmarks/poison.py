@@ -113,7 +113,7 @@ def poisoned(honest: Sessions, attack: Attack, k: int) -> Sessions:
 
 def let_through(attack: Attack, k: int) -> int:
     """Return how many of k invented sessions the training tables keep. The networks are new to the shop."""
-    limits = yaml.safe_load(_PROJECT.read_text("utf-8"))["vars"]
+    limits: dict[str, int] = yaml.safe_load(_PROJECT.read_text("utf-8"))["vars"]
     per_network = limits["network_sessions_per_hour"]
     if not attack.received_together:
         per_network = limits["network_sessions_per_day"] * DAYS

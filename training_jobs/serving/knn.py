@@ -111,10 +111,10 @@ def build_index(sessions: Sessions, items: int, recent_sessions: int = 5000) -> 
 def sampling_order(age_days: Float32, networks: Int32 | None) -> Int64:
     """Return the rows of the sessions by their number in the index. The highest numbers are a sample of all sessions.
 
-    It is a weighted sample without replacement (the Gumbel-top-k trick): the last n rows are a sample of n sessions, for every
-    n and for every item. A session's weight falls with its age. The sessions of one network on one day share the
-    weight of the square root of their number, so that one sender cannot fill the sample. The chance depends on the
-    row alone, which nobody can choose.
+    This is a weighted sample without replacement (the Gumbel-top-k trick). The last n rows are a sample of n sessions, for
+    every n and for every item. A session's weight falls with its age. All sessions of one network on one day weigh as much
+    as the square root of their number, so one sender cannot fill the sample. The chance depends on the row alone, and no
+    sender knows its rows.
     """
     weight = age_days / -_RECENCY_DAYS
     if networks is not None:
@@ -137,23 +137,19 @@ def _different_items(sessions: Sessions, order: Int64, items: int) -> tuple[Int3
     kept = np.empty(len(sessions.items), np.int32)
     offsets, filled = np.zeros(len(sessions) + 1, np.int64), 0
     lengths = np.minimum(sessions.lengths, _MAX_NEIGHBOUR_LENGTH)[order]
-    numbered = Sessions(kept[:0], np.r_[0, np.cumsum(lengths)], kept[:0])
-    for first, last in numbered.blocks():
-        rows = order[first:last]
-        # The last clicks of each session, found from its end.
-        begin = sessions.offsets[1:][rows] - lengths[first:last]
-        owner = np.repeat(np.arange(last - first, dtype=np.int64), lengths[first:last])
-        place = np.arange(len(owner)) - np.repeat(
-            numbered.offsets[first:last] - numbered.offsets[first], lengths[first:last]
-        )
-        clicked = sessions.items[np.repeat(begin, lengths[first:last]) + place]
-        key = owner * items + clicked
+    packed = Sessions(kept[:0], np.r_[0, np.cumsum(lengths)], np.zeros(0, np.int64))
+    # From the place of a click here to its place in `sessions`, where only the last clicks of each session are read.
+    shift = sessions.offsets[1:][order] - packed.offsets[1:]
+    for first, last in packed.blocks():
+        owner = np.repeat(np.arange(first, last), lengths[first:last])
+        clicked = sessions.items[np.arange(packed.offsets[first], packed.offsets[last]) + shift[owner]]
+        key = (owner - first) * items + clicked
         # The last occurrence of each item in each session, found by looking at the array from its end.
         _, from_end = np.unique(key[::-1], return_index=True)
         keep = np.sort(len(key) - 1 - from_end)
         kept[filled : filled + len(keep)] = clicked[keep]
         filled += len(keep)
-        offsets[first + 1 : last + 1] = np.bincount(owner[keep], minlength=last - first)
+        offsets[first + 1 : last + 1] = np.bincount(owner[keep] - first, minlength=last - first)
     np.cumsum(offsets, out=offsets)
     return kept[:filled], offsets
 

@@ -1,5 +1,5 @@
--- A view: which sessions of an hour are kept depends on the other sessions of that hour, so a row of a table could be wrong by
--- the next night. Export reads the whole window anyway.
+-- A view: which sessions of an hour are kept depends on the other sessions of that hour, so a late event would change
+-- rows of other clients. Export reads the whole window anyway.
 {{ config(materialized='view') }}
 
 with sessions as (
@@ -86,9 +86,26 @@ dropped as (
         or numbered.number_in_day > greatest(
             {{ var('network_sessions_per_day') }}, 2 * coalesce(usual.share, 0) * numbered.sessions_in_day
         )
+),
+
+-- One session could repeat a pair of items hundreds of times.
+kept as (
+    select interactions.*
+    from {{ ref('training_interactions') }} as interactions
+    left join dropped on interactions.session_key = dropped.session_key
+    where dropped.session_key is null
+    qualify
+        row_number() over (
+            partition by interactions.session_key, interactions.item_id order by interactions.position
+        ) <= {{ var('visits_of_an_item') }}
 )
 
-select interactions.*
-from {{ ref('training_interactions') }} as interactions
-left join dropped on interactions.session_key = dropped.session_key
-where dropped.session_key is null
+select
+    shop_id,
+    session_key,
+    (row_number() over (partition by session_key order by position) - 1)::int as position,
+    item_id,
+    event_name,
+    event_time_ms,
+    network_key
+from kept

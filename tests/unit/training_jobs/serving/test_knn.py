@@ -106,7 +106,9 @@ def test_among_equals_the_session_with_the_highest_number_is_the_neighbour(kerne
 
 
 def postings(index: KnnIndex, item: int) -> list[int]:
-    return index.posting_sessions[index.posting_offsets[item] : index.posting_offsets[item + 1]].tolist()
+    begin, end = index.posting_offsets[item], index.posting_offsets[item + 1]
+    found: list[int] = index.posting_sessions[begin:end].tolist()
+    return found
 
 
 def test_the_index_keeps_the_sessions_of_an_item_with_the_highest_numbers() -> None:
