@@ -166,16 +166,6 @@ def without_category(data: Dataset) -> Change:
     return change
 
 
-def not_numbers(good: Recommender) -> Recommender:
-    """Set some vectors to NaN, as after a training that diverged."""
-    vectors = good.weights.vectors.copy()
-    vectors[::50] = np.nan
-    weights = replace(good.weights, vectors=vectors)
-    return Recommender(
-        good.vocabulary, weights, good.index, good.popularity, good.settings, ranker=good.ranker
-    )
-
-
 def _only(sessions: Sessions, inside: np.ndarray) -> Sessions:
     owner = np.repeat(np.arange(len(sessions)), sessions.lengths)
     return pack(owner[inside], sessions.items[inside], sessions.times_ms[inside], np.flatnonzero(inside))
@@ -187,6 +177,16 @@ def _archive_change(make: Callable[[Shop], Change], variants: Sequence[str] = ("
         return Spoilt(candidate, shop.interactions, nullcontext())
 
     return spoil
+
+
+def _not_numbers(shop: Shop, scratch: Path) -> Spoilt:
+    """Set some vectors to NaN, as after a training that diverged. Loading refuses them, so there are no answers to rewrite."""
+    candidate = Path(shutil.copytree(shop.model, scratch / "model"))
+    vectors = np.load(candidate / "vectors.npy")
+    vectors[::50] = np.nan
+    np.save(candidate / "vectors.npy", vectors)
+    write_checksums(candidate)
+    return Spoilt(candidate, shop.interactions, nullcontext())
 
 
 def _broken_codes(shop: Shop, scratch: Path) -> Spoilt:
@@ -420,7 +420,7 @@ SABOTAGES: tuple[Sabotage, ...] = (
     Sabotage("ranker inverted", "the ranker's sign is wrong", _archive_change(lambda _: inverted_ranker)),
     Sabotage("category dropped", "the largest category is never shown", _archive_change(_largest_gone)),
     Sabotage("less learnt", "noisy vectors, no neighbors", _archive_change(lambda _: blurred(0.3))),
-    Sabotage("not numbers", "some vectors are NaN", _archive_change(lambda _: not_numbers, ("",))),
+    Sabotage("not numbers", "some vectors are NaN", _not_numbers),
     Sabotage("quantisation broken", "the int8 codes are shifted by one item", _broken_codes),
     Sabotage("slice ruined", "sessions of two or three clicks get popularity", _ruined_slice),
     Sabotage("poisoned sessions", "invented sessions behind the best seller", _retrained(_poisoned)),
