@@ -83,6 +83,9 @@ train: setup $(SDK)/.installed ## train once from here on the snapshot of the ru
 training-images: setup $(SDK)/.installed ## look up AWS's training containers of every region with the SageMaker SDK
 	@$(SDK)/bin/python -m deploy.training_images
 
+base-image: setup ## ask the registry for the current digest of the serving image's base, and write it (ARGS=--check)
+	@$(PY) -m deploy.base_image $(ARGS)
+
 recommend: setup ## ask /recommend for ITEMS=a,b
 	@$(IN_STAGE) $(PY) -m demo.recommend --items "$(ITEMS)" $(ARGS)
 

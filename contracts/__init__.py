@@ -25,6 +25,15 @@ def event_kinds(annotation: str | None = None) -> list[str]:
     return [name for name, kind in kinds.items() if annotation is None or kind.get(annotation)]
 
 
+def also_named() -> dict[str, str]:
+    """Return the event kind of each other name that Google Analytics 4 has for one.
+
+    Its enhanced measurement records `search` as `view_search_results`: https://support.google.com/analytics/answer/9216061
+    """
+    kinds = read("event_kinds")
+    return {other: name for name, kind in kinds.items() for other in kind.get("also_named", ())}
+
+
 def id_max_characters() -> int:
     """Return the length of the longest id, which the pattern of the event schema limits."""
     pattern: str = read("event.schema")["definitions"]["id"]["pattern"]

@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from deploy.command import DeployError
 from functions.platform.endpoint import endpoint_name
+from functions.platform.settings import SHARED
 
 FOLDER = Path(__file__).parent
 STAGES_FILE = FOLDER / "stages.toml"
@@ -173,11 +174,25 @@ class Stage:
 
 
 SETTINGS = frozenset(field.name for field in fields(Stage)) - {"name"}
+# The end of the settings with the size of a step's own warehouse.
+STEP_SIZE = "_warehouse_size"
 
 
 def setting_text(value: object) -> str:
     """Return a setting as the text of an environment variable or of a template's parameter."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def step_warehouse_sizes(stage: Stage) -> dict[str, str]:
+    """Return the size of each step's own warehouse, or SHARED, by the name of the step."""
+    names = sorted(name for name in SETTINGS if name.endswith(STEP_SIZE))
+    return {name.removesuffix(STEP_SIZE): getattr(stage, name) for name in names}
+
+
+def warehouse_size(stage: Stage, step: str) -> str:
+    """Return the size of the warehouse that a step runs on: its own one's, or the pipeline's."""
+    own = step_warehouse_sizes(stage).get(step, SHARED)
+    return stage.warehouse_size if own == SHARED else own
 
 
 def read_stage(name: str, stages_file: Path = STAGES_FILE) -> Stage:

@@ -34,6 +34,7 @@ PACKAGES = REPOSITORY / ".chalice" / "deployments"
 # Time before a job starts: for a free machine and the container. CodeBuild refuses less than 5 minutes in its queue.
 QUEUE_MINUTES = 30
 STATE_MARGIN_S = 60
+JOB_VOLUME_GB = 30
 SAGEMAKER_LOGS = "/aws/sagemaker/ProcessingJobs"
 INPUT = "/opt/ml/processing/input"
 
@@ -61,6 +62,11 @@ READ_OUTCOMES = (
 
 class PackageMissing(DeployError):
     """No package on this machine is the one that the Lambda runs."""
+
+
+def runs_as_job(stage: Stage, step: str) -> bool:
+    """Return True if the stage runs this step as a job."""
+    return stage.runner != "lambda" and any(one.name == step for one in STEPS)
 
 
 def step_timeout_s(stage: Stage) -> int:
@@ -219,7 +225,7 @@ def _processing_job(one: Lambda, stage: Stage, account_id: str, given: dict[str,
             "ClusterConfig": {
                 "InstanceCount": 1,
                 "InstanceType": "${ProcessingInstanceType}",
-                "VolumeSizeInGB": 30,
+                "VolumeSizeInGB": JOB_VOLUME_GB,
             }
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": step_timeout_s(stage)},

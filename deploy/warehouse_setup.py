@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from deploy import step_jobs
 from deploy.command import DeployError, Progress, Say, exit_status, stage_parser
-from deploy.stages import SETTINGS, Stage, read_stage
+from deploy.stages import Stage, read_stage, step_warehouse_sizes
 from functions.platform import warehouse
 from functions.platform.errors import WarehouseUnavailable
 from functions.platform.settings import SHARED
@@ -30,8 +30,6 @@ ADMIN_LOGIN = (
 )
 
 
-# The end of the settings with the size of a step's own warehouse.
-SIZE_SUFFIX = "_warehouse_size"
 # A statement ends before the step that sent it, so that the step can report the error.
 STATEMENT_MARGIN_S = 60
 TEARDOWN_FILE = Path(__file__).resolve().parent.parent / "sql" / "teardown.sql"
@@ -115,7 +113,7 @@ def setup_parameters(stage: Stage, account_id: str, login: warehouse.Credentials
         account_id,
         f"arn:aws:iam::{account_id}:role/{stage.prefix}-snowflake",
         warehouse_size=stage.warehouse_size,
-        step_warehouse_sizes=_step_warehouse_sizes(stage),
+        step_warehouse_sizes=step_warehouse_sizes(stage),
         statement_timeout_seconds=step_jobs.step_timeout_s(stage) - STATEMENT_MARGIN_S,
         credits_per_month=stage.warehouse_credits_per_month,
         reader_credits_per_month=stage.reader_credits_per_month,
@@ -169,18 +167,13 @@ def _is_set_up(login: warehouse.Credentials) -> bool:
 def _missing_warehouses(stage: Stage, login: warehouse.Credentials) -> list[str]:
     """Return the steps' own warehouses that the stage sets and the pipeline's role cannot use."""
     wanted = {
-        login.step_warehouse(step) for step, size in _step_warehouse_sizes(stage).items() if size != SHARED
+        login.step_warehouse(step) for step, size in step_warehouse_sizes(stage).items() if size != SHARED
     }
     if not wanted:
         return []
     with connection(login) as connected:
         rows = connected.cursor().execute("show warehouses").fetchall()
     return sorted(wanted - {str(row[0]) for row in rows})
-
-
-def _step_warehouse_sizes(stage: Stage) -> dict[str, str]:
-    names = sorted(name for name in SETTINGS if name.endswith(SIZE_SUFFIX))
-    return {name.removesuffix(SIZE_SUFFIX): getattr(stage, name) for name in names}
 
 
 def trust_parameters(stage: Stage, secrets: Any) -> dict[str, str]:

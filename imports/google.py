@@ -105,8 +105,8 @@ def parsed(source: str, shop: str, now_ms: int | None) -> str:
         with typed as (
             select
                 line,
-                {given("event_name")} as event_name,
-                {given("event_name")} as name,
+                {_known_name()} as event_name,
+                {_known_name()} as name,
                 {given("user_pseudo_id")} as client_id,
                 {given("user_id")} as user_id,
                 event_timestamp,
@@ -148,6 +148,13 @@ def parsed(source: str, shop: str, now_ms: int | None) -> str:
             {_case([(condition, sentence) for condition, _, sentence in _problems(now_ms)])} as sentence
         from chosen
     """
+
+
+def _known_name() -> str:
+    other = [
+        (f"event_name = {literal(name)}", literal(kind)) for name, kind in contracts.also_named().items()
+    ]
+    return _case([*other, ("true", given("event_name"))])
 
 
 def _param(key: str, value: str) -> str:

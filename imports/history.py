@@ -101,7 +101,7 @@ class Account:
         if self.returns:
             lines.append(f"{self.returns:,} rows with a negative quantity were read as refunds")
         lines += [
-            f"{count:,} events lost their {name}: unreadable"
+            f"{count:,} events lost {name} that cannot be read"
             for name, count in self.lost.most_common()
             if count
         ]

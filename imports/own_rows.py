@@ -33,7 +33,10 @@ EVENT_NAMES = contracts.event_kinds()
 REQUIRES_ITEMS = contracts.event_kinds("requires_items")
 ORDERED, RETURNED = "purchase", "refund"
 # Names that public click logs have for the contract's kinds.
-ALIASES = {"view": "view_item", "click": "view_item", "cart": "add_to_cart", "transaction": ORDERED}
+ALIASES = {
+    **contracts.also_named(),
+    **{"view": "view_item", "click": "view_item", "cart": "add_to_cart", "transaction": ORDERED},
+}
 # Optional columns whose text can be unreadable. Ids and texts are shortened instead.
 READ_COLUMNS = ("price", "quantity", "currency")
 

@@ -165,8 +165,8 @@ def _states(smoke: Smoke, story: Execution) -> Iterator[Row]:
 
 
 def _cost_of(smoke: Smoke, state: State, seconds: float) -> costs.Cost | None:
-    if state.name in costs.LAMBDA_STATES:
-        return costs.of_lambda_state(smoke.stage, smoke.prices, state.name, seconds)
+    if state.name in costs.STEP_STATES:
+        return costs.of_step(smoke.stage, smoke.prices, state.name, seconds)
     if state.name == "Train":
         return costs.of_job(smoke.prices, smoke.stage.training_instance_type, seconds)
     return (
@@ -285,7 +285,7 @@ def roll_back(smoke: Smoke) -> Row:
         "passed",
         clock(),
         found,
-        costs.of_lambda_state(smoke.stage, smoke.prices, "Rollback", clock()),
+        costs.of_step(smoke.stage, smoke.prices, "Rollback", clock()),
     )
 
 

@@ -58,6 +58,7 @@ class Assumptions:
     validate_s_per_million: float
     export_fixed_s: float
     export_s_per_million: float
+    job_start_s: float
     lock_s: float
     publish_s: float
     prove_s: float

@@ -6,13 +6,15 @@ from functools import cached_property
 
 from deploy.bill.assumptions import Assumptions
 from deploy.bill.edge import edge_lines
-from deploy.bill.month import DAYS, Line, Month, Workload, number
+from deploy.bill.month import DAYS, WAREHOUSE_STEPS, Line, Month, Workload, number
 from deploy.bill.pipeline import pipeline_lines
 from deploy.bill.prices import PriceList
 from deploy.bill.standing import standing_lines
 from deploy.bill.storage import storage_lines
+from deploy.bill.warehouses import pipeline_credits
 from deploy.lambdas import named
 from deploy.stages import Stage
+from deploy.step_jobs import runs_as_job, step_timeout_s
 
 # A budget of exactly the prediction would warn each month.
 BUDGET_MARGIN = 1.25
@@ -93,7 +95,7 @@ def _credit_warnings(month: Month) -> list[str]:
         f"{setting} is {quota}, and {number(wanted)} credits are predicted: the warehouse stops about day "
         f"{max(1, int(DAYS * quota / wanted))} of the month. Raise the quota, or reduce the work."
         for setting, quota, wanted in (
-            ("warehouse_credits_per_month", month.stage.warehouse_credits_per_month, month.pipeline_credits),
+            ("warehouse_credits_per_month", month.stage.warehouse_credits_per_month, pipeline_credits(month)),
             ("reader_credits_per_month", month.stage.reader_credits_per_month, month.reader_credits),
         )
         if wanted > quota
@@ -101,12 +103,28 @@ def _credit_warnings(month: Month) -> list[str]:
 
 
 def _time_warnings(month: Month) -> list[str]:
-    return [
+    lambdas = [
         f"{name} is predicted to take {number(calls.seconds)} s per run, and its Lambda ends after "
-        f"{named(name).timeout_s} s: docs/architecture.md names the way past it."
+        f"{named(name).timeout_s} s: {_way_past(name)}."
         for name, calls in month.calls.items()
         if calls.seconds > named(name).timeout_s
     ]
+    limit_s = step_timeout_s(month.stage)
+    jobs = [
+        f"{step} is predicted to take {number(month.job_s(step))} s per run, and its job ends after {limit_s} s: raise "
+        "job_timeout_minutes, or the size of its warehouse."
+        for step in WAREHOUSE_STEPS
+        if runs_as_job(month.stage, step) and month.job_s(step) > limit_s
+    ]
+    return [*lambdas, *jobs]
+
+
+def _way_past(name: str) -> str:
+    if named(name).as_job:
+        return (
+            'set runner = "codebuild", or a larger warehouse (docs/deploy.md, Steps longer than 15 minutes)'
+        )
+    return "docs/architecture.md names the way past it"
 
 
 def _rate_warnings(month: Month) -> list[str]:

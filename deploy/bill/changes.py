@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from deploy.bill.bill import Bill
 from deploy.bill.month import Month
+from deploy.stages import STEP_SIZE, step_warehouse_sizes
+from functions.platform.settings import SHARED
 
 # A change that saves less is noise.
 WORTH_USD = 0.01
@@ -91,6 +93,38 @@ def changes(month: Month) -> list[Change]:
         'warehouse_size = "XSMALL"',
         "the nightly run takes longer; each step must end within its Lambda's time limit",
         lambda month: month.changed(warehouse_size="XSMALL"),
+    )
+    for step, size in step_warehouse_sizes(stage).items():
+        offer(
+            size != SHARED,
+            f'{step}_warehouse_size = "{SHARED}"',
+            f"{step.title()} runs on the pipeline's warehouse of size {stage.warehouse_size}, so it may take longer",
+            lambda month, step=step: month.changed(**{f"{step}{STEP_SIZE}": SHARED}),  # type: ignore[misc]
+        )
+    offer(
+        stage.runner != "lambda",
+        'runner = "lambda"',
+        "Transform, Validate and Export each have to end within 15 minutes",
+        lambda month: month.changed(runner="lambda"),
+    )
+    for other, place in (("codebuild", "CodeBuild"), ("sagemaker-processing", "an instance of SageMaker")):
+        offer(
+            stage.runner not in ("lambda", other),
+            f'runner = "{other}"',
+            f"none: {place} runs the same package as long",
+            lambda month, other=other: month.changed(runner=other),  # type: ignore[misc]
+        )
+    offer(
+        stage.load_by == "copy",
+        'load_by = "snowpipe"',
+        "the events are in the warehouse minutes after they arrive; the bucket notifies Snowflake's queue",
+        lambda month: month.changed(load_by="snowpipe", load_on_arrival=False),
+    )
+    offer(
+        stage.load_by == "snowpipe",
+        'load_by = "copy"',
+        "the warehouse has the events after the nightly run only",
+        lambda month: month.changed(load_by="copy"),
     )
     offer(
         stage.load_on_arrival,

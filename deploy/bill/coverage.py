@@ -35,6 +35,8 @@ TASKS: dict[str, tuple[str, ...]] = {
     "arn:aws:states:::sagemaker:createProcessingJob.sync": ("SageMaker",),
     "arn:aws:states:::aws-sdk:s3:getObject": ("S3",),
     "arn:aws:states:::sns:publish": ("SNS",),
+    # Only in a stage whose runner is codebuild.
+    "arn:aws:states:::codebuild:startBuild.sync": ("CodeBuild",),
 }
 FREE_TASKS: dict[str, str] = {
     "arn:aws:states:::aws-sdk:sagemaker:describeEndpoint": "SageMaker's control plane is free",

@@ -16,6 +16,7 @@ from deploy.bill.month import WAREHOUSE_STEPS, Month
 from deploy.command import DeployError
 from deploy.lambdas import named
 from deploy.stages import Stage
+from deploy.step_jobs import runs_as_job
 from functions.platform.contract import EXPORTS_PREFIX, RAW_PREFIX
 from functions.platform.run_names import run_id_of
 
@@ -204,7 +205,8 @@ def _steps(by_name: dict[str, _Visit], events: int, interactions: int, month: Mo
         fixed, growing = f"{step}_fixed_s", f"{step}_s_per_million"
         millions = (interactions if step == "export" else events) / 1e6
         predicted_s = month.step_s(step, millions)
-        values |= _scaled(month.assumed, (fixed, growing), predicted_s, visit.seconds)
+        start_s = month.assumed.job_start_s if runs_as_job(month.stage, step) else 0
+        values |= _scaled(month.assumed, (fixed, growing), predicted_s, max(1.0, visit.seconds - start_s))
     return values
 
 

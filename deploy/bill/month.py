@@ -8,7 +8,8 @@ from deploy.bill.assumptions import Assumptions
 from deploy.bill.prices import Price, PriceList
 from deploy.bill.stack import invoked_lambdas
 from deploy.lambdas import LAMBDAS, named
-from deploy.stages import Stage
+from deploy.stages import Stage, warehouse_size
+from deploy.step_jobs import runs_as_job
 
 DAYS = 30
 HOURS = DAYS * 24
@@ -16,9 +17,6 @@ SECONDS = HOURS * 3600
 GB = 1024**3
 # https://aws.amazon.com/firehose/pricing/: each record is rounded up to the next 5 KB.
 FIREHOSE_STEP_BYTES = 5 * 1024
-# Snowflake bills a started warehouse for at least a minute.
-# https://docs.snowflake.com/en/user-guide/warehouses-overview
-WAREHOUSE_MIN_S = 60
 # The Lambdas that keep Snowflake's warehouse running, in the order of a run.
 WAREHOUSE_STEPS = ("load", "transform", "validate", "export")
 
@@ -123,17 +121,21 @@ class Month:
         """Bytes of one model archive."""
         return self.workload.items * self.assumed.model_bytes_per_item
 
-    @cached_property
-    def warehouse_speed(self) -> float:
-        """The speed of the stage's warehouse against an X-Small one: each size doubles it."""
-        return (
-            self.prices.credits_per_hour[self.stage.warehouse_size] / self.prices.credits_per_hour["XSMALL"]
-        )
+    def job_s(self, step: str) -> float:
+        """Return the seconds of the machine that runs a step as a job."""
+        return self.assumed.job_start_s + self.step_seconds[step]
 
     def step_s(self, step: str, millions: float) -> float:
-        """Return the seconds of a warehouse step over this many million rows. A larger warehouse speeds up only the rows."""
-        growing_s = getattr(self.assumed, f"{step}_s_per_million") * millions / self.warehouse_speed
-        return float(getattr(self.assumed, f"{step}_fixed_s") + growing_s)
+        """Return the seconds of a warehouse step over this many million rows.
+
+        A larger warehouse speeds up only the rows, and each size doubles the speed. Snowpipe has loaded the rows before Load.
+        """
+        fixed_s = float(getattr(self.assumed, f"{step}_fixed_s"))
+        if step == "load" and self.stage.load_by == "snowpipe":
+            return fixed_s
+        per_hour = self.prices.credits_per_hour
+        speed = per_hour[warehouse_size(self.stage, step)] / per_hour["XSMALL"]
+        return fixed_s + float(getattr(self.assumed, f"{step}_s_per_million")) * millions / speed
 
     @cached_property
     def step_seconds(self) -> dict[str, float]:
@@ -184,9 +186,10 @@ class Month:
             "collect": Calls(self.event_requests, assumed.collect_ms / 1000),
             "lock": Calls(2 * runs, assumed.lock_s),
             "load": Calls(loads, load_s / loads if loads else 0),
-            "transform": Calls(runs, steps["transform"]),
-            "validate": Calls(runs, steps["validate"]),
-            "export": Calls(runs, steps["export"]),
+            **{
+                step: Calls(0, 0) if runs_as_job(self.stage, step) else Calls(runs, steps[step])
+                for step in ("transform", "validate", "export")
+            },
             "publish": Calls(runs, assumed.publish_s),
             "prove": Calls(runs, assumed.prove_s),
             "compact": Calls(runs, compact_s),
@@ -204,19 +207,6 @@ class Month:
     def lambda_calls(self) -> float:
         """Calls of all Lambdas."""
         return sum(calls.count for calls in self.calls.values())
-
-    @cached_property
-    def pipeline_hours(self) -> float:
-        """Hours of the pipeline's warehouse."""
-        night_s = sum(self.step_seconds.values()) + self.assumed.auto_suspend_s
-        nights = self.workload.runs * max(WAREHOUSE_MIN_S, night_s)
-        arrival_s = max(WAREHOUSE_MIN_S, self.assumed.load_on_arrival_s + self.assumed.auto_suspend_s)
-        return min(HOURS, (nights + self.arrivals * arrival_s) / 3600)
-
-    @cached_property
-    def pipeline_credits(self) -> float:
-        """Credits of the pipeline's warehouse."""
-        return self.pipeline_hours * self.prices.credits_per_hour[self.stage.warehouse_size]
 
     @cached_property
     def reader_credits(self) -> float:

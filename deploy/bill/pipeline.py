@@ -2,58 +2,29 @@
 
 from collections.abc import Iterator
 
-from deploy.bill.month import DAYS, HOURS, Line, Month, line, number
-
-TB = 1024**4
+from deploy.bill.month import HOURS, WAREHOUSE_STEPS, Line, Month, line, number
+from deploy.bill.runners import runner_lines
+from deploy.bill.warehouses import snowflake_lines
+from deploy.step_jobs import runs_as_job
 
 
 def pipeline_lines(month: Month) -> Iterator[Line]:
     """Yield the lines that grow with the runs and with the rows of a run."""
-    yield from _snowflake(month)
+    yield from snowflake_lines(month)
+    yield from runner_lines(month)
     yield from _jobs(month)
     runs, transitions = month.workload.runs, month.assumed.transitions_per_run
+    jobs = sum(runs_as_job(month.stage, step) for step in WAREHOUSE_STEPS)
     yield line(
         "Step Functions",
         "state transitions",
         month.prices["step_functions.transition"],
-        runs * transitions,
-        f"{number(runs)} runs x {number(transitions)} states",
+        # Each job is followed by a state that reads its result.
+        runs * (transitions + jobs),
+        f"{number(runs)} runs x {number(transitions + jobs)} states",
     )
     mails = month.assumed.mails_per_month if runs and month.stage.notification_email else 0
     yield line("SNS", "mails", month.prices["sns.email"], mails, f"{number(mails)} mails")
-
-
-def _snowflake(month: Month) -> Iterator[Line]:
-    stage, assumed = month.stage, month.assumed
-    steps = month.step_seconds
-    per_hour = month.prices.credits_per_hour[stage.warehouse_size]
-    arrivals = f" + {number(month.arrivals)} loads on arrival, each with its minute" if month.arrivals else ""
-    yield line(
-        "Snowflake",
-        "warehouse of the pipeline",
-        month.prices.credit,
-        month.pipeline_credits,
-        f"{number(month.pipeline_hours)} hours ({number(month.workload.runs)} runs x "
-        f"({' + '.join(f'{seconds:.0f} s {step.title()}' for step, seconds in steps.items())} + "
-        f"{number(assumed.auto_suspend_s)} s until it suspends){arrivals}) x {number(per_hour)} credits of "
-        f"{stage.warehouse_size}",
-    )
-    yield line(
-        "Snowflake",
-        "warehouse of people and dashboards",
-        month.prices.credit,
-        month.reader_credits,
-        f"{number(month.reader_credits)} hours x 1 credit of XSMALL",
-    )
-    stored = month.events / DAYS * month.history_days * assumed.warehouse_bytes / TB
-    yield line(
-        "Snowflake",
-        "storage",
-        month.prices["snowflake.tb_month"],
-        stored,
-        f"{number(month.events / DAYS)} events per day x {number(month.history_days)} days x "
-        f"{number(assumed.warehouse_bytes)} bytes / 1024^4",
-    )
 
 
 def _jobs(month: Month) -> Iterator[Line]:

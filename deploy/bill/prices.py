@@ -55,6 +55,7 @@ class PriceList:
     files: tuple[str, ...]
     edition: str
     credits_per_hour: dict[str, float]
+    snowpipe_credits_per_gb: float
     prices: dict[str, Price]
 
     def __getitem__(self, name: str) -> Price:
@@ -118,6 +119,7 @@ def read_prices(region: str, folder: Path = FOLDER) -> PriceList:
         tuple(path.name for path in lists),
         loaded["edition"],
         loaded["credits_per_hour"],
+        loaded["snowpipe_credits_per_gb"],
         prices,
     )
 

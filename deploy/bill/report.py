@@ -13,6 +13,7 @@ from deploy.bill.coverage import FREE, FREE_TASKS, NOT_COUNTED
 from deploy.bill.measured import Replacement
 from deploy.bill.month import number
 from deploy.bill.prices import PriceList
+from deploy.bill.warehouses import pipeline_credits
 from deploy.command import table
 from deploy.pages import environment
 
@@ -186,7 +187,7 @@ def as_json(report: Report) -> dict[str, Any]:
             {
                 "workload": vars(bill.month.workload),
                 "usd": round(bill.usd, 4),
-                "credits": round(bill.month.pipeline_credits, 4),
+                "credits": round(pipeline_credits(bill.month), 4),
                 "lines": [{**one._asdict(), "usd": round(one.usd, 6)} for one in bill.lines],
                 "changes": [one._asdict() for one in savings(bill)],
                 "warnings": warnings(bill),

@@ -6,10 +6,11 @@ from typing import NamedTuple
 from deploy.bill.edge import ARCHITECTURE
 from deploy.bill.month import FIREHOSE_STEP_BYTES, GB, WAREHOUSE_STEPS, memory_gb
 from deploy.bill.prices import PriceList, PriceUnknown
-from deploy.stages import Stage
+from deploy.stages import Stage, warehouse_size
+from deploy.step_jobs import runs_as_job
 
 WAREHOUSE_STATES = tuple(step.title() for step in WAREHOUSE_STEPS)
-LAMBDA_STATES = ("Lock", *WAREHOUSE_STATES, "Publish", "Prove", "Rollback", "Unlock")
+STEP_STATES = ("Lock", *WAREHOUSE_STATES, "Publish", "Prove", "Rollback", "Unlock")
 
 
 class Cost(NamedTuple):
@@ -19,16 +20,27 @@ class Cost(NamedTuple):
     formula: str
 
 
-def of_lambda_state(stage: Stage, prices: PriceList, state: str, seconds: float) -> Cost:
-    """Return the cost of a state that runs a Lambda, and of the Snowflake warehouse that it keeps running."""
-    gb = memory_gb("lock" if state == "Unlock" else state.lower())
-    usd = prices[f"lambda.gb_second.{ARCHITECTURE}"].usd(seconds * gb)
-    formula = f"{seconds:.1f} s x {gb:g} GB of Lambda"
-    if state in WAREHOUSE_STATES:
-        credits = seconds / 3600 * prices.credits_per_hour[stage.warehouse_size]
+def of_step(stage: Stage, prices: PriceList, state: str, seconds: float) -> Cost:
+    """Return the cost of a state that runs one of our steps, and of the Snowflake warehouse that it keeps running."""
+    usd, formula = _of_machine(stage, prices, state, seconds)
+    if state in WAREHOUSE_STATES and usd is not None:
+        size = warehouse_size(stage, state.lower())
+        credits = seconds / 3600 * prices.credits_per_hour[size]
         usd += prices.credit.usd(credits)
-        formula += f" + {credits:.4f} credits of a warehouse of size {stage.warehouse_size}"
+        formula += f" + {credits:.4f} credits of a warehouse of size {size}"
     return Cost(usd, formula)
+
+
+def _of_machine(stage: Stage, prices: PriceList, state: str, seconds: float) -> Cost:
+    step = "lock" if state == "Unlock" else state.lower()
+    if runs_as_job(stage, step) and stage.runner == "codebuild":
+        minutes = ceil(seconds / 60)
+        return Cost(prices["codebuild.small_minute"].usd(minutes), f"{minutes} minutes of CodeBuild")
+    if runs_as_job(stage, step):
+        return of_job(prices, stage.processing_instance_type, seconds)
+    gb = memory_gb(step)
+    usd = prices[f"lambda.gb_second.{ARCHITECTURE}"].usd(seconds * gb)
+    return Cost(usd, f"{seconds:.1f} s x {gb:g} GB of Lambda")
 
 
 def of_job(prices: PriceList, instance_type: str, seconds: float) -> Cost:

@@ -1,6 +1,5 @@
 // Read the page's Google Analytics 4 data layer, without a change to it: gtag() calls and Tag Manager pushes.
 
-const GA4_NAMES = { view_search_results: "search" };
 // Values that gtag("set") and Tag Manager keep for later pushes.
 let carried = {};
 let ecommerce;
@@ -60,7 +59,7 @@ function trackGa4(name, given) {
     fields.item_list_id ??= items[0]?.item_list_id;
     if (isCopy(name, fields.items, items.some((item) => FEED_ID.test(item?.item_id ?? item?.id)))) return;
   }
-  track(GA4_NAMES[name] || name, fields);
+  track(ALSO_NAMED[name] || name, fields);
 }
 
 /** Handle one entry of the data layer: arguments of gtag(), or an object of Tag Manager. */

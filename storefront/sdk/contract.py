@@ -154,6 +154,7 @@ def javascript(schema: dict[str, Any]) -> str:
     constants = {
         "SCHEMA_VERSION": schema["properties"]["schema_version"]["enum"][-1],
         "EVENT_NAMES": schema["properties"]["event_name"]["enum"],
+        "ALSO_NAMED": {"__proto__": None, **contracts.also_named()},
         "SESSION_EVENTS": contracts.event_kinds("extends_session_items"),
         "ORDER_EVENTS": contracts.event_kinds("carries_item_receipts"),
         "EVENT_ITEMS_MAX": schema["properties"]["items"]["maxItems"],

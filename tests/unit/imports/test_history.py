@@ -325,6 +325,19 @@ def check_google(found: Any) -> None:
     ]
 
 
+def test_other_names_of_google_analytics_are_read_as_the_contracts(tmp_path: Path) -> None:
+    searched = {
+        "key": "search_term",
+        "value": {"string_value": "tents", "int_value": None, "double_value": None},
+    }
+    event = google_event(event_name="view_search_results", event_params=[searched], items=[], ecommerce=None)
+    found = read(tmp_path, json.dumps(event) + "\n", "events.json")
+    assert [(one["event_name"], one["search_term"]) for one in found.events] == [("search", "tents")]
+    assert found.rejects == []
+    own = read(tmp_path, HEADER + "2026-03-01T10:00:00Z,view_search_results,,c,,,\n", "own.csv")
+    assert [one["event_name"] for one in own.events] == ["search"]
+
+
 def test_google_analytics_is_read_from_parquet_and_json_lines_alike(tmp_path: Path) -> None:
     parquet = tmp_path / "events_20260301"
     pyarrow.parquet.write_table(pa.Table.from_pylist(GOOGLE_EVENTS), parquet)

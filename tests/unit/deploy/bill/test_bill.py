@@ -22,6 +22,7 @@ from deploy.bill.stack import alarm_metrics, invoked_lambdas, resources
 from deploy.bill.storage import ages
 from deploy.lambdas import LAMBDAS, NAMES, named
 from deploy.stages import Stage, read_stage
+from deploy.step_jobs import with_jobs
 from deploy.template import PIPELINE_FILE
 
 PRICES = read_prices("us-east-1")
@@ -61,6 +62,11 @@ STAGE = dataclasses.replace(
     read_stage("dev"),
     region="us-east-1",
     warehouse_size="XSMALL",
+    transform_warehouse_size="shared",
+    validate_warehouse_size="shared",
+    export_warehouse_size="shared",
+    runner="lambda",
+    load_by="copy",
     warehouse_credits_per_month=60,
     events_buffer_seconds=60,
     events_buffer_megabytes=64,
@@ -154,6 +160,74 @@ def test_loading_on_arrival_keeps_the_warehouse_awake() -> None:
     found = bill(changed(load_on_arrival=True))
     assert found.amount("Snowflake", "warehouse of the pipeline") == pytest.approx(720 * 2)
     assert any("warehouse_credits_per_month is 60, and 720 credits" in one for one in warnings(found))
+
+
+def test_a_step_with_a_warehouse_of_its_own_pays_that_one_and_its_own_minute() -> None:
+    # Transform on SMALL, two credits: 30 x (80 + 3/2 + 60) s = 1.179 hours at $4.
+    own = bill(changed(transform_warehouse_size="SMALL"))
+    assert own.amount("Snowflake", "warehouse of Transform") == pytest.approx(30 * 141.5 / 3600 * 2 * 2)
+    # Load before it, Validate and Export after it: the pipeline's warehouse suspends twice. 30 x (21 + 60 + 91 + 60) s.
+    assert own.amount("Snowflake", "warehouse of the pipeline") == pytest.approx(30 * 232 / 3600 * 2)
+    # Both share the quota: 1.933 credits and 2.358.
+    assert any(
+        "and 4.29 credits" in one
+        for one in warnings(
+            bill(dataclasses.replace(STAGE, transform_warehouse_size="SMALL", warehouse_credits_per_month=4))
+        )
+    )
+
+
+def test_snowpipe_bills_the_uncompressed_text_and_leaves_load_its_fixed_seconds() -> None:
+    piped = bill(changed(load_by="snowpipe"))
+    # 3 M events of 600 bytes are 1.676 GB, at 0.0037 credits of $2.
+    assert piped.amount("Snowflake", "Snowpipe") == pytest.approx(1.8e9 / 1_073_741_824 * 0.0037 * 2)
+    # 30 x (20 + 83 + 81 + 10 + 60) s.
+    assert piped.amount("Snowflake", "warehouse of the pipeline") == pytest.approx(30 * 254 / 3600 * 2)
+    assert bill().amount("Snowflake", "Snowpipe") == 0
+
+
+def test_codebuild_bills_started_minutes_in_place_of_the_lambdas_seconds() -> None:
+    built = bill(changed(runner="codebuild"), job_start_s=90)
+    # Transform takes 90 + 83 s, three minutes; Export 90 + 10 s, two minutes; each at $0.005, 30 times.
+    assert built.amount("CodeBuild", "Transform as a job") == pytest.approx(30 * 3 * 0.005)
+    assert built.amount("CodeBuild", "Export as a job") == pytest.approx(30 * 2 * 0.005)
+    assert built.amount("Lambda", "transform: GB-seconds") == 0
+    assert built.amount("Lambda", "load: GB-seconds") == bill().amount("Lambda", "load: GB-seconds") > 0
+    # Each of the three jobs is followed by a state that reads its result.
+    assert built.amount("Step Functions", "state transitions") == pytest.approx(30 * 23 * 0.000025)
+    # While a job starts, the warehouse suspends: 30 x (21 + 83 + 81 + 10 + 4 x 60) s.
+    assert built.amount("Snowflake", "warehouse of the pipeline") == pytest.approx(30 * 435 / 3600 * 2)
+
+
+def test_sagemaker_bills_the_seconds_and_the_volumes_of_the_steps_jobs() -> None:
+    stage = changed(runner="sagemaker-processing", processing_instance_type="ml.m5.large")
+    found = bill(stage, job_start_s=90)
+    # 90 + 83 s of an ml.m5.large at $0.115 per hour.
+    assert found.amount("SageMaker", "Transform as a job") == pytest.approx(30 * 173 / 3600 * 0.115)
+    # 3 x 90 + 83 + 81 + 10 s with 30 GB at $0.14 per GB and month of 720 hours.
+    assert found.amount("SageMaker", "volumes of the steps' jobs") == pytest.approx(
+        30 * 444 / 3600 / 720 * 30 * 0.14
+    )
+
+
+def test_a_job_that_exceeds_its_time_is_named_and_a_job_never_exceeds_a_lambdas() -> None:
+    slow = changed(runner="codebuild", job_timeout_minutes=20)
+    found = warnings(bill(slow, transform_fixed_s=1500))
+    assert any(
+        "transform is predicted to take 1,593 s" in one and "job_timeout_minutes" in one for one in found
+    )
+    assert not any("its Lambda ends" in one for one in found)
+
+
+def test_each_setting_of_runners_warehouses_and_loading_has_its_way_back_among_the_changes() -> None:
+    stage = changed(runner="codebuild", transform_warehouse_size="LARGE")
+    found = {one.setting for one in savings(bill(stage))}
+    assert {'runner = "lambda"', 'transform_warehouse_size = "shared"'} <= found
+    # Eight started minutes at $0.005 cost more than 444 s of an ml.m5.large at $0.115 per hour.
+    built = bill(changed(runner="codebuild", processing_instance_type="ml.m5.large"))
+    assert 'runner = "sagemaker-processing"' in {one.setting for one in savings(built)}
+    # 1.8 GB through Snowpipe cost less than a credit, and loading on arrival fills the month.
+    assert 'load_by = "snowpipe"' in {one.setting for one in savings(bill(changed(load_on_arrival=True)))}
 
 
 def test_the_edition_decides_on_the_price_of_a_credit() -> None:
@@ -276,8 +350,13 @@ def test_every_resource_of_the_stack_is_priced_or_named_as_free() -> None:
 
 
 def test_every_service_of_the_state_machine_is_priced_or_named_as_free() -> None:
-    states = json.loads(PIPELINE_FILE.read_text())["States"].values()
-    called = {state["Resource"] for state in states if state["Type"] == "Task"}
+    definition = json.loads(PIPELINE_FILE.read_text())
+    called = {
+        state["Resource"]
+        for runner in ("lambda", "codebuild", "sagemaker-processing")
+        for state in with_jobs(definition, changed(runner=runner), "123456789012")["States"].values()
+        if state["Type"] == "Task"
+    }
     assert called == TASKS.keys() | FREE_TASKS.keys(), "add the new service to deploy/bill/coverage.py"
     billed = {one.service for one in bill(changed(notification_email="a@example.com")).lines}
     assert {service for services in TASKS.values() for service in services} <= billed
@@ -333,7 +412,10 @@ def test_limits_that_the_month_exceeds_are_named_with_what_to_change() -> None:
     # 2.125 credits, one of them allowed: 30 x 1 / 2.125 days.
     assert any("the warehouse stops about day 14 of the month" in one for one in found)
     slow = warnings(bill(transform_fixed_s=1000))
-    assert any("transform is predicted to take 1,003 s" in one and "ends after 900 s" in one for one in slow)
+    assert any(
+        "transform is predicted to take 1,003 s" in one and "ends after 900 s: set runner" in one
+        for one in slow
+    )
     busy = dataclasses.replace(SHOP, recommendations=3_000_000_000)
     assert any("recommend_requests_per_second is 500" in one for one in warnings(bill(of=busy)))
 

@@ -14,15 +14,33 @@ PRICES = read_prices("us-east-1")
 
 def test_a_lambda_state_costs_its_seconds_times_its_memory() -> None:
     # 100 s x 0.5 GB x $0.0000166667
-    assert costs.of_lambda_state(DEV, PRICES, "Publish", 100).usd == pytest.approx(0.000833335)
+    assert costs.of_step(DEV, PRICES, "Publish", 100).usd == pytest.approx(0.000833335)
 
 
 def test_a_warehouse_state_also_costs_the_credits_of_its_seconds() -> None:
     # 36 s x 1 GB x $0.0000166667, and a hundredth of an hour at one credit of $2
-    assert costs.of_lambda_state(DEV, PRICES, "Load", 36).usd == pytest.approx(0.0006 + 0.02, rel=1e-4)
+    assert costs.of_step(DEV, PRICES, "Load", 36).usd == pytest.approx(0.0006 + 0.02, rel=1e-4)
     # A medium warehouse has four credits per hour.
     medium = dataclasses.replace(DEV, warehouse_size="MEDIUM")
-    assert costs.of_lambda_state(medium, PRICES, "Load", 36).usd == pytest.approx(0.0006 + 0.08, rel=1e-4)
+    assert costs.of_step(medium, PRICES, "Load", 36).usd == pytest.approx(0.0006 + 0.08, rel=1e-4)
+
+
+def test_a_step_with_a_warehouse_of_its_own_costs_the_credits_of_that_size() -> None:
+    # 36 s x 2 GB x $0.0000166667, and a hundredth of an hour at eight credits of $2.
+    large = dataclasses.replace(DEV, transform_warehouse_size="LARGE")
+    assert costs.of_step(large, PRICES, "Transform", 36).usd == pytest.approx(0.0012 + 0.16, rel=1e-4)
+    assert costs.of_step(large, PRICES, "Load", 36).usd == pytest.approx(0.0006 + 0.02, rel=1e-4)
+
+
+def test_a_step_that_runs_as_a_job_costs_its_machine_and_the_credits() -> None:
+    # Three started minutes at $0.005, and 0.04 hours at one credit of $2.
+    build = dataclasses.replace(DEV, runner="codebuild")
+    assert costs.of_step(build, PRICES, "Validate", 144).usd == pytest.approx(0.015 + 0.08)
+    # 144 s of an ml.m5.large at $0.115.
+    job = dataclasses.replace(DEV, runner="sagemaker-processing", processing_instance_type="ml.m5.large")
+    assert costs.of_step(job, PRICES, "Validate", 144).usd == pytest.approx(0.0046 + 0.08)
+    # Load and Publish are Lambdas with every runner.
+    assert costs.of_step(job, PRICES, "Publish", 100) == costs.of_step(DEV, PRICES, "Publish", 100)
 
 
 def test_a_job_costs_its_seconds_of_its_instance_and_an_unknown_instance_has_no_price() -> None:
