@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,7 +57,7 @@ def largest_surge(sessions: Sessions, best_sellers: int, minimum_clicks: int) ->
     return largest, pairs
 
 
-def network_check(sessions: Sessions, limits: Thresholds) -> Check:
+def network_check(sessions: Sessions, vocabulary: Sequence[str], limits: Thresholds) -> Check:
     """Check that what follows a best seller does not come from a few networks. It finds senders that a surge does not show.
 
     Such senders are patient, or they write false times. A snapshot without networks is not judged.
@@ -64,19 +67,24 @@ def network_check(sessions: Sessions, limits: Thresholds) -> Check:
             NETWORK_CHECK,
             "this snapshot has no networks: export again, then train on the new export",
         )
-    share, pairs = largest_network_share(
+    share, pairs, worst = largest_network_share(
         sessions,
         best_sellers=limits.surge_best_sellers,
         minimum_sessions=limits.surge_minimum_clicks,
         minimum_share=limits.network_minimum_share,
     )
-    return judge(limits, NETWORK_CHECK, share, n=pairs)
+    row = judge(limits, NETWORK_CHECK, share, n=pairs)
+    if row.verdict != "failed":
+        return row
+    best_seller, item = (vocabulary[at] for at in worst)
+    reason = f"{row.reason}: {item!r} after {best_seller!r}. Find the senders as docs/operations.md says"
+    return replace(row, reason=reason)
 
 
 def largest_network_share(
     sessions: Sessions, *, best_sellers: int, minimum_sessions: int, minimum_share: float
-) -> tuple[float, int]:
-    """Return the largest share of the _FEW networks in one item after one best seller, and the number of compared pairs.
+) -> tuple[float, int, tuple[int, int]]:
+    """Return the largest share of _FEW networks in one item after one best seller, the number of compared pairs, and this pair.
 
     The share of these networks in all sessions is subtracted: a shop whose back end sends everything has one network. A pair is
     compared if it is in `minimum_sessions` sessions. It must be at least `minimum_share` of what follows the best seller, because
@@ -98,13 +106,15 @@ def largest_network_share(
     pair, begin, count = np.unique(codes % every_pair, return_index=True, return_counts=True)
     follows = np.bincount(pair // items, weights=count, minlength=len(sellers))
     compared = count >= np.maximum(minimum_sessions, minimum_share * follows[pair // items])
-    largest = 0.0
-    for first, size in zip(begin[compared], count[compared], strict=True):
+    largest, worst = 0.0, 0
+    for code, first, size in zip(pair[compared], begin[compared], count[compared], strict=True):
         found, of_network = np.unique(network[first : first + size], return_counts=True)
         of_network[found == 0] = 0  # sessions without a network
         few = np.argsort(-of_network, kind="stable")[:_FEW]
-        largest = max(largest, float(of_network[few].sum() / size - usual[found[few]].sum()))
-    return largest, int(compared.sum())
+        share = float(of_network[few].sum() / size - usual[found[few]].sum())
+        if share > largest:
+            largest, worst = share, int(code)
+    return largest, int(compared.sum()), (int(sellers[worst // items]), worst % items)
 
 
 def _behind(sessions: Sessions, sellers: Int64, items: int) -> tuple[Int64, Int64, Int64]:

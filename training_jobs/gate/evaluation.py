@@ -118,7 +118,7 @@ def judged(
         *measured_checks(measured, held, resampler, limits, note),
         *leakage_checks(candidate.variant, candidate.variant_card, whole, evidence, card, own, held, limits),
         surge_check(held.data.sessions, limits),
-        network_check(held.data.sessions, limits),
+        network_check(held.data.sessions, data.vocabulary, limits),
         served_check(measure_recommender("served", whole, held), own, held, resampler, limits),
         *constraint_checks(whole, probes, limits),
         *stock_checks(served, candidate.out_of_stock, probes, limits),

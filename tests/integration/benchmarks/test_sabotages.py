@@ -58,11 +58,12 @@ def test_the_snapshot_of_a_poisoned_shop_is_refused(
     name: str, surge: str, networks: str, spoilable: Shop, tmp_path: Path
 ) -> None:
     sabotage = next(one for one in SABOTAGES if one.name == name)
-    sessions = read_dataset(sabotage.spoil(spoilable, tmp_path).interactions, None).sessions
+    poisoned = read_dataset(sabotage.spoil(spoilable, tmp_path).interactions, None)
+    sessions, names = poisoned.sessions, poisoned.vocabulary
     limits = read_thresholds()
     assert surge_check(sessions, limits).verdict == surge
-    assert network_check(sessions, limits).verdict == networks
+    assert network_check(sessions, names, limits).verdict == networks
     honest = replace(
         spoilable.data.sessions, networks=np.arange(len(spoilable.data.sessions), dtype=np.int32)
     )
-    assert network_check(honest, limits).verdict == "passed"
+    assert network_check(honest, names, limits).verdict == "passed"

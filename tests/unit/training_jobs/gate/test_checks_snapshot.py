@@ -20,6 +20,8 @@ LIMITS = replace(
     maximum_network_share=0.5,
 )
 
+NAMES = [f"sku-{at}" for at in range(shop.ITEMS)]
+
 
 def history(extra: list[list[int]]) -> Sessions:
     """Ten days of walks, and the sessions of `extra` in the last hour."""
@@ -77,13 +79,16 @@ def patient(networks_of_senders: int, invented: int = 120) -> Sessions:
 def test_a_patient_sender_of_few_networks_is_found_though_no_day_is_new(senders: int) -> None:
     sessions = patient(senders)
     assert surge_check(sessions, LIMITS).verdict == "passed"
-    row = network_check(sessions, LIMITS)
+    row = network_check(sessions, NAMES, LIMITS)
     assert row.verdict == "failed"
     assert row.value > 0.5
+    seller = int(np.bincount(sessions.items).argmax())
+    pushed = (seller + shop.ITEMS // 2) % shop.ITEMS
+    assert f"'sku-{pushed}' after 'sku-{seller}'" in row.reason
 
 
 def test_shoppers_of_many_networks_are_not_refused() -> None:
-    row = network_check(patient(120), LIMITS)
+    row = network_check(patient(120), NAMES, LIMITS)
     assert (row.verdict, row.n > 10) == ("passed", True)
     assert row.value < 0.3
 
@@ -91,16 +96,16 @@ def test_shoppers_of_many_networks_are_not_refused() -> None:
 def test_few_sessions_of_one_network_are_not_refused_so_nobody_stops_training_with_them() -> None:
     few = patient(1, invented=8)
     strict = replace(LIMITS, surge_minimum_clicks=5, network_minimum_share=0.0)
-    assert network_check(few, strict).verdict == "failed"
-    assert network_check(few, replace(strict, network_minimum_share=0.2)).verdict == "passed"
-    assert network_check(few, replace(strict, surge_minimum_clicks=20)).verdict == "passed"
+    assert network_check(few, NAMES, strict).verdict == "failed"
+    assert network_check(few, NAMES, replace(strict, network_minimum_share=0.2)).verdict == "passed"
+    assert network_check(few, NAMES, replace(strict, surge_minimum_clicks=20)).verdict == "passed"
 
 
 def test_a_shop_whose_back_end_sends_everything_is_not_refused() -> None:
     sessions = patient(1)
     for number in (0, 1):
         same = replace(sessions, networks=np.full(len(sessions), number, np.int32))
-        assert network_check(same, LIMITS).verdict == "passed"
+        assert network_check(same, NAMES, LIMITS).verdict == "passed"
 
 
 def test_a_shopper_who_compares_two_items_counts_once_per_session() -> None:
@@ -110,10 +115,10 @@ def test_a_shopper_who_compares_two_items_counts_once_per_session() -> None:
     rows = [walks.session(row).tolist() for row in range(len(walks))] + [[seller, other] * 40]
     sessions = shop.packed(rows)
     networks = np.r_[walks.networks if walks.networks is not None else [], 700].astype(np.int32)
-    assert network_check(replace(sessions, networks=networks), LIMITS).verdict == "passed"
+    assert network_check(replace(sessions, networks=networks), NAMES, LIMITS).verdict == "passed"
 
 
 def test_an_old_snapshot_without_networks_is_skipped_with_the_next_step() -> None:
-    row = network_check(history([]), LIMITS)
+    row = network_check(history([]), NAMES, LIMITS)
     assert row.verdict == "skipped"
     assert row.reason.endswith("this snapshot has no networks: export again, then train on the new export")
