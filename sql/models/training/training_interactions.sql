@@ -50,7 +50,8 @@ first_purchases as (
     group by session_key
 ),
 
--- The sender of a session's first event. A back end with the secret key sends for all shoppers, so it has no network.
+-- The sender of a session's first event.
+-- A back end with the secret key sends for all shoppers, so it has no network.
 senders as (
     select
         session_key,

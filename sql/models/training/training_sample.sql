@@ -1,5 +1,5 @@
--- A view: which sessions of an hour are kept depends on the other sessions of that hour, so a late event would change
--- rows of other clients. Export reads the whole window anyway.
+-- A view, because which sessions of an hour are kept depends on the other sessions of that hour:
+-- in an incremental table, a late event would change rows of other clients. Export reads the window anyway.
 {{ config(materialized='view') }}
 
 with sessions as (
