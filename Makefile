@@ -66,6 +66,9 @@ import: setup ## load FILE (a file, a directory or a pattern) as history of SHOP
 run: setup ## start one execution of the state machine and follow it (ARGS=--full-refresh, --skip-training, --tune)
 	@$(IN_STAGE) $(PY) -m demo.follow $(ARGS)
 
+rerun: setup ## continue the failed run RUN (default: the latest) at the step that failed, and follow it
+	@$(IN_STAGE) $(PY) -m demo.rerun $(if $(RUN),--run $(RUN)) $(ARGS)
+
 catalogue: setup ## import the product feed FILE of SHOP: Merchant Center, Shopify, WooCommerce (ARGS=--dry-run, --check-ids, --help)
 	@$(IN_STAGE) $(PY) -m catalogue "$(FILE)" --shop "$(SHOP)" --stage $(STAGE) $(ARGS)
 

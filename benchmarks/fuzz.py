@@ -2,10 +2,13 @@
 
     python -m benchmarks.fuzz --requests 100000
     python -m benchmarks.fuzz --requests 100000 --endpoint "POST /events" --first 100000
+    python -m benchmarks.fuzz --requests 20000 --troubled 0.02
     python -m benchmarks.fuzz --requests 20000 --over-http
     python -m benchmarks.fuzz --requests 20000 --model-server
 
 By default it runs in process: API Gateway's event of a request, app.py's Lambda, API Gateway's response.
+With --troubled, app.py has boto3's clients, and services of this share of the requests refuse, fail, hang or drip.
+Then a response must come in time, and a 503 is right only where no service could store the events or recommend.
 With --over-http it starts a local stack of its own: gateway, Lambda workers, Firehose, S3.
 With --model-server, it starts a model server, and a request is a conversation with it. The bytes are valid, odd or
 spoiled, in parts and pipelined, and the callers wait, close or reset the connection.
@@ -22,13 +25,14 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from benchmarks.conditions import conditions, parser
-from benchmarks.fuzz_checks import Failed, Findings, compare, expected
+from benchmarks.fuzz_checks import Failed, Findings
 from benchmarks.fuzz_in_process import Door
 from benchmarks.fuzz_requests import Maker
 from demo.terminal import Progress
+from local.aws.proxy_event import Request
 
 IN_PROCESS = ("GET /pixel.gif", "POST /events", "GET /recommend", "POST /recommend", "GET /tugboat.js")
 # API Gateway itself answers a preflight, so no Lambda runs.
@@ -44,16 +48,20 @@ def measure(fuzz: Callable[[int, int, Findings], None], options: argparse.Namesp
     return {**findings.as_json(), "requests_per_s": round(rate)}
 
 
-def fuzz_in_process(door: Door, maker: Maker, first: int, requests: int, findings: Findings) -> None:
-    """Send requests one after another through app.py, and compare each response with the streams."""
+class Checked(Protocol):
+    """An API in this process whose responses are checked against its storage."""
+
+    def check(self, endpoint: str, number: int, request: Request, findings: Findings) -> None:
+        """Answer a request and add it to the findings; raise Failed if a rule is broken."""
+
+
+def fuzz_in_process(door: Checked, maker: Maker, first: int, requests: int, findings: Findings) -> None:
+    """Send requests one after another through app.py, and compare each response with the stored lines."""
     progress = Progress(maker.endpoint, requests, "requests")
     for number in range(first, first + requests):
         request = maker.request(number)
         try:
-            answered = door.ask(request)
-            stored = expected(maker.endpoint, answered.response)
-            compare(stored, door.take_stored(answered.request_id))
-            findings.add(answered.response, stored)
+            door.check(maker.endpoint, number, request, findings)
         except Failed as failed:
             findings.fail(maker.endpoint, number, request, str(failed))
         progress.update(number - first + 1)
@@ -62,7 +70,18 @@ def fuzz_in_process(door: Door, maker: Maker, first: int, requests: int, finding
 
 def in_process(options: argparse.Namespace) -> dict[str, Any]:
     """Fuzz each endpoint in this process."""
-    door = Door()
+    return _each_in_process(Door(), options)
+
+
+def with_troubles(options: argparse.Namespace) -> dict[str, Any]:
+    """Fuzz each endpoint in this process, with services in trouble."""
+    from benchmarks.fuzz_troubled import troubled_door
+
+    with troubled_door(options.seed, options.troubled) as door:
+        return _each_in_process(door, options)
+
+
+def _each_in_process(door: Checked, options: argparse.Namespace) -> dict[str, Any]:
     return {
         endpoint: measure(partial(fuzz_in_process, door, Maker(endpoint, options.seed)), options)
         for endpoint in options.endpoint or IN_PROCESS
@@ -105,17 +124,33 @@ def main(arguments: list[str] | None = None) -> int:
     add("--seed", type=int, default=1, help="seed of the requests (default 1)")
     add("--endpoint", action="append", choices=OVER_HTTP, help="fuzz only this endpoint (repeatable)")
     where = command.add_mutually_exclusive_group()
+    where.add_argument(
+        "--troubled",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of requests with services in trouble",
+    )
     where.add_argument("--over-http", action="store_true", help="fuzz a new local stack")
     where.add_argument("--model-server", action="store_true", help="fuzz a new model server")
     add("--connections", type=int, default=4, help="connections at a time over HTTP (default 4)")
     options = command.parse_args(arguments)
     logging.disable(logging.CRITICAL)
-    fuzz = model_server if options.model_server else over_http if options.over_http else in_process
+    fuzz = (
+        model_server
+        if options.model_server
+        else over_http
+        if options.over_http
+        else with_troubles
+        if options.troubled
+        else in_process
+    )
     about = conditions(
         "fuzz",
         data="generated requests",
         seed=options.seed,
         first=options.first,
+        troubled=options.troubled,
         over_http=options.over_http,
         model_server=options.model_server,
     )

@@ -19,6 +19,7 @@ STATUSES = {
     "OPTIONS /events": {200},
     "OPTIONS /recommend": {200},
 }
+UNAVAILABLE = {Reason.STORAGE_UNAVAILABLE, Reason.MODEL_UNAVAILABLE}
 EXAMPLES = 5
 
 
@@ -40,19 +41,26 @@ class Failed(Exception):
     """A response breaks a rule."""
 
 
-def expected(endpoint: str, response: Response) -> Stored:
-    """Return what must be stored after this response.
+def expected(endpoint: str, response: Response, may_be_unavailable: bool = False) -> Stored:
+    """Return what must be stored after this response. Only if `may_be_unavailable`, it may ask the client to retry.
 
     Raises:
         Failed: the response breaks a rule of its endpoint.
     """
-    if response.status not in STATUSES[endpoint]:
-        raise Failed(f"status {response.status}: {response.body[:200]!r}")
     headers = {name.lower(): value for name, value in response.headers}
+    unavailable = may_be_unavailable and response.status == 503
+    if unavailable and "retry-after" not in headers:
+        raise Failed("a 503 without Retry-After")
+    if response.status not in STATUSES[endpoint] and not unavailable:
+        raise Failed(f"status {response.status}: {response.body[:200]!r}")
     if endpoint == "GET /pixel.gif":
         if response.body != GIF.encode() or headers["content-type"] != "image/gif":
             raise Failed(f"no GIF: {headers['content-type']} {response.body[:200]!r}")
         reason = headers.get("x-tugboat-refused")
+        if reason == Reason.STORAGE_UNAVAILABLE:
+            if not may_be_unavailable:
+                raise Failed("the event is not stored")
+            return Stored(0, ())
         return Stored(0, kept([reason])) if reason else Stored(1, ())
     if endpoint.startswith("OPTIONS"):
         if headers.get("access-control-allow-origin") != "*":
@@ -76,6 +84,10 @@ def _told(endpoint: str, status: int, body: dict[str, Any]) -> Stored:
         reason, message = body["error"]["reason"], body["error"]["message"]
         if not reason or not message:
             raise ValueError("a refusal without its reason")
+        if status == 503:
+            if reason not in UNAVAILABLE:
+                raise ValueError(f"503 because of {reason}")
+            return Stored(0, ())
         return Stored(0, kept([reason]) if endpoint == "POST /events" else ())
     if endpoint == "POST /events":
         return Stored(body["accepted"], kept(one["reason"] for one in body["refused"]))
@@ -105,6 +117,11 @@ class Findings:
         self.accepted = self.refused = self.failures = 0
         self.reasons: Counter[str] = Counter()
         self.examples: list[dict[str, Any]] = []
+        self.waits: dict[str, list[float]] = {}
+
+    def took(self, trouble: str, seconds: float) -> None:
+        """Record the time of an answer under the troubles that its request met."""
+        self.waits.setdefault(trouble, []).append(seconds)
 
     def add(self, response: Response, stored: Stored) -> None:
         self.statuses[str(response.status)] += 1
@@ -127,6 +144,17 @@ class Findings:
             "reasons": dict(self.reasons.most_common()),
             "failures": self.failures,
             "examples": self.examples,
+            **({"waits": self._waits()} if self.waits else {}),
+        }
+
+    def _waits(self) -> dict[str, Any]:
+        """Return the number of troubled requests, and the longest times by troubles."""
+        longest_s = {trouble: max(times) for trouble, times in self.waits.items()}
+        slowest = sorted(longest_s.items(), key=lambda pair: -pair[1])[:EXAMPLES]
+        return {
+            "troubled_requests": sum(map(len, self.waits.values())),
+            "different_troubles": len(longest_s),
+            "longest_s": {trouble: round(seconds, 2) for trouble, seconds in slowest},
         }
 
 

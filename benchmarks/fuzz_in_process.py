@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from benchmarks.fuzz_checks import Answered, Failed, Stored
+from chalice.app import Chalice
+
+from benchmarks.fuzz_checks import Answered, Failed, Findings, Stored, compare, expected
 from functions.platform import receipt_keys
 from functions.platform.contract import FALLBACK_KEY
 from local.aws.proxy_event import MalformedProxyResponse, Request, build_event, build_response
@@ -19,12 +21,57 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 FALLBACK = {"popular": [f"p{n}" for n in range(200)], "related": {"i1": ["r1", "r2"]}, "model_version": "m1"}
 
 
+def api_variables() -> dict[str, str]:
+    """Return the environment variables of the local stage's API."""
+    config = json.loads((REPOSITORY / ".chalice" / "config.json").read_text())["stages"]["local"]
+    variables: dict[str, str] = config["lambda_functions"]["api_handler"]["environment_variables"]
+    return variables
+
+
+def answer_of(app: Chalice, request: Request, context: Any) -> Answered:
+    """Return API Gateway's response to a request.
+
+    Raises:
+        Failed: API Gateway would not accept the Lambda's result.
+    """
+    event = build_event(
+        request,
+        api_id="fuzz",
+        stage="api",
+        resource=request.path,
+        path=request.path,
+        path_parameters={},
+        binary_types=app.api.binary_types,
+        trace="Root=1-5e272390-8c398be037738dc042009320",
+    )
+    event = json.loads(json.dumps(event))
+    answer = app(event, context)
+    try:
+        response = build_response(json.dumps(answer).encode(), request.header("Accept"), app.api.binary_types)
+    except (MalformedProxyResponse, ValueError, TypeError) as error:
+        raise Failed(f"502: {error}") from None
+    return Answered(response, event["requestContext"]["requestId"])
+
+
+def stored_of(accepted: list[dict[str, Any]], refused: list[dict[str, Any]], request_id: str) -> Stored:
+    """Return the stored part of a request.
+
+    Raises:
+        Failed: a line belongs to another request, or a refusal lacks its payload.
+    """
+    ids = {line["server"]["request_id"] for line in accepted} | {line["request_id"] for line in refused}
+    if not ids <= {request_id}:
+        raise Failed(f"lines of other requests: {ids - {request_id}}")
+    if not all(isinstance(line["payload"], str) for line in refused):
+        raise Failed("a refusal without its payload")
+    return Stored(len(accepted), tuple(sorted(line["reason"] for line in refused)))
+
+
 class Door:
     """The collector and the recommender of the local stage."""
 
     def __init__(self) -> None:
-        config = json.loads((REPOSITORY / ".chalice" / "config.json").read_text())["stages"]["local"]
-        self._variables = config["lambda_functions"]["api_handler"]["environment_variables"]
+        self._variables = api_variables()
         self._firehose, self._s3 = FakeFirehose(), FakeS3()
         self._s3.objects[self._variables["TUGBOAT_MODELS_BUCKET"], FALLBACK_KEY] = json.dumps(
             FALLBACK
@@ -36,45 +83,34 @@ class Door:
 
             self._app = app.app
 
+    def check(self, endpoint: str, number: int, request: Request, findings: Findings) -> None:
+        """Answer a request and add it to the findings.
+
+        Raises:
+            Failed: the response or the stored events break a rule.
+        """
+        answered = self.ask(request)
+        promised = expected(endpoint, answered.response)
+        compare(promised, self.take_stored(answered.request_id))
+        findings.add(answered.response, promised)
+
     def ask(self, request: Request) -> Answered:
         """Return the response to a request.
 
         Raises:
             Failed: API Gateway would not accept the Lambda's result.
         """
-        event = build_event(
-            request,
-            api_id="fuzz",
-            stage="api",
-            resource=request.path,
-            path=request.path,
-            path_parameters={},
-            binary_types=self._app.api.binary_types,
-            trace="Root=1-5e272390-8c398be037738dc042009320",
-        )
-        event = json.loads(json.dumps(event))
         with self._in_place():
-            answer = self._app(event, Context())
+            answered = answer_of(self._app, request, Context())
         self._endpoint.questions.clear()
-        try:
-            response = build_response(
-                json.dumps(answer).encode(), request.header("Accept"), self._app.api.binary_types
-            )
-        except (MalformedProxyResponse, ValueError, TypeError) as error:
-            raise Failed(f"502: {error}") from None
-        return Answered(response, event["requestContext"]["requestId"])
+        return answered
 
     def take_stored(self, request_id: str) -> Stored:
         """Remove and return the last request's records in the streams."""
         accepted = self._firehose.lines(self._variables["TUGBOAT_EVENTS_STREAM"])
         refused = self._firehose.lines(self._variables["TUGBOAT_REJECTED_STREAM"])
         self._firehose.streams.clear()
-        ids = {line["server"]["request_id"] for line in accepted} | {line["request_id"] for line in refused}
-        if not ids <= {request_id}:
-            raise Failed(f"lines of other requests: {ids - {request_id}}")
-        if not all(isinstance(line["payload"], str) for line in refused):
-            raise Failed("a refusal without its payload")
-        return Stored(len(accepted), tuple(sorted(line["reason"] for line in refused)))
+        return stored_of(accepted, refused, request_id)
 
     @contextmanager
     def _in_place(self) -> Iterator[None]:

@@ -26,6 +26,7 @@ class Ledger:
         self.accepted: set[str] = set()
         self.refused: set[str] = set()
         self.failures: dict[str, int] = {}
+        self._waits: list[tuple[float, float]] = []
 
     def answered(self, batch: list[dict[str, Any]], answer: dict[str, Any]) -> None:
         """Record a response.
@@ -42,6 +43,21 @@ class Ledger:
             self.refused_sends += len(refused)
             for index, event in enumerate(batch):
                 (self.refused if index in refused else self.accepted).add(event["event_id"])
+
+    def waited(self, began_s: float, ended_s: float) -> None:
+        """Record how long a shopper waited for an answer, or for a connection that failed."""
+        with self.lock:
+            self._waits.append((began_s, ended_s))
+
+    def longest_wait_s(self, since_s: float, until_s: float) -> float:
+        """Return the longest wait of the requests that ran at some time between the two; 0 if there are none."""
+        with self.lock:
+            waits = (
+                ended_s - began_s
+                for began_s, ended_s in self._waits
+                if ended_s >= since_s and began_s <= until_s
+            )
+            return round(max(waits, default=0.0), 2)
 
     def failed(self, why: str) -> None:
         with self.lock:
@@ -110,13 +126,15 @@ class Sender:
         """
         backoff_s = FIRST_BACKOFF_S
         while time.monotonic() < self._ends_s and not self._over.is_set():
-            asked_s = 0.0
+            asked_s, began_s = 0.0, time.monotonic()
             try:
                 status, retry_after, body = self._post(batch)
             except (OSError, http.client.HTTPException) as error:
+                self._ledger.waited(began_s, time.monotonic())
                 self._connection.close()
                 self._ledger.failed(type(error).__name__)
             else:
+                self._ledger.waited(began_s, time.monotonic())
                 if status == 200:
                     self._ledger.answered(batch, json.loads(body))
                     return

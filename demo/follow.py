@@ -128,7 +128,12 @@ def follow(client: Any, execution_arn: str, out: TextIO, poll_s: float = POLL_S)
 def explain(story: Execution, execution_arn: str, where: Environment, shop: str | None = None) -> str:
     """Explain the failure, its reason and the next step. `shop` is the trained shop, unless it is the stage's first."""
     name = execution_arn.rsplit(":", 1)[1]
-    failed = [state for state in story.states if state.status in ("failed", "caught") and state.failures]
+    # The state Failed only repeats the failure of the run.
+    failed = [
+        state
+        for state in story.states
+        if state.status in ("failed", "caught") and state.failures and state.name != "Failed"
+    ]
     lines = [f"The run {name} ended as {story.status}."]
     if story.error or story.cause:
         lines += [f"  error: {story.error}", f"  cause: {story.cause[:2000]}"]
@@ -146,7 +151,15 @@ def explain(story: Execution, execution_arn: str, where: Environment, shop: str 
     local_logs = where.logs_dir or (".local/logs" if where.is_local else None)
     lines.append(f"  look at: {f'{local_logs}/ or `make logs`, and ' if local_logs else ''}{logs}")
     lines.append("  the model that was published before still serves")
+    lines.append(
+        f"  next: correct the cause, then `make rerun{stage_argument(where)}` continues at the step that failed"
+    )
     return "\n".join(lines)
+
+
+def stage_argument(where: Environment) -> str:
+    """Return the argument of make that names the stage; nothing for the local one, which is the default."""
+    return "" if where.is_local else f" STAGE={where.stage}"
 
 
 def after_refusal(story: Execution, where: Environment, shop: str | None) -> str:
@@ -158,7 +171,7 @@ def after_refusal(story: Execution, where: Environment, shop: str | None) -> str
     page = _local_copy(where, found["bucket"], found["key"]) if found else "the run's evaluation.html"
     reasons = story.cause.removeprefix("Evaluate: ").split(" Report: ")[0].split("; ")
     failed = ", ".join(reason.split(" is ")[0] for reason in reasons)
-    stage = "" if where.is_local else f" STAGE={where.stage}"
+    stage = stage_argument(where)
     arguments = f"--shop {shop} " if shop else ""
     return (
         f"read {page} (failed: {failed}); then `make run{stage} ARGS='{arguments}--hyperparameter seed=1'` trains again,"
@@ -183,6 +196,8 @@ def run(where: Environment, wanted: dict[str, Any], execution_arn: str | None = 
     arn = execution_arn or start(client, where.state_machine_arn(), wanted)
     print(f"execution {arn}", flush=True)
     story = follow(client, arn, sys.stdout)
+    if story.redrives:
+        print(f"try {story.redrives + 1} of this run: it was redriven", flush=True)
     if story.status != "SUCCEEDED":
         shop = str(wanted.get("shop_id") or "")
         print(explain(story, arn, where, shop if shop != History.shop_id else None), file=sys.stderr)

@@ -65,6 +65,7 @@ class Execution:
     status: str = "RUNNING"
     error: str = ""
     cause: str = ""
+    redrives: int = 0
 
 
 HIDDEN_KINDS = ("Choice", "Pass", "Succeed")
@@ -158,6 +159,11 @@ def _exit(state: State, at: datetime, output: str) -> None:
 
 def _end(execution: Execution, kind: str, details: dict[str, Any]) -> None:
     if kind == "ExecutionStarted":
+        return
+    if kind == "ExecutionRedriven":
+        # The events that follow belong to the state that did not succeed, or to later ones.
+        execution.status, execution.error, execution.cause = "RUNNING", "", ""
+        execution.redrives = int(details.get("redriveCount", execution.redrives + 1))
         return
     execution.status = {
         "ExecutionSucceeded": "SUCCEEDED",

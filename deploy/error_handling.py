@@ -38,18 +38,15 @@ TRANSIENT_ERRORS = [
     and issubclass(value, errors.TransientError)
     and value not in (errors.TransientError, errors.EndpointBusy)
 ]
-RETRY_LAMBDA = _retry(
-    [
-        *TRANSIENT_ERRORS,
-        "Lambda.ServiceException",
-        "Lambda.AWSLambdaException",
-        "Lambda.SdkClientException",
-        "Lambda.TooManyRequestsException",
-    ],
-    interval_s=2,
-    max_attempts=4,
-    max_delay_s=60,
-)
+SERVICE_ERRORS = [
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.TooManyRequestsException",
+]
+RETRY_LAMBDA = _retry([*TRANSIENT_ERRORS, *SERVICE_ERRORS], interval_s=2, max_attempts=4, max_delay_s=60)
+# Failed raises the failure of the run, which may be one of the transient errors. Only its own call is retried.
+RETRY_SERVICE = _retry(SERVICE_ERRORS, interval_s=2, max_attempts=4, max_delay_s=60)
 # SageMaker changes or deletes an endpoint for minutes, and refuses other changes of it meanwhile.
 RETRY_BUSY = _retry([errors.EndpointBusy.__name__], interval_s=5, max_attempts=20, max_delay_s=60)
 MOVE_THE_ENDPOINT = ("Publish", "Rollback")
@@ -83,8 +80,15 @@ STATE_MARGIN_S = 60
 
 # NotifySuccess has no Catch: the run has succeeded, so a failed message must not report a failure.
 # Unlock has its own: a lock that is not released must not report a failure either.
+# Failed has no Catch: its failure is the end of the execution.
 # The others have their own: they run after a failure, which they must not overwrite.
-OWN_CATCH = ("Unlock", "NotifySuccess", "Rollback", "UnlockAfterFailure", "NotifyFailure")
+OWN_CATCH = ("Unlock", "NotifySuccess", "Rollback", "UnlockAfterFailure", "NotifyFailure", "Failed")
+
+# Where a redriven run continues: at the step that failed. After Rollback the endpoint serves the release on record again, so
+# a model that was published and not proved is published again.
+RESUME = {"DescribeEndpoint": "Publish", "Prove": "Publish"}
+# The number of redrives. Without one, the context object may lack it.
+REDRIVES = "($states.context.Execution.RedriveCount ? $states.context.Execution.RedriveCount : 0)"
 
 
 def with_error_handling(definition: Json) -> Json:
@@ -101,14 +105,14 @@ def _handled(name: str, state: Json) -> Json:
     if state["Type"] != "Task":
         return state
     handling: Json = {
-        "Retry": [*([RETRY_BUSY] if name in MOVE_THE_ENDPOINT else []), _retry_of(state["Resource"])]
+        "Retry": [*([RETRY_BUSY] if name in MOVE_THE_ENDPOINT else []), _retry_of(name, state["Resource"])]
     }
     if state["Resource"].endswith(":lambda:invoke"):
         handling = {"TimeoutSeconds": _lambda_timeout_s(name, state) + STATE_MARGIN_S} | handling
     if name in OWN_CATCH:
         handling |= {key: state[key] for key in ("Catch",) if key in state}
     else:
-        caught = state.get("Catch", [{"Next": "UnlockAfterFailure"}])
+        caught = state.get("Catch", [{"Next": "LockHeld?"}])
         handling["Catch"] = [_catch(name, state["Resource"], caught[-1]["Next"])]
     last = ("Retry", "Catch", "Next", "End")
     rest = {key: value for key, value in state.items() if key not in {*handling, *last}}
@@ -126,21 +130,27 @@ def _lambda_timeout_s(name: str, state: Json) -> int:
     )
 
 
-def _retry_of(resource: str) -> Json:
+def _retry_of(name: str, resource: str) -> Json:
+    if name == "Failed":
+        return RETRY_SERVICE
     if resource.endswith(":lambda:invoke"):
         return RETRY_LAMBDA
     return RETRY_JOB if resource.endswith(".sync") else RETRY_CALL
 
 
 def _catch(name: str, resource: str, next_state: str) -> Json:
-    rule = catch(name, next_state)
+    rule = catch(name, next_state, RESUME.get(name, name))
+    if name == "Lock":
+        # No step has failed: the run continues where it would have. LockHeld? must not ask for the lock again.
+        del rule["Assign"]["resume"]
+        rule["Assign"]["redrives"] = f"{{% {REDRIVES} %}}"
     if resource.endswith(".sync"):
         rule["Assign"]["job_failures"] = "{% $job_failures + 1 %}"
     return rule
 
 
-def catch(name: str, next_state: str) -> Json:
-    """Return the rule that records which state failed, and why, then goes on to the next state.
+def catch(name: str, next_state: str, resume: str) -> Json:
+    """Return the rule that records which state failed, why, and where a redrive continues, then goes on to the next state.
 
     A timeout has no Cause, and in JSONata an expression without a value fails the execution before anybody is notified.
     """
@@ -149,7 +159,11 @@ def catch(name: str, next_state: str) -> Json:
         "error": "{% $states.errorOutput.Error %}",
         "cause": "{% $exists($states.errorOutput.Cause) ? $string($states.errorOutput.Cause) : 'no cause was given' %}",
     }
-    return {"ErrorEquals": ["States.ALL"], "Assign": {"failure": failure}, "Next": next_state}
+    return {
+        "ErrorEquals": ["States.ALL"],
+        "Assign": {"failure": failure, "resume": resume},
+        "Next": next_state,
+    }
 
 
 def render(definition: Json) -> str:

@@ -269,6 +269,7 @@ LAMBDAS = (
             policies.READ_ARCHIVES,
             policies.RECORD_RELEASE,
             policies.FIND_RECORD,
+            Statement("RunsAgain", ("states:DescribeExecution",), (policies.EXECUTIONS,)),
         ),
     ),
     Lambda(

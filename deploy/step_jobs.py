@@ -49,10 +49,7 @@ PULL_IMAGE = (
     Statement("SignInToImages", ("ecr:GetAuthorizationToken",), ("*",)),
 )
 # An expression that differs between the tries of a step, also after a redrive.
-TRY = (
-    "$string($states.context.Execution.RedriveCount ? $states.context.Execution.RedriveCount : 0)"
-    " & '-' & $string($step_failures)"
-)
+TRY = "$string($redrives) & '-' & $string($step_failures)"
 READ_OUTCOMES = (
     Statement("ReadOutcomes", ("s3:GetObject",), (objects("models", f"{JOBS_PREFIX}*"),)),
     # Without it, S3 answers 403 for an outcome that does not exist.
@@ -126,8 +123,8 @@ def with_jobs(definition: Json, stage: Stage, account_id: str) -> Json:
                 f"Read{name}": _read(name, state),
             }
     states |= {"ReadFailure": _read_failure(), "TransientFailure?": _transient_failure(jobs)}
-    prepare = states["Prepare"]
-    states["Prepare"] = prepare | {"Assign": prepare["Assign"] | {"step_failures": 0}}
+    lock = states["Lock"]
+    states["Lock"] = lock | {"Assign": lock["Assign"] | {"step_failures": 0}}
     return definition | {"States": states}
 
 
@@ -142,7 +139,7 @@ def _job(name: str, one: Lambda, state: Json, stage: Stage, account_id: str) -> 
     )
     key = f"'{JOBS_PREFIX}' & $run_id & '/{one.name}/' & {TRY} & '.json'"
     outcome = {"outcome_key": f"{{% {key} %}}"}
-    failed = catch(name, "ReadFailure")
+    failed = catch(name, "ReadFailure", resume=name)
     given = {
         "TUGBOAT_EVENT": f"{{% $string({{{event}}}) %}}",
         "TUGBOAT_OUTCOME": f"{{% 's3://${{ModelsBucket}}/' & {key} %}}",
@@ -246,7 +243,7 @@ def _read(name: str, state: Json) -> Json:
         "Assign": {key: parsed(value) for key, value in state["Assign"].items()} | {"step_failures": 0},
         "Output": parsed(state["Output"]),
         "Retry": [RETRY_CALL],
-        "Catch": [catch(f"Read{name}", state["Catch"][-1]["Next"])],
+        "Catch": [catch(f"Read{name}", state["Catch"][-1]["Next"], resume=name)],
         "Next": state["Next"],
     }
 
@@ -265,7 +262,7 @@ def _read_failure() -> Json:
         },
         # A job that was stopped, or never started, wrote no outcome.
         "Retry": [{"ErrorEquals": ["S3.NoSuchKeyException"], "MaxAttempts": 0}, RETRY_CALL],
-        "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "UnlockAfterFailure"}],
+        "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "LockHeld?"}],
         "Next": "TransientFailure?",
     }
 
@@ -283,7 +280,7 @@ def _transient_failure(jobs: list[str]) -> Json:
             }
             for name in jobs
         ],
-        "Default": "UnlockAfterFailure",
+        "Default": "LockHeld?",
     }
 
 

@@ -100,6 +100,7 @@ def training_request(definition: Json, job_id: str, manifest: Json, hyperparamet
         "run_id": job_id,
         "snapshot": manifest,
         "job_failures": 0,
+        "redrives": 0,
         "states": {
             "context": {"Execution": {"RedriveCount": 0}, "State": {"RetryCount": 0}},
         },

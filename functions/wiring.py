@@ -141,7 +141,9 @@ def rollback(event: Event, context: Any) -> Event:
 
     environment, remaining_ms = settings.publish_settings(), context.get_remaining_time_in_millis
     sagemaker, autoscaling = client("sagemaker"), client("application-autoscaling")
-    return rollback(event, environment, sagemaker, autoscaling, client("s3"), remaining_ms)
+    return rollback(
+        event, environment, sagemaker, autoscaling, client("s3"), client("stepfunctions"), remaining_ms
+    )
 
 
 def replay(event: Event, context: Any) -> Event:

@@ -66,7 +66,7 @@ class TroubledService:
     def handle(self, connection: socket.socket) -> None:
         """Answer the one request of a connection."""
         received = _read(connection)
-        trouble = self.trouble
+        trouble, over = self.trouble, self.over
         if received is None or trouble is Trouble.REFUSE:
             return
         if trouble is Trouble.SLOW_START:
@@ -75,12 +75,15 @@ class TroubledService:
         head, _, body = good.partition(b"\r\n\r\n")
         match trouble:
             case Trouble.HANG:
-                self.over.wait()
+                over.wait()
             case Trouble.DRIP:
-                self._drip(connection, good)
-            case Trouble.DRIP_BODY:
+                if self._drip(connection, good, over):
+                    self.served.append(received)
+            # Without a body, the head alone is a good answer.
+            case Trouble.DRIP_BODY if body:
                 connection.sendall(head + b"\r\n\r\n")
-                self._drip(connection, body or b" ")
+                if self._drip(connection, body, over):
+                    self.served.append(received)
             case Trouble.FAIL:
                 connection.sendall(Answer(500, b"{}").encoded())
             case Trouble.GARBAGE:
@@ -88,16 +91,28 @@ class TroubledService:
             case Trouble.NONSENSE:
                 connection.sendall(Answer(200, b'["<html>Welcome to this network</html>"]').encoded())
             case Trouble.CUT:
-                connection.sendall(good[: len(good) - max(1, len(body) // 2)])
+                connection.sendall(good[: len(good) - len(body or good) // 2])
             case _:
                 self.served.append(received)
                 connection.sendall(good)
 
-    def _drip(self, connection: socket.socket, data: bytes) -> None:
+    def release(self) -> None:
+        """End every connection that hangs or drips, and every later one at once."""
+        self.over.set()
+
+    def recover(self) -> None:
+        """Treat every later request well."""
+        self.trouble = Trouble.NONE
+        self.over = threading.Event()
+
+    @staticmethod
+    def _drip(connection: socket.socket, data: bytes, over: threading.Event) -> bool:
+        """Send a byte at a time, until all are sent. Return True then."""
         for byte in data:
-            if self.over.wait(DRIP_S):
-                return
+            if over.wait(DRIP_S):
+                return False
             connection.sendall(bytes([byte]))
+        return True
 
 
 def _read(connection: socket.socket) -> Received | None:
@@ -141,7 +156,7 @@ def troubled(answer: Callable[[Received], Answer]) -> Iterator[TroubledService]:
         try:
             yield service
         finally:
-            service.over.set()
+            service.release()
             server.shutdown()
 
 

@@ -1,4 +1,4 @@
-"""Lock: let one execution run at a time, by conditional writes of one object in S3.
+"""Lock: let one execution run at a time, by conditional writes of one object in S3, and end an execution that failed.
 
 The object names the holder: an execution, or an erasure with the end of its lease. An execution that was stopped or timed
 out cannot release the lock. The next one asks Step Functions whether the holder still runs, and replaces it if not.
@@ -23,12 +23,23 @@ TRIES = 5
 UNKNOWN_MEANS_ENDED_AFTER = timedelta(minutes=10)
 
 
+class Failure(TypedDict):
+    """The state that failed, and its error."""
+
+    state: str
+    error: str
+    cause: str
+
+
 class LockEvent(TypedDict):
-    """The execution, and whether it begins or ends. Log lines carry `run_id`."""
+    """The execution, and whether it begins, releases the lock, or ends with a failure. Log lines carry `run_id`."""
 
     run_id: str
-    action: Literal["acquire", "release"]
+    action: Literal["acquire", "release", "end"]
     execution_arn: str
+    # Both belong to `end`. `redriven` is true if the execution was redriven after this failure.
+    failure: NotRequired[Failure]
+    redriven: NotRequired[bool]
     # A holder that is no execution has the lock for this time, and acquires it again before the end.
     lease_s: NotRequired[int]
 
@@ -43,12 +54,15 @@ class Lock(NamedTuple):
 
 
 def lock(event: LockEvent, settings: LockSettings, s3: Any, states: Any) -> LockResult:
-    """Acquire or release the lock. Either can be repeated.
+    """Acquire or release the lock, or end the execution. Each can be repeated.
 
     Raises:
         StorageUnavailable: S3 did not answer, or other executions kept changing the lock.
+        Exception: `end` raises the failure of the run, under the name of its error.
     """
     execution, bucket = event["execution_arn"], settings.models_bucket
+    if event["action"] == "end":
+        return _end(event)
     if event["action"] == "release":
         return _release(execution, bucket, s3)
     for _ in range(TRIES):
@@ -62,6 +76,20 @@ def lock(event: LockEvent, settings: LockSettings, s3: Any, states: Any) -> Lock
     raise StorageUnavailable(
         f"s3://{bucket}/{LOCK_KEY} changed {TRIES} times while it was read: other executions are starting. Start again"
     )
+
+
+def _end(event: LockEvent) -> LockResult:
+    """Raise the failure of the run, unless the execution was redriven after it.
+
+    Step Functions redrives an execution from the state that failed without a Catch. A Fail state would only fail again.
+    """
+    failure = event["failure"]
+    if event["redriven"]:
+        log.info("run continues after a redrive", failed_state=failure["state"], error=failure["error"])
+        return {"acquired": False, "holder": None}
+    # Lambda reports the name of the class, which Step Functions makes the error of the execution.
+    error = type(failure["error"], (Exception,), {})
+    raise error(f"{failure['state']}: {failure['cause']}")
 
 
 def _release(execution: str, bucket: str, s3: Any) -> LockResult:

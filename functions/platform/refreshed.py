@@ -50,6 +50,7 @@ class Refreshed(Generic[T]):
         self._value: T | None = None
         self._reading: Future[T | None] | None = None
         self._begun_at_s = self._due_at_s = float("-inf")
+        self._waited_for = False
 
     def begin(self) -> None:
         """Begin to read if the value is due, and wait for nothing."""
@@ -58,7 +59,7 @@ class Refreshed(Generic[T]):
             self._reading.cancel()
             self._failed("hangs")
         if self._reading is None and now_s >= self._due_at_s:
-            self._begun_at_s = now_s
+            self._begun_at_s, self._waited_for = now_s, False
             self._reading = self._threads().submit(copy_context().run, self._read)
 
     def get(self, deadline: Deadline) -> T | None:
@@ -80,7 +81,9 @@ class Refreshed(Generic[T]):
         if self._clock() - self._begun_at_s >= older_than_s:
             self._due_at_s = float("-inf")
         self.begin()
-        self._take(deadline)
+        # A batch may have hundreds of callers. A reading that hangs is waited for once, not once per caller.
+        self._take(Deadline.after(0) if self._waited_for else deadline)
+        self._waited_for = True
         return self._value != before
 
     def forget(self) -> None:

@@ -35,7 +35,7 @@ class RollbackEvent(TypedDict):
     """`current` undoes a release that was not proved. `previous` undoes the release that `from_config` serves.
 
     A call that is repeated after it succeeded finds another configuration on record, and changes nothing.
-    With `ended`, `current` undoes the release of that execution only. Another run's release stays.
+    With `ended`, `current` undoes the release of that execution only, unless it was redriven. Another run's release stays.
     """
 
     to: Literal["current", "previous"]
@@ -49,6 +49,7 @@ def rollback(
     sagemaker: Any,
     autoscaling: Any,
     s3: Any,
+    states: Any,
     remaining_ms: Callable[[], int],
     sleep: Callable[[float], None] = time.sleep,
 ) -> RollbackResult:
@@ -63,6 +64,9 @@ def rollback(
         _wait_for_steps(event["ended"], sleep)
         while True:
             try:
+                if _runs_again(event["ended"], states):
+                    log.info("the execution was redriven", of_run=_run_id(event["ended"]))
+                    return _result(settings, read_record(s3, settings.models_bucket).current, "Unchanged")
                 return _undo_ended(event["ended"], settings, sagemaker, autoscaling, s3)
             except (EndpointBusy, StorageUnavailable) as busy:
                 if remaining_ms() < (BUSY_POLL_S + LAST_TRY_S) * 1000:
@@ -97,12 +101,27 @@ def _wait_for_steps(ended: EndedExecution, sleep: Callable[[float], None]) -> No
         sleep(max(0.0, over_s - time.time()))
 
 
+def _runs_again(ended: EndedExecution, states: Any) -> bool:
+    """Return True if the execution was redriven. Its release may be the one that it is proving, and its end is an event again."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return bool(states.describe_execution(executionArn=ended["arn"])["status"] == "RUNNING")
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
+            raise
+    return False
+
+
+def _run_id(ended: EndedExecution) -> str:
+    return run_id_of(ended["arn"], datetime.fromtimestamp(ended["started_at_ms"] / 1000, UTC))
+
+
 def _undo_ended(
     ended: EndedExecution, settings: PublishSettings, sagemaker: Any, autoscaling: Any, s3: Any
 ) -> RollbackResult:
     """Undo the release of an execution, unless it was proved or the endpoint has another configuration."""
-    started = datetime.fromtimestamp(ended["started_at_ms"] / 1000, UTC)
-    run_id = run_id_of(ended["arn"], started)
+    run_id = _run_id(ended)
     config = release_name(settings.prefix, run_id)
     record = read_record(s3, settings.models_bucket)
     proved = {release.endpoint_config for release in (record.current, record.previous) if release is not None}

@@ -38,6 +38,7 @@ from local.aws import (
     nested,
     stepfunctions_jobs,
     stepfunctions_parsing,
+    stepfunctions_redrive,
     stepfunctions_roles,
     stepfunctions_xray,
 )
@@ -69,7 +70,7 @@ def install(settings: Settings) -> None:
 
 
 class ExecutionLog:
-    """One line at the start and one at the end of every execution."""
+    """One line at the start and one at the end of every execution, and of every redrive."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -154,10 +155,15 @@ def _keep_executions(log: ExecutionLog) -> None:
         machine = create(self, *args, **kwargs)
         for record in log.earlier(machine.arn):
             machine.executions.append(_restored(machine, self, record))
-            if "status" not in record:
+            if record.get("status") is None:
                 log.write(record["arn"], status="ABORTED", stop=datetime.now(UTC).isoformat(), cause=_ABORTED)
         return machine
 
+    def resumes(execution: executions.Execution) -> None:
+        log.write(execution.exec_arn, status=None, redrives=execution.redrive_count)
+        _send_event(execution, "RUNNING")
+
+    stepfunctions_redrive.install(resumes)
     StepFunctionsParserBackend.start_execution = start_execution
     StepFunctionsParserBackend.create_state_machine = create_state_machine
     executions.BaseExecutionWorkerCommunication.terminated = terminated_and_logged
@@ -171,6 +177,8 @@ def _send_event(execution: executions.Execution, status: str) -> None:
     from moto.events.models import events_backends
 
     ended = status != "RUNNING"
+    redrives = stepfunctions_redrive.described(execution)
+    redriven_at = redrives.get("redriveDate")
     event = {
         "version": "0",
         "id": str(uuid.uuid4()),
@@ -189,6 +197,10 @@ def _send_event(execution: executions.Execution, status: str) -> None:
             "stopDate": _milliseconds(execution.stop_date) if ended else None,
             "input": json.dumps(execution.input_data),
             "output": execution.output if status == "SUCCEEDED" else None,
+            "redriveCount": redrives["redriveCount"],
+            "redriveDate": _milliseconds(redriven_at) if redriven_at else None,
+            "redriveStatus": redrives["redriveStatus"],
+            "redriveStatusReason": redrives.get("redriveStatusReason"),
         },
     }
     for bus in events_backends[execution.account_id][execution.region_name].event_buses.values():
@@ -214,12 +226,13 @@ def _restored(machine: Any, backend: Any, record: dict[str, Any]) -> executions.
         input_data=record["input"],
         activity_store={},
     )
-    restored.exec_status = ExecutionStatus(record.get("status", "ABORTED"))
+    restored.exec_status = ExecutionStatus(record.get("status") or "ABORTED")
+    restored.redrive_count = record.get("redrives", 0)
     stop = record.get("stop")
     restored.stop_date = datetime.fromisoformat(stop) if stop else datetime.now(UTC)
     restored.output = record.get("output")
     restored.error = record.get("error")
-    restored.cause = record.get("cause") if "status" in record else _ABORTED
+    restored.cause = record.get("cause") if record.get("status") else _ABORTED
     # Its history was lost with the process.
     restored.exec_worker = SimpleNamespace(env=None, stop=lambda **_: None)
     return restored

@@ -1,4 +1,4 @@
-"""One X-Ray trace per execution: its segment, one subsegment per state, and below them the segments of invoked functions.
+"""One X-Ray trace per execution: a segment per try, a subsegment per state, and below them the segments of functions.
 
 moto 5.2.5 ignores the TracingConfiguration of a state machine. These patches add the trace header to its calls of Lambda.
 """
@@ -97,6 +97,7 @@ def _id(arn: str, state: str) -> str:
 
 def _segment(execution: executions.Execution) -> dict[str, Any]:
     arn, ended = execution.exec_arn, execution.stop_date.timestamp()
+    started, tries = execution.start_date.timestamp(), ""
     subsegments: list[dict[str, Any]] = []
     open_states: dict[str, dict[str, Any]] = {}
     for event in execution.exec_worker.env.event_manager.get_event_history():
@@ -113,12 +114,21 @@ def _segment(execution: executions.Execution) -> dict[str, Any]:
             subsegments.append(state)
             open_states[name] = state
         elif exited := event.get("stateExitedEventDetails"):
-            open_states[exited["name"]]["end_time"] = time_s
+            # Iterations of a Map state enter and exit states of one name.
+            open_states.pop(exited["name"], {})["end_time"] = time_s
+        elif redriven := event.get("executionRedrivenEventDetails"):
+            # A segment per try. The state that did not succeed continues.
+            started, tries = time_s, f"redrive {redriven['redriveCount']}"
+            open_states = {
+                name: state | {"id": secrets.token_hex(8), "start_time": time_s, "end_time": ended}
+                for name, state in open_states.items()
+            }
+            subsegments = list(open_states.values())
     return {
         "name": execution.state_machine.name,
-        "id": _id(arn, ""),
+        "id": _id(arn, tries),
         "trace_id": _trace_id(arn),
-        "start_time": execution.start_date.timestamp(),
+        "start_time": started,
         "end_time": ended,
         "origin": "AWS::StepFunctions::StateMachine",
         "aws": {"execution_arn": arn},

@@ -48,6 +48,7 @@ def test_every_step_of_the_pipeline_is_named_in_the_text_and_in_the_picture() ->
         "NotifySuccess",
         "UnlockAfterFailure",
         "NotifyFailure",
+        "Failed",
     }
     steps = {name for name, state in states.items() if state["Type"] == "Task"} - helpers
     assert {step for step in steps if step not in TEXT or step not in picture} == set()

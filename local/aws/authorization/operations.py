@@ -314,5 +314,6 @@ OPERATIONS: dict[tuple[str, str], Rule] = {
     ("sns", "Publish"): _simple("sns:Publish", "{TopicArn}"),
     ("states", "DescribeExecution"): _simple("states:DescribeExecution", "{executionArn}"),
     ("states", "ListExecutions"): _simple("states:ListExecutions", "{stateMachineArn}"),
+    ("states", "RedriveExecution"): _simple("states:RedriveExecution", "{executionArn}"),
     ("states", "StartExecution"): _simple("states:StartExecution", "{stateMachineArn}"),
 }

@@ -280,6 +280,12 @@ def execute(definition: dict[str, Any], name: str | None, given: Any) -> dict[st
             time.sleep(0.02)
 
 
+def test_stepfunctions_has_no_redrive() -> None:
+    execution = "arn:aws:states:us-east-1:123456789012:execution:m:e"
+    with pytest.raises(NotImplementedError):
+        client("stepfunctions").redrive_execution(executionArn=execution)
+
+
 def test_stepfunctions_accepts_an_invalid_execution_name() -> None:
     execution = execute({"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}}, "with space", {})
     assert execution["name"] == "with space"

@@ -3,65 +3,35 @@
 The clients are boto3's, as in a Lambda; the services are servers on 127.0.0.1.
 """
 
-import base64
-import gzip
 import json
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import pytest
-from botocore.compat import unquote
 
 from functions import wiring
-from functions.platform import clients, receipt_keys, settings, time_box
-from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY, RAW_PREFIX
+from functions.platform import receipt_keys
+from functions.platform.contract import RAW_PREFIX
 from functions.platform.events import delivery
 from local.aws.proxy_event import Request, build_response
 from testing.api import invoke
-from testing.troubled_service import Answer, Received, Trouble, TroubledService, json_answer, troubled
+from testing.lambda_services import (
+    TROUBLES,
+    client_variables,
+    firehose_lines,
+    lambda_services,
+    parked_lines,
+    start_cold,
+)
+from testing.troubled_service import Trouble, TroubledService
 from tests.browser.world import KEY, SETTINGS
 
-SERVICES = ("firehose", "s3", "sagemaker-runtime", "secretsmanager")
-TROUBLES = [trouble for trouble in Trouble if trouble is not Trouble.NONE]
 # A busy machine may take this much longer. A call that is not time-boxed takes 29 s or more.
 SLACK_S = 5.0
 # Shorter boxes than a deployment's, for a quick test.
 TIMEOUT_S, FIREHOSE_S = 0.5, 1.0
 ENDPOINT_S = int(SETTINGS["TUGBOAT_ENDPOINT_TIMEOUT_MS"]) / 1000
-
-
-def put_records(received: Received) -> Answer:
-    records = json.loads(received.body)["Records"]
-    return json_answer({"FailedPutCount": 0, "RequestResponses": [{"RecordId": "r"} for _ in records]})
-
-
-def object_of(received: Received) -> Answer:
-    method, _, path = received.line.partition(" ")
-    if method == "PUT":
-        return Answer(200, b"", {"etag": '"e"'})
-    stored = {
-        CURRENT_KEY: {"release": {"endpoint": "tugboat-test"}},
-        FALLBACK_KEY: {
-            "popular": [f"p{number}" for number in range(20)],
-            "related": {"a": ["r1", "r2"]},
-            "model_version": "m1",
-        },
-    }
-    return json_answer(stored[unquote(path.partition("?")[0]).split("/", 2)[2]])
-
-
-def recommended(received: Received) -> Answer:
-    items = [{"item_id": f"m{number}", "score": 1.0} for number in range(json.loads(received.body)["k"])]
-    return json_answer({"items": items, "reason": "as asked", "model_version": "m1"})
-
-
-def secret(received: Received) -> Answer:
-    return json_answer({"SecretString": json.loads(received.body)["VersionStage"]})
-
-
-GOOD = dict(zip(SERVICES, (put_records, object_of, recommended, secret), strict=True))
 
 
 class Answered(NamedTuple):
@@ -78,15 +48,6 @@ class Lambda:
     def __init__(self, services: dict[str, TroubledService]) -> None:
         self.services = services
 
-    def start_cold(self) -> None:
-        """Forget everything, as a new execution environment has."""
-        for cached in (
-            *(settings.collect_settings, settings.recommend_settings),
-            *(clients.time_boxed_client, receipt_keys.receipt_keys, wiring.recommender),
-            time_box.executor,
-        ):
-            cached.cache_clear()
-
     def request(self, method: str, path: str, query: str, body: bytes = b"") -> Answered:
         began = time.monotonic()
         payload = invoke(Request(method, path, query, [], body, peer="203.0.113.77"), path)
@@ -97,8 +58,16 @@ class Lambda:
     def recommend(self) -> Answered:
         return self.request("GET", "/recommend", "items=a&k=3&shop=demo&session=s1")
 
-    def send(self, event_id: str) -> Answered:
-        event = {
+    def send(self, *event_ids: str, forged: bool = False) -> Answered:
+        """Send events in one request, each with a forged receipt of its own if `forged`."""
+        events = [self._event(event_id) for event_id in event_ids]
+        for event in events if forged else []:
+            event |= {"items": [{"item_id": "a"}], "receipt": f"v1.{event['event_id']}.x"}
+        return self.request("POST", "/events", f"key={KEY}", json.dumps({"events": events}).encode())
+
+    @staticmethod
+    def _event(event_id: str) -> dict[str, Any]:
+        return {
             "event_id": event_id,
             "event_name": "page_view",
             "shop_id": "demo",
@@ -107,67 +76,32 @@ class Lambda:
             "client_time_ms": time.time_ns() // 1_000_000,
             "schema_version": 1,
         }
-        return self.request("POST", "/events", f"key={KEY}", json.dumps({"events": [event]}).encode())
 
     def stored(self) -> set[str]:
         """Return the ids of the events that Firehose or S3 took."""
-        records = b"".join(
-            received.body for received in self.services["firehose"].served if b"Records" in received.body
-        )
-        lines = [
-            line
-            for received in self.services["s3"].served
-            if received.line.startswith("PUT")
-            for line in gzip.decompress(_unframed(received)).splitlines()
-        ]
-        return {json.loads(line)["event_id"] for line in lines} | _ids_in_records(records)
-
-
-def _ids_in_records(bodies: bytes) -> set[str]:
-    found: set[str] = set()
-    decoder = json.JSONDecoder()
-    text = bodies.decode()
-    while text:
-        body, end = decoder.raw_decode(text)
-        text = text[end:]
-        for record in body["Records"]:
-            lines = base64.b64decode(record["Data"]).splitlines()
-            found |= {json.loads(line)["event_id"] for line in lines}
-    return found
-
-
-def _unframed(received: Received) -> bytes:
-    """Return an object's bytes without the frames of aws-chunked, in which the SDK sends its checksum."""
-    if "aws-chunked" not in received.headers.get("content-encoding", ""):
-        return received.body
-    body, found = received.body, b""
-    while size := int(body.split(b"\r\n", 1)[0].split(b";")[0], 16):
-        start = body.index(b"\r\n") + 2
-        found, body = found + body[start : start + size], body[start + size + 2 :]
-    return found
+        taken = (firehose_lines(self.services["firehose"]), parked_lines(self.services["s3"]))
+        return {json.loads(line)["event_id"] for found in taken for lines in found.values() for line in lines}
 
 
 @pytest.fixture
 def cold(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lambda]:
-    with ExitStack() as stack:
-        services = {name: stack.enter_context(troubled(GOOD[name])) for name in SERVICES}
-        for name, service in services.items():
-            variable = f"AWS_ENDPOINT_URL_{name.upper().replace('-', '_')}"
-            monkeypatch.setenv(variable, service.address)
-        for name, value in {
-            **SETTINGS,
-            "AWS_ACCESS_KEY_ID": "x",
-            "AWS_SECRET_ACCESS_KEY": "x",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }.items():
+    with lambda_services() as services:
+        for name, value in {**SETTINGS, **client_variables(services)}.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(wiring, "FIREHOSE_TIMEOUT_MS", int(TIMEOUT_S * 1000))
         monkeypatch.setattr(wiring, "S3_TIMEOUT_MS", int(TIMEOUT_S * 1000))
         monkeypatch.setattr(delivery, "FIREHOSE_S", FIREHOSE_S)
-        environment = Lambda(services)
-        environment.start_cold()
-        yield environment
-        environment.start_cold()
+        start_cold()
+        yield Lambda(services)
+        start_cold()
+
+
+def test_without_a_trouble_every_service_is_asked(cold: Lambda) -> None:
+    answered = cold.recommend()
+    assert (answered.status, answered.body["source"]) == (200, "model")
+    assert answered.body["receipt"]
+    cold.send("e1")
+    assert all(service.served for service in cold.services.values())
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
@@ -227,7 +161,7 @@ def test_what_firehose_does_not_take_is_parked(cold: Lambda, trouble: Trouble) -
 
 
 @pytest.mark.parametrize(
-    "trouble", [Trouble.REFUSE, Trouble.FAIL, Trouble.HANG, Trouble.GARBAGE, Trouble.NONSENSE]
+    "trouble", [Trouble.REFUSE, Trouble.FAIL, Trouble.HANG, Trouble.GARBAGE, Trouble.NONSENSE, Trouble.CUT]
 )
 def test_an_event_that_nobody_takes_is_answered_with_503_in_time(cold: Lambda, trouble: Trouble) -> None:
     cold.services["firehose"].trouble = Trouble.REFUSE
@@ -236,6 +170,20 @@ def test_an_event_that_nobody_takes_is_answered_with_503_in_time(cold: Lambda, t
     assert answered.status == 503
     assert answered.body["error"]["reason"] == "storage_unavailable"
     assert answered.took_s < 2 * TIMEOUT_S + SLACK_S
+
+
+@pytest.mark.parametrize("trouble", [Trouble.HANG, Trouble.DRIP])
+def test_a_batch_of_forged_receipts_waits_once_for_keys_that_do_not_come(
+    cold: Lambda, trouble: Trouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receipt_keys, "RECHECK_S", 0.0)
+    assert cold.recommend().body["receipt"]
+    cold.services["secretsmanager"].trouble = trouble
+    ids = [f"e{number}" for number in range(12)]
+    answered = cold.send(*ids, forged=True)
+    assert (answered.status, answered.body["accepted"]) == (200, len(ids))
+    assert cold.stored() == set(ids)
+    assert answered.took_s < receipt_keys.TIMEOUT_MS / 1000 + SLACK_S
 
 
 def test_the_parked_file_lies_below_raw(cold: Lambda) -> None:

@@ -60,7 +60,8 @@ def prove(event, context):
 def rollback(event, context):
     from functions.rollback.rollback import rollback
     scaling, remaining_ms = client("application-autoscaling"), context.get_remaining_time_in_millis
-    return rollback(event, settings.publish_settings(), client("sagemaker"), scaling, client("s3"), remaining_ms)
+    s3, states = client("s3"), client("stepfunctions")
+    return rollback(event, settings.publish_settings(), client("sagemaker"), scaling, s3, states, remaining_ms)
 """
 TRAIN = """
 import argparse, json, os, pathlib, sys, time

@@ -12,17 +12,11 @@ import pytest
 
 from functions.platform.contract import CURRENT_KEY, LOCK_KEY
 from local.testing import interrupt_training, wait_for
-from local.tests.integration.aws.clients import ROLE, Aws, running_aws
+from local.tests.integration.aws.clients import ROLE, Aws
 from tests.integration.statemachine.pipeline import DEFINITION, Pipeline, deployed
 from tests.unit.statemachine.test_expressions import EVENT_BRIDGE_NAME
 
 pytestmark = [pytest.mark.local_stack, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
-    with running_aws(tmp_path_factory.mktemp("local-aws")) as aws:
-        yield aws
 
 
 @pytest.fixture(scope="module")

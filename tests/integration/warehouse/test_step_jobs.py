@@ -57,7 +57,8 @@ def definition(stage: Settings) -> str:
     """Return the deployed definition from Prepare to Export, without Lock, Load and the notification."""
     states = json.loads(template.PIPELINE_FILE.read_text())["States"]
     chosen = {name: states[name] for name in ("Prepare", "Transform", "Validate", LAST)}
-    chosen["Prepare"] |= {"Next": "Transform"}
+    held = {"redrives": 0, "failure": {}}
+    chosen["Lock"] = {"Type": "Pass", "Assign": held, "Next": "Transform"}
     chosen["Validate"] |= {"Next": LAST}
     chosen[LAST] |= {"Next": "Done"}
     chosen["Done"] = {
@@ -68,7 +69,7 @@ def definition(stage: Settings) -> str:
             "export": "{% $snapshot %}",
         },
     }
-    chosen["UnlockAfterFailure"] = {
+    chosen["LockHeld?"] = {
         "Type": "Fail",
         "Error": "{% $replace($failure.error, 'States.', '') %}",
         "Cause": "{% $failure.cause %}",

@@ -1,5 +1,6 @@
 """A part of the fuzz in every run of the tests, and proof that it finds defects."""
 
+import json
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from benchmarks.fuzz import IN_PROCESS, fuzz_in_process
 from benchmarks.fuzz_checks import STATUSES, Failed, Findings, Stored, compare, expected
 from benchmarks.fuzz_in_process import Door
 from benchmarks.fuzz_requests import Maker
+from functions.collect.routes import GIF
 from local.aws.proxy_event import Response
 
 SLICE = 600
@@ -66,6 +68,28 @@ def test_an_answer_that_its_caller_could_not_use_is_a_failure(
 ) -> None:
     with pytest.raises(Failed):
         expected(endpoint, Response(200, body, list(headers.items())))
+
+
+@pytest.mark.parametrize("reason", ["storage_unavailable", "model_unavailable"])
+def test_unavailable_with_retry_after_is_right_only_where_nothing_could_help(reason: str) -> None:
+    body = json.dumps({"error": {"reason": reason, "message": "later"}}).encode()
+    headers = [("Access-Control-Allow-Origin", "*"), ("Retry-After", "5")]
+    assert expected("POST /events", Response(503, body, headers), True) == Stored(0, ())
+    with pytest.raises(Failed, match="503"):
+        expected("POST /events", Response(503, body, headers))
+    with pytest.raises(Failed, match="Retry-After"):
+        expected("POST /events", Response(503, body, headers[:1]), True)
+    other = body.replace(reason.encode(), b"no_model_yet")
+    with pytest.raises(Failed, match="no_model_yet"):
+        expected("POST /events", Response(503, other, headers), True)
+
+
+def test_a_pixel_whose_event_is_not_stored_is_right_only_where_nothing_could_store_it() -> None:
+    headers = [("Content-Type", "image/gif"), ("X-Tugboat-Refused", "storage_unavailable")]
+    response = Response(200, GIF.encode(), headers)
+    assert expected("GET /pixel.gif", response, True) == Stored(0, ())
+    with pytest.raises(Failed, match="not stored"):
+        expected("GET /pixel.gif", response)
 
 
 def test_a_lost_refusal_and_an_event_stored_twice_are_failures() -> None:

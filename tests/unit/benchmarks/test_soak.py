@@ -1,15 +1,21 @@
-"""The soak's reconciliation finds lost and repeated events; its client drops nothing."""
+"""The soak's reconciliation finds lost and repeated events; its client drops nothing; its drill misses no failure."""
 
 import gzip
 import json
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from benchmarks import soak_count
+from benchmarks import soak_count, soak_drill
 from benchmarks.soak_client import Events, Ledger
 from benchmarks.soak_count import reconcile
+from benchmarks.soak_drill import Drill, Failure, hang
+from local.testing import wait_for
 from testing.fakes import FakeS3
 from testing.stage import EVENTS_BUCKET
 
@@ -90,3 +96,82 @@ def test_shoppers_send_each_event_and_some_again_out_of_order_and_some_late_or_i
     times = [event["client_time_ms"] for event in sent if event["client_time_ms"] != "wrong"]
     assert max(times) - min(times) > 24 * 3_600_000
     assert 5 < sum("wrong" in event.values() for event in sent) < 60
+
+
+def test_the_longest_wait_is_found_among_the_requests_that_ran_meanwhile() -> None:
+    ledger = Ledger()
+    for began_s, ended_s in ((0.0, 9.0), (10.0, 11.0), (12.0, 14.0), (30.0, 37.0)):
+        ledger.waited(began_s, ended_s)
+    assert ledger.longest_wait_s(10.5, 13) == 2
+    assert ledger.longest_wait_s(8, 11) == 9
+    assert ledger.longest_wait_s(20, 25) == 0
+
+
+def test_a_small_soak_meets_each_failure_at_its_share_because_the_shoppers_wait() -> None:
+    sent = 0
+    met: list[tuple[str, int]] = []
+
+    def fail(name: str) -> Callable[[], None]:
+        def cause() -> None:
+            time.sleep(0.05)
+            met.append((name, sent))
+
+        return cause
+
+    drill = Drill([Failure(0.1, "a", fail("a")), Failure(0.4, "b", fail("b")), Failure(0.6, "c", fail("c"))])
+    over = threading.Event()
+    driller = threading.Thread(target=drill.run, args=(lambda: sent / 100, over))
+    driller.start()
+    for sent in range(101):
+        time.sleep(0.002)
+        while sent / 100 >= drill.open_until:
+            time.sleep(0.005)
+    over.set()
+    driller.join()
+    assert [name for name, _ in met] == ["a", "b", "c"]
+    assert [happened.failure.name for happened in drill.happened] == ["a", "b", "c"]
+    assert met[0][1] <= 41
+    assert met[1][1] <= 61
+
+
+def test_a_failure_that_needs_events_does_not_stop_the_shoppers() -> None:
+    drill = Drill([])
+
+    def cause() -> None:
+        assert drill.open_until == float("inf")
+
+    drill.plan = [Failure(0, "needs events", cause, needs_events=True), Failure(0.5, "later", lambda: None)]
+    drill.run(lambda: 1.0, threading.Event())
+    assert drill.broken is None
+    assert len(drill.happened) == 2
+
+
+def test_a_failure_that_breaks_the_stack_ends_the_soak() -> None:
+    def cause() -> None:
+        raise soak_drill.DrillFailed("no answer")
+
+    drill, over = Drill([Failure(0, "broken", cause), Failure(0, "later", lambda: None)]), threading.Event()
+    drill.run(lambda: 1.0, over)
+    assert isinstance(drill.broken, soak_drill.DrillFailed)
+    assert over.is_set()
+    assert drill.happened == []
+
+
+def test_a_process_hangs_and_wakes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soak_drill, "HANG_S", 0.3)
+    child = subprocess.Popen([sys.executable, "-c", "print(input())"], stdin=-1, stdout=-1, text=True)
+    assert child.stdin
+    assert child.stdout
+    hanging = threading.Thread(target=hang, args=([child.pid, 2**22 + 1],))
+    hanging.start()
+    wait_for(lambda: _state(child.pid) == "T")
+    hanging.join()
+    assert child.communicate("awake")[0] == "awake\n"
+
+
+def _state(pid: int) -> str:
+    """Return the state of a process as `ps` names it; T is stopped."""
+    listed = subprocess.run(
+        ["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return listed.stdout.strip()[:1]

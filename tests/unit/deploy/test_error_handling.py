@@ -33,7 +33,8 @@ def test_a_new_state_gets_its_retry_and_its_catch() -> None:
     ]
     assert handled["Report"]["Retry"] == DEFINITION["States"]["Load"]["Retry"]
     assert handled["Report"]["Catch"][0]["Assign"]["failure"]["state"] == "Report"
-    assert handled["Report"]["Catch"][0]["Next"] == "UnlockAfterFailure"
+    assert handled["Report"]["Catch"][0]["Assign"]["resume"] == "Report"
+    assert handled["Report"]["Catch"][0]["Next"] == "LockHeld?"
     assert handled["Wait"] == states["Wait"]
 
 
@@ -56,6 +57,7 @@ def test_the_time_limit_of_a_lambda_comes_before_that_of_its_state() -> None:
         if state.get("Resource", "").endswith(":lambda:invoke")
     }
     assert len(waits) == 8
+    assert DEFINITION["States"]["Failed"]["TimeoutSeconds"] == waits["${LockFunction}"]
     for one in lambdas.LAMBDAS:
         if f"${{{one.title}Function}}" in waits:
             assert waits[f"${{{one.title}Function}}"] == one.timeout_s + error_handling.STATE_MARGIN_S
@@ -85,6 +87,11 @@ def test_a_job_is_never_retried_for_having_failed() -> None:
 
 def test_lambdas_are_retried_for_every_failure_that_may_pass() -> None:
     assert error_handling.TRANSIENT_ERRORS == ["WarehouseUnavailable", "StorageUnavailable"]
+
+
+def test_the_end_of_a_run_is_not_retried_for_the_failure_that_it_raises() -> None:
+    (rule,) = DEFINITION["States"]["Failed"]["Retry"]
+    assert all(error.startswith("Lambda.") for error in rule["ErrorEquals"])
 
 
 def test_a_busy_endpoint_is_waited_for_over_minutes() -> None:

@@ -98,6 +98,8 @@ def test_the_event_of_a_job_is_the_payload_of_the_lambda(runner: str) -> None:
         }
         expression = jsonata.Jsonata(given["TUGBOAT_EVENT"].removeprefix("{%").removesuffix("%}"))
         expression.assign("run_id", "r1")
+        expression.assign("redrives", 2)
+        expression.assign("states", {"context": {"Execution": {"RedriveCount": 2}}})
         expression.assign("options", {"full_refresh": True, "shop_id": "demo"})
         event = json.loads(expression.evaluate({}))
         assert event.keys() == PLAIN["States"][name]["Arguments"]["Payload"].keys()
@@ -187,6 +189,7 @@ def test_a_processing_job_keeps_to_the_limits_of_sagemaker() -> None:
         )
         expression.assign("run_id", "20261129-0123456789ab")
         expression.assign("step_failures", 4)
+        expression.assign("redrives", 9)
         expression.assign("context", {"Execution": {"RedriveCount": 9}, "State": {"RetryCount": 4}})
         assert len(expression.evaluate({})) <= JOB_NAME_MAX
 

@@ -11,11 +11,12 @@ import pytest
 from botocore.model import StringShape
 from hypothesis import given
 from hypothesis import strategies as st
+from moto.stepfunctions.parser.asl.jsonata.jsonata import JSONataException
 
 from deploy import template
 from deploy.stages import read_stage
 from local.aws import jsonata_
-from tests.unit.statemachine.test_pipeline import STATES, TASKS
+from tests.unit.statemachine.test_pipeline import AFTERWARDS, STATES, TASKS, expressions
 
 MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:tugboat-abcdefghijklmnop-pipeline"
 # The longest name that a stage may have.
@@ -44,6 +45,10 @@ def evaluate(expression: str, states: dict[str, Any], **variables: Any) -> Any:
     return jsonata_.evaluate(f"({declared}{text})")
 
 
+def is_expression(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("{%")
+
+
 def context(name: str, redrives: int | None = None, retries: int = 0) -> dict[str, Any]:
     """Return the context object. Without a redrive, it may lack RedriveCount."""
     execution: dict[str, Any] = {
@@ -66,7 +71,8 @@ def job_name(
     """Return the name of the job that a state starts."""
     expression = STATES[state]["Arguments"][JOBS[state][1]]
     given_ = context(execution, redrives, retries)
-    return str(evaluate(expression, given_, run_id=run_id(execution), job_failures=job_failures))
+    held = {"redrives": redrives or 0, "job_failures": job_failures}
+    return str(evaluate(expression, given_, run_id=run_id(execution), **held))
 
 
 @cache
@@ -123,11 +129,11 @@ def test_no_try_meets_a_name_that_is_taken(state: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(name for name, task in TASKS.items() if "Catch" in task))
 def test_every_catch_has_a_value_for_every_expression_when_there_is_no_cause(name: str) -> None:
-    caught = {"errorOutput": {"Error": "States.Timeout"}}
+    caught = context("nightly") | {"errorOutput": {"Error": "States.Timeout"}}
     before = {"state": "Prove", "error": "GoldenMismatch", "cause": "other items"}
     assigned = TASKS[name]["Catch"][0].get("Assign", {})
     for value in [*assigned.get("failure", {}).values(), *assigned.values()]:
-        if isinstance(value, str) and value.startswith("{%"):
+        if is_expression(value):
             assert evaluate(value, caught, failure=before, job_failures=0) is not None, value
 
 
@@ -172,14 +178,84 @@ def test_a_job_that_sagemaker_lost_starts_again_and_one_that_failed_for_its_data
     lost = "InternalServerError: We encountered an internal error. Please try again."
     full = "CapacityError: Unable to provision requested ML compute capacity."
     assert [restarted(state, reason) for reason in (lost, full)] == [state, state]
-    assert restarted(state, lost, job_failures=3) == "UnlockAfterFailure"
+    assert restarted(state, lost, job_failures=3) == "LockHeld?"
     for reason in (
         "AlgorithmError: no sessions",
         "ClientError: Data download failed",
         "",
         f"AlgorithmError: {lost}",
     ):
-        assert restarted(state, reason) == "UnlockAfterFailure"
+        assert restarted(state, reason) == "LockHeld?"
+
+
+@pytest.mark.parametrize("redrives", [None, 0, 1, 3])
+@pytest.mark.parametrize("name", sorted(TASKS.keys() - AFTERWARDS - {"Lock"}))
+def test_a_step_runs_only_in_the_try_that_asked_for_the_lock(name: str, redrives: int | None) -> None:
+    held = {"run_id": "20261129-0", "job_failures": 0, "release": {"endpoint_name": "e"}}
+    (guarded,) = [text for text in expressions(TASKS[name]["Arguments"]) if "$error(" in text]
+    given_ = context("nightly", redrives)
+    assert evaluate(f"{{%{guarded}%}}", given_, redrives=redrives or 0, **held)
+    for other in {0, 1, 2} - {redrives or 0}:
+        with pytest.raises(JSONataException, match="does not hold the lock"):
+            evaluate(f"{{%{guarded}%}}", given_, redrives=other, **held)
+
+
+@pytest.mark.parametrize(
+    ("asked", "now", "leads"),
+    [(0, None, "UnlockAfterFailure"), (1, 1, "UnlockAfterFailure"), (0, 1, "Lock"), (1, 3, "Lock")],
+)
+def test_a_failure_in_a_try_without_the_lock_asks_for_it_instead_of_reporting(
+    asked: int, now: int | None, leads: str
+) -> None:
+    (rule,) = STATES["LockHeld?"]["Choices"]
+    met = evaluate(rule["Condition"], context("nightly", now), redrives=asked)
+    assert (rule["Next"] if met else STATES["LockHeld?"]["Default"]) == leads
+
+
+def test_a_run_ends_with_its_failure_and_a_redrive_continues_it() -> None:
+    payload = STATES["Failed"]["Arguments"]["Payload"]
+    for asked, now, redriven in ((0, None, False), (0, 0, False), (0, 1, True), (2, 2, False), (2, 3, True)):
+        assert evaluate(payload["redriven"], context("nightly", now), redrives=asked) is redriven
+    failure = {"state": "Load", "error": "States.Timeout", "cause": "c" * 30_000}
+    given_ = {key: evaluate(value, {}, failure=failure) for key, value in payload["failure"].items()}
+    assert given_ == {"state": "Load", "error": "Timeout", "cause": "c" * 8000}
+
+
+def message(state: str, redrives: int) -> str:
+    """Return the text of a notification."""
+    given_ = context("nightly", redrives)
+    release = {"endpoint_name": "e"}
+    validation = {"checks": 3, "report_uri": "s3://report"}
+    return str(
+        evaluate(
+            STATES[state]["Arguments"]["Message"],
+            given_,
+            redrives=redrives,
+            run_id="20261129-0",
+            resume="Publish",
+            failure={"state": "Prove", "error": "GoldenMismatch", "cause": "other items"},
+            load={"rows_loaded": 1, "files_loaded": 1, "files_failed": []},
+            validation=validation,
+            options={"skip_training": False},
+            evaluation={"model_version": "v"},
+            release=release,
+        )
+    )
+
+
+def test_a_notification_counts_the_tries_and_says_how_the_run_continues() -> None:
+    assert "(execution nightly) succeeded. Loaded" in message("NotifySuccess", 0)
+    assert "(execution nightly) succeeded in try 3. Loaded" in message("NotifySuccess", 2)
+    assert "stopped in Prove with GoldenMismatch.\n" in message("NotifyFailure", 0)
+    again = message("NotifyFailure", 1)
+    assert "stopped in Prove with GoldenMismatch in try 2.\n" in again
+    assert "make rerun STAGE=${Stage} RUN=20261129-0. It continues this run at Publish" in again
+
+
+@pytest.mark.parametrize(("tune", "step"), [(True, "Tune"), (False, "Train")])
+def test_a_stopped_training_job_starts_again_as_it_was(tune: bool, step: str) -> None:
+    resume = STATES["TrainingStopped"]["Assign"]["resume"]
+    assert evaluate(resume, {}, options={"tune": tune}) == step
 
 
 def test_the_subject_of_a_notification_is_within_the_limit_of_sns() -> None:

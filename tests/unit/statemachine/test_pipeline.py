@@ -10,6 +10,7 @@ import jsonata
 import pytest
 
 from deploy import template
+from deploy.error_handling import REDRIVES
 from training_jobs.train import METRIC_DEFINITIONS, parser
 
 ROOT = Path(__file__).parents[3]
@@ -18,8 +19,11 @@ PIPELINE: dict[str, Any] = json.loads(TEXT)
 STATES: dict[str, dict[str, Any]] = PIPELINE["States"]
 TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
 STEPS_IN_LAMBDA = {"Lock", "Load", "Transform", "Validate", "Export", "Publish", "Prove", "Rollback"}
-# One Lambda acquires the lock and releases it.
+# One Lambda acquires the lock, releases it, and ends a run that failed.
 UNLOCKING = {"Unlock", "UnlockAfterFailure"}
+OF_THE_LOCK = {*UNLOCKING, "Failed"}
+# What runs after a step has failed, or after the run has succeeded.
+AFTERWARDS = {*OF_THE_LOCK, "NotifySuccess", "NotifyFailure"}
 
 
 def targets(state: dict[str, Any]) -> Iterator[str]:
@@ -76,7 +80,7 @@ def test_every_task_has_a_time_limit_and_retries_with_backoff_and_jitter(name: s
         assert rule["MaxDelaySeconds"] > rule["IntervalSeconds"]
 
 
-@pytest.mark.parametrize("name", sorted(TASKS.keys() - {"Unlock", "NotifySuccess"}))
+@pytest.mark.parametrize("name", sorted(TASKS.keys() - {"Unlock", "NotifySuccess", "Failed"}))
 def test_every_task_catches_everything_and_ends_in_a_notification(name: str) -> None:
     catch = TASKS[name]["Catch"][-1]
     assert catch["ErrorEquals"] == ["States.ALL"]
@@ -101,7 +105,7 @@ def test_states_have_the_names_of_the_folders() -> None:
     assert {name.lower() for name in STEPS_IN_LAMBDA} - {"prove", "rollback"} <= folders
     for name in STEPS_IN_LAMBDA:
         assert STATES[name]["Arguments"]["FunctionName"] == f"${{{name}Function}}"
-    for name in UNLOCKING:
+    for name in OF_THE_LOCK:
         assert STATES[name]["Arguments"]["FunctionName"] == "${LockFunction}"
 
 
@@ -112,7 +116,8 @@ def test_nothing_is_trained_or_published_without_passing_its_gate() -> None:
             name = waiting.pop()
             if name not in seen and name not in gates:
                 seen.add(name)
-                waiting.extend(targets(STATES[name]))
+                # A run continues only at a step that it has reached before.
+                waiting.extend([STATES[name]["Default"]] if name == "WhichStep?" else targets(STATES[name]))
         return seen
 
     assert not without("Valid?") & {"Export", "Train", "Tune", "Publish"}
@@ -158,6 +163,41 @@ def test_a_job_that_was_stopped_is_no_success() -> None:
     assert "NotifyFailure" in reachable(STATES["Trained?"]["Default"])
 
 
+@pytest.mark.parametrize("name", sorted(TASKS.keys() - AFTERWARDS - {"Lock"}))
+def test_no_step_runs_in_a_try_that_has_not_asked_for_the_lock(name: str) -> None:
+    guard = f"$redrives = {REDRIVES} ? "
+    assert [text for text in expressions(TASKS[name]["Arguments"]) if guard in text and "$error(" in text]
+
+
+def test_a_redriven_run_continues_at_the_step_that_failed_and_every_step_can_be_reached() -> None:
+    continued = {choice["Next"] for choice in STATES["WhichStep?"]["Choices"]} | {
+        STATES["WhichStep?"]["Default"]
+    }
+    for choice in STATES["WhichStep?"]["Choices"]:
+        assert choice["Condition"] == f"{{% $resume = '{choice['Next']}' %}}"
+    found = set()
+    for name, task in TASKS.items():
+        if name not in AFTERWARDS | {"Lock", "Rollback"}:
+            resume = task["Catch"][-1]["Assign"]["resume"]
+            assert resume == ("Publish" if name in ("DescribeEndpoint", "Prove") else name)
+            found.add(resume)
+    assert continued == found
+
+
+def test_a_run_that_failed_is_no_dead_end() -> None:
+    assert not [name for name, state in STATES.items() if state["Type"] == "Fail"]
+    assert STATES["Failed"]["Next"] == "Lock"
+    assert "Catch" not in STATES["Failed"]
+
+
+def test_only_lock_decides_which_try_holds_the_lock() -> None:
+    lock = STATES["Lock"]
+    assert lock["Assign"]["redrives"] == lock["Catch"][0]["Assign"]["redrives"] == f"{{% {REDRIVES} %}}"
+    assert [name for name, state in STATES.items() if "redrives" in state.get("Assign", {})] == ["Lock"]
+    # LockHeld? would otherwise ask for the lock again and again.
+    assert lock["Catch"][0]["Next"] == "UnlockAfterFailure"
+
+
 def table_of_states() -> dict[str, list[str]]:
     """Return the cells of each row in README.md, by state."""
     readme = (ROOT / "statemachine" / "README.md").read_text()
@@ -190,7 +230,7 @@ def test_a_row_of_the_table_says_what_the_state_runs_reads_writes_and_where_a_fa
     if resource == "lambda:invoke":
         folder = re.fullmatch(r"`functions/(\w+)`", runs)
         assert folder is not None, f"{name} runs a Lambda: name its folder, not {runs!r}"
-        assert folder[1] == ("lock" if name in UNLOCKING else name.lower())
+        assert folder[1] == ("lock" if name in OF_THE_LOCK else name.lower())
         assert (ROOT / "functions" / folder[1]).is_dir()
     else:
         assert runs == (f"`{resource}`" if resource else "nothing")
@@ -202,6 +242,6 @@ def test_a_row_of_the_table_says_what_the_state_runs_reads_writes_and_where_a_fa
     goes_wrong = [rule["Next"] for rule in state.get("Catch", [])]
     if state["Type"] == "Pass" and "failure" in assigned(state) and name != "Prepare":
         goes_wrong = [state["Next"]]
-    if state["Type"] == "Fail" or state.get("End"):
+    if state["Type"] == "Task" and not goes_wrong:
         goes_wrong = ["ends the run"]
     assert on_failure == (goes_wrong[0] if goes_wrong else "none")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from functions.lock.lock import TRIES, UNKNOWN_MEANS_ENDED_AFTER, lock
+from functions.lock.lock import TRIES, UNKNOWN_MEANS_ENDED_AFTER, Failure, LockEvent, lock
 from functions.platform.contract import LOCK_KEY, LockResult
 from functions.platform.errors import StorageUnavailable
 from functions.platform.settings import LockSettings
@@ -178,3 +178,39 @@ def test_an_erasure_and_an_execution_exclude_each_other(s3: RacingS3, states: Ex
 def test_the_lease_of_an_erasure_that_was_killed_ends(s3: RacingS3, states: Executions) -> None:
     lease("acquire", s3, states, seconds=0)
     assert acquire(FIRST, s3, states)["acquired"] is True
+
+
+def end(redriven: bool, error: str = "BatchRefused") -> LockResult:
+    failure: Failure = {"state": "Validate", "error": error, "cause": "rows fell by 60 %"}
+    event: LockEvent = {
+        "run_id": "20261129-0",
+        "action": "end",
+        "execution_arn": FIRST,
+        "failure": failure,
+        "redriven": redriven,
+    }
+    return lock(event, SETTINGS, FakeS3(), Executions())
+
+
+@pytest.mark.parametrize("error", ["BatchRefused", "SageMaker.AmazonSageMakerException"])
+def test_a_failed_run_ends_under_the_name_of_its_error(error: str) -> None:
+    with pytest.raises(Exception, match="Validate: rows fell by 60 %") as raised:
+        end(redriven=False, error=error)
+    # Lambda reports this name as the errorType.
+    assert type(raised.value).__name__ == error
+
+
+def test_a_redriven_run_goes_on() -> None:
+    assert end(redriven=True) == {"acquired": False, "holder": None}
+
+
+def test_a_redriven_run_takes_the_lock_again_unless_another_run_took_it(
+    s3: RacingS3, states: Executions
+) -> None:
+    acquire(FIRST, s3, states)
+    states.status[FIRST] = "ABORTED"
+    assert acquire(SECOND, s3, states)["acquired"]
+    states.status[FIRST] = "RUNNING"
+    assert acquire(FIRST, s3, states) == {"acquired": False, "holder": SECOND}
+    states.status[SECOND] = "SUCCEEDED"
+    assert acquire(FIRST, s3, states)["acquired"]

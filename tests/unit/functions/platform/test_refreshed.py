@@ -1,6 +1,7 @@
 """A refreshed value: waited for once, then read again behind the back of its users."""
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 
@@ -55,6 +56,25 @@ def test_an_old_value_is_served_while_the_new_one_hangs(threads: ThreadPoolExecu
     wait([value._reading])
     assert value.get(NOW) == 2
     assert source.reads == 2, "one reading at a time"
+
+
+def test_a_reading_that_hangs_is_waited_for_once_however_many_callers_need_a_new_value(
+    threads: ThreadPoolExecutor,
+) -> None:
+    clock, source = Clock(), Source()
+    value = Refreshed("a number", source.read, 60, clock, lambda: threads)
+    assert value.get(Deadline.after(20)) == 1
+    source.open.clear()
+    assert not value.read_again(0, Deadline.after(0.05))
+    began_s = time.monotonic()
+    for _ in range(3):
+        assert not value.read_again(0, Deadline.after(20))
+    assert time.monotonic() - began_s < 20
+    source.value = 2
+    source.open.set()
+    assert value._reading
+    wait([value._reading])
+    assert value.read_again(20, NOW), "a reading that ended is taken without waiting"
 
 
 def test_a_reading_that_hangs_for_long_is_replaced(threads: ThreadPoolExecutor) -> None:

@@ -80,6 +80,16 @@ def run_of(execution: EndedExecution) -> str:
     return run_id_of(execution["arn"], datetime.fromtimestamp(execution["started_at_ms"] / 1000, UTC))
 
 
+class Executions:
+    """Step Functions with the executions that run again after their end."""
+
+    def __init__(self) -> None:
+        self.redriven: set[str] = set()
+
+    def describe_execution(self, executionArn: str) -> dict[str, str]:
+        return {"status": "RUNNING" if executionArn in self.redriven else "FAILED"}
+
+
 class Shop:
     """SageMaker and S3 with one served model per run, driven as by the state machine."""
 
@@ -87,6 +97,7 @@ class Shop:
         self.sagemaker = FakeSageMaker()
         self.autoscaling = FakeAutoscaling()
         self.s3 = FakeS3()
+        self.states = Executions()
         self.lies = False
 
     def endpoint(self, settings: PublishSettings = SETTINGS) -> FakeEndpoint:
@@ -117,9 +128,8 @@ class Shop:
         sleep: Callable[[float], None] = never,
     ) -> RollbackResult:
         """Call rollback. Only a test that passes `sleep` may wait."""
-        return rollback(
-            *(event, settings, self.sagemaker, self.autoscaling, self.s3), lambda: remaining_ms, sleep
-        )
+        arguments = (event, settings, self.sagemaker, self.autoscaling, self.s3, self.states)
+        return rollback(*arguments, lambda: remaining_ms, sleep)
 
     def served(self) -> tuple[str, str]:
         """Return the endpoint that /recommend asks, and the configuration that it serves."""
@@ -433,6 +443,33 @@ def test_an_aborted_run_on_a_new_kind_of_endpoint_leaves_the_old_kind_alone() ->
     shop.undo({"to": "current", "ended": execution}, REALTIME)
     shop.sagemaker.finish()
     assert shop.sagemaker.endpoints.keys() == {"tugboat-test"}
+
+
+@pytest.mark.parametrize("status", ["ABORTED", "FAILED", "TIMED_OUT"])
+def test_the_release_of_a_run_that_was_redriven_is_left_to_the_run(
+    status: Literal["ABORTED", "FAILED", "TIMED_OUT"],
+) -> None:
+    execution = ended("stopped", status)
+    shop = published(execution)
+    shop.sagemaker.finish()
+    shop.states.redriven.add(execution["arn"])
+    assert shop.undo({"to": "current", "ended": execution})["endpoint_status"] == "Unchanged"
+    assert shop.served() == ("tugboat-test", f"tugboat-test-{run_of(execution)}")
+    shop.states.redriven.clear()
+    shop.undo({"to": "current", "ended": execution})
+    shop.sagemaker.finish()
+    assert shop.served() == ("tugboat-test", "tugboat-test-r1")
+
+
+def test_a_run_that_is_redriven_during_the_wait_for_its_last_step_keeps_its_release() -> None:
+    execution = ended("stopped")
+    execution["stopped_at_ms"] = time.time_ns() // 1_000_000
+    shop = published(execution)
+    shop.sagemaker.finish()
+    shop.undo(
+        {"to": "current", "ended": execution}, sleep=lambda _: shop.states.redriven.add(execution["arn"])
+    )
+    assert shop.served() == ("tugboat-test", f"tugboat-test-{run_of(execution)}")
 
 
 def test_the_last_step_of_an_aborted_run_ends_before_its_release_is_undone() -> None:
