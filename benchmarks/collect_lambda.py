@@ -22,6 +22,9 @@ class Context:
 
     aws_request_id = "00000000-0000-0000-0000-000000000000"
 
+    def get_remaining_time_in_millis(self) -> int:
+        return 29_000
+
 
 class AcceptingFirehose:
     """A Firehose client without a network that acknowledges every record."""
@@ -54,7 +57,7 @@ def warm(handler_name: str, events: Any) -> dict[str, float]:
     handler = bootstrap._get_handler(handler_name)
     from functions import wiring
 
-    vars(wiring)["client"] = lambda service: AcceptingFirehose()
+    vars(wiring)["time_boxed_client"] = lambda *_: AcceptingFirehose()
     figures = {}
     with redirect_stdout(io.StringIO()):
         for name, event in events.items():

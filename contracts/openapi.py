@@ -27,6 +27,8 @@ OF_EVENTS = {
     Reason.UNKNOWN_SHOP,
     Reason.CLIENT_TIME_IN_FUTURE,
 }
+# The answer is 200 and names it: nothing is stored, and nothing is to be sent again.
+OF_PRIVACY = {Reason.GLOBAL_PRIVACY_CONTROL}
 EXAMPLE_EVENT = {
     "schema_version": 1,
     "event_id": "e-20260101-1",
@@ -94,7 +96,7 @@ def _post_events() -> dict[str, Any]:
         "requestBody": {"required": True, "content": dict.fromkeys(BODY_TYPES, body)},
         "responses": {
             "200": _answer("Accepted events are stored durably. Refused ones are named.", "Collected"),
-            **_refusals(set(Reason) - OF_RECOMMEND - OF_EVENTS),
+            **_refusals(set(Reason) - OF_RECOMMEND - OF_EVENTS - OF_PRIVACY),
         },
     }
 
@@ -239,8 +241,13 @@ def _schemas() -> dict[str, Any]:
             {
                 "accepted": {"type": "integer", "minimum": 0},
                 "refused": {"type": "array", "items": {"$ref": "#/components/schemas/RefusedEvent"}},
+                "not_stored": {
+                    "description": "Only if the request had `Sec-GPC: 1`: no event is stored, and none is to be sent again.",
+                    "const": Reason.GLOBAL_PRIVACY_CONTROL.value,
+                },
                 "request_id": a_text,
-            }
+            },
+            ["accepted", "refused", "request_id"],
         ),
         "RefusedEvent": _object(
             {
@@ -265,7 +272,10 @@ def _schemas() -> dict[str, Any]:
                 "model_version": a_text,
                 "variant": a_text,
                 "request_id": {"description": "The recommendation_id of events that follow.", **a_text},
-                "receipt": {"description": "Only with `shop` and `session`.", **a_text},
+                "receipt": {
+                    "description": "Only with `shop` and `session`, and without `Sec-GPC: 1`.",
+                    **a_text,
+                },
             },
             ["items", "source", "reason", "model_version", "variant", "request_id"],
         ),

@@ -83,6 +83,7 @@ class Stage:
     events_buffer_seconds: Annotated[int, Field(ge=0, le=900)]
     events_buffer_megabytes: Annotated[int, Field(ge=1, le=128)]
     rejected_expire_days: Days
+    global_privacy_control: Literal["obey", "ignore"]
     raw_expire_days: Annotated[int, Field(ge=0), AfterValidator(_never_or_late)]
     exports_expire_days: Days
     log_retention_days: RetentionDays

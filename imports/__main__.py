@@ -110,7 +110,9 @@ def _import(options: argparse.Namespace) -> int:
         session = boto3.Session(region_name=stage.region)
         bucket = stage.events_bucket(account_of(stage, session.client("sts", config=RETRYING)))
         s3 = session.client("s3", config=RETRYING)
-    import_id = f"import-{digest(files, options.shop)}"
+    content = digest(files, options.shop)
+    # The id is public. The rest of the digest is known to owners of the files only, who have their mail addresses anyway.
+    import_id, pseudonym_key = f"import-{content[:16]}", content[16:].encode()
     now_ms = time.time_ns() // 1_000_000
     progress = Progress()
     upload = Upload(s3, bucket, import_id)
@@ -124,6 +126,7 @@ def _import(options: argparse.Namespace) -> int:
             now_ms=now_ms,
             import_id=import_id,
             encoding=options.encoding,
+            pseudonym_key=pseudonym_key,
             on_reject=spool.add,
             progress=lambda lines, file: progress(lines, f"lines read, {file}"),
         ) as history,

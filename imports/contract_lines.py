@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from functions.platform.errors import Reason, RequestRefused
 from functions.platform.events.contract import REQUIRED_FIELDS, Timing, accept
 from functions.platform.events.event import Event
+from functions.platform.events.masking import Pseudonym, mask, masked_person_id
 from imports.ids import row_id, short_id
 
 # A refusal's message begins with the field's path.
@@ -23,7 +24,7 @@ class Checked(NamedTuple):
     sentence: str = ""
 
 
-def check(text: str, shop: str, keep_shop: bool, received_at_ms: int) -> Checked:
+def check(text: str, shop: str, keep_shop: bool, received_at_ms: int, pseudonym: Pseudonym) -> Checked:
     """Check one event: complete its ids, and leave out optional fields that the contract refuses.
 
     Args:
@@ -31,11 +32,15 @@ def check(text: str, shop: str, keep_shop: bool, received_at_ms: int) -> Checked
         shop: the shop of events without one.
         keep_shop: accept events of other shops too.
         received_at_ms: the time against which a clock that runs ahead is noticed.
+        pseudonym: returns what stands in for an id that contains a mail address.
     """
     record: dict[str, Any] = json.loads(text)
     event = {key: value for key, value in record.items() if key != "server" and value is not None}
     event["schema_version"] = 1
     event.setdefault("shop_id", shop)
+    for name in ("client_id", "session_id", "user_id"):  # before the event's id, which is a digest of them
+        if isinstance(event.get(name), str):
+            event[name] = masked_person_id(event[name], pseudonym)
     if isinstance(event.get("client_id"), str) and event["client_id"].strip():
         event["client_id"] = short_id(event["client_id"])
         session = event.get("session_id") or event["client_id"]
@@ -49,6 +54,7 @@ def check(text: str, shop: str, keep_shop: bool, received_at_ms: int) -> Checked
     for _ in range(_ATTEMPTS):
         try:
             accepted, _time = accept(event, shops, Timing(received_at_ms))
+            mask(accepted, pseudonym)
             return Checked(accepted, lost)
         except RequestRefused as refusal:
             field = _leave_out(event, refusal)

@@ -25,6 +25,7 @@ from imports.values import (
     json_fields,
     json_object,
     literal,
+    masked,
     short_id,
     trimmed,
 )
@@ -107,24 +108,28 @@ def parsed(source: str, shop: str, now_ms: int | None) -> str:
                 line,
                 {_known_name()} as event_name,
                 {_known_name()} as name,
-                {given("user_pseudo_id")} as client_id,
-                {given("user_id")} as user_id,
+                {masked(given("user_pseudo_id"), "masked_person_id")} as client_id,
+                {masked(given("user_id"), "masked_person_id")} as user_id,
                 event_timestamp,
                 round(event_timestamp / 1000)::bigint as happened_ms,
-                coalesce({_param("ga_session_id", "value.int_value::varchar")}, {_param("ga_session_id", text)}) as session,
+                coalesce({_param("ga_session_id", "value.int_value::varchar")},
+                    {masked(_param("ga_session_id", text), "masked_person_id")}) as session,
                 {given(_param("page_location", text))} as page_location,
                 {given(_param("page_referrer", text))} as page_referrer,
                 {given(_param("search_term", text))} as search_term,
-                {given(f"coalesce({_param('item_list_id', text)}, items[1].item_list_id)")} as item_list_id,
-                {given(f"coalesce(ecommerce.transaction_id, {_param('transaction_id', text)})")} as transaction_id,
+                {masked(given(f"coalesce({_param('item_list_id', text)}, items[1].item_list_id)"), "masked_id")}
+                    as item_list_id,
+                {masked(given(f"coalesce(ecommerce.transaction_id, {_param('transaction_id', text)})"), "masked_id")}
+                    as transaction_id,
                 {given(f"upper({_param('currency', text)})")} as currency,
                 {amount} as read_value,
                 list_transform(coalesce(items, []), lambda item: {_trimmed_item()}) as all_items,
                 concat_ws(
-                    chr(31), {literal(f"google/{shop}")}, coalesce(user_pseudo_id, ''), coalesce(event_timestamp::varchar, ''),
+                    chr(31), {literal(f"google/{shop}")}, coalesce({masked("user_pseudo_id", "masked_person_id")}, ''),
+                    coalesce(event_timestamp::varchar, ''),
                     coalesce(event_name, ''), coalesce(stream_id, ''), coalesce(event_bundle_sequence_id::varchar, ''),
                     coalesce(batch_event_index::varchar, ''), coalesce(batch_ordering_id::varchar, ''),
-                    coalesce(ecommerce.transaction_id, ''), coalesce(to_json(items)::varchar, '')
+                    coalesce({masked("ecommerce.transaction_id", "masked_id")}, ''), coalesce(to_json(items)::varchar, '')
                 ) as identity
             from {source}
         ),
@@ -242,11 +247,12 @@ def accepted(source: str) -> str:
         ),
     )
     address = f"left(split_part(split_part(page_location, '#', 1), '?', 1), {ADDRESS_MAX})"
+    address = masked("page_location", "masked_address", address)
     currency = f"case when regexp_full_match(currency, {literal(CURRENCY_PATTERN)}) then currency end"
     fields = json_fields(
         ("page_location", f"to_json({address})"),
         ("page_referrer", f"to_json({address.replace('page_location', 'page_referrer')})"),
-        ("search_term", f"to_json({free_text('search_term')})"),
+        ("search_term", f"to_json({free_text('search_term', 'masked_text')})"),
         ("item_list_id", f"to_json({short_id('item_list_id')})"),
         ("user_id", f"to_json({short_id('user_id')})"),
         ("transaction_id", f"to_json({short_id('transaction_id')})"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import secrets
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import pyarrow.parquet
 from functions.platform.contract import COLLECT_CLOCK_AHEAD_MAX_MS, COLLECT_EVENT_MAX_BYTES
 from functions.platform.errors import Reason
 from functions.platform.events.contract import encode
+from functions.platform.events.masking import keyed_pseudonym
 from imports import contract_lines, google, own_rows, values
 from imports.csv_rows import CsvReader
 from imports.google import ITEMS_MAX
@@ -156,11 +158,15 @@ class History:
         now_ms: int | None = None,
         import_id: str = "import",
         encoding: str | None = None,
+        pseudonym_key: bytes = b"",
         on_reject: Callable[[Reject], None] | None = None,
         progress: Callable[[int, str], None] = lambda lines, label: None,
     ) -> None:
         self.account = Account()
         self._shop, self._rejects, self._keep_shops = shop, rejects, keep_shops
+        # Without a key, an id has the same pseudonym within this import only.
+        key = pseudonym_key or secrets.token_bytes(32)
+        self._pseudonym = lambda text: keyed_pseudonym(key, text)
         self._latest_ms = None if now_ms is None else now_ms + COLLECT_CLOCK_AHEAD_MAX_MS
         self._now_ms = now_ms if now_ms is not None else values.LATEST_MS
         self._encoding, self._on_reject, self._progress = encoding, on_reject, progress
@@ -191,6 +197,9 @@ class History:
         )
         self._db.execute("set TimeZone = 'UTC'")
         self._db.execute("set enable_progress_bar = false")
+        text = duckdb.type("VARCHAR")
+        for name, function in values.masking_functions(self._pseudonym).items():
+            self._db.create_function(name, function, [text], text)
         self._db.execute(
             """create table ordered (
                 file int, line bigint, event_id varchar, has_id boolean, event_name varchar, client_id varchar,
@@ -434,7 +443,9 @@ class History:
         while batch := found.fetchmany(JSON_ROWS):
             stored = []
             for line, text in batch:
-                checked = contract_lines.check(text, self._shop, self._keep_shops, self._now_ms)
+                checked = contract_lines.check(
+                    text, self._shop, self._keep_shops, self._now_ms, self._pseudonym
+                )
                 if checked.event is None:
                     self._reject(opened.file.name, line, Reason(checked.code), checked.sentence, text)
                     continue
@@ -616,7 +627,7 @@ def events(
 
 
 def digest(files: list[Path], shop: str) -> str:
-    """Return a digest of the content of files, whatever their names and order."""
+    """Return a digest of the content of files, whatever their names and order: 64 hexadecimal digits."""
     each = []
     for file in files:
         sha256 = hashlib.sha256()
@@ -624,4 +635,4 @@ def digest(files: list[Path], shop: str) -> str:
             while part := content.read(BLOCK_BYTES):
                 sha256.update(part)
         each.append(sha256.hexdigest())
-    return hashlib.sha256("\n".join([shop, *sorted(each)]).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join([shop, *sorted(each)]).encode()).hexdigest()

@@ -23,6 +23,7 @@ from imports.values import (
     json_fields,
     json_object,
     literal,
+    masked,
     number,
     short_id,
     time_ms,
@@ -39,6 +40,11 @@ ALIASES = {
 }
 # Optional columns whose text can be unreadable. Ids and texts are shortened instead.
 READ_COLUMNS = ("price", "quantity", "currency")
+# Ids are masked first of all, because event ids are digests of the others.
+MASKED_IDS = {
+    **dict.fromkeys(("client_id", "session_id", "user_id"), "masked_person_id"),
+    **dict.fromkeys(("event_id", "transaction_id"), "masked_id"),
+}
 
 
 def cells(layout: Layout, source: str, names: list[str]) -> str:
@@ -47,7 +53,9 @@ def cells(layout: Layout, source: str, names: list[str]) -> str:
     # One step per projection: DuckDB computes a value once per projection, and again wherever one refers to it.
     trim = ", ".join(f"{trimmed(column)} as {column}" for column in OWN_COLUMNS)
     given = ", ".join(f"{given_trimmed(column)} as {column}" for column in OWN_COLUMNS)
-    return f"select line, {given} from (select line, {trim} from (select line, {texts} from {source}))"
+    ids = ", ".join(f"{masked(column, function)} as {column}" for column, function in MASKED_IDS.items())
+    trimmed_cells = f"select line, {trim} from (select line, {texts} from {source})"
+    return f"select * replace ({ids}) from (select line, {given} from ({trimmed_cells}))"
 
 
 def distinct_texts(layout: Layout, column: str, marks: str, source: str, names: list[str]) -> str:

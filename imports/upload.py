@@ -22,6 +22,7 @@ from functions.platform.contract import (
     REJECTED_PREFIX,
 )
 from functions.platform.errors import StorageUnavailable
+from functions.platform.events.masking import masked_body, masked_text
 from imports.history import Batch
 from imports.rejects import Reject
 
@@ -169,8 +170,8 @@ class Spool:
             "index": reject.line,
             "event_id": None,
             "reason": reject.code,
-            "message": f"{reject.file} line {reject.line}: {reject.reason}",
-            "payload": json.dumps(reject.text)[:COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS],
+            "message": f"{reject.file} line {reject.line}: {masked_text(reject.reason)}",
+            "payload": json.dumps(masked_body(reject.text))[:COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS],
             "sender": self._shop,
             "source": "import",
             "request_id": self._import_id,

@@ -1,10 +1,20 @@
 """SQL for the values of a text column: no value, ids, times and amounts, whichever way a tool writes them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import contracts
+from functions.platform.events.masking import (
+    SUSPECT_ID_SQL,
+    SUSPECT_SQL,
+    Pseudonym,
+    masked_address,
+    masked_catalogue_text,
+    masked_id,
+    masked_person_id,
+    masked_text,
+)
 from imports.refused import FileRefused
 
 _SCHEMA = contracts.read("event.schema")
@@ -76,10 +86,34 @@ def short_id(column: str) -> str:
     return f"case when {is_id(column)} then {column} else sha1({column}) end"
 
 
-def free_text(column: str) -> str:
-    """Return SQL for a text without control characters, cut to the contract's length; null if nothing is left."""
+def free_text(column: str, function: str = "masked_catalogue_text") -> str:
+    """Return SQL for a text without control characters, cut to the contract's length and masked; null if nothing is left."""
     cleaned = rf"left(regexp_replace({column}, '\p{{C}}', '', 'g'), {TEXT_MAX_CHARACTERS})"
-    return f"nullif({cleaned}, '')"
+    return f"nullif({masked(column, function, cleaned)}, '')"
+
+
+def masking_functions(pseudonym: Pseudonym) -> dict[str, Callable[[str], str]]:
+    """Return the collector's own functions by the names that they have in SQL."""
+    return {
+        "masked_text": masked_text,
+        "masked_catalogue_text": masked_catalogue_text,
+        "masked_address": masked_address,
+        "masked_id": lambda text: masked_id(text, pseudonym),
+        "masked_person_id": lambda text: masked_person_id(text, pseudonym),
+    }
+
+
+def masked(column: str, function: str, text: str = "") -> str:
+    """Return SQL for a masked text or id. The slow function runs only where there may be something to mask.
+
+    Args:
+        column: SQL by which to decide that.
+        function: the name of a masking function.
+        text: SQL of the text, if it is made of the column.
+    """
+    pattern = SUSPECT_ID_SQL if function in ("masked_id", "masked_person_id") else SUSPECT_SQL
+    text = text or column
+    return f"case when regexp_matches({column}, {literal(pattern)}) then {function}({text}) else {text} end"
 
 
 def json_fields(*fields: tuple[str, str]) -> str:

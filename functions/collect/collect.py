@@ -12,6 +12,7 @@ from functions.platform.errors import Reason, RequestRefused
 from functions.platform.events.batch import parse_batch
 from functions.platform.events.contract import ServerField, Timing, accept, line
 from functions.platform.events.intake import Intake
+from functions.platform.events.masking import masked_body, masked_id, masked_json, masked_text
 from functions.platform.events.receipt_stamps import stamps, take_receipts
 from functions.platform.http import ApiRequest
 from functions.platform.log import get_logger
@@ -21,6 +22,8 @@ log = get_logger(__name__)
 
 # A request may hold 500 values that are no events, such as numbers. Nothing could be replayed from them.
 OTHERS_KEPT = 10
+# A mail address has at most 254 characters, and each of them may be percent-encoded.
+CUT_BYTES = 1024
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,11 @@ def collect_batch(
     try:
         batch = parse_batch(request.body)
     except RequestRefused as refused:
-        payload = request.body[:COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS].decode("utf-8", "replace")
+        # A cut address is still an address, so the end is cut after masking.
+        payload = request.body[: COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS + CUT_BYTES].decode(
+            "utf-8", "replace"
+        )
+        payload = masked_body(payload)[:COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS]
         refusal = Refusal(None, None, refused.reason.value, refused.message)
         arrival = Arrival(shop_id, Timing(received_at_ms), "events", origin, request.request_id)
         _store_refused([(refusal, payload)], arrival, intake)
@@ -117,7 +124,7 @@ def _collect(events: list[Any], arrival: Arrival, intake: Intake) -> Collected:
             event, event_time_ms = accept(raw, shops, arrival.timing)
             tokens = take_receipts(event)
             receipts = stamps(tokens, event, event_time_ms, intake.receipt_keys) if tokens else None
-            lines.append(line(event, server.encode(event_time_ms, receipts)))
+            lines.append(line(event, server.encode(event_time_ms, receipts), intake.pseudonym))
         except RequestRefused as refusal:
             event_id = raw.get("event_id") if isinstance(raw, dict) else None
             shown_id = event_id[:ID_MAX_CHARACTERS] if isinstance(event_id, str) else None
@@ -138,8 +145,13 @@ def _store_refused(refused: list[tuple[Refusal, Any]], arrival: Arrival, intake:
             others += 1
             if others > OTHERS_KEPT:
                 continue
+        if refusal.index is not None:
+            payload = masked_json(payload, intake.pseudonym)
+        event_id = refusal.event_id
         record = {
             **asdict(refusal),
+            "event_id": event_id and masked_id(event_id, intake.pseudonym),
+            "message": masked_text(refusal.message),
             "payload": json.dumps(payload, ensure_ascii=False)[:COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS],
             "sender": arrival.shop_id,
             "source": arrival.source,

@@ -19,6 +19,10 @@ GIF = "GIF89a\x01\x00\x01\x00\x00\x00\x00\x2c\x00\x00\x00\x00\x01\x00\x01\x00\x0
 
 def answer_batch(request: ApiRequest, origin: Origin, intake: Intake) -> Response:
     """Return 200 with the counts, 4xx if the whole body was refused, 503 if nothing was stored."""
+    if _is_opted_out(request, intake):
+        # The body is not even read. An answer of 200 keeps senders from trying again.
+        counts = {"accepted": 0, "refused": [], "not_stored": Reason.GLOBAL_PRIVACY_CONTROL.value}
+        return success({**counts, "request_id": request.request_id})
     try:
         collected = collect_batch(request, origin, intake)
     except RequestRefused as refused:
@@ -32,6 +36,9 @@ def answer_batch(request: ApiRequest, origin: Origin, intake: Intake) -> Respons
 def answer_pixel(request: ApiRequest, origin: Origin, intake: Intake) -> Response:
     """Return 200 with the GIF, always: a mail cannot handle an error. A header names the reason of a refusal."""
     headers: dict[str, str | list[str]] = {"Content-Type": "image/gif", **NO_STORE}
+    if _is_opted_out(request, intake):
+        headers[REFUSED_HEADER] = Reason.GLOBAL_PRIVACY_CONTROL.value
+        return Response(body=GIF, status_code=200, headers=headers)
     try:
         collected = collect_pixel(request, origin, intake)
         if collected.refused:
@@ -42,3 +49,11 @@ def answer_pixel(request: ApiRequest, origin: Origin, intake: Intake) -> Respons
         log.exception("pixel event not stored")
         headers[REFUSED_HEADER] = Reason.STORAGE_UNAVAILABLE.value
     return Response(body=GIF, status_code=200, headers=headers)
+
+
+def _is_opted_out(request: ApiRequest, intake: Intake) -> bool:
+    """Return True if the person's browser says that nothing may be shared, and the stage obeys."""
+    if not request.privacy_control or intake.settings.global_privacy_control != "obey":
+        return False
+    log.info("not stored: Global Privacy Control")
+    return True

@@ -59,6 +59,7 @@ class Reason(StrEnum):
     UNKNOWN_SCHEMA_VERSION = "unknown_schema_version"
     UNKNOWN_SHOP = "unknown_shop"
     CLIENT_TIME_IN_FUTURE = "client_time_in_future"
+    GLOBAL_PRIVACY_CONTROL = "global_privacy_control"
     PARAMETER_INVALID = "parameter_invalid"
     STORAGE_UNAVAILABLE = "storage_unavailable"
     NO_MODEL_YET = "no_model_yet"

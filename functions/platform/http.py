@@ -14,12 +14,16 @@ NO_STORE: dict[str, str | list[str]] = {"Cache-Control": "no-store"}
 
 
 class ApiRequest(NamedTuple):
-    """An HTTP request without its address, cookies and headers, none of which may be stored."""
+    """An HTTP request without its address, cookies and headers, none of which may be stored.
+
+    `privacy_control` is True if the person asks that nothing be sold or shared: https://www.w3.org/TR/gpc/
+    """
 
     request_id: str
     method: str
     query: dict[str, str]
     body: bytes
+    privacy_control: bool = False
 
 
 def read_request(request: Request | None) -> ApiRequest:
@@ -34,6 +38,16 @@ def read_request(request: Request | None) -> ApiRequest:
         request.method,
         dict(request.query_params or {}),
         body.encode() if isinstance(body, str) else body,
+        _has_privacy_control(request.to_original_event().get("multiValueHeaders")),
+    )
+
+
+def _has_privacy_control(headers: dict[str, list[str]] | None) -> bool:
+    """Return True if one Sec-GPC header is exactly 1. The specification has no other value."""
+    return any(
+        name.lower() == "sec-gpc"
+        and "1" in (value.strip() for joined in values for value in joined.split(","))
+        for name, values in (headers or {}).items()
     )
 
 

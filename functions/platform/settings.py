@@ -15,6 +15,8 @@ from functions.platform.endpoint import endpoint_name
 
 Text = Annotated[str, Meta(min_length=1)]
 SHARED = "shared"
+# obey: events of a request with `Sec-GPC: 1` are not stored, and /recommend gives it no receipt.
+PrivacyControl = Literal["obey", "ignore"]
 
 
 class SettingsError(Exception):
@@ -52,6 +54,7 @@ class CollectSettings(Struct, frozen=True, rename=_variable):
     rejected_stream: Text
     events_bucket: Text
     receipts_secret: Text
+    global_privacy_control: PrivacyControl = "obey"
 
     @property
     def shops(self) -> frozenset[str]:
@@ -66,6 +69,7 @@ class RecommendSettings(Struct, frozen=True, rename=_variable):
     endpoint_timeout_ms: Annotated[int, Meta(ge=10, le=25_000)]
     models_bucket: Text
     receipts_secret: Text
+    global_privacy_control: PrivacyControl
 
 
 class CompactSettings(Struct, frozen=True, rename=_variable):

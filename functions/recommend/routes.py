@@ -23,8 +23,10 @@ def answer_recommend(
     except RequestRefused as refused:
         return refusal(refused, request.request_id)
     body = {**found._asdict(), "request_id": request.request_id}
+    # A receipt links the answer to the session's events. A person who opted out has none.
+    opted_out = request.privacy_control and recommender.settings.global_privacy_control == "obey"
     # Without a key there is no receipt, and the carousel is still shown.
-    if asked.session and (key := receipt_keys.signing()):
+    if asked.session and not opted_out and (key := receipt_keys.signing()):
         body["receipt"] = _receipt(found, request.request_id, asked.session, key)
     return success(body)
 

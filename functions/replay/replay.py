@@ -133,4 +133,4 @@ def _replayed_line(archived: ArchivedEvent, intake: Intake) -> bytes:
         *restamp(server.pop("receipts", []), event, event_time_ms, intake.receipt_keys),
         *stamps(take_receipts(event), event, event_time_ms, intake.receipt_keys),
     ]
-    return line(event, encode({**server, "receipts": receipts} if receipts else server))
+    return line(event, encode({**server, "receipts": receipts} if receipts else server), intake.pseudonym)

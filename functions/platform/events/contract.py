@@ -14,6 +14,13 @@ from functions.platform.contract import (
 )
 from functions.platform.errors import Reason, RequestRefused
 from functions.platform.events.event import Event, Item
+from functions.platform.events.masking import (
+    Pseudonym,
+    mask,
+    may_hold_personal_data,
+    temporary_pseudonym,
+    without_query,
+)
 
 EVENT_MAX_BYTES = COLLECT_EVENT_MAX_BYTES
 REASONS = {
@@ -49,7 +56,7 @@ def accept(raw: Any, shops: frozenset[str], timing: Timing) -> tuple[Event, int]
         timing: the times of the event's request.
 
     Returns:
-        The event as it is stored, and its time on the server's clock in milliseconds.
+        The event, not masked yet, and its time on the server's clock in milliseconds.
 
     Raises:
         RequestRefused: with the reason, and a sentence that names the field.
@@ -71,9 +78,9 @@ def accept(raw: Any, shops: frozenset[str], timing: Timing) -> tuple[Event, int]
             "client_time_ms lies in the future: send sent_at_ms with the batch, or fix the clock",
         )
     if event.page_location is not UNSET:
-        event.page_location = event.page_location.split("#", 1)[0].split("?", 1)[0]
+        event.page_location = without_query(event.page_location)
     if event.page_referrer is not UNSET:
-        event.page_referrer = event.page_referrer.split("#", 1)[0].split("?", 1)[0]
+        event.page_referrer = without_query(event.page_referrer)
     return event, event_time_ms
 
 
@@ -176,13 +183,16 @@ class ServerField:
         return b"%b%d%b%b" % (self._before, event_time_ms, self._after, end)
 
 
-def line(event: Event, server: bytes) -> bytes:
-    """Return the event as one line of JSON in UTF-8, with the encoded field `server` as its last.
+def line(event: Event, server: bytes, pseudonym: Pseudonym = temporary_pseudonym) -> bytes:
+    """Return the event as one line of JSON in UTF-8, masked, with the encoded field `server` as its last.
 
     Raises:
         RequestRefused: the event is larger than `EVENT_MAX_BYTES`, or cannot be encoded.
     """
     text = encode(event)
+    if may_hold_personal_data(event, text):
+        mask(event, pseudonym)
+        text = encode(event)
     if len(text) > EVENT_MAX_BYTES:
         raise RequestRefused(
             Reason.EVENT_TOO_LARGE, f"{len(text)} bytes, at most {EVENT_MAX_BYTES} are taken"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import contracts
-from testing.troubled_service import Answer, Received, Trouble, TroubledService, troubled
+from testing.troubled_service import Answer, Received, Trouble, TroubledService, json_answer, troubled
 from tests.unit.clients.shop_api import RECOMMENDATION, ShopApi, refusal
 from tests.unit.contracts.test_document import KEY, Shop, shop  # noqa: F401
 from tugboat_events import Refused, Tugboat, client, sender, transport
@@ -115,6 +115,19 @@ def test_a_refused_event_is_reported_with_its_reason_and_its_neighbours_are_stor
     ]
     assert list(api.stored) == [ids[0], ids[2]]
     assert tugboat.counts == (2, 1, 0, 0)
+
+
+def test_events_that_a_privacy_signal_kept_out_are_reported_and_not_sent_again(
+    service: TroubledService, api: ShopApi
+) -> None:
+    answer = {"accepted": 0, "refused": [], "not_stored": "global_privacy_control", "request_id": "r"}
+    api.refusals = [json_answer(answer)]
+    refused: list[Refused] = []
+    with made(service, on_refused=refused.append) as tugboat:
+        tugboat.track("page_view", **WHO)
+        assert tugboat.flush()
+    assert [one.reason for one in refused] == ["global_privacy_control"]
+    assert (tugboat.counts, api.stored) == ((0, 1, 0, 0), {})
 
 
 def test_without_a_callback_the_log_has_the_reason_and_no_value(

@@ -435,3 +435,23 @@ def test_every_line_of_any_file_is_accounted_for(tmp_path: Path, lines: list[str
     assert len(found.rejects) == account.rejected
     if b"\r" not in content:
         assert account.lines == content.count(b"\n") + (not content.endswith(b"\n"))
+
+
+def test_personal_data_of_google_analytics_is_masked(tmp_path: Path) -> None:
+    def param(key: str, text: str) -> dict[str, Any]:
+        return {"key": key, "value": {"string_value": text, "int_value": None, "double_value": None}}
+
+    event = google_event(
+        event_name="view_item",
+        user_pseudo_id="jane@example.com",
+        event_params=[
+            param("page_location", "https://jane:pw@s/jane%40example.com/a?b=jane@example.com"),
+            param("page_referrer", "https://s/+491701234567"),
+            param("search_term", "jane@example.com 4111 1111 1111 1111"),
+        ],
+    )
+    [stored] = read(tmp_path, json.dumps(event) + "\n", "events.json").events
+    assert stored["page_location"] == "https://s/(mail)/a"
+    assert stored["page_referrer"] == "https://s/(phone)"
+    assert stored["search_term"] == "(mail) (card)"
+    assert stored["client_id"].startswith("pseudonym-")

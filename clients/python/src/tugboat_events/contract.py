@@ -80,7 +80,7 @@ class Item(_RequiredItem, total=False):
 
 
 class _RequiredFields(TypedDict):
-    # First-party pseudonymous id of the browser. Not a name, not a mail address.
+    # First-party pseudonymous id of the browser. Not a name. A mail address is replaced by a pseudonym.
     client_id: str
     # The storefront's own session id. Kept; the warehouse draws sessions itself (30 minutes of silence).
     session_id: str
@@ -96,11 +96,12 @@ class Fields(_RequiredFields, total=False):
     client_time_ms: int
     # The products it happened to, at most 200.
     items: list[Item]
-    # Address of the page; its query and fragment are dropped on receipt.
+    # Address of the page; its query, fragment and user info are dropped on receipt, and personal data in
+    # its path is masked.
     page_location: str
-    # Address of the page before; its query and fragment are dropped on receipt.
+    # Address of the page before; treated in the same way.
     page_referrer: str
-    # What was searched for.
+    # What was searched for; mail addresses, card numbers and phone numbers are masked.
     search_term: str
     # The list or carousel the items were shown in.
     item_list_id: str
@@ -110,7 +111,7 @@ class Fields(_RequiredFields, total=False):
     value: float | Decimal
     # ISO 4217 code.
     currency: str
-    # The shop's pseudonymous id of a signed-in customer.
+    # The shop's pseudonymous id of a signed-in customer. A mail address is replaced by a pseudonym.
     user_id: str
     # The answer of /recommend that an impression or a click belongs to.
     recommendation_id: str
@@ -139,5 +140,5 @@ class _RequiredRecommendation(TypedDict):
 class Recommendation(_RequiredRecommendation, total=False):
     """An answer of /recommend."""
 
-    # Only with `shop` and `session`.
+    # Only with `shop` and `session`, and without `Sec-GPC: 1`.
     receipt: str

@@ -156,6 +156,9 @@ def _refused(response: Response, number: int) -> dict[int, tuple[str, str]] | No
         if not isinstance(one, dict) or one.get("index") not in range(number):
             return None
         found[one["index"]] = (str(one.get("reason")), str(one.get("message")))
+    if isinstance(answer.get("not_stored"), str):
+        # A proxy added the privacy signal of a person. Sending the events again changes nothing.
+        return {index: (answer["not_stored"], "not stored") for index in range(number)}
     return found if answer.get("accepted") == number - len(found) else None
 
 

@@ -1,5 +1,6 @@
 """/recommend always answers, with the source of its items."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -284,6 +285,19 @@ def test_without_a_key_the_answer_has_no_receipt() -> None:
     answer = api.get(items="a", shop="demo", session="s1")
     assert len(answer["items"]) == 10
     assert "receipt" not in answer
+
+
+def test_a_person_who_opted_out_gets_items_and_no_receipt() -> None:
+    api = Api()
+    request = ApiRequest(
+        "rec-1", "GET", {"items": "a", "shop": "demo", "session": "s1"}, b"", privacy_control=True
+    )
+    answer = api.ask(request)
+    assert len(answer["items"]) == 10
+    assert "receipt" not in answer
+    ignoring = structs.replace(api.recommender.settings, global_privacy_control="ignore")
+    api.recommender = dataclasses.replace(api.recommender, settings=ignoring)
+    assert "receipt" in api.ask(request)
 
 
 def recorded(s3: FakeS3, endpoint: str) -> FakeS3:
