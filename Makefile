@@ -95,6 +95,9 @@ recommend: setup ## ask /recommend for ITEMS=a,b
 shop: setup ## the demo shop on http://127.0.0.1:8095, against STAGE's API (ARGS=--help for more)
 	@$(IN_STAGE) $(PY) -m demo.shop.server $(ARGS)
 
+secret-key: setup ## issue a secret key for the back end of SHOP (ARGS=--list, ARGS="--revoke NAME"; docs/deploy.md)
+	@$(IN_STAGE) $(PY) -m deploy.secret_key --stage $(STAGE) $(if $(SHOP),--shop '$(SHOP)') $(ARGS)
+
 rollback: setup ## the endpoint back onto the release before
 	@$(IN_STAGE) $(PY) -m deploy.rollback --stage $(STAGE)
 

@@ -12,14 +12,14 @@ from local.aws.proxy_event import Request, Response
 
 STATUSES = {
     "GET /pixel.gif": {200},
-    "POST /events": {200, 400, 403, 413},
+    "POST /events": {200, 400, 401, 403, 413},
     "GET /recommend": {200, 400},
     "POST /recommend": {200, 400, 413},
     "GET /tugboat.js": {200, 304},
     "OPTIONS /events": {200},
     "OPTIONS /recommend": {200},
 }
-UNAVAILABLE = {Reason.STORAGE_UNAVAILABLE, Reason.MODEL_UNAVAILABLE}
+UNAVAILABLE = {Reason.STORAGE_UNAVAILABLE, Reason.SECRET_KEYS_UNAVAILABLE, Reason.MODEL_UNAVAILABLE}
 EXAMPLES = 5
 
 
@@ -98,7 +98,7 @@ def _told(endpoint: str, status: int, body: dict[str, Any]) -> Stored:
 
 def kept(reasons: Iterable[str]) -> tuple[str, ...]:
     """Return the refusals that are stored: none without a valid key, and few of values that are no events."""
-    found = sorted(reason for reason in reasons if reason != Reason.WRONG_KEY)
+    found = sorted(reason for reason in reasons if reason not in (Reason.WRONG_KEY, Reason.WRONG_SECRET_KEY))
     not_kept = max(0, found.count(Reason.EVENT_NOT_AN_OBJECT) - OTHERS_KEPT)
     for _ in range(not_kept):
         found.remove(Reason.EVENT_NOT_AN_OBJECT)

@@ -11,6 +11,7 @@ from unittest import mock
 from chalice.app import Chalice
 
 from benchmarks.fuzz_checks import Answered, Failed, Findings, Stored, compare, expected
+from functions.collect import secret_keys
 from functions.platform import receipt_keys
 from functions.platform.contract import FALLBACK_KEY
 from local.aws.proxy_event import MalformedProxyResponse, Request, build_event, build_response
@@ -77,7 +78,7 @@ class Door:
             FALLBACK
         ).encode()
         self._endpoint = FakeEndpoint(self._recommend)
-        self._secrets = FakeSecrets()
+        self._secrets, self._no_keys = FakeSecrets(), FakeSecrets("{}")
         with self._in_place():
             import app
 
@@ -120,6 +121,7 @@ class Door:
             mock.patch.dict(os.environ, self._variables),
             mock.patch.object(wiring, "time_boxed_client", self._client),
             mock.patch.object(receipt_keys, "time_boxed_client", mock.Mock(return_value=self._secrets)),
+            mock.patch.object(secret_keys, "time_boxed_client", mock.Mock(return_value=self._no_keys)),
         ):
             yield
 

@@ -201,7 +201,11 @@ class Maker:
             envelope["events"] = events * 501
         kind = dice.choice(["application/json", "text/plain;charset=UTF-8"])
         query = self.query(dice, self.keys(dice))
-        return self._built("POST", "/events", dice, query=query, body=self.body(dice, envelope), kind=kind)
+        headers: Headers = []
+        if dice.random() < 0.02:  # a secret key that no shop has
+            headers.append(("Authorization", dice.choice(["", "Bearer", "Bearer key", "Basic a2V5"])))
+        body = self.body(dice, envelope)
+        return self._built("POST", "/events", dice, query=query, body=body, kind=kind, headers=headers)
 
     def _recommend_by_query(self, dice: random.Random) -> Request:
         pairs: list[tuple[str, Any]] = [("items", "i1,i2"), ("k", dice.randrange(1, 101)), ("exclude", "i3")]
@@ -252,7 +256,7 @@ class Maker:
             "shop_id": self._shop,
             "client_id": f"c{dice.randrange(1000)}",
             "session_id": f"s{dice.randrange(1000)}",
-            "client_time_ms": time.time_ns() // 1_000_000 - dice.randrange(10**9),
+            "client_time_ms": time.time_ns() // 1_000_000 - dice.randrange(3 * 10**8),
             "page_location": "https://shop.example/boots?utm=1#top",
             "items": [
                 {"item_id": f"i{dice.randrange(50)}", "item_name": "Böot", "price": 129.95, "quantity": 1}

@@ -40,8 +40,8 @@ from testing.troubled_service import Trouble, TroubledService
 TIMEOUT_S, FIREHOSE_S, ENDPOINT_S = 0.3, 0.6, 0.3
 LAMBDA_S = 10.0
 KEYS_S = receipt_keys.TIMEOUT_MS / 1000
-# The collector waits for Firehose once for accepted and once for refused events, and for the receipt keys.
-COLLECT_BOX_S = 2 * FIREHOSE_S + KEYS_S
+# The collector waits for Firehose once for accepted and once for refused events, and for receipt and secret keys.
+COLLECT_BOX_S = 2 * FIREHOSE_S + 2 * KEYS_S
 # /recommend waits for the record and the fallback, the endpoint, and the receipt keys.
 RECOMMEND_BOX_S = 2 * recommend.STORED_S + ENDPOINT_S + KEYS_S
 # A busy machine may take this much longer.
@@ -119,7 +119,7 @@ class TroubledDoor:
             self.warm_up()
         answered, took_s = self._answer(request, plan)
         findings.took(str(plan), took_s)
-        may_refuse = _may_refuse(endpoint, plan)
+        may_refuse = _may_refuse(endpoint, plan) or _needs_secret_keys(request, plan)
         try:
             promised = expected(endpoint, answered.response, may_refuse)
             _in_time(endpoint, plan, took_s)
@@ -205,6 +205,11 @@ def _may_refuse(endpoint: str, plan: Plan) -> bool:
     if endpoint.endswith("/recommend"):
         return plan.cold and plan.away("sagemaker-runtime", "s3")
     return plan.away("firehose", "s3")
+
+
+def _needs_secret_keys(request: Request, plan: Plan) -> bool:
+    """Return True if the sender of events wants to be trusted, and the keys cannot be read."""
+    return request.header("Authorization") is not None and plan.away("secretsmanager")
 
 
 def _in_time(endpoint: str, plan: Plan, took_s: float) -> None:

@@ -29,6 +29,7 @@ from demo.replay import ReplayFailed
 from demo.sessions import Event
 from demo.split import Split, cutoff_of
 from demo.terminal import Progress
+from deploy.command import DeployError
 from imports.rejects import Rejects
 
 BARE_SQL = Path(__file__).with_suffix(".sql")
@@ -179,6 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (
         source.FileRefused,
         environment.NotDeployed,
+        DeployError,
         ReplayFailed,
         JourneyFailed,
         RequestFailed,

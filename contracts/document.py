@@ -62,6 +62,12 @@ def limits() -> list[Limit]:
             f"the event is refused: `{Reason.CLIENT_TIME_IN_FUTURE.value}`",
         ),
         Limit(
+            "the age of a page's event, corrected by `sent_at_ms`",
+            f"{collect['page_queue_max_ms'] // 3_600_000} hours in the SDK's queue, and "
+            f"{(collect['page_age_max_ms'] - collect['page_queue_max_ms']) // 60_000} minutes; none with a secret key",
+            f"the event is refused: `{Reason.EVENT_TOO_OLD.value}`",
+        ),
+        Limit(
             "the stored part of a refused event or body",
             f"the first {collect['refused_payload_max_characters']:,} characters",
             "the rest is cut off, so it cannot be replayed",

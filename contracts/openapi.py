@@ -26,6 +26,7 @@ OF_EVENTS = {
     Reason.UNKNOWN_SCHEMA_VERSION,
     Reason.UNKNOWN_SHOP,
     Reason.CLIENT_TIME_IN_FUTURE,
+    Reason.EVENT_TOO_OLD,
 }
 # The answer is 200 and names it: nothing is stored, and nothing is to be sent again.
 OF_PRIVACY = {Reason.GLOBAL_PRIVACY_CONTROL}
@@ -71,7 +72,11 @@ def description() -> dict[str, Any]:
             "/tugboat-carousel.js": {"get": _get_file("The carousel's element.", "text/javascript")},
             "/openapi.json": {"get": _get_file("This document.", JSON)},
         },
-        "components": {"schemas": _schemas(), "parameters": {"key": _key()}},
+        "components": {
+            "schemas": _schemas(),
+            "parameters": {"key": _key()},
+            "securitySchemes": {"secretKey": _secret_key()},
+        },
     }
 
 
@@ -80,19 +85,31 @@ def _key() -> dict[str, Any]:
         "name": "key",
         "in": "query",
         "required": True,
-        "description": "The shop's key. It is in the shop's pages, so it is not a secret.",
+        "description": "The shop's key. It is in the shop's pages, so it is not a secret. "
+        "A request with the secret key needs none.",
         "schema": {"type": "string"},
+    }
+
+
+def _secret_key() -> dict[str, Any]:
+    return {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The shop's secret key, for its back end: never in a page. Its events are trusted, of any age.",
     }
 
 
 def _post_events() -> dict[str, Any]:
     limits = contracts.read("limits")["collect"]
-    body = {"schema": {"$ref": "#/components/schemas/Batch"}, "example": {"events": [EXAMPLE_EVENT]}}
+    example = {"sent_at_ms": EXAMPLE_EVENT["client_time_ms"], "events": [EXAMPLE_EVENT]}
+    body = {"schema": {"$ref": "#/components/schemas/Batch"}, "example": example}
     return {
         "operationId": "sendEvents",
         "summary": "Store a batch of events.",
         "description": f"A body has at most {limits['body_max_bytes']:,} bytes, an event {limits['event_max_bytes']:,}.",
-        "parameters": [{"$ref": "#/components/parameters/key"}],
+        # With the secret key, ?key= may be left out.
+        "security": [{}, {"secretKey": []}],
+        "parameters": [{**_key(), "required": False}],
         "requestBody": {"required": True, "content": dict.fromkeys(BODY_TYPES, body)},
         "responses": {
             "200": _answer("Accepted events are stored durably. Refused ones are named.", "Collected"),
@@ -225,6 +242,14 @@ def _schemas() -> dict[str, Any]:
         **_moved(schema["properties"]["client_time_ms"]),
         "description": "When the client sends the batch, by its own clock. It corrects clocks that are wrong.",
     }
+    latest_ms = sent_at["maximum"]
+    clock_error = {
+        "description": "The client's clock minus the server's, measured by an answer's received_at_ms. "
+        "It tells a wrong clock from a request that took long.",
+        "type": "integer",
+        "minimum": -latest_ms,
+        "maximum": latest_ms,
+    }
     return {
         "Event": event,
         "Item": item,
@@ -232,7 +257,7 @@ def _schemas() -> dict[str, Any]:
         "Batch": {
             "description": "A batch, a list of events, or one event.",
             "anyOf": [
-                _object({"events": events, "sent_at_ms": sent_at}, ["events"]),
+                _object({"events": events, "sent_at_ms": sent_at, "clock_error_ms": clock_error}, ["events"]),
                 events,
                 reference,
             ],
@@ -244,6 +269,10 @@ def _schemas() -> dict[str, Any]:
                 "not_stored": {
                     "description": "Only if the request had `Sec-GPC: 1`: no event is stored, and none is to be sent again.",
                     "const": Reason.GLOBAL_PRIVACY_CONTROL.value,
+                },
+                "received_at_ms": {
+                    "description": "When the request arrived, by the server's clock.",
+                    "type": "integer",
                 },
                 "request_id": a_text,
             },

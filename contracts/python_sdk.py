@@ -9,6 +9,8 @@ from contracts import modules, openapi
 
 # The SDK sets these itself.
 STAMPED = ("schema_version", "event_name", "shop_id")
+# The browser numbers its events. A back end does not know the numbers.
+OF_THE_BROWSER = ("sequence",)
 # The SDK has defaults for these, although an event needs them.
 DEFAULTED = ("event_id", "client_time_ms")
 # Texts that the SDK cuts. A cut id is another id, and a cut receipt is forged.
@@ -23,7 +25,9 @@ def sdk_module() -> str:
     schema = contracts.read("event.schema")
     limits = contracts.read("limits")
     item = schema["properties"]["items"]["items"]
-    fields = {name: field for name, field in schema["properties"].items() if name not in STAMPED}
+    fields = {
+        name: field for name, field in schema["properties"].items() if name not in STAMPED + OF_THE_BROWSER
+    }
     given = [name for name in schema["required"] if name in fields and name not in DEFAULTED]
     answer = openapi.description()["components"]["schemas"]["Recommendation"]
     recommended = answer["properties"]["items"]["items"]

@@ -18,7 +18,7 @@ from demo.http import Http
 from demo.journey import JourneyFailed, Timings, land, send_events
 from demo.split import Split, cutoff_of
 from demo.terminal import duration
-from deploy.command import table
+from deploy.command import DeployError, table
 from imports.rejects import Rejects
 
 NEXT_STEPS = """
@@ -59,7 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return journey(options)
-    except (source.FileRefused, environment.NotDeployed, replay.ReplayFailed, JourneyFailed) as failed:
+    except (
+        source.FileRefused, environment.NotDeployed, DeployError, replay.ReplayFailed, JourneyFailed,
+    ) as failed:  # fmt: skip
         print(f"demo: {failed}", file=sys.stderr)
     except (BotoCoreError, ClientError) as error:
         print(

@@ -100,9 +100,10 @@ class Http:
                     milliseconds = (time.perf_counter() - started_s) * 1000
                     return Response(_object(response.data, url), milliseconds)
                 problem = f"status {status}: {response.data[:500].decode('utf-8', 'replace')}"
-                if status != 429 and status < 500:
-                    raise RequestFailed(f"{method} {url} was refused with {problem}", status)
                 wait_s = retry_after_s(response.headers.get("Retry-After"))
+                # 401: a secret key that was issued a moment ago is known after the time that the response names.
+                if status != 429 and status < 500 and not (status == 401 and wait_s):
+                    raise RequestFailed(f"{method} {url} was refused with {problem}", status)
             if attempt < self._max_attempts:
                 with self._lock:
                     self.retries += 1

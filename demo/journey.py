@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from demo.environment import Environment
 from demo.landed import LandingWatch
 from demo.replay import Replayed, send
+from demo.secret_keys import temporary_secret_keys
 from demo.split import Split
 from imports.rejects import Rejects
 
@@ -47,11 +48,12 @@ def send_events(
 ) -> tuple[Replayed, LandingWatch]:
     """Send the training events, and return the result with a watch on raw/ that began before the first event."""
     watch = LandingWatch(where.client("s3"), where.events_bucket())
-    with timings.stage("replay"):
+    with timings.stage("replay"), temporary_secret_keys(where) as secret_key_of:
         sent = send(
             split.training_events(rejects),
             where.api_url,
             where.shop_keys,
+            secret_key_of=secret_key_of,
             user_agent_of=split.dataset.user_agent_of,
             connections=connections,
             expected=split.dataset.expected,

@@ -1,4 +1,6 @@
-"""Send events through POST /events, as storefronts do, and account for every event by the collector's responses.
+"""Send events through POST /events, and account for every event by the collector's responses.
+
+History is older than a page may send, so it is sent with secret keys, as a shop's back end sends it.
 
 python -m demo.replay --events clicks.csv
 python -m demo.replay --generate 60000 --seed 7
@@ -19,8 +21,10 @@ from typing import Any
 
 from demo import environment, source
 from demo.http import Http, RequestFailed
+from demo.secret_keys import temporary_secret_keys
 from demo.split import Split, cutoff_of
 from demo.terminal import Progress, duration
+from deploy.command import DeployError
 from imports.rejects import Rejects
 
 Event = dict[str, Any]
@@ -86,9 +90,11 @@ def batches(
 class _Sender:
     """A client that posts batches from several threads and adds up the responses."""
 
-    def __init__(self, url: str, keys: Mapping[str, str], http: Http) -> None:
+    def __init__(
+        self, url: str, keys: Mapping[str, str], secret_key_of: Callable[[str], str] | None, http: Http
+    ) -> None:
         self.result = Replayed()
-        self._url, self._keys, self._http = url, keys, http
+        self._url, self._keys, self._secret_key_of, self._http = url, keys, secret_key_of, http
         self._lock = threading.Lock()
 
     def post(self, agent: str, batch: list[Event]) -> None:
@@ -99,9 +105,13 @@ class _Sender:
                 f" or send as another shop: --shop {next(iter(self._keys), 'ID')}"
             )
         body = json.dumps({"events": batch}, separators=(",", ":"), ensure_ascii=False).encode()
-        url = f"{self._url}?key={self._keys[shop]}"
+        url, headers = self._url, {"User-Agent": agent}
+        if self._secret_key_of:
+            headers["Authorization"] = f"Bearer {self._secret_key_of(shop)}"
+        else:
+            url += f"?key={self._keys[shop]}"
         try:
-            answer = self._http.post(url, body, {"User-Agent": agent}).body
+            answer = self._http.post(url, body, headers).body
         except RequestFailed as failed:
             if failed.status != 413 or len(batch) == 1:
                 raise
@@ -136,19 +146,20 @@ def send(
     api_url: str,
     keys: Mapping[str, str],
     *,
+    secret_key_of: Callable[[str], str] | None = None,
     user_agent_of: Callable[[str], str] | None = None,
     connections: int = CONNECTIONS,
     expected: int | None = None,
     http: Http | None = None,
 ) -> Replayed:
-    """Send all events, each shop's with its own key.
+    """Send all events, each shop's with its own key: with its secret key if `secret_key_of` is given, else as a page.
 
     Raises:
         ReplayFailed: a shop has no key, or the collector cannot be reached, refuses a batch whole, or does not account
             for every event.
     """
     http = http or Http(connections)
-    sender = _Sender(f"{api_url}/events", keys, http)
+    sender = _Sender(f"{api_url}/events", keys, secret_key_of, http)
     progress = Progress("sending", expected)
     started_s = time.monotonic()
     repeats = _Repeats()
@@ -220,16 +231,17 @@ def main(arguments: list[str] | None = None) -> int:
         where = environment.from_variables()
         dataset = source.from_options(options)
         split = Split(dataset, None if options.all else cutoff_of(dataset), for_report=False)
-        with Rejects(options.rejects) as rejects:
+        with Rejects(options.rejects) as rejects, temporary_secret_keys(where) as secret_key_of:
             result = send(
                 split.training_events(rejects),
                 where.api_url,
                 where.shop_keys,
+                secret_key_of=secret_key_of,
                 user_agent_of=dataset.user_agent_of,
                 connections=options.connections,
                 expected=dataset.expected,
             )
-    except (source.FileRefused, environment.NotDeployed, ReplayFailed) as failed:
+    except (source.FileRefused, environment.NotDeployed, DeployError, ReplayFailed) as failed:
         print(f"replay: {failed}", file=sys.stderr)
         return 1
     print(result.summary())

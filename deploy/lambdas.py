@@ -105,6 +105,7 @@ LAMBDAS = (
                 (objects("models", CURRENT_KEY), objects("models", FALLBACK_KEY)),
             ),
             policies.RECEIPT_KEYS,
+            policies.SECRET_KEYS,
         ),
     ),
     Lambda(
@@ -112,7 +113,7 @@ LAMBDAS = (
         memory_mb=1024,
         timeout_s=29,
         settings=("collect",),
-        policy=(policies.STORE_EVENTS, policies.PARK_EVENTS, policies.RECEIPT_KEYS),
+        policy=(policies.STORE_EVENTS, policies.PARK_EVENTS, policies.RECEIPT_KEYS, policies.SECRET_KEYS),
         max_concurrency=lambda stage: stage.collect_max_concurrency,
     ),
     Lambda(
@@ -155,7 +156,8 @@ LAMBDAS = (
         policy=(
             policies.WAREHOUSE_LOGIN,
             Statement("WriteReport", ("s3:PutObject",), (objects("models", "reports/*"),)),
-            list_bucket("WeighArrivals", "events", f"{RAW_PREFIX}*", f"{REJECTED_PREFIX}*"),
+            list_bucket("ListRefusals", "events", f"{REJECTED_PREFIX}*"),
+            Statement("ReadRefusals", ("s3:GetObject",), (objects("events", f"{REJECTED_PREFIX}*"),)),
         ),
         layer="warehouse",
         as_job=True,
@@ -468,6 +470,7 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
                 "TUGBOAT_EVENTS_STREAM": f"{stage.prefix}-events",
                 "TUGBOAT_RECEIPTS_SECRET": stage.receipts_secret,
                 "TUGBOAT_REJECTED_STREAM": f"{stage.prefix}-rejected",
+                "TUGBOAT_SECRET_KEYS_SECRET": stage.secret_keys_secret,
                 "TUGBOAT_SHOP_KEYS": ",".join(f"{shop}={key}" for shop, key in keys),
             }
         case "compact":

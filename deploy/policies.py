@@ -69,6 +69,7 @@ def _read_secret(sid: str, name: str) -> Statement:
 
 WAREHOUSE_LOGIN = _read_secret("WarehouseLogin", "snowflake")
 RECEIPT_KEYS = _read_secret("ReceiptKeys", "receipts")
+SECRET_KEYS = _read_secret("SecretKeys", "secret-keys")
 ERASURES_KEY = _read_secret("ErasuresKey", "erasures")
 STORE_EVENTS = Statement("StoreEvents", ("firehose:PutRecordBatch",), (stream("events"), stream("rejected")))
 # Small files instead of Firehose, while it does not answer.

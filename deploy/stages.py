@@ -156,6 +156,11 @@ class Stage:
         return f"tugboat/{self.name}/receipts"
 
     @property
+    def secret_keys_secret(self) -> str:
+        """The secret that holds the digests of the shops' secret keys."""
+        return f"tugboat/{self.name}/secret-keys"
+
+    @property
     def erasures_secret(self) -> str:
         """The secret that holds the key of the digests that stand for erased persons."""
         return f"tugboat/{self.name}/erasures"

@@ -12,7 +12,9 @@ from typing import Any
 
 import yaml
 
+from functions.validate.measures import SHARING_CLIENTS
 from functions.validate.rules import RULES, Rule, resolved
+from functions.validate.senders import FEWEST_CASES_A_GROUP, FEWEST_GROUPS
 from functions.validate.thresholds import Thresholds, thresholds
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,17 +29,29 @@ Change those files, not this page.
 The validate step runs these checks before training, and a failed one stops the pipeline.
 Its report and `QA.CHECK_RESULTS` have the columns of the [model's gate](gate.md), such as slice, bound and verdict.
 With fewer cases than the minimum, a required check fails and any other is skipped.
-A shop is compared with its own days before, and needs {fewest} full days of them.
+A run judges the rows of its own shop only.
+The shop is compared with its own days before, and needs {fewest} full days of them.
 A shop without a load in {judged} days is skipped.
 
-| check | slice | meaning | value must be | against | minimum cases | required |
-|---|---|---|---|---|---|---|
+Strangers can send events, because a shop's key stands in its pages.
+So the senders are divided into groups by the hash of their network (`functions/validate/senders.py`).
+The value of a check is the middle value of the groups, so it fails only if more than half of the groups fail.
+A network is in one group, whatever it sends and however much.
+A shop with one or two networks is divided by client, and so are a trusted back end and an import.
+A group needs {cases} cases, and a check needs {groups} groups.
+The first day, the newest event and the newest load are those that {clients} clients share.
+The report names the networks that sent much, and who sent refused events.
+
+| check | slice | meaning | value must be | against | minimum cases | required | by groups |
+|---|---|---|---|---|---|---|---|
 """
 DBT_HEAD = """
 ## Tests of the tables
 
 dbt runs these tests in the same step.
 The value is the number of rows that break the test, and it must be 0.
+Only rows of the run's shop are tested.
+A test is an invariant of the tables that no sender can break, so it is exact.
 
 | model | column | test |
 |---|---|---|
@@ -48,7 +62,13 @@ def page() -> str:
     """Return docs/data_checks.md."""
     limits = thresholds()
     history = limits.history
-    text = HEAD.format(judged=history.judged_days, fewest=history.fewest_days)
+    text = HEAD.format(
+        judged=history.judged_days,
+        fewest=history.fewest_days,
+        cases=FEWEST_CASES_A_GROUP,
+        groups=FEWEST_GROUPS,
+        clients=SHARING_CLIENTS,
+    )
     text += "".join(_row(limits, name, rule) for name, rule in RULES.items())
     tests = sorted(test for file in MODELS.rglob("*.yml") for test in dbt_tests(file))
     tests += [("", "", f"`sql/tests/{file.name}`") for file in sorted(QUERIES.glob("*.sql"))]
@@ -67,6 +87,7 @@ def _row(limits: Thresholds, name: str, rule: Rule) -> str:
         rule.against,
         f"{_shown(limits, rule.minimum_n)} {rule.cases}",
         "yes" if rule.required else "no",
+        "yes" if rule.by_groups else "no",
     )
     return f"| {' | '.join(cells)} |\n"
 

@@ -34,8 +34,12 @@ def collect_batch(request: Request | None) -> Response:
     """Answer POST /events."""
     from functions.collect.origin import origin_of
     from functions.collect.routes import answer_batch
+    from functions.collect.secret_keys import secret_keys
 
-    return answer_batch(read_request(request), origin_of(request), _intake_of(request))
+    asked, origin = read_request(request), origin_of(request)
+    authorization = request.headers.get("authorization") if request else None
+    keys = secret_keys(settings.collect_settings().secret_keys_secret)
+    return answer_batch(asked, origin, _intake_of(request), authorization, keys)
 
 
 def collect_pixel(request: Request | None) -> Response:

@@ -180,6 +180,7 @@ class History:
                     "ip_prefix": None,
                     "device": "other",
                     "is_bot": False,
+                    "trusted": True,
                     "request_id": import_id,
                 }
             ).decode()[1:]

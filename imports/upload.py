@@ -173,6 +173,7 @@ class Spool:
             "message": f"{reject.file} line {reject.line}: {masked_text(reject.reason)}",
             "payload": json.dumps(masked_body(reject.text))[:COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS],
             "sender": self._shop,
+            "trusted": True,
             "source": "import",
             "request_id": self._import_id,
             "received_at_ms": self._now_ms,

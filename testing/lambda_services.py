@@ -14,10 +14,12 @@ import botocore.session
 from botocore.compat import unquote
 
 from functions import wiring
+from functions.collect import secret_keys
 from functions.platform import clients, receipt_keys, settings, time_box
 from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY
 from testing.troubled_service import Answer, Received, Trouble, TroubledService, json_answer, troubled
 
+SECRET_KEY = "tugboat-secret-of-demo"
 # The release and the fallback that S3 answers with.
 ENDPOINT = "tugboat-test"
 FALLBACK = {
@@ -49,8 +51,13 @@ def recommended(received: Received) -> Answer:
 
 
 def secret(received: Received) -> Answer:
-    """Answer as Secrets Manager that has every version."""
-    return json_answer({"SecretString": json.loads(received.body)["VersionStage"]})
+    """Answer as Secrets Manager that has every version of the receipt keys, and one secret key."""
+    asked = json.loads(received.body)
+    if asked["SecretId"].endswith("secret-keys"):
+        return json_answer(
+            {"SecretString": json.dumps({"demo": [{"sha256": secret_keys.digest(SECRET_KEY)}]})}
+        )
+    return json_answer({"SecretString": asked["VersionStage"]})
 
 
 GOOD = {
@@ -91,7 +98,7 @@ def start_cold() -> None:
     """Forget all that app.py remembers between requests, as in a new execution environment."""
     for cached in (
         *(settings.collect_settings, settings.recommend_settings),
-        *(clients.time_boxed_client, receipt_keys.receipt_keys, wiring.recommender),
+        *(clients.time_boxed_client, receipt_keys.receipt_keys, secret_keys.secret_keys, wiring.recommender),
         time_box.executor,
     ):
         cached.cache_clear()

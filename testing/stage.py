@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from demo.history import Execution, parse, read_history
 from demo.http import Http
 from demo.landed import LandingWatch
 from demo.replay import Replayed, send
+from deploy.secret_key import issue
 from deploy.stages import read_stage
 from functions.platform import warehouse
 from functions.platform.contract import EVALUATIONS_PREFIX
@@ -58,6 +60,11 @@ def run_id_of(history: list[dict[str, Any]]) -> str:
     return ""
 
 
+@lru_cache
+def _secret_key(aws_url: str, shop: str) -> str:
+    return issue(LOCAL, shop, aws_client("secretsmanager", aws_url))
+
+
 @dataclass(frozen=True)
 class Stage:
     """The stage `local`, deployed from a copy of the repository."""
@@ -79,10 +86,14 @@ class Stage:
         """Deploy the copy of the repository; return the output of the command."""
         return deployment.run("deploy", self.copy, self.environment)
 
+    def secret_key(self, shop: str) -> str:
+        """Return a secret key of a shop, the same one for all tests of a process."""
+        return _secret_key(self.stack.aws_url, shop)
+
     def send(self, events: Iterable[dict[str, Any]]) -> Replayed:
-        """Send events to the collector and wait until all accepted events are in raw/."""
+        """Send events to the collector with the shop's secret key, and wait until all accepted events are in raw/."""
         watch = LandingWatch(self.client("s3"), EVENTS_BUCKET)
-        sent = send(events, self.api_url, KEYS, connections=2, http=Http(2))
+        sent = send(events, self.api_url, KEYS, secret_key_of=self.secret_key, connections=2, http=Http(2))
         sent.landed = watch.wait_for(sent.accepted, 60)
         return sent
 

@@ -51,7 +51,7 @@ def walk(smoke: Smoke) -> Iterator[Row]:
         try:
             row = step()
         except (
-            StepFailed, RequestFailed, ReplayFailed, WarehouseUnavailable, BotoCoreError, ClientError,
+            StepFailed, RequestFailed, ReplayFailed, DeployError, WarehouseUnavailable, BotoCoreError, ClientError,
         ) as failed:  # fmt: skip
             yield Row(name, "failed", time.monotonic() - began, str(failed))
             return

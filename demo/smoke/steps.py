@@ -17,6 +17,7 @@ from demo.history import Execution, State, folded
 from demo.http import Http, RequestFailed
 from demo.landed import LandingWatch
 from demo.replay import Replayed, send
+from demo.secret_keys import temporary_secret_keys
 from demo.smoke import marker
 from demo.smoke.result import Outcome, Row, StepFailed
 from demo.source import generated
@@ -101,12 +102,13 @@ def send_events(smoke: Smoke) -> Row:
     history = History(events=HISTORY_EVENTS, days=HISTORY_DAYS, seed=SEED, shop_id=smoke.shop_id)
     dataset = generated(history)
     split = Split(dataset, None)
-    with _timed() as clock, Rejects() as rejects:
+    with _timed() as clock, Rejects() as rejects, temporary_secret_keys(smoke.where) as secret_key_of:
         smoke.landing = LandingWatch(smoke.where.client("s3"), smoke.where.events_bucket())
         smoke.sent = send(
             split.training_events(rejects),
             smoke.where.api_url,
             smoke.where.shop_keys,
+            secret_key_of=secret_key_of,
             user_agent_of=dataset.user_agent_of,
             expected=HISTORY_EVENTS,
         )

@@ -113,6 +113,10 @@ def needed_actions(stage: Stage, account_id: str) -> list[tuple[str, tuple[str, 
             ("secretsmanager:CreateSecret", "secretsmanager:GetSecretValue"),
         ),
         (
+            f"arn:aws:secretsmanager:{here}:secret:{stage.secret_keys_secret}-x",
+            ("secretsmanager:CreateSecret",),
+        ),
+        (
             f"arn:aws:secretsmanager:{here}:secret:{stage.erasures_secret}-x",
             ("secretsmanager:CreateSecret",),
         ),

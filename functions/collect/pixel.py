@@ -6,7 +6,7 @@ from typing import Any
 
 from functions.platform.events.event import Item
 
-NUMBERS: dict[str, type] = {"client_time_ms": int, "schema_version": int, "value": float}
+NUMBERS: dict[str, type] = {"client_time_ms": int, "sequence": int, "schema_version": int, "value": float}
 ITEM_NUMBERS: dict[str, type] = {"price": float, "quantity": int}
 # In a query string, a receipt is the event's.
 ITEM_FIELDS = tuple(name for name in Item.__struct_fields__ if name != "receipt")

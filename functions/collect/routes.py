@@ -4,6 +4,7 @@ from chalice.app import Response
 
 from functions.collect.collect import collect_batch, collect_pixel
 from functions.collect.origin import Origin
+from functions.collect.secret_keys import SecretKeys
 from functions.platform.errors import Reason, RequestRefused, StorageUnavailable
 from functions.platform.events.intake import Intake
 from functions.platform.http import NO_STORE, ApiRequest, refusal, success, unavailable
@@ -17,14 +18,17 @@ REFUSED_HEADER = "X-Tugboat-Refused"
 GIF = "GIF89a\x01\x00\x01\x00\x00\x00\x00\x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x01\x2c\x00\x3b"
 
 
-def answer_batch(request: ApiRequest, origin: Origin, intake: Intake) -> Response:
+def answer_batch(
+    request: ApiRequest, origin: Origin, intake: Intake, authorization: str | None, secret_keys: SecretKeys
+) -> Response:
     """Return 200 with the counts, 4xx if the whole body was refused, 503 if nothing was stored."""
     if _is_opted_out(request, intake):
         # The body is not even read. An answer of 200 keeps senders from trying again.
         counts = {"accepted": 0, "refused": [], "not_stored": Reason.GLOBAL_PRIVACY_CONTROL.value}
         return success({**counts, "request_id": request.request_id})
     try:
-        collected = collect_batch(request, origin, intake)
+        trusted_shop = None if authorization is None else secret_keys.shop_of(authorization)
+        collected = collect_batch(request, origin, intake, trusted_shop=trusted_shop)
     except RequestRefused as refused:
         return refusal(refused, request.request_id)
     except StorageUnavailable:

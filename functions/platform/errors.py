@@ -45,6 +45,8 @@ class Reason(StrEnum):
     """Machine-readable reasons of a refusal; docs/events.md explains them to shops."""
 
     WRONG_KEY = "wrong_key"
+    WRONG_SECRET_KEY = "wrong_secret_key"
+    SECRET_KEYS_UNAVAILABLE = "secret_keys_unavailable"
     BODY_EMPTY = "body_empty"
     BODY_TOO_LARGE = "body_too_large"
     BODY_NOT_JSON = "body_not_json"
@@ -60,6 +62,7 @@ class Reason(StrEnum):
     UNKNOWN_SHOP = "unknown_shop"
     CLIENT_TIME_IN_FUTURE = "client_time_in_future"
     GLOBAL_PRIVACY_CONTROL = "global_privacy_control"
+    EVENT_TOO_OLD = "event_too_old"
     PARAMETER_INVALID = "parameter_invalid"
     STORAGE_UNAVAILABLE = "storage_unavailable"
     NO_MODEL_YET = "no_model_yet"
@@ -71,9 +74,16 @@ def http_status(reason: Reason) -> HTTPStatus:
     match reason:
         case Reason.WRONG_KEY:
             return HTTPStatus.FORBIDDEN
+        case Reason.WRONG_SECRET_KEY:
+            return HTTPStatus.UNAUTHORIZED
         case Reason.BODY_TOO_LARGE:
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        case Reason.STORAGE_UNAVAILABLE | Reason.NO_MODEL_YET | Reason.MODEL_UNAVAILABLE:
+        case (
+            Reason.STORAGE_UNAVAILABLE
+            | Reason.SECRET_KEYS_UNAVAILABLE
+            | Reason.NO_MODEL_YET
+            | Reason.MODEL_UNAVAILABLE
+        ):
             return HTTPStatus.SERVICE_UNAVAILABLE
         case _:
             return HTTPStatus.BAD_REQUEST

@@ -10,6 +10,8 @@ from functions.platform.log import bind
 RETRY_AFTER_S = 5
 # A wrong key needs a human. Clients keep their events and retry every 10 minutes.
 WRONG_KEY_RETRY_AFTER_S = 600
+# A secret key that was issued a moment ago is unknown until the keys are read again (functions/collect/secret_keys.py).
+WRONG_SECRET_KEY_RETRY_AFTER_S = 10
 NO_STORE: dict[str, str | list[str]] = {"Cache-Control": "no-store"}
 
 
@@ -62,6 +64,9 @@ def refusal(refused: RequestRefused, request_id: str) -> Response:
     headers = dict(NO_STORE)
     if refused.reason is Reason.WRONG_KEY:
         headers["Retry-After"] = str(WRONG_KEY_RETRY_AFTER_S)
+    elif refused.reason is Reason.WRONG_SECRET_KEY:
+        headers["Retry-After"] = str(WRONG_SECRET_KEY_RETRY_AFTER_S)
+        headers["WWW-Authenticate"] = "Bearer"
     elif status >= 500:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     error = {"reason": refused.reason.value, "message": refused.message}

@@ -1,7 +1,8 @@
 """Signed receipts of recommendations: /recommend issues them, and the collector judges them in events.
 
-A receipt is `v1.<payload>.<HMAC-SHA256 of all before it>`, both parts in unpadded base64url. The payload is one line of
-JSON, then 4 bytes per item: docs/decisions/0009-receipts.md.
+A receipt is `v2.<payload>.<HMAC-SHA256 of all before it>`, both parts in unpadded base64url. The payload is one line of
+JSON, then 4 bytes per item: docs/decisions/0009-receipts.md. The bytes of an item are keyed, so that nobody can search
+for an id of their own that has the same ones: docs/decisions/0057-secret-keys.md.
 """
 
 import base64
@@ -12,7 +13,11 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-VERSION = "v1"
+from functions.platform.contract import COLLECT_PAGE_QUEUE_MAX_MS
+
+VERSION = "v2"
+# Its digests are not keyed. Delete it when the last receipt of a stage that issued it is late.
+OLD_VERSION = b"v1"
 # Attribution is in-session. A session that is still the same one after a day is a tab left open.
 LIFETIME_S = 24 * 60 * 60
 # Tolerance: clocks of execution environments differ, and correcting a client's clock overshoots by the network latency.
@@ -28,14 +33,23 @@ class Verdict(StrEnum):
     FORGED = "forged"
     # The event is later than the receipt's expiry, or earlier than its issue.
     EXPIRED = "expired"
+    # The event arrived later than a page's queue allows after the expiry, whatever time the sender claims for it.
+    LATE = "late"
     # The receipt is of another shop or session, or for other items.
     FOREIGN = "foreign"
     # No key was available. The event keeps its token for a replay.
     UNVERIFIED = "unverified"
 
 
+class EventTimes(NamedTuple):
+    """The time of an event on the server's clock, as its sender claims it, and the time of its receipt."""
+
+    event_time_ms: int
+    received_at_ms: int
+
+
 class Receipt(NamedTuple):
-    """A verified receipt. `slots` are digests of the recommended items, in their order."""
+    """A verified receipt. `slots` are digests of the recommended items, in their order, made with `digest_key`."""
 
     recommendation_id: str
     shop_id: str
@@ -45,18 +59,22 @@ class Receipt(NamedTuple):
     issued_at_s: int
     expires_at_s: int
     slots: tuple[bytes, ...]
+    digest_key: bytes | None
 
     def slot_of(self, item_id: str) -> int | None:
         """Return the position of an item, from 0; None if the item was not recommended."""
-        digest = _digest(item_id)
+        digest = _digest(item_id, self.recommendation_id, self.digest_key)
         return self.slots.index(digest) if digest in self.slots else None
 
-    def judge(self, shop_id: str, session_id: str, item_id: str, event_time_ms: int) -> Verdict:
+    def judge(self, shop_id: str, session_id: str, item_id: str, times: EventTimes) -> Verdict:
         """Return the verdict on an item of an event."""
         if (self.shop_id, self.session_id) != (shop_id, session_id) or self.slot_of(item_id) is None:
             return Verdict.FOREIGN
-        if not self.issued_at_s * 1000 - SKEW_MS <= event_time_ms <= self.expires_at_s * 1000:
+        expires_at_ms = self.expires_at_s * 1000
+        if not self.issued_at_s * 1000 - SKEW_MS <= times.event_time_ms <= expires_at_ms:
             return Verdict.EXPIRED
+        if times.received_at_ms > expires_at_ms + COLLECT_PAGE_QUEUE_MAX_MS:
+            return Verdict.LATE
         return Verdict.VALID
 
 
@@ -74,7 +92,7 @@ def issue(
     expires_at_s = issued_at_s + LIFETIME_S
     fields = [recommendation_id, shop_id, session_id, model_version, variant, issued_at_s, expires_at_s]
     line = json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n"
-    payload = line.encode() + b"".join(_digest(item_id) for item_id in item_ids)
+    payload = line.encode() + b"".join(_digest(item_id, recommendation_id, key) for item_id in item_ids)
     signed = f"{VERSION}.{_base64(payload)}"
     return f"{signed}.{_signature(signed.encode(), key)}"
 
@@ -83,16 +101,24 @@ def read(token: str, keys: Sequence[bytes]) -> Receipt | None:
     """Return the receipt if one of the keys signed it, else None: the token is forged."""
     signed, _, signature = token.encode("utf-8", "replace").rpartition(b".")
     # Compare the signatures as text: base64 has several spellings of most bytes, and a receipt must have one.
-    if not any(hmac.compare_digest(_signature(signed, key).encode(), signature) for key in keys):
+    signing = [key for key in keys if hmac.compare_digest(_signature(signed, key).encode(), signature)]
+    if not signing:
         return None
-    _, _, payload = signed.partition(b".")
+    version, _, payload = signed.partition(b".")
     fields, _, digests = base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4)).partition(b"\n")
     slots = (digests[at : at + SLOT_BYTES] for at in range(0, len(digests), SLOT_BYTES))
-    return Receipt._make([*json.loads(fields), tuple(slots)])
+    digest_key = None if version == OLD_VERSION else signing[0]
+    return Receipt._make([*json.loads(fields), tuple(slots), digest_key])
 
 
-def _digest(item_id: str) -> bytes:
-    return hashlib.sha256(item_id.encode("utf-8", "surrogatepass")).digest()[:SLOT_BYTES]
+def _digest(item_id: str, recommendation_id: str, key: bytes | None) -> bytes:
+    """Return the bytes of an item in one recommendation. Equal ones in another would tell which items it has."""
+    item = item_id.encode("utf-8", "surrogatepass")
+    if key is None:
+        return hashlib.sha256(item).digest()[:SLOT_BYTES]
+    # No signed text begins with this word, so that a digest is no part of a signature.
+    subject = b"item\0%b\0%b" % (recommendation_id.encode("utf-8", "surrogatepass"), item)
+    return hmac.digest(key, subject, "sha256")[:SLOT_BYTES]
 
 
 def _signature(signed: bytes, key: bytes) -> str:

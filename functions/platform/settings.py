@@ -54,6 +54,7 @@ class CollectSettings(Struct, frozen=True, rename=_variable):
     rejected_stream: Text
     events_bucket: Text
     receipts_secret: Text
+    secret_keys_secret: Text
     global_privacy_control: PrivacyControl = "obey"
 
     @property

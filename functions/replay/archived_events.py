@@ -7,8 +7,10 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from functions.platform.contract import COLLECT_PAGE_AGE_MAX_MS
 from functions.platform.errors import StorageUnavailable
 from functions.platform.events.batch import parse_batch
+from functions.platform.events.clock import set_back_ms
 from functions.platform.events.contract import Timing
 from functions.replay.period import Period
 
@@ -21,12 +23,14 @@ class ArchivedEvent(NamedTuple):
     """An event as it was sent, its timing, and its field `server` without the event's time.
 
     `sender` is the shop whose key came with a refused event. An accepted event was sent by its own shop.
+    `age_max_ms` is the limit of a page's refused event. An accepted event has passed the limits of its time.
     """
 
     event: Any
     timing: Timing
     server: dict[str, Any]
     sender: str
+    age_max_ms: int | None = None
 
 
 def stored_keys(period: Period, bucket: str, prefix: str) -> Iterator[str]:
@@ -90,9 +94,9 @@ def archived_events(text: bytes, archive: str) -> list[ArchivedEvent]:
 def _of_raw(record: dict[str, Any]) -> ArchivedEvent:
     server = record.pop("server")
     received_at_ms, event_time_ms = int(server["received_at_ms"]), int(server.pop("event_time_ms"))
-    # This sent_at_ms reproduces the archived event_time_ms.
-    sent_at_ms = int(record["client_time_ms"]) + received_at_ms - event_time_ms
-    return ArchivedEvent(record, Timing(received_at_ms, sent_at_ms), server, record["shop_id"])
+    # This set_back_ms reproduces the archived event_time_ms.
+    timing = Timing(received_at_ms, set_back_ms=int(record["client_time_ms"]) - event_time_ms)
+    return ArchivedEvent(record, timing, server, record["shop_id"])
 
 
 def _of_rejected(record: dict[str, Any]) -> list[ArchivedEvent]:
@@ -100,11 +104,13 @@ def _of_rejected(record: dict[str, Any]) -> list[ArchivedEvent]:
         payload = json.loads(record["payload"])
     except (ValueError, RecursionError):
         raise Unreadable("its payload was too long to be kept whole") from None
-    sent_at_ms = record.get("sent_at_ms")
-    events = [payload]
+    # Lines from before 2026-11-29 have neither a measured error of the clock nor its being set back.
+    sent_at_ms, clock_error_ms = record.get("sent_at_ms"), record.get("clock_error_ms")
+    events, set_back = [payload], [record.get("set_back_ms", 0)]
     if record["index"] is None:
         batch = parse_batch(payload.encode("utf-8", "surrogatepass"))
-        events, sent_at_ms = batch.events, batch.sent_at_ms
+        events, sent_at_ms, clock_error_ms = batch
+        set_back = set_back_ms(events, sent_at_ms)
     server = {
         "received_at_ms": record["received_at_ms"],
         "source": record["source"],
@@ -114,5 +120,13 @@ def _of_rejected(record: dict[str, Any]) -> list[ArchivedEvent]:
         "is_bot": record.get("is_bot", False),
         "request_id": record["request_id"],
     }
-    timing = Timing(record["received_at_ms"], sent_at_ms)
-    return [ArchivedEvent(event, timing, server, record["sender"]) for event in events]
+    # The record's own field. A field of the payload has no effect: the contract drops it.
+    is_trusted = record.get("trusted") is True
+    if is_trusted:
+        server["trusted"] = True
+    age_max_ms = None if is_trusted else COLLECT_PAGE_AGE_MAX_MS
+    timing = Timing(record["received_at_ms"], sent_at_ms, clock_error_ms)
+    return [
+        ArchivedEvent(event, timing._replace(set_back_ms=back_ms), server, record["sender"], age_max_ms)
+        for event, back_ms in zip(events, set_back, strict=True)
+    ]

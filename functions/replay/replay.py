@@ -14,6 +14,7 @@ from functions.platform.events.contract import accept, encode, line
 from functions.platform.events.intake import Intake
 from functions.platform.events.receipt_stamps import restamp, stamps, take_receipts
 from functions.platform.log import get_logger
+from functions.platform.receipt import EventTimes
 from functions.replay.archived_events import ArchivedEvent, Unreadable, archived_events
 from functions.replay.period import parse_period
 from functions.replay.stored_files import stored_files
@@ -127,10 +128,12 @@ def replay(event: Any, intake: Intake, remaining_ms: Callable[[], int] = lambda:
 def _replayed_line(archived: ArchivedEvent, intake: Intake) -> bytes:
     """Return the line of an archived event under the current contract."""
     shops = intake.settings.shops & {archived.sender}
-    event, event_time_ms = accept(archived.event, shops, archived.timing)
+    event, event_time_ms = accept(archived.event, shops, archived.timing, archived.age_max_ms)
+    # The time of receipt is the archived one: a replay makes no receipt late, and none valid.
+    times = EventTimes(event_time_ms, archived.timing.received_at_ms)
     server = {**archived.server, "event_time_ms": event_time_ms}
     receipts = [
-        *restamp(server.pop("receipts", []), event, event_time_ms, intake.receipt_keys),
-        *stamps(take_receipts(event), event, event_time_ms, intake.receipt_keys),
+        *restamp(server.pop("receipts", []), event, times, intake.receipt_keys),
+        *stamps(take_receipts(event), event, times, intake.receipt_keys),
     ]
     return line(event, encode({**server, "receipts": receipts} if receipts else server), intake.pseudonym)

@@ -2,19 +2,20 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from functions.validate.measures import Measures
 from functions.validate.rules import Check
 
 ORDER = {"failed": 0, "skipped": 1, "passed": 2}
+LISTED_SENDERS = 20
 CHART_WIDTH, BARS_HEIGHT, LABEL_HEIGHT = 900, 160, 20
 
 
-def page(run_id: str, now: datetime, checks: Sequence[Check], daily_events: Sequence[tuple[str, int]]) -> str:
+def page(run_id: str, checks: Sequence[Check], measures: Measures) -> str:
     """Return the HTML of the report."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -26,11 +27,15 @@ def page(run_id: str, now: datetime, checks: Sequence[Check], daily_events: Sequ
     counts = Counter(check.verdict for check in checks)
     return environment.get_template("page.html.jinja").render(
         run_id=run_id,
-        now=now,
+        shop_id=measures.shop_id,
+        now=measures.now,
         verdict="failed" if counts["failed"] else "passed",
         counts=counts,
         checks=sorted(checks, key=lambda check: ORDER[check.verdict]),
-        chart=_chart(daily_events),
+        chart=_chart(measures.daily_events),
+        refusals=measures.refusals,
+        refusing=measures.refusals.most(LISTED_SENDERS),
+        networks=measures.networks,
     )
 
 

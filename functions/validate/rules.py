@@ -4,13 +4,15 @@ The functions in data_checks.py compute values. This table holds what a value mu
 model's gate (training_jobs/gate/rules.py), so that both reports read alike.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from functions.validate.senders import FEWEST_GROUPS, middle
 from functions.validate.thresholds import Thresholds
 
 Verdict = Literal["passed", "failed", "skipped"]
-RAW_ROWS, EVENTS, SHOP = "RAW.EVENTS", "STAGING.STG_EVENTS", "shop"
+RAW_ROWS, EVENTS, SHOP, REFUSED = "RAW.EVENTS", "STAGING.STG_EVENTS", "shop", "s3 rejected/"
 THE_DAYS_BEFORE = "the days before"
 ABSOLUTE = "absolute"
 
@@ -42,7 +44,8 @@ class Rule:
     """One check. `bound` and `minimum_n` are names of thresholds or numbers; `cases` says what n counts.
 
     With fewer cases than the minimum, a `required` check fails and any other is skipped. A ratio with an `upper_bound`
-    is compared with `bound` below 1, and with `upper_bound` from 1 on.
+    is compared with `bound` below 1, and with `upper_bound` from 1 on. The value `by_groups` is the middle one of several
+    groups of senders.
     """
 
     meaning: str
@@ -54,31 +57,43 @@ class Rule:
     against: str = ABSOLUTE
     upper_bound: str | None = None
     required: bool = False
+    by_groups: bool = True
 
 
 def _missing(field: str, cases: str) -> Rule:
     return Rule(
-        f"The events of the shops' newest days have `{field}`.",
+        f"The events of the shop's newest day have `{field}`.",
         *(EVENTS, "<=", f"missing.largest_share.{field}", "missing.fewest_events", cases),
+    )
+
+
+def _lost(field: str, cases: str) -> Rule:
+    return Rule(
+        f"Events that had `{field}` above 0 on the days before still have it."
+        if field != "currency"
+        else f"Events that had `{field}` on the days before still have it.",
+        *(EVENTS, "<=", f"lost.largest_share.{field}", "lost.fewest_events", cases, THE_DAYS_BEFORE),
     )
 
 
 RULES: dict[str, Rule] = {
     "freshness": Rule(
-        "The newest event was loaded lately; the value is in hours.",
-        *(RAW_ROWS, "<=", "freshness.largest_hours_since_load", 1, "rows"),
+        "An event of the shop was loaded lately; the value is in hours.",
+        *(SHOP, "<=", "freshness.largest_hours_since_load", 1, "events"),
         required=True,
+        by_groups=False,
     ),
     "unloaded files": Rule(
         "No file below raw/ has failed to load for long; the value is in days.",
         *("RAW.LOAD_LOG", "<=", "unloaded.largest_days", 0, "files"),
+        by_groups=False,
     ),
     "rejected events": Rule(
-        "Few of the bytes that were received since yesterday were refused.",
-        *("s3 rejected/", "<=", "rejected.largest_share", "rejected.fewest_bytes", "bytes"),
+        "Few of the events that were received since yesterday were refused.",
+        *(REFUSED, "<=", "rejected.largest_share", "rejected.fewest_events", "events"),
     ),
     "unusable rows": Rule(
-        "Few of the newly loaded rows lack their id, name, time, client or shop.",
+        "Few of the newly loaded rows lack their id, name, time or client.",
         *(RAW_ROWS, "<=", "unusable.largest_share", "unusable.fewest_rows", "rows"),
     ),
     "repeated rows": Rule(
@@ -88,6 +103,9 @@ RULES: dict[str, Rule] = {
     "missing items": _missing("items", "events about items"),
     "missing storefront_session_id": _missing("storefront_session_id", "events"),
     "missing device": _missing("device", "events"),
+    "lost price": _lost("price", "events about items"),
+    "lost value": _lost("value", "purchases"),
+    "lost currency": _lost("currency", "purchases"),
     "silence": Rule(
         "A shop that usually sends events has sent some lately; the value is in hours.",
         *(
@@ -134,9 +152,36 @@ def judge(limits: Thresholds, name: str, over: str, value: float, n: int, reason
         verdict: Verdict = "failed" if rule.required else "skipped"
         reason = too_few if rule.required else f"Skipped: {too_few}."
         return Check("data", name, over, rule.against, n, minimum_n, None, bound, comparator, verdict, reason)
-    holds = value >= bound if comparator == ">=" else value <= bound
-    verdict = "passed" if holds else "failed"
+    verdict = "passed" if _holds(value, comparator, bound) else "failed"
     return Check("data", name, over, rule.against, n, minimum_n, value, bound, comparator, verdict, reason)
+
+
+def judge_groups(
+    limits: Thresholds, name: str, over: str, values: Sequence[float], n: int, reason: str, too_few: str
+) -> Check:
+    """Compare the middle value of groups of senders with the bound, so that one client or network decides nothing.
+
+    `reason` may contain `{value}`, the middle value, which is formatted with it.
+    """
+    rule = RULES[name]
+    minimum_n = int(resolved(limits, rule.minimum_n))
+    if n < minimum_n:
+        return skipped(limits, name, over, too_few, n, minimum_n)
+    if len(values) < FEWEST_GROUPS:
+        few = f"the events come from too few senders: {len(values)} groups of them, {FEWEST_GROUPS} needed"
+        return skipped(limits, name, over, few, n, minimum_n)
+    value = middle(values, usual=0.0 if rule.upper_bound is None else 1.0)
+    comparator, bound = side(limits, rule, value)
+    beyond = sum(not _holds(one, comparator, bound) for one in values)
+    reason = (
+        f"{reason.format(value=value)} {beyond} of {len(values)} groups of senders are beyond the bound; "
+        "more than half fail the check."
+    )
+    return judge(limits, name, over, value, n, reason, too_few)
+
+
+def _holds(value: float, comparator: str, bound: float) -> bool:
+    return value >= bound if comparator == ">=" else value <= bound
 
 
 def side(limits: Thresholds, rule: Rule, value: float) -> tuple[str, float]:

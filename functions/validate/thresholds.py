@@ -30,11 +30,11 @@ class RowShare(Struct, frozen=True, forbid_unknown_fields=True):
     fewest_rows: Count
 
 
-class ByteShare(Struct, frozen=True, forbid_unknown_fields=True):
-    """A share of the received bytes; fewer bytes are not judged."""
+class EventShare(Struct, frozen=True, forbid_unknown_fields=True):
+    """A share of the received events; fewer events are not judged."""
 
     largest_share: Share
-    fewest_bytes: Count
+    fewest_events: Count
 
 
 class Band(Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,6 +70,13 @@ class Missing(Struct, frozen=True, forbid_unknown_fields=True):
     largest_share: dict[str, Share]
 
 
+class Lost(Struct, frozen=True, forbid_unknown_fields=True):
+    """The share of events that lack a field which they had on the days before, per field; fewer events are not judged."""
+
+    fewest_events: Count
+    largest_share: dict[str, Share]
+
+
 class History(Struct, frozen=True, forbid_unknown_fields=True):
     """The days that are judged, the days that they are compared with, and the fewest days to compare with."""
 
@@ -85,11 +92,12 @@ class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
     unloaded: Unloaded
     unusable: RowShare
     repeated: RowShare
-    rejected: ByteShare
+    rejected: EventShare
     volume: Volume
     events_per_session: EventsPerSession
     event_mix: EventMix
     missing: Missing
+    lost: Lost
     history: History
 
 

@@ -1,5 +1,6 @@
 """Validate: run dbt's tests and the data checks, and keep their results in QA.CHECK_RESULTS and on one page."""
 
+import re
 from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,9 +21,12 @@ log = get_logger(__name__)
 
 KEEP_RESULT = """
 insert into QA.CHECK_RESULTS
-(RUN_ID, KIND, CHECK_NAME, SLICE, AGAINST, N, MINIMUM_N, VALUE, BOUND, COMPARATOR, VERDICT, REASON)
-values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+(RUN_ID, SHOP_ID, KIND, CHECK_NAME, SLICE, AGAINST, N, MINIMUM_N, VALUE, BOUND, COMPARATOR, VERDICT, REASON)
+values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
+
+# The shop becomes part of dbt's SQL, where no parameter can be bound.
+SHOP_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 # At least once in this time, the tests cover every row. A failed test is repeated until it passes.
 EVERY_ROW_AFTER = timedelta(days=7)
@@ -31,7 +35,7 @@ LAST_PASSED = """
 with runs as (
     select RUN_ID, max(CHECKED_AT) as CHECKED_AT, count_if(SLICE = %s) > 0 as EVERY_ROW
     from QA.CHECK_RESULTS
-    where CHECKED_AT > %s
+    where SHOP_ID = %s and CHECKED_AT > %s
     group by RUN_ID
     having count_if(VERDICT = 'failed') = 0
 )
@@ -43,41 +47,49 @@ select max(CHECKED_AT), coalesce(max(EVERY_ROW::int), 0) from runs
 def validate(
     event: dict[str, Any], settings: WarehouseSettings, credentials: Credentials, connection: Any, s3: Any
 ) -> ValidateResult:
-    """Check the tables: their new rows, and every row once a week or if the event has `full`.
+    """Check the tables of one shop: their new rows, and every row once a week or if the event has `full`.
 
-    A failed check is a result (`passed` is false), not an error.
+    A failed check is a result (`passed` is false), not an error. The rows of other shops are not read, so that a fault of
+    theirs stops no run of this one.
 
     Raises:
+        ValueError: the shop cannot be part of a statement.
+        StorageUnavailable: S3 did not answer.
         WarehouseUnavailable: Snowflake did not answer.
         DbtFailed: dbt could not run its tests.
     """
-    run_id = event["run_id"]
+    run_id, shop_id = event["run_id"], event.get("shop_id") or settings.shop
+    if not SHOP_ID.fullmatch(shop_id):
+        raise ValueError(f"shop_id {shop_id!r} is no id of a shop: use letters, digits, -, _ and .")
     limits = thresholds()
     now = datetime.now(UTC)
     measures = measure(
         connection,
         s3,
         settings.events_bucket,
+        shop_id,
         now,
         trailing_days=limits.history.trailing_days,
         judged_days=limits.history.judged_days,
     )
     checks = data_checks(measures, limits)
-    tested_until = None if event.get("full") else _tested_until(connection, now)
+    tested_until = None if event.get("full") else _tested_until(connection, shop_id, now)
     checks.append(_scope(tested_until))
-    checks += [dbt_check(result) for result in run_dbt(_tests(tested_until), credentials)]
-    _keep(connection, run_id, checks)
+    checks += [dbt_check(result) for result in run_dbt(_tests(shop_id, tested_until), credentials)]
+    _keep(connection, run_id, shop_id, checks)
     key = f"{VALIDATION_REPORTS_PREFIX}{run_id}.html"
     s3.put_object(
         Bucket=settings.models_bucket,
         Key=key,
-        Body=page(run_id, now, checks, measures.daily_events).encode(),
+        Body=page(run_id, checks, measures).encode(),
         ContentType="text/html; charset=utf-8",
     )
     failures = [check.reason for check in checks if check.verdict == "failed"]
+    for network in measures.networks:
+        log.info("one network sent much of the newest day", shop_id=shop_id, **network._asdict())
     for reason in failures:
         log.warning("check failed", reason=reason)
-    log.info("validated", passed=not failures, checks=len(checks))
+    log.info("validated", shop_id=shop_id, passed=not failures, checks=len(checks))
     return {
         "run_id": run_id,
         "passed": not failures,
@@ -87,10 +99,10 @@ def validate(
     }
 
 
-def _tested_until(connection: Any, now: datetime) -> datetime | None:
-    """Return the time of the last validation that passed, or None if every row must be tested again."""
+def _tested_until(connection: Any, shop_id: str, now: datetime) -> datetime | None:
+    """Return the time of the shop's last validation that passed, or None if every row must be tested again."""
     since = (now - EVERY_ROW_AFTER).replace(tzinfo=None)
-    last_passed, every_row = warehouse.one(connection, LAST_PASSED, (EVERY_ROW, since))
+    last_passed, every_row = warehouse.one(connection, LAST_PASSED, (EVERY_ROW, shop_id, since))
     return last_passed if every_row else None
 
 
@@ -103,17 +115,22 @@ def _scope(tested_until: datetime | None) -> Check:
     return Check("dbt", "tested rows", rows, ABSOLUTE, 0, 0, 0, 0, "==", "passed", reason)
 
 
-def _tests(tested_until: datetime | None) -> list[str]:
+def _tests(shop_id: str, tested_until: datetime | None) -> list[str]:
     """Return dbt's arguments. A test of relationships reads the whole other table, so it runs over every row only."""
     command = ["test", "--exclude-resource-type", "unit_test"]
     if tested_until is None:
-        return command
+        return [*command, *variables(tested_shop=shop_id)]
     until = tested_until.isoformat(sep=" ")
-    return [*command, "--exclude", "test_name:relationships", *variables(tested_until=until)]
+    return [
+        *command,
+        "--exclude",
+        "test_name:relationships",
+        *variables(tested_shop=shop_id, tested_until=until),
+    ]
 
 
-def _keep(connection: Any, run_id: str, checks: list[Check]) -> None:
+def _keep(connection: Any, run_id: str, shop_id: str, checks: list[Check]) -> None:
     # The fields of a check are the columns, in their order.
-    rows = [(run_id, *astuple(check)) for check in checks]
+    rows = [(run_id, shop_id, *astuple(check)) for check in checks]
     with connection.cursor() as cursor:
         cursor.executemany(KEEP_RESULT, rows)

@@ -109,7 +109,7 @@ class DeliveryStream(CloudFormationModel):
 
 
 class Secret(CloudFormationModel):
-    """AWS::SecretsManager::Secret with a generated value, created through moto's own Secrets Manager.
+    """AWS::SecretsManager::Secret with a generated value or none, created through moto's own Secrets Manager.
 
     As in AWS, the deletion of a stack deletes its secrets at once, without a recovery window that blocks their names.
     """
@@ -135,23 +135,10 @@ class Secret(CloudFormationModel):
         cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **_: Any
     ) -> Secret:
         properties = cloudformation_json["Properties"]
-        generate = _typed(properties["GenerateSecretString"])
         backend = secretsmanager_backends[account_id][region_name]
-        value = json.loads(
-            backend.get_random_password(
-                password_length=generate.get("PasswordLength", 32),
-                exclude_characters=generate.get("ExcludeCharacters", ""),
-                exclude_numbers=generate.get("ExcludeNumbers", False),
-                exclude_punctuation=generate.get("ExcludePunctuation", False),
-                exclude_uppercase=generate.get("ExcludeUppercase", False),
-                exclude_lowercase=generate.get("ExcludeLowercase", False),
-                include_space=generate.get("IncludeSpace", False),
-                require_each_included_type=generate.get("RequireEachIncludedType", True),
-            )
-        )["RandomPassword"]
         created = backend.create_secret(
             name=resource_name,
-            secret_string=value,
+            secret_string=cls._generated(properties, backend),
             secret_binary=None,
             description=properties.get("Description"),
             tags=None,
@@ -161,6 +148,24 @@ class Secret(CloudFormationModel):
             force_overwrite=False,
         )
         return cls(resource_name, json.loads(created)["ARN"])
+
+    @staticmethod
+    def _generated(properties: dict[str, Any], backend: Any) -> str | None:
+        """Return the generated value. Without GenerateSecretString, AWS creates an empty secret."""
+        if "GenerateSecretString" not in properties:
+            return None
+        generate = _typed(properties["GenerateSecretString"])
+        password = backend.get_random_password(
+            password_length=generate.get("PasswordLength", 32),
+            exclude_characters=generate.get("ExcludeCharacters", ""),
+            exclude_numbers=generate.get("ExcludeNumbers", False),
+            exclude_punctuation=generate.get("ExcludePunctuation", False),
+            exclude_uppercase=generate.get("ExcludeUppercase", False),
+            exclude_lowercase=generate.get("ExcludeLowercase", False),
+            include_space=generate.get("IncludeSpace", False),
+            require_each_included_type=generate.get("RequireEachIncludedType", True),
+        )
+        return str(json.loads(password)["RandomPassword"])
 
     @classmethod
     def update_from_cloudformation_json(cls, original_resource: Any, *_: Any, **__: Any) -> Secret:

@@ -23,18 +23,24 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# Ranges of milliseconds, each longer by `reach_ms` at both ends, joined where they overlap. #}
+{# Ranges of milliseconds, each longer by `reach_ms` at both ends, joined where they overlap. One client can send events of
+   thousands of days, and a statement has a largest size. So more than 500 ranges are widened further, until they join. #}
 {% macro widened(times, reach_ms) -%}
-    {%- set joined = [] -%}
-    {%- for first_ms, last_ms in times -%}
-        {%- if joined and first_ms - reach_ms <= joined[-1][1] -%}
-            {%- do joined[-1].insert(1, [joined[-1][1], last_ms + reach_ms] | max) -%}
-            {%- do joined[-1].pop() -%}
-        {%- else -%}
-            {%- do joined.append([first_ms - reach_ms, last_ms + reach_ms]) -%}
-        {%- endif -%}
+    {%- set found = namespace(ranges=none) -%}
+    {%- for step in range(16) if found.ranges is none or found.ranges | length > 500 -%}
+        {%- set reach = reach_ms if step == 0 else ([reach_ms, 3600000] | max) * 4 ** step -%}
+        {%- set joined = [] -%}
+        {%- for first_ms, last_ms in times -%}
+            {%- if joined and first_ms - reach <= joined[-1][1] -%}
+                {%- do joined[-1].insert(1, [joined[-1][1], last_ms + reach] | max) -%}
+                {%- do joined[-1].pop() -%}
+            {%- else -%}
+                {%- do joined.append([first_ms - reach, last_ms + reach]) -%}
+            {%- endif -%}
+        {%- endfor -%}
+        {%- set found.ranges = joined -%}
     {%- endfor -%}
-    {{ return(joined) }}
+    {{ return(found.ranges) }}
 {%- endmacro %}
 
 {# The dates in ranges of milliseconds. #}

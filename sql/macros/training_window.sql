@@ -1,7 +1,9 @@
-{# Filter: the last `training_days` days of each shop, by its own newest day. #}
+{# Filter: the last `training_days` days of each shop, by its own newest day. One client with a wrong clock must not move
+   the window past all others: a day of few clients counts only if all days of the shop are such. #}
 {% macro in_training_window(shop, date) -%}
     {%- if not execute -%}{{ return("true") }}{%- endif -%}
-    {%- set newest = "select shop_id, max(day) as day from " ~ ref('daily_kpis') ~ " group by shop_id" -%}
+    {%- set newest = "select shop_id, coalesce(max(iff(clients >= " ~ var('sharing_clients') ~ ", day, null)), max(day)) as day from " ~ ref('daily_kpis')
+        ~ " group by shop_id" -%}
     {%- set shops = [] -%}
     {%- for row in run_query(newest).rows -%}
         {%- set first = modules.datetime.date.fromisoformat((row[1] | string)[:10])

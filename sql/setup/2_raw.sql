@@ -44,10 +44,11 @@ create table if not exists {{ database }}.QA.CHECK_RESULTS (
     BOUND float comment 'The allowed limit of the value',
     COMPARATOR varchar comment 'How the value must compare with the bound',
     VERDICT varchar comment 'passed, failed or skipped',
-    REASON varchar comment 'The verdict in words'
+    REASON varchar comment 'The verdict in words',
+    SHOP_ID varchar comment 'The shop of the run'
 );
 
--- A stage of release 0.1.0 has the table without these columns.
+-- A stage of an earlier release has the table without these columns.
 alter table {{ database }}.QA.CHECK_RESULTS add column if not exists SLICE varchar;
 alter table {{ database }}.QA.CHECK_RESULTS add column if not exists AGAINST varchar;
 alter table {{ database }}.QA.CHECK_RESULTS add column if not exists N number;
@@ -56,3 +57,4 @@ alter table {{ database }}.QA.CHECK_RESULTS add column if not exists BOUND float
 alter table {{ database }}.QA.CHECK_RESULTS add column if not exists COMPARATOR varchar;
 alter table {{ database }}.QA.CHECK_RESULTS add column if not exists VERDICT varchar;
 alter table {{ database }}.QA.CHECK_RESULTS add column if not exists REASON varchar;
+alter table {{ database }}.QA.CHECK_RESULTS add column if not exists SHOP_ID varchar;

@@ -6,6 +6,7 @@ with versions as (
         valid_until_ms,
         lead(valid_from_ms) over (partition by product_key order by valid_from_ms) as next_from_ms
     from {{ ref('catalogue_history') }}
+    where {{ of_tested_shop() }}
 )
 
 select *

@@ -13,6 +13,7 @@ described as (
         item_id,
         count(*) as descriptions
     from {{ ref('training_items') }}
+    where {{ of_tested_shop() }}
     group by shop_id, item_id
 )
 

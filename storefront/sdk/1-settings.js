@@ -29,7 +29,6 @@ const BATCH_MAX_CHARACTERS = 20_000;
 const EVENT_MAX_BYTES = 15_000;
 const QUEUE_MAX_EVENTS = 500;
 const QUEUE_MAX_CHARACTERS = 500_000;
-const QUEUE_MAX_AGE_MS = 3 * 24 * 3_600_000;
 // A queue without a change for this long belongs to a killed page.
 const ORPHAN_AFTER_MS = 90_000;
 const SESSION_SILENCE_MS = 30 * 60_000;

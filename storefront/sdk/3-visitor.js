@@ -25,7 +25,7 @@ function setConsent(next, byDefault) {
   consent = next;
   if (next === "granted") {
     write("consent", null);
-    for (const [name, fields, at] of held.splice(0)) record(name, fields, at);
+    for (const event of held.splice(0)) record(...event);
     later(0);
   } else if (next === "denied") {
     held = [];
@@ -77,7 +77,7 @@ function setDefault() {
 
 function forget() {
   fresh = [];
-  for (const name of ["client", "session", "retry", MINE, ...queueNames()]) write(name, null);
+  for (const name of ["client", "session", "clock", "retry", MINE, ...queueNames()]) write(name, null);
 }
 
 /** Set ids of the shop; null restores the SDK's own. */
@@ -96,16 +96,18 @@ function currentSession() {
   return silent ? { id: newId(), items: [] } : session;
 }
 
-/** Return the ids for a new event. Extend the session, and add the event's items and receipts to it. */
+/** Return the ids, time and sequence for a new event. Extend the session, and add the event's items and receipts to it. */
 function visit(itemIds = [], name, fields) {
   let client = supplied.client_id || read("client");
   if (typeof client !== "string") write("client", (client = newId()));
   const session = currentSession();
   session.at = Date.now();
+  // It grows in all tabs together, also when the clock is set back, and without a store too.
+  session.sequence = Math.max(session.sequence + 1 || 0, session.at);
   session.items = appended(session.items, itemIds);
   session.receipts = useReceipts(new Map(session.receipts), name, fields);
   write("session", session);
-  return { client_id: client, session_id: supplied.session_id || session.id };
+  return { client_id: client, session_id: supplied.session_id || session.id, client_time_ms: session.at, sequence: session.sequence };
 }
 
 /** Store the receipt of each item's last click, and set it on items of order events. */

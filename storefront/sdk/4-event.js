@@ -60,15 +60,18 @@ function track(name, fields) {
   if (!SHOP || !EVENT_NAMES.includes(name)) return;
   if (name === "page_view") viewed = true;
   else viewPage();
-  if (consent === "granted") return record(name, fields, Date.now());
+  if (consent === "granted") return record(name, fields);
   if (SESSION_EVENTS.includes(name)) {
     itemsHere = appended(itemsHere, clean(fields, FIELDS, new Set()).items?.map((item) => item.item_id) || []);
     announce("items", { items: itemsHere });
   }
-  if (consent === "wait" && held.length < HELD_MAX_EVENTS) held.push([name, fields, Date.now()]);
+  // Its place among the events of other tabs is unknown.
+  const stamp = { client_time_ms: Date.now(), sequence: undefined };
+  if (consent === "wait" && held.length < HELD_MAX_EVENTS) held.push([name, fields, stamp]);
 }
 
-function record(name, fields, at) {
+/** Record an event now, or with the stamp of an event that waited for consent. */
+function record(name, fields, stamp) {
   const lost = new Set();
   const page = { page_location: location.origin + location.pathname, page_referrer: document.referrer, user_id: supplied.user_id };
   const given = { ...clean(page, FIELDS, lost), ...clean(fields, FIELDS, lost) };
@@ -82,7 +85,7 @@ function record(name, fields, at) {
     event_name: name,
     shop_id: SHOP,
     ...visit(looked, name, given),
-    client_time_ms: at,
+    ...stamp,
   };
   fit(event, lost);
   enqueue(event);

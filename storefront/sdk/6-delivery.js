@@ -44,7 +44,14 @@ async function flush() {
 }
 
 function body(events) {
-  return JSON.stringify({ sent_at_ms: Date.now(), events });
+  const [session, error] = read("clock") || [];
+  return JSON.stringify({ sent_at_ms: Date.now(), clock_error_ms: session === currentSession().id ? error : undefined, events });
+}
+
+/** Store the error of this clock for the session. A slow answer shows nothing: the device can have slept in between. */
+function measureClock(sentAt, receivedAt) {
+  const error = Date.now() - receivedAt;
+  if (consent === "granted" && Date.now() - sentAt < REQUEST_TIMEOUT_MS) write("clock", [currentSession().id, error]);
 }
 
 /** Post events in a request that continues after the page closes. A string is text/plain and needs no preflight. */
@@ -56,6 +63,7 @@ function post(events) {
 
 /** Send a batch. Return true if it is settled; after a failure, schedule the next attempt. */
 async function send(events) {
+  const sentAt = Date.now();
   let response;
   try {
     response = await post(events);
@@ -65,6 +73,7 @@ async function send(events) {
       const refused = final ? events.map((_, index) => ({ index, ...answer.error })) : answer.refused;
       failures = 0;
       settle(events);
+      measureClock(sentAt, answer.received_at_ms);
       announce("sent", { events, refused, request_id: answer.request_id });
       return true;
     }

@@ -6,7 +6,7 @@ from typing import Any
 import contracts
 
 # Fields that only the SDK sets.
-STAMPED = ("schema_version", "event_name", "shop_id", "client_id", "session_id", "client_time_ms")
+STAMPED = ("schema_version", "event_name", "shop_id", "client_id", "session_id", "client_time_ms", "sequence")
 TYPESCRIPT = {"amount": "number", "integer": "number", "items": "TugboatItem[]"}
 
 DECLARATIONS = """\
@@ -173,6 +173,7 @@ def javascript(schema: dict[str, Any]) -> str:
     # With the flag u, characters are counted as in Python.
     lines.append(f"const ID = /{schema['definitions']['id']['pattern']}/u;")
     lines.append(f"const RECOMMEND_K_DEFAULT = {contracts.read('limits')['recommend']['k_default']};")
+    lines.append(f"const QUEUE_MAX_AGE_MS = {contracts.read('limits')['collect']['page_queue_max_ms']};")
     return "\n".join(lines) + "\n" + session_items_max()
 
 
@@ -206,7 +207,7 @@ def declarations(schema: dict[str, Any]) -> str:
         "names": "\n".join(f'  | "{name}"' for name in properties["event_name"]["enum"]),
         "item": _members(item["properties"], item["required"]),
         "fields": _members({n: f for n, f in properties.items() if n not in STAMPED}, ()),
-        "stamped": _members({n: f for n, f in properties.items() if n in STAMPED}, STAMPED),
+        "stamped": _members({n: f for n, f in properties.items() if n in STAMPED}, schema["required"]),
     }
 
 

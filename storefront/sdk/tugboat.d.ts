@@ -39,11 +39,11 @@ export interface TugboatFields {
   event_id?: string;
   /** The products it happened to, at most 200. */
   items?: TugboatItem[];
-  /** Address of the page; its query and fragment are dropped on receipt. */
+  /** Address of the page; its query, fragment and user info are dropped on receipt, and personal data in its path is masked. */
   page_location?: string;
-  /** Address of the page before; its query and fragment are dropped on receipt. */
+  /** Address of the page before; treated in the same way. */
   page_referrer?: string;
-  /** What was searched for. */
+  /** What was searched for; mail addresses, card numbers and phone numbers are masked. */
   search_term?: string;
   /** The list or carousel the items were shown in. */
   item_list_id?: string;
@@ -53,7 +53,7 @@ export interface TugboatFields {
   value?: number;
   /** ISO 4217 code. */
   currency?: string;
-  /** The shop's pseudonymous id of a signed-in customer. */
+  /** The shop's pseudonymous id of a signed-in customer. A mail address is replaced by a pseudonym. */
   user_id?: string;
   /** The answer of /recommend that an impression or a click belongs to. */
   recommendation_id?: string;
@@ -166,12 +166,14 @@ export interface TugboatEvent extends TugboatFields {
   event_name: TugboatEventName;
   /** The shop, as agreed with the operator. */
   shop_id: string;
-  /** First-party pseudonymous id of the browser. Not a name, not a mail address. */
+  /** First-party pseudonymous id of the browser. Not a name. A mail address is replaced by a pseudonym. */
   client_id: string;
   /** The storefront's own session id. Kept; the warehouse draws sessions itself (30 minutes of silence). */
   session_id: string;
   /** When it happened by the client's clock, in milliseconds since 1970-01-01 UTC. */
   client_time_ms: number;
+  /** Place among the events of its session_id, in all tabs together: it grows from event to event, whatever the clock does. The storefront's SDK sets it. */
+  sequence?: number;
 }
 
 declare global {

@@ -18,6 +18,7 @@ STAMPED = {
     "client_id",
     "session_id",
     "client_time_ms",
+    "sequence",
     "page_location",
     "server",
 }

@@ -19,7 +19,7 @@ from local.aws.proxy_event import Request, build_event
 from local.testing import wait_for
 from testing import deployment
 from testing.leftovers import files_with
-from testing.stage import EVENTS_BUCKET, KEYS, LOCAL, MACHINE, MODELS_BUCKET, Run, Stage
+from testing.stage import EVENTS_BUCKET, LOCAL, MACHINE, MODELS_BUCKET, Run, Stage
 from tests.e2e import aisles
 
 ROLES = f"arn:aws:iam::{LOCAL.account_id}:role/"
@@ -60,8 +60,8 @@ def send_through_the_api(stage: Stage) -> list[int]:
     request = Request(
         "POST",
         "/events",
-        f"key={KEYS['demo']}",
-        [("Content-Type", "application/json")],
+        "",
+        [("Content-Type", "application/json"), ("Authorization", f"Bearer {stage.secret_key('demo')}")],
         body,
         "203.0.113.9",
     )

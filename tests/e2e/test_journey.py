@@ -595,7 +595,7 @@ def test_a_back_end_s_order_is_found_under_raw_and_its_recommendations_are_the_m
 ) -> None:
     landing = Landing(stage.client("s3"), EVENTS_BUCKET)
     who: Any = {"client_id": "back-end-1", "session_id": "back-end-1"}
-    with Tugboat(stage.api_url, "demo", KEYS["demo"]) as tugboat:
+    with Tugboat(stage.api_url, "demo", secret_key=stage.secret_key("demo")) as tugboat:
         answer = tugboat.recommend([ITEM], 3, session_id=who["session_id"], timeout_s=30)
         assert answer
         assert (answer["source"], len(answer["items"])) == ("model", 3)
@@ -609,6 +609,7 @@ def test_a_back_end_s_order_is_found_under_raw_and_its_recommendations_are_the_m
     landed = wait_for(lambda: landing.find(str(first)), 30)
     assert landed.event["transaction_id"] == "back-end-1"
     assert (landed.event["server"]["is_bot"], landed.event["server"]["device"]) == (False, "other")
+    assert landed.event["server"]["trusted"] is True
     assert [one["verdict"] for one in landed.event["server"]["receipts"]] == ["valid"]
 
 

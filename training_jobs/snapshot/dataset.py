@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training_jobs.serving.contract import ENDPOINT_ITEMS_MAX
 from training_jobs.serving.sessions import HOUR_MS, Float64, Int32, Int64, Sessions, ragged_rows
 
 
@@ -64,13 +65,22 @@ def pack(
 
 def prefix_cases(sessions: Sessions) -> Cases:
     """Return a test case per position after the first of every session, with all items before it as prefix."""
-    return sampled_cases(sessions, None, None)
+    return _cases(sessions, sessions.lengths, None, None)
 
 
 def sampled_cases(sessions: Sessions, seed: int | None, limit: int | None) -> Cases:
-    """Return at most `limit` of the `prefix_cases`, drawn evenly. The other cases never take memory."""
+    """Return at most `limit` of the `prefix_cases`, drawn evenly. The other cases never take memory.
+
+    A prefix is at most as long as a request to the endpoint. So a client that never stops neither fills the memory, whose
+    need grows with the square of a session, nor becomes most of the cases.
+    """
+    return _cases(sessions, np.minimum(sessions.lengths, ENDPOINT_ITEMS_MAX + 1), seed, limit)
+
+
+def _cases(sessions: Sessions, lengths: Int64, seed: int | None, limit: int | None) -> Cases:
+    """Return cases of the first `lengths` items of each session."""
     first = np.zeros(len(sessions) + 1, np.int64)
-    np.cumsum(np.maximum(sessions.lengths - 1, 0), out=first[1:])
+    np.cumsum(np.maximum(lengths - 1, 0), out=first[1:])
     rows = sampled_rows(int(first[-1]), seed, limit)
     session = np.searchsorted(first, rows, side="right") - 1
     position = rows - first[session] + 1

@@ -24,10 +24,11 @@ class Batch(NamedTuple):
 
     events: list[Any]
     sent_at_ms: int | None
+    clock_error_ms: int | None = None
 
 
 def parse_batch(body: bytes) -> Batch:
-    """Return the events of `{"events": [...], "sent_at_ms": ...}`, of a bare array, or of a single event.
+    """Return the events of `{"events": [...]}`, of a bare array, or of a single event, and what the batch says of the clock.
 
     Raises:
         RequestRefused: the body as a whole is unreadable.
@@ -46,8 +47,10 @@ def parse_batch(body: bytes) -> Batch:
     if _is_deeper_than(DEPTH_MAX, parsed):
         raise RequestRefused(Reason.BODY_NOT_JSON, f"the body is nested deeper than {DEPTH_MAX} levels")
     sent_at_ms: Any = None
+    clock_error_ms: Any = None
     if isinstance(parsed, dict) and "events" in parsed:
         events, sent_at_ms = parsed["events"], parsed.get("sent_at_ms")
+        clock_error_ms = parsed.get("clock_error_ms")
     elif isinstance(parsed, dict):
         events = [parsed]
     else:
@@ -65,7 +68,13 @@ def parse_batch(body: bytes) -> Batch:
         raise RequestRefused(
             Reason.BODY_NOT_A_BATCH, "sent_at_ms is not a time in milliseconds since 1970-01-01 UTC"
         )
-    return Batch(events, sent_at_ms)
+    if clock_error_ms is not None and (
+        type(clock_error_ms) is not int or abs(clock_error_ms) > CLIENT_TIME_MAX_MS
+    ):
+        raise RequestRefused(
+            Reason.BODY_NOT_A_BATCH, "clock_error_ms is not a difference of clocks in whole milliseconds"
+        )
+    return Batch(events, sent_at_ms, clock_error_ms)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -9,10 +9,11 @@ from msgspec import UNSET, ValidationError
 
 from functions.platform.contract import (
     COLLECT_CLOCK_AHEAD_MAX_MS,
-    COLLECT_CLOCK_ERROR_MIN_MS,
     COLLECT_EVENT_MAX_BYTES,
+    COLLECT_PAGE_QUEUE_MAX_MS,
 )
 from functions.platform.errors import Reason, RequestRefused
+from functions.platform.events.clock import clock_shift_ms
 from functions.platform.events.event import Event, Item
 from functions.platform.events.masking import (
     Pseudonym,
@@ -29,31 +30,37 @@ REASONS = {
 }
 HINTS = {"event_name": "; docs/events.md lists the event types"}
 MESSAGE_MAX_CHARACTERS = 300
+DAY_MS = 86_400_000
 
 
 class Timing(NamedTuple):
-    """The times of receipt and of sending. Without `sent_at_ms`, the client's times are authoritative."""
+    """The time of receipt, and what the client's clock says. Without `sent_at_ms`, the client's times are authoritative.
+
+    `clock_error_ms` is the client's clock minus the server's, as the client measured it.
+    `set_back_ms` is how far the clock was set back between an event and the sending.
+    """
 
     received_at_ms: int
     sent_at_ms: int | None = None
+    clock_error_ms: int | None = None
+    set_back_ms: int = 0
 
     def event_time_ms(self, client_time_ms: int) -> int:
-        """Return `client_time_ms` on the server's clock: shifted by the clock's error at sending.
-
-        A small difference is the time that the request took. Shifting by it would reverse events of a slow network.
-        """
-        if self.sent_at_ms is None or abs(self.received_at_ms - self.sent_at_ms) < COLLECT_CLOCK_ERROR_MIN_MS:
-            return client_time_ms
-        return client_time_ms + self.received_at_ms - self.sent_at_ms
+        """Return `client_time_ms` on the server's clock."""
+        shift_ms = clock_shift_ms(self.received_at_ms, self.sent_at_ms, self.clock_error_ms)
+        return client_time_ms - self.set_back_ms + shift_ms
 
 
-def accept(raw: Any, shops: frozenset[str], timing: Timing) -> tuple[Event, int]:
+def accept(
+    raw: Any, shops: frozenset[str], timing: Timing, age_max_ms: int | None = None
+) -> tuple[Event, int]:
     """Check an event, and drop unknown fields and the query of page addresses.
 
     Args:
         raw: the parsed JSON; it stays unchanged.
         shops: the shops that the sender may speak for.
         timing: the times of the event's request.
+        age_max_ms: an older event is refused; None accepts every age.
 
     Returns:
         The event, not masked yet, and its time on the server's clock in milliseconds.
@@ -76,6 +83,13 @@ def accept(raw: Any, shops: frozenset[str], timing: Timing) -> tuple[Event, int]
         raise RequestRefused(
             Reason.CLIENT_TIME_IN_FUTURE,
             "client_time_ms lies in the future: send sent_at_ms with the batch, or fix the clock",
+        )
+    age_ms = timing.received_at_ms - event_time_ms
+    if age_max_ms is not None and age_ms > age_max_ms:
+        raise RequestRefused(
+            Reason.EVENT_TOO_OLD,
+            f"the event is {age_ms // DAY_MS} days old, a page keeps events for {COLLECT_PAGE_QUEUE_MAX_MS // DAY_MS}: "
+            "send it from a back end with the shop's secret key, or load history with make import",
         )
     if event.page_location is not UNSET:
         event.page_location = without_query(event.page_location)

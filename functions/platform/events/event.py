@@ -49,6 +49,7 @@ class Event(Struct):
     client_id: Id
     session_id: Id
     client_time_ms: Annotated[int, Meta(ge=946684800000, le=4102444800000)]
+    sequence: Annotated[int, Meta(ge=0, le=9007199254740991)] | UnsetType = UNSET
     items: Annotated[list[Item], Meta(max_length=200)] | UnsetType = UNSET
     page_location: Address | UnsetType = UNSET
     page_referrer: Address | UnsetType = UNSET

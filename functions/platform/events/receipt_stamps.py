@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import UNSET
 
 from functions.platform.events.event import Event
-from functions.platform.receipt import Verdict
+from functions.platform.receipt import EventTimes, Verdict
 from functions.platform.receipt_keys import ReceiptKeys
 
 Stamp = dict[str, Any]
@@ -29,7 +29,7 @@ def take_receipts(event: Event) -> dict[str, list[str]]:
 
 
 def stamps(
-    tokens: Mapping[str, Iterable[str]], event: Event, event_time_ms: int, keys: ReceiptKeys
+    tokens: Mapping[str, Iterable[str]], event: Event, times: EventTimes, keys: ReceiptKeys
 ) -> list[Stamp]:
     """Return one stamp per receipt and verdict, with its items and their slots, counted from 0."""
     by_verdict: dict[tuple[str, Verdict], Stamp] = {}
@@ -48,7 +48,7 @@ def stamps(
                 stamp = by_verdict.setdefault(("", Verdict.FORGED), {"verdict": Verdict.FORGED, "items": []})
                 stamp["items"].append({"item_id": item_id})
                 continue
-            verdict = receipt.judge(event.shop_id, event.session_id, item_id, event_time_ms)
+            verdict = receipt.judge(event.shop_id, event.session_id, item_id, times)
             stamp = by_verdict.setdefault(
                 (token, verdict),
                 {
@@ -64,7 +64,7 @@ def stamps(
     return list(by_verdict.values())
 
 
-def restamp(archived: Iterable[Stamp], event: Event, event_time_ms: int, keys: ReceiptKeys) -> list[Stamp]:
+def restamp(archived: Iterable[Stamp], event: Event, times: EventTimes, keys: ReceiptKeys) -> list[Stamp]:
     """Return an archived event's stamps, and verify the unverified receipts once more."""
     kept, tokens = [], {}
     for stamp in archived:
@@ -72,4 +72,4 @@ def restamp(archived: Iterable[Stamp], event: Event, event_time_ms: int, keys: R
             tokens[stamp["receipt"]] = [item["item_id"] for item in stamp["items"]]
         else:
             kept.append(stamp)
-    return kept + stamps(tokens, event, event_time_ms, keys)
+    return kept + stamps(tokens, event, times, keys)

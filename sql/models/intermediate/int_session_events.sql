@@ -54,14 +54,32 @@ with_sessions as (
     from with_starts
 ),
 
+-- A browser numbers its events, so its sequence is right where its clock was set or a request was late.
+-- An event's place is not after that of its successors. Other senders' events are placed by their time.
+with_places as (
+    select
+        *,
+        iff(
+            sequence is null,
+            event_time_ms,
+            min(iff(sequence is null, null, event_time_ms)) over (
+                partition by client_key, session_number, storefront_session_id
+                order by sequence desc, event_time_ms desc, event_key desc
+                rows between unbounded preceding and current row
+            )
+        ) as place_ms
+    from with_sessions
+),
+
 in_sessions as (
     select
         *,
         min(event_time_ms) over (partition by client_key, session_number) as session_start_ms,
         row_number() over (
-            partition by client_key, session_number order by event_time_ms, event_key
+            partition by client_key, session_number
+            order by place_ms, coalesce(sequence, 0), event_time_ms, event_key
         ) as event_number
-    from with_sessions
+    from with_places
     {% if is_incremental() %}
     -- Other sessions of these clients can be incomplete at the ends of the ranges.
     qualify max(staged_at) over (partition by client_key, session_number) > {{ watermark() }}

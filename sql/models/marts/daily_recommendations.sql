@@ -59,7 +59,7 @@ verdicts as (
         count_if(verdict = 'valid') as receipts_valid,
         count_if(verdict = 'forged') as receipts_forged,
         count_if(verdict = 'foreign') as receipts_foreign,
-        count_if(verdict = 'expired') as receipts_expired,
+        count_if(verdict in ('expired', 'late')) as receipts_expired,
         count_if(verdict = 'unverified') as receipts_unverified,
         max(staged_at) as staged_at
     from dated

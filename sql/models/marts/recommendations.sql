@@ -43,10 +43,18 @@ first_reports as (
     qualify row_number() over (partition by order_line_key order by event_time_ms, event_key) = 1
 ),
 
+-- A page can claim any number of orders with one receipt, so a receipt counts each of its items in one order.
 counted as (
     select
         valid_touches.*,
-        first_reports.touch_key is not null as is_bought
+        first_reports.touch_key is not null
+        and row_number() over (
+            partition by valid_touches.recommendation_key, valid_touches.item_id
+            order by
+                iff(first_reports.touch_key is null, 1, 0),
+                valid_touches.event_time_ms,
+                valid_touches.event_key
+        ) = 1 as is_bought
     from valid_touches
     left join first_reports on valid_touches.touch_key = first_reports.touch_key
     {% if is_incremental() %}

@@ -36,6 +36,7 @@ typed as (
             coalesce(payload:server.received_at_ms::bigint, payload:server.event_time_ms::bigint)
         ) as event_time_ms,
         {{ client_day() }} as client_day,
+        payload:sequence::bigint as sequence,
         payload:items as items,
         payload:search_term::varchar as search_term,
         payload:item_list_id::varchar as item_list_id,
@@ -102,6 +103,7 @@ select
     to_timestamp_ntz(event_time_ms, 3) as event_time,
     to_timestamp_ntz(event_time_ms, 3)::date as event_date,
     client_day,
+    sequence,
     items,
     search_term,
     item_list_id,

@@ -10,7 +10,9 @@ import boto3
 import pytest
 
 from deploy.lambdas import LAMBDAS
+from deploy.secret_key import issue, read
 from deploy.stages import read_stage
+from functions.collect.secret_keys import digest
 from local.testing import running_stack
 from testing.deployment import copy_repository, run
 
@@ -39,6 +41,14 @@ def client(service: str, environment: dict[str, str]) -> Any:
         aws_access_key_id="local",
         aws_secret_access_key="local",
     )
+
+
+def status_of(request: urllib.request.Request) -> int:
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def test_a_stage_is_deployed_twice_destroyed_with_its_data_kept_adopted_again_and_destroyed_with_it(
@@ -86,6 +96,10 @@ def test_a_stage_is_deployed_twice_destroyed_with_its_data_kept_adopted_again_an
     )
     with pytest.raises(urllib.error.HTTPError, match="403"):  # without a key
         urllib.request.urlopen(sent, timeout=60)
+    secret_key = issue(LOCAL, "demo", secrets)
+    for authorization, status in ((f"Bearer {secret_key}", 200), ("Bearer wrong", 401)):
+        sent.add_header("Authorization", authorization)
+        assert status_of(sent) == status
     streams_of = client("logs", environment).describe_log_streams
     assert streams_of(logGroupName=f"/aws/lambda/{LOCAL.prefix}-collect")["logStreams"]
     assert not streams_of(logGroupName=f"/aws/lambda/{LOCAL.prefix}")["logStreams"]
@@ -104,6 +118,7 @@ def test_a_stage_is_deployed_twice_destroyed_with_its_data_kept_adopted_again_an
     assert f"serving image {tag}: there already" in second
     kept = secrets.get_secret_value(SecretId=LOCAL.receipts_secret, VersionStage="AWSCURRENT")
     assert kept["SecretString"] == key
+    assert [one["sha256"] for one in read(LOCAL, secrets)["demo"]] == [digest(secret_key)]
 
     s3.put_object(Bucket=LOCAL.events_bucket(LOCAL.account_id), Key="raw/2026/01/01/00/a.gz", Body=b"kept")
     destroyed = run("deploy.destroy", copy, environment)

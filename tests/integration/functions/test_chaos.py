@@ -17,6 +17,7 @@ from functions.platform.events import delivery
 from local.aws.proxy_event import Request, build_response
 from testing.api import invoke
 from testing.lambda_services import (
+    SECRET_KEY,
     TROUBLES,
     client_variables,
     firehose_lines,
@@ -48,9 +49,12 @@ class Lambda:
     def __init__(self, services: dict[str, TroubledService]) -> None:
         self.services = services
 
-    def request(self, method: str, path: str, query: str, body: bytes = b"") -> Answered:
+    def request(
+        self, method: str, path: str, query: str, body: bytes = b"", authorization: str = ""
+    ) -> Answered:
         began = time.monotonic()
-        payload = invoke(Request(method, path, query, [], body, peer="203.0.113.77"), path)
+        headers = [("Authorization", authorization)] if authorization else []
+        payload = invoke(Request(method, path, query, headers, body, peer="203.0.113.77"), path)
         took_s = time.monotonic() - began
         answer = build_response(payload, None, [])
         return Answered(answer.status, json.loads(answer.body), took_s)
@@ -58,12 +62,13 @@ class Lambda:
     def recommend(self) -> Answered:
         return self.request("GET", "/recommend", "items=a&k=3&shop=demo&session=s1")
 
-    def send(self, *event_ids: str, forged: bool = False) -> Answered:
+    def send(self, *event_ids: str, forged: bool = False, authorization: str = "") -> Answered:
         """Send events in one request, each with a forged receipt of its own if `forged`."""
         events = [self._event(event_id) for event_id in event_ids]
         for event in events if forged else []:
             event |= {"items": [{"item_id": "a"}], "receipt": f"v1.{event['event_id']}.x"}
-        return self.request("POST", "/events", f"key={KEY}", json.dumps({"events": events}).encode())
+        body = json.dumps({"events": events}).encode()
+        return self.request("POST", "/events", f"key={KEY}", body, authorization)
 
     @staticmethod
     def _event(event_id: str) -> dict[str, Any]:
@@ -191,3 +196,20 @@ def test_the_parked_file_lies_below_raw(cold: Lambda) -> None:
     cold.send("e1")
     [put] = [one for one in cold.services["s3"].served if one.line.startswith("PUT")]
     assert put.line.startswith(f"PUT /{SETTINGS['TUGBOAT_EVENTS_BUCKET']}/{RAW_PREFIX}")
+
+
+@pytest.mark.parametrize("trouble", [trouble for trouble in TROUBLES if trouble is not Trouble.SLOW_START])
+def test_a_back_end_s_events_are_neither_lost_nor_untrusted_while_the_keys_cannot_be_read(
+    cold: Lambda, trouble: Trouble
+) -> None:
+    authorization = f"Bearer {SECRET_KEY}"
+    cold.services["secretsmanager"].trouble = trouble
+    answered = cold.send("e1", authorization=authorization)
+    assert (answered.status, answered.body["error"]["reason"]) == (503, "secret_keys_unavailable")
+    assert answered.took_s < 1 + SLACK_S
+    assert cold.stored() == set()
+    assert cold.send("e2").status == 200, "a page needs no secret key"
+    cold.services["secretsmanager"].trouble = Trouble.NONE
+    start_cold()
+    assert cold.send("e1", authorization=authorization).status == 200
+    assert cold.stored() == {"e1", "e2"}

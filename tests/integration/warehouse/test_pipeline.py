@@ -7,6 +7,7 @@ import json
 import time
 from collections import defaultdict
 from dataclasses import astuple, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ from functions.load.load import load
 from functions.platform import warehouse
 from functions.platform.dbt import NodeResult, run_dbt
 from functions.transform.transform import transform
-from functions.validate.data_checks import dbt_check
+from functions.validate.data_checks import data_checks, dbt_check
+from functions.validate.measures import measure
+from functions.validate.rules import Check
+from functions.validate.thresholds import thresholds
 from functions.validate.validate import KEEP_RESULT, validate
 from sql.setup.apply import apply
 from testing.warehouse_stack import ACCOUNT, Stack, connected, connected_as_sysadmin, tables_as_text
@@ -177,9 +181,10 @@ def test_a_bad_delivery_fails_the_gate_with_the_reason(stack: Stack) -> None:
     with connected(stack) as connection:
         verdict = validate({"run_id": "v2"}, stack.settings, stack.credentials, connection, stack.s3)
     assert verdict["passed"] is False
-    assert any("lack their id, name, time, client or shop" in failure for failure in verdict["failures"])
+    assert any("lack their id, name, time or client" in failure for failure in verdict["failures"])
     assert any("have no items" in failure for failure in verdict["failures"])
-    assert any("Shop demo sent 700 events" in failure for failure in verdict["failures"])
+    # The newest day ends at the newest event that three clients share. Each client sent one.
+    assert any("Shop demo sent 698 events" in failure for failure in verdict["failures"])
 
 
 def test_each_shop_is_judged_by_its_own_days(new_stack: Any) -> None:
@@ -211,26 +216,38 @@ def test_each_shop_is_judged_by_its_own_days(new_stack: Any) -> None:
     ]
     deliver(own.s3, own.settings.events_bucket, "shops", events)
     run_to_tables(own, "s1")
+    shops = ("behind", "clock-ahead", "dataset", "halved", "live", "new")
     with connected(own) as connection:
-        validate({"run_id": "s1"}, own.settings, own.credentials, connection, own.s3)
-    with connected_as_sysadmin(own) as connection:
-        found = warehouse.rows(
-            connection,
-            "select SLICE, VERDICT from QA.CHECK_RESULTS where CHECK_NAME = 'volume' order by SLICE",
+        found = {shop: shop_checks(own, connection, shop) for shop in shops}
+        verdict = validate(
+            {"run_id": "s1", "shop_id": "live"}, own.settings, own.credentials, connection, own.s3
         )
-        items = warehouse.one(
-            connection, "select REASON from QA.CHECK_RESULTS where CHECK_NAME = 'missing items'"
-        )[0]
-    assert dict(found) == {
-        "shop behind": "passed",
-        "shop clock-ahead": "passed",
-        "shop dataset": "passed",
-        "shop halved": "failed",
-        "shop live": "passed",
-        "shop new": "skipped",
+    assert {shop: checks["volume"].verdict for shop, checks in found.items()} == {
+        "behind": "passed",
+        "clock-ahead": "passed",
+        "dataset": "passed",
+        "halved": "failed",
+        "live": "passed",
+        "new": "skipped",
     }
-    # The check covers the newest day of every shop, also of shops without events in the last 24 hours.
-    assert items.startswith("0.0% of 625 events")
+    # The newest day of a shop, also of one without events in the last 24 hours.
+    assert found["behind"]["missing items"].reason.startswith("0.0% of 150 events")
+    # Another shop's failure stops nothing.
+    assert verdict["failures"] == []
+    with connected_as_sysadmin(own) as connection:
+        kept = warehouse.rows(
+            connection, "select distinct SHOP_ID, SLICE from QA.CHECK_RESULTS where CHECK_NAME = 'volume'"
+        )
+    assert kept == [("live", "shop live")]
+
+
+def shop_checks(stack: Stack, connection: Any, shop: str) -> dict[str, Check]:
+    """Return the data checks of one shop by their names."""
+    limits, now = thresholds(), datetime.now(UTC)
+    history = limits.history
+    bucket = stack.settings.events_bucket
+    measures = measure(connection, stack.s3, bucket, shop, now, history.trailing_days, history.judged_days)
+    return {check.name: check for check in data_checks(measures, limits)}
 
 
 CHECK_RESULTS_OF_0_1_0 = """
@@ -252,7 +269,7 @@ def test_set_up_adds_the_columns_of_checks_to_a_stage_of_release_0_1_0(new_stack
         with warehouse.connect(own.admin) as connection:
             apply(connection, values)
     with connected(own) as connection, connection.cursor() as cursor:
-        cursor.executemany(KEEP_RESULT, [("new", *astuple(check))])
+        cursor.executemany(KEEP_RESULT, [("new", "demo", *astuple(check))])
     with connected_as_sysadmin(own) as connection:
         found = warehouse.rows(
             connection,

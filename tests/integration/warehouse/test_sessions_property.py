@@ -1,4 +1,4 @@
-"""The SQL of sessions against a reference in Python, on generated events."""
+"""The SQL of sessions against the rule in Python, on generated events."""
 
 from pathlib import Path
 from typing import Any
@@ -9,25 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from functions.platform import warehouse
+from testing.session_rule import GAP_MS, Event, placed
 from testing.warehouse_stack import Stack
 
 SQL = Path(__file__).resolve().parents[3] / "sql"
-GAP_MS = 30 * 60_000
 # Values around the boundary, because a uniform draw would hardly ever hit exactly 30 minutes.
 GAPS = st.sampled_from([0, 1, 60_000, GAP_MS - 1, GAP_MS, GAP_MS + 1, 7_200_000])
 CLIENTS = st.sampled_from(["shop1-c1", "shop1-c2", "shop2-c1"])
-
-
-def reference(events: list[tuple[str, str, int]]) -> dict[str, tuple[str, int, int]]:
-    """Return the client, the start of the session and the position in it, by event."""
-    drawn: dict[str, tuple[str, int, int]] = {}
-    last: dict[str, tuple[int, int, int]] = {}
-    for time_ms, event, client in sorted((time_ms, event, client) for event, client, time_ms in events):
-        previous, start, place = last.get(client, (-(10**15), 0, 0))
-        start, place = (time_ms, 1) if time_ms - previous > GAP_MS else (start, place + 1)
-        last[client] = (time_ms, start, place)
-        drawn[event] = (client, start, place)
-    return drawn
+# Few numbers, so that some are equal, and some contradict the time.
+SEQUENCES = st.one_of(st.none(), st.integers(1, 8))
+COUNTERS = st.sampled_from(["s1", "s2"])
 
 
 def model_sql(source: str) -> str:
@@ -53,20 +44,22 @@ def connection(new_stack: Any) -> Any:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    steps=st.lists(st.tuples(CLIENTS, GAPS), min_size=1, max_size=25), order=st.randoms(use_true_random=False)
+    steps=st.lists(st.tuples(CLIENTS, GAPS, COUNTERS, SEQUENCES), min_size=1, max_size=25),
+    order=st.randoms(use_true_random=False),
 )
-def test_sql_derives_the_same_sessions_as_ten_lines_of_python(
-    connection: Any, steps: list[tuple[str, int]], order: Any
+def test_sql_derives_the_same_sessions_and_orders_as_the_rule_in_python(
+    connection: Any, steps: list[tuple[str, int, str, int | None]], order: Any
 ) -> None:
     clock: dict[str, int] = {}
     events = []
-    for number, (client, gap_ms) in enumerate(steps):
+    for number, (client, gap_ms, counter, sequence) in enumerate(steps):
         clock[client] = clock.get(client, 1_767_312_000_000) + gap_ms
-        events.append((f"e{number:03}", client, clock[client]))
+        events.append(Event(f"e{number:03}", client, clock[client], counter, sequence))
     order.shuffle(events)
     rows = " union all ".join(
-        f"select '{event}' as event_key, '{client}' as client_key, {time_ms} as event_time_ms"
-        for event, client, time_ms in events
+        f"select '{event.key}' as event_key, '{event.client}' as client_key, {event.time_ms} as event_time_ms, "
+        f"'{event.counter}' as storefront_session_id, {event.sequence or 'null'}::bigint as sequence"
+        for event in events
     )
     names = "shop_id client_id event_name search_term item_list_id transaction_id user_id recommendation_id device network_key"
     empty = ", ".join(f"null::varchar as {name}" for name in names.split())
@@ -78,11 +71,12 @@ def test_sql_derives_the_same_sessions_as_ten_lines_of_python(
     drawn = warehouse.rows(
         connection, f"select event_key, session_key, event_number from ({model_sql(source)}) as m"
     )
-    expected = reference(events)
+    expected = placed(events)
     sessions: dict[str, tuple[str, int]] = {}
-    for event, session_key, place in drawn:
-        client, start, expected_place = expected.pop(event)
-        assert place == expected_place
-        assert sessions.setdefault(session_key, (client, start)) == (client, start)
+    for event, session_key, number in drawn:
+        place = expected.pop(event)
+        assert number == place.number
+        session = place.client, place.start_ms
+        assert sessions.setdefault(session_key, session) == session
     assert not expected
     assert len(set(sessions.values())) == len(sessions)

@@ -14,7 +14,7 @@ import pytest
 import contracts
 from testing.troubled_service import Answer, Received, Trouble, TroubledService, json_answer, troubled
 from tests.unit.clients.shop_api import RECOMMENDATION, ShopApi, refusal
-from tests.unit.contracts.test_document import KEY, Shop, shop  # noqa: F401
+from tests.unit.contracts.test_document import KEY, SECRET_KEY, Shop, shop  # noqa: F401
 from tugboat_events import Refused, Tugboat, client, sender, transport
 from tugboat_events.contract import RECOMMEND_EXCLUDE_MAX, RECOMMEND_ITEMS_MAX
 
@@ -57,6 +57,31 @@ def test_events_are_stored_in_order_with_the_shop_s_key_and_the_sdk_s_name(
     assert first.line == "POST /events?key=secret-key"
     assert re.fullmatch(r"tugboat-python/\d+\.\d+\.\d+", first.headers["user-agent"])
     assert tugboat.counts == (1_200, 0, 0, 0)
+
+
+def test_the_secret_key_is_in_the_header_of_events_and_of_nothing_else(
+    service: TroubledService, api: ShopApi
+) -> None:
+    with Tugboat(service.address, "demo", secret_key="tugboat-secret-1", max_age_s=0.01) as tugboat:
+        tugboat.track("page_view", **WHO)
+        assert tugboat.flush()
+        assert tugboat.recommend(["boot-7"], timeout_s=5)
+    events, question = api.requests
+    assert events.line == "POST /events"
+    assert events.headers["authorization"] == "Bearer tugboat-secret-1"
+    assert "authorization" not in question.headers
+
+
+def test_events_wait_until_a_new_secret_key_is_known(
+    service: TroubledService, api: ShopApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.refusals = [refusal(401, "wrong_secret_key"), refusal(503, "secret_keys_unavailable")]
+    with Tugboat(service.address, "demo", secret_key="tugboat-secret-1", max_age_s=0.01) as tugboat:
+        tugboat.track("page_view", **WHO)
+        assert tugboat.flush()
+        assert tugboat.counts == (1, 0, 0, 0)
+    assert "wrong_secret_key" in caplog.text
+    assert "tugboat-secret-1" not in caplog.text
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
@@ -242,6 +267,12 @@ def test_a_wrong_setting_is_an_error_at_the_start(api_url: str, shop_id: str, ke
         Tugboat(api_url, shop_id, key)
 
 
+@pytest.mark.parametrize("keys", [{}, {"secret_key": ""}, {"key": "k", "secret_key": "s"}], ids=str)
+def test_a_client_has_one_key_that_is_not_empty(keys: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="either key or secret_key, none of them empty"):
+        Tugboat("https://a", "demo", **keys)
+
+
 FORKED = """
 import os, sys
 from tugboat_events import Tugboat
@@ -274,8 +305,12 @@ def test_a_worker_after_a_fork_sends_its_own_events_and_the_parent_those_from_be
 
 
 def test_the_example_of_the_readme_runs(
-    service: TroubledService, api: ShopApi, caplog: pytest.LogCaptureFixture
+    service: TroubledService,
+    api: ShopApi,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("TUGBOAT_SECRET_KEY", "tugboat-secret-1")
     caplog.set_level(logging.INFO)
     (example,) = re.findall(r"```python\n(.*?)```", (SDK / "README.md").read_text(), re.DOTALL)
     exec(example.replace("https://abc123.execute-api.us-east-1.amazonaws.com/api", service.address), {})
@@ -284,7 +319,14 @@ def test_the_example_of_the_readme_runs(
     assert caplog.text == ""
 
 
-def test_the_collector_accepts_what_the_sdk_sends(shop: Shop) -> None:  # noqa: F811
+@pytest.mark.parametrize(
+    ("key", "trusted"), [({"key": KEY}, None), ({"secret_key": SECRET_KEY}, True)], ids=["a page's", "secret"]
+)
+def test_the_collector_accepts_what_the_sdk_sends(
+    shop: Shop,  # noqa: F811
+    key: dict[str, str],
+    trusted: bool | None,
+) -> None:
     def lambda_function(received: Received) -> Answer:
         method, path = received.line.split(" ")
         answer = shop.request(method, path, received.headers, received.body)
@@ -293,11 +335,12 @@ def test_the_collector_accepts_what_the_sdk_sends(shop: Shop) -> None:  # noqa: 
     refused: list[Refused] = []
     with (
         troubled(lambda_function) as service,
-        Tugboat(service.address, "demo", KEY, on_refused=refused.append) as tugboat,
+        Tugboat(service.address, "demo", on_refused=refused.append, **key) as tugboat,
     ):
         tugboat.track("page_view", page_location="https://shop.example/?q=1", **WHO)
         bad = tugboat.track("purchase", transaction_id="1", currency="Euro", **WHO)
         tugboat.track("purchase", transaction_id="2", value=1.5, items=[{"item_id": "a"}], **WHO)
         assert tugboat.flush(30)
     assert [(one.event_id, one.reason) for one in refused] == [(bad, "field_invalid")]
+    assert [line["server"].get("trusted") for line in shop.firehose.lines("events")] == [trusted] * 2
     assert tugboat.counts == (2, 1, 0, 0)

@@ -20,7 +20,9 @@ PACKAGE = contracts.REPOSITORY / "clients" / "python" / "src" / "tugboat_events"
 def test_the_event_names_and_fields_are_those_of_the_document() -> None:
     event = SCHEMAS["Event"]
     assert list(typing.get_args(EventName)) == event["properties"]["event_name"]["enum"]
-    assert {*typing.get_type_hints(Fields), *python_sdk.STAMPED} == event["properties"].keys()
+    assert {*typing.get_type_hints(Fields), *python_sdk.STAMPED, *python_sdk.OF_THE_BROWSER} == event[
+        "properties"
+    ].keys()
     assert Fields.__required_keys__ == {*event["required"]} - {*python_sdk.STAMPED, *python_sdk.DEFAULTED}
     assert EVENT_FIELDS.keys() == typing.get_type_hints(Fields).keys()
     assert ITEM_FIELDS.keys() == typing.get_type_hints(Item).keys()

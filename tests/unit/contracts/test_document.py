@@ -13,13 +13,14 @@ import contracts
 from contracts.document import DOCUMENT, limits
 from functions.collect.collect import collect_batch
 from functions.collect.routes import GIF, REFUSED_HEADER
+from functions.collect.secret_keys import SecretKeys
 from functions.platform.errors import Reason, RequestRefused, http_status
 from functions.platform.events.intake import Intake
 from functions.platform.http import RETRY_AFTER_S, WRONG_KEY_RETRY_AFTER_S
 from functions.platform.settings import CollectSettings
 from local.aws.proxy_event import Request, build_response
 from testing.api import invoke
-from testing.fakes import FakeFirehose, FakeS3
+from testing.fakes import FakeFirehose, FakeS3, FakeSecrets
 from tests.unit.functions.collect.test_collect import (
     NOW_MS,
     ORIGIN,
@@ -29,7 +30,9 @@ from tests.unit.functions.collect.test_collect import (
     event,
     post,
 )
+from tests.unit.functions.collect.test_secret_keys import value
 
+SECRET_KEY = "tugboat-secret-of-the-document"
 TEXT = DOCUMENT.read_text()
 BLOCKS = re.compile(r"```(?P<kind>\w+)\n(?P<text>.*?)```", re.DOTALL)
 
@@ -51,6 +54,8 @@ def examples() -> list[Example]:
 
 
 KEY = "key-of-demo"
+# Fields of an answer whose values the document cannot show.
+CHANGING = {"request_id", "received_at_ms"}
 
 
 def intake(firehose: FakeFirehose) -> Intake:
@@ -77,7 +82,9 @@ class Shop:
 
     def curl(self, command: str) -> HttpAnswer:
         """Run a curl command."""
-        program, *words = shlex.split(command.replace("$API", "").replace("$KEY", KEY))
+        program, *words = shlex.split(
+            command.replace("$API", "").replace("$KEY", KEY).replace("$SECRET_KEY", SECRET_KEY)
+        )
         assert program == "curl"
         headers = {"content-type": "application/x-www-form-urlencoded"}
         data: list[str] = []
@@ -118,8 +125,10 @@ class Shop:
 @pytest.fixture
 def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
     made = Shop()
-    settings = CollectSettings({KEY: "demo"}, "events", "rejected", "bucket", "receipts")
+    settings = CollectSettings({KEY: "demo"}, "events", "rejected", "bucket", "receipts", "secret-keys")
     monkeypatch.setattr("functions.platform.settings.collect_settings", lambda: settings)
+    keys = SecretKeys("secret-keys", lambda: FakeSecrets(value(demo=[SECRET_KEY])))
+    monkeypatch.setattr("functions.collect.secret_keys.secret_keys", lambda _: keys)
     services = {"firehose": made.firehose, "s3": made.s3}
     monkeypatch.setattr("functions.wiring.time_boxed_client", lambda service, _: services[service])
     return made
@@ -136,7 +145,7 @@ def test_an_example_gives_the_answer_that_the_document_shows(example: Example, s
         assert shown == ({REFUSED_HEADER: answer.headers[REFUSED_HEADER]} if shown else {})
     else:
         shown = json.loads(example.answer)
-        assert answer.json == {**shown, "request_id": answer.json["request_id"]}
+        assert answer.json == {**shown, **{name: answer.json[name] for name in shown.keys() & CHANGING}}
         assert answer.status == (http_status(Reason(shown["error"]["reason"])) if "error" in shown else 200)
     if REFUSED_HEADER not in answer.headers and "error" not in example.answer:
         [stored] = shop.firehose.lines("events")
@@ -159,10 +168,14 @@ def test_the_pixel_fills_in_the_documented_fields(shop: Shop) -> None:
 
 
 def test_the_server_adds_the_fields_that_the_table_lists(shop: Shop) -> None:
-    shop.curl(examples()[0].command)
-    [stored] = shop.firehose.lines("events")
+    command = examples()[0].command
+    shop.curl(command)
+    shop.curl(command + ' -H "Authorization: Bearer $SECRET_KEY"')
+    stored, of_a_back_end = shop.firehose.lines("events")
     section = TEXT.split("### What the server adds")[1].split("**Not stored:**")[0]
-    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(stored["server"])
+    listed = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert listed == list(of_a_back_end["server"])
+    assert [name for name in listed if name != "trusted"] == list(stored["server"])
     assert stored["page_location"] == "https://shop.example/boots/boot-7"
 
 
@@ -216,11 +229,11 @@ def batch(*events: dict[str, Any], **envelope: Any) -> bytes:
     return json.dumps({"events": events, **envelope}).encode()
 
 
-def collect(body: bytes) -> str | None:
+def collect(body: bytes, trusted_shop: str | None = None) -> str | None:
     """Return the reason of the first refusal; None if every event was accepted."""
     firehose = FakeFirehose()
     try:
-        collected = collect_batch(post(body), ORIGIN, intake(firehose), NOW_MS)
+        collected = collect_batch(post(body), ORIGIN, intake(firehose), NOW_MS, trusted_shop)
     except RequestRefused as refused:
         return refused.reason.value
     return collected.refused[0].reason if collected.refused else None
@@ -300,6 +313,14 @@ PROBES: dict[str, list[tuple[bytes, bytes]]] = {
         ),
     ],
 }  # fmt: skip
+AGE_OF_A_PAGE_S_EVENT = "the age of a page's event, corrected by `sent_at_ms`"
+PROBES[AGE_OF_A_PAGE_S_EVENT] = [
+    (one(client_time_ms=NOW_MS - 262_800_000), one(client_time_ms=NOW_MS - 262_800_001)),
+    (
+        batch(event(client_time_ms=NOW_MS - 500_000_000), sent_at_ms=NOW_MS - 250_000_000),
+        batch(event(client_time_ms=NOW_MS - 500_000_000), sent_at_ms=NOW_MS - 237_199_999),
+    ),
+]
 KEPT_OF_A_REFUSAL = "the stored part of a refused event or body"
 
 
@@ -310,9 +331,10 @@ def test_every_documented_limit_is_tested() -> None:
 @pytest.mark.parametrize("name", PROBES)
 def test_a_limit_is_at_its_documented_value(name: str) -> None:
     beyond = next(limit.consequence for limit in limits() if limit.name == name)
+    trusted_shop = None if name == AGE_OF_A_PAGE_S_EVENT else "demo"
     for within, outside in PROBES[name]:
-        assert collect(within) is None
-        reason = collect(outside)
+        assert collect(within, trusted_shop) is None
+        reason = collect(outside, trusted_shop)
         assert f"`{reason}`" in beyond
 
 
@@ -332,6 +354,7 @@ def test_a_limit_is_at_its_documented_value(name: str) -> None:
         ("`quantity`", ["0", "1,000,000"]),
         ("`client_time_ms`", ["946,684,800,000", "2000", "4,102,444,800,000", "2100"]),
         ("an event's time, corrected by `sent_at_ms`", ["60"]),
+        (AGE_OF_A_PAGE_S_EVENT, ["72", "60"]),
         (KEPT_OF_A_REFUSAL, ["65,536"]),
     ],
 )

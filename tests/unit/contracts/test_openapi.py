@@ -95,7 +95,13 @@ def test_a_body_that_the_document_allows_is_read(body: dict[str, Any]) -> None:
         assert parse_batch(json.dumps(body).encode()).events
 
 
-ids = st.text(max_size=3) | st.just("x" * 64) | st.just("x" * 65) | st.integers(0, 9)
+# In Python, and not in JavaScript, the end of a pattern is also before a last line break.
+ids = (
+    st.text(max_size=3).filter(lambda text: not text.endswith("\n"))
+    | st.just("x" * 64)
+    | st.just("x" * 65)
+    | st.integers(0, 9)
+)
 
 
 @given(

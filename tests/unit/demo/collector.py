@@ -42,12 +42,19 @@ def running(collector: Collector) -> Iterator[Collector]:
                 trouble = collector.troubles.popleft() if collector.troubles else None
             if trouble is not None:
                 self.misbehave(*trouble)
-            elif parse_qs(urlsplit(self.path).query).get("key") != ["key-of-demo"]:
+            elif not self.is_known():
                 self.answer(403, {"error": {"reason": "wrong_key", "message": "no"}})
             elif len(body) > collector.largest_bytes:
                 self.answer(413, {"message": "too large"})
             else:
                 self.take(json.loads(body)["events"])
+
+        def is_known(self) -> bool:
+            keys = parse_qs(urlsplit(self.path).query).get("key", [])
+            return (keys, self.headers["Authorization"]) in (
+                (["key-of-demo"], None),
+                ([], "Bearer secret-of-demo"),
+            )
 
         def take(self, events: list[Event]) -> None:
             refused = []

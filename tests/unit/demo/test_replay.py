@@ -70,6 +70,28 @@ def test_a_request_that_is_wrong_is_not_sent_again(collector: Collector) -> None
     assert waits == []
 
 
+def test_a_secret_key_is_sent_in_the_header_and_no_key_in_the_address(collector: Collector) -> None:
+    asked = []
+
+    def secret_key_of(shop: str) -> str:
+        asked.append(shop)
+        return "secret-of-demo"
+
+    assert send(events(10), collector.url, KEYS, secret_key_of=secret_key_of).accepted == 10
+    assert asked == ["demo"]
+
+
+def test_a_fresh_secret_key_is_sent_again_after_the_time_that_the_collector_names(
+    collector: Collector,
+) -> None:
+    collector.troubles.append((401, {"Retry-After": "10"}))
+    waits = Waits()
+    sent = send(
+        events(10), collector.url, KEYS, secret_key_of=lambda _: "secret-of-demo", http=Http(1, sleep=waits)
+    )
+    assert (sent.accepted, waits) == (10, [10.0])
+
+
 def test_refused_events_are_counted_by_their_reason(collector: Collector) -> None:
     collector.refuse = lambda event: "field_invalid" if event["event_id"] in ("e3", "e5") else None
     result = send(events(10), collector.url, KEYS)

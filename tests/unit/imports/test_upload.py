@@ -69,7 +69,7 @@ def test_replay_reads_an_imported_line_as_it_was_stored(tmp_path: Path) -> None:
         for line in gzip.decompress(body).splitlines():
             (event,) = archived_events(line, "raw")
             assert event.timing.event_time_ms(event.event["client_time_ms"]) == event.event["client_time_ms"]
-            assert event.server["source"] == "import"
+            assert (event.server["source"], event.server["trusted"]) == ("import", True)
 
 
 def test_compaction_takes_days_of_imported_files() -> None:
@@ -128,7 +128,7 @@ def test_rejects_are_stored_with_their_reason_below_the_first_day(tmp_path: Path
         (32, "unknown_event_name"),
         (33, "field_invalid"),
     ]
-    assert {(one["sender"], one["source"]) for one in found} == {("demo", "import")}
+    assert {(one["sender"], one["source"], one["trusted"]) for one in found} == {("demo", "import", True)}
     # A replay of rejected/ reads the lines, and refuses them again.
     for one in found:
         (event,) = archived_events(json.dumps(one).encode(), "rejected")

@@ -1,6 +1,6 @@
 """Send a shop's events to Tugboat, and ask it for recommendations.
 
-with Tugboat(api_url, shop="demo", key="...") as tugboat:
+with Tugboat(api_url, shop="demo", secret_key="...") as tugboat:
     tugboat.track("view_item", client_id="c-7d21", session_id="s-1", items=[{"item_id": "boot-7"}])
 """
 

@@ -42,8 +42,9 @@ class Tugboat:
         self,
         api_url: str,
         shop: str,
-        key: str,
+        key: str | None = None,
         *,
+        secret_key: str | None = None,
         on_refused: Callable[[Refused], None] | None = None,
         max_waiting: int = 10_000,
         max_age_s: float = 1.0,
@@ -53,18 +54,23 @@ class Tugboat:
         Args:
             api_url: the address that the deployment prints
             shop: the shop's id
-            key: the shop's key
+            key: the shop's key, which its pages have too. Events with it count as those of a page
+            secret_key: the shop's secret key, instead: events with it count as the shop's own, of any age
             on_refused: is called for each event that the collector does not take, instead of a line in the log.
                 The background thread calls it, so it must be quick and safe for threads
             max_waiting: the number of events that may wait; while so many wait, new ones are dropped
             max_age_s: the longest time that an event waits for others to be sent with it
 
         Raises:
-            ValueError: the address is not one of HTTP, or the shop or the key is empty.
+            ValueError: the address is not one of HTTP, the shop is empty, there is no key, or there are both keys.
         """
-        if not shop or not key:
-            raise ValueError("shop and key must not be empty: the operator of Tugboat gives both")
-        self._api_url, self._shop, self._key = api_url, shop, key
+        # An empty secret key is often a variable that is not set. It must not make the shop's own events a page's.
+        given = [one for one in (key, secret_key) if one is not None]
+        if not shop or not all(given) or len(given) != 1:
+            raise ValueError(
+                "pass the shop, and either key or secret_key, none of them empty: the operator of Tugboat gives them"
+            )
+        self._api_url, self._shop, self._key, self._secret_key = api_url, shop, key, secret_key
         self._on_refused, self._max_waiting, self._max_age_s = on_refused, max_waiting, max_age_s
         self._start()
         _clients.add(self)
@@ -72,7 +78,7 @@ class Tugboat:
     def _start(self) -> None:
         self._transport = Transport(self._api_url)
         self._waiting = Waiting(self._max_waiting, self._max_age_s)
-        self._sender = Sender(self._transport, self._key, self._waiting, self._on_refused)
+        self._sender = Sender(self._transport, self._key, self._secret_key, self._waiting, self._on_refused)
 
     def track(self, event_name: EventName, **fields: Unpack[Fields]) -> str | None:
         """Queue an event, which is sent in the background. This never waits for the network and never raises.

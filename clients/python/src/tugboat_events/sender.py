@@ -39,13 +39,15 @@ class Sender:
     def __init__(
         self,
         transport: Transport,
-        key: str,
+        key: str | None,
+        secret_key: str | None,
         waiting: Waiting,
         on_refused: Callable[[Refused], None] | None,
     ) -> None:
         """Start the thread with the first event: a thread does not survive a fork."""
         self._transport, self._waiting, self._on_refused = transport, waiting, on_refused
-        self._path = "/events?" + urllib.parse.urlencode({"key": key})
+        self._path = "/events" if key is None else "/events?" + urllib.parse.urlencode({"key": key})
+        self._headers = {} if secret_key is None else {"Authorization": f"Bearer {secret_key}"}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._drop_told_at = float("-inf")
@@ -100,7 +102,7 @@ class Sender:
     def _send(self, batch: list[Encoded]) -> None:
         """Send a batch once: settle it, halve it, or pause before the next attempt."""
         try:
-            response = self._transport.post_within(self._path, body(batch), REQUEST_TIMEOUT_S)
+            response = self._transport.post_within(self._path, body(batch), REQUEST_TIMEOUT_S, self._headers)
         except Unreachable as unreachable:
             return self._retry(f"{unreachable}", 0.0)
         refused = _refused(response, len(batch))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, NamedTuple, TypeVar
@@ -17,6 +17,7 @@ from tugboat_events.version import VERSION
 # The bot filter reads `tugboat-` as a back end of the shop, and other HTTP libraries as tools.
 USER_AGENT = f"tugboat-python/{VERSION}"
 HEADERS = {"User-Agent": USER_AGENT, "Content-Type": "application/json", "Accept": "application/json"}
+NO_HEADERS: Mapping[str, str] = {}
 RETRY_AFTER_MAX_S = 3600.0
 # Requests that hang beyond their time box, at most. Further ones fail at once.
 HANGING_MAX = 16
@@ -53,7 +54,9 @@ class Transport:
         self._pool = urllib3.PoolManager(maxsize=HANGING_MAX)
         self._slots = threading.Semaphore(HANGING_MAX)
 
-    def post(self, path: str, body: bytes, timeout_s: float) -> Response:
+    def post(
+        self, path: str, body: bytes, timeout_s: float, headers: Mapping[str, str] = NO_HEADERS
+    ) -> Response:
         """Post JSON and return the response. Each wait for the network has the time limit, not their sum.
 
         Raises:
@@ -64,7 +67,7 @@ class Transport:
                 "POST",
                 self._url + path,
                 body=body,
-                headers=HEADERS,
+                headers={**HEADERS, **headers},
                 retries=False,
                 timeout=urllib3.Timeout(total=timeout_s),
             )
@@ -75,7 +78,9 @@ class Transport:
             answer.status, _parsed(answer.data), _retry_after_s(answer.headers.get("Retry-After"))
         )
 
-    def post_within(self, path: str, body: bytes, timeout_s: float) -> Response:
+    def post_within(
+        self, path: str, body: bytes, timeout_s: float, headers: Mapping[str, str] = NO_HEADERS
+    ) -> Response:
         """Post JSON and return the response within the time limit, whatever the network does.
 
         Raises:
@@ -86,7 +91,7 @@ class Transport:
 
         def call() -> Response:
             try:
-                return self.post(path, body, timeout_s)
+                return self.post(path, body, timeout_s, headers)
             finally:
                 self._slots.release()
 

@@ -93,3 +93,20 @@ def test_the_version_in_firehoses_keys_grows_with_each_change_of_the_stream(aws:
     assert execute(aws, name, {"Stream": stream}, "UPDATE")[0] == "UPDATE_COMPLETE"
     described = aws.client("firehose").describe_delivery_stream(DeliveryStreamName=name)
     assert described["DeliveryStreamDescription"]["VersionId"] == "2"
+
+
+def test_a_secret_without_a_generated_value_is_created_empty_and_no_update_touches_its_value(
+    aws: Aws,
+) -> None:
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-secretsmanager-secret.html
+    name, secrets = unique(), aws.client("secretsmanager")
+    secret: dict[str, Any] = {"Type": "AWS::SecretsManager::Secret", "Properties": {"Name": name}}
+    status, _, _ = execute(aws, name, {"Empty": secret})
+    assert status == "CREATE_COMPLETE"
+    with pytest.raises(secrets.exceptions.ResourceNotFoundException):
+        secrets.get_secret_value(SecretId=name, VersionStage="AWSCURRENT")
+    secrets.put_secret_value(SecretId=name, SecretString="issued")
+    described = {**secret, "Properties": {**secret["Properties"], "Description": "now with a description"}}
+    status, _, _ = execute(aws, name, {"Empty": described}, kind="UPDATE")
+    assert status == "UPDATE_COMPLETE"
+    assert secrets.get_secret_value(SecretId=name, VersionStage="AWSCURRENT")["SecretString"] == "issued"

@@ -140,6 +140,12 @@ def test_json_is_posted_and_the_answer_carries_cors_headers(gateway: Gateway) ->
         assert reply.headers["access-control-allow-origin"] == "*"
 
 
+def test_a_method_without_authorizer_passes_the_authorization_header(gateway: Gateway) -> None:
+    headers = {"Authorization": "Bearer secret", "Accept": "*/*"}
+    reply = gateway.ask("GET", "/api/items/a?q=1", headers=headers)
+    assert reply.json()["headers"]["authorization"] == "Bearer secret"
+
+
 def test_a_preflight_is_answered_without_the_lambda(gateway: Gateway) -> None:
     reply = gateway.ask("OPTIONS", "/api/events", headers={"Origin": "https://shop", "Accept": "*/*"})
     assert reply.status == 200

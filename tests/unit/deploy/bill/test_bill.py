@@ -301,8 +301,8 @@ def test_an_idle_stage_pays_for_what_is_only_there() -> None:
         ("Secrets Manager", "secrets"),
         ("ECR", "images of the endpoint"),
     }
-    # 1.00 of alarms, 3.00 of the dashboard, three secrets of 0.40, five images of 0.1 GB at $0.10.
-    assert found.usd == pytest.approx(1.00 + 3.00 + 1.20 + 0.05)
+    # 1.00 of alarms, 3.00 of the dashboard, four secrets of 0.40, five images of 0.1 GB at $0.10.
+    assert found.usd == pytest.approx(1.00 + 3.00 + 1.60 + 0.05)
 
 
 @pytest.mark.parametrize("name", ["local", "dev", "prod"])

@@ -19,7 +19,9 @@ from testing.fakes import FakeFirehose, FakeS3, FakeSecrets
 
 NOW_MS = 1_700_000_000_000
 KEY = "key-of-demo"
-SETTINGS = CollectSettings({KEY: "demo", "key-of-other": "other"}, "events", "rejected", "bucket", "receipts")
+SETTINGS = CollectSettings(
+    {KEY: "demo", "key-of-other": "other"}, "events", "rejected", "bucket", "receipts", "secret-keys"
+)
 ORIGIN = Origin("203.0.113.0/24", "mobile", False)
 RECEIPT_KEYS = ReceiptKeys("receipts", FakeSecrets)
 REMAINING_MS = Context().get_remaining_time_in_millis
@@ -44,11 +46,12 @@ def send(
     firehose: FakeFirehose,
     s3: FakeS3 | None = None,
     receipt_keys: ReceiptKeys = RECEIPT_KEYS,
+    trusted_shop: str | None = None,
     **envelope: Any,
 ) -> Any:
     body = json.dumps({"events": events, **envelope}).encode()
     intake = Intake(SETTINGS, firehose, s3 or FakeS3(), receipt_keys, REMAINING_MS)
-    return collect_batch(post(body), ORIGIN, intake, NOW_MS)
+    return collect_batch(post(body), ORIGIN, intake, NOW_MS, trusted_shop)
 
 
 def post(body: bytes) -> ApiRequest:
@@ -109,6 +112,93 @@ def test_a_clock_that_is_wrong_by_minutes_is_corrected(clock_error_ms: int) -> N
     firehose = FakeFirehose()
     send([event(client_time_ms=NOW_MS - 50 + clock_error_ms)], firehose, sent_at_ms=NOW_MS + clock_error_ms)
     assert firehose.lines("events")[0]["server"]["event_time_ms"] == NOW_MS - 50
+
+
+HOUR_MS = 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("error_ms", "measured_ms", "held_ms", "moved_ms"),
+    [
+        (0, 0, 2 * HOUR_MS, 0),
+        (0, -900, 15_000, 0),
+        (-HOUR_MS, -HOUR_MS, 50, HOUR_MS),
+        (-HOUR_MS, -HOUR_MS, 2 * HOUR_MS, HOUR_MS),
+        (86_400_000, 86_400_000, 2 * HOUR_MS, -86_400_000),
+        # The clock was wrong when it was measured, and was set right since.
+        (0, HOUR_MS, 50, 0),
+        (0, -HOUR_MS, 50, 0),
+        # It was right then, and was set ahead since: by the measurement, the request arrived before it was sent.
+        (HOUR_MS, 0, 50, -HOUR_MS + 50),
+        # Unmeasured: a clock that is behind and a request that was held look the same.
+        (0, None, 2 * HOUR_MS, 2 * HOUR_MS),
+        (-2 * HOUR_MS, None, 0, 2 * HOUR_MS),
+        # A stalled request of a clock that is wrong by a little more than what is corrected.
+        (180_000, 180_000, 100_000, -180_000),
+    ],
+)
+def test_a_measured_clock_tells_its_error_from_a_request_that_was_held(
+    error_ms: int, measured_ms: int | None, held_ms: int, moved_ms: int
+) -> None:
+    firehose = FakeFirehose()
+    sent_at_ms = NOW_MS - held_ms + error_ms
+    one = event(client_time_ms=sent_at_ms - 700)
+    send([one], firehose, sent_at_ms=sent_at_ms, clock_error_ms=measured_ms)
+    assert firehose.lines("events")[0]["server"]["event_time_ms"] == one["client_time_ms"] + moved_ms
+
+
+def test_events_that_wait_while_the_clock_is_set_back_are_neither_refused_nor_in_the_future() -> None:
+    """The clock is three hours ahead, and is set right between the second and the third event."""
+    firehose = FakeFirehose()
+    ahead_ms = 3 * HOUR_MS
+    times = [NOW_MS - 60_000 + ahead_ms, NOW_MS - 30_000 + ahead_ms, NOW_MS - 20_000]
+    sequences = [times[0], times[1], times[1] + 1]
+    events = [
+        event(event_id=f"e{number}", client_time_ms=time_ms, sequence=sequence)
+        for number, (time_ms, sequence) in enumerate(zip(times, sequences, strict=True))
+    ]
+    assert send([events[2], *events[:2]], firehose, sent_at_ms=NOW_MS - 40).refused == []
+    stored = {line["event_id"]: line["server"]["event_time_ms"] - NOW_MS for line in firehose.lines("events")}
+    # Nothing shows the ten seconds between the second and the third event apart from the clock's step.
+    assert stored == {"e0": -50_000, "e1": -20_000, "e2": -20_000}
+
+
+def test_numbers_of_other_clients_and_sessions_show_nothing_about_a_clock() -> None:
+    firehose = FakeFirehose()
+    events = [
+        event(event_id=f"e{number}", client_time_ms=NOW_MS - 1_000 * number, sequence=number, **other)
+        for number, other in enumerate([{"client_id": "c2"}, {"session_id": "s2"}, {}])
+    ]
+    unnumbered = [
+        event(event_id="e3", client_time_ms=NOW_MS - 9),
+        event(event_id="e4", client_time_ms=NOW_MS - 99),
+    ]
+    send([*events, *unnumbered], firehose, sent_at_ms=NOW_MS)
+    assert all(line["server"]["event_time_ms"] == line["client_time_ms"] for line in firehose.lines("events"))
+
+
+@pytest.mark.parametrize(
+    "numbered",
+    [
+        {"sequence": "1"},
+        {"sequence": True},
+        {"sequence": -1},
+        {"sequence": 1.5},
+        {"client_id": []},
+        {"client_time_ms": None},
+    ],
+)
+def test_what_is_no_number_is_refused_and_stops_no_other_event(numbered: dict[str, Any]) -> None:
+    firehose = FakeFirehose()
+    collected = send(
+        [event(sequence=1), event(**{"sequence": 2, **numbered}), 7], firehose, sent_at_ms=NOW_MS
+    )
+    assert collected.accepted == 1
+    assert [refusal.reason for refusal in collected.refused] == ["field_invalid", "event_not_an_object"]
+
+
+def test_the_answer_has_the_time_of_receipt_by_which_a_client_measures_its_clock() -> None:
+    assert send([event()], FakeFirehose()).as_json()["received_at_ms"] == NOW_MS
 
 
 def test_a_partly_bad_batch_keeps_its_good_events_and_stores_the_bad_ones_with_the_reason() -> None:
@@ -180,6 +270,7 @@ def test_a_bad_event_is_refused_with_its_reason(changes: dict[str, Any], reason:
         (b'{"events": []}', Reason.BODY_NOT_A_BATCH),
         (b"3", Reason.BODY_NOT_A_BATCH),
         (b'{"events": [{}], "sent_at_ms": "soon"}', Reason.BODY_NOT_A_BATCH),
+        (b'{"events": [{}], "clock_error_ms": 0.5}', Reason.BODY_NOT_A_BATCH),
         (b"[" + b"1," * 500 + b"1]", Reason.TOO_MANY_EVENTS),
         (b" " * 1_048_577, Reason.BODY_TOO_LARGE),
     ],
@@ -300,9 +391,11 @@ def test_a_number_that_json_does_not_have_never_reaches_a_raw_file(price: str) -
 
 def test_a_refused_event_is_kept_with_the_facts_that_a_replay_needs() -> None:
     firehose = FakeFirehose()
-    send([event(event_name="dance")], firehose, sent_at_ms=NOW_MS - 50)
+    ahead = event(event_name="dance", client_time_ms=NOW_MS + 10, sequence=1)
+    send([ahead], firehose, sent_at_ms=NOW_MS - 50, clock_error_ms=-3)
     [kept] = firehose.lines("rejected")
     assert (kept["received_at_ms"], kept["sent_at_ms"]) == (NOW_MS, NOW_MS - 50)
+    assert (kept["clock_error_ms"], kept["set_back_ms"]) == (-3, 60)
     assert (kept["ip_prefix"], kept["device"], kept["is_bot"]) == ORIGIN
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -144,7 +145,7 @@ def test_logs_hold_nothing_personal_whatever_fails(logged: io.StringIO) -> None:
 
 def opted_out(shop: Shop, value: str = "1", name: str = "sec-gpc") -> tuple[Any, Any]:
     """Return the answers to a batch and to a pixel with this header."""
-    body = json.dumps([event()]).encode()
+    body = json.dumps([event(client_time_ms=time.time_ns() // 1_000_000)]).encode()
     query = urlencode({"key": KEY, "shop_id": "demo", "event_name": "search", "client_id": "c"})
     return (
         shop.request("POST", f"/events?key={KEY}", {name: value}, body),

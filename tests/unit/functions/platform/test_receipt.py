@@ -1,6 +1,10 @@
 """Receipts: valid for their own shop, session, items and time, and unforgeable without the key."""
 
 import base64
+import hashlib
+import hmac
+import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +15,7 @@ from functions.platform.contract import RECOMMEND_K_MAX
 from functions.platform.receipt import (
     LIFETIME_S,
     SKEW_MS,
+    EventTimes,
     Receipt,
     Verdict,
     issue,
@@ -34,7 +39,13 @@ def token(
     return issue(recommendation, shop, session, "model-7", "all-traffic", items, NOW_S, key)
 
 
-def receipt(**changes: str) -> Receipt:
+def at(event_after_ms: int, received_after_ms: int | None = None) -> EventTimes:
+    """The times of an event, counted from the issue; it is received when it happens, or later."""
+    received_ms = event_after_ms if received_after_ms is None else received_after_ms
+    return EventTimes(NOW_S * 1000 + event_after_ms, NOW_S * 1000 + received_ms)
+
+
+def receipt(**changes: Any) -> Receipt:
     found = read(token(**changes), [KEY])
     assert found is not None
     return found
@@ -79,9 +90,51 @@ def test_any_other_text_is_forged(text: str) -> None:
     assert read(text, [KEY]) is None
 
 
-@pytest.mark.parametrize("version", ["v0", "v2", "v", "", "V1"])
-def test_an_unknown_version_is_forged(version: str) -> None:
-    assert read(version + token().removeprefix("v1"), [KEY]) is None
+@pytest.mark.parametrize("version", ["v0", "v1", "v3", "v", "", "V2"])
+def test_another_version_is_forged(version: str) -> None:
+    assert read(version + token().removeprefix("v2"), [KEY]) is None
+
+
+def old_token(items: tuple[str, ...] = ("a", "b", "c"), key: bytes = KEY) -> str:
+    """A receipt of version 1, with unkeyed digests."""
+    fields = ["rec-1", "demo", "s1", "model-7", "all-traffic", NOW_S, NOW_S + LIFETIME_S]
+    digests = b"".join(hashlib.sha256(item.encode()).digest()[:4] for item in items)
+    payload = json.dumps(fields, separators=(",", ":")).encode() + b"\n" + digests
+    signed = b"v1." + base64.urlsafe_b64encode(payload).rstrip(b"=")
+    signature = base64.urlsafe_b64encode(hmac.digest(key, signed, "sha256")).rstrip(b"=")
+    return (signed + b"." + signature).decode()
+
+
+def test_a_receipt_from_before_the_keyed_digests_is_still_read() -> None:
+    found = read(old_token(), [b"newer key", KEY])
+    assert found is not None
+    assert [found.slot_of(item) for item in ("a", "b", "c", "d")] == [0, 1, 2, None]
+    assert found.judge("demo", "s1", "b", at(0)) is Verdict.VALID
+    assert read("v2" + old_token().removeprefix("v1"), [KEY]) is None
+    assert read(old_token(key=b"guessed"), [KEY]) is None
+
+
+def test_an_id_that_was_searched_for_has_not_the_digest_of_a_recommended_one() -> None:
+    """The audit's attack: 12,785,829 tries found an id whose four unkeyed bytes are those of one of 100 items."""
+    items = tuple(f"item-{n}" for n in range(100))
+    digests = {hashlib.sha256(item.encode()).digest()[:2] for item in items}
+    # Two bytes instead of four: the search takes milliseconds, and the receipt's own bytes are whole.
+    searched = [f"z{n}" for n in range(20_000) if hashlib.sha256(f"z{n}".encode()).digest()[:2] in digests]
+    assert len(searched) > 10
+    found = receipt(items=items)
+    assert [found.slot_of(item) for item in searched] == [None] * len(searched)
+
+
+def test_the_digests_of_an_item_differ_between_recommendations_and_keys() -> None:
+    assert receipt().slots[0] != receipt(recommendation="rec-2").slots[0]
+    other = read(token(key=b"another key"), [b"another key"])
+    assert other is not None
+    assert receipt().slots[0] != other.slots[0]
+    assert {len(slot) for slot in receipt().slots} == {4}
+
+
+def test_a_keyed_digest_takes_no_more_characters() -> None:
+    assert len(token()) == len(old_token())
 
 
 def test_without_keys_nothing_is_valid() -> None:
@@ -114,4 +167,31 @@ def test_the_longest_recommendation_fits_the_contract() -> None:
 def test_it_is_valid_for_its_shop_session_items_and_time(
     shop: str, session: str, item: str, after_ms: int, verdict: Verdict
 ) -> None:
-    assert receipt().judge(shop, session, item, NOW_S * 1000 + after_ms) == verdict
+    assert receipt().judge(shop, session, item, at(after_ms)) == verdict
+
+
+QUEUE_MS = 3 * 24 * 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("claimed_after_ms", "received_after_ms", "verdict"),
+    [
+        (60_000, LIFETIME_S * 1000 + QUEUE_MS, Verdict.VALID),
+        (60_000, LIFETIME_S * 1000 + QUEUE_MS + 1, Verdict.LATE),
+        (LIFETIME_S * 1000, LIFETIME_S * 1000 + QUEUE_MS, Verdict.VALID),
+        # The audit's attack: issued 200 days ago, and claimed to have happened a minute later.
+        (60_000, 200 * 86_400_000, Verdict.LATE),
+        (LIFETIME_S * 1000 + 1, 200 * 86_400_000, Verdict.EXPIRED),
+    ],
+)
+def test_an_event_that_arrives_after_every_queue_is_late_whatever_time_it_claims(
+    claimed_after_ms: int, received_after_ms: int, verdict: Verdict
+) -> None:
+    assert receipt().judge("demo", "s1", "a", at(claimed_after_ms, received_after_ms)) is verdict
+
+
+@given(st.integers(-(10**10), 10**10), st.integers(0, 10**11))
+def test_no_claim_of_a_time_revives_a_receipt(claimed_after_ms: int, received_after_ms: int) -> None:
+    verdict = receipt().judge("demo", "s1", "a", at(claimed_after_ms, received_after_ms))
+    if received_after_ms > LIFETIME_S * 1000 + QUEUE_MS:
+        assert verdict is not Verdict.VALID

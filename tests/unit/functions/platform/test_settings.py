@@ -29,6 +29,7 @@ COLLECT = {
     "TUGBOAT_REJECTED_STREAM": "rejected",
     "TUGBOAT_EVENTS_BUCKET": "bucket",
     "TUGBOAT_RECEIPTS_SECRET": "receipts",
+    "TUGBOAT_SECRET_KEYS_SECRET": "secret-keys",
 }
 PUBLISH = {
     **named("publish").environment(LOCAL, LOCAL.account_id),

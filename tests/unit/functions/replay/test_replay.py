@@ -41,15 +41,23 @@ class Lake:
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", FakeSession(self.s3))
 
     def collect(
-        self, body: Any, hour: str = HOUR, file: str = "a", shop: str = "demo", origin: Origin = BOT
+        self,
+        body: Any,
+        hour: str = HOUR,
+        file: str = "a",
+        shop: str = "demo",
+        origin: Origin = BOT,
+        trusted: bool = False,
+        now_ms: int = NOW_MS,
     ) -> None:
         """Store a request's events in files of their own, as Firehose delivers them."""
         firehose = FakeFirehose()
-        settings = CollectSettings({KEY: shop}, "raw", "rejected", BUCKET, "receipts")
+        settings = CollectSettings({KEY: shop}, "raw", "rejected", BUCKET, "receipts", "secret-keys")
         intake = Intake(settings, firehose, self.s3, self.receipt_keys(), REMAINING_MS)
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
         with contextlib.suppress(RequestRefused):
-            collect_batch(ApiRequest("r-1", "POST", {"key": KEY}, sent), origin, intake, NOW_MS)
+            request = ApiRequest("r-1", "POST", {"key": KEY}, sent)
+            collect_batch(request, origin, intake, now_ms, shop if trusted else None)
         for archive, records in firehose.streams.items():
             self.put(f"{archive}/{hour}/{file}.gz", gzip.compress(b"".join(records)))
 
@@ -126,14 +134,41 @@ def test_an_event_whose_clock_was_corrected_keeps_its_corrected_time(lake: Lake)
     assert lake.sent[0]["client_time_ms"] == NOW_MS + ahead_ms
 
 
+def test_a_correction_by_less_than_today_s_smallest_is_replayed_as_it_was(lake: Lake) -> None:
+    lake.collect({"events": [event(client_time_ms=NOW_MS - 5, sequence=1)], "sent_at_ms": NOW_MS - 40})
+    lake.replay()
+    assert lake.sent == lake.lines(f"raw/{HOUR}/a.gz")
+    assert lake.sent[0]["server"]["event_time_ms"] == NOW_MS - 40
+
+
+HELD = {
+    "events": [event(client_time_ms=NOW_MS - 7_200_700)],
+    "sent_at_ms": NOW_MS - 7_200_000,
+    "clock_error_ms": 8,
+}
+SET_BACK = {
+    "events": [event(client_time_ms=NOW_MS + 7_200_000, sequence=1), event(event_id="e2", sequence=2)],
+    "sent_at_ms": NOW_MS - 300,
+}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"events": [event(client_time_ms=NOW_MS + 7_200_000)], "sent_at_ms": NOW_MS + 7_200_300},
+        HELD,
+        SET_BACK,
+    ],
+)
+@pytest.mark.parametrize("limit", [("contract", "EVENT_MAX_BYTES", 10), ("batch", "EVENTS_MAX", 0)])
 def test_an_event_that_was_refused_by_our_mistake_is_stored_as_it_would_have_been(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, body: dict[str, Any], limit: tuple[str, str, int]
 ) -> None:
-    body = {"events": [event(client_time_ms=NOW_MS + 7_200_000)], "sent_at_ms": NOW_MS + 7_200_300}
     with monkeypatch.context() as mistake:
-        mistake.setattr("functions.platform.events.contract.EVENT_MAX_BYTES", 10)
+        module, name, value = limit
+        mistake.setattr(f"functions.platform.events.{module}.{name}", value)
         lake.collect(body)
-    assert lake.replay("rejected")["sent"] == 1
+    assert lake.replay("rejected")["sent"] == len(body["events"])
     replayed = lake.sent
     lake.collect(body, file="b")
     assert replayed == lake.lines(f"raw/{HOUR}/b.gz")
@@ -382,3 +417,87 @@ def test_a_receipt_of_a_refused_event_is_judged_by_the_event_time(
         lake.collect({"events": [with_receipt(), with_receipt("nonsense")]})
     lake.replay("rejected")
     assert [line["server"]["receipts"][0]["verdict"] for line in lake.sent] == ["valid", "forged"]
+
+
+def trust(lake: Lake) -> list[bool | None]:
+    return [line["server"].get("trusted") for line in lake.sent]
+
+
+def test_a_replay_keeps_the_trust_of_accepted_events(lake: Lake) -> None:
+    lake.collect({"events": [event()]}, file="a", trusted=True)
+    lake.collect({"events": [event(event_id="e2")]}, file="b")
+    lake.replay()
+    assert trust(lake) == [True, None]
+
+
+def test_a_replay_keeps_the_trust_of_refused_events_and_bodies(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as mistake:
+        mistake.setattr("functions.platform.events.contract.EVENT_MAX_BYTES", 10)
+        lake.collect({"events": [event()]}, file="a", trusted=True)
+        lake.collect({"events": [event(event_id="e2")]}, file="b")
+    with monkeypatch.context() as mistake:
+        mistake.setattr("functions.platform.events.batch.EVENTS_MAX", 1)
+        lake.collect({"events": [event(event_id="e3"), event(event_id="e4")]}, file="c", trusted=True)
+        lake.collect({"events": [event(event_id="e5"), event(event_id="e6")]}, file="d")
+    assert lake.replay("rejected")["sent"] == 6
+    assert trust(lake) == [True, None, True, True, None, None]
+
+
+@pytest.mark.parametrize(
+    "forgery",
+    [
+        {"server": {"trusted": True}},
+        {"trusted": True},
+        {"sender": "demo", "trusted": True, "server": {"trusted": True, "received_at_ms": 1}},
+    ],
+    ids=str,
+)
+def test_no_field_of_a_payload_makes_a_replayed_event_trusted(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, forgery: dict[str, Any]
+) -> None:
+    lake.collect({"events": [{**event(), **forgery}], **forgery}, file="a")
+    lake.replay()
+    with monkeypatch.context() as mistake:
+        mistake.setattr("functions.platform.events.contract.EVENT_MAX_BYTES", 10)
+        lake.collect({"events": [{**event(event_id="e2"), **forgery}], **forgery}, file="b")
+    with monkeypatch.context() as mistake:
+        mistake.setattr("functions.platform.events.batch.EVENTS_MAX", 1)
+        pair = [{**event(event_id=f"e{n}"), **forgery} for n in (3, 4)]
+        lake.collect({"events": pair, **forgery}, file="c")
+    lake.replay("rejected")
+    assert trust(lake) == [None] * 4
+    assert {line["server"]["received_at_ms"] for line in lake.sent} == {NOW_MS}
+
+
+OLD_MS = 30 * 86_400_000
+
+
+def test_an_old_accepted_event_is_replayed_and_a_page_s_refused_one_stays_refused(lake: Lake) -> None:
+    old = event(client_time_ms=NOW_MS - OLD_MS)
+    lake.collect({"events": [old]}, file="a", trusted=True)
+    lake.collect({"events": [{**old, "event_id": "e2"}]}, file="b")
+    assert lake.replay() == done(files=1, read=1, sent=1)
+    assert lake.replay("rejected")["refused"] == {"event_too_old": 1}
+
+
+def test_an_old_event_that_a_page_sent_before_there_was_a_limit_is_replayed(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr("functions.collect.collect.COLLECT_PAGE_AGE_MAX_MS", 10**15)
+        lake.collect({"events": [event(client_time_ms=NOW_MS - OLD_MS)]})
+    assert lake.replay() == done(files=1, read=1, sent=1)
+
+
+@pytest.mark.parametrize(("received_after_ms", "verdict"), [(0, "valid"), (OLD_MS, "late")])
+def test_a_replay_judges_a_receipt_by_the_archived_time_of_receipt(
+    lake: Lake, received_after_ms: int, verdict: str
+) -> None:
+    lake.secrets.down = True
+    lake.collect({"events": [with_receipt()]}, trusted=True, now_ms=NOW_MS + received_after_ms)
+    lake.secrets.down = False
+    lake.replay()
+    [stamp] = lake.sent[0]["server"]["receipts"]
+    assert stamp["verdict"] == verdict

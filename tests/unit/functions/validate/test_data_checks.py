@@ -1,5 +1,8 @@
 """The gate: each fault fails its check, and a check without enough data is skipped."""
 
+from collections import Counter
+from collections.abc import Collection
+from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,15 +15,36 @@ from functions.validate.data_checks import (
     dbt_check,
     population_stability_index,
 )
-from functions.validate.measures import Measures, ShopDays, measure
+from functions.validate.measures import Measures, Network, Share, ShopDays, Tally, measure
 from functions.validate.page import page
+from functions.validate.refusals import Refused
 from functions.validate.rules import RULES, Check
+from functions.validate.senders import Cell
 from functions.validate.thresholds import Thresholds, thresholds
 from testing.fakes import FakeS3
 from testing.warehouse_fakes import FakeConnection
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 MIX = {"page_view": 400, "view_item": 500, "add_to_cart": 100}
+SENDERS = 20
+FIELDS = ("items", "storefront_session_id", "device", "price", "value", "currency")
+ITEM_EVENTS = ("view_item", "add_to_cart", "purchase")
+
+
+def at(number: int) -> Cell:
+    """Return the cell of an honest sender."""
+    return Cell(number % 16, 5 * number % 16)
+
+
+def tally(names: dict[str, int], sessions: int, without: Collection[str] = ()) -> Tally:
+    """Return the counts of events that have all their fields but some."""
+    about_items = sum(events for name, events in names.items() if name in ITEM_EVENTS)
+    expected = Counter(
+        storefront_session_id=sum(names.values()), device=sum(names.values()), items=about_items,
+        price=about_items, value=names.get("purchase", 0), currency=names.get("purchase", 0),
+    )  # fmt: skip
+    found = Counter({field: 0 if field in without else events for field, events in expected.items()})
+    return Tally(sum(names.values()), sessions, Counter(names), expected, found)
 
 
 def shop(
@@ -29,31 +53,45 @@ def shop(
     sessions_now: int = 200,
     hours_since_load: float = 1,
     newest_at: datetime | None = None,
+    without: Collection[str] = (),
 ) -> ShopDays:
-    names = {day: dict(MIX) for day in range(1, 8)} | {0: newest if newest is not None else dict(MIX)}
-    return ShopDays(
-        "demo",
-        full_days=full_days,
-        newest_at=newest_at or NOW - timedelta(hours=hours_since_load),
-        last_loaded_at=NOW - timedelta(hours=hours_since_load),
-        events={day: sum(counts.values()) for day, counts in names.items()},
-        sessions=dict.fromkeys(range(1, 8), 200) | {0: sessions_now},
-        names=names,
-    )
+    """Return a shop whose events come from 20 networks in equal parts."""
+
+    def part(names: dict[str, int]) -> dict[str, int]:
+        return {name: events // SENDERS for name, events in names.items()}
+
+    loaded_at = NOW - timedelta(hours=hours_since_load)
+    made = ShopDays(full_days, newest_at=newest_at or loaded_at, last_loaded_at=loaded_at)
+    for number in range(SENDERS):
+        days = made.cells.setdefault(at(number), {})
+        for day in range(1, 8):
+            days.setdefault(day, Tally()).add(tally(part(MIX), 200 // SENDERS))
+        today = tally(part(MIX if newest is None else newest), sessions_now // SENDERS, without)
+        days.setdefault(0, Tally()).add(today)
+        made.loaded_at[at(number)] = loaded_at
+    return made
+
+
+def shares(part: float, whole: float) -> dict[Cell, Share]:
+    """Return a share that is the same in each network."""
+    found: dict[Cell, Share] = {}
+    for number in range(SENDERS):
+        before = found.get(at(number), Share(0, 0))
+        found[at(number)] = Share(before.part + part / SENDERS, before.whole + whole / SENDERS)
+    return found
 
 
 GOOD = Measures(
+    shop_id="demo",
     now=NOW,
-    raw_rows=9000,
-    last_loaded_at=NOW - timedelta(hours=1),
+    events=9000,
     unloaded_files=(),
-    recent_raw_rows=9000,
-    recent_unusable_rows=20,
-    recent_staged_rows=8950,
-    rejected_bytes=100,
-    raw_bytes=1_000_000,
-    shops=(shop(),),
-    missing={"items": (0, 600), "storefront_session_id": (0, 1000), "device": (0, 1000)},
+    shop=shop(),
+    unusable=shares(20, 9000),
+    copies=shares(30, 8980),
+    refused=shares(10, 2000),
+    refusals=Refused(),
+    networks=(),
     daily_events=(("2026-01-09", 1000),),
 )
 
@@ -66,28 +104,160 @@ def verdicts(measures: Measures) -> dict[str, str]:
     return {check.name: check.verdict for check in data_checks(measures, thresholds())}
 
 
+def check_of(measures: Measures, name: str) -> Check:
+    return next(check for check in data_checks(measures, thresholds()) if check.name == name)
+
+
+SOLD = MIX | {"purchase": 200}
+
+
+def selling(without: Collection[str] = ()) -> ShopDays:
+    """Return a shop that sells something, so that the fields of purchases are judged."""
+    made = shop(newest=SOLD, without=without)
+    for number in range(SENDERS):
+        for day in range(1, 8):
+            made.cells[at(number)][day].add(tally({"purchase": 200 // SENDERS}, 0))
+    return made
+
+
 def test_a_usual_day_passes_every_check() -> None:
-    assert set(verdicts(GOOD).values()) == {"passed"}
+    found = verdicts(replace(GOOD, shop=selling()))
+    assert set(found.values()) == {"passed"}
+
+
+FAULTS = [
+    (replace(GOOD, shop=shop(hours_since_load=49)), "freshness"),
+    (replace(GOOD, shop=None, events=0), "freshness"),
+    (replace(GOOD, refused=shares(600, 2000)), "rejected events"),
+    (replace(GOOD, unusable=shares(1000, 9000)), "unusable rows"),
+    (replace(GOOD, copies=shares(8890, 8980)), "repeated rows"),
+    (replace(GOOD, shop=shop(without=["items"])), "missing items"),
+    (replace(GOOD, shop=shop(without=["device"])), "missing device"),
+    (replace(GOOD, shop=shop(without=["storefront_session_id"])), "missing storefront_session_id"),
+    (replace(GOOD, shop=shop(without=["price"])), "lost price"),
+    (replace(GOOD, shop=selling(without=["value"])), "lost value"),
+    (replace(GOOD, shop=selling(without=["currency"])), "lost currency"),
+    (replace(GOOD, shop=shop(newest={"view_item": 100}, sessions_now=20)), "volume"),
+    (replace(GOOD, shop=shop(newest={name: n // 2 for name, n in MIX.items()}, sessions_now=100)), "volume"),
+    (replace(GOOD, shop=shop(newest={name: 4 * n for name, n in MIX.items()})), "volume"),
+    (replace(GOOD, shop=shop(hours_since_load=49)), "silence"),
+    (replace(GOOD, shop=shop(sessions_now=1000)), "events per session"),
+    (replace(GOOD, shop=shop(newest={"page_view": 980, "view_item": 20})), "event mix"),
+]
 
 
 @pytest.mark.parametrize(
-    ("measures", "name"),
-    [
-        (replace(GOOD, last_loaded_at=NOW - timedelta(hours=49)), "freshness"),
-        (replace(GOOD, last_loaded_at=None, raw_rows=0), "freshness"),
-        (replace(GOOD, rejected_bytes=500_000), "rejected events"),
-        (replace(GOOD, recent_unusable_rows=1000), "unusable rows"),
-        (replace(GOOD, recent_staged_rows=100), "repeated rows"),
-        (replace(GOOD, missing=GOOD.missing | {"items": (60, 600)}), "missing items"),
-        (replace(GOOD, shops=(shop(newest={"view_item": 100}, sessions_now=20),)), "volume"),
-        (replace(GOOD, shops=(shop(newest={name: 4 * n for name, n in MIX.items()}),)), "volume"),
-        (replace(GOOD, shops=(shop(hours_since_load=49),)), "silence"),
-        (replace(GOOD, shops=(shop(sessions_now=1000),)), "events per session"),
-        (replace(GOOD, shops=(shop(newest={"page_view": 990, "view_item": 10}),)), "event mix"),
-    ],
+    ("measures", "name"), FAULTS, ids=lambda value: value if isinstance(value, str) else ""
 )
 def test_a_fault_fails_its_check(measures: Measures, name: str) -> None:
     assert name in failed(measures)
+
+
+def stranger(measures: Measures, where: Cell, attack: str) -> Measures:
+    """Return the measures with what one network adds to them, from as many clients as it likes."""
+    shop = deepcopy(measures.shop)
+    assert shop is not None
+    clients = [Cell(where.network, client) for client in range(16)] if attack.endswith("s") else [where]
+    nonsense = {one: Share(20_000 / len(clients), 20_000 / len(clients)) for one in clients}
+
+    def send(day: int, names: dict[str, int], sessions: int, without: Collection[str] = ()) -> None:
+        for one in clients:
+            some = {name: events // len(clients) for name, events in names.items()}
+            days = shop.cells.setdefault(one, {})
+            days.setdefault(day, Tally()).add(tally(some, sessions // len(clients), without))
+            shop.loaded_at.setdefault(one, NOW)
+
+    def added(before: dict[Cell, Share]) -> dict[Cell, Share]:
+        return before | {
+            one: Share(found.part + more.part, found.whole + more.whole)
+            for one, more in nonsense.items()
+            for found in [before.get(one, Share(0, 0))]
+        }
+
+    match attack.rstrip("s"):
+        case "much today":
+            send(0, {"view_item": 20_000}, 20_000)
+        case "much a day before":
+            send(3, {"view_item": 20_000}, 200)
+        case "much each day but today":
+            for day in range(1, 8):
+                send(day, {"page_view": 20_000}, 20_000)
+        case "much each day":
+            for day in range(8):
+                send(day, MIX, 200)
+                send(day, {name: 20 * events for name, events in MIX.items()}, 4000)
+        case "event without any field":
+            send(0, {"view_item": 10_000, "purchase": 10_000}, 10, FIELDS)
+        case "nonsense":
+            measures = replace(measures, refused=added(measures.refused))
+        case "unusable row":
+            measures = replace(measures, unusable=added(measures.unusable))
+        case "copie":
+            measures = replace(measures, copies=added(measures.copies))
+        case _:
+            raise AssertionError(attack)
+    return replace(measures, shop=shop)
+
+
+ATTACKS = (
+    *("much today", "much todays", "much a day before", "much a day befores", "much each day but today"),
+    *("much each day but todays", "much each day", "much each days", "event without any field"),
+    *(
+        "event without any fields",
+        "nonsense",
+        "nonsenses",
+        "unusable row",
+        "unusable rows",
+        "copie",
+        "copies",
+    ),
+)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_one_network_fails_no_check(attack: str) -> None:
+    for where in (Cell(0, 3), Cell(9, 9)):
+        assert failed(stranger(replace(GOOD, shop=selling()), where, attack)) == []
+
+
+@pytest.mark.parametrize("attack", ["much todays", "much each day but todays", "much each days", "nonsenses"])
+def test_one_network_hides_no_fault(attack: str) -> None:
+    for measures, name in FAULTS:
+        if measures.shop is not None:
+            assert name in failed(stranger(measures, Cell(9, 9), attack)), name
+
+
+@pytest.mark.parametrize("attack", [attack for attack in ATTACKS if not attack.endswith("s")])
+def test_one_client_of_a_shop_behind_one_network_fails_no_check(attack: str) -> None:
+    behind = selling()
+    behind.cells = {}
+    for number in range(16):
+        days = behind.cells.setdefault(Cell(4, number), {})
+        for day in range(8):
+            days[day] = tally({name: events // 16 for name, events in SOLD.items()}, 12)
+        behind.loaded_at[Cell(4, number)] = NOW - timedelta(hours=1)
+    one_network = {Cell(4, number): Share(1, 500) for number in range(16)}
+    measures = replace(GOOD, shop=behind, refused=one_network, unusable=one_network, copies=one_network)
+    assert failed(measures) == []
+    assert failed(stranger(measures, Cell(4, 7), attack)) == []
+
+
+def test_a_flood_of_one_network_makes_no_small_shop_a_judged_one() -> None:
+    """A shop with 50 events per day is too small to judge. A flood on all days before must not change that."""
+    small = shop()
+    for number in range(SENDERS):
+        small.cells[at(number)] = {day: tally({"view_item": 4}, 2) for day in range(8)}
+    flooded = stranger(replace(GOOD, shop=small), Cell(9, 9), "much each day but todays")
+    assert failed(flooded) == []
+    assert verdicts(flooded)["volume"] == "skipped"
+
+
+def test_a_usual_sunday_is_no_loss() -> None:
+    """The newest day has half the events of the median day, and as many as the same day of the week before."""
+    sundays = shop(newest={name: n // 2 for name, n in MIX.items()}, sessions_now=100)
+    for number in range(SENDERS):
+        sundays.cells[at(number)][7] = deepcopy(sundays.cells[at(number)][0])
+    assert failed(replace(GOOD, shop=sundays)) == []
 
 
 def test_every_check_is_a_row_of_the_table_and_every_row_is_checked() -> None:
@@ -99,51 +269,54 @@ def test_every_check_is_a_row_of_the_table_and_every_row_is_checked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("newest", "comparator", "bound"), [({"view_item": 100}, ">=", 0.3), ({"view_item": 9000}, "<=", 3.0)]
+    ("newest", "comparator", "bound"), [({"view_item": 100}, ">=", 0.6), ({"view_item": 9000}, "<=", 3.0)]
 )
 def test_a_ratio_is_compared_with_the_bound_on_its_side(
     newest: dict[str, int], comparator: str, bound: float
 ) -> None:
-    checks = data_checks(replace(GOOD, shops=(shop(newest=newest),)), thresholds())
-    [volume] = [check for check in checks if check.name == "volume"]
+    volume = check_of(replace(GOOD, shop=shop(newest=newest)), "volume")
     assert (volume.comparator, volume.bound, volume.verdict) == (comparator, bound, "failed")
     assert (volume.n, volume.minimum_n) == (1000, 100)
 
 
 def test_without_history_a_shop_is_not_compared() -> None:
-    found = verdicts(replace(GOOD, shops=(shop(full_days=3),)))
+    found = verdicts(replace(GOOD, shop=shop(full_days=3)))
     assert found["volume"] == found["event mix"] == found["events per session"] == "skipped"
     assert found["silence"] == "skipped"
 
 
 def test_a_shop_that_stopped_sending_is_judged_for_one_week() -> None:
-    tapering = {"view_item": 30}
-    within = verdicts(replace(GOOD, shops=(shop(newest=tapering, sessions_now=20, hours_since_load=6 * 24),)))
-    after = verdicts(replace(GOOD, shops=(shop(newest=tapering, sessions_now=20, hours_since_load=8 * 24),)))
+    within = verdicts(
+        replace(GOOD, shop=shop(newest={"view_item": 40}, sessions_now=20, hours_since_load=6 * 24))
+    )
+    after = verdicts(
+        replace(GOOD, shop=shop(newest={"view_item": 40}, sessions_now=20, hours_since_load=8 * 24))
+    )
     assert (within["silence"], within["volume"]) == ("failed", "failed")
     assert {after[name] for name in ("silence", "volume", "events per session", "event mix")} == {"skipped"}
 
 
 def test_a_data_set_of_years_ago_is_not_silent() -> None:
     replayed = shop(hours_since_load=60, newest_at=datetime(2014, 9, 30, tzinfo=UTC))
-    found = verdicts(replace(GOOD, shops=(replayed,)))
+    found = verdicts(replace(GOOD, shop=replayed))
     assert (found["silence"], found["volume"]) == ("skipped", "passed")
 
 
 def test_a_shop_that_sends_little_may_be_silent() -> None:
-    few = replace(shop(hours_since_load=60), events=dict.fromkeys(range(8), 5))
-    assert verdicts(replace(GOOD, shops=(few,)))["silence"] == "skipped"
+    few = shop(hours_since_load=60)
+    for number in range(SENDERS):
+        few.cells[at(number)] = {day: tally({"page_view": number % 4 // 3}, 0) for day in range(8)}
+    assert verdicts(replace(GOOD, shop=few))["silence"] == "skipped"
 
 
 def test_a_skipped_check_says_why() -> None:
-    checks = data_checks(replace(GOOD, shops=(shop(full_days=3),)), thresholds())
-    sentence = next(check.reason for check in checks if check.name == "volume")
+    sentence = check_of(replace(GOOD, shop=shop(full_days=3)), "volume").reason
     assert sentence == "Skipped: not enough history: 2 full days before the newest, 4 needed."
 
 
 def test_a_new_event_kind_of_a_shop_is_no_fault() -> None:
     newest = MIX | {"search": 900, "recommendation_impression": 5000}
-    assert "event mix" not in failed(replace(GOOD, shops=(shop(newest=newest),)))
+    assert "event mix" not in failed(replace(GOOD, shop=shop(newest=newest)))
 
 
 def test_equal_mixes_have_index_zero_and_a_vanished_kind_a_large_one() -> None:
@@ -168,7 +341,8 @@ def test_the_report_escapes_its_content_and_loads_nothing() -> None:
         *("data", "volume", "shop <b>", "the days before", 800, 100, 0.1, 0.3, ">=", "failed"),
         reason="Shop <script>alert(1)</script> is silent.",
     )
-    html = page("run-1", NOW, [check], [("2026-01-09", 5), ("2026-01-10", 0)])
+    days = (("2026-01-09", 5), ("2026-01-10", 0))
+    html = page("run-1", [check], replace(GOOD, daily_events=days))
     assert "<script>" not in html
     assert "shop &lt;b&gt;" in html
     assert "http" not in html
@@ -177,24 +351,36 @@ def test_the_report_escapes_its_content_and_loads_nothing() -> None:
     assert "800 of 100" in html
 
 
+def test_the_report_names_who_sends_nonsense_and_who_sends_much() -> None:
+    refusals = Refused(
+        by_sender={("198.51.100.0/24", "field_invalid"): 20_000, ("192.0.2.0/24", "field_missing"): 3},
+        examples={("198.51.100.0/24", "field_invalid"): "r-7", ("192.0.2.0/24", "field_missing"): "r-8"},
+    )
+    much = Network("0123abc", 20_000, 3, 0.95)
+    measures = replace(GOOD, refused=shares(0, 2000), refusals=refusals, networks=(much,))
+    html = page("run-1", data_checks(measures, thresholds()), measures)
+    for said in ("198.51.100.0/24", "field_invalid", "20,000", "r-7", "0123abc", "95%"):
+        assert said in html
+    assert "most: network 198.51.100.0/24 field_invalid 20000" in check_of(measures, "rejected events").reason
+
+
 def test_an_empty_warehouse_is_measured_without_error() -> None:
     connection = FakeConnection(
-        ("where LOADED_AT > %s\n", [(0, 0)]),
-        ("max(LOADED_AT) from RAW.EVENTS", [(0, None)]),
+        ("MARTS.DAILY_KPIS", [(None, None, None)]),
+        ("from RAW.EVENTS", []),
+        ("from STAGING.STG_EVENTS", []),
         ("from RAW.LOAD_LOG", [(0,)]),
-        ("from STAGING.STG_EVENTS where LOADED_AT", [(0,)]),
-        ("MARTS.DAILY_KPIS", []),
     )
-    measures = measure(connection, FakeS3(), "events", NOW, trailing_days=7, judged_days=7)
+    measures = measure(connection, FakeS3(), "events", "demo", NOW, trailing_days=7, judged_days=7)
     assert failed(measures) == ["freshness"]
-    assert "No events yet" in page("run-1", NOW, data_checks(measures, thresholds()), measures.daily_events)
+    assert "No events yet" in page("run-1", data_checks(measures, thresholds()), measures)
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"volumes": {}},
-        {"rejected": {"largest_share": 2, "fewest_bytes": 1}},
+        {"rejected": {"largest_share": 2, "fewest_events": 1}},
         {"volume": {"lowest_ratio": 1.5, "highest_ratio": 3, "fewest_events_a_day": 1}},
     ],
 )

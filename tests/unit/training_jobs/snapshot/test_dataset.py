@@ -18,6 +18,7 @@ from training_jobs.snapshot.dataset import (
     choose_split,
     content_tokens,
     prefix_cases,
+    sampled_cases,
     within,
 )
 from training_jobs.snapshot.parquet import read_dataset
@@ -163,6 +164,17 @@ def test_every_click_after_a_first_is_a_case_with_all_before_it_as_prefix(lists:
     found = [(cases.prefix(at).tolist(), int(cases.targets[at])) for at in range(len(cases))]
     assert found == [(items[:at], items[at]) for items in lists for at in range(1, len(items))]
     assert cases.session.tolist() == [row for row, items in enumerate(lists) for _ in range(1, len(items))]
+
+
+def test_a_client_that_never_stops_neither_fills_the_memory_nor_becomes_most_of_the_cases() -> None:
+    """All prefixes of 100,000 clicks would be 5 billion items, and 3,000 drawn ones 150 million."""
+    endless = [click % 7 for click in range(100_000)]
+    ordinary = [[1, 2, 3, 4, 5] for _ in range(500)]
+    log = shop.packed([*ordinary[:250], endless, *ordinary[250:]])
+    cases = sampled_cases(log, 0, 3000)
+    assert len(cases) == 500 * 4 + 200
+    assert len(cases.items) < 40_000
+    assert int(cases.lengths.max()) == 200
 
 
 @settings(max_examples=30, deadline=None)

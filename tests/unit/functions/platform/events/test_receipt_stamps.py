@@ -100,6 +100,28 @@ def test_a_receipt_is_judged_by_the_corrected_event_time() -> None:
     assert stored(slow)["server"]["receipts"][0]["verdict"] == "expired"
 
 
+def test_a_backdated_purchase_with_an_old_receipt_is_late() -> None:
+    """The audit's attack: five orders of 1e15 each, with a receipt of 200 days ago."""
+    issued_at_s = ISSUED_S - 200 * LIFETIME_S
+    bought = {"item_id": "a", "price": 1e9, "quantity": 10**6}
+    orders = [
+        event(
+            event_id=f"e{n}",
+            event_name="purchase",
+            transaction_id=f"invented-{n}",
+            client_time_ms=issued_at_s * 1000 + 60_000,
+            items=[bought],
+            receipt=token(issued_at_s=issued_at_s),
+        )
+        for n in range(5)
+    ]
+    page, back_end = FakeFirehose(), FakeFirehose()
+    assert [one.reason for one in send(orders, page).refused] == ["event_too_old"] * 5
+    assert send(orders, back_end, trusted_shop="demo").accepted == 5
+    verdicts = [line["server"]["receipts"][0]["verdict"] for line in back_end.lines("events")]
+    assert verdicts == ["late"] * 5
+
+
 def test_the_stamp_of_a_forged_receipt_has_none_of_its_content() -> None:
     [stamp] = stored(event(items=[{"item_id": "a"}], receipt=token(key="guessed")))["server"]["receipts"]
     assert stamp == {"verdict": "forged", "items": [{"item_id": "a"}]}

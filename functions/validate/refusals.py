@@ -1,0 +1,169 @@
+"""Count the refused events of one shop by sender and reason, from the files below rejected/."""
+
+import contextlib
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+
+from functions.platform.contract import REJECTED_PREFIX
+from functions.platform.errors import StorageUnavailable
+from functions.platform.log import get_logger
+from functions.validate.senders import Cell, cell, key
+
+log = get_logger(__name__)
+
+# Whoever fills rejected/ must not use up the time and the memory of this step. Of more bytes, or of more files, an even
+# sample is read: the begin of each file, or every n-th file. What it shows is multiplied to the size of the whole.
+LARGEST_READ_BYTES, LARGEST_READ_FILES = 256 * 1024**2, 2_000
+CHUNK_BYTES = 256 * 1024
+# zlib's number for the format gzip: https://docs.python.org/3/library/zlib.html#zlib.decompress
+GZIP = 31
+# An operator's import of a data set writes its rejected rows there too. The collector's own sources are these.
+SOURCES = frozenset(("events", "pixel"))
+
+
+class _Line(msgspec.Struct):
+    """The fields of a refused line that are needed here."""
+
+    reason: str | None = None
+    sender: str | None = None
+    source: str | None = None
+    ip_prefix: str | None = None
+    is_bot: bool = False
+    trusted: bool = False
+    request_id: str | None = None
+    payload: str | None = None
+
+
+class _Payload(msgspec.Struct):
+    """The id of the client in a refused event. Other fields may have any value."""
+
+    client_id: Any = None
+
+
+class Sender(NamedTuple):
+    """A network, the reason of its refusals, and one of its requests as an example."""
+
+    network: str
+    reason: str
+    request_id: str
+
+
+@dataclass
+class Refused:
+    """The refused events of a shop. The numbers are estimates if only a sample was read."""
+
+    by_cell: dict[Cell, float] = field(default_factory=dict)
+    by_sender: dict[tuple[str, str], float] = field(default_factory=dict)
+    examples: dict[tuple[str, str], str] = field(default_factory=dict)
+    is_sample: bool = False
+
+    @property
+    def total(self) -> int:
+        """Return the number of refused events."""
+        return round(sum(self.by_sender.values()))
+
+    def most(self, number: int) -> list[tuple[Sender, int]]:
+        """Return the senders with the most refused events."""
+        ranked = sorted(self.by_sender.items(), key=lambda pair: (-pair[1], pair[0]))[:number]
+        return [
+            (Sender(network, reason, self.examples[network, reason]), round(events))
+            for (network, reason), events in ranked
+        ]
+
+
+def read_refused(s3: Any, bucket: str, shop_id: str, days: Iterable[datetime]) -> Refused:
+    """Count the refused events that came with a key of this shop on these days.
+
+    Bots are excluded. So is an event whose shop is unknown: the collector stores none.
+
+    Raises:
+        StorageUnavailable: S3 did not answer.
+    """
+    refused = Refused()
+    try:
+        files = [found for day in days for found in _listed(s3, bucket, f"{REJECTED_PREFIX}{day:%Y/%m/%d}/")]
+        step = -(-len(files) // LARGEST_READ_FILES) or 1
+        read = files[::step]
+        refused.is_sample = step > 1
+        for name, size in read:
+            _count(s3, bucket, name, size, LARGEST_READ_BYTES // len(read), step, shop_id, refused)
+    except (BotoCoreError, ClientError) as error:
+        raise StorageUnavailable(f"s3://{bucket}/{REJECTED_PREFIX} could not be read: {error}") from error
+    return refused
+
+
+def _listed(s3: Any, bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for found in page.get("Contents", []):
+            yield found["Key"], int(found["Size"])
+
+
+def _count(
+    s3: Any, bucket: str, name: str, size: int, largest_bytes: int, step: int, shop_id: str, refused: Refused
+) -> None:
+    """Add the lines of one file, at most its first `largest_bytes`."""
+    body = s3.get_object(Bucket=bucket, Key=name)["Body"]
+    try:
+        text, unpacked_bytes = _begin(body, largest_bytes)
+    except zlib.error as error:
+        log.warning("refused events not read", file=name, error=str(error))
+        return
+    lines, weight = text.split(b"\n"), float(step)
+    if unpacked_bytes < size:
+        refused.is_sample = True
+        lines, weight = lines[:-1], step * size / unpacked_bytes
+    for line in lines:
+        _add(line, shop_id, weight, refused)
+
+
+def _begin(body: Any, largest_bytes: int) -> tuple[bytes, int]:
+    """Return the begin of a gzip file as text, and the number of bytes of the file that it takes."""
+    unpacker, text_bytes, file_bytes = zlib.decompressobj(GZIP), 0, 0
+    parts: list[bytes] = []
+    while packed := body.read(CHUNK_BYTES):
+        while packed:
+            if text_bytes >= largest_bytes:
+                return b"".join(parts), file_bytes
+            part = unpacker.decompress(packed, largest_bytes - text_bytes)
+            left = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
+            file_bytes += len(packed) - len(left)
+            text_bytes += len(part)
+            parts.append(part)
+            packed = left
+            if unpacker.eof:  # a file can have several parts
+                unpacker = zlib.decompressobj(GZIP)
+    return b"".join(parts), file_bytes
+
+
+def _add(line: bytes, shop_id: str, weight: float, refused: Refused) -> None:
+    try:
+        found = _DECODER.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return
+    if found.sender != shop_id or found.source not in SOURCES or found.is_bot:
+        return
+    network, reason = found.ip_prefix or "unknown network", found.reason or "unknown reason"
+    at = _cell(shop_id, found)
+    refused.by_cell[at] = refused.by_cell.get(at, 0.0) + weight
+    refused.by_sender[network, reason] = refused.by_sender.get((network, reason), 0.0) + weight
+    refused.examples.setdefault((network, reason), found.request_id or "")
+
+
+def _cell(shop_id: str, line: _Line) -> Cell:
+    """Return the sender's cell. Refused events without a readable client are those of one client."""
+    client_id = None
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+        client_id = _PAYLOAD_DECODER.decode(line.payload or "{}").client_id
+    client = key(shop_id, client_id) if isinstance(client_id, str) else key(shop_id)
+    network = key(shop_id, line.ip_prefix) if line.ip_prefix and not line.trusted else client
+    return cell(network[0], client[0])
+
+
+_DECODER = msgspec.json.Decoder(_Line)
+_PAYLOAD_DECODER = msgspec.json.Decoder(_Payload)
