@@ -166,16 +166,6 @@ def without_category(data: Dataset) -> Change:
     return change
 
 
-def not_numbers(good: Recommender) -> Recommender:
-    """Set some vectors to NaN, as after a training that diverged."""
-    vectors = good.weights.vectors.copy()
-    vectors[::50] = np.nan
-    weights = replace(good.weights, vectors=vectors)
-    return Recommender(
-        good.vocabulary, weights, good.index, good.popularity, good.settings, ranker=good.ranker
-    )
-
-
 def _only(sessions: Sessions, inside: np.ndarray) -> Sessions:
     owner = np.repeat(np.arange(len(sessions)), sessions.lengths)
     return pack(owner[inside], sessions.items[inside], sessions.times_ms[inside], np.flatnonzero(inside))
@@ -187,6 +177,16 @@ def _archive_change(make: Callable[[Shop], Change], variants: Sequence[str] = ("
         return Spoilt(candidate, shop.interactions, nullcontext())
 
     return spoil
+
+
+def _not_numbers(shop: Shop, scratch: Path) -> Spoilt:
+    """Set some vectors to NaN, as after a training that diverged. Loading refuses them, so there are no answers to rewrite."""
+    candidate = Path(shutil.copytree(shop.model, scratch / "model"))
+    vectors = np.load(candidate / "vectors.npy")
+    vectors[::50] = np.nan
+    np.save(candidate / "vectors.npy", vectors)
+    write_checksums(candidate)
+    return Spoilt(candidate, shop.interactions, nullcontext())
 
 
 def _broken_codes(shop: Shop, scratch: Path) -> Spoilt:
@@ -253,20 +253,38 @@ def _stale(table: pa.Table, _: Shop) -> tuple[pa.Table, pa.Table]:
 
 def _poisoned(table: pa.Table, shop: Shop) -> tuple[pa.Table, pa.Table]:
     """Somebody sent invented sessions in the last hour: the best seller, then an item that few people want."""
+    extra = max(50, len(shop.data.sessions) // 100)
+    return _with_invented(table, shop, -3_000_000 + 7 * np.arange(extra))
+
+
+def _patiently_poisoned(table: pa.Table, shop: Shop) -> tuple[pa.Table, pa.Table]:
+    """Somebody sends such sessions on every day, from one network. No day is new."""
+    extra, times = max(50, len(shop.data.sessions) // 50), table[Column.EVENT_TIME_MS].to_numpy()
+    return _with_invented(
+        table, shop, np.linspace(times.min() - times.max(), -60_000, extra).astype(np.int64)
+    )
+
+
+def _with_invented(table: pa.Table, shop: Shop, begins_ms: np.ndarray) -> tuple[pa.Table, pa.Table]:
+    """Add invented sessions that begin at these times, relative to the end of the table, and come from one network."""
     names, counts = shop.data.vocabulary, np.bincount(shop.data.sessions.items)
     seller = names[int(counts.argmax())]
     quiet = np.flatnonzero((counts >= 5) & (counts <= np.quantile(counts[counts > 0], 0.4)))
     stranger = names[int(quiet[0])]
-    newest, extra = int(table[Column.EVENT_TIME_MS].to_numpy().max()), max(50, len(shop.data.sessions) // 100)
-    rows = [(at, place, name) for at in range(extra) for place, name in enumerate((seller, stranger))]
+    newest = int(table[Column.EVENT_TIME_MS].to_numpy().max())
+    rows = [
+        (at, place, name) for at in range(len(begins_ms)) for place, name in enumerate((seller, stranger))
+    ]
     first = int(table[Column.SESSION_ID].to_numpy().max()) + 1
     columns = {
         Column.SHOP_ID: [table[Column.SHOP_ID][0].as_py()] * len(rows),
         Column.SESSION_ID: [first + at for at, _, _ in rows],
         Column.POSITION: [place for _, place, _ in rows],
         Column.ITEM_ID: [name for _, _, name in rows],
-        Column.EVENT_TIME_MS: [newest - 3_000_000 + 7 * at + place for at, place, _ in rows],
+        Column.EVENT_TIME_MS: [newest + int(begins_ms[at]) + place for at, place, _ in rows],
     }
+    if Column.NETWORK in table.column_names:
+        columns[Column.NETWORK] = [int(table[Column.NETWORK].to_numpy().max()) + 1] * len(rows)
     wanted = [name for name in table.column_names if name in columns]
     more = pa.table({name: pa.array(columns[name], table.schema.field(name).type) for name in wanted})
     both = pa.concat_tables([table.select(wanted), more])
@@ -402,10 +420,11 @@ SABOTAGES: tuple[Sabotage, ...] = (
     Sabotage("ranker inverted", "the ranker's sign is wrong", _archive_change(lambda _: inverted_ranker)),
     Sabotage("category dropped", "the largest category is never shown", _archive_change(_largest_gone)),
     Sabotage("less learnt", "noisy vectors, no neighbors", _archive_change(lambda _: blurred(0.3))),
-    Sabotage("not numbers", "some vectors are NaN", _archive_change(lambda _: not_numbers, ("",))),
+    Sabotage("not numbers", "some vectors are NaN", _not_numbers),
     Sabotage("quantisation broken", "the int8 codes are shifted by one item", _broken_codes),
     Sabotage("slice ruined", "sessions of two or three clicks get popularity", _ruined_slice),
     Sabotage("poisoned sessions", "invented sessions behind the best seller", _retrained(_poisoned)),
+    Sabotage("patient poison", "one network sends such sessions every day", _retrained(_patiently_poisoned)),
     Sabotage("other golden answers", "the files are not those that training wrote", _other_golden),
     Sabotage("filtered items shown", "the request's exclude list is ignored", _answering(_filter_forgotten)),
     Sabotage("sold-out items shown", "the out-of-stock list is ignored", _sold_out_shown),

@@ -5,6 +5,7 @@ Sessions are cut by `demo.sessions`; crawlers are excluded.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def snapshot(events: Iterable[Event]) -> tuple[pa.Table, pa.Table]:
         for block in event.get("items", ()):
             if block["item_id"] not in catalogue or moment >= catalogue[block["item_id"]][0]:
                 catalogue[block["item_id"]] = moment, block
-    owners, positions, names, times = (list[Any]() for _ in range(4))
+    owners, positions, names, times, networks = (list[Any]() for _ in range(5))
     number = 0
     for client in sorted(log.moments):
         for session in cut(log.moments[client]):
@@ -81,6 +82,7 @@ def snapshot(events: Iterable[Event]) -> tuple[pa.Table, pa.Table]:
                 positions.append(position)
                 names.append(item)
                 times.append(time_ms)
+                networks.append(_network(client))
             number += 1
     clicks = pa.table(
         {
@@ -89,6 +91,7 @@ def snapshot(events: Iterable[Event]) -> tuple[pa.Table, pa.Table]:
             Column.POSITION: pa.array(positions, pa.int32()),
             Column.ITEM_ID: names,
             Column.EVENT_TIME_MS: pa.array(times, pa.int64()),
+            Column.NETWORK: pa.array(networks, pa.int32()),
         }
     )
     blocks = [catalogue[item][1] for item in sorted(catalogue)]
@@ -102,3 +105,9 @@ def snapshot(events: Iterable[Event]) -> tuple[pa.Table, pa.Table]:
         }
     )
     return clicks, items
+
+
+def _network(client_id: str) -> int:
+    """Return the network of a generated client: one of ten carriers' for a tenth of the clients, else one of many small ones."""
+    number = zlib.crc32(client_id.encode())
+    return 1 + number // 10 % 10 if number % 10 == 0 else 11 + number // 10 % 3000

@@ -246,7 +246,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(options: argparse.Namespace, settings: JobSettings, workers: Workers) -> None:
     items = options.items if options.items.is_dir() else None
     data = read_dataset(options.interactions, items)
-    log_metrics({"stage": "data", "sessions": len(data.sessions), "items": len(data.vocabulary)})
+    networks = data.sessions.networks
+    log_metrics(
+        {
+            "stage": "data",
+            "sessions": len(data.sessions),
+            "items": len(data.vocabulary),
+            "networks": "none in this snapshot" if networks is None else int(networks.max(initial=0)),
+        }
+    )
     if items:
         take_stock(items, options.model_dir)
     run(

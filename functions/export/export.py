@@ -21,13 +21,16 @@ log = get_logger(__name__)
 # The run_id of the state machine. It becomes part of a stage path, which cannot be a bound parameter.
 SNAPSHOT_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 # The rows of each table, and their order. SESSION_KEY is 32 characters of text. Training needs a number that groups and
-# orders sessions like the key, and a rank never collides (docs/decisions/0039-training-memory.md).
+# orders sessions like the key, and a rank never collides (docs/decisions/0039-training-memory.md). NETWORK is a rank for the same
+# reason, and it means nothing outside this snapshot.
 ROWS = {
     "interactions": (
-        "select *, dense_rank() over (order by SESSION_KEY) as SESSION_ID",
+        "select *, dense_rank() over (order by SESSION_KEY) as SESSION_ID, "
+        "iff(NETWORK_KEY is null, 0, dense_rank() over (order by NETWORK_KEY nulls last)) as NETWORK "
+        "from TRAINING.TRAINING_SAMPLE",
         "order by SESSION_ID, POSITION",
     ),
-    "items": ("select *", "order by ITEM_ID"),
+    "items": ("select * from TRAINING.TRAINING_ITEMS", "order by ITEM_ID"),
 }
 # Products that the shop's catalogue feed lists as out of stock, or no longer lists.
 OUT_OF_STOCK_BY_FEED = """
@@ -117,7 +120,7 @@ def _sessions(connection: Any, shop_id: str) -> tuple[int, int | None]:
     sessions, last_event_time_ms = warehouse.one(
         connection,
         "select count(distinct SESSION_KEY), max(EVENT_TIME_MS)::bigint "
-        "from TRAINING.TRAINING_INTERACTIONS where SHOP_ID = %s",
+        "from TRAINING.TRAINING_SAMPLE where SHOP_ID = %s",
         (shop_id,),
     )
     return int(sessions), int(last_event_time_ms) if last_event_time_ms is not None else None
@@ -157,7 +160,7 @@ def _unload(connection: Any, snapshot_id: str, table: str, columns: dict[str, st
     unloaded = warehouse.one(
         connection,
         f"copy into @TRAINING.EXPORTS/{snapshot_id}/{table}/ "
-        f"from (select {selected} from ({rows} from TRAINING.TRAINING_{table.upper()} where SHOP_ID = %s) {order}) "
+        f"from (select {selected} from ({rows} where SHOP_ID = %s) {order}) "
         "file_format = (type = parquet) header = true overwrite = true",
         (shop_id,),
     )

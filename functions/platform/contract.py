@@ -56,6 +56,7 @@ INTERACTION_COLUMNS = {
     "ITEM_ID": "varchar",
     "EVENT_NAME": "varchar",
     "EVENT_TIME_MS": "bigint",
+    "NETWORK": "int",
 }
 ITEM_COLUMNS = {
     "SHOP_ID": "varchar",

@@ -36,7 +36,7 @@ grant select on table {{ database }}.RAW.LOAD_LOG to role {{ prefix }}_TRANSFORM
 grant usage, create table, create view on schema {{ database }}.STAGING to role {{ prefix }}_TRANSFORMER;
 grant usage, create table, create view on schema {{ database }}.INTERMEDIATE to role {{ prefix }}_TRANSFORMER;
 grant usage, create table on schema {{ database }}.MARTS to role {{ prefix }}_TRANSFORMER;
-grant usage, create table on schema {{ database }}.TRAINING to role {{ prefix }}_TRANSFORMER;
+grant usage, create table, create view on schema {{ database }}.TRAINING to role {{ prefix }}_TRANSFORMER;
 grant usage on stage {{ database }}.TRAINING.EXPORTS to role {{ prefix }}_TRANSFORMER;
 grant usage on schema {{ database }}.QA to role {{ prefix }}_TRANSFORMER;
 grant select, insert on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_TRANSFORMER;

@@ -19,7 +19,7 @@ from training_jobs.gate.checks_served import (
     probe_sessions,
     stock_checks,
 )
-from training_jobs.gate.checks_snapshot import surge_check
+from training_jobs.gate.checks_snapshot import network_check, surge_check
 from training_jobs.gate.measure import HeldOut, held_out, measure_baselines, measure_recommender
 from training_jobs.gate.model import Model
 from training_jobs.gate.thresholds import Thresholds, read_thresholds
@@ -118,6 +118,7 @@ def judged(
         *measured_checks(measured, held, resampler, limits, note),
         *leakage_checks(candidate.variant, candidate.variant_card, whole, evidence, card, own, held, limits),
         surge_check(held.data.sessions, limits),
+        network_check(held.data.sessions, data.vocabulary, limits),
         served_check(measure_recommender("served", whole, held), own, held, resampler, limits),
         *constraint_checks(whole, probes, limits),
         *stock_checks(served, candidate.out_of_stock, probes, limits),

@@ -118,6 +118,10 @@ RULES: dict[str, Rule] = {
     "surge of one item after a best seller": Rule(
         "No item suddenly follows a best seller (invented sessions).", "<=", "maximum_surge", 0
     ),
+    "share of three networks in an item after a best seller": Rule(
+        "What follows a best seller does not come from three networks (invented sessions).",
+        *("<=", "maximum_network_share", 0, False),
+    ),
     "hr_at_20 of the served model, which has seen the day": Rule(
         "The served model, which has learnt the held-out day, is not worse on it than the measured model.",
         *(">=", "-served_tolerance", "minimum_cases", True, True),

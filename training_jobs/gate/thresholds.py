@@ -47,6 +47,8 @@ class Thresholds:
     surge_minimum_clicks: int
     surge_best_sellers: int
     maximum_surge: float
+    network_minimum_share: float
+    maximum_network_share: float
     served_tolerance: float
     maximum_cross_overlap: float
     maximum_padding_difference: float

@@ -1,7 +1,9 @@
 """VMIS-kNN: the most similar sessions vote for the next item.
 
-The index keeps the most recent sessions of each item. A query adds up its overlap with each of them, with more weight on
+The index keeps a sample of each item's sessions. A query adds up its overlap with each of them, with more weight on
 late clicks. It keeps the `neighbours` most similar ones, and each votes for its items.
+VMIS-kNN keeps the newest sessions instead, so whoever sends last determines every answer. The sample prefers recent days, but
+a few invented sessions stay a few among all sessions of their day (`sampling_order`).
 Two weights are not in the publication. A vote fades with the distance from the item to the last common item, as in
 STAN, and with the neighbour's age. Numpy only, because the endpoint runs this code.
 """
@@ -24,18 +26,23 @@ from training_jobs.serving.sessions import (
     slices,
 )
 
-# Similarities are compared in millionths, so that a tie is a tie on every machine and recency breaks it.
+# Similarities are compared in millionths, so that a tie is a tie on every machine and the session's number breaks it.
 QUANTUM = 1e6
 _MAX_NEIGHBOUR_LENGTH = 100
 # The index has at most this many sessions, the newest. With five items each they have 520 MB in the archive and in the
 # endpoint's memory. A serverless endpoint has at most 6 GB. A query reads at most the newest 5,000 sessions of an item, so only
 # items with fewer than that among these sessions lose neighbors.
 INDEX_SESSIONS = 10_000_000
+# The sample takes a session this many days old with 1/e of the chance of a new one.
+_RECENCY_DAYS = 4.0
 
 
 @dataclass(frozen=True)
 class KnnSettings:
-    """`recent_sessions` is VMIS-kNN's m, `neighbours` its k, `last_items` how many last clicks make the query."""
+    """`recent_sessions` is VMIS-kNN's m, the sampled sessions per item. `neighbours` is its k.
+
+    `last_items` is the number of last clicks that make the query.
+    """
 
     recent_sessions: int = 1000
     neighbours: int = 200
@@ -50,15 +57,13 @@ class KnnSettings:
     backward_weight: float = (
         1.0  # a vote for an item the neighbour saw before the match, against one after it
     )
-    age_decay_days: float = (
-        0.0  # 0: off; else a neighbour's similarity is weighted exp(-age / age_decay_days)
-    )
+    age_decay_days: float = 0.0  # 0: off; else a neighbour's vote is weighted exp(-age / age_decay_days)
     idf_power: float = 1.0
 
 
 @dataclass(frozen=True)
 class KnnIndex:
-    """Postings per item (newest session first) and the sessions themselves, newest last."""
+    """Postings per item (highest session number first) and the sessions themselves, in the order of the sample."""
 
     posting_sessions: Int32
     posting_offsets: Int64
@@ -81,46 +86,76 @@ class KnnIndex:
 def build_index(sessions: Sessions, items: int, recent_sessions: int = 5000) -> KnnIndex:
     """Index the newest INDEX_SESSIONS of sessions ordered by time. A session's items are kept once each, at their last place.
 
-    Works block by block: beyond the index itself, memory does not grow with the number of sessions.
+    Works block by block: beyond the index itself, memory does not grow with the number of clicks.
     """
     sessions = sessions.between(max(0, len(sessions) - INDEX_SESSIONS), len(sessions))
-    session_items, session_offsets = _different_items(sessions, items)
+    newest_ms = int(sessions.ends_ms.max()) if len(sessions) else 0
+    age_days = ((newest_ms - sessions.ends_ms) / DAY_MS).astype(np.float32)
+    order = sampling_order(age_days, sessions.networks)
+    session_items, session_offsets = _different_items(sessions, order, items)
     frequency = np.zeros(items, np.int64)
     for part in slices(len(session_items)):
         frequency += np.bincount(session_items[part], minlength=items)
     posting_offsets = np.zeros(items + 1, np.int64)
     np.cumsum(np.minimum(frequency, recent_sessions), out=posting_offsets[1:])
-    newest_ms = int(sessions.ends_ms.max()) if len(sessions) else 0
     return KnnIndex(
         _postings(session_items, session_offsets, posting_offsets),
         posting_offsets,
         session_items,
         session_offsets,
-        ((newest_ms - sessions.ends_ms) / DAY_MS).astype(np.float32),
+        age_days[order],
         np.log(max(len(sessions), 1) / np.maximum(frequency, 1)).astype(np.float32),
     )
 
 
-def _different_items(sessions: Sessions, items: int) -> tuple[Int32, Int64]:
+def sampling_order(age_days: Float32, networks: Int32 | None) -> Int64:
+    """Return the rows of the sessions by their number in the index. The highest numbers are a sample of all sessions.
+
+    This is a weighted sample without replacement (the Gumbel-top-k trick). The last n rows are a sample of n sessions, for
+    every n and for every item. A session's weight falls with its age. All sessions of one network on one day weigh as much
+    as the square root of their number, so one sender cannot fill the sample. The chance depends on the row alone, and no
+    sender knows its rows.
+    """
+    weight = age_days / -_RECENCY_DAYS
+    if networks is not None:
+        weight -= 0.5 * np.log(_crowd(age_days, networks))
+    chance = np.random.default_rng(0).gumbel(size=len(age_days)).astype(np.float32)
+    return np.argsort(weight + chance, kind="stable")
+
+
+def _crowd(age_days: Float32, networks: Int32) -> Int64:
+    """Return the number of sessions of each session's network on its day, and 1 where the network is unknown."""
+    day = age_days.astype(np.int64)
+    _, group, count = np.unique(
+        networks.astype(np.int64) * (day.max(initial=0) + 1) + day, return_inverse=True, return_counts=True
+    )
+    return np.where(networks > 0, count[group], 1)
+
+
+def _different_items(sessions: Sessions, order: Int64, items: int) -> tuple[Int32, Int64]:
     """Return the items of each session, once each in the order of their last clicks, and the offsets of the sessions."""
     kept = np.empty(len(sessions.items), np.int32)
     offsets, filled = np.zeros(len(sessions) + 1, np.int64), 0
-    for first, last in sessions.blocks():
-        block = _last_items_of(sessions.between(first, last), _MAX_NEIGHBOUR_LENGTH)
-        owner = np.repeat(np.arange(len(block), dtype=np.int64), block.lengths)
-        key = owner * items + block.items
+    lengths = np.minimum(sessions.lengths, _MAX_NEIGHBOUR_LENGTH)[order]
+    packed = Sessions(kept[:0], np.r_[0, np.cumsum(lengths)], np.zeros(0, np.int64))
+    # From the place of a click here to its place in `sessions`, where only the last clicks of each session are read.
+    shift = sessions.offsets[1:][order] - packed.offsets[1:]
+    for first, last in packed.blocks():
+        owner = np.repeat(np.arange(first, last), lengths[first:last])
+        clicked = sessions.items[np.arange(packed.offsets[first], packed.offsets[last]) + shift[owner]]
+        key = (owner - first) * items + clicked
         # The last occurrence of each item in each session, found by looking at the array from its end.
         _, from_end = np.unique(key[::-1], return_index=True)
         keep = np.sort(len(key) - 1 - from_end)
-        kept[filled : filled + len(keep)] = block.items[keep]
+        kept[filled : filled + len(keep)] = clicked[keep]
         filled += len(keep)
-        offsets[first + 1 : last + 1] = np.bincount(owner[keep], minlength=len(block))
+        offsets[first + 1 : last + 1] = np.bincount(owner[keep] - first, minlength=last - first)
     np.cumsum(offsets, out=offsets)
     return kept[:filled], offsets
 
 
 def _postings(session_items: Int32, session_offsets: Int64, posting_offsets: Int64) -> Int32:
-    """Return the sessions of each item, the newest first. Blocks of sessions are sorted by item, from the newest block on."""
+    """Return the sessions of each item, the highest number first. Blocks of sessions are sorted by item, from the last on."""
     postings = np.empty(int(posting_offsets[-1]), np.int32)
     items = len(posting_offsets) - 1
     free = np.diff(posting_offsets)
@@ -128,10 +163,10 @@ def _postings(session_items: Int32, session_offsets: Int64, posting_offsets: Int
     for first, last in reversed(list(packed.blocks())):
         begin, end = session_offsets[first], session_offsets[last]
         owner = np.repeat(np.arange(first, last, dtype=np.int32), np.diff(session_offsets[first : last + 1]))
-        newest_first = session_items[begin:end][::-1]
-        by_item = np.argsort(newest_first, kind="stable")
-        item = newest_first[by_item]
-        count = np.bincount(newest_first, minlength=items)
+        last_first = session_items[begin:end][::-1]
+        by_item = np.argsort(last_first, kind="stable")
+        item = last_first[by_item]
+        count = np.bincount(last_first, minlength=items)
         rank = np.arange(len(item)) - np.repeat(np.cumsum(count) - count, count)
         fits = rank < free[item]
         item, rank = item[fits], rank[fits]
@@ -140,24 +175,13 @@ def _postings(session_items: Int32, session_offsets: Int64, posting_offsets: Int
     return postings
 
 
-def _last_items_of(sessions: Sessions, limit: int) -> Sessions:
-    lengths = np.minimum(sessions.lengths, limit)
-    if int(lengths.sum()) == len(sessions.items):
-        return sessions
-    offsets = np.zeros(len(sessions) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    begin = sessions.offsets[1:] - lengths
-    flat = np.arange(offsets[-1], dtype=np.int64) + np.repeat(begin - offsets[:-1], lengths)
-    return Sessions(sessions.items[flat], offsets, sessions.times_ms[flat])
-
-
 def weighted_idf(index: KnnIndex, settings: KnnSettings) -> Float32:
     """Return the weight of a vote for each item."""
     return (index.idf**settings.idf_power).astype(np.float32)
 
 
 def freshness(index: KnnIndex, settings: KnnSettings) -> Float64 | None:
-    """Return the factor by which each session's age lowers its similarity; None if age does not count."""
+    """Return the factor by which each session's age lowers its votes; None if age does not count."""
     decay = settings.age_decay_days
     return np.exp(-index.session_age_days.astype(np.float64) / decay) if decay > 0 else None
 
@@ -243,13 +267,13 @@ class KnnScorer:
         candidates = np.concatenate(touched).astype(np.int64)
         alike = similarity[candidates]
         similarity[candidates] = 0.0
-        if self._freshness is not None:
-            alike = alike * self._freshness[candidates]
         if len(candidates) > settings.neighbours:
-            # Later sessions have higher numbers, so among equals the most recent one wins.
+            # Among equals the sample of the index decides. Age does not: the newest sessions would be all neighbours.
             order = np.rint(alike * QUANTUM).astype(np.int64) * (index.sessions + 1) + candidates
             best = np.argpartition(-order, settings.neighbours - 1)[: settings.neighbours]
             candidates, alike = candidates[best], alike[best]
+        if self._freshness is not None:
+            alike = alike * self._freshness[candidates]
         return candidates, alike, self._match[candidates]
 
     def click_weight(self, place: int, length: int) -> float:

@@ -27,11 +27,16 @@ BLOCK_EVENTS = 2**20
 
 @dataclass(frozen=True)
 class Sessions:
-    """Sessions ordered by the time of their last event. `items` holds rows of the vocabulary."""
+    """Sessions ordered by the time of their last event. `items` holds rows of the vocabulary.
+
+    `networks` holds a number per session: one for each network that sent sessions, 0 where it is unknown. It is None for a
+    snapshot without networks.
+    """
 
     items: Int32
     offsets: Int64
     times_ms: Int64
+    networks: Int32 | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -55,7 +60,8 @@ class Sessions:
         """Return the sessions at `rows` (indices or a mask), in that order."""
         rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows.astype(np.int64)
         flat, offsets = ragged_rows(self.offsets, rows)
-        return Sessions(self.items[flat], offsets, self.times_ms[flat])
+        networks = None if self.networks is None else self.networks[rows]
+        return Sessions(self.items[flat], offsets, self.times_ms[flat], networks)
 
     def between(self, first: int, last: int) -> Sessions:
         """Return the sessions from `first` to before `last`. Items and times are views, not copies."""
@@ -63,7 +69,8 @@ class Sessions:
         offsets = (
             self.offsets[: last + 1] if begin == 0 and first == 0 else self.offsets[first : last + 1] - begin
         )
-        return Sessions(self.items[begin:end], offsets, self.times_ms[begin:end])
+        networks = None if self.networks is None else self.networks[first:last]
+        return Sessions(self.items[begin:end], offsets, self.times_ms[begin:end], networks)
 
     def ended_before(self, time_ms: int) -> int:
         """Return the number of sessions whose last click is before this time: they come first."""

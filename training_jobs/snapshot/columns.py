@@ -27,6 +27,11 @@ def row_count(files: Sequence[Path]) -> int:
     return sum(_open(file).metadata.num_rows for file in files)
 
 
+def has_column(file: Path, name: str) -> bool:
+    """Return True if the file has the column, from its footer."""
+    return name in {column.upper() for column in _open(file).schema_arrow.names}
+
+
 def batches(
     file: Path, wanted: Sequence[str], rows: int, encoded: Sequence[str] = ()
 ) -> Iterator[dict[str, Any]]:

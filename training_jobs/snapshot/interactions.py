@@ -35,6 +35,7 @@ class _Runs:
     position: Int64
     row: Int64
     length: Int32
+    network: Int32
 
 
 class _Names:
@@ -62,6 +63,8 @@ class _Names:
 def read_interactions(directory: Path) -> tuple[Sessions, list[str]]:
     """Return the sessions, ordered by their last event, and the sorted vocabulary.
 
+    A snapshot that was exported before the column NETWORK existed gives sessions without networks.
+
     Raises:
         DataError: the files cannot be used, or training on them needs more memory than this machine has.
     """
@@ -72,11 +75,14 @@ def read_interactions(directory: Path) -> tuple[Sessions, list[str]]:
             f"no interactions in {directory}: check TRAINING.TRAINING_INTERACTIONS and the export"
         )
     require_memory(rows, memory_limit())
+    has_networks = all(columns.has_column(file, Column.NETWORK) for file in files)
+    wanted = (*COLUMNS, Column.NETWORK) if has_networks else COLUMNS
     items, times = mapped.empty(rows, np.int32), mapped.empty(rows, np.int64)
     shop_names, item_names, runs, at = _Names(), _Names(), list[_Runs](), 0
     for file in files:
-        for batch in columns.batches(file, COLUMNS, BATCH_ROWS, encoded=(Column.SHOP_ID, Column.ITEM_ID)):
+        for batch in columns.batches(file, wanted, BATCH_ROWS, encoded=(Column.SHOP_ID, Column.ITEM_ID)):
             end = at + len(batch[Column.ITEM_ID])
+            networks = columns.integers(batch[Column.NETWORK], Column.NETWORK) if has_networks else None
             items[at:end] = item_names.codes(batch[Column.ITEM_ID], Column.ITEM_ID)
             times[at:end] = columns.integers(batch[Column.EVENT_TIME_MS], Column.EVENT_TIME_MS)
             runs.append(
@@ -84,25 +90,27 @@ def read_interactions(directory: Path) -> tuple[Sessions, list[str]]:
                     columns.integers(batch[Column.SESSION_ID], Column.SESSION_ID),
                     shop_names.codes(batch[Column.SHOP_ID], Column.SHOP_ID),
                     columns.integers(batch[Column.POSITION], Column.POSITION),
+                    networks,
                     at,
                 )
             )
             at = end
     _check_times(times)
     vocabulary = _recode(items, item_names)
-    row, length, offsets = _by_session(_joined(runs, shop_names), times)
+    row, length, offsets, of_session = _by_session(_joined(runs, shop_names), times)
     items = _gather(items, row, length)  # one column after the other: the rows as read are freed between them
     times = _gather(times, row, length)
-    sessions = Sessions(items, offsets, times)
+    sessions = Sessions(items, offsets, times, of_session if has_networks else None)
     _check_order(sessions)
     return sessions, vocabulary
 
 
-def _runs(session: Int64, shop: Int32, position: Int64, at: int) -> _Runs:
+def _runs(session: Int64, shop: Int32, position: Int64, networks: Int64 | None, at: int) -> _Runs:
     same = (session[1:] == session[:-1]) & (shop[1:] == shop[:-1]) & (position[1:] == position[:-1] + 1)
     first = np.flatnonzero(np.r_[True, ~same]) if len(session) else np.zeros(0, np.int64)
     length = np.diff(np.r_[first, len(session)])
-    return _Runs(session[first], shop[first], position[first], first + at, length.astype(np.int32))
+    network = np.zeros(len(first), np.int32) if networks is None else networks[first].astype(np.int32)
+    return _Runs(session[first], shop[first], position[first], first + at, length.astype(np.int32), network)
 
 
 def _joined(parts: list[_Runs], shops: _Names) -> _Runs:
@@ -141,16 +149,16 @@ def _check_times(times: Int64) -> None:
         )
 
 
-def _by_session(runs: _Runs, times: Int64) -> tuple[Int64, Int32, Int64]:
+def _by_session(runs: _Runs, times: Int64) -> tuple[Int64, Int32, Int64, Int32]:
     """Order the runs of sorted sessions by the time of each session's last event.
 
     Returns:
-        The first row and the length of each run, and the offsets of the sessions.
+        The first row and the length of each run, the offsets of the sessions, and their networks.
 
     Raises:
         DataError: two runs of a session overlap.
     """
-    row, length = runs.row, runs.length
+    row, length, network = runs.row, runs.length, runs.network
     same = (runs.session[1:] == runs.session[:-1]) & (runs.shop[1:] == runs.shop[:-1])
     overlaps = int((same & (runs.position[1:] < runs.position[:-1] + length[:-1])).sum())
     if overlaps:
@@ -158,16 +166,17 @@ def _by_session(runs: _Runs, times: Int64) -> tuple[Int64, Int32, Int64]:
             f"{overlaps} runs of interactions repeat a POSITION of their session: "
             "two exports may share the prefix, so export again under a new one"
         )
-    del runs  # of the runs, only row and length stay in memory
+    del runs  # of the runs, only row, length and network stay in memory
     first = np.flatnonzero(np.r_[True, ~same])
     run_offsets = np.r_[first, len(row)]
     last = run_offsets[1:] - 1
     order = np.argsort(times[row[last] + length[last] - 1], kind="stable")
     offsets = np.zeros(len(order) + 1, np.int64)
     np.cumsum(np.add.reduceat(length, first)[order], out=offsets[1:])
+    network = network[first][order]
     if len(first) < len(row):
         order = ragged_rows(run_offsets, order)[0]
-    return row[order], length[order], offsets
+    return row[order], length[order], offsets, network
 
 
 def _gather(values: NDArray[Any], row: Int64, length: Int32) -> NDArray[Any]:

@@ -79,7 +79,8 @@ def shared(
         directory = Path(path)
         torch.save(encoder, directory / "encoder.pt")
         for field, array in vars(sessions).items():
-            np.save(directory / f"{field}.npy", array)
+            if array is not None:
+                np.save(directory / f"{field}.npy", array)
         job.workers.from_first(_Task(directory, settings, job.seed, job.checkpoint, name))
         yield
 
@@ -94,9 +95,6 @@ def follow(workers: Workers) -> None:
     task: _Task | None
     while (task := workers.from_first(None)) is not None:
         encoder = torch.load(task.directory / "encoder.pt", map_location=choose_device(), weights_only=False)
-        arrays = {
-            field: np.load(task.directory / f"{field}.npy", mmap_mode="c")
-            for field in Sessions.__dataclass_fields__
-        }
+        arrays = {path.stem: np.load(path, mmap_mode="c") for path in task.directory.glob("*.npy")}
         job = replace(Job(task.seed), checkpoint=task.checkpoint, workers=workers)
         fit(encoder, Sessions(**arrays), task.settings, job, task.name)

@@ -97,6 +97,8 @@ def job_digest(data: Dataset, settings: JobSettings, snapshot: str) -> str:
     sessions, content = data.sessions, data.content
     for array in (sessions.items, sessions.offsets, sessions.times_ms, content.tokens, content.offsets):
         digest.update(np.ascontiguousarray(array).data)
+    if sessions.networks is not None:
+        digest.update(np.ascontiguousarray(sessions.networks).data)
     return digest.hexdigest()[:16]
 
 

@@ -107,6 +107,9 @@ select
     user_id,
     recommendation_id,
     device,
+    network_key,
+    is_trusted,
+    received_at_ms,
     loaded_at,
     staged_at
 from in_sessions

@@ -31,8 +31,10 @@ typed as (
         payload:client_id::varchar as client_id,
         payload:session_id::varchar as storefront_session_id,
         -- The client's clock, corrected by collect, so that a delayed event keeps its place in its session.
-        coalesce(
-            payload:server.event_time_ms::bigint, payload:server.received_at_ms::bigint
+        -- No event is later than its receipt: sessions of the future would count as the newest of all.
+        least(
+            coalesce(payload:server.event_time_ms::bigint, payload:server.received_at_ms::bigint),
+            coalesce(payload:server.received_at_ms::bigint, payload:server.event_time_ms::bigint)
         ) as event_time_ms,
         {{ client_day() }} as client_day,
         payload:sequence::bigint as sequence,

@@ -71,6 +71,17 @@ first_orders as (
         ) = 1
 ),
 
+-- The sender of a session's first event.
+-- A back end with the secret key sends for all shoppers, so it has no network.
+senders as (
+    select
+        session_key,
+        iff(is_trusted, null, network_key) as network_key,
+        received_at_ms
+    from session_events
+    where event_number = 1
+),
+
 touches as (
     select
         session_events.shop_id,
@@ -80,6 +91,8 @@ touches as (
         session_events.session_start_ms,
         session_events.staged_at,
         session_events.event_number,
+        senders.network_key,
+        senders.received_at_ms,
         item_events.item_index,
         item_events.item_id,
         item_events.event_name,
@@ -87,6 +100,7 @@ touches as (
         item_events.strength
     from item_events
     inner join session_events on item_events.event_key = session_events.event_key
+    left join senders on session_events.session_key = senders.session_key
     left join ordered_items
         on
             item_events.event_key = ordered_items.item_event_key
@@ -133,6 +147,8 @@ interactions as (
         item_id,
         max_by(event_name, strength) as event_name,
         min(event_time_ms) as event_time_ms,
+        max(network_key) as network_key,
+        max(received_at_ms) as received_at_ms,
         max(staged_at) as staged_at
     from with_runs
     group by shop_id, session_key, client_key, session_date, session_start_ms, run_number, item_id
@@ -148,6 +164,8 @@ select
     client_key,
     session_date,
     session_start_ms,
+    network_key,
+    received_at_ms::bigint as received_at_ms,
     max(staged_at) over (partition by session_key) as staged_at
 from interactions
 qualify count(*) over (partition by session_key) >= 2

@@ -24,6 +24,7 @@ from tests.integration.warehouse.shop_days import day_events, delivery
 from tests.integration.warehouse.test_pipeline import run_to_tables
 
 LARGEST_GROWTH = 1.2
+DAY_20_MS = MIDNIGHT_MS + 19 * DAY_MS
 
 
 class Nights:
@@ -132,10 +133,13 @@ def test_any_order_of_delivery_gives_the_tables_of_a_full_refresh(nights: Nights
     """Few visitors have many sessions, which late events join. Some events come again, later.
 
     Most events of days 1 to 3 come after day 20 began, beyond the window of training. At last, day 3 is replayed as a whole.
+    Day 20 comes from a network that is new, so the sample that is exported has a part of it.
     """
     made = nights.make("order")
     stack = replace(made, settings=structs.replace(made.settings, training_days=7))
     days = {day: day_events(day, sessions=60, visitors=12) for day in (1, 2, 3, 18, 19, 20)}
+    for event in days[20]:
+        event["server"]["ip_prefix"] = "198.51.100.0/24"
     events = [event for of_day in days.values() for event in of_day]
     draw = random.Random(7)
     draw.shuffle(events)
@@ -149,4 +153,20 @@ def test_any_order_of_delivery_gives_the_tables_of_a_full_refresh(nights: Nights
     starts = {int(row[2]) for row in tables["training_interactions"]}
     assert starts
     assert min(starts) > MIDNIGHT_MS + 12 * DAY_MS
+    sampled = sample(stack)
+    sessions = [
+        {(row[1], row[2]) for row in tables["training_interactions"] if is_new == (int(row[2]) >= DAY_20_MS)}
+        for is_new in (False, True)
+    ]
+    assert len({row[0] for row in sampled if row[3]}) == len(sessions[0]) + 30
+    assert len(sessions[1]) > 30
     assert tables == run_to_tables(stack, "full", full_refresh=True)
+    assert sampled == sample(stack)
+
+
+def sample(stack: Stack) -> list[Any]:
+    with connected(stack) as connection:
+        return warehouse.rows(
+            connection,
+            "select SESSION_KEY, POSITION, ITEM_ID, NETWORK_KEY from TRAINING.TRAINING_SAMPLE order by 1, 2",
+        )

@@ -144,6 +144,7 @@ def test_a_small_good_history_passes_the_gate_and_is_exported(stack: Stack) -> N
         "ITEM_ID",
         "EVENT_NAME",
         "EVENT_TIME_MS",
+        "NETWORK",
     ]
     assert table.num_rows == snapshot["interactions"] == len(interactions)
     numbered, expected = defaultdict(list), defaultdict(list)

@@ -61,11 +61,12 @@ def test_sql_derives_the_same_sessions_and_orders_as_the_rule_in_python(
         f"'{event.counter}' as storefront_session_id, {event.sequence or 'null'}::bigint as sequence"
         for event in events
     )
-    names = "shop_id client_id event_name search_term item_list_id transaction_id user_id recommendation_id device"
+    names = "shop_id client_id event_name search_term item_list_id transaction_id user_id recommendation_id device network_key"
     empty = ", ".join(f"null::varchar as {name}" for name in names.split())
     source = (
         f"(select *, {empty}, null::float as value, null::timestamp_ntz as event_time, "
-        f"null::timestamp_ntz as loaded_at, null::timestamp_ntz as staged_at, false as is_bot from ({rows}) as r)"
+        f"null::timestamp_ntz as loaded_at, null::timestamp_ntz as staged_at, false as is_bot, "
+        f"false as is_trusted, null::bigint as received_at_ms from ({rows}) as r)"
     )
     drawn = warehouse.rows(
         connection, f"select event_key, session_key, event_number from ({model_sql(source)}) as m"

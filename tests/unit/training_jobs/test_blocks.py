@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from tests.unit.training_jobs import shop
 from training_jobs.gate.baselines import popularity
-from training_jobs.gate.checks_snapshot import largest_surge
+from training_jobs.gate.checks_snapshot import largest_network_share, largest_surge
 from training_jobs.serving import knn, sessions
 from training_jobs.serving.knn import KnnIndex, build_index
 from training_jobs.serving.ranker import item_facts
@@ -31,19 +32,21 @@ def visits(count: int = 200, longest: int = 130) -> Sessions:
 
 def index_at_once(log: Sessions, items: int, recent: int) -> KnnIndex:
     """Return the index, written without blocks."""
+    ends = log.ends_ms
+    age_days = ((ends.max() - ends) / DAY_MS).astype(np.float32)
+    order = knn.sampling_order(age_days, log.networks)
     past = []
-    for row in range(len(log)):
+    for row in order.tolist():
         clicks = log.session(row)[-100:].tolist()
         past.append([item for at, item in enumerate(clicks) if item not in clicks[at + 1 :]])
     holding = [[row for row in reversed(range(len(past))) if item in past[row]] for item in range(items)]
     frequency = np.array([len(rows) for rows in holding])
-    ends = log.ends_ms
     return KnnIndex(
         np.array([row for rows in holding for row in rows[:recent]], np.int32),
         np.r_[0, np.cumsum(np.minimum(frequency, recent))],
         np.array([item for clicks in past for item in clicks], np.int32),
         np.r_[0, np.cumsum([len(clicks) for clicks in past])],
-        ((ends.max() - ends) / DAY_MS).astype(np.float32),
+        age_days[order],
         np.log(len(past) / np.maximum(frequency, 1)).astype(np.float32),
     )
 
@@ -81,6 +84,12 @@ def results() -> dict[str, Callable[[Sessions], Any]]:
         "return floor": return_floor,
         "clicks": lambda log: log.clicks(ITEMS).tobytes(),
         "surge": lambda log: largest_surge(log, 5, 2),
+        "networks": lambda log: largest_network_share(
+            replace(log, networks=np.arange(len(log), dtype=np.int32) % 7),
+            best_sellers=5,
+            minimum_sessions=2,
+            minimum_share=0.02,
+        ),
     }
 
 

@@ -41,6 +41,7 @@ def test_every_bound_is_a_threshold_and_every_threshold_is_used() -> None:
         "probes",
         "surge_best_sellers",
         "surge_minimum_clicks",
+        "network_minimum_share",
     }
     assert named | parameters == {field.name for field in fields(Thresholds)}
 

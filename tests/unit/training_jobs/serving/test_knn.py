@@ -1,4 +1,4 @@
-"""Session-kNN, in numpy and compiled, against VMIS-kNN written out slowly."""
+"""Session-kNN, in numpy and compiled, against VMIS-kNN written out slowly, on the sample that the index keeps."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.training_jobs import shop
 from training_jobs.serving.kernels.interface import Kernels
-from training_jobs.serving.knn import KnnSettings, build_index
+from training_jobs.serving.knn import KnnIndex, KnnSettings, build_index, sampling_order
 from training_jobs.serving.sessions import DAY_MS, Sessions
 
 
@@ -15,8 +15,11 @@ def slow_vmis_knn(
     sessions: Sessions, items: int, settings: KnnSettings, prefix: list[int]
 ) -> dict[int, float]:
     """Item -> score, by the book: neighbours by weighted overlap, votes by similarity, idf and distance."""
+    newest = sessions.ends_ms.max()
+    age_days = ((newest - sessions.ends_ms) / DAY_MS).astype(np.float32)
+    order = sampling_order(age_days, None)
     past = []
-    for row in range(len(sessions)):
+    for row in order.tolist():
         clicks = sessions.session(row).tolist()
         past.append([item for at, item in enumerate(clicks) if item not in clicks[at + 1 :]])
     frequency = {item: sum(item in clicks for clicks in past) for item in range(items)}
@@ -34,16 +37,13 @@ def slow_vmis_knn(
         for row in holding[: settings.recent_sessions]:
             alike[row] = alike.get(row, 0.0) + weight
             met[row] = (place, item)
-    newest = sessions.ends_ms.max()
-    if settings.age_decay_days > 0:
-        for row in alike:
-            age = (newest - sessions.ends_ms[row]) / DAY_MS
-            alike[row] *= np.exp(-age / settings.age_decay_days)
     best = sorted(alike, key=lambda row: (round(alike[row] * 1e6), row), reverse=True)[: settings.neighbours]
     scores: dict[int, float] = {}
     for row in best:
         place, matched = met[row]
         vote = alike[row] * max(1.0 - settings.position_decay * (length - 1 - place), 0.0)
+        if settings.age_decay_days > 0:
+            vote *= np.exp(-age_days[order[row]] / settings.age_decay_days)
         for at, item in enumerate(past[row]):
             weight = vote * np.log(len(past) / frequency[item]) ** settings.idf_power
             distance = at - past[row].index(matched)
@@ -98,15 +98,54 @@ def test_an_item_without_sessions_has_no_neighbours(kernels: Kernels) -> None:
     assert len(empty(np.array([0], np.int32))[0]) == 0
 
 
-def test_among_equals_the_most_recent_session_is_the_neighbour(kernels: Kernels) -> None:
-    sessions = shop.packed([[0, 1], [0, 2], [0, 3]])
-    vote = kernels.voter(build_index(sessions, 4), replace(KnnSettings(), neighbours=1, idf_power=0.0))
-    assert sorted(vote(np.array([0], np.int32))[0].tolist()) == [0, 3]
+def test_among_equals_the_session_with_the_highest_number_is_the_neighbour(kernels: Kernels) -> None:
+    index = build_index(shop.packed([[0, 1], [0, 2], [0, 3]]), 4)
+    vote = kernels.voter(index, replace(KnnSettings(), neighbours=1, idf_power=0.0))
+    sampled = index.session_items[index.session_offsets[2] :].tolist()
+    assert sorted(vote(np.array([0], np.int32))[0].tolist()) == sampled
 
 
-def test_the_index_keeps_only_the_newest_sessions_of_an_item() -> None:
+def postings(index: KnnIndex, item: int) -> list[int]:
+    begin, end = index.posting_offsets[item], index.posting_offsets[item + 1]
+    found: list[int] = index.posting_sessions[begin:end].tolist()
+    return found
+
+
+def test_the_index_keeps_the_sessions_of_an_item_with_the_highest_numbers() -> None:
     index = build_index(shop.packed([[0, 1]] * 10), 2, recent_sessions=3)
-    assert index.posting_sessions[index.posting_offsets[0] : index.posting_offsets[1]].tolist() == [9, 8, 7]
+    assert postings(index, 0) == [9, 8, 7]
+
+
+def test_a_sample_of_any_size_is_spread_over_the_days_and_prefers_the_recent_ones() -> None:
+    days = 20
+    sessions = shop.packed([[0, 1]] * 10_000, gap_ms=days * DAY_MS // 10_000)
+    index = build_index(sessions, 2, recent_sessions=2000)
+    for size in (200, 2000):
+        ages = index.session_age_days[postings(index, 0)[:size]]
+        shares = np.histogram(ages, [0, 1, 4, 8, days])[0] / size
+        assert shares[0] < 0.3, "the newest day is a part of the sample"
+        assert shares[0] > shares[3] / 12 * 2, "a new day has more than an old one"
+        assert (shares > 0.02).all()
+
+
+def test_one_network_does_not_fill_a_day_of_the_sample() -> None:
+    sessions = shop.packed([[0, 1]] * 2000, gap_ms=DAY_MS // 2000)
+    networks = np.where(np.arange(2000) % 2, 1, np.arange(2000) + 2).astype(np.int32)
+    index = build_index(replace(sessions, networks=networks), 2, recent_sessions=200)
+    # Session ages identify the sessions: half of them are of network 1, and their weight is that of 32.
+    row = np.rint((index.session_age_days.max() - index.session_age_days[postings(index, 0)]) * 2000).astype(
+        int
+    )
+    assert (networks[row] == 1).mean() < 0.1
+
+
+def test_a_shop_with_one_network_is_sampled_like_one_without(kernels: Kernels) -> None:
+    sessions = shop.walks(300)
+    one = replace(sessions, networks=np.ones(300, np.int32))
+    unknown = replace(sessions, networks=np.zeros(300, np.int32))
+    expected = build_index(sessions, shop.ITEMS)
+    for known in (one, unknown):
+        assert build_index(known, shop.ITEMS).posting_sessions.tolist() == expected.posting_sessions.tolist()
 
 
 def test_a_very_long_session_is_remembered_by_its_end() -> None:

@@ -36,7 +36,8 @@ def all_at_once(rows: list[shop.Row]) -> tuple[Sessions, list[str]]:
 
 
 def assert_equal(found: Sessions, expected: Sessions) -> None:
-    for name in ("items", "offsets", "times_ms"):
+    assert (found.networks is None) == (expected.networks is None)
+    for name in ("items", "offsets", "times_ms", *(("networks",) if expected.networks is not None else ())):
         mine, theirs = getattr(found, name), getattr(expected, name)
         assert mine.dtype == theirs.dtype
         assert mine.tolist() == theirs.tolist()
@@ -149,3 +150,32 @@ def test_a_snapshot_beyond_the_container_s_memory_is_refused_before_it_is_read(
     monkeypatch.setattr(columns, "batches", unexpected)
     with pytest.raises(DataError, match=r"GiB of memory.*training_instance_type"):
         read_interactions(tmp_path)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 1000])
+def test_each_session_has_its_network_and_an_old_snapshot_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(interactions, "BATCH_ROWS", batch)
+    rows = [
+        shop.row(session, place, f"sku-{place}", T + (9 - session) * 100 + place)
+        for session in range(9)
+        for place in range(2 + session % 3)
+    ]
+    known = [row | {"NETWORK": row["SESSION_ID"] % 4} for row in rows]
+    shop.write(tmp_path / "new", known[:7], "part-0.parquet")
+    shop.write(tmp_path / "new", known[7:], "part-1.parquet")
+    sessions, _ = read_interactions(tmp_path / "new")
+    assert sessions.networks is not None
+    # Sessions are in the order of time, which is the reverse of their numbers.
+    assert sessions.networks.tolist() == [number % 4 for number in reversed(range(9))]
+    assert sessions.networks.dtype == np.int32
+    kept = sessions.between(2, 6).take(np.array([True, False, True, False])).networks
+    assert kept is not None
+    assert kept.tolist() == [2, 0]
+
+    shop.write(tmp_path / "old", rows)
+    assert read_interactions(tmp_path / "old")[0].networks is None
+    # A directory with files of both kinds has networks for a part only, which are not used.
+    shop.write(tmp_path / "new", [row | {"SESSION_ID": 99} for row in rows[:2]], "part-2.parquet")
+    assert read_interactions(tmp_path / "new")[0].networks is None

@@ -61,10 +61,10 @@ void neighbours_vote(Knn *k) {
     }
     for (int64_t at = 0; at < touched; at++) {
         int32_t session = k->touched[at];
-        double alike = k->similarity[session] * (k->freshness ? k->freshness[session] : 1.0);
+        double alike = k->similarity[session];
         k->similarity[session] = 0.0;
-        k->alike[at] = alike;
-        /* Later sessions have higher numbers, so among equals the most recent one wins. */
+        k->alike[at] = alike * (k->freshness ? k->freshness[session] : 1.0);
+        /* Among equals the sample of the index decides: the higher number wins. */
         k->partition[at] = k->order[at] = (int64_t)rint(alike * QUANTUM) * (k->sessions + 1) + session;
     }
     if (touched > k->neighbours) least = value_at(k->partition, touched, k->neighbours - 1);
