@@ -44,10 +44,10 @@ counted as (
         and row_number() over (
             partition by valid_touches.recommendation_key, valid_touches.item_id
             order by
-                iff(credited_lines.touch_key is null, 1, 0),
+                iff(credited_lines.touch_key is null, 1, 0) asc,
                 coalesce(credited_lines.confirmed_revenue, 0) desc,
-                valid_touches.event_time_ms,
-                valid_touches.event_key
+                valid_touches.event_time_ms asc,
+                valid_touches.event_key asc
         ) = 1 as is_bought,
         coalesce(credited_lines.revenue, 0) as revenue,
         coalesce(credited_lines.confirmed_revenue, 0) as confirmed_revenue
