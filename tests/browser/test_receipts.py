@@ -107,7 +107,7 @@ def test_a_new_session_takes_no_receipt_of_the_old_one(visit: Visit) -> None:
 def test_who_denied_is_asked_about_nobody_and_gets_no_receipt(visit: Visit) -> None:
     visit.write()
     page = visit.open()
-    assert page.evaluate(ASK, [item(0)])["receipt"].startswith("v1.")
+    assert page.evaluate(ASK, [item(0)])["receipt"].startswith("v2.")
     page.evaluate("tugboat.consent('denied')")
     assert "receipt" not in page.evaluate(ASK, [item(0)])
     granted, denied = asked(visit.api)
@@ -122,4 +122,4 @@ def test_ids_that_hold_a_comma_are_posted_and_get_a_receipt_too(visit: Visit) ->
     visit.write()
     page = visit.open()
     answer = page.evaluate(ASK, ["a,b", item(0)])
-    assert answer["receipt"].startswith("v1.")
+    assert answer["receipt"].startswith("v2.")

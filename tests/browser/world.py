@@ -33,6 +33,7 @@ SETTINGS = {
     "TUGBOAT_ENDPOINT": "tugboat-test",
     "TUGBOAT_ENDPOINT_TIMEOUT_MS": "500",
     "TUGBOAT_RECEIPTS_SECRET": "receipts",
+    "TUGBOAT_GLOBAL_PRIVACY_CONTROL": "obey",
     "TUGBOAT_SECRET_KEYS_SECRET": "secret-keys",
 }
 Answer = Callable[[Request], Response | None]
