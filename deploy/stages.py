@@ -18,7 +18,6 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from deploy.command import DeployError
 from functions.platform.endpoint import endpoint_name
-from functions.platform.settings import SHARED
 
 FOLDER = Path(__file__).parent
 STAGES_FILE = FOLDER / "stages.toml"
@@ -183,8 +182,6 @@ class Stage:
 
 
 SETTINGS = frozenset(field.name for field in fields(Stage)) - {"name"}
-# The end of the settings with the size of a step's own warehouse.
-STEP_SIZE = "_warehouse_size"
 
 
 def setting_text(value: object) -> str:
@@ -192,18 +189,6 @@ def setting_text(value: object) -> str:
     if isinstance(value, dict):
         return ",".join(f"{key}={one}" for key, one in value.items())
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def step_warehouse_sizes(stage: Stage) -> dict[str, str]:
-    """Return the size of each step's own warehouse, or SHARED, by the name of the step."""
-    names = sorted(name for name in SETTINGS if name.endswith(STEP_SIZE))
-    return {name.removesuffix(STEP_SIZE): getattr(stage, name) for name in names}
-
-
-def warehouse_size(stage: Stage, step: str) -> str:
-    """Return the size of the warehouse that a step runs on: its own one's, or the pipeline's."""
-    own = step_warehouse_sizes(stage).get(step, SHARED)
-    return stage.warehouse_size if own == SHARED else own
 
 
 def read_stage(name: str, stages_file: Path = STAGES_FILE) -> Stage:

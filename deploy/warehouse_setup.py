@@ -11,7 +11,8 @@ from botocore.exceptions import ClientError
 
 from deploy import step_jobs
 from deploy.command import DeployError, Progress, Say, exit_status, stage_parser
-from deploy.stages import Stage, read_stage, step_warehouse_sizes
+from deploy.stages import Stage, read_stage
+from deploy.warehouse_sizes import step_warehouse_sizes
 from functions.platform import warehouse
 from functions.platform.errors import WarehouseUnavailable
 from functions.platform.settings import SHARED

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from deploy.bill.bill import Bill
 from deploy.bill.month import Month
-from deploy.stages import STEP_SIZE, step_warehouse_sizes
+from deploy.warehouse_sizes import STEP_SIZE, step_warehouse_sizes
 from functions.platform.settings import SHARED
 
 # A change that saves less is noise.

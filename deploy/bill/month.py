@@ -8,8 +8,9 @@ from deploy.bill.assumptions import Assumptions
 from deploy.bill.prices import Price, PriceList
 from deploy.bill.stack import invoked_lambdas
 from deploy.lambdas import LAMBDAS, named
-from deploy.stages import Stage, warehouse_size
+from deploy.stages import Stage
 from deploy.step_jobs import runs_as_job
+from deploy.warehouse_sizes import warehouse_size
 
 DAYS = 30
 HOURS = DAYS * 24

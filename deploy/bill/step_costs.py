@@ -6,8 +6,9 @@ from typing import NamedTuple
 from deploy.bill.edge import ARCHITECTURE
 from deploy.bill.month import FIREHOSE_STEP_BYTES, GB, WAREHOUSE_STEPS, memory_gb
 from deploy.bill.prices import PriceList, PriceUnknown
-from deploy.stages import Stage, warehouse_size
+from deploy.stages import Stage
 from deploy.step_jobs import runs_as_job
+from deploy.warehouse_sizes import warehouse_size
 
 WAREHOUSE_STATES = tuple(step.title() for step in WAREHOUSE_STEPS)
 STEP_STATES = ("Lock", *WAREHOUSE_STATES, "Publish", "Prove", "Rollback", "Unlock")

@@ -5,8 +5,8 @@ from itertools import groupby
 from typing import NamedTuple
 
 from deploy.bill.month import DAYS, GB, HOURS, WAREHOUSE_STEPS, Line, Month, line, number
-from deploy.stages import step_warehouse_sizes, warehouse_size
 from deploy.step_jobs import runs_as_job
+from deploy.warehouse_sizes import step_warehouse_sizes, warehouse_size
 from functions.platform.settings import SHARED
 
 TB = 1024**4
