@@ -75,7 +75,7 @@ def test_feeds_give_the_golden_products_incrementally_late_and_from_scratch(stac
     again = imported("1.tsv", 9)
     assert not again.is_new
     assert again.key == first.key
-    night(stack, "n1", "--select", "+products", "+training_items", "+training_interactions")
+    night(stack, "n1", "--select", "+products", "+training_items", "+training_sample")
     imported("2.xml", 10)
     assert night(stack, "n2") == golden()
     # The first feed again, with the content of 08:00: it holds until the feed of 10:00, whenever it is loaded.
