@@ -7,7 +7,6 @@ import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from demo.history import Execution, parse, read_history
 from demo.http import Http
 from demo.landed import LandingWatch
 from demo.replay import Replayed, send
-from deploy.secret_key import issue
+from deploy.secret_key import digest, issue, read
 from deploy.stages import read_stage
 from functions.platform import warehouse
 from functions.platform.contract import EVALUATIONS_PREFIX
@@ -60,9 +59,17 @@ def run_id_of(history: list[dict[str, Any]]) -> str:
     return ""
 
 
-@lru_cache
+_secret_keys: dict[tuple[str, str], str] = {}
+
+
 def _secret_key(aws_url: str, shop: str) -> str:
-    return issue(LOCAL, shop, aws_client("secretsmanager", aws_url))
+    """Return the key that this process has issued. A local AWS that was restarted has forgotten it, and gets another."""
+    secrets = aws_client("secretsmanager", aws_url)
+    key = _secret_keys.get((aws_url, shop))
+    known = {entry["sha256"] for entry in read(LOCAL, secrets).get(shop, [])}
+    if key is None or digest(key) not in known:
+        key = _secret_keys[aws_url, shop] = issue(LOCAL, shop, secrets)
+    return key
 
 
 @dataclass(frozen=True)

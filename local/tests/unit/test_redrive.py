@@ -36,20 +36,21 @@ def execution(started: timedelta = SOON, stopped: timedelta = SOON, events: int 
 
 
 @pytest.mark.parametrize(
-    ("found", "reason"),
+    ("about", "reason"),
     [
-        (execution(), None),
-        (execution(stopped=REDRIVABLE_FOR - SOON, started=REDRIVABLE_FOR), None),
+        ({}, None),
+        ({"stopped": REDRIVABLE_FOR - SOON, "started": REDRIVABLE_FOR}, None),
         (
-            execution(stopped=REDRIVABLE_FOR + SOON, started=REDRIVABLE_FOR + SOON),
+            {"stopped": REDRIVABLE_FOR + SOON, "started": REDRIVABLE_FOR + SOON},
             "Execution redrivable period exceeded",
         ),
-        (execution(started=OPEN_FOR_MAX + SOON), "Execution has exceeded the max execution time"),
-        (execution(events=EVENTS_MAX - 1), None),
-        (execution(events=EVENTS_MAX), "Execution history event limit exceeded"),
+        ({"started": OPEN_FOR_MAX + SOON}, "Execution has exceeded the max execution time"),
+        ({"events": EVENTS_MAX - 1}, None),
+        ({"events": EVENTS_MAX}, "Execution history event limit exceeded"),
     ],
 )
-def test_the_reasons_are_those_of_step_functions(found: Any, reason: str | None) -> None:
+def test_the_reasons_are_those_of_step_functions(about: dict[str, Any], reason: str | None) -> None:
+    found = execution(**about)
     assert refusal(found) == reason
     assert described(found)["redriveStatus"] == ("NOT_REDRIVABLE" if reason else "REDRIVABLE")
     assert described(found).get("redriveStatusReason") == reason
