@@ -14,8 +14,9 @@ from demo.history import Execution, parse, read_history
 from demo.http import Http
 from demo.landed import LandingWatch
 from demo.replay import Replayed, send
-from deploy.secret_key import digest, issue, read
+from deploy.secret_key import issue, read
 from deploy.stages import read_stage
+from functions.collect.secret_keys import digest
 from functions.platform import warehouse
 from functions.platform.contract import EVALUATIONS_PREFIX
 from local.clients import aws_client
