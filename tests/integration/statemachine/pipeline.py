@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from botocore.exceptions import ClientError
 
 from demo.history import Execution, parse, read_history
 from deploy import template
@@ -203,7 +204,8 @@ class Pipeline:
             return found if found["status"] != "RUNNING" else None
 
         described = wait_for(ended, timeout_s, 0.1)
-        story = parse(read_history(client, arn))
+        # Moto answers 500 now and then while a killed execution still writes its history.
+        story = parse(wait_for(lambda: _history(client, arn), 10, 0.2))
         messages = [one for one in self.messages() if arn in one["message"] or _name(arn) in one["message"]]
         found = Ended(arn, described["status"], story, messages, described)
         print(found)  # pytest shows this if the test fails
@@ -263,6 +265,15 @@ class Pipeline:
         """Return the names of the training jobs of this state machine, oldest first."""
         found = self.aws.client("sagemaker").list_training_jobs(NameContains=self.name)
         return sorted(one["TrainingJobName"] for one in found["TrainingJobSummaries"])
+
+
+def _history(client: Any, arn: str) -> list[dict[str, Any]] | None:
+    try:
+        return read_history(client, arn)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 500:
+            raise
+        return None
 
 
 def _name(arn: str) -> str:
