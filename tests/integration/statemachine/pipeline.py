@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from demo.history import Execution, parse, read_history
 from deploy import template
-from functions.platform.contract import CURRENT_KEY
+from functions.platform.contract import CURRENT_KEY, LOCK_KEY
 from functions.platform.endpoint import config_of
 from local.testing import wait_for
 from local.tests.integration.aws.clients import IMAGE, ROLE, Aws
@@ -260,6 +260,15 @@ class Pipeline:
         path = self.aws.stack.logs / "notifications.jsonl"
         lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
         return [one for one in lines if one["topic"].endswith(f":{self.name}")]
+
+    def lock_holder(self) -> str | None:
+        """Return the ARN of the execution that holds the lock."""
+        s3 = self.aws.client("s3")
+        try:
+            stored = s3.get_object(Bucket=self.bucket, Key=LOCK_KEY)["Body"].read()
+        except s3.exceptions.NoSuchKey:
+            return None
+        return str(json.loads(stored)["execution_arn"])
 
     def training_jobs(self) -> list[str]:
         """Return the names of the training jobs of this state machine, oldest first."""

@@ -12,7 +12,6 @@ from botocore.exceptions import ClientError
 from demo import rerun
 from demo.history import read_history
 from deploy.error_handling import REDRIVES
-from functions.platform.contract import LOCK_KEY
 from local.testing import wait_for
 from local.tests.integration.aws.clients import Aws
 from tests.integration.statemachine.pipeline import DEFINITION, Ended, Pipeline, deployed
@@ -54,15 +53,6 @@ def entered(pipeline: Pipeline, arn: str) -> list[str]:
         if event["type"].endswith("StateEntered")
     ]
     return [name for at, name in enumerate(names) if name not in POLLED or name not in names[:at]]
-
-
-def lock_holder(pipeline: Pipeline) -> str | None:
-    s3 = pipeline.aws.client("s3")
-    try:
-        stored = s3.get_object(Bucket=pipeline.bucket, Key=LOCK_KEY)["Body"].read()
-    except s3.exceptions.NoSuchKey:
-        return None
-    return str(json.loads(stored)["execution_arn"])
 
 
 def failing_in_turn() -> dict[str, Any]:
@@ -117,7 +107,7 @@ def test_a_run_whose_every_step_fails_once_ends_as_one_that_never_failed(aws: Aw
     for tries, step in enumerate(STEPS):
         assert ended.status == "FAILED", step
         assert ended.described["redriveCount"] == tries
-        assert lock_holder(pipeline) is None
+        assert pipeline.lock_holder() is None
         ran = entered(pipeline, ended.arn)
         # The step before failed last, and the run continues there. Without an endpoint to serve it, a model is published again.
         failed_before = STEPS[tries - 1] if tries else "Lock"
@@ -177,7 +167,7 @@ def test_a_stopped_run_waits_for_the_run_that_took_its_lock_and_then_trains_from
     slow["States"]["Load"]["Arguments"]["FunctionName"] = "${SlowFunction}"
     pipeline.deploy(slow)
     other = pipeline.start(skip_training=True)
-    wait_for(lambda: lock_holder(pipeline) == other, 30)
+    wait_for(lambda: pipeline.lock_holder() == other, 30)
     refused = redrive(pipeline, stopped)
     assert (refused.status, refused.described["error"]) == ("FAILED", "AlreadyRunning")
     assert other in refused.described["cause"]
@@ -186,7 +176,7 @@ def test_a_stopped_run_waits_for_the_run_that_took_its_lock_and_then_trains_from
     ]
     assert pipeline.training_jobs() == jobs
     assert refused.messages == []
-    assert lock_holder(pipeline) == other
+    assert pipeline.lock_holder() == other
     assert pipeline.finish(other).status == "SUCCEEDED"
     pipeline.deploy()
 
@@ -207,7 +197,7 @@ def test_a_stopped_run_waits_for_the_run_that_took_its_lock_and_then_trains_from
     log = (pipeline.aws.stack.logs / "jobs" / f"{job}.log").read_text()
     (resumed,) = [int(line.split()[-1]) for line in log.splitlines() if line.startswith("resumed at")]
     assert resumed > 0
-    assert lock_holder(pipeline) is None
+    assert pipeline.lock_holder() is None
     (message,) = ended.messages
     assert "succeeded in try 3" in message["message"]
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from functions.platform.contract import CURRENT_KEY, LOCK_KEY
+from functions.platform.contract import CURRENT_KEY
 from local.testing import interrupt_training, wait_for
 from local.tests.integration.aws.clients import ROLE, Aws
 from tests.integration.statemachine.pipeline import DEFINITION, Pipeline, deployed
@@ -50,15 +50,6 @@ def slow_load(pipeline: Pipeline) -> Iterator[Pipeline]:
     pipeline.deploy()
 
 
-def lock_holder(pipeline: Pipeline) -> str | None:
-    s3 = pipeline.aws.client("s3")
-    try:
-        stored = s3.get_object(Bucket=pipeline.bucket, Key=LOCK_KEY)["Body"].read()
-    except s3.exceptions.NoSuchKey:
-        return None
-    return str(json.loads(stored)["execution_arn"])
-
-
 def test_a_run_under_eventbridge_s_name_publishes_a_model(pipeline: Pipeline) -> None:
     run = pipeline.run(EVENT_BRIDGE_NAME)
     assert run.status == "SUCCEEDED"
@@ -69,7 +60,7 @@ def test_a_run_under_eventbridge_s_name_publishes_a_model(pipeline: Pipeline) ->
         pipeline.aws.client("s3").get_object(Bucket=pipeline.bucket, Key=CURRENT_KEY)["Body"].read()
     )
     assert record["release"]["model_version"] == job
-    assert lock_holder(pipeline) is None
+    assert pipeline.lock_holder() is None
     (message,) = run.messages
     assert "succeeded" in message["subject"]
 
@@ -89,7 +80,7 @@ def test_an_unproved_model_is_rolled_back_and_the_failure_that_led_there_is_repo
         lambda: sagemaker.describe_endpoint(EndpointName=pipeline.name)["EndpointStatus"] == "InService", 30
     )
     assert sagemaker.describe_endpoint(EndpointName=pipeline.name)["EndpointConfigName"] == before
-    assert lock_holder(pipeline) is None
+    assert pipeline.lock_holder() is None
 
 
 def test_the_kind_of_endpoint_changes_both_ways_and_a_bad_model_on_a_new_kind_is_never_asked(
@@ -195,12 +186,12 @@ def test_of_several_executions_that_start_at_once_one_runs(slow_load: Pipeline) 
 
 def test_an_execution_that_is_killed_does_not_block_the_next(pipeline: Pipeline) -> None:
     killed = pipeline.start(do="slowly")
-    wait_for(lambda: lock_holder(pipeline) == killed, 30)
+    wait_for(lambda: pipeline.lock_holder() == killed, 30)
     pipeline.aws.client("stepfunctions").stop_execution(executionArn=killed)
     assert pipeline.finish(killed).status == "ABORTED"
-    assert lock_holder(pipeline) == killed
+    assert pipeline.lock_holder() == killed
     assert pipeline.run(skip_training=True).status == "SUCCEEDED"
-    assert lock_holder(pipeline) is None
+    assert pipeline.lock_holder() is None
 
 
 def test_the_nightly_rule_starts_a_run_that_trains_and_publishes(scheduled: Pipeline) -> None:
