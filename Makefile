@@ -80,6 +80,20 @@ $(SDK)/.installed: deploy/sagemaker_sdk.txt
 	@$(SDK)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
+# A Python of its own, because Superset and Tugboat want different versions of several packages (dashboards/superset.txt).
+SUPERSET := build/superset
+$(SUPERSET)/.installed: dashboards/superset.txt
+	@test -x $(SUPERSET)/bin/python || $(PY) -m venv $(SUPERSET)
+	@echo "installing Superset into $(SUPERSET) (941 MB, about two minutes the first time)"
+	@began=$$SECONDS; $(SUPERSET)/bin/python -m pip install --disable-pip-version-check --progress-bar off --no-deps --require-hashes -r $< \
+	>$(SUPERSET)/install.log 2>&1 && echo "installed in $$((SECONDS - began)) s" \
+	|| { echo failed; grep -v ^WARNING $(SUPERSET)/install.log | tail -n 20; echo "all of it: $(SUPERSET)/install.log"; exit 1; }
+	@touch $@
+
+# Posting to another Superset (SUPERSET_URL) installs none here.
+dashboards: setup $(if $(SUPERSET_URL),,$(if $(filter local,$(STAGE))$(findstring --serve,$(ARGS)),$(SUPERSET)/.installed)) ## boards in Superset on http://127.0.0.1:8088, or posted to SUPERSET_URL (docs/dashboards.md; ARGS=--help)
+	@$(IN_STAGE) $(PY) -m dashboards --stage $(STAGE) $(ARGS)
+
 train: setup $(SDK)/.installed ## train once from here on the snapshot of the run RUN; publishes nothing (ARGS=--hyperparameter epochs=3)
 	@$(IN_STAGE) $(SDK)/bin/python -m deploy.train --stage $(STAGE) $(if $(RUN),--run $(RUN)) $(ARGS)
 

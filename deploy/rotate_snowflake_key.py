@@ -40,7 +40,7 @@ def rotate(stage: Stage, secrets: Any, say: Say) -> None:
             f"{stage.admin_secret_name}. Create it with the fields of {stage.secret_name} for a user with the role "
             "ACCOUNTADMIN, run this command again, then delete it"
         )
-    private_key, public_key = _new_pair()
+    private_key, public_key = new_pair()
     try:
         with warehouse_setup.connection(admin) as connection:
             old, free = _places(connection, login)
@@ -88,7 +88,7 @@ def _prove(login: warehouse.Credentials) -> None:
         connection.cursor().execute("select 1")
 
 
-def _new_pair() -> tuple[str, str]:
+def new_pair() -> tuple[str, str]:
     """Return a private key as PEM, and its public half as Snowflake stores it: base64 without header."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     private = key.private_bytes(

@@ -153,6 +153,11 @@ class Stage:
         return f"{self.secret_name}-admin"
 
     @property
+    def reader_secret_name(self) -> str:
+        """The secret that holds the login of dashboards, which reads the marts. It is optional."""
+        return f"{self.secret_name}-reader"
+
+    @property
     def receipts_secret(self) -> str:
         """The secret that holds the signing keys of receipts."""
         return f"tugboat/{self.name}/receipts"

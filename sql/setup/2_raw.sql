@@ -58,3 +58,17 @@ alter table {{ database }}.QA.CHECK_RESULTS add column if not exists COMPARATOR 
 alter table {{ database }}.QA.CHECK_RESULTS add column if not exists VERDICT varchar;
 alter table {{ database }}.QA.CHECK_RESULTS add column if not exists REASON varchar;
 alter table {{ database }}.QA.CHECK_RESULTS add column if not exists SHOP_ID varchar;
+
+-- Grain: one run of load. A view runs with its owner's rights, so that a dashboard needs none on the schema RAW.
+-- The text of an error can quote a line of a file, so the view leaves it out.
+create view if not exists {{ database }}.QA.LOADS as
+select
+    RUN_ID,
+    min(LOADED_AT) as LOADED_AT,
+    count_if(STATUS = 'LOADED') as FILES_LOADED,
+    count_if(STATUS = 'LOAD_FAILED') as FILES_FAILED,
+    coalesce(sum(ROWS_PARSED), 0) as ROWS_PARSED,
+    coalesce(sum(ROWS_LOADED), 0) as ROWS_LOADED,
+    coalesce(sum(ROWS_PARSED - ROWS_LOADED), 0) as ROWS_REFUSED
+from {{ database }}.RAW.LOAD_LOG
+group by RUN_ID;

@@ -46,6 +46,7 @@ grant usage on schema {{ database }}.MARTS to role {{ prefix }}_READER;
 grant select on future tables in schema {{ database }}.MARTS to role {{ prefix }}_READER;
 grant usage on schema {{ database }}.QA to role {{ prefix }}_READER;
 grant select on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_READER;
+grant select on view {{ database }}.QA.LOADS to role {{ prefix }}_READER;
 
 -- The eraser deletes rows, loads rewritten files again, and marks rows whose totals are computed again.
 grant usage on warehouse {{ warehouse }} to role {{ prefix }}_ERASER;

@@ -54,6 +54,7 @@ def parameters(
         "reader_credits_per_month": str(reader_credits_per_month),
         "role": credentials.role,
         "user": credentials.user,
+        "reader_user": reader_user(stage),
         "prefix": role_prefix(stage),
         "integration": integration(stage),
         "events_bucket": f"tugboat-{stage}-events-{account}",
@@ -65,6 +66,11 @@ def parameters(
 def role_prefix(stage: str) -> str:
     """Return the start of the names of a stage's roles."""
     return "TUGBOAT" if stage == "local" else f"TUGBOAT_{stage.upper()}"
+
+
+def reader_user(stage: str) -> str:
+    """Return the name of the user that reads a stage's marts for dashboards."""
+    return f"{role_prefix(stage)}_DASHBOARDS"
 
 
 def integration(stage: str) -> str:
