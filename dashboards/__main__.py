@@ -42,11 +42,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--serve", action="store_true", help="run a Superset here although the stage is not local"
     )
-    parser.add_argument("--dry-run", action="store_true", help="print what would be imported, and change nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what would be imported, and change nothing"
+    )
     parser.add_argument(
         "--export", action="store_true", help="write what Superset has now to dashboards/assets, and end"
     )
-    parser.add_argument("--login", metavar="SHOP", help="create a user who sees this shop only, print it, and end")
+    parser.add_argument(
+        "--login", metavar="SHOP", help="create a user who sees this shop only, print it, and end"
+    )
     args = parser.parse_args(arguments)
     return exit_status(lambda: _run(args))
 
@@ -96,7 +100,8 @@ def reader(stage: Stage, say: Say) -> Credentials:
         if isinstance(error, DeployError) and "Could not connect" not in str(error):
             raise
         raise DeployError(
-            f"stage {stage.name} does not answer. Start it with make up, and fill it with make demo. Then run make dashboards again"
+            f"stage {stage.name} does not answer. Start it with make up, and fill it with make demo. "
+            "Then run make dashboards again"
         ) from error
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
@@ -104,7 +109,9 @@ def reader(stage: Stage, say: Say) -> Credentials:
         raise DeployError(
             f"stage {stage.name} has no Snowflake login: deploy it first (make demo here, docs/deploy.md elsewhere)"
         ) from error
-    say(f"reading {login.database} as {login.user} with role {login.role}: {_days(login, stage):,} days of shops")
+    say(
+        f"reading {login.database} as {login.user} with role {login.role}: {_days(login, stage):,} days of shops"
+    )
     return login
 
 
@@ -112,7 +119,9 @@ def _days(login: Credentials, stage: Stage) -> int:
     """Return the rows of MARTS.DAILY_KPIS, as a proof that the login works and that there is something to show."""
     from snowflake.connector.errors import ProgrammingError
 
-    fill = "run make demo, then make dashboards again" if stage.name == "local" else "run the pipeline: make run"
+    fill = (
+        "run make demo, then make dashboards again" if stage.name == "local" else "run the pipeline: make run"
+    )
     try:
         with warehouse_setup.connection(login) as connection:
             (count,) = warehouse.one(connection, ROWS)
@@ -172,7 +181,10 @@ def post(superset: Superset, login: Credentials, stage: Stage, say: Say) -> None
         # Preset keeps roles elsewhere. Without a role, only administrators see the boards, so nothing leaks.
         if error.status not in (403, 404):
             raise
-        say("this Superset has no interface for roles: create them by hand (docs/dashboards.md), until then only administrators see rows")
+        say(
+            "this Superset has no interface for roles: create them by hand (docs/dashboards.md). "
+            "Until then, only administrators see rows"
+        )
         return
     say(f"{len(roles)} shops have a role that sees their own rows only: {', '.join(roles)}")
 
@@ -185,7 +197,9 @@ def _serve(server: Server, login: Credentials, stage: Stage, say: Say) -> int:
             own = server.login()
             print(f"\n{server.url}   user {own.user}, password {own.password}   (Ctrl-C ends it)")
             for dashboard in _of_kind(assets.read(), "dashboards"):
-                print(f"  {server.url}/superset/dashboard/{dashboard['slug']}/   {dashboard['dashboard_title']}")
+                print(
+                    f"  {server.url}/superset/dashboard/{dashboard['slug']}/   {dashboard['dashboard_title']}"
+                )
             sys.stdout.flush()
             process.wait()
             raise DeployError(f"Superset ended. Its log is {server.log}")
@@ -218,7 +232,9 @@ def _dry_run(stage: Stage, url: str) -> int:
     print(f"would read Snowflake with the secret {stage.reader_secret_name}, and create it if it is missing")
     words = access.declared()
     for shop in stage.shops:
-        print(f"would let the role {words['role'].format(shop=shop)!r} read rows with {words['clause'].format(shop=shop)}")
+        print(
+            f"would let the role {words['role'].format(shop=shop)!r} read rows with {words['clause'].format(shop=shop)}"
+        )
     return 0
 
 

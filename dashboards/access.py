@@ -64,7 +64,9 @@ def sync(superset: Superset, assets: Mapping[str, Asset], shops: Iterable[str]) 
             superset.send("PUT", f"rowlevelsecurity/{number}", rule)
         else:
             superset.send("POST", "rowlevelsecurity/", rule)
-        superset.send("POST", f"security/roles/{roles[role]}/permissions", {"permission_view_menu_ids": permissions})
+        superset.send(
+            "POST", f"security/roles/{roles[role]}/permissions", {"permission_view_menu_ids": permissions}
+        )
         made.append(role)
     return made
 
@@ -80,7 +82,9 @@ def add_login(superset: Superset, shop: str) -> tuple[str, str]:
     role = words["role"].format(shop=shop)
     if role not in roles:
         known = [name for name in roles if name.startswith(words["role"].partition("{")[0])]
-        raise DeployError(f"there is no role {role!r}: choose a shop of the stage ({', '.join(sorted(known))})")
+        raise DeployError(
+            f"there is no role {role!r}: choose a shop of the stage ({', '.join(sorted(known))})"
+        )
     name, password = f"shop-{shop}", secrets.token_urlsafe(12)
     user = {
         "username": name,

@@ -89,7 +89,8 @@ def kind_of(path: str) -> str:
 
 def text(asset: Asset) -> str:
     """Return an asset as its file holds it."""
-    return yaml.safe_dump(asset, sort_keys=True, allow_unicode=True, width=110)
+    written: str = yaml.safe_dump(asset, sort_keys=True, allow_unicode=True, width=110)
+    return written
 
 
 def canonical(kind: str, asset: Asset) -> Asset:
@@ -106,7 +107,7 @@ def canonical(kind: str, asset: Asset) -> Asset:
 
 
 def _number_charts(dashboard: Asset) -> None:
-    """Number the charts from 1: the import needs numbers, and replaces them by its own."""
+    """Give the charts numbers from 1. The import needs numbers, and replaces them by its own."""
     position = dashboard["position"]
     charts = [position[key]["meta"] for key in sorted(position) if key.startswith("CHART-")]
     numbers = {meta.get("chartId"): number for number, meta in enumerate(charts, start=1)}
@@ -173,7 +174,8 @@ def shop_datasets(assets: Mapping[str, Asset]) -> dict[str, Asset]:
     return {
         path: asset
         for path, asset in assets.items()
-        if kind_of(path) == "datasets" and any(column["column_name"] == "shop_id" for column in asset["columns"])
+        if kind_of(path) == "datasets"
+        and any(column["column_name"] == "shop_id" for column in asset["columns"])
     }
 
 

@@ -79,7 +79,9 @@ class Server:
             ServerError: the environment is missing, the port is taken, or Superset ends.
         """
         if not (ENVIRONMENT / ".installed").exists():
-            raise ServerError(f"{ENVIRONMENT} is missing: run make build/superset/.installed (941 MB, two minutes)")
+            raise ServerError(
+                f"{ENVIRONMENT} is missing: run make build/superset/.installed (941 MB, two minutes)"
+            )
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if probe.connect_ex((HOST, self.port)) == 0:
@@ -90,7 +92,15 @@ class Server:
         self._prepare(say)
         say("starting Superset")
         command = [str(ENVIRONMENT / "bin" / "gunicorn"), "--bind", f"{HOST}:{self.port}"]
-        command += ["--worker-class", "gthread", "--threads", "8", "--timeout", "180", "superset.app:create_app()"]
+        command += [
+            "--worker-class",
+            "gthread",
+            "--threads",
+            "8",
+            "--timeout",
+            "180",
+            "superset.app:create_app()",
+        ]
         with self.log.open("ab") as log:
             # A session of its own: Ctrl-C must reach this command first, which then stops Superset in order.
             process = subprocess.Popen(
@@ -148,8 +158,10 @@ class Server:
 
     def _variables(self) -> dict[str, str]:
         # Superset has an environment of its own, so nothing of this one may lead its Python elsewhere.
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "TZ") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR", "TZ") if name in os.environ}
         return kept | {
+            # gunicorn and Superset write below the home folder.
+            "HOME": str(self.state),
             "SUPERSET_CONFIG_PATH": str(HERE / "superset_config.py"),
             "SUPERSET_SECRET_KEY": self.login().secret_key,
             "SUPERSET_DATABASE_URI": f"sqlite:///{self.state / 'superset.db'}?check_same_thread=false",

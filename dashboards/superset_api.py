@@ -48,7 +48,9 @@ class Superset:
         Raises:
             SupersetError: Preset refuses the token.
         """
-        answer = self._request("POST", PRESET_LOGIN, body=json.dumps({"name": name, "secret": secret}).encode())
+        answer = self._request(
+            "POST", PRESET_LOGIN, body=json.dumps({"name": name, "secret": secret}).encode()
+        )
         self.use_token(str(answer["payload"]["access_token"]))
 
     def use_token(self, token: str) -> None:
@@ -90,7 +92,7 @@ class Superset:
         Raises:
             SupersetError: Superset refuses an asset; the message holds its reasons.
         """
-        fields = {
+        fields: dict[str, str | bytes | tuple[str, str | bytes, str]] = {
             "bundle": ("tugboat.zip", bundle, "application/zip"),
             "encrypted_extra_secrets": json.dumps(secrets),
         }
@@ -120,12 +122,15 @@ class Superset:
         try:
             response = self._http.request(method, url, body=body, headers=sent, redirect=False)
         except urllib3.exceptions.HTTPError as error:
-            raise SupersetError(f"{url} does not answer: {error}. Check the address, and try again") from error
+            raise SupersetError(
+                f"{url} does not answer: {error}. Check the address, and try again"
+            ) from error
         if cookie := response.headers.get("Set-Cookie"):
             self._headers["Cookie"] = cookie.partition(";")[0]
         if response.status >= 300:
+            reasons = _reasons(response.data)
             raise SupersetError(
-                f"{method} {url} was refused with status {response.status}: {_reasons(response.data)}\n{_remedy(response.status)}",
+                f"{method} {url} was refused with status {response.status}: {reasons}\n{_remedy(response.status)}",
                 response.status,
             )
         return response

@@ -13,7 +13,16 @@ SECOND_MS = 1000
 # Monday is 0. A shop of shoes sells most at the weekend.
 WEEK = (0.90, 0.84, 0.88, 0.95, 1.06, 1.22, 1.15)
 PRICES = (19.9, 24.5, 39.0, 59.9, 89.0, 129.0)
-NOUNS = ("Trail shoe", "Rain jacket", "Wool sock", "Day pack", "Head lamp", "Water bottle", "Fleece", "Tent peg set")
+NOUNS = (
+    "Trail shoe",
+    "Rain jacket",
+    "Wool sock",
+    "Day pack",
+    "Head lamp",
+    "Water bottle",
+    "Fleece",
+    "Tent peg set",
+)
 ADJECTIVES = ("Light", "Classic", "Alpine", "Coastal", "Winter", "Junior", "Pro", "Everyday")
 NETWORKS = 12
 
@@ -41,7 +50,9 @@ def history(period: Period) -> Iterator[dict[str, Any]]:
             weekday = (period.midnight_ms // DAY_MS + day + 3) % 7
             growth = 1 + 0.012 * day
             draw = random.Random(seed * 10_000 + day)
-            sessions = max(2, round(period.sessions_per_day * share * WEEK[weekday] * growth * draw.uniform(0.93, 1.07)))
+            sessions = max(
+                2, round(period.sessions_per_day * share * WEEK[weekday] * growth * draw.uniform(0.93, 1.07))
+            )
             for number in range(sessions):
                 yield from _session(shop, period, day, number, draw)
 
@@ -62,7 +73,9 @@ def item(shop: str, number: int) -> dict[str, Any]:
     }
 
 
-def _session(shop: str, period: Period, day: int, number: int, draw: random.Random) -> Iterator[dict[str, Any]]:
+def _session(
+    shop: str, period: Period, day: int, number: int, draw: random.Random
+) -> Iterator[dict[str, Any]]:
     client = f"{shop}-c{int(draw.random() ** 2 * period.sessions_per_day * 6)}"
     # Most visits are in the evening.
     hour = min(23.4, max(0.1, draw.gauss(17.5, 4.2)))
@@ -124,7 +137,9 @@ def _session(shop: str, period: Period, day: int, number: int, draw: random.Rand
         yield event("add_to_cart", items=[{**one["item"], "quantity": 1}], receipts=receipts)
     if wanted and draw.random() < 0.46:
         yield event("begin_checkout", items=[one["item"] for one in wanted])
-        bought = [{**one["item"], "quantity": 1} for one in {one["item"]["item_id"]: one for one in wanted}.values()]
+        bought = [
+            {**one["item"], "quantity": 1} for one in {one["item"]["item_id"]: one for one in wanted}.values()
+        ]
         order = {
             "transaction_id": f"{shop}-{day}-{number}",
             "value": round(sum(one["price"] for one in bought), 2),
@@ -143,7 +158,14 @@ def _popular(draw: random.Random) -> int:
 
 
 def _receipt(
-    shop: str, period: Period, day: int, number: int, look: int, at_ms: int, shown: list[dict[str, Any]], draw: random.Random
+    shop: str,
+    period: Period,
+    day: int,
+    number: int,
+    look: int,
+    at_ms: int,
+    shown: list[dict[str, Any]],
+    draw: random.Random,
 ) -> dict[str, Any]:
     fallback = draw.random() < 0.02 + 0.06 * math.exp(-((day - period.days * 0.7) ** 2))
     model, _ = MODELS[day >= period.days / 2]
