@@ -6,8 +6,8 @@
 Both import the same bundle of dashboards/assets, which replaces what Superset has under the same uuids and leaves the rest.
 Both read Snowflake as the stage's user for dashboards, whose role is the reader's: marts, check results and loads.
 
-Where SUPERSET_URL is set, these variables hold the login:
-SUPERSET_USER and SUPERSET_PASSWORD; or SUPERSET_TOKEN; or PRESET_TOKEN and PRESET_SECRET, an API token of Preset.
+The login of SUPERSET_URL is in SUPERSET_USER and SUPERSET_PASSWORD, or in SUPERSET_TOKEN.
+For Preset it is an API token, in PRESET_TOKEN and PRESET_SECRET.
 docs/dashboards.md describes the boards.
 """
 

@@ -25,7 +25,7 @@ PRODUCT = (
     "storefront",
     "training_jobs",
 )
-TOOLS = {"benchmarks", "demo", "local", "testing", "tests"}
+TOOLS = {"benchmarks", "dashboards", "demo", "local", "testing", "tests"}
 
 
 def package_of(path: str) -> str:
