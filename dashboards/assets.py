@@ -36,12 +36,13 @@ NUMBERS = {
 REPEATED = {
     "charts": {"cache_timeout", "query_context"},
     "dashboards": {"theme_id", "theme_uuid"},
-    "datasets": {"catalog", "sql", "source_db_engine"},
+    "datasets": {"cache_timeout", "catalog", "sql", "source_db_engine"},
 }
 # The values with which Superset starts an asset: no need to state them.
 DEFAULTS: dict[str, Any] = {
     "advanced_data_type": None,
     "always_filter_main_dttm": False,
+    "annotation_layers": [],
     "default_endpoint": None,
     "expanded_slices": {},
     "extra": None,

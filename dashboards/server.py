@@ -23,7 +23,7 @@ ENVIRONMENT = REPOSITORY / "build" / "superset"
 LOCK = HERE / "superset.txt"
 HOST = "127.0.0.1"
 PORT = 8088
-START_TIMEOUT_S = 180
+START_TIMEOUT_S = 600
 STOP_GRACE_S = 10
 
 

@@ -1,10 +1,12 @@
--- The login of dashboards: a service user with the reader's role. `python -m deploy.reader_login` runs it and sets the key.
--- Opt-in: without dashboards nobody needs it. Safe to run again.
+-- The login of dashboards: a service user with the reader's role. Safe to run again.
+-- Opt-in: `python -m deploy.reader_login` runs it and sets the key. Without dashboards nobody needs it.
+-- The linter reads properties as unindented statements.
+-- noqa: disable=LT02
 
 use role SECURITYADMIN;
 
 create user if not exists {{ reader_user }}
-    type = service
+    type = SERVICE
     comment = 'Reads Tugboat''s marts for dashboards';
 grant role {{ prefix }}_READER to user {{ reader_user }};
 alter user {{ reader_user }} set

@@ -59,7 +59,7 @@ alter table {{ database }}.QA.CHECK_RESULTS add column if not exists VERDICT var
 alter table {{ database }}.QA.CHECK_RESULTS add column if not exists REASON varchar;
 alter table {{ database }}.QA.CHECK_RESULTS add column if not exists SHOP_ID varchar;
 
--- Grain: one run of load. A view runs with its owner's rights, so that a dashboard needs none on the schema RAW.
+-- Grain: one run of load. A view runs with its owner's rights: dashboards need none on the schema RAW.
 -- The text of an error can quote a line of a file, so the view leaves it out.
 create view if not exists {{ database }}.QA.LOADS as
 select

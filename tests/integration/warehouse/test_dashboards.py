@@ -44,7 +44,7 @@ FAILED = (
     "Too old.",
 )
 OWN = assets.read()
-DRAWN_WITHIN_S = 120
+DRAWN_WITHIN_S = 300
 # One entry per chart of the open board: its title, its big number, whether it is drawn, and what a person reads in its place.
 CHARTS = """() => [...document.querySelectorAll("[data-test='chart-grid-component']")].map(one => ({
     title: one.dataset.testChartName,
@@ -53,7 +53,7 @@ CHARTS = """() => [...document.querySelectorAll("[data-test='chart-grid-componen
     fault: one.querySelector("[data-test='error-alert'], .ant-alert-error, .error-alert, .ant-empty")?.innerText,
 }))"""
 
-pytestmark = [pytest.mark.local_stack, pytest.mark.browser, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.local_stack, pytest.mark.browser, pytest.mark.timeout(3000)]
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def test_superset_reads_as_the_reader_and_its_key_is_in_no_export(boards: Boards
 def page(chromium: Any, boards: Boards) -> Iterator[Any]:
     """Sign in to Superset once, and record errors and addresses that a page asks for."""
     context = chromium.new_context(viewport={"width": 1400, "height": 1000})
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(180_000)
     opened = context.new_page()
     login = boards.server.login()
     opened.goto(f"{boards.server.url}/login/")

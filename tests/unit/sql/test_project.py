@@ -144,5 +144,6 @@ def test_a_value_that_could_end_its_identifier_is_refused(name: str, value: str)
 
 
 def test_every_placeholder_of_the_setup_is_a_parameter() -> None:
-    used = {name for file in (SQL / "setup").glob("*.sql") for name in PLACEHOLDER.findall(file.read_text())}
+    files = [*(SQL / "setup").glob("*.sql"), SQL / "reader.sql"]
+    used = {name for file in files for name in PLACEHOLDER.findall(file.read_text())}
     assert used == set(VALUES)
