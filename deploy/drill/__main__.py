@@ -90,7 +90,10 @@ def report(outcome: Outcome) -> None:
     print(f"  delivered after {outcome.seconds:.0f} s to the topic's subscribers:")
     print(f"    subject: {outcome.delivered.subject}")
     for name, text in (("reason", message["NewStateReason"]), ("what to do", message["AlarmDescription"])):
-        print(textwrap.fill(f"{name}: {text}", 110, initial_indent="    ", subsequent_indent="      "))
+        words = {"break_long_words": False, "break_on_hyphens": False}
+        print(
+            textwrap.fill(f"{name}: {text}", 110, initial_indent="    ", subsequent_indent="      ", **words)
+        )
 
 
 def listing() -> str:
