@@ -26,7 +26,7 @@ def api_variables() -> dict[str, str]:
     """Return the environment variables of the local stage's API."""
     config = json.loads((REPOSITORY / ".chalice" / "config.json").read_text())["stages"]["local"]
     own: dict[str, str] = config["lambda_functions"]["api_handler"]["environment_variables"]
-    return config["environment_variables"] | own
+    return {**config["environment_variables"], **own}
 
 
 def answer_of(app: Chalice, request: Request, context: Any) -> Answered:
