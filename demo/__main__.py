@@ -13,12 +13,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from demo import environment, feed, follow, replay, report, source
 from demo.generator import History
-from demo.history import folded
 from demo.http import Http
 from demo.journey import JourneyFailed, Timings, land, send_events
 from demo.split import Split, cutoff_of
 from demo.terminal import duration
 from deploy.command import DeployError, table
+from functions.platform.run_history import folded
 from imports.rejects import Rejects
 
 NEXT_STEPS = """

@@ -49,6 +49,11 @@ JOBS_PREFIX = "jobs/"
 ERRORS_PREFIX = "errors/"
 ERASURE_JOURNALS_PREFIX = "erasures/journals/"
 ERASURE_CERTIFICATES_PREFIX = "erasures/certificates/"
+OPERATIONS_PREFIX = "operations/"
+OPERATIONS_PAGE_KEY = "operations/index.html"
+OPERATIONS_RUNS_KEY = "operations/runs.json"
+OPERATIONS_BILL_KEY = "operations/bill.json"
+OPERATIONS_SHOPS_PREFIX = "operations/shops/"
 INTERACTION_COLUMNS = {
     "SHOP_ID": "varchar",
     "SESSION_ID": "bigint",

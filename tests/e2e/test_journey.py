@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from demo.history import State, read_history
 from demo.http import Http
 from demo.landed import LandingWatch
 from demo.replay import Replayed, send
 from demo.shop.landing import Landing
+from functions.platform.run_history import State, read_history
 from functions.replay.replay import STOP_BEFORE_END_MS
 from local import processes
 from local.aws.authorization.record import FILE
