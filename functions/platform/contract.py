@@ -36,6 +36,8 @@ PACKED_MANIFESTS_PREFIX = "archive/manifests/"
 EXPORTS_PREFIX = "exports/"
 STOCK_PREFIX = "stock/"
 VALIDATION_REPORTS_PREFIX = "reports/validation/"
+VALIDATION_LATEST_PREFIX = "reports/validation/latest/"
+VALIDATION_INDEX_PREFIX = "reports/validation/index/"
 RELEASES_PREFIX = "serving/releases/"
 CHAMPION_PREFIX = "serving/champion/"
 LOCK_KEY = "locks/pipeline.json"
@@ -124,6 +126,7 @@ class ValidateResult(TypedDict):
     run_id: str
     passed: bool
     failures: list[str]
+    overrides: list[str]
     checks: int
     report_uri: str
 
