@@ -55,7 +55,6 @@ OPERATIONS_PREFIX = "operations/"
 OPERATIONS_PAGE_KEY = "operations/index.html"
 OPERATIONS_RUNS_KEY = "operations/runs.json"
 OPERATIONS_BILL_KEY = "operations/bill.json"
-OPERATIONS_SHOPS_PREFIX = "operations/shops/"
 INTERACTION_COLUMNS = {
     "SHOP_ID": "varchar",
     "SESSION_ID": "bigint",
