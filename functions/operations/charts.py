@@ -17,7 +17,7 @@ class Curve(NamedTuple):
     last: float
     low: float
     high: float
-    count: int
+    size: int
 
 
 class Bar(NamedTuple):

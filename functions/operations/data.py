@@ -1,6 +1,6 @@
 """The age of the data in each place on its way, from an event on S3 to the model that answers."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ LISTED_MAX = 1000
 
 
 def read_data(
-    s3: Any, events_bucket: str, models_bucket: str, runs: Runs | None, serving: Serving | None
+    s3: Any, events_bucket: str, models_bucket: str, runs: Runs | None, serving: Serving | None, now: datetime
 ) -> Data:
     """Return the places and the shops. Runs and releases that could not be read leave their places without a time."""
     shops = read_shops(s3, models_bucket)
@@ -31,11 +31,13 @@ def read_data(
     )
     event_at = max((at for shop in shops if (at := moment(shop.freshness.newest_event_at))), default=None)
     places = [
-        Place("raw/ on S3", "accepted events", newest_object(s3, events_bucket, RAW_PREFIX), "newest file"),
+        Place(
+            "raw/ on S3", "accepted events", newest_object(s3, events_bucket, RAW_PREFIX, now), "newest file"
+        ),
         Place(
             "rejected/ on S3",
             "refused events",
-            newest_object(s3, events_bucket, REJECTED_PREFIX),
+            newest_object(s3, events_bucket, REJECTED_PREFIX, now),
             "newest file",
         ),
         Place(
@@ -91,17 +93,25 @@ def _snapshot_event(run: Run | None) -> datetime | None:
     return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
 
 
-def newest_object(s3: Any, bucket: str, prefix: str) -> datetime | None:
+def newest_object(s3: Any, bucket: str, prefix: str, now: datetime) -> datetime | None:
     """Return the time of the newest object of a stream: Firehose writes below `<prefix>YYYY/MM/DD/HH/`.
 
-    Each level is one listing of its names, so that a lake of any size takes five requests.
+    A busy stream has files of this hour or the last. Else each level is one listing of its names: five for any lake.
     """
+    for at in (now, now - timedelta(hours=1)):
+        newest = _newest_below(s3, bucket, f"{prefix}{at:%Y/%m/%d/%H}/")
+        if newest:
+            return newest
     for _ in ("year", "month", "day", "hour"):
         found = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, Delimiter="/", MaxKeys=LISTED_MAX)
         inner = [one["Prefix"] for one in found.get("CommonPrefixes", [])]
         if not inner:
             break
         prefix = max(inner)
+    return _newest_below(s3, bucket, prefix)
+
+
+def _newest_below(s3: Any, bucket: str, prefix: str) -> datetime | None:
     newest: datetime | None = None
     page: dict[str, str] = {}
     while True:

@@ -67,14 +67,16 @@ def gather(settings: OperationsSettings, clients: Clients, now: datetime) -> Ope
         serving=serving,
         metrics=metrics,
         data=_part(
-            "data", PART_S, lambda: read_data(s3, settings.events_bucket, bucket, runs.value, serving.value)
+            "data",
+            PART_S,
+            lambda: read_data(s3, settings.events_bucket, bucket, runs.value, serving.value, now),
         ),
         alarms=_part("alarms", PART_S, lambda: read_alarms(clients.cloudwatch, prefix)),
         money=_part("money", PART_S, lambda: read_money(s3, bucket, runs.value, metrics.value, now)),
     )
 
 
-def _part(name: str, seconds: float, read: Callable[[], T]) -> Section[T]:
+def _part(name: str, seconds: float, read: Callable[[], T | None]) -> Section[T]:
     try:
         return Section(call_until(Deadline.after(seconds), read))
     except DeadlinePassed:

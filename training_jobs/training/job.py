@@ -53,6 +53,8 @@ POPULARITY_HALF_LIFE_DAYS = 3.0
 RELATED_ITEMS = 20_000
 GOLDEN_SESSIONS = 30
 _WATCHED_CASES = 500
+# The figures of an epoch that do not depend on the speed of the machine.
+CURVE_FIELDS = ("epoch", "loss", "valid_hr_at_20", "valid_mrr_at_20")
 _LEARN_SHARE = 0.6  # of the epochs: enough to choose the same settings (docs/decisions/0021)
 
 
@@ -130,7 +132,8 @@ def run(
     tail = within(data.sessions, split.valid_start_ms, split.holdout_start_ms)
     watched = sampled_cases(tail, settings.seed, _WATCHED_CASES)
     encoder = new_encoder(learn, data.content, settings.encoder, settings.seed)
-    pace_s = _fit(encoder, learn, settings.learn, job.within(0.35), "learn", watched)
+    curve: list[dict[str, float | int | str]] = []
+    pace_s = _fit(encoder, learn, settings.learn, job.within(0.35), "learn", watched, curve)
     weights = encoder_weights(encoder, _seen(learn, items))
     blend, network = _choose(weights, learn, tail, settings.tune_cases, job)
 
@@ -140,7 +143,7 @@ def run(
     card = model_files.ModelCard(
         version,
         snapshot,
-        _described(settings, split),
+        _described(settings, split) | {"curve": curve},
         int(measured.ends_ms.max()),
         split.holdout_start_ms,
         _holdout_figures(data, split, recommender, job),
@@ -185,8 +188,13 @@ def _fit(
     job: Job,
     name: str,
     watched: Cases | None = None,
+    curve: list[dict[str, float | int | str]] | None = None,
 ) -> float:
-    """Train one encoder until the job's deadline at the latest, and return the seconds of the slowest epoch."""
+    """Train one encoder until the job's deadline at the latest, and return the seconds of the slowest epoch.
+
+    With `watched` cases, each epoch is measured on them, and its figures are appended to `curve`. A resumed job has no
+    figures of the epochs before its checkpoint.
+    """
     seconds: list[float] = []
 
     def report(epoch: Epoch) -> None:
@@ -202,6 +210,8 @@ def _fit(
             weights = encoder_weights(encoder)
             rank = measure("encoder", lambda prefixes: probabilities(weights, prefixes), watched).rank
             line |= {"valid_hr_at_20": metrics.hit_rate(rank, 20), "valid_mrr_at_20": metrics.mrr(rank, 20)}
+        if curve is not None:
+            curve.append({name: value for name, value in line.items() if name in CURVE_FIELDS})
         job.log(line)
 
     with shared(encoder, sessions, settings, job, name):
