@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import jinja2
 
 from functions.operations import charts
+from functions.operations.data import moment
 from functions.operations.metrics import HOURS
 from functions.operations.model import Operations, Run, Runs, Verdict
-from functions.operations.verdict import anchor, usual_seconds
+from functions.operations.verdict import usual_seconds
 
 # Runs that the comparison offers, and curves that are drawn.
 COMPARED, CURVES = 12, 3
@@ -50,6 +51,7 @@ def render(page: Operations, verdict: Verdict) -> str:
         "percent": percent,
         "usd": usd,
         "took": took,
+        "moment": moment,
         "clock": lambda at: f"{at:%Y-%m-%d %H:%M}" if at else "",
         "age": lambda at: took((page.built_at - at).total_seconds()) if at else "no data",
         "status": lambda status: STATUS_WORDS.get(status, status.lower()),
@@ -71,7 +73,7 @@ def render(page: Operations, verdict: Verdict) -> str:
         curves=[run for run in runs.newest if run.evaluation and run.evaluation.curve][:CURVES],
         trends=trends(runs.newest),
         compared=[comparable(run, page.built_at) for run in runs.newest[:COMPARED]],
-        anchor=anchor,
+        chosen=chosen(runs.newest[:COMPARED]),
     )
 
 
@@ -157,6 +159,12 @@ def trends(runs: list[Run]) -> list[dict[str, Any]]:
     return found
 
 
+def chosen(runs: list[Run]) -> tuple[int, int]:
+    """Return the places of the two newest runs with a verdict of the gate, else of the two newest."""
+    judged = [place for place, run in enumerate(runs) if run.evaluation]
+    return (judged[1], judged[0]) if len(judged) > 1 else (1, 0)
+
+
 def comparable(run: Run, now: datetime) -> dict[str, Any]:
     """Return what the comparison shows of a run: groups of names and texts."""
     evaluation, training, snapshot = run.evaluation, run.training, run.snapshot or {}
@@ -188,10 +196,9 @@ def comparable(run: Run, now: datetime) -> dict[str, Any]:
             for one in (evaluation.checks if evaluation else ())
         },
     }
-    return {
-        "run_id": run.run_id,
-        "groups": {name: rows for name, rows in groups.items() if any(rows.values())},
-    }
+    # Pairs instead of mappings: a JSON object would lose the order.
+    rows = [(name, list(values.items())) for name, values in groups.items() if any(values.values())]
+    return {"run_id": run.run_id, "groups": rows}
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -1,7 +1,7 @@
 """The answer to "Is the shop well?": the reasons to look, the heaviest first, each with what to do."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from statistics import median
 
 from functions.operations.alarms import FIRING
@@ -180,8 +180,3 @@ def _unread(page: Operations) -> Iterator[Reason]:
 def anchor(section: str) -> str:
     """Return the anchor of the part of the page that shows a section."""
     return {"schedule": "runs", "metrics": "serving"}.get(section, section)
-
-
-def age(page: Operations, at: datetime) -> timedelta:
-    """Return how old something was when the page was built."""
-    return page.built_at - at
