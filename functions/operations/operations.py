@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from functions.operations.gather import Clients, gather
+from functions.operations.model import Verdict
 from functions.operations.page import render
 from functions.operations.verdict import judge
 from functions.platform.contract import OPERATIONS_PAGE_KEY
@@ -13,19 +14,29 @@ from functions.platform.settings import OperationsSettings
 log = get_logger(__name__)
 
 
-def operations(settings: OperationsSettings, clients: Clients, now: datetime) -> dict[str, Any]:
-    """Write the page, and return its address and its answer."""
+def build(settings: OperationsSettings, clients: Clients, now: datetime) -> tuple[bytes, Verdict]:
+    """Return the page, and its answer."""
     page = gather(settings, clients, now)
     verdict = judge(page)
-    clients.s3.put_object(
+    return render(page, verdict).encode(), verdict
+
+
+def publish(body: bytes, settings: OperationsSettings, s3: Any) -> None:
+    """Put the page where everybody with a signed address reads it."""
+    s3.put_object(
         Bucket=settings.models_bucket,
         Key=OPERATIONS_PAGE_KEY,
-        Body=render(page, verdict).encode(),
+        Body=body,
         ContentType="text/html; charset=utf-8",
         CacheControl="no-cache",
     )
+
+
+def operations(settings: OperationsSettings, clients: Clients, now: datetime) -> dict[str, Any]:
+    """Build and publish the page, and return its address and its answer."""
+    body, verdict = build(settings, clients, now)
+    publish(body, settings, clients.s3)
     uri = f"s3://{settings.models_bucket}/{OPERATIONS_PAGE_KEY}"
-    log.info(
-        "page written", page_uri=uri, answer=verdict.answer, reasons=[one.text for one in verdict.reasons]
-    )
+    reasons = [reason.text for reason in verdict.reasons]
+    log.info("page written", page_uri=uri, answer=verdict.answer, reasons=reasons)
     return {"page_uri": uri, "answer": verdict.answer, "sentence": verdict.sentence}
