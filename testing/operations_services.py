@@ -127,9 +127,9 @@ class FakeStates:
         self.histories_read.append(executionArn)
         found = next(one for one in self.executions if one.arn == executionArn)
         start = int(nextToken)
-        page = found.history[start : start + 40]
-        more = start + 40 < len(found.history)
-        return {"events": page, **({"nextToken": str(start + 40)} if more else {})}
+        page = found.history[start : start + 20]
+        more = start + 20 < len(found.history)
+        return {"events": page, **({"nextToken": str(start + 20)} if more else {})}
 
 
 class FakeCloudWatch:
@@ -552,7 +552,7 @@ def a_well_shop(nights: int = 9) -> Services:
         )
         for back in range(nights - 1, -1, -1)
     ]
-    release(services, runs[-1], runs[-2])
+    release(services, runs[-1], runs[-2] if len(runs) > 1 else None)
     add_traffic(services)
     for name in ("api-5xx", "pipeline-failed", "recommend-p99", "dead-letters"):
         add_alarm(services, name)
