@@ -13,6 +13,8 @@ from functions.platform.contract import (
     CURRENT_KEY,
     EVALUATIONS_PREFIX,
     METRICS_NAMESPACE,
+    RAW_PREFIX,
+    REJECTED_PREFIX,
     VALIDATION_LATEST_PREFIX,
 )
 from functions.platform.run_names import release_name, run_id_of
@@ -558,8 +560,16 @@ def a_well_shop(nights: int = 9) -> Services:
         add_alarm(services, name)
     add_alarm(services, "events-late", fired=NOW - timedelta(days=3))
     add_shop(services, "demo", runs[-1])
-    services.s3.put(EVENTS_BUCKET, f"raw/{NOW:%Y/%m/%d/%H}/events-1.gz", {}, NOW - timedelta(minutes=1))
-    services.s3.put(EVENTS_BUCKET, f"raw/{NOW:%Y/%m/%d/%H}/events-0.gz", {}, NOW - timedelta(minutes=2))
-    services.s3.put(EVENTS_BUCKET, "rejected/2026/11/28/09/rejected-1.gz", {}, NOW - timedelta(hours=29))
-    services.s3.put(EVENTS_BUCKET, "rejected/2026/11/27/22/rejected-1.gz", {}, NOW - timedelta(hours=40))
+    services.s3.put(
+        EVENTS_BUCKET, f"{RAW_PREFIX}{NOW:%Y/%m/%d/%H}/events-1.gz", {}, NOW - timedelta(minutes=1)
+    )
+    services.s3.put(
+        EVENTS_BUCKET, f"{RAW_PREFIX}{NOW:%Y/%m/%d/%H}/events-0.gz", {}, NOW - timedelta(minutes=2)
+    )
+    services.s3.put(
+        EVENTS_BUCKET, f"{REJECTED_PREFIX}2026/11/28/09/rejected-1.gz", {}, NOW - timedelta(hours=29)
+    )
+    services.s3.put(
+        EVENTS_BUCKET, f"{REJECTED_PREFIX}2026/11/27/22/rejected-1.gz", {}, NOW - timedelta(hours=40)
+    )
     return services

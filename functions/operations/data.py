@@ -6,7 +6,12 @@ from typing import Any
 import msgspec
 
 from functions.operations.model import Data, Place, Run, Runs, Serving, Shop
-from functions.platform.contract import RAW_PREFIX, REJECTED_PREFIX, VALIDATION_LATEST_PREFIX
+from functions.platform.contract import (
+    EXPORTS_PREFIX,
+    RAW_PREFIX,
+    REJECTED_PREFIX,
+    VALIDATION_LATEST_PREFIX,
+)
 from functions.platform.log import get_logger
 
 log = get_logger(__name__)
@@ -32,10 +37,13 @@ def read_data(
     event_at = max((at for shop in shops if (at := moment(shop.freshness.newest_event_at))), default=None)
     places = [
         Place(
-            "raw/ on S3", "accepted events", newest_object(s3, events_bucket, RAW_PREFIX, now), "newest file"
+            f"{RAW_PREFIX} on S3",
+            "accepted events",
+            newest_object(s3, events_bucket, RAW_PREFIX, now),
+            "newest file",
         ),
         Place(
-            "rejected/ on S3",
+            f"{REJECTED_PREFIX} on S3",
             "refused events",
             newest_object(s3, events_bucket, REJECTED_PREFIX, now),
             "newest file",
@@ -54,7 +62,7 @@ def read_data(
             event_at,
         ),
         Place(
-            "exports/ on S3",
+            f"{EXPORTS_PREFIX} on S3",
             "the training snapshot",
             _ended(export, "Export"),
             f"run {export.run_id}" if export else "no run",

@@ -7,7 +7,12 @@ import pytest
 from functions.operations import gather as gathering
 from functions.operations.gather import gather
 from functions.operations.verdict import judge
-from functions.platform.contract import OPERATIONS_RUNS_KEY
+from functions.platform.contract import (
+    OPERATIONS_RUNS_KEY,
+    RAW_PREFIX,
+    REJECTED_PREFIX,
+    VALIDATION_LATEST_PREFIX,
+)
 from testing.fakes import client_error
 from testing.operations_services import (
     EVENTS_BUCKET,
@@ -146,19 +151,19 @@ def test_the_newest_file_of_a_stream_is_found_without_listing_the_lake() -> None
     for day in range(1, 29):
         for hour in range(24):
             services.s3.put(
-                EVENTS_BUCKET, f"raw/2026/10/{day:02}/{hour:02}/old.gz", {}, NOW - timedelta(days=40)
+                EVENTS_BUCKET, f"{RAW_PREFIX}2026/10/{day:02}/{hour:02}/old.gz", {}, NOW - timedelta(days=40)
             )
     page = gather(SETTINGS, services.clients, NOW)
     assert page.data.value is not None
     times = {place.name: place.at for place in page.data.value.places}
-    assert times["raw/ on S3"] == NOW - timedelta(minutes=1)
-    assert times["rejected/ on S3"] == NOW - timedelta(hours=29)
+    assert times[f"{RAW_PREFIX} on S3"] == NOW - timedelta(minutes=1)
+    assert times[f"{REJECTED_PREFIX} on S3"] == NOW - timedelta(hours=29)
     assert times["endpoint"] is not None
 
 
 def test_a_summary_of_another_version_is_left_out() -> None:
     services = a_well_shop(1)
-    services.s3.put(MODELS_BUCKET, "reports/validation/latest/odd.json", {"shop_id": 7})
+    services.s3.put(MODELS_BUCKET, f"{VALIDATION_LATEST_PREFIX}odd.json", {"shop_id": 7})
     page = gather(SETTINGS, services.clients, NOW)
     assert page.data.value is not None
     assert [shop.shop_id for shop in page.data.value.shops] == ["demo"]
