@@ -1,4 +1,4 @@
-"""What the operations page shows, as types. Lists of times run from the oldest to the newest, lists of runs the other way."""
+"""The types of the content of the operations page. Lists of times run from the oldest to the newest, lists of runs the other way."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -251,7 +251,7 @@ class DataCheck(msgspec.Struct, frozen=True):
 
 
 class Shop(msgspec.Struct, frozen=True):
-    """What Validate wrote of one shop. Fields that this page does not use are left out."""
+    """The summary of one shop by Validate. Fields that this page does not use are left out."""
 
     shop_id: str
     run_id: str

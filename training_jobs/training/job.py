@@ -85,7 +85,7 @@ class Curve:
         self.epochs: list[dict[str, float | int | str]] = json.loads(kept)
 
     def add(self, line: dict[str, float | int | str]) -> None:
-        """Add an epoch, in the place of the same one before an interruption."""
+        """Add an epoch. It replaces an epoch of the same number, which an interruption undid."""
         before = [one for one in self.epochs if one["epoch"] < line["epoch"]]  # type: ignore[operator]
         self.epochs = [*before, {name: value for name, value in line.items() if name in CURVE_FIELDS}]
         if self._path:
