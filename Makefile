@@ -108,6 +108,9 @@ erase: setup ## remove one person everywhere: CLIENT=id or USER=id, SHOP=name fo
 explain: setup ## trace the answer REQUEST (its request_id) back to session, model and snapshot, and explain its items (ARGS="--page FILE")
 	@$(IN_STAGE) $(PY) -m deploy.explain --stage $(STAGE) --request "$(REQUEST)" $(ARGS)
 
+drill: setup ## ring ALARM (a name, or all) of STAGE on purpose and print its message; without ALARM: the list
+	@$(if $(ALARM),$(IN_STAGE)) $(PY) -m deploy.drill --stage $(STAGE) $(if $(ALARM),--alarm "$(ALARM)") $(ARGS)
+
 smoke: setup ## walk the whole journey on STAGE at small size, and write its times and costs (ARGS=--help for more)
 	@$(IN_STAGE) $(PY) -m demo.smoke $(ARGS)
 

@@ -9,6 +9,7 @@ from functions.collect.collect import Collected, collect_batch, collect_pixel
 from functions.collect.origin import Origin
 from functions.collect.secret_keys import SecretKeys
 from functions.platform import metrics
+from functions.platform.contract import MetricValues
 from functions.platform.errors import Reason, RequestRefused, StorageUnavailable
 from functions.platform.events.intake import Intake
 from functions.platform.http import NO_STORE, ApiRequest, refusal, success, unavailable
@@ -69,7 +70,7 @@ def _count_collected(intake: Intake, collected: Collected) -> None:
 
 def _count(intake: Intake, accepted: int, refused: Iterable[Reason]) -> None:
     """Write the metrics of a request. Its refused body counts as one refused event."""
-    values: metrics.MetricValues = {"EventsAccepted": accepted}
+    values: MetricValues = {"EventsAccepted": accepted}
     metrics.count_by_reason(intake.settings.stage, "EventsRefused", Counter(refused), values)
 
 

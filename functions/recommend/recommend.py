@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from functions.platform import metrics
+from functions.platform.contract import MetricValues
 from functions.platform.errors import UNREADABLE, Reason, RequestRefused
 from functions.platform.log import get_logger
 from functions.platform.refreshed import Refreshed
@@ -128,7 +129,7 @@ def fallback_reason(cause: str) -> FallbackReason:
 def _count(
     stage: str, answer: Recommendation, served: Served | None, reason: FallbackReason | None = None
 ) -> None:
-    values: metrics.MetricValues = {
+    values: MetricValues = {
         "Recommendations": 1,
         "Fallbacks": 0 if reason is None else 1,
         "EmptyAnswers": 0 if answer.items else 1,

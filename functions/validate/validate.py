@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from functions.platform import metrics, warehouse
-from functions.platform.contract import VALIDATION_REPORTS_PREFIX, ValidateResult
+from functions.platform.contract import VALIDATION_REPORTS_PREFIX, MetricValues, ValidateResult
 from functions.platform.dbt import run_dbt, variables
 from functions.platform.log import get_logger
 from functions.platform.settings import WarehouseSettings
@@ -101,9 +101,9 @@ def validate(
     }
 
 
-def _metrics(measures: Measures, checks: list[Check], failed: int) -> metrics.MetricValues:
+def _metrics(measures: Measures, checks: list[Check], failed: int) -> MetricValues:
     """Return the metrics of a validation. A shop without data has no age, and one without history no usual volume."""
-    values: metrics.MetricValues = {"ChecksFailed": failed}
+    values: MetricValues = {"ChecksFailed": failed}
     if measures.shop is not None:
         age = measures.now - measures.shop.last_loaded_at
         values["DataAgeMinutes"] = round(age / timedelta(minutes=1), 1)

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 # Without new values, time alone changes a state: a period without data begins.
 IDLE_S = 10.0
 # Under load, values come all the time.
-BETWEEN_S = 2.0
+BETWEEN_S = 1.0
 HISTORY_KEPT = 200
 REGION_NAMES = {"us-east-1": "US East (N. Virginia)"}
 

@@ -145,8 +145,10 @@ def _keep_metrics() -> None:
             at_s, unit = _seconds(given.get("Timestamp")), given.get("Unit") or "None"
             if given.get("StatisticValues"):
                 of_set = given["StatisticValues"]
-                numbers = [float(of_set[name]) for name in ("SampleCount", "Sum", "Minimum", "Maximum")]
-                STORE.put_set(of, *numbers, at_s=at_s, unit=unit)
+                count, total, least, largest = (
+                    float(of_set[name]) for name in ("SampleCount", "Sum", "Minimum", "Maximum")
+                )
+                STORE.put_set(of, count, total, least, largest, at_s, unit)
                 continue
             values = given.get("Values") or [given.get("Value", 0)]
             for value, count in zip(values, given.get("Counts") or [1] * len(values), strict=True):
