@@ -463,22 +463,19 @@ def add_traffic(services: Services, fallbacks_per_hour: int = 2) -> None:
     def wave(top: float) -> Callable[[int], float]:
         return lambda hour: round(top * (1.2 + math.sin(hour / 24 * 2 * math.pi)))
 
+    def always(count: float) -> Callable[[int], float]:
+        return lambda _: count
+
     month = 28 * 24
     put(METRICS_NAMESPACE, "EventsAccepted", stage, "Sum", hourly(wave(1300), month))
     put(METRICS_NAMESPACE, "EventsRefused", stage, "Sum", hourly(wave(8), month))
     put(METRICS_NAMESPACE, "Recommendations", stage, "Sum", hourly(wave(610), month))
     put("AWS/ApiGateway", "Count", {"ApiName": "tugboat", "Stage": "prod"}, "Sum", hourly(wave(1250), month))
-    put(METRICS_NAMESPACE, "Fallbacks", stage, "Sum", hourly(lambda _: fallbacks_per_hour))
+    put(METRICS_NAMESPACE, "Fallbacks", stage, "Sum", hourly(always(fallbacks_per_hour)))
     for reason, count in (("timeout", fallbacks_per_hour), ("throttled", 0)):
-        put(METRICS_NAMESPACE, "Fallbacks", {**stage, "Reason": reason}, "Sum", hourly(lambda _, n=count: n))  # type: ignore[misc]
+        put(METRICS_NAMESPACE, "Fallbacks", {**stage, "Reason": reason}, "Sum", hourly(always(count)))
     for reason, count in (("unknown_key", 5), ("event_too_old", 3)):
-        put(
-            METRICS_NAMESPACE,
-            "EventsRefused",
-            {**stage, "Reason": reason},
-            "Sum",
-            hourly(lambda _, n=count: n),
-        )  # type: ignore[misc]
+        put(METRICS_NAMESPACE, "EventsRefused", {**stage, "Reason": reason}, "Sum", hourly(always(count)))
     endpoint = {"EndpointName": "tugboat-prod", "VariantName": "all-traffic"}
     put("AWS/SageMaker", "Invocations", endpoint, "Sum", hourly(wave(600)))
     put("AWS/SageMaker", "ModelLatency", endpoint, "p50", hourly(lambda hour: 4_200 + 40 * hour))
