@@ -1,4 +1,4 @@
-"""The types of the content of the operations page. Lists of times run from the oldest to the newest, lists of runs the other way."""
+"""The types of the content of the operations page. Lists of times begin with the oldest, lists of runs with the newest."""
 
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -115,6 +115,12 @@ def digest(run: Run, events: list[dict[str, Any]], s3: Any, bucket: str) -> Run:
         None,
     )
     has_ended = run.status != RUNNING
+    evaluation, note = None, ""
+    if "Evaluate" in by_name:
+        try:
+            evaluation = _evaluation(s3, bucket, run.run_id)
+        except (ValueError, msgspec.ValidationError) as error:
+            note = f"Its evaluation.json cannot be read: {error}"
     return msgspec.structs.replace(
         run,
         redrives=max(run.redrives, story.redrives),
@@ -137,7 +143,8 @@ def digest(run: Run, events: list[dict[str, Any]], s3: Any, bucket: str) -> Run:
         ),
         training=_training(by_name.get("Train") or by_name.get("Tune")),
         evaluation_s=_seconds(by_name.get("Evaluate")),
-        evaluation=_evaluation(s3, bucket, run.run_id) if "Evaluate" in by_name else None,
+        evaluation=evaluation,
+        note=note,
         published=_published(by_name),
     )
 

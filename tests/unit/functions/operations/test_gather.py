@@ -8,6 +8,7 @@ from functions.operations import gather as gathering
 from functions.operations.gather import gather
 from functions.operations.verdict import judge
 from functions.platform.contract import (
+    EVALUATIONS_PREFIX,
     OPERATIONS_RUNS_KEY,
     RAW_PREFIX,
     REJECTED_PREFIX,
@@ -105,6 +106,21 @@ def test_a_history_that_is_gone_leaves_the_run_with_a_note() -> None:
     assert page.runs.value is not None
     assert page.runs.value.newest[0].note == "Step Functions has no history of it."
     assert (MODELS_BUCKET, OPERATIONS_RUNS_KEY) not in services.s3.objects
+
+
+def test_an_evaluation_that_cannot_be_read_takes_only_itself_away() -> None:
+    services = Services()
+    run = add_run(services, NOW - timedelta(hours=2))
+    add_run(services, NOW - timedelta(hours=4), 1)
+    services.s3.put(
+        MODELS_BUCKET, f"{EVALUATIONS_PREFIX}{run.run_id}/evaluation.json", {"checks": [{"name": 3}]}
+    )
+    page = gather(SETTINGS, services.clients, NOW)
+    assert page.runs.value is not None
+    newest, before = page.runs.value.newest
+    assert newest.note.startswith("Its evaluation.json cannot be read:")
+    assert newest.published is not None
+    assert before.evaluation is not None
 
 
 def test_kept_runs_of_another_release_are_read_again() -> None:

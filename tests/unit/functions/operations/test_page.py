@@ -124,6 +124,25 @@ def test_a_part_that_cannot_be_read_says_so_in_its_place() -> None:
     assert "It serves the release on record." in serving
 
 
+def test_results_of_steps_without_their_fields_leave_gaps_and_no_error() -> None:
+    parts = {
+        "Load": {"rows_loaded": 3},
+        "Validate": {"passed": True},
+        "Export": {"sessions": 1},
+        "Publish": {"model_name": "m"},
+        "Prove": {},
+    }
+    services = a_well_shop(2)
+    for run in services.states.executions:
+        for event in run.history:
+            details = event.get("stateExitedEventDetails", {})
+            if details.get("name") in parts:
+                details["output"] = json.dumps(parts[details["name"]])
+    page = document(services)
+    assert "3 events from no data files" in page
+    assert "no data interactions, 1 sessions" in page
+
+
 def test_the_comparison_has_data_settings_metrics_and_checks() -> None:
     services = a_well_shop(2)
     page = gather(SETTINGS, services.clients, NOW)
