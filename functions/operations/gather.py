@@ -58,6 +58,7 @@ def gather(settings: OperationsSettings, clients: Clients, now: datetime) -> Ope
     )
     return Operations(
         stage=settings.stage,
+        models_bucket=bucket,
         built_at=now,
         every_minutes=settings.operations_minutes,
         runs=runs,

@@ -360,6 +360,7 @@ class Operations:
     """Everything that the page shows."""
 
     stage: str
+    models_bucket: str
     built_at: datetime
     every_minutes: int
     runs: Section[Runs]

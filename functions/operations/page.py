@@ -13,6 +13,7 @@ from functions.operations.data import moment
 from functions.operations.metrics import HOURS
 from functions.operations.model import Operations, Run, Runs, Verdict
 from functions.operations.verdict import usual_seconds
+from functions.platform.contract import EVALUATIONS_PREFIX
 
 # Runs that the comparison offers, and curves that are drawn.
 COMPARED, CURVES = 12, 3
@@ -73,6 +74,7 @@ def render(page: Operations, verdict: Verdict) -> str:
         curves=[run for run in runs.newest if run.evaluation and run.evaluation.curve][:CURVES],
         trends=trends(runs.newest),
         compared=[comparable(run, page.built_at) for run in runs.newest[:COMPARED]],
+        evaluations_prefix=EVALUATIONS_PREFIX,
         chosen=chosen(runs.newest[:COMPARED]),
     )
 
