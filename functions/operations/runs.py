@@ -42,7 +42,7 @@ def read_runs(states: Any, s3: Any, bucket: str, machine_arn: str, now: datetime
         )
         found.append(earlier if earlier and is_known else _read(one, states, s3, bucket, deadline))
     kept = [run for run in found if run.status != RUNNING and not run.note]
-    if kept != [run for run in known.values() if run.arn in {one.arn for one in kept}]:
+    if kept != list(known.values()):
         s3.put_object(
             Bucket=bucket,
             Key=OPERATIONS_RUNS_KEY,
