@@ -75,7 +75,14 @@ def _alarms(page: Operations) -> Iterator[Reason]:
 
 def _serving(page: Operations) -> Iterator[Reason]:
     serving = page.serving.value
-    if serving is None or serving.current is None:
+    if serving is None:
+        return
+    if serving.current is None:
+        if page.runs.value and page.runs.value.latest_success:
+            start = f"make run{_stage(page)} trains and publishes one."
+            yield Reason(
+                2, "No model is published, so /recommend has nothing to answer with.", start, "#serving"
+            )
         return
     again = f"make rollback{_stage(page)} returns to the previous release; docs/operations.md, Going back."
     if serving.endpoint_status in ("", "Failed", "OutOfService"):

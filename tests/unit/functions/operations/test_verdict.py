@@ -13,6 +13,7 @@ from testing.operations_services import (
     add_alarm,
     add_run,
     add_traffic,
+    release,
 )
 
 
@@ -69,9 +70,17 @@ def test_a_run_of_usual_length_is_none() -> None:
     assert verdict(services).answer == "yes"
 
 
+def test_a_shop_without_a_model_is_not_well() -> None:
+    services = Services()
+    add_run(services, NOW - timedelta(hours=4), 1)
+    (reason,) = verdict(services).reasons
+    assert reason.text == "No model is published, so /recommend has nothing to answer with."
+    assert reason.action == "make run STAGE=prod trains and publishes one."
+
+
 def test_nights_without_a_success_are_a_reason_only_while_the_schedule_is_on() -> None:
     services = Services()
-    add_run(services, NOW - timedelta(hours=40), 1)
+    release(services, add_run(services, NOW - timedelta(hours=40), 1))
     (reason,) = verdict(services).reasons
     assert reason.text.startswith("No run has succeeded since 2026-11-27 22:20 UTC")
     services.events.state = "DISABLED"
