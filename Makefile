@@ -120,6 +120,9 @@ bill: setup ## predict the monthly bill of STAGE (ARGS="--shop-figures events=3M
 status: setup ## what runs, what is deployed, what serves; of another STAGE: its last execution
 	@$(if $(filter local,$(STAGE)),$(PY) -m local status,$(PY) -m demo.follow --latest)
 
+operations: setup ## build the operations page of STAGE now; print its answer, its file and a signed address (ARGS="--hours 24")
+	@$(IN_STAGE) $(PY) -m deploy.operations_page --stage $(STAGE) $(ARGS)
+
 logs: setup ## logs of the local stack (ARGS="aws -f", "lambda", "jobs", "warehouse")
 	@$(PY) -m local logs $(ARGS)
 

@@ -95,6 +95,7 @@ def validate(
         "run_id": run_id,
         "passed": not failures,
         "failures": failures,
+        "overrides": [],
         "checks": len(checks),
         "report_uri": f"s3://{settings.models_bucket}/{key}",
     }
