@@ -49,8 +49,8 @@ def data_checks(measures: Measures, limits: Thresholds) -> list[Check]:
     return checks
 
 
-def dbt_check(result: NodeResult) -> Check:
-    """Return a test of the dbt project as a check: the value is the number of rows that break it.
+def dbt_check(result: NodeResult, n: int = 0) -> Check:
+    """Return a test of the dbt project as a check: the value is the number of rows that break it, of `n` if that is known.
 
     An expectation has a name of its own, and can only warn.
     """
@@ -68,12 +68,13 @@ def dbt_check(result: NodeResult) -> Check:
             reason = f"Enough rows of {over} keep to {result.check}."
         return Check(kind, name, over, ABSOLUTE, 0, 0, 0, 0, "==", verdict, reason)
     if result.status in ("fail", "warn"):
-        reason = f"{result.failures} rows of {over} break the test {result.check} ({result.name})."
+        rows = f"{result.failures} of {n} rows" if n else f"{result.failures} rows"
+        reason = f"{rows} of {over} break the test {result.check} ({result.name})."
     else:
         # A test that could not run says nothing about the data, so nobody can accept its result.
         kind = "dbt"
         reason = f"The test {result.name} on {over} could not run: {result.message[:300]}"
-    return Check(kind, name, over, ABSOLUTE, 0, 0, result.failures, 0, "==", verdict, reason)
+    return Check(kind, name, over, ABSOLUTE, n, 0, result.failures, 0, "==", verdict, reason)
 
 
 def population_stability_index(before: Mapping[str, float], now: Mapping[str, float]) -> float:

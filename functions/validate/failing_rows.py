@@ -125,6 +125,12 @@ def of_test(connection: Any, bucket: str, result: NodeResult) -> list[FailingRow
     return _located(connection, bucket, rows, result.column)
 
 
+def judged_rows(connection: Any, result: NodeResult) -> int:
+    """Return the number of rows that a test judged, or 0 if its statement does not show them."""
+    table = TESTED_TABLE.search(result.compiled)
+    return int(warehouse.one(connection, f"select count(*) from {table[0]}")[0]) if table else 0
+
+
 def of_data_check(
     connection: Any, bucket: str, check: Check, measures: Measures, since: datetime
 ) -> list[FailingRow]:

@@ -1,8 +1,8 @@
 """Profile the columns of the main models: the shop's newest day against the days before, one statement per model.
 
 The days are those of measures.py: 24 hours that end at the shop's newest event. The distance of two distributions is the
-population stability index (PSI), over the deciles of the days before or over the values of a category. Nulls are one more
-part. A breach warns. It fails only for a shop with the limit `drift.failing_psi`, because one sender can change it.
+population stability index (PSI), over the deciles of the days before or over the values of a category. Nulls count apart.
+A breach warns. It fails only for a shop with the limit `drift.failing_psi`, because one sender can change it.
 """
 
 from collections import defaultdict
@@ -21,7 +21,6 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 # The upper ends of the first nine tenths of the days before.
 DECILES = tuple(tenth / 10 for tenth in range(1, 10))
 MOST_FREQUENT = 5
-NULL = "\x00null"
 
 
 @dataclass(frozen=True)
@@ -121,9 +120,11 @@ def statement(profiled: Profiled) -> str:
     numbers = [column.name for column in profiled.columns if column.kind == "number"]
     selected = ", ".join(f"{column.expression} as {column.name}" for column in profiled.columns)
     edges = ", ".join(
-        f"approx_percentile({name}, {decile}) as {name}_EDGE_{at}"
+        f"min({name}) as {name}_LEAST, "
+        + ", ".join(
+            f"approx_percentile({name}, {decile}) as {name}_EDGE_{at}" for at, decile in enumerate(DECILES)
+        )
         for name in numbers
-        for at, decile in enumerate(DECILES)
     )
     figures = [
         figure
@@ -133,7 +134,7 @@ def statement(profiled: Profiled) -> str:
     for name in numbers:
         figures += [f"min(recent.{name})::float", f"max(recent.{name})::float"]
         figures += [f"approx_percentile(recent.{name}, {quantile})::float" for quantile in QUANTILES]
-        figures += [f"max({name}_EDGE_{at})::float" for at in range(len(DECILES))]
+        figures += [f"count_if(recent.{name} < {name}_LEAST)"]
         figures += [f"count_if(recent.{name} <= {name}_EDGE_{at})" for at in range(len(DECILES))]
     named = ", ".join(f"{figure} as FIGURE_{at}" for at, figure in enumerate(figures))
     absent = ", ".join(f"null as {name}" for name in categories)
@@ -193,7 +194,7 @@ def read_profile(
     judged = min(totals.values()) >= limits.drift.fewest_rows and days >= limits.history.fewest_days
     columns = []
     at_number = 2 * len(profiled.columns)
-    width = 2 + len(QUANTILES) + 2 * len(DECILES)
+    width = 2 + len(QUANTILES) + 1 + len(DECILES)
     for at, column in enumerate(profiled.columns):
         found, parts = [], []
         for is_day in (1, 0):
@@ -204,8 +205,7 @@ def read_profile(
             if column.kind == "number":
                 smallest, largest, *more = row[at_number : at_number + width]
                 one = replace_figures(one, smallest, largest, more[: len(QUANTILES)])
-                edges, cumulative = more[len(QUANTILES) : -len(DECILES)], more[-len(DECILES) :]
-                counted = tenths(edges, cumulative, present)
+                counted = tenths(more[len(QUANTILES) :], present)
             elif column.kind == "category":
                 counted = shares[is_day, column.name]
                 ranked = sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))[:MOST_FREQUENT]
@@ -214,12 +214,28 @@ def read_profile(
                     most_frequent=[Value(value, rows / present) for value, rows in ranked],
                 )
             found.append(one)
-            parts.append(counted | ({NULL: one.nulls} if one.nulls else {}))
+            parts.append(counted)
         if column.kind == "number":
             at_number += width
-        psi = population_stability_index(parts[1], parts[0]) if judged and column.kind != "key" else None
+        psi = None
+        if judged and column.kind != "key":
+            psi = _distance(found[0], found[1], parts[0], parts[1], limits.drift.fewest_rows)
         columns.append(ColumnProfile(column.name, column.kind, found[0], found[1], psi))
     return ModelProfile(profiled.model, totals[1], totals[0], days, columns)
+
+
+def _distance(
+    day: Distribution, before: Distribution, of_day: dict[str, int], of_before: dict[str, int], fewest: int
+) -> float:
+    """Return the PSI of the nulls or that of the values, whichever is larger.
+
+    They are apart, because a change of a column that few rows have would not show beside the nulls.
+    """
+    nulls = [{"null": one.nulls, "value": one.rows - one.nulls} for one in (before, day)]
+    index = population_stability_index(*nulls)
+    if min(sum(of_day.values()), sum(of_before.values())) >= fewest:
+        index = max(index, population_stability_index(of_before, of_day))
+    return index
 
 
 def replace_figures(one: Distribution, smallest: Any, largest: Any, quantiles: Sequence[Any]) -> Distribution:
@@ -228,18 +244,24 @@ def replace_figures(one: Distribution, smallest: Any, largest: Any, quantiles: S
         *(one.rows, one.nulls, one.distinct),
         smallest=None if smallest is None else float(smallest),
         largest=None if largest is None else float(largest),
-        quantiles=[None if value is None else float(value) for value in quantiles],
+        # The estimate of a quantile can leave the range.
+        quantiles=[
+            None if value is None else min(max(float(value), float(smallest)), float(largest))
+            for value in quantiles
+        ],
     )
 
 
-def tenths(edges: Sequence[Any], cumulative: Sequence[Any], present: int) -> dict[str, int]:
-    """Return the number of values up to each decile of the days before. Equal deciles are one part."""
-    parts: dict[str, int] = {}
-    below = 0
-    for edge, up_to in dict(zip(edges, cumulative, strict=True)).items():
-        if edge is not None:
-            parts[f"<= {edge}"], below = int(up_to) - below, int(up_to)
-    return parts | {"more": present - below}
+def tenths(counts: Sequence[Any], present: int) -> dict[str, int]:
+    """Return the number of values below the smallest of the days before, and between their deciles.
+
+    `counts` are cumulative, or null without a value on the days before. Equal deciles give an empty part.
+    """
+    ends = [int(count or 0) for count in counts]
+    return {
+        f"part {at}": upper - lower
+        for at, (lower, upper) in enumerate(zip([0, *ends], [*ends, present], strict=True))
+    }
 
 
 def drift_check(found: ModelProfile, limits: Thresholds) -> Check:

@@ -23,6 +23,8 @@ from functions.validate.summary import FailingRow
 
 log = get_logger(__name__)
 
+# dbt's words for a test that rows break. Another failure is a test that could not run.
+BREACHES = ("fail", "warn")
 KEEP_RESULT = """
 insert into QA.CHECK_RESULTS
 (
@@ -87,7 +89,11 @@ def validate(
     judged: list[tuple[Check, NodeResult | None]] = [
         (check, None) for check in (*data_checks(measures, limits), *drift, _scope(tested_until))
     ]
-    judged += [(dbt_check(result), result) for result in tests]
+    for result in tests:
+        breaks = result.status in BREACHES
+        judged.append(
+            (dbt_check(result, failing_rows.judged_rows(connection, result) if breaks else 0), result)
+        )
     judged = [(overridden(check, overrides), result) for check, result in judged]
     _keep(connection, run_id, shop_id, now, [check for check, _ in judged])
     since = (now - timedelta(days=limits.history.judged_days)).replace(tzinfo=None)
@@ -109,7 +115,7 @@ def validate(
     for check in results:
         if check.verdict in ("failed", "overridden", "warned"):
             log.warning(f"check {check.verdict}", check=check.name, reason=check.reason)
-    log.info("validated", shop_id=shop_id, passed=not failures, checks=len(results), **summary.counts)
+    log.info("validated", shop_id=shop_id, passed=not failures, checks=len(results), verdicts=summary.counts)
     return {
         "run_id": run_id,
         "passed": not failures,
@@ -162,7 +168,7 @@ def _rows(
         return []
     if result is None:
         return failing_rows.of_data_check(connection, bucket, check, measures, since)
-    if result.status not in ("fail", "warn"):
+    if result.status not in BREACHES:
         return []
     return failing_rows.of_test(connection, bucket, result)
 
