@@ -123,6 +123,9 @@ override: setup ## accept the failed data check CHECK of the run RUN with REASON
 	@$(IN_STAGE) $(PY) -m deploy.quality.override --stage $(STAGE) --run '$(RUN)' --check $(call quoted,$(CHECK)) --reason $(call quoted,$(REASON)) \
 	$(if $(filter command line,$(origin BY)),--by $(call quoted,$(BY))) $(ARGS)
 
+drill: setup ## ring ALARM (a name, or all) of STAGE on purpose and print its message; without ALARM: the list
+	@$(if $(ALARM),$(IN_STAGE)) $(PY) -m deploy.drill --stage $(STAGE) $(if $(ALARM),--alarm "$(ALARM)") $(ARGS)
+
 smoke: setup ## walk the whole journey on STAGE at small size, and write its times and costs (ARGS=--help for more)
 	@$(IN_STAGE) $(PY) -m demo.smoke $(ARGS)
 
