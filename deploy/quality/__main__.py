@@ -78,7 +78,7 @@ def copy_pages(s3: Any, bucket: str, folder: Path, stage: Stage) -> Path:
     for key in (*indexes, *newest):
         file = folder / key.removeprefix(VALIDATION_REPORTS_PREFIX)
         file.parent.mkdir(parents=True, exist_ok=True)
-        s3.download_file(bucket, key, str(file))
+        file.write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
     shops = [read_summary(s3, bucket, key, stage) for key in latest]
     style = (Path(summaries.__file__).parent / "style.css").read_text("utf-8")
     page = environment(Path(__file__).parent).get_template("shops.html.jinja")

@@ -51,7 +51,7 @@ def data_checks(measures: Measures, limits: Thresholds) -> list[Check]:
 
 
 def dbt_check(result: NodeResult, n: int = 0) -> Check:
-    """Return a test of the dbt project as a check: the value is the number of rows that break it, of `n` if that is known.
+    """Return a test of the dbt project as a check: the value is the number of rows that break it. `n` is all rows, if known.
 
     An expectation has a name of its own, and can only warn.
     """

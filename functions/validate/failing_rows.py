@@ -1,7 +1,7 @@
 """Find up to ten rows behind each check that failed or warned, each with the address of its raw line on S3.
 
-A row of a derived table leads to an event by its event_key or its session_key, and the event to the line of RAW.EVENTS that
-staging took. The queries run only for such a check, and their bounds are constants. Ids of persons are not read out.
+The event_key or the session_key of a row leads to an event, and the event to the line of RAW.EVENTS that staging took.
+The queries run only for such a check, and their bounds are constants. No id of a person is shown.
 """
 
 import re
