@@ -79,7 +79,7 @@ grant usage on database {{ database }} to role {{ prefix }}_STEWARD;
 grant usage on schema {{ database }}.QA to role {{ prefix }}_STEWARD;
 grant select on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_STEWARD;
 grant select, insert on table {{ database }}.QA.LIMITS to role {{ prefix }}_STEWARD;
-grant select, insert on table {{ database }}.QA.OVERRIDES to role {{ prefix }}_STEWARD;
+grant insert on table {{ database }}.QA.OVERRIDES to role {{ prefix }}_STEWARD;
 
 -- A deployment reads the trust of the AWS role by DESC INTEGRATION.
 grant usage on integration {{ integration }} to role {{ role }};
