@@ -154,7 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--value", help="the new limit")
     parser.add_argument("--default", action="store_true", help="return to the default")
     parser.add_argument("--reason", help="the reason, which is recorded")
-    parser.add_argument("--by", help="your name; default: that of your AWS identity")
+    parser.add_argument("--by", help="your name; default: that of your login")
     args = parser.parse_args(arguments)
 
     def run() -> int:

@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--reason", required=True, help="the reason, which the page and the notification show"
     )
-    parser.add_argument("--by", help="your name; default: that of your AWS identity")
+    parser.add_argument("--by", help="your name; default: that of your login")
     args = parser.parse_args(arguments)
 
     def run() -> int:

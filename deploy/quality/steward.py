@@ -34,7 +34,7 @@ class Steward:
 
 @contextmanager
 def steward(stage_name: str, by: str | None) -> Iterator[Steward]:
-    """Connect as a steward. `by` is the person's name; without it, it is the one in the AWS identity, or the login's.
+    """Connect as a steward. `by` is the person's name; by default it is that of the login.
 
     Raises:
         QualityError: Snowflake refuses the role, or a statement of it.
@@ -82,6 +82,6 @@ def make_stage(stage: Stage) -> str:
 
 
 def _name(identity: str) -> str:
-    """Return the person's name: the user or the session of an ARN. Every local identity is root, so the login counts."""
-    name = identity.rpartition("/")[2] if "/" in identity else ""
-    return name or os.environ.get("USER") or os.environ.get("LOGNAME") or identity.rpartition(":")[2]
+    """Return the name of the login on this machine, or the user or the session of the ARN if root is logged in."""
+    login = os.environ.get("USER") or os.environ.get("LOGNAME") or "root"
+    return identity.rpartition(":")[2].rpartition("/")[2] if login == "root" else login

@@ -81,17 +81,17 @@ def days(first: int, last: int) -> list[dict[str, Any]]:
 
 
 def faulty(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a day whose events break one expectation each, and whose views have no items."""
+    """Return a day whose events break one expectation each, and of whose views a quarter has no items."""
     for number, event in enumerate(events):
         if number % 10 == 0:
             event["server"]["device"] = "toaster"
         if event["event_name"] == "purchase":
             event["value"], event["currency"] = -5, "euro"
-        if event["event_name"] == "view_item":
+        if event["event_name"] == "view_item" and number % 4 == 0:
             event["items"] = []
-    events[0]["server"]["receipts"] = [
-        {"verdict": "valid", "recommendation_id": "r", "items": [{"item_id": "i1", "slot": 777}]}
-    ]
+    answer = {"recommendation_id": "r", "model_version": "m1", "variant": "v", "issued_at_ms": MIDNIGHT_MS}
+    listed = [{"item_id": "i1", "slot": 777}]
+    events[0]["server"]["receipts"] = [{"verdict": "expired", **answer, "items": listed}]
     return events
 
 

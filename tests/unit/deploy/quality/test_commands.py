@@ -166,10 +166,12 @@ def test_a_reason_is_required() -> None:
         required_reason("   ")
 
 
-def test_a_person_has_the_name_of_the_aws_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_person_has_the_name_of_the_login_or_of_the_aws_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USER", "root")
     assert _name("arn:aws:sts::1:assumed-role/Admin/ann@example.com") == "ann@example.com"
+    assert _name("arn:aws:iam::123456789012:root") == "root"
     monkeypatch.setenv("USER", "bob")
-    assert _name("arn:aws:iam::123456789012:root") == "bob"
+    assert _name("arn:aws:sts::1:assumed-role/Admin/ann@example.com") == "bob"
     assert (make_stage(STAGE), make_stage(read_stage("local"))) == (" STAGE=prod", "")
 
 
