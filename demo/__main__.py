@@ -32,6 +32,8 @@ What to try next:
       start a second run; it publishes a second model and keeps the first for `make rollback`
   make demo EVENTS=your.csv
       send your own events; docs/datasets.md lists the columns
+  make quality
+      the data checks of every run in a browser: trends, columns, the rows behind a finding
   make status, make logs, make down
       see what runs, read its logs, stop it; the state stays on disk
 

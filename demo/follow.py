@@ -147,6 +147,15 @@ def explain(story: Execution, execution_arn: str, where: Environment, shop: str 
             f"  next: {after_refusal(story, where, shop)}",
         ]
         return "\n".join(lines)
+    if story.error == "BatchRefused":
+        stage = stage_argument(where)
+        lines += [
+            "  the model that was published before still serves",
+            f"  next: `make quality{stage}` shows the page that the cause names, with the rows behind each check. Correct the "
+            f"source and run again; or change the shop's limit with `make limit{stage}`; or accept the check in this run: "
+            f"""`make override{stage} RUN=... CHECK="..." REASON="..."`, then `make rerun{stage}`""",
+        ]
+        return "\n".join(lines)
     logs = f"/aws/lambda/tugboat-{where.stage}-*, /aws/sagemaker/TrainingJobs (CloudWatch log groups)"
     local_logs = where.logs_dir or (".local/logs" if where.is_local else None)
     lines.append(f"  look at: {f'{local_logs}/ or `make logs`, and ' if local_logs else ''}{logs}")

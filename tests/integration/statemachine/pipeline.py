@@ -37,7 +37,7 @@ def slow(event, context):
 def transform(event, context):
     return {"run_id": event["run_id"], "models": [], "seconds": 0.1}
 def validate(event, context):
-    return {"run_id": event["run_id"], "passed": True, "failures": [], "checks": 3, "report_uri": "s3://report"}
+    return {"run_id": event["run_id"], "passed": True, "failures": [], "overrides": [], "checks": 3, "report_uri": "s3://report"}
 def export(event, context):
     base = "s3://BUCKET/exports"
     return {"run_id": event["run_id"], "snapshot_id": event["run_id"], "interactions_uri": base + "/interactions",

@@ -106,6 +106,14 @@ def test_a_caught_failure_ends_with_the_error_the_state_and_where_to_look() -> N
     assert "/logs/" in text
 
 
+def test_a_refused_batch_ends_with_the_page_and_the_ways_to_go_on() -> None:
+    story = Execution(status="FAILED", error="BatchRefused", cause="few events Report: s3://models/r.html")
+    where = Environment("dev", "http://x/api", "us-east-1", "/logs", {})
+    (line,) = [line for line in explain(story, ARN, where).splitlines() if line.startswith("  next: ")]
+    for command in ("make quality", "make limit", "make override", "make rerun"):
+        assert f"`{command} STAGE=dev" in line
+
+
 class Refusing(Environment):
     """A stage whose S3 has one evaluation, or none."""
 
