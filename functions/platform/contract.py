@@ -85,6 +85,7 @@ SHOPPING_EVENTS = frozenset(
     )
 )
 SESSION_ITEM_EVENTS = ("view_item", "add_to_cart")
+EXPOSURE_EVENT = "recommendation_exposure"
 PLACEMENTS = ("product", "home", "cart", "category", "search")
 PLACEMENT_DEFAULT = "product"
 
