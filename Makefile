@@ -108,6 +108,12 @@ erase: setup ## remove one person everywhere: CLIENT=id or USER=id, SHOP=name fo
 explain: setup ## trace the answer REQUEST (its request_id) back to session, model and snapshot, and explain its items (ARGS="--page FILE")
 	@$(IN_STAGE) $(PY) -m deploy.explain --stage $(STAGE) --request "$(REQUEST)" $(ARGS)
 
+experiments: setup ## results of the experiments of STAGE, with intervals that hold every night (SHOP=name: of one shop; docs/ab_tests.md)
+	@$(IN_STAGE) $(PY) -m deploy.experiments --stage $(STAGE) $(if $(SHOP),--shop '$(SHOP)') $(ARGS)
+
+check-experiments: setup ## check the files of experiments/, as a deployment does
+	@$(PY) -m deploy.experiments.check
+
 smoke: setup ## walk the whole journey on STAGE at small size, and write its times and costs (ARGS=--help for more)
 	@$(IN_STAGE) $(PY) -m demo.smoke $(ARGS)
 
@@ -139,6 +145,7 @@ check: setup ## format, lint, types, prose, templates, SQL: the checks of CI
 	@$(VENV)/bin/cfn-lint statemachine/resources.yaml
 	@$(VENV)/bin/sqlfluff lint sql --config sql/.sqlfluff --disable-progress-bar
 	@$(PY) -m docs.prose
+	@$(PY) -m deploy.experiments.check
 	@$(PY) -m docs.settings --check
 	@$(PY) -m docs.data_checks --check
 	@$(PY) -m deploy.lock --check
