@@ -114,6 +114,9 @@ experiments: setup ## results of the experiments of STAGE, with intervals that h
 check-experiments: setup ## check the files of experiments/, as a deployment does
 	@$(PY) -m deploy.experiments.check
 
+drill: setup ## ring ALARM (a name, or all) of STAGE on purpose and print its message; without ALARM: the list
+	@$(if $(ALARM),$(IN_STAGE)) $(PY) -m deploy.drill --stage $(STAGE) $(if $(ALARM),--alarm "$(ALARM)") $(ARGS)
+
 smoke: setup ## walk the whole journey on STAGE at small size, and write its times and costs (ARGS=--help for more)
 	@$(IN_STAGE) $(PY) -m demo.smoke $(ARGS)
 

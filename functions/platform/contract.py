@@ -88,6 +88,32 @@ SESSION_ITEM_EVENTS = ("view_item", "add_to_cart")
 EXPOSURE_EVENT = "recommendation_exposure"
 PLACEMENTS = ("product", "home", "cart", "category", "search")
 PLACEMENT_DEFAULT = "product"
+METRICS_NAMESPACE = "Tugboat"
+METRICS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
+    "EventsAccepted": ("Count", (("Stage",),)),
+    "EventsRefused": ("Count", (("Stage",), ("Stage", "Reason"))),
+    "Recommendations": ("Count", (("Stage",),)),
+    "Fallbacks": ("Count", (("Stage",), ("Stage", "Reason"))),
+    "EmptyAnswers": ("Count", (("Stage",),)),
+    "ModelAgeHours": ("None", (("Stage",),)),
+    "DataAgeMinutes": ("None", (("Stage",),)),
+    "VolumeRatio": ("None", (("Stage",),)),
+    "ChecksFailed": ("Count", (("Stage",),)),
+}
+
+
+class MetricValues(TypedDict, total=False):
+    """The values of one line of metrics."""
+
+    EventsAccepted: float
+    EventsRefused: float
+    Recommendations: float
+    Fallbacks: float
+    EmptyAnswers: float
+    ModelAgeHours: float
+    DataAgeMinutes: float
+    VolumeRatio: float
+    ChecksFailed: float
 
 
 class LockResult(TypedDict):

@@ -684,6 +684,15 @@ def test_a_delivery_that_is_refused_is_in_firehose_s_log_and_is_repeated(stage: 
     assert "explicit deny" in errors[0]
 
 
+def test_the_alarm_of_fallbacks_rings_while_the_api_may_not_ask_the_endpoint(
+    stage: Stage, drilled: None
+) -> None:
+    printed = deployment.run("deploy.drill", stage.copy, stage.environment, "--alarm", "fallbacks")
+    assert "true cause: denied" in printed
+    assert 'subject: ALARM: "tugboat-local-fallbacks"' in printed
+    assert "make status STAGE=local" in printed
+
+
 def test_the_schedule_starts_the_pipeline_under_its_role(stage: Stage, drilled: None) -> None:
     assert drills.start_by_schedule(stage)
 
