@@ -9,21 +9,16 @@ from functions.platform import warehouse
 from functions.recommend.experiments import HOLDOUT_ARM, SHOWN_ARM, Shop
 
 MISMATCH, MORE, LESS, UNDECIDED = "sample ratio mismatch", "earns more", "earns less", "no decision yet"
-# The newest row of each arm, and the verdict of its newest complete row.
-NEWEST = """
+RESULTS = """
     select
         SHOP_ID, EXPERIMENT, ARM, DAY, IS_CONTROL, SHARE, VISITORS, CLICK_RATE, CART_RATE, ORDER_RATE, REVENUE_PER_VISITOR,
         REVENUE_DIFFERENCE, REVENUE_DIFFERENCE_LOW, REVENUE_DIFFERENCE_HIGH,
         CLICK_LIFT, CLICK_LIFT_LOW, CLICK_LIFT_HIGH, CART_LIFT, CART_LIFT_LOW, CART_LIFT_HIGH,
         ORDER_LIFT, ORDER_LIFT_LOW, ORDER_LIFT_HIGH, REVENUE_LIFT, REVENUE_LIFT_LOW, REVENUE_LIFT_HIGH,
-        SAMPLE_RATIO_P_VALUE, FALLBACK_SHARE, EMPTY_SHARE, VERDICT,
-        max_by(VERDICT, iff(IS_COMPLETE, DAY, null)) over (partition by SHOP_ID, EXPERIMENT, ARM) as DECISION,
-        max(iff(IS_COMPLETE, DAY, null)) over (partition by SHOP_ID, EXPERIMENT, ARM) as COMPLETE_UNTIL,
-        min(DAY) over (partition by SHOP_ID, EXPERIMENT) as FIRST_DAY
+        SAMPLE_RATIO_P_VALUE, FALLBACK_SHARE, EMPTY_SHARE, VERDICT, IS_COMPLETE
     from MARTS.EXPERIMENT_RESULTS
     where SHOP_ID = %s or %s is null
-    qualify row_number() over (partition by SHOP_ID, EXPERIMENT, ARM order by DAY desc) = 1
-    order by SHOP_ID, EXPERIMENT, IS_CONTROL desc, ARM
+    order by SHOP_ID, EXPERIMENT, IS_CONTROL desc, ARM, DAY
 """
 
 
@@ -68,16 +63,32 @@ class ArmResult(NamedTuple):
 
 def newest_results(connection: Any, shop: str | None) -> list[ArmResult]:
     """Return the newest figures of every arm, of one shop or of all."""
-    return [_result(row) for row in warehouse.rows(connection, NEWEST, (shop, shop))]
+    rows = warehouse.rows(connection, RESULTS, (shop, shop))
+    return [_result(list(days)) for _, days in groupby(rows, lambda row: row[:3])]
 
 
-def _result(row: tuple[Any, ...]) -> ArmResult:
+def _result(days: list[tuple[Any, ...]]) -> ArmResult:
+    """Return the newest figures of the rows of one arm, sorted by day, with the verdict of its last complete row."""
+    row = days[-1]
     lifts = {
         name: Lift(*row[at : at + 3])
         for name, at in (("clicks", 14), ("carts", 17), ("orders", 20), ("revenue", 23))
     }
-    difference = (row[11], row[12], row[13])
-    return ArmResult._make([*row[:7], tuple(row[7:10]), row[10], difference, lifts, *row[26:]])
+    complete = [(one[29], one[3]) for one in days if one[30]]
+    decision, complete_until = complete[-1] if complete else (None, None)
+    return ArmResult._make(
+        [
+            *row[:7],
+            tuple(row[7:10]),
+            row[10],
+            tuple(row[11:14]),
+            lifts,
+            *row[26:30],
+            decision,
+            complete_until,
+            days[0][3],
+        ]
+    )
 
 
 def render(results: Iterable[ArmResult], shops: Mapping[str, Shop]) -> str:

@@ -2,16 +2,19 @@
 
 import random
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 
+from deploy.experiments.report import newest_results, render
 from functions.load.load import load
 from functions.platform import warehouse
 from functions.recommend.experiments import bucket
 from functions.transform.transform import transform
+from sql.setup.apply import role_prefix
 from testing.experiment_statistics import LEAST_OUTCOMES, difference, sample_ratio_p_values
 from testing.warehouse_stack import Stack, connected, tables_as_text
 from tests.integration.warehouse.events import DAY_MS, MIDNIGHT_MS, MINUTE_MS, deliver, raw_event
@@ -192,6 +195,23 @@ def test_a_planted_sample_ratio_mismatch_is_found_and_a_right_ratio_is_not(playe
         "control",
         "no decision yet",
     }
+
+
+def test_the_report_is_read_by_the_role_of_analysts(played: Played) -> None:
+    stack = played[0]
+    reader = replace(stack.credentials, role=f"{role_prefix(stack.settings.stage)}_READER")
+    with warehouse.connect(reader) as connection:
+        results = newest_results(connection, "demo")
+        assert newest_results(connection, "nobody") == []
+    assert [(one.experiment, one.arm) for one in results] == [
+        ("skewed", "A"), ("skewed", "B"), ("spring", "A"), ("spring", "B"),
+    ]  # fmt: skip
+    found = render(results, {})
+    assert "stop: sample ratio mismatch" in found
+    assert (
+        f"no decision yet: the interval of clients first exposed until {FIRST_DAY + timedelta(days=3)}"
+        in found
+    )
 
 
 def test_anybody_can_recompute_the_arms_in_sql(played: Played) -> None:
