@@ -14,7 +14,7 @@ def test_hexadecimal_numbers_are_read(digits: str, number: int) -> None:
     """https://docs.snowflake.com/en/sql-reference/functions/to_decimal has the format X for hexadecimal digits."""
     rewritten = rewrite(f"select to_number('{digits}', '{'X' * 16}') as n", "select")
     [translated] = sqlglot.transpile(rewritten, read="snowflake", write="duckdb")
-    assert duckdb.sql(translated).fetchall() == [(number,)]
+    assert duckdb.connect().execute(translated).fetchall() == [(number,)]
 
 
 @pytest.mark.parametrize("statement", ["select to_number('12')", "select to_number('1,200', '9,999')"])
