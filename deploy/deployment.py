@@ -25,6 +25,8 @@ from deploy import (
 from deploy.bill import prediction
 from deploy.chalice_cli import REPOSITORY, record_file, run_chalice
 from deploy.command import DeployError, Say
+from deploy.experiments.check import check as check_experiments
+from deploy.experiments.check import shops_of_all_stages
 from deploy.stages import Stage, account_of
 from deploy.training_code import TrainingCode
 from functions.platform.contract import CODE_PREFIX
@@ -87,10 +89,11 @@ def prepare(stage: Stage, session: Any, say: Say) -> Deployment:
     """Check the prerequisites and return the deployment.
 
     Raises:
-        DeployError: the credentials, the Snowflake login or the template cannot be used.
+        DeployError: the experiments, the credentials, the Snowflake login or the template cannot be used.
     """
     from training_jobs.package import build_source_archive
 
+    check_experiments(shops_of_all_stages())
     account_id = account_of(stage, session.client("sts"))
     require_secret(stage, session.client("secretsmanager"))
     say(f"stage {stage.name}, account {account_id}, {stage.region}")

@@ -200,6 +200,11 @@ def setting_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def stage_names(stages_file: Path = STAGES_FILE) -> list[str]:
+    """Return the names of all stages."""
+    return sorted(tomllib.loads(stages_file.read_text()).keys() - {"default"})
+
+
 def read_stage(name: str, stages_file: Path = STAGES_FILE) -> Stage:
     """Return the values of a stage: its own, else those of [default].
 

@@ -64,6 +64,7 @@ def recommend(request: Request | None) -> Response:
 @lru_cache(maxsize=1)
 def recommender() -> "Recommender":
     """Return the recommender of this execution environment, with what it remembers between requests."""
+    from functions.recommend.experiments import FOLDER, read_experiments
     from functions.recommend.fallback import stored_fallback
     from functions.recommend.recommend import Recommender
     from functions.recommend.served import served_release
@@ -73,7 +74,7 @@ def recommender() -> "Recommender":
     s3 = time_boxed_client("s3", S3_TIMEOUT_MS)
     served = served_release(s3, environment.models_bucket)
     fallback = stored_fallback(s3, environment.models_bucket)
-    return Recommender(environment, endpoint, served, fallback)
+    return Recommender(environment, endpoint, served, fallback, read_experiments(FOLDER))
 
 
 def script(request: Request | None) -> Response:
