@@ -17,4 +17,5 @@ drop role if exists {{ prefix }}_TRANSFORMER;
 drop role if exists {{ prefix }}_READER;
 drop role if exists {{ prefix }}_ERASER;
 drop role if exists {{ prefix }}_EXPLAINER;
+drop role if exists {{ prefix }}_STEWARD;
 drop user if exists {{ reader_user }};
