@@ -90,8 +90,9 @@ $(SUPERSET)/.installed: dashboards/superset.txt
 	|| { echo failed; grep -v ^WARNING $(SUPERSET)/install.log | tail -n 20; echo "all of it: $(SUPERSET)/install.log"; exit 1; }
 	@touch $@
 
-# Posting to another Superset (SUPERSET_URL) installs none here.
-dashboards: setup $(if $(SUPERSET_URL),,$(if $(filter local,$(STAGE))$(findstring --serve,$(ARGS)),$(SUPERSET)/.installed)) ## boards in Superset on http://127.0.0.1:8088, or posted to SUPERSET_URL (docs/dashboards.md; ARGS=--help)
+# Only a Superset of this machine needs the environment: neither posting to SUPERSET_URL nor the short commands do.
+SERVED_HERE := $(if $(SUPERSET_URL)$(filter --help --dry-run --export --login,$(ARGS)),,$(filter local,$(STAGE))$(filter --serve,$(ARGS)))
+dashboards: setup $(if $(SERVED_HERE),$(SUPERSET)/.installed) ## boards in Superset on http://127.0.0.1:8088, or posted to SUPERSET_URL (docs/dashboards.md; ARGS=--help)
 	@$(IN_STAGE) $(PY) -m dashboards --stage $(STAGE) $(ARGS)
 
 train: setup $(SDK)/.installed ## train once from here on the snapshot of the run RUN; publishes nothing (ARGS=--hyperparameter epochs=3)

@@ -27,6 +27,7 @@ from dashboards.superset_api import Superset, SupersetError
 from deploy import reader_login, warehouse_setup
 from deploy.command import DeployError, Progress, Say, exit_status, stage_parser
 from deploy.stages import Stage, account_of, read_stage
+from deploy.warehouse_setup import SetUpError
 from functions.platform import warehouse
 from functions.platform.warehouse import Credentials
 
@@ -58,15 +59,15 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     stage, say = read_stage(args.stage), Progress()
     url = os.environ.get("SUPERSET_URL", "")
+    server = Server(state_folder(stage), args.port)
+    if args.dry_run:
+        return _dry_run(stage, url or server.url)
     if not url and stage.name != "local" and not args.serve:
         raise DeployError(
             f"SUPERSET_URL is not set. Set it to the Superset or the Preset workspace that is to show stage {stage.name}, "
             "with its login (python -m dashboards --help). Or run a Superset on this machine against the stage: "
             f"make dashboards STAGE={stage.name} ARGS=--serve"
         )
-    server = Server(state_folder(stage), args.port)
-    if args.dry_run:
-        return _dry_run(stage, url or server.url)
     if args.export or args.login:
         superset = connected(url, os.environ) if url else _own(server)
         return _export(superset) if args.export else _add_login(superset, args.login)
@@ -129,6 +130,8 @@ def _days(login: Credentials, stage: Stage) -> int:
         if error.errno != DOES_NOT_EXIST:
             raise DeployError(f"user {login.user} cannot read {login.database}: {error.msg}") from error
         count = 0
+    except SetUpError as error:
+        raise DeployError(f"{error}\nFor a new key: python -m deploy.reader_login --stage {stage.name}") from error
     if not count:
         raise DeployError(f"{login.database} has no figures yet, so every board would be empty: {fill}")
     return int(count)

@@ -98,7 +98,7 @@ class Server:
             "--threads",
             "8",
             "--timeout",
-            "180",
+            "330",
             "superset.app:create_app()",
         ]
         with self.log.open("ab") as log:

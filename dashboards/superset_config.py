@@ -28,4 +28,4 @@ TALISMAN_CONFIG = {
 # Only Superset's own tables and Snowflake are there: no examples, uploads, alerts and thumbnails.
 FEATURE_FLAGS = {"ALERT_REPORTS": False, "THUMBNAILS": False}
 RATELIMIT_ENABLED = False
-SUPERSET_WEBSERVER_TIMEOUT = 120
+SUPERSET_WEBSERVER_TIMEOUT = 300
