@@ -108,6 +108,10 @@ erase: setup ## remove one person everywhere: CLIENT=id or USER=id, SHOP=name fo
 explain: setup ## trace the answer REQUEST (its request_id) back to session, model and snapshot, and explain its items (ARGS="--page FILE")
 	@$(IN_STAGE) $(PY) -m deploy.explain --stage $(STAGE) --request "$(REQUEST)" $(ARGS)
 
+why: setup ## split the change of FIGURE (revenue, click_rate, conversion) of SHOP into its causes (FROM=, TO=, AGAINST=days, ARGS=--sql)
+	@$(IN_STAGE) $(PY) -m deploy.why --stage $(STAGE) $(if $(FIGURE),--figure "$(FIGURE)") $(if $(filter command line,$(origin SHOP)),--shop "$(SHOP)") \
+	$(if $(FROM),--from "$(FROM)") $(if $(TO),--to "$(TO)") $(if $(AGAINST),--against "$(AGAINST)") $(ARGS)
+
 smoke: setup ## walk the whole journey on STAGE at small size, and write its times and costs (ARGS=--help for more)
 	@$(IN_STAGE) $(PY) -m demo.smoke $(ARGS)
 

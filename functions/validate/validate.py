@@ -14,6 +14,7 @@ from functions.platform.warehouse import Credentials
 from functions.validate.data_checks import data_checks, dbt_check
 from functions.validate.measures import measure
 from functions.validate.page import page
+from functions.validate.refusals import keep_refused
 from functions.validate.rules import ABSOLUTE, Check
 from functions.validate.thresholds import thresholds
 
@@ -77,6 +78,7 @@ def validate(
     checks.append(_scope(tested_until))
     checks += [dbt_check(result) for result in run_dbt(_tests(shop_id, tested_until), credentials)]
     _keep(connection, run_id, shop_id, checks)
+    keep_refused(connection, run_id, shop_id, now, measures.refusals)
     key = f"{VALIDATION_REPORTS_PREFIX}{run_id}.html"
     s3.put_object(
         Bucket=settings.models_bucket,

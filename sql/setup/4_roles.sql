@@ -40,12 +40,14 @@ grant usage, create table, create view on schema {{ database }}.TRAINING to role
 grant usage on stage {{ database }}.TRAINING.EXPORTS to role {{ prefix }}_TRANSFORMER;
 grant usage on schema {{ database }}.QA to role {{ prefix }}_TRANSFORMER;
 grant select, insert on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_TRANSFORMER;
+grant insert on table {{ database }}.QA.REFUSED_EVENTS to role {{ prefix }}_TRANSFORMER;
 
 grant usage on schema {{ database }}.MARTS to role {{ prefix }}_READER;
 -- dbt replaces its tables. A new table has no grants but those on future tables.
 grant select on future tables in schema {{ database }}.MARTS to role {{ prefix }}_READER;
 grant usage on schema {{ database }}.QA to role {{ prefix }}_READER;
 grant select on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_READER;
+grant select on table {{ database }}.QA.REFUSED_EVENTS to role {{ prefix }}_READER;
 
 -- The eraser deletes rows, loads rewritten files again, and marks rows whose totals are computed again.
 grant usage on warehouse {{ warehouse }} to role {{ prefix }}_ERASER;

@@ -69,6 +69,7 @@ MARTS = (
 READ = [
     *(f"select * from {LOGIN.database}.MARTS.{mart}" for mart in MARTS),
     f"select * from {LOGIN.database}.QA.CHECK_RESULTS",
+    f"select * from {LOGIN.database}.QA.REFUSED_EVENTS",
 ]
 
 
