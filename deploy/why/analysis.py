@@ -397,9 +397,9 @@ class _Analysis:
         """Return how much more a segment's events vary than independent ones, and the quantile of a test."""
         counts = [max(self.data.sum(span, one.events), 1.0) for span in (self.before, self.now)]
         found = self._variation(one.whole, one.part, one.events, one.unit)
-        spread = found.variance / sum(1 / count for count in counts)
+        spread = max(found.variance, found.least) / sum(1 / count for count in counts)
         normal = NormalDist().inv_cdf(1 - alpha / 2)
-        quantile = normal if spread <= 1 else t_quantile(1 - alpha / 2, found.degrees)
+        quantile = normal if found.variance <= found.least else t_quantile(1 - alpha / 2, found.degrees)
         return spread, quantile
 
     def _mix_bound(
@@ -464,20 +464,20 @@ class _Analysis:
     def _chosen(self, line: Line, tables: Sequence[Table]) -> list[Cause]:
         """Return the segments of the dimension that explains the stage best, if one does."""
         best: list[Cause] = []
+        most = 0.0
         for dimension in DIMENSIONS:
             table = next((one for one in tables if one.dimension == dimension), None)
-            if table is None:
-                continue
-            found = self._unusual(line, table)
-            explained = abs(sum(cause.effect for cause in found))
+            found = self._unusual(line, table) if table else []
             if line.is_unusual:
                 # A stage that moved has one direction, and its segments must explain most of it.
                 explained = sum(cause.effect for cause in found) * math.copysign(1, line.effect)
                 if explained < EXPLAINS * abs(line.effect):
                     continue
+            else:
+                explained = sum(abs(cause.effect) for cause in found)
             # A later dimension must explain clearly more.
-            if found and explained > 1.05 * abs(sum(cause.effect for cause in best)):
-                best = found
+            if found and explained > 1.05 * most:
+                best, most = found, explained
         return best
 
     def _unusual(self, line: Line, table: Table) -> list[Cause]:
@@ -493,7 +493,8 @@ class _Analysis:
                 and (not line.is_unusual or segment.by_rate * line.effect > 0)
                 and segment.name != OTHERS
             ]  # fmt: skip
-            if sum(_weight(segment) for segment in named) <= SPECIFIC:
+            # Segments that move the same way explain nothing if they are almost all of the stage.
+            if not line.is_unusual or sum(_weight(segment) for segment in named) <= SPECIFIC:
                 found += [
                     self._segment_cause("sum" if adds else "rate", line, table, segment, segment.by_rate)
                     for segment in named
@@ -632,7 +633,10 @@ def _stands_out(
     )
     if own is None or rest is None:
         return False
-    variance = sum(1 / (count + 0.5) for count in (before, now, rest_before, rest_now))
+    # A count that fell to zero is as certain as the count that was to be expected.
+    moved_rest = (rest_now + 0.5) / (rest_before + 0.5)
+    variance = 1 / (rest_before + 0.5) + 1 / (rest_now + 0.5)
+    variance += 1 / max(before, now / moved_rest, 0.5) + 1 / max(now, before * moved_rest, 0.5)
     return abs(own - rest) > spread[1] * math.sqrt(spread[0] * variance)
 
 

@@ -57,15 +57,22 @@ def t_quantile(probability: float, degrees: int) -> float:
 
 @dataclass(frozen=True)
 class Variation:
-    """The variance of the logarithm of a ratio's change, with its degrees of freedom, and the spread of earlier changes."""
+    """The variance of the logarithm of a ratio's change, with its degrees of freedom, and the spread of earlier changes.
+
+    `least` is the variance of independent counts. It is known, so it needs no degrees of freedom.
+    """
 
     variance: float
     degrees: int
+    least: float
     earlier: Sequence[float] = ()
 
     def bound(self, alpha: float) -> float:
         """Return the logarithm of the largest usual change: more happens by chance with this probability."""
-        own = t_quantile(1 - alpha / 2, self.degrees) * math.sqrt(self.variance)
+        own = max(
+            t_quantile(1 - alpha / 2, self.degrees) * math.sqrt(self.variance),
+            NormalDist().inv_cdf(1 - alpha / 2) * math.sqrt(self.least),
+        )
         if len(self.earlier) < FEWEST_CHANGES:
             return own
         spread = math.sqrt(sum(change**2 for change in self.earlier) / len(self.earlier))
@@ -90,7 +97,7 @@ def variation(periods: Sequence[Series], least: float) -> Variation:
         for now, before in pairwise(periods[1:])
         if now.ratio > 0 and before.ratio > 0
     ]
-    return Variation(max(pooled, least), degrees, earlier)
+    return Variation(pooled, degrees, least, earlier)
 
 
 def _between(now: Series, before: Series, has_step: bool) -> tuple[float, int] | None:

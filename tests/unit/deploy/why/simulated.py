@@ -1,6 +1,6 @@
 """A simulated shop as the counts of MARTS.DAILY_FUNNEL, with a cause that a test plants in its last seven days."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -29,7 +29,9 @@ class Day:
     click_rate: float = 0.05
     bought: float = 0.2
     price: float = 40.0
-    models: tuple[tuple[str, float, float], ...] = (("m1", 1.0, 1.0),)  # version, share, factor of the click rate
+    models: tuple[tuple[str, float, float], ...] = (
+        ("m1", 1.0, 1.0),
+    )  # version, share, factor of the click rate
     placements: tuple[tuple[str, float], ...] = (("product", 0.6), ("home", 0.4))
     fallback: float = 0.02  # its click rate is a fifth of the model's
     mobile: float = 0.6
@@ -41,10 +43,16 @@ class Day:
 Change = Callable[[int, Day], Day]
 
 
-def simulate(change: Change | None = None, seed: int = 1, weeks: int = 2, usual: Day | None = None) -> Data:
+def simulate(
+    change: Change | None = None,
+    seed: int = 1,
+    weeks: int = 2,
+    usual: Day | None = None,
+    periods: Periods = PERIODS,
+) -> Data:
     """Return the counts of these weeks; `change` sets the parameters of each of the last seven days, from 0."""
     draw = np.random.default_rng(seed)
-    data = Data("shop", PERIODS, "USD")
+    data = Data("shop", periods, "USD")
     first = PERIODS.now.last - timedelta(days=7 * weeks - 1)
     for number in range(7 * weeks):
         day = first + timedelta(days=number)
@@ -108,11 +116,12 @@ def _refuse(data: Data, day: date, name: str, events: int) -> None:
     data.refused[key] = data.refused.get(key, 0.0) + float(events)
 
 
-def _add(data: Data, day: date, dimensions: dict[str, str], row: dict[str, float]) -> None:
+def _add(data: Data, day: date, dimensions: Mapping[str, str], row: Mapping[str, float]) -> None:
     for count, value in row.items():
         total = data.days.setdefault(day, {})
         total[count] = total.get(count, 0.0) + float(value)
-    period = "now" if day >= PERIODS.now.first else "before" if day >= PERIODS.before.first else None
+    spans = data.periods
+    period = "now" if day >= spans.now.first else "before" if day >= spans.before.first else None
     if period is None:
         return
     for dimension in DIMENSIONS:
