@@ -105,7 +105,7 @@ erase: setup ## remove one person everywhere: CLIENT=id or USER=id, SHOP=name fo
 	@$(IN_STAGE) $(PY) -m deploy.erase --stage $(STAGE) $(if $(filter command line,$(origin CLIENT)),--client '$(CLIENT)') \
 	$(if $(filter command line,$(origin USER)),--user '$(USER)') $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
 
-explain: setup ## trace the answer REQUEST (its request_id) back to session, model and snapshot, and explain its items (ARGS="--page FILE")
+explain: setup ## trace the answer REQUEST (its request_id) back to session, model and snapshot, and explain its items, as text and as a page
 	@$(IN_STAGE) $(PY) -m deploy.explain --stage $(STAGE) --request "$(REQUEST)" $(ARGS)
 
 why: setup ## split the change of FIGURE (revenue, click_rate, conversion) of SHOP into its causes (FROM=, TO=, AGAINST=days, ARGS=--sql)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import pairwise
 from statistics import NormalDist
@@ -29,7 +29,7 @@ LEAST_OF_STAGE = 0.2
 LEAST_OVERLAP = 0.1
 # A count that falls to zero from fewer may be chance.
 FEWEST_EVENTS = 10
-LARGEST_SEGMENTS = 30
+LARGEST_SEGMENTS, LARGEST_PARTS = 30, 3
 OTHERS = "others"
 
 Change = Literal["stage", "rate", "share", "sum", "loss"]
@@ -99,6 +99,8 @@ class Cause:
     dimension: str | None = None
     segment: Segment | None = None
     since: date | None = None
+    # Segments that explain some of a stage, each by another dimension, so that they may overlap.
+    parts: tuple["Cause", ...] = ()
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -434,7 +436,7 @@ class _Analysis:
                     found[cause.key] = cause
                 else:
                     larger = max(known, cause, key=lambda one: abs(one.effect))
-                    found[cause.key] = _with_effect(larger, known.effect + cause.effect)
+                    found[cause.key] = replace(larger, effect=known.effect + cause.effect)
         # In a usual change, only a cause that is larger than the usual variation counts: another one hides it.
         least = LEAST_SHARE * abs(change)
         if is_usual:
@@ -452,9 +454,13 @@ class _Analysis:
             rest = line.effect - sum(cause.effect for cause in chosen)
             same_sign = rest * line.effect > 0
             if line.is_unusual and same_sign and abs(rest) > (1 - EXPLAINS) * abs(line.effect):
-                chosen.append(_with_effect(self._stage_cause(line), rest))
+                chosen.append(replace(self._stage_cause(line), effect=rest))
             return chosen
-        return [self._stage_cause(line)] if line.is_unusual else []
+        if not line.is_unusual:
+            return []
+        parts = [cause for table in tables for cause in self._unusual(line, table)]
+        parts.sort(key=lambda cause: -abs(cause.effect))
+        return [replace(self._stage_cause(line), parts=tuple(parts[:LARGEST_PARTS]))]
 
     def _stage_cause(self, line: Line) -> Cause:
         return Cause(
@@ -642,9 +648,3 @@ def _stands_out(
 
 def _weight(segment: Segment) -> float:
     return max(segment.share_before, segment.share_now)
-
-
-def _with_effect(cause: Cause, effect: float) -> Cause:
-    return Cause(
-        cause.change, cause.line, effect, cause.statement, cause.dimension, cause.segment, cause.since
-    )

@@ -11,11 +11,9 @@ def render(report: Report, stage: str) -> str:
     """Return the whole page."""
     templates = environment(Path(__file__).parent)
     largest = max((abs(line.effect) for line in report.lines), default=0.0) or 1.0
-    shown = [
-        table
-        for table in report.tables
-        if any(abs(one.effect) >= 0.1 * abs(report.change) > 0 for one in table.segments)
-    ]
+    moved = {line.key for line in report.lines if line.is_unusual}
+    moved |= {cause.line.key for cause in report.causes}
+    shown = [table for table in report.tables if table.stage.key in moved]
     return templates.get_template("page.html.jinja").render(
         report=report,
         stage=stage,

@@ -28,6 +28,8 @@ def _lines(report: Report, with_sql: bool) -> Iterator[str]:
         against = " (against the change)" if cause.effect * report.change < 0 else ""
         yield f"  {place}. {percent(report.share(cause.effect))} of it{against}, {effect(cause.effect, report)}:"
         yield f"     {cause_sentence(cause, report)}"
+        for part in cause.parts:
+            yield f"     In it, {percent(report.share(part.effect))}: {cause_sentence(part, report)}"
         yield from _sql(cause.statement, with_sql)
     yield ""
     yield "stages: their effects add up to the change"

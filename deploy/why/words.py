@@ -19,7 +19,8 @@ def number(value: float | None, unit: str, currency: str | None = None) -> str:
     if value is None:
         return "-"
     if unit == "rate":
-        return f"{100 * value:.2g} %" if 0 < abs(value) < 0.1 else f"{100 * value:.0f} %"
+        digits = 0 if abs(value) >= 0.1 or not value else 1 if abs(value) >= 0.01 else 2
+        return f"{100 * value:.{digits}f} %"
     if unit == "money":
         money = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.2f}"
         return f"{money} {currency}" if currency else money

@@ -20,9 +20,9 @@ ITEMS = [f"i{number}" for number in range(12)]
 class Day:
     """The parameters of one day of a shop."""
 
-    sessions: int = 90
-    clicks: float = 0.6  # per session
-    orders: float = 0.5  # per session with a click
+    sessions: int = 60
+    clicks: float = 0.7  # per session
+    orders: float = 0.6  # per session with a click
     price: float = 20.0
     model: str = "m1"
     fallback: float = 0.03  # its click rate is a tenth of the model's
@@ -34,8 +34,8 @@ Change = Callable[[int, Day], Day]
 SHOPS: dict[str, Change] = {
     "same": lambda _, day: day,
     "model": lambda number, day: replace(day, model="m2", clicks=0.2) if number >= 3 else day,
-    "price": lambda _, day: replace(day, price=12.0),
-    "traffic": lambda _, day: replace(day, sessions=45),
+    "price": lambda _, day: replace(day, price=11.0),
+    "traffic": lambda _, day: replace(day, sessions=28),
     "fallback": lambda _, day: replace(day, fallback=0.6),
     "refused": lambda _, day: replace(day, refused=0.6),
     "checkout": lambda _, day: replace(day, orders=0.15),
@@ -49,17 +49,20 @@ def day_of(number: int) -> date:
 
 def events_of(shop: str) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
     """Return a shop's accepted events, and the files of its refused ones by their keys."""
-    accepted, files = [], {}
+    accepted: list[dict[str, Any]] = []
+    files = {}
     for number in range(DAYS):
         day = Day()
         if number >= CAUSE_DAY:
             day = SHOPS[shop](number - CAUSE_DAY, day)
-        refused = []
+        refused: list[dict[str, Any]] = []
         draw = random.Random(f"{shop} {number}")
         for session in range(day.sessions):
             for event in _session(shop, number, session, day, draw):
                 is_refused = event["event_name"] == "purchase" and draw.random() < day.refused
                 (refused if is_refused else accepted).append(event)
+        if not refused:
+            continue
         key = f"rejected/{day_of(number):%Y/%m/%d}/12/{shop}.gz"
         files[key] = gzip.compress(
             "".join(json.dumps(_refused_line(event)) + "\n" for event in refused).encode()

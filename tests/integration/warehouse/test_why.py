@@ -17,8 +17,10 @@ from deploy.why.figures import FIGURES
 from deploy.why.queries import Statement
 from functions.load.load import load
 from functions.platform import warehouse
-from functions.transform.transform import transform
+from functions.platform.dbt import run_dbt
 from functions.validate.refusals import keep_refused, read_refused
+from local import environment
+from local.clients import aws_client
 from testing.warehouse_stack import ACCOUNT, Stack, connected
 from tests.integration.warehouse.events import deliver
 from tests.integration.warehouse.planted_shops import CAUSE_DAY, DAYS, SHOPS, day_of, events_of
@@ -50,15 +52,14 @@ def stack(new_stack: Any) -> Stack:
     deliver(made.s3, bucket, "planted", accepted)
     with connected(made) as connection:
         load({"run_id": "why"}, made.settings, connection)
-    transform({"run_id": "why"}, made.settings, made.credentials)
+    run_dbt(["run", "--select", "+daily_funnel", "+daily_recommendations", "+daily_kpis"], made.credentials)
     now = datetime.now(UTC)
     days = [datetime.combine(day_of(number), datetime.min.time(), UTC) for number in range(DAYS)]
     with connected(made) as connection:
-        for shop in SHOPS:
-            # An earlier run that counted half a day does not count.
-            for run in ("early", "late"):
-                refused = read_refused(made.s3, bucket, shop, days[:-1] if run == "early" else days)
-                keep_refused(connection, run, shop, now.replace(microsecond=run == "late"), refused)
+        refused = read_refused(made.s3, bucket, "refused", days)
+        # Validate counts a day again the next night. The newest count of a day is the one that holds.
+        for run in range(2):
+            keep_refused(connection, f"run {run}", "refused", now.replace(microsecond=run), refused)
     return made
 
 
@@ -165,9 +166,9 @@ def test_a_data_set_is_explained_up_to_its_newest_day(reader: Any) -> None:
     assert (periods.before.first, periods.before.last) == (day_of(0), day_of(6))
 
 
-def test_the_command_reads_as_a_reader_and_names_the_statements_role(stack: Stack, local_stack: Any) -> None:
-    from local.clients import aws_client
-
+def test_the_command_reads_as_a_reader_and_names_the_statements_role(
+    stack: Stack, local_stack: environment.Stack
+) -> None:
     class Session:
         def client(self, name: str) -> Any:
             return aws_client(name, local_stack.aws_url)
