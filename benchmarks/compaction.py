@@ -33,7 +33,7 @@ from local.testing import running_stack
 BUCKET = "benchmark-events"
 DAY = date(2026, 11, 2)
 FILES = 1440
-SHOPS = CollectSettings({"key": "demo"}, "events", "rejected", BUCKET, "receipts", "secret-keys")  # type: ignore[arg-type]
+SHOPS = CollectSettings("test", {"key": "demo"}, "events", "rejected", BUCKET, "receipts", "secret-keys")  # type: ignore[arg-type]
 
 
 class Counter:

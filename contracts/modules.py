@@ -124,11 +124,23 @@ def functions_module() -> str:
         f"SHOPPING_EVENTS = frozenset({tuple(contracts.event_kinds('counts_as_shopping'))!r})",
         f"SESSION_ITEM_EVENTS = {tuple(contracts.event_kinds('extends_session_items'))!r}",
     ]
+    lines += _metrics(contracts.read("metrics"))
     for step, fields in contracts.read("step_results").items():
         lines += ["", "", f"class {step.capitalize()}Result(TypedDict):"]
         lines += [f'    """The result of {step}, which the state machine or the caller reads."""', ""]
         lines += [f"    {name}: {kind}" for name, kind in fields.items()]
     return formatted("\n".join(lines) + "\n")
+
+
+def _metrics(contract: dict[str, Any]) -> Iterator[str]:
+    """Yield the namespace, the unit and the dimension sets of each metric, and the type of their values."""
+    metrics = contract["metrics"]
+    facts = {name: (one["unit"], tuple(map(tuple, one["dimensions"]))) for name, one in metrics.items()}
+    yield f"METRICS_NAMESPACE = {contract['namespace']!r}"
+    yield f"METRICS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {facts!r}"
+    yield from ("", "", "class MetricValues(TypedDict, total=False):")
+    yield from ('    """The values of one line of metrics."""', "")
+    yield from (f"    {name}: float" for name in metrics)
 
 
 def training_module() -> str:

@@ -153,7 +153,7 @@ def create_stack(deployment: Deployment, dry_run: bool = False) -> None:
     first = stack.Template(body=body)
     stack.apply(deployment.cloudformation, name, first, deployment.parameters, deployment.say, dry_run)
     if not dry_run:
-        deployment.say("created the buckets, streams, roles and alarms")
+        deployment.say("created the buckets, streams and roles")
 
 
 def set_up_warehouse(deployment: Deployment) -> None:

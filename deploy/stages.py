@@ -95,6 +95,10 @@ class Stage:
     load_by: Literal["copy", "snowpipe"]
     no_events_hours: Annotated[int, Field(ge=1, le=24)]
     api_latency_ms: Annotated[int, Field(ge=1)]
+    refused_max_percent: Annotated[int, Field(ge=1, le=99)]
+    fallbacks_max_percent: Annotated[int, Field(ge=1, le=99)]
+    model_max_age_hours: Annotated[int, Field(ge=0)]
+    alarm_drills: Literal["causes", "states"]
     events_requests_per_second: Annotated[int, Field(ge=1, le=5_000)]
     recommend_requests_per_second: Annotated[int, Field(ge=1, le=5_000)]
     collect_max_concurrency: Annotated[int, Field(ge=0)]
@@ -220,6 +224,11 @@ def read_stage(name: str, stages_file: Path = STAGES_FILE) -> Stage:
         raise StageError(
             f'stage {name} has load_on_arrival, and load_by = "snowpipe" loads each file on arrival too, so every file '
             f"would be loaded twice. Set load_on_arrival = false in {stages_file}"
+        )
+    if stage.schedule_enabled and not stage.model_max_age_hours:
+        raise StageError(
+            f"stage {name} trains by a schedule and has no alarm for an old model. Set model_max_age_hours, such as 48, for "
+            f"the stage in {stages_file}"
         )
     return stage
 

@@ -22,6 +22,9 @@ STORED_MAX_BYTES = 1_000_000  # read by CloudFormation from S3
 # The property that names a resource, of each type that resources.yaml retains.
 NAME_PROPERTIES = {"AWS::S3::Bucket": "BucketName"}
 
+# Nothing refers to them, and a stack without Lambdas needs none. Without them, the first template fits into a request.
+LATER_TYPES = ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard")
+
 Json = dict[str, Any]
 
 
@@ -84,13 +87,18 @@ def substitution_keys(definition: str) -> set[str]:
 
 
 def render_without_pipeline(stage: Stage, account_id: str, resources: Path = RESOURCES_FILE) -> str:
-    """Return the template with a placeholder for the pipeline: small enough to send before there is a bucket for it.
+    """Return the template without alarms and with a placeholder for the pipeline.
+
+    It is small enough to send before there is a bucket for it.
 
     Raises:
         TemplateError: the body is larger than a request may be.
     """
     template = _with_literal_names(load_resources(resources), stage, account_id)
     template["Resources"]["Pipeline"]["Properties"].pop("DefinitionSubstitutions")
+    template["Resources"] = {
+        name: one for name, one in template["Resources"].items() if one["Type"] not in LATER_TYPES
+    }
     return _within(BODY_MAX_BYTES, _compact(template))
 
 
@@ -129,6 +137,7 @@ def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[st
     return {name: setting_text(getattr(stage, settings[name])) for name in parameters if name in settings} | {
         "Stage": stage.name,
         "ApiStage": stage.api_stage,
+        "EndpointName": stage.endpoint_name,
         "ScheduleExpression": stage.schedule,
         "ScheduleState": "ENABLED" if stage.schedule_enabled else "DISABLED",
         "LoadOnArrivalState": "ENABLED" if stage.load_on_arrival else "DISABLED",

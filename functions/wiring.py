@@ -65,12 +65,12 @@ def recommender() -> "Recommender":
     """Return the recommender of this execution environment, with what it remembers between requests."""
     from functions.recommend.fallback import stored_fallback
     from functions.recommend.recommend import Recommender
-    from functions.recommend.served import served_endpoint
+    from functions.recommend.served import served_release
 
     environment = settings.recommend_settings()
     endpoint = time_boxed_client("sagemaker-runtime", environment.endpoint_timeout_ms)
     s3 = time_boxed_client("s3", S3_TIMEOUT_MS)
-    served = served_endpoint(s3, environment.models_bucket)
+    served = served_release(s3, environment.models_bucket)
     fallback = stored_fallback(s3, environment.models_bucket)
     return Recommender(environment, endpoint, served, fallback)
 

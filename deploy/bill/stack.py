@@ -4,8 +4,12 @@ import json
 from functools import cache
 from typing import Any
 
+from contracts import read
 from deploy.lambdas import LAMBDAS
 from deploy.template import PIPELINE_FILE, load_resources, substitution_keys
+from functions.platform.contract import METRICS
+from functions.platform.errors import Reason
+from functions.recommend.recommend import FallbackReason
 
 
 @cache
@@ -26,6 +30,19 @@ def alarm_metrics() -> int:
         sum("MetricStat" in metric for metric in alarm["Metrics"]) if "Metrics" in alarm else 1
         for alarm in of_type("AWS::CloudWatch::Alarm")
     )
+
+
+def metrics_written() -> int:
+    """Return the number of metrics that a stage writes while nothing is refused and the endpoint answers."""
+    return sum(("Stage",) in sets for _, sets in METRICS.values())
+
+
+def metrics_at_most() -> int:
+    """Return the number of metrics with every reason in every hour. No caller can add another one."""
+    reasons = {"collect": len(Reason), "recommend": len(FallbackReason)}
+    contract = read("metrics")["metrics"]
+    by_reason = (one["writer"] for one in contract.values() if ["Stage", "Reason"] in one["dimensions"])
+    return metrics_written() + sum(reasons[writer] for writer in by_reason)
 
 
 @cache

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from deploy.bill.month import Line, Month, line, number
-from deploy.bill.stack import alarm_metrics, of_type
+from deploy.bill.stack import alarm_metrics, metrics_at_most, metrics_written, of_type
 
 # Snowflake's login of the pipeline, which a person creates. The template has the other secrets.
 SECRETS_BY_HAND = 1
@@ -23,6 +23,14 @@ def standing_lines(month: Month) -> Iterator[Line]:
         of_stack + scaling,
         f"({of_stack} metrics of the stack's alarms + {scaling} of scaling)",
     )
+    if month.events or month.workload.recommendations:
+        yield line(
+            "CloudWatch",
+            "metrics of our own",
+            prices["cloudwatch.metric_month"],
+            metrics_written(),
+            f"{metrics_written()} metrics; {metrics_at_most()} at most, with every reason in every hour",
+        )
     dashboards = len(of_type("AWS::CloudWatch::Dashboard"))
     yield line(
         "CloudWatch",

@@ -38,7 +38,7 @@ def effect(value: float, report: Report) -> str:
 
 def percent(share: float) -> str:
     """Return a share in whole percent."""
-    return f"{100 * share:.0f} %"
+    return f"{round(100 * share)} %"
 
 
 def relative(before: float, now: float) -> str:

@@ -1,10 +1,15 @@
 """The collector's routes: from a request to a response."""
 
+from collections import Counter
+from collections.abc import Iterable
+
 from chalice.app import Response
 
-from functions.collect.collect import collect_batch, collect_pixel
+from functions.collect.collect import Collected, collect_batch, collect_pixel
 from functions.collect.origin import Origin
 from functions.collect.secret_keys import SecretKeys
+from functions.platform import metrics
+from functions.platform.contract import MetricValues
 from functions.platform.errors import Reason, RequestRefused, StorageUnavailable
 from functions.platform.events.intake import Intake
 from functions.platform.http import NO_STORE, ApiRequest, refusal, success, unavailable
@@ -30,10 +35,12 @@ def answer_batch(
         trusted_shop = None if authorization is None else secret_keys.shop_of(authorization)
         collected = collect_batch(request, origin, intake, trusted_shop=trusted_shop)
     except RequestRefused as refused:
+        _count(intake, 0, [refused.reason])
         return refusal(refused, request.request_id)
     except StorageUnavailable:
         log.exception("events not stored")
         return unavailable(request.request_id)
+    _count_collected(intake, collected)
     return success({**collected.as_json(), "request_id": request.request_id})
 
 
@@ -45,14 +52,26 @@ def answer_pixel(request: ApiRequest, origin: Origin, intake: Intake) -> Respons
         return Response(body=GIF, status_code=200, headers=headers)
     try:
         collected = collect_pixel(request, origin, intake)
+        _count_collected(intake, collected)
         if collected.refused:
             headers[REFUSED_HEADER] = collected.refused[0].reason
     except RequestRefused as refused:
+        _count(intake, 0, [refused.reason])
         headers[REFUSED_HEADER] = refused.reason.value
     except StorageUnavailable:
         log.exception("pixel event not stored")
         headers[REFUSED_HEADER] = Reason.STORAGE_UNAVAILABLE.value
     return Response(body=GIF, status_code=200, headers=headers)
+
+
+def _count_collected(intake: Intake, collected: Collected) -> None:
+    _count(intake, collected.accepted, (Reason(refused.reason) for refused in collected.refused))
+
+
+def _count(intake: Intake, accepted: int, refused: Iterable[Reason]) -> None:
+    """Write the metrics of a request. Its refused body counts as one refused event."""
+    values: MetricValues = {"EventsAccepted": accepted}
+    metrics.count_by_reason(intake.settings.stage, "EventsRefused", Counter(refused), values)
 
 
 def _is_opted_out(request: ApiRequest, intake: Intake) -> bool:

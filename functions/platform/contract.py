@@ -85,6 +85,32 @@ SHOPPING_EVENTS = frozenset(
     )
 )
 SESSION_ITEM_EVENTS = ("view_item", "add_to_cart")
+METRICS_NAMESPACE = "Tugboat"
+METRICS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
+    "EventsAccepted": ("Count", (("Stage",),)),
+    "EventsRefused": ("Count", (("Stage",), ("Stage", "Reason"))),
+    "Recommendations": ("Count", (("Stage",),)),
+    "Fallbacks": ("Count", (("Stage",), ("Stage", "Reason"))),
+    "EmptyAnswers": ("Count", (("Stage",),)),
+    "ModelAgeHours": ("None", (("Stage",),)),
+    "DataAgeMinutes": ("None", (("Stage",),)),
+    "VolumeRatio": ("None", (("Stage",),)),
+    "ChecksFailed": ("Count", (("Stage",),)),
+}
+
+
+class MetricValues(TypedDict, total=False):
+    """The values of one line of metrics."""
+
+    EventsAccepted: float
+    EventsRefused: float
+    Recommendations: float
+    Fallbacks: float
+    EmptyAnswers: float
+    ModelAgeHours: float
+    DataAgeMinutes: float
+    VolumeRatio: float
+    ChecksFailed: float
 
 
 class LockResult(TypedDict):

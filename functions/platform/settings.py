@@ -69,6 +69,7 @@ def _variable(field: str) -> str:
 class CollectSettings(Struct, frozen=True, rename=_variable):
     """Settings of the collector and of replay."""
 
+    stage: Text
     shop_keys: ShopKeys
     events_stream: Text
     rejected_stream: Text
@@ -86,6 +87,7 @@ class CollectSettings(Struct, frozen=True, rename=_variable):
 class RecommendSettings(Struct, frozen=True, rename=_variable):
     """Settings of /recommend."""
 
+    stage: Text
     endpoint: Text
     endpoint_timeout_ms: Annotated[int, Meta(ge=10, le=25_000)]
     models_bucket: Text

@@ -2,9 +2,13 @@
 
 import json
 import math
+import time
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, NamedTuple
 
+from functions.platform import metrics
+from functions.platform.contract import MetricValues
 from functions.platform.errors import UNREADABLE, Reason, RequestRefused
 from functions.platform.log import get_logger
 from functions.platform.refreshed import Refreshed
@@ -12,12 +16,45 @@ from functions.platform.settings import RecommendSettings
 from functions.platform.time_box import Deadline, DeadlinePassed, call_until
 from functions.recommend.fallback import Fallback
 from functions.recommend.request import RecommendRequest
+from functions.recommend.served import Served
 
 log = get_logger(__name__)
 
 FALLBACK_VARIANT = "fallback"
 # A new execution environment reads the release's record and the fallback first, each of them within this time.
 STORED_S = 1.0
+
+
+class FallbackReason(StrEnum):
+    """The kinds of causes for which the fallback answers, as a dimension of the metric Fallbacks."""
+
+    TIMEOUT = "timeout"
+    ENDPOINT_MISSING = "endpoint_missing"
+    THROTTLED = "throttled"
+    MODEL_ERROR = "model_error"
+    ACCESS_DENIED = "access_denied"
+    UNAVAILABLE = "unavailable"
+    UNREADABLE_ANSWER = "unreadable_answer"
+    OTHER = "other"
+
+
+UNREADABLE_ANSWER = "unreadable answer"
+# The codes of https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html and botocore's errors.
+FALLBACK_REASONS = {
+    "DeadlinePassed": FallbackReason.TIMEOUT,
+    "ReadTimeoutError": FallbackReason.TIMEOUT,
+    "ConnectTimeoutError": FallbackReason.TIMEOUT,
+    "ValidationError": FallbackReason.ENDPOINT_MISSING,
+    "ThrottlingException": FallbackReason.THROTTLED,
+    "ModelError": FallbackReason.MODEL_ERROR,
+    "AccessDeniedException": FallbackReason.ACCESS_DENIED,
+    "EndpointConnectionError": FallbackReason.UNAVAILABLE,
+    "ConnectionClosedError": FallbackReason.UNAVAILABLE,
+    "InternalDependencyException": FallbackReason.UNAVAILABLE,
+    "InternalFailure": FallbackReason.UNAVAILABLE,
+    "ModelNotReadyException": FallbackReason.UNAVAILABLE,
+    "ServiceUnavailable": FallbackReason.UNAVAILABLE,
+}
 
 
 class Recommendation(NamedTuple):
@@ -34,12 +71,12 @@ class Recommendation(NamedTuple):
 class Recommender:
     """The endpoint and what stands in for it.
 
-    `endpoint` is a sagemaker-runtime client, `served` the endpoint's name on record.
+    `endpoint` is a sagemaker-runtime client, `served` the release on record.
     """
 
     settings: RecommendSettings
     endpoint: Any
-    served: Refreshed[str]
+    served: Refreshed[Served]
     fallback: Refreshed[Fallback]
 
 
@@ -59,9 +96,11 @@ def recommend(request: RecommendRequest, recommender: Recommender, deadline: Dea
     """
     recommender.fallback.begin()
     settings = recommender.settings
-    name = recommender.served.get(deadline.at_most(STORED_S)) or settings.endpoint
+    served = recommender.served.get(deadline.at_most(STORED_S))
+    name = served.endpoint if served else settings.endpoint
     items, cause = _ask(request, name, recommender, deadline.at_most(settings.endpoint_timeout_ms / 1000))
     if items is not None:
+        _count(settings.stage, items, served)
         return items
     log.warning("the endpoint failed, the fallback answers", endpoint=name, cause=cause)
     known = recommender.fallback.get(deadline.at_most(STORED_S))
@@ -69,13 +108,36 @@ def recommend(request: RecommendRequest, recommender: Recommender, deadline: Dea
         raise _without_fallback(recommender.fallback.failure)
     excluded = {*request.exclude, *request.items[-1:]}
     picked, source = known.pick(request.items, request.k, excluded)
-    return Recommendation(
+    answer = Recommendation(
         [{"item_id": item, "score": 0.0} for item in picked],
         source,
         f"endpoint: {cause}",
         known.model_version,
         FALLBACK_VARIANT,
     )
+    _count(settings.stage, answer, served, fallback_reason(cause))
+    return answer
+
+
+def fallback_reason(cause: str) -> FallbackReason:
+    """Return the kind of a cause. Codes and errors are many, and each value of a dimension is billed."""
+    if cause.startswith(UNREADABLE_ANSWER):
+        return FallbackReason.UNREADABLE_ANSWER
+    return FALLBACK_REASONS.get(cause, FallbackReason.OTHER)
+
+
+def _count(
+    stage: str, answer: Recommendation, served: Served | None, reason: FallbackReason | None = None
+) -> None:
+    values: MetricValues = {
+        "Recommendations": 1,
+        "Fallbacks": 0 if reason is None else 1,
+        "EmptyAnswers": 0 if answer.items else 1,
+    }
+    age_hours = served.age_hours(time.time()) if served else None
+    if age_hours is not None:
+        values["ModelAgeHours"] = round(age_hours, 3)
+    metrics.write(stage, values, reason)
 
 
 def _without_fallback(failure: str) -> RequestRefused:
@@ -107,7 +169,7 @@ def _ask(
     except BotoCoreError as error:
         return None, type(error).__name__
     except UNREADABLE as error:
-        return None, f"unreadable answer: {type(error).__name__}"
+        return None, f"{UNREADABLE_ANSWER}: {type(error).__name__}"
 
 
 def _invoke(request: RecommendRequest, endpoint_name: str, endpoint: Any) -> Recommendation:

@@ -33,7 +33,8 @@ NAMED_SENDERS = 3
 
 # The checks of a shop's newest day, alone and against its own days before.
 NEWEST_DAY_CHECKS = ("missing items", "missing storefront_session_id", "missing device")
-SHOP_CHECKS = ("silence", "volume", "events per session", "event mix")
+VOLUME_CHECK = "volume"
+SHOP_CHECKS = ("silence", VOLUME_CHECK, "events per session", "event mix")
 LOST_CHECKS = ("lost price", "lost value", "lost currency")
 
 
@@ -291,7 +292,7 @@ def _volume(shop: ShopDays, shop_id: str, days: range, limits: Thresholds) -> Ch
         f"middle group sent {{value:.2f}} times its usual; {limit.lowest_ratio} to {limit.highest_ratio} times is "
         "allowed."
     )
-    return _judge_usual(limits, "volume", over, ratios, usual, reason)
+    return _judge_usual(limits, VOLUME_CHECK, over, ratios, usual, reason)
 
 
 def _events_per_session(shop: ShopDays, over: str, days: range, limits: Thresholds) -> Check:

@@ -5,14 +5,14 @@ from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from functions.platform import warehouse
-from functions.platform.contract import VALIDATION_REPORTS_PREFIX, ValidateResult
+from functions.platform import metrics, warehouse
+from functions.platform.contract import VALIDATION_REPORTS_PREFIX, MetricValues, ValidateResult
 from functions.platform.dbt import run_dbt, variables
 from functions.platform.log import get_logger
 from functions.platform.settings import WarehouseSettings
 from functions.platform.warehouse import Credentials
-from functions.validate.data_checks import data_checks, dbt_check
-from functions.validate.measures import measure
+from functions.validate.data_checks import VOLUME_CHECK, data_checks, dbt_check
+from functions.validate.measures import Measures, measure
 from functions.validate.page import page
 from functions.validate.refusals import keep_refused
 from functions.validate.rules import ABSOLUTE, Check
@@ -87,6 +87,7 @@ def validate(
         ContentType="text/html; charset=utf-8",
     )
     failures = [check.reason for check in checks if check.verdict == "failed"]
+    metrics.write(settings.stage, _metrics(measures, checks, len(failures)))
     for network in measures.networks:
         log.info("one network sent much of the newest day", shop_id=shop_id, **network._asdict())
     for reason in failures:
@@ -99,6 +100,18 @@ def validate(
         "checks": len(checks),
         "report_uri": f"s3://{settings.models_bucket}/{key}",
     }
+
+
+def _metrics(measures: Measures, checks: list[Check], failed: int) -> MetricValues:
+    """Return the metrics of a validation. A shop without data has no age, and one without history no usual volume."""
+    values: MetricValues = {"ChecksFailed": failed}
+    if measures.shop is not None:
+        age = measures.now - measures.shop.last_loaded_at
+        values["DataAgeMinutes"] = round(age / timedelta(minutes=1), 1)
+    for check in checks:
+        if check.name == VOLUME_CHECK and check.verdict != "skipped" and check.value is not None:
+            values["VolumeRatio"] = round(check.value, 4)
+    return values
 
 
 def _tested_until(connection: Any, shop_id: str, now: datetime) -> datetime | None:

@@ -1,6 +1,6 @@
 """CloudFormation: delivery streams, log streams and secrets, which moto 5.2.5 skips, and missing options of buckets.
 
-Alarms, dashboards and resource policies stay skipped, because nothing here evaluates them.
+Resource policies stay skipped, because nothing here evaluates them. Alarms are in cloudwatch/install.py.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from moto.firehose.exceptions import InvalidArgumentException, ResourceNotFoundE
 
 from local.aws import firehose_buffer, logs, s3
 from local.aws.authorization import documented, sessions
+from local.aws.cloudwatch.store import record
 from local.aws.firehose_buffer import Buffer
 from local.aws.settings import ACCOUNT_ID, REGION, Settings
 
@@ -120,7 +121,9 @@ def put(buffers: Buffers, name: str, data: list[bytes]) -> list[str]:
         raise ResourceNotFoundException(f"Firehose {name} under account {ACCOUNT_ID} not found.")
     _refuse_over_limits(data)
     end = target.delimiter.encode()
-    buffers.append(target, b"".join(record + end for record in data) if end else b"".join(data))
+    buffers.append(target, b"".join(one + end for one in data) if end else b"".join(data))
+    incoming = {"IncomingRecords": len(data), "IncomingBytes": sum(map(len, data))}
+    record("AWS/Firehose", incoming, DeliveryStreamName=name)
     request_id = uuid.uuid4().hex
     return [f"{request_id}{number:032x}" for number in range(len(data))]
 
@@ -204,6 +207,8 @@ def _flush(target: Target, path: Path) -> None:
     delay_s = 0.5
     while any(firehose_buffer.frames(path)):
         name = object_key(target, arrived)
+        age_s = round(time.time() - arrived.timestamp())
+        record("AWS/Firehose", {"DeliveryToS3.DataFreshness": age_s}, DeliveryStreamName=target.stream)
         try:
             _session(target).require(*documented.firehose_delivery(target.bucket, name))
             key = s3.backend().put_object(target.bucket, name, data)

@@ -26,6 +26,7 @@ from local.aws.apigateway import (
     throttle,
 )
 from local.aws.authorization.function_policies import may_invoke
+from local.aws.cloudwatch.store import record
 from local.aws.lambda_ import MAX_PAYLOAD_BYTES, run
 from local.aws.lambda_workers import Pool
 from local.aws.proxy_event import MalformedProxyResponse, Request, Response, build_event, build_response
@@ -93,7 +94,19 @@ def respond(settings: Settings, pool: Pool, integrations: ThreadPoolExecutor, re
     deployment = newest_deployment(stage)
     if deployment is None:
         return _error(403, "Forbidden", "ForbiddenException")
+    began = time.monotonic()
     response = _respond(settings, pool, integrations, request, deployment, "/" + rest)
+    record(
+        "AWS/ApiGateway",
+        {
+            "Count": 1,
+            "4XXError": float(400 <= response.status < 500),
+            "5XXError": float(response.status >= 500),
+            "Latency": round((time.monotonic() - began) * 1000),
+        },
+        ApiName=deployment.api_name,
+        Stage=deployment.stage,
+    )
     if any(name == _ERROR_TYPE for name, _ in response.headers):
         response.headers.extend(default_response_headers(deployment.api_id, response.status))
     return response

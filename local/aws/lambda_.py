@@ -17,6 +17,7 @@ from moto.awslambda.exceptions import LambdaClientError
 
 from local.aws import asynchronous, xray
 from local.aws.authorization.sessions import CannotAssumeRole, Session
+from local.aws.cloudwatch.store import record
 from local.aws.lambda_workers import FunctionVersion, Outcome, Pool, TooManyRequests, session_of
 from local.aws.logs import append_events
 from local.aws.settings import Settings
@@ -93,6 +94,15 @@ def run(
         raise TooManyRequestsException() from None
     except CannotAssumeRole:
         raise RoleCannotBeAssumed() from None
+    record(
+        "AWS/Lambda",
+        {
+            "Invocations": 1,
+            "Errors": float(outcome.failed),
+            "Duration": round((outcome.ended - outcome.began) * 1000, 1),
+        },
+        FunctionName=function.function_name,
+    )
     session = session_of(function.role, function.function_name)
     _keep_log(settings, session, function, outcome)
     if trace.sampled and function.tracing_config["Mode"] == "Active":

@@ -10,6 +10,8 @@ from moto.logs.models import logs_backends
 from local.aws.authorization import documented
 from local.aws.authorization.policies import Call
 from local.aws.authorization.sessions import AccessDenied, Session
+from local.aws.cloudwatch import embedded
+from local.aws.cloudwatch.store import STORE
 from local.aws.settings import ACCOUNT_ID, REGION
 
 # moto keeps events in memory, so old ones are dropped; the files under .local/logs are complete.
@@ -41,3 +43,4 @@ def append_events(session: Session, group: str, stream: str, lines: Sequence[str
             backend.put_log_events(group, stream, events)
         kept = backend.groups[group].streams[stream].events
         del kept[:-MAX_EVENTS_PER_STREAM]
+    embedded.extract(STORE, lines)

@@ -84,6 +84,7 @@ def _install(settings: Settings) -> tuple[Callable[[], None], Any]:
         xray,
     )
     from local.aws.authorization import enforcement as authorization
+    from local.aws.cloudwatch import install as cloudwatch
     from local.aws.lambda_workers import Pool
     from local.aws.validation import requests
 
@@ -96,6 +97,7 @@ def _install(settings: Settings) -> tuple[Callable[[], None], Any]:
     lambda_code.install(settings)
     lambda_.install(settings, pool)
     apigateway.install()
+    cloudwatch.install()
     cloudformation.install()
     iam.install()
     sns.install(settings)

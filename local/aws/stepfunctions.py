@@ -42,6 +42,7 @@ from local.aws import (
     stepfunctions_roles,
     stepfunctions_xray,
 )
+from local.aws.cloudwatch import store
 from local.aws.patching import replace_everywhere
 from local.aws.settings import Settings
 from local.aws.stepfunctions_codebuild import CodeBuildTask
@@ -150,6 +151,7 @@ def _keep_executions(log: ExecutionLog) -> None:
             cause=ended.cause,
         )
         _send_event(ended, ended.status)
+        _count(ended)
 
     def create_state_machine(self: StepFunctionsParserBackend, *args: Any, **kwargs: Any) -> Any:
         machine = create(self, *args, **kwargs)
@@ -167,6 +169,14 @@ def _keep_executions(log: ExecutionLog) -> None:
     StepFunctionsParserBackend.start_execution = start_execution
     StepFunctionsParserBackend.create_state_machine = create_state_machine
     executions.BaseExecutionWorkerCommunication.terminated = terminated_and_logged
+
+
+def _count(ended: executions.Execution) -> None:
+    """Record the metrics of an execution that ended."""
+    word = {"SUCCEEDED": "Succeeded", "FAILED": "Failed", "TIMED_OUT": "TimedOut", "ABORTED": "Aborted"}
+    took_ms = (ended.stop_date - ended.start_date).total_seconds() * 1000
+    values = {f"Executions{word[ended.status]}": 1, "ExecutionTime": round(took_ms)}
+    store.record("AWS/States", values, StateMachineArn=ended.state_machine.arn)
 
 
 def _send_event(execution: executions.Execution, status: str) -> None:

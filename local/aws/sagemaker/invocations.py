@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 from urllib.parse import unquote
 
 from moto.core.exceptions import JsonRESTError
 from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 
+from local.aws.cloudwatch.store import record
 from local.aws.sagemaker.endpoints import Servers
 from local.aws.sagemaker.servers import ServerResponse
 
@@ -26,6 +28,19 @@ def install(servers: Servers) -> None:
             raise JsonRESTError(
                 "ValidationError", f"Endpoint {name} of account {self.current_account} not found."
             )
+        began = time.monotonic()
+        answer = answered(self, name, server)
+        values = {
+            "Invocations": 1,
+            "Invocation5XXErrors": float(_is_servers_fault(answer)),
+            "ModelLatency": round((time.monotonic() - began) * 1e6, -3),
+        }
+        record("AWS/SageMaker", values, EndpointName=name, VariantName=server.spec.variant)
+        return answer
+
+    def answered(
+        self: SageMakerRuntimeResponse, name: str, server: Any
+    ) -> tuple[int, dict[str, Any], bytes | str]:
         body = self.body if isinstance(self.body, bytes) else (self.body or "").encode()
         if len(body) > MAX_BODY_BYTES:
             raise JsonRESTError("ValidationError", f"Body is larger than {MAX_BODY_BYTES} bytes.")
@@ -49,6 +64,12 @@ def install(servers: Servers) -> None:
         return 200, headers, response.body
 
     SageMakerRuntimeResponse.invoke_endpoint = invoke_endpoint
+
+
+def _is_servers_fault(answer: tuple[int, dict[str, Any], bytes | str]) -> bool:
+    """Return True if the container failed. The status 424 wraps both kinds of errors of a model."""
+    status, _, body = answer
+    return status >= 500 or (status == 424 and json.loads(body)["ErrorCode"] == "INTERNAL_FAILURE_FROM_MODEL")
 
 
 def _model_error(endpoint: str, response: ServerResponse) -> tuple[int, dict[str, Any], str]:

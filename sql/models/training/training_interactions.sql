@@ -152,12 +152,28 @@ interactions as (
         max(staged_at) as staged_at
     from with_runs
     group by shop_id, session_key, client_key, session_date, session_start_ms, run_number, item_id
+),
+
+-- One session could repeat a pair of items hundreds of times.
+with_visits as (
+    select
+        *,
+        row_number() over (partition by session_key, item_id order by position)
+        <= {{ var('visits_of_an_item') }} as is_sampled
+    from interactions
 )
 
 select
     shop_id,
     session_key,
     position::int as position,
+    iff(
+        is_sampled,
+        count_if(is_sampled) over (
+            partition by session_key order by position rows between unbounded preceding and current row
+        ) - 1,
+        null
+    )::int as position_in_sample,
     item_id,
     event_name,
     event_time_ms::bigint as event_time_ms,
@@ -167,5 +183,5 @@ select
     network_key,
     received_at_ms::bigint as received_at_ms,
     max(staged_at) over (partition by session_key) as staged_at
-from interactions
+from with_visits
 qualify count(*) over (partition by session_key) >= 2

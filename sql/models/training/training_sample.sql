@@ -86,26 +86,18 @@ dropped as (
         or numbered.number_in_day > greatest(
             {{ var('network_sessions_per_day') }}, 2 * coalesce(usual.share, 0) * numbered.sessions_in_day
         )
-),
-
--- One session could repeat a pair of items hundreds of times.
-kept as (
-    select interactions.*
-    from {{ ref('training_interactions') }} as interactions
-    left join dropped on interactions.session_key = dropped.session_key
-    where dropped.session_key is null
-    qualify
-        row_number() over (
-            partition by interactions.session_key, interactions.item_id order by interactions.position
-        ) <= {{ var('visits_of_an_item') }}
 )
 
 select
-    shop_id,
-    session_key,
-    (row_number() over (partition by session_key order by position) - 1)::int as position,
-    item_id,
-    event_name,
-    event_time_ms,
-    network_key
-from kept
+    interactions.shop_id,
+    interactions.session_key,
+    interactions.position_in_sample as position,
+    interactions.item_id,
+    interactions.event_name,
+    interactions.event_time_ms,
+    interactions.network_key
+from {{ ref('training_interactions') }} as interactions
+left join dropped on interactions.session_key = dropped.session_key
+where
+    dropped.session_key is null
+    and interactions.position_in_sample is not null

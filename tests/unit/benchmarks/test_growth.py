@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import growth
 from benchmarks.growth_fit import fit, student_t
-from benchmarks.growth_nights import STEPS, Plan
+from benchmarks.growth_nights import STEPS, Plan, without_counting
 from benchmarks.growth_plot import plot
 from benchmarks.growth_shop import SHAPES, Shop
 from functions.platform.events.contract import Timing, accept
@@ -150,3 +150,11 @@ def test_a_night_of_many_days_is_not_fitted_nor_what_validate_reads_of_it() -> N
     assert (found["transform"]["rows"]["nights"], found["validate"]["rows"]["nights"]) == (13, 6)
     assert found["transform"]["rows"]["slope_percent_per_day"] == pytest.approx(0, abs=0.001)
     assert found["validate"]["rows"]["slope_percent_per_day"] == pytest.approx(0, abs=0.001)
+
+
+def test_what_counting_takes_is_subtracted_from_a_step_s_seconds() -> None:
+    one_after_the_other = [{"seconds": 1.0, "overhead_s": 2.0}, {"seconds": 3.0, "overhead_s": 1.0}]
+    assert without_counting(10, one_after_the_other) == 7
+    assert without_counting(10, [{"seconds": 4.0}]) == 10
+    at_the_same_time = [{"seconds": 6.0, "overhead_s": 6.0}] * 4
+    assert without_counting(12, at_the_same_time) == 6

@@ -125,7 +125,9 @@ class Shop:
 @pytest.fixture
 def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
     made = Shop()
-    settings = CollectSettings({KEY: "demo"}, "events", "rejected", "bucket", "receipts", "secret-keys")
+    settings = CollectSettings(
+        "test", {KEY: "demo"}, "events", "rejected", "bucket", "receipts", "secret-keys"
+    )
     monkeypatch.setattr("functions.platform.settings.collect_settings", lambda: settings)
     keys = SecretKeys("secret-keys", lambda: FakeSecrets(value(demo=[SECRET_KEY])))
     monkeypatch.setattr("functions.collect.secret_keys.secret_keys", lambda _: keys)

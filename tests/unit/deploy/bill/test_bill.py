@@ -18,12 +18,14 @@ from deploy.bill.coverage import FREE, FREE_TASKS, PRICED, TASKS
 from deploy.bill.edge import traces
 from deploy.bill.month import Calls, Month, Workload, idle
 from deploy.bill.prices import read_prices
-from deploy.bill.stack import alarm_metrics, invoked_lambdas, resources
+from deploy.bill.stack import alarm_metrics, invoked_lambdas, metrics_at_most, metrics_written, resources
 from deploy.bill.storage import ages
 from deploy.lambdas import LAMBDAS, NAMES, named
 from deploy.stages import Stage, read_stage
 from deploy.step_jobs import with_jobs
 from deploy.template import PIPELINE_FILE
+from functions.platform.errors import Reason
+from functions.recommend.recommend import FallbackReason
 
 PRICES = read_prices("us-east-1")
 ASSUMED = read_assumptions().with_values(
@@ -288,9 +290,18 @@ def test_step_functions_bills_each_state() -> None:
 
 
 def test_an_alarm_on_an_expression_bills_each_of_its_metrics() -> None:
-    # Seven alarms on one metric, and the one on failed, timed out and aborted runs.
-    assert alarm_metrics() == 10
-    assert bill().amount("CloudWatch", "alarms") == pytest.approx(1.00)
+    # Twelve alarms on one metric, three shares of two metrics, one latency in milliseconds, and the one on failed, timed
+    # out and aborted runs.
+    assert alarm_metrics() == 12 + 3 * 2 + 1 + 3
+    assert bill().amount("CloudWatch", "alarms") == pytest.approx(2.20)
+
+
+def test_metrics_of_our_own_cost_the_same_whatever_callers_send() -> None:
+    assert metrics_written() == 9
+    assert bill().amount("CloudWatch", "metrics of our own") == pytest.approx(9 * 0.3)
+    # Each reason of a refused event and of a fallback, in every hour of the month.
+    assert metrics_at_most() == 9 + len(Reason) + len(FallbackReason)
+    assert metrics_at_most() * 0.3 < 15
 
 
 def test_an_idle_stage_pays_for_what_is_only_there() -> None:
@@ -301,8 +312,8 @@ def test_an_idle_stage_pays_for_what_is_only_there() -> None:
         ("Secrets Manager", "secrets"),
         ("ECR", "images of the endpoint"),
     }
-    # 1.00 of alarms, 3.00 of the dashboard, four secrets of 0.40, five images of 0.1 GB at $0.10.
-    assert found.usd == pytest.approx(1.00 + 3.00 + 1.60 + 0.05)
+    # 2.20 of alarms, 3.00 of the dashboard, four secrets of 0.40, five images of 0.1 GB at $0.10.
+    assert found.usd == pytest.approx(2.20 + 3.00 + 1.60 + 0.05)
 
 
 @pytest.mark.parametrize("name", ["local", "dev", "prod"])

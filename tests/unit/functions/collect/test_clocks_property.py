@@ -34,7 +34,7 @@ REQUEST_TIMEOUT_MS = 20 * SECOND_MS
 SMALL_MS = COLLECT_CLOCK_ERROR_MIN_MS
 # With the error of a right clock, it stays below two minutes.
 LONGEST_STALL_MS = 85 * SECOND_MS
-SETTINGS = CollectSettings({"key": "demo"}, "events", "rejected", "bucket", "receipts", "secret-keys")
+SETTINGS = CollectSettings("test", {"key": "demo"}, "events", "rejected", "bucket", "receipts", "secret-keys")
 
 
 class Action(NamedTuple):

@@ -20,7 +20,7 @@ from testing.fakes import FakeFirehose, FakeS3, FakeSecrets
 NOW_MS = 1_700_000_000_000
 KEY = "key-of-demo"
 SETTINGS = CollectSettings(
-    {KEY: "demo", "key-of-other": "other"}, "events", "rejected", "bucket", "receipts", "secret-keys"
+    "test", {KEY: "demo", "key-of-other": "other"}, "events", "rejected", "bucket", "receipts", "secret-keys"
 )
 ORIGIN = Origin("203.0.113.0/24", "mobile", False)
 RECEIPT_KEYS = ReceiptKeys("receipts", FakeSecrets)

@@ -17,6 +17,7 @@ from functions.platform.settings import (
 LOCAL = read_stage("local")
 # A setting that these tests do not concern has the value of the local stage.
 RECOMMEND = {
+    "TUGBOAT_STAGE": "local",
     **named("api_handler").environment(LOCAL, LOCAL.account_id),
     "TUGBOAT_ENDPOINT": "tugboat-local",
     "TUGBOAT_ENDPOINT_TIMEOUT_MS": " 1000 ",

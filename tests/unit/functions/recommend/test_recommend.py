@@ -21,14 +21,17 @@ from functions.recommend.fallback import stored_fallback
 from functions.recommend.recommend import Recommendation, Recommender, recommend
 from functions.recommend.request import RecommendRequest, Session, from_body, from_query
 from functions.recommend.routes import answer_recommend
-from functions.recommend.served import served_endpoint
+from functions.recommend.served import Served, served_release
 from testing.fakes import FakeEndpoint, FakeS3, FakeSecrets, client_error
 from testing.threads import at_once
 
 LOCAL = read_stage("local")
 # A setting that these tests do not concern has the value of the local stage.
 SETTINGS = structs.replace(
-    read_settings(RecommendSettings, named("api_handler").environment(LOCAL, LOCAL.account_id)),
+    read_settings(
+        RecommendSettings,
+        {"TUGBOAT_STAGE": "test", **named("api_handler").environment(LOCAL, LOCAL.account_id)},
+    ),
     endpoint="tugboat-test",
     endpoint_timeout_ms=300,
     models_bucket="models",
@@ -38,7 +41,7 @@ SETTINGS = structs.replace(
 
 def environment(endpoint: Any, s3: FakeS3) -> Recommender:
     """A new execution environment."""
-    return Recommender(SETTINGS, endpoint, served_endpoint(s3, "models"), stored_fallback(s3, "models"))
+    return Recommender(SETTINGS, endpoint, served_release(s3, "models"), stored_fallback(s3, "models"))
 
 
 def ask(request: RecommendRequest, endpoint: Any, s3: FakeS3) -> Recommendation:
@@ -319,15 +322,15 @@ def test_the_endpoint_of_the_release_on_record_is_asked_and_the_stages_own_befor
 
 def test_the_record_is_read_once_a_minute_and_the_last_name_survives_an_s3_failure(clock: Clock) -> None:
     s3 = recorded(FakeS3(), "first")
-    served = served_endpoint(s3, "models")
-    assert served.get(SOON) == "first"
+    served = served_release(s3, "models")
+    assert served.get(SOON) == Served("first")
     recorded(s3, "second")
-    assert served.get(SOON) == "first"
+    assert served.get(SOON) == Served("first")
     clock.now_s += 61
-    assert served.get(SOON) == "second"
+    assert served.get(SOON) == Served("second")
     s3.down = True
     clock.now_s += 61
-    assert served.get(SOON) == "second"
+    assert served.get(SOON) == Served("second")
 
 
 def test_an_endpoint_that_does_not_exist_any_more_makes_the_next_request_read_the_record() -> None:
@@ -335,7 +338,7 @@ def test_an_endpoint_that_does_not_exist_any_more_makes_the_next_request_read_th
     recommender = environment(failing(client_error("ValidationError", "Endpoint gone not found.")), s3)
     assert recommend(RecommendRequest(["a"], 3, []), recommender, SOON).items
     recorded(s3, "new")
-    assert recommender.served.get(SOON) == "new"
+    assert recommender.served.get(SOON) == Served("new")
 
 
 @pytest.mark.parametrize("score", ["NaN", "Infinity"])

@@ -52,7 +52,7 @@ class Lake:
     ) -> None:
         """Store a request's events in files of their own, as Firehose delivers them."""
         firehose = FakeFirehose()
-        settings = CollectSettings({KEY: shop}, "raw", "rejected", BUCKET, "receipts", "secret-keys")
+        settings = CollectSettings("test", {KEY: shop}, "raw", "rejected", BUCKET, "receipts", "secret-keys")
         intake = Intake(settings, firehose, self.s3, self.receipt_keys(), REMAINING_MS)
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
         with contextlib.suppress(RequestRefused):

@@ -1,0 +1,1 @@
+"""Drills: ring an alarm on purpose, and see the message that its subscribers get."""

@@ -1,0 +1,60 @@
+"""Metrics in CloudWatch's embedded metric format: log lines from which CloudWatch makes metrics, without an API call.
+
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+Names, units and dimensions are in contracts/metrics.json. Each combination of a metric and its dimension values is billed.
+The only dimension besides the stage is a reason, and its type is an enum: no text of a caller becomes a dimension.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any
+
+from functions.platform.contract import METRICS, METRICS_NAMESPACE, MetricValues
+from functions.platform.log import get_logger
+
+log = get_logger(__name__)
+
+
+def write(stage: str, values: MetricValues, reason: StrEnum | None = None) -> None:
+    """Write one line of metrics. With a reason, the metrics that have this dimension also count under it."""
+    log.info("metrics", **document(stage, values, reason, time.time_ns() // 1_000_000))
+
+
+def count_by_reason(stage: str, name: str, counts: Mapping[StrEnum, int], values: MetricValues) -> None:
+    """Write `values` with a metric that is counted by reason. A line has one value per dimension, so each reason has a line.
+
+    Without any count, the metric is 0: the share of an alarm then has both of its parts in every period.
+    """
+    first: MetricValues = values
+    for reason, count in counts.items() or [(None, 0)]:
+        write(stage, {**first, name: count}, reason)  # type: ignore[misc]
+        first = {}
+
+
+def document(stage: str, values: MetricValues, reason: StrEnum | None, timestamp_ms: int) -> dict[str, Any]:
+    """Return the members of a document in the embedded metric format."""
+    dimensions = {"Stage": stage} if reason is None else {"Stage": stage, "Reason": reason.value}
+    directives: dict[tuple[tuple[str, ...], ...], list[dict[str, str]]] = {}
+    for name in values:
+        unit, sets = METRICS[name]
+        known = tuple(_with_values(sets, dimensions))
+        directives.setdefault(known, []).append({"Name": name, "Unit": unit})
+    return {
+        "_aws": {
+            "Timestamp": timestamp_ms,
+            "CloudWatchMetrics": [
+                {"Namespace": METRICS_NAMESPACE, "Dimensions": sets, "Metrics": metrics}
+                for sets, metrics in directives.items()
+            ],
+        },
+        **dimensions,
+        **values,
+    }
+
+
+def _with_values(
+    sets: tuple[tuple[str, ...], ...], dimensions: Mapping[str, str]
+) -> Iterator[tuple[str, ...]]:
+    """Yield the dimension sets of which every dimension has a value."""
+    return (names for names in sets if dimensions.keys() >= set(names))
