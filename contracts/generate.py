@@ -37,6 +37,7 @@ def dbt_project_text() -> str:
         "item_events": contracts.event_kinds("concerns_items"),
         "order_events": contracts.event_kinds("concerns_orders"),
         "training_events": contracts.training_events(),
+        "placements": contracts.placements(),
         "availabilities": product["availability"]["enum"],
         # Without the ids, which are the key.
         "product_fields": [name for name in product if name not in ("shop_id", "item_id")],

@@ -347,6 +347,12 @@ def _question(limits: dict[str, int]) -> dict[str, Any]:
             },
             "shop": {"description": "shop_id of the session's events.", **an_id},
             "session": {"description": "session_id of them. With both, the answer has a receipt.", **an_id},
+            "placement": {
+                "description": "Where the carousel stands. The receipt carries it.",
+                "type": "string",
+                "enum": contracts.placements(),
+                "default": contracts.placements()[0],
+            },
         },
     }
 

@@ -85,6 +85,8 @@ SHOPPING_EVENTS = frozenset(
     )
 )
 SESSION_ITEM_EVENTS = ("view_item", "add_to_cart")
+PLACEMENTS = ("product", "home", "cart", "category", "search")
+PLACEMENT_DEFAULT = "product"
 METRICS_NAMESPACE = "Tugboat"
 METRICS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
     "EventsAccepted": ("Count", (("Stage",),)),

@@ -11,9 +11,9 @@ import hmac
 import json
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from functions.platform.contract import COLLECT_PAGE_QUEUE_MAX_MS
+from functions.platform.contract import COLLECT_PAGE_QUEUE_MAX_MS, PLACEMENT_DEFAULT
 
 VERSION = "v2"
 # Its digests are not keyed. Delete it when the last receipt of a stage that issued it is late.
@@ -23,6 +23,8 @@ LIFETIME_S = 24 * 60 * 60
 # Tolerance: clocks of execution environments differ, and correcting a client's clock overshoots by the network latency.
 SKEW_MS = 5 * 60 * 1000
 SLOT_BYTES = 4
+# The fields that every receipt has. An object of labels can follow.
+FIELDS = 7
 
 
 class Verdict(StrEnum):
@@ -60,6 +62,7 @@ class Receipt(NamedTuple):
     expires_at_s: int
     slots: tuple[bytes, ...]
     digest_key: bytes | None
+    placement: str = PLACEMENT_DEFAULT
 
     def slot_of(self, item_id: str) -> int | None:
         """Return the position of an item, from 0; None if the item was not recommended."""
@@ -87,10 +90,22 @@ def issue(
     item_ids: Iterable[str],
     issued_at_s: int,
     key: bytes,
+    placement: str = PLACEMENT_DEFAULT,
 ) -> str:
     """Return the receipt of a recommendation made at `issued_at_s`, in seconds since 1970."""
     expires_at_s = issued_at_s + LIFETIME_S
-    fields = [recommendation_id, shop_id, session_id, model_version, variant, issued_at_s, expires_at_s]
+    fields: list[Any] = [
+        recommendation_id,
+        shop_id,
+        session_id,
+        model_version,
+        variant,
+        issued_at_s,
+        expires_at_s,
+    ]
+    # Without labels a receipt has no eighth field, so the last release of the collector reads it too.
+    if placement != PLACEMENT_DEFAULT:
+        fields.append({"placement": placement})
     line = json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n"
     payload = line.encode() + b"".join(_digest(item_id, recommendation_id, key) for item_id in item_ids)
     signed = f"{VERSION}.{_base64(payload)}"
@@ -108,7 +123,10 @@ def read(token: str, keys: Sequence[bytes]) -> Receipt | None:
     fields, _, digests = base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4)).partition(b"\n")
     slots = (digests[at : at + SLOT_BYTES] for at in range(0, len(digests), SLOT_BYTES))
     digest_key = None if version == OLD_VERSION else signing[0]
-    return Receipt._make([*json.loads(fields), tuple(slots), digest_key])
+    values = json.loads(fields)
+    labels = values[FIELDS] if len(values) > FIELDS else {}
+    placement = labels.get("placement", PLACEMENT_DEFAULT)
+    return Receipt._make([*values[:FIELDS], tuple(slots), digest_key, placement])
 
 
 def _digest(item_id: str, recommendation_id: str, key: bytes | None) -> bytes:

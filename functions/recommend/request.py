@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from functions.platform.contract import (
     ID_MAX_CHARACTERS,
+    PLACEMENT_DEFAULT,
+    PLACEMENTS,
     RECOMMEND_BODY_MAX_BYTES,
     RECOMMEND_EXCLUDE_MAX,
     RECOMMEND_ITEMS_MAX,
@@ -30,12 +32,13 @@ class Session(NamedTuple):
 
 
 class RecommendRequest(NamedTuple):
-    """The session's items, oldest first; the number of items wanted; the items to exclude; the receipt's session."""
+    """The session's items, oldest first; the number of items wanted; the items to exclude; the receipt's labels."""
 
     items: list[str]
     k: int
     exclude: list[str]
     session: Session | None = None
+    placement: str = PLACEMENT_DEFAULT
 
 
 def parse_request(request: ApiRequest) -> RecommendRequest:
@@ -99,7 +102,16 @@ def _request(items: Any, k: Any, exclude: Any, parameters: Mapping[str, Any]) ->
             Reason.PARAMETER_INVALID,
             f"exclude holds {len(excluded)} ids, at most {RECOMMEND_EXCLUDE_MAX} are taken",
         )
-    return RecommendRequest(kept, count, excluded, _session(parameters))
+    return RecommendRequest(kept, count, excluded, _session(parameters), _placement(parameters))
+
+
+def _placement(parameters: Mapping[str, Any]) -> str:
+    placement = parameters.get("placement")
+    if placement is None:
+        return PLACEMENT_DEFAULT
+    if placement not in PLACEMENTS:
+        raise RequestRefused(Reason.PARAMETER_INVALID, f"placement is one of {', '.join(PLACEMENTS)}")
+    return str(placement)
 
 
 def _session(parameters: Mapping[str, Any]) -> Session | None:

@@ -10,7 +10,7 @@ from functions.platform.receipt import issue
 from functions.platform.receipt_keys import ReceiptKeys
 from functions.platform.time_box import Deadline
 from functions.recommend.recommend import Recommendation, Recommender, recommend
-from functions.recommend.request import Session, parse_request
+from functions.recommend.request import RecommendRequest, Session, parse_request
 
 
 def answer_recommend(
@@ -27,11 +27,13 @@ def answer_recommend(
     opted_out = request.privacy_control and recommender.settings.global_privacy_control == "obey"
     # Without a key there is no receipt, and the carousel is still shown.
     if asked.session and not opted_out and (key := receipt_keys.signing()):
-        body["receipt"] = _receipt(found, request.request_id, asked.session, key)
+        body["receipt"] = _receipt(found, request.request_id, asked, asked.session, key)
     return success(body)
 
 
-def _receipt(found: Recommendation, request_id: str, session: Session, key: bytes) -> str:
+def _receipt(
+    found: Recommendation, request_id: str, asked: RecommendRequest, session: Session, key: bytes
+) -> str:
     return issue(
         request_id,
         session.shop_id,
@@ -41,4 +43,5 @@ def _receipt(found: Recommendation, request_id: str, session: Session, key: byte
         (item["item_id"] for item in found.items),
         int(time.time()),
         key,
+        asked.placement,
     )

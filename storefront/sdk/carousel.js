@@ -59,7 +59,7 @@ function whenLoaded(act) {
 }
 
 class TugboatCarousel extends HTMLElement {
-  static observedAttributes = ["heading", "item", "items", "exclude", "k"];
+  static observedAttributes = ["heading", "item", "items", "exclude", "k", "placement"];
 
   /** Look up cards: async (ids) => ({ id: { title, url, image, price } }). Items without a card are not shown. */
   lookup = async (ids) => {
@@ -154,11 +154,12 @@ class TugboatCarousel extends HTMLElement {
     }
     const k = Number(this.getAttribute("k")) || COUNT;
     const exclude = [...this.#ids("exclude"), ...(own ? [own] : [])];
-    const request = JSON.stringify([items, k, exclude]);
+    const question = { items, k, exclude, placement: this.getAttribute("placement") };
+    const request = JSON.stringify(question);
     if (request === this.#lastRequest) return;
     this.#lastRequest = request;
     const asked = ++this.#asked;
-    const answer = await tugboat.recommend({ items, k, exclude });
+    const answer = await tugboat.recommend(question);
     const ids = answer?.items.map((item) => item.item_id) || [];
     const cards = ids.length ? await this.lookup(ids) : {};
     // A later request replaces this one.

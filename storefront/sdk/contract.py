@@ -52,6 +52,9 @@ export interface TugboatSettings {
   userId?: string;
 }
 
+/** A place in the shop where a carousel stands. */
+export type TugboatPlacement = %(placements)s;
+
 export interface TugboatQuestion {
   /** Number of items, 1 to %(k_max)d; the default is %(k_default)d. */
   k?: number;
@@ -59,6 +62,8 @@ export interface TugboatQuestion {
   items?: string[];
   /** Items to exclude, such as those in the cart. */
   exclude?: string[];
+  /** Where the carousel stands; the default is "%(placement)s". */
+  placement?: TugboatPlacement;
 }
 
 export interface TugboatAnswer {
@@ -204,6 +209,8 @@ def declarations(schema: dict[str, Any]) -> str:
     item = properties["items"]["items"]
     return DECLARATIONS % {
         **contracts.read("limits")["recommend"],
+        "placement": contracts.placements()[0],
+        "placements": " | ".join(f'"{name}"' for name in contracts.placements()),
         "names": "\n".join(f'  | "{name}"' for name in properties["event_name"]["enum"]),
         "item": _members(item["properties"], item["required"]),
         "fields": _members({n: f for n, f in properties.items() if n not in STAMPED}, ()),

@@ -87,6 +87,9 @@ export interface TugboatSettings {
   userId?: string;
 }
 
+/** A place in the shop where a carousel stands. */
+export type TugboatPlacement = "product" | "home" | "cart" | "category" | "search";
+
 export interface TugboatQuestion {
   /** Number of items, 1 to 100; the default is 10. */
   k?: number;
@@ -94,6 +97,8 @@ export interface TugboatQuestion {
   items?: string[];
   /** Items to exclude, such as those in the cart. */
   exclude?: string[];
+  /** Where the carousel stands; the default is "product". */
+  placement?: TugboatPlacement;
 }
 
 export interface TugboatAnswer {

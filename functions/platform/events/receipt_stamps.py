@@ -9,8 +9,9 @@ from typing import Any
 
 from msgspec import UNSET
 
+from functions.platform.contract import PLACEMENT_DEFAULT
 from functions.platform.events.event import Event
-from functions.platform.receipt import EventTimes, Verdict
+from functions.platform.receipt import EventTimes, Receipt, Verdict
 from functions.platform.receipt_keys import ReceiptKeys
 
 Stamp = dict[str, Any]
@@ -57,11 +58,17 @@ def stamps(
                     "model_version": receipt.model_version,
                     "variant": receipt.variant,
                     "issued_at_ms": receipt.issued_at_s * 1000,
+                    **_labels(receipt),
                     "items": [],
                 },
             )
             stamp["items"].append({"item_id": item_id, "slot": receipt.slot_of(item_id)})
     return list(by_verdict.values())
+
+
+def _labels(receipt: Receipt) -> Stamp:
+    """Return the labels of a receipt that differ from their defaults."""
+    return {} if receipt.placement == PLACEMENT_DEFAULT else {"placement": receipt.placement}
 
 
 def restamp(archived: Iterable[Stamp], event: Event, times: EventTimes, keys: ReceiptKeys) -> list[Stamp]:

@@ -49,7 +49,7 @@ answers as (
         min(day) as day,
         min(model_version) as model_version,
         min(variant) as variant,
-        'product' as placement,
+        min(placement) as placement,
         min(device) as device,
         max(staged_at) as staged_at
     from counted
@@ -101,15 +101,15 @@ answer_rows as (
         day,
         coalesce(model_version, 'unknown') as model_version,
         coalesce(variant, 'unknown') as variant,
-        placement,
+        coalesce(placement, 'unknown') as placement,
         coalesce(device, 'unknown') as device,
         null as item_category,
         count(*) as recommendations,
         max(staged_at) as staged_at
     from answers
     group by
-        shop_id, day, coalesce(model_version, 'unknown'), coalesce(variant, 'unknown'), placement,
-        coalesce(device, 'unknown')
+        shop_id, day, coalesce(model_version, 'unknown'), coalesce(variant, 'unknown'),
+        coalesce(placement, 'unknown'), coalesce(device, 'unknown')
 ),
 
 item_rows as (
@@ -119,7 +119,7 @@ item_rows as (
         answers.day,
         coalesce(answers.model_version, 'unknown') as model_version,
         coalesce(answers.variant, 'unknown') as variant,
-        answers.placement,
+        coalesce(answers.placement, 'unknown') as placement,
         coalesce(answers.device, 'unknown') as device,
         coalesce(products.item_category, 'unknown') as item_category,
         sum(items.items_shown) as items_shown,
@@ -135,8 +135,8 @@ item_rows as (
         on answers.shop_id = products.shop_id and items.item_id = products.item_id
     group by
         answers.shop_id, answers.day, coalesce(answers.model_version, 'unknown'),
-        coalesce(answers.variant, 'unknown'), answers.placement, coalesce(answers.device, 'unknown'),
-        coalesce(products.item_category, 'unknown')
+        coalesce(answers.variant, 'unknown'), coalesce(answers.placement, 'unknown'),
+        coalesce(answers.device, 'unknown'), coalesce(products.item_category, 'unknown')
 ),
 
 {% set figures_of = {

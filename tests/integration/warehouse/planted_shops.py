@@ -27,6 +27,7 @@ class Day:
     model: str = "m1"
     fallback: float = 0.03  # its click rate is a tenth of the model's
     refused: float = 0.0  # share of the purchases
+    placements: tuple[str, ...] = ("product", "cart")  # by turns; an empty one shows nothing
 
 
 Change = Callable[[int, Day], Day]
@@ -38,6 +39,7 @@ SHOPS: dict[str, Change] = {
     "traffic": lambda _, day: replace(day, sessions=28),
     "fallback": lambda _, day: replace(day, fallback=0.6),
     "refused": lambda _, day: replace(day, refused=0.6),
+    "placement": lambda _, day: replace(day, placements=("product", "")),
     "checkout": lambda _, day: replace(day, orders=0.15),
 }
 
@@ -101,13 +103,16 @@ def _session(shop: str, number: int, session: int, day: Day, draw: random.Random
             made["server"]["receipts"] = [
                 {
                     "verdict": "valid", "recommendation_id": name, "model_version": day.model,
-                    "variant": "fallback" if is_fallback else "AllTraffic", "issued_at_ms": at_ms, "placement": "product",
+                    "variant": "fallback" if is_fallback else "AllTraffic", "issued_at_ms": at_ms, "placement": placement,
                     "items": [{"item_id": item, "slot": items.index(item)} for item in shown],
                 }
             ]  # fmt: skip
         return made
 
     yield event(0, "view_item", items[:1])
+    placement = day.placements[session % len(day.placements)]
+    if not placement:
+        return
     yield event(1, "recommendation_impression", items)
     if draw.random() >= day.clicks * (0.1 if is_fallback else 1):
         return

@@ -32,6 +32,7 @@ PLANTED = [
     ("traffic", "revenue", ("traffic",)),
     ("fallback", "revenue", ("variant", "fallback")),
     ("fallback", "click_rate", ("variant", "fallback")),
+    ("placement", "revenue", ("placement", "cart")),
     ("refused", "revenue", ("purchases",)),
     ("refused", "conversion", ("purchases",)),
     ("checkout", "revenue", ("bought",)),

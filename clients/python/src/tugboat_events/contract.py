@@ -19,6 +19,7 @@ EventName = Literal[
     "recommendation_impression",
     "recommendation_click",
 ]
+Placement = Literal["product", "home", "cart", "category", "search"]
 
 SCHEMA_VERSION = 1
 EVENTS_MAX = 500

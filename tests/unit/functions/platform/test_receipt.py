@@ -137,6 +137,23 @@ def test_a_keyed_digest_takes_no_more_characters() -> None:
     assert len(token()) == len(old_token())
 
 
+def test_a_receipt_carries_its_placement_and_one_without_stands_on_a_products_page() -> None:
+    labelled = issue("rec-1", "demo", "s1", "m", "v", ["a"], NOW_S, KEY, "cart")
+    found = read(labelled, [KEY])
+    assert found is not None
+    assert (found.placement, found.slot_of("a")) == ("cart", 0)
+    old = read(old_token(), [KEY])
+    assert old is not None
+    assert (old.placement, receipt().placement) == ("product", "product")
+
+
+def test_without_labels_the_last_release_reads_a_receipt_too() -> None:
+    """While a release is deployed, its /recommend signs for the collector of the last one."""
+    payload = token().split(".")[1]
+    fields, _, _ = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)).partition(b"\n")
+    assert len(json.loads(fields)) == 7
+
+
 def test_without_keys_nothing_is_valid() -> None:
     assert read(token(), []) is None
 

@@ -53,6 +53,17 @@ def test_an_event_s_receipt_applies_to_each_of_its_items() -> None:
     assert line["server"]["receipts"] == [{"verdict": "valid", **provenance(), "items": seen}]
 
 
+def test_a_stamp_has_the_placement_that_is_not_the_default() -> None:
+    labelled = issue("rec-1", "demo", "s1", "m1", "v1", ["b"], ISSUED_S, b"key-1", "cart")
+    [stamp] = stored(event(items=[{"item_id": "b"}], receipt=labelled))["server"]["receipts"]
+    assert stamp == {
+        "verdict": "valid",
+        **provenance(),
+        "placement": "cart",
+        "items": [{"item_id": "b", "slot": 0}],
+    }
+
+
 def test_items_use_their_own_receipts() -> None:
     items = [
         {"item_id": "a", "receipt": token()},
