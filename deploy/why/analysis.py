@@ -25,7 +25,7 @@ LEAST_ALONE = 0.5
 EXPLAINS, SPECIFIC = 0.7, 0.8
 # Of the chosen segments, each has at least this part of the stage's change.
 LEAST_OF_STAGE = 0.2
-# If nothing was served in both periods, the time and the segment cannot be told apart.
+# If nothing was served in both periods, the time and the segment have the same effect.
 LEAST_OVERLAP = 0.1
 # A count that falls to zero from fewer may be chance.
 FEWEST_EVENTS = 10

@@ -1,7 +1,7 @@
 """Split a change exactly: a product into its factors, and a rate into its segments. Nothing remains.
 
-`split_product` is the additive logarithmic mean Divisia index, LMDI-I. The effect of factor x on V = x1 * x2 * ... is
-L(V1, V0) * ln(x1/x0), with the logarithmic mean L(a, b) = (a - b) / ln(a/b).
+`split_product` is the additive logarithmic mean Divisia index, LMDI-I. A factor that changes from x0 to x1 has the effect
+L(V1, V0) * ln(x1/x0) on the product V. L(a, b) = (a - b) / ln(a/b) is the logarithmic mean.
 B. W. Ang, "The LMDI approach to decomposition analysis: a practical guide", Energy Policy 33 (2005),
 https://doi.org/10.1016/j.enpol.2003.10.010; zeros by B. W. Ang and N. Liu, Energy Policy 35 (2007),
 https://doi.org/10.1016/j.enpol.2005.11.001: a zero is a small value, in the limit.

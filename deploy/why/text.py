@@ -88,7 +88,7 @@ def _segments(one: Table, report: Report, with_sql: bool) -> Iterator[str]:
         ],
     )
     if not one.is_comparable:
-        yield "  Nothing served both periods, so time and segment cannot be told apart."
+        yield "  Nothing served both periods, so time and segment have the same effect."
     yield from _sql(one.statement, with_sql)
 
 
