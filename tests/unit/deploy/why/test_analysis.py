@@ -179,3 +179,30 @@ def test_a_refusal_of_other_events_is_a_note() -> None:
         "no refused events of 14 of the 14 days" in note
         for note in analyze(without, FIGURES["revenue"]).notes
     )
+
+
+def test_a_shop_without_recommendations_has_no_change_and_no_cause() -> None:
+    data = simulate(constant(recommendations=0.0), usual=Day(recommendations=0.0))
+    report = analyze(data, FIGURES["revenue"])
+    assert (report.before, report.now, report.causes) == (0.0, 0.0, [])
+    assert headline(report) == "Recommendation revenue did not change: 0.00 USD."
+    assert "no cause" in text.render(report)
+    assert "Recommendation revenue did not change" in page.render(report, "dev")
+    with pytest.raises(WhyError, match="has no items shown in the period 2026-11-22 to 2026-11-28"):
+        analyze(data, FIGURES["click_rate"])
+
+
+def test_one_day_can_be_compared_with_another() -> None:
+    periods = Periods(
+        Span(date(2026, 11, 28), date(2026, 11, 28)), Span(date(2026, 11, 21), date(2026, 11, 21))
+    )
+    report = analyze(simulate(from_day(6, price=10.0), periods=periods), FIGURES["revenue"])
+    assert report.causes[0].key == ("price",)
+    assert any("fewer than three days" in note for note in report.notes)
+
+
+def test_a_cause_that_two_segments_share_is_the_stage_with_both_as_its_parts() -> None:
+    report = analyze(simulate(both([constant(fallback=0.4), new_model(0.4)])), FIGURES["click_rate"])
+    assert report.causes[0].key == ("clicked",)
+    assert {part.key for part in report.causes[0].parts} == {("model_version", "m2"), ("variant", "fallback")}
+    assert "In it, " in text.render(report)
