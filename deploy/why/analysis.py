@@ -133,6 +133,13 @@ class Report:
         """Return the change, in the figure's unit."""
         return self.now - self.before
 
+    @property
+    def moved_tables(self) -> list[Table]:
+        """Return the tables of the stages that moved or have a cause."""
+        moved = {line.key for line in self.lines if line.is_unusual}
+        moved |= {cause.line.key for cause in self.causes}
+        return [table for table in self.tables if table.stage.key in moved]
+
     def share(self, effect: float) -> float:
         """Return an effect's share of the change; 0 without a change."""
         return effect / self.change if self.change else 0.0

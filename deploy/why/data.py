@@ -91,7 +91,7 @@ def choose_periods(
         WhyError: the shop has no data, or the days make no period.
     """
     today = today or datetime.now(UTC).date()
-    newest, staged_on = warehouse.one(connection, queries.NEWEST, (shop,))
+    oldest, newest, staged_on = warehouse.one(connection, queries.RANGE, (shop,))
     if newest is None:
         shops = queries.SHOPS.rows(connection)
         known = ", ".join(f"{name} ({begin} to {end})" for name, begin, end in shops)
@@ -107,7 +107,8 @@ def choose_periods(
         complete = min(today, staged_on) - timedelta(days=1)
         last = complete if (today - newest).days <= LIVE_DAYS else newest
         if first is not None:
-            last = max(first, min(last, first + timedelta(days=DEFAULT_DAYS - 1)))
+            week = first + timedelta(days=DEFAULT_DAYS - 1)
+            last = week if first > last else min(last, week)
     first = first or last - timedelta(days=DEFAULT_DAYS - 1)
     if last < first:
         raise WhyError(f"TO={last} is before FROM={first}. Exchange them")
@@ -119,6 +120,12 @@ def choose_periods(
             raise WhyError(
                 f"AGAINST={against} names the {len(now.days)} days to {before.last}, which overlap the period {now}. "
                 f"Choose {now.before().first} or an earlier day"
+            )
+    for span in (now, before):
+        if span.first > newest or span.last < oldest:
+            raise WhyError(
+                f"shop {shop} has sessions from {oldest} to {newest}, and none in the period {span}. "
+                "Choose other periods: make why FROM=YYYY-MM-DD TO=YYYY-MM-DD AGAINST=YYYY-MM-DD"
             )
     return Periods(now, before)
 

@@ -11,9 +11,8 @@ def render(report: Report, stage: str) -> str:
     """Return the whole page."""
     templates = environment(Path(__file__).parent)
     largest = max((abs(line.effect) for line in report.lines), default=0.0) or 1.0
-    moved = {line.key for line in report.lines if line.is_unusual}
-    moved |= {cause.line.key for cause in report.causes}
-    shown = [table for table in report.tables if table.stage.key in moved]
+    most = max(report.lines, key=lambda line: abs(line.effect))
+    shown = report.moved_tables or [table for table in report.tables if table.stage is most.stage]
     return templates.get_template("page.html.jinja").render(
         report=report,
         stage=stage,

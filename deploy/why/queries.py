@@ -124,7 +124,7 @@ def first_served(shop: str, periods: Periods) -> Statement:
 SHOPS = Statement(
     "select SHOP_ID, min(DAY), max(DAY) from MARTS.DAILY_FUNNEL group by SHOP_ID order by 1", ()
 )
-NEWEST = "select max(DAY), max(STAGED_AT)::date from MARTS.DAILY_FUNNEL where SHOP_ID = %s and SESSIONS > 0"
+RANGE = "select min(DAY), max(DAY), max(STAGED_AT)::date from MARTS.DAILY_FUNNEL where SHOP_ID = %s and SESSIONS > 0"
 
 
 def of_stage(

@@ -59,9 +59,8 @@ def _lines(report: Report, with_sql: bool) -> Iterator[str]:
         if with_sql:
             yield f"\n  -- {line.title}"
         yield from _sql(line.statement, with_sql)
-    for one in report.tables:
-        if with_sql or any(abs(segment.effect) >= 0.2 * abs(report.change) > 0 for segment in one.segments):
-            yield from _segments(one, report, with_sql)
+    for one in report.tables if with_sql else report.moved_tables:
+        yield from _segments(one, report, with_sql)
     if report.notes:
         yield ""
         yield "notes"

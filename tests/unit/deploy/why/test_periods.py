@@ -12,9 +12,13 @@ from testing.warehouse_fakes import FakeConnection
 TODAY = date(2026, 11, 29)
 
 
-def connection(newest: date | None, staged_on: date | None = None) -> FakeConnection:
+def connection(
+    newest: date | None, staged_on: date | None = None, oldest: date = date(2019, 1, 1)
+) -> FakeConnection:
     shops = [("acme", date(2026, 1, 1), date(2026, 11, 28))]
-    return FakeConnection(("max(STAGED_AT)", [(newest, staged_on or TODAY)]), ("group by SHOP_ID", shops))
+    return FakeConnection(
+        ("max(STAGED_AT)", [(oldest, newest, staged_on or TODAY)]), ("group by SHOP_ID", shops)
+    )
 
 
 def test_the_last_seven_complete_days_are_compared_with_the_seven_before() -> None:
@@ -65,6 +69,20 @@ def test_days_that_make_no_periods_are_refused(
 ) -> None:
     with pytest.raises(WhyError, match=message):
         choose_periods(connection(TODAY), "acme", first, last, against, TODAY)
+
+
+@pytest.mark.parametrize(
+    ("first", "period"),
+    [(date(2027, 1, 1), "2027-01-01 to 2027-01-07"), (date(2026, 11, 20), "2026-11-13 to 2026-11-19")],
+)
+def test_a_period_without_any_day_of_the_shop_is_an_error_that_names_its_days(
+    first: date, period: str
+) -> None:
+    young = connection(TODAY, oldest=date(2026, 11, 20))
+    with pytest.raises(
+        WhyError, match=f"sessions from 2026-11-20 to 2026-11-29, and none in the period {period}"
+    ):
+        choose_periods(young, "acme", first, None, None, TODAY)
 
 
 def test_an_unknown_shop_is_an_error_that_names_the_known_ones() -> None:
