@@ -127,6 +127,7 @@ class Runtime:
             "AWS_ACCESS_KEY_ID": "benchmark",
             "AWS_SECRET_ACCESS_KEY": "benchmark",
             "AWS_ENDPOINT_URL": endpoint_url,
+            **config["stages"]["local"]["environment_variables"],
             **config["stages"]["local"]["lambda_functions"]["api_handler"]["environment_variables"],
         }
 

@@ -25,8 +25,8 @@ FALLBACK = {"popular": [f"p{n}" for n in range(200)], "related": {"i1": ["r1", "
 def api_variables() -> dict[str, str]:
     """Return the environment variables of the local stage's API."""
     config = json.loads((REPOSITORY / ".chalice" / "config.json").read_text())["stages"]["local"]
-    variables: dict[str, str] = config["lambda_functions"]["api_handler"]["environment_variables"]
-    return variables
+    own: dict[str, str] = config["lambda_functions"]["api_handler"]["environment_variables"]
+    return {**config["environment_variables"], **own}
 
 
 def answer_of(app: Chalice, request: Request, context: Any) -> Answered:

@@ -36,6 +36,7 @@ def dbt_project_text() -> str:
         "event_names": contracts.event_kinds(),
         "item_events": contracts.event_kinds("concerns_items"),
         "order_events": contracts.event_kinds("concerns_orders"),
+        "exposure_events": contracts.event_kinds("records_exposure"),
         "training_events": contracts.training_events(),
         "placements": contracts.placements(),
         "availabilities": product["availability"]["enum"],

@@ -14,6 +14,7 @@ COPIED = (
     ".chalice",
     "catalogue",
     "clients",
+    "contracts",
     "deploy",
     "functions",
     "imports",

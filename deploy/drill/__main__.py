@@ -89,8 +89,11 @@ def report(outcome: Outcome) -> None:
     message = outcome.delivered.message
     print(f"  delivered after {outcome.seconds:.0f} s to the topic's subscribers:")
     print(f"    subject: {outcome.delivered.subject}")
+    fill = textwrap.TextWrapper(
+        110, initial_indent="    ", subsequent_indent="      ", break_long_words=False, break_on_hyphens=False
+    ).fill
     for name, text in (("reason", message["NewStateReason"]), ("what to do", message["AlarmDescription"])):
-        print(textwrap.fill(f"{name}: {text}", 110, initial_indent="    ", subsequent_indent="      "))
+        print(fill(f"{name}: {text}"))
 
 
 def listing() -> str:

@@ -6,8 +6,9 @@ The only dimension besides the stage is a reason, and its type is an enum: no te
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from functions.platform.contract import METRICS, METRICS_NAMESPACE, MetricValues
@@ -35,26 +36,19 @@ def count_by_reason(stage: str, name: str, counts: Mapping[StrEnum, int], values
 def document(stage: str, values: MetricValues, reason: StrEnum | None, timestamp_ms: int) -> dict[str, Any]:
     """Return the members of a document in the embedded metric format."""
     dimensions = {"Stage": stage} if reason is None else {"Stage": stage, "Reason": reason.value}
-    directives: dict[tuple[tuple[str, ...], ...], list[dict[str, str]]] = {}
-    for name in values:
+    directives = _directives(tuple(values), frozenset(dimensions))
+    return {"_aws": {"Timestamp": timestamp_ms, "CloudWatchMetrics": directives}, **dimensions, **values}
+
+
+@lru_cache
+def _directives(names: tuple[str, ...], dimensions: frozenset[str]) -> list[dict[str, Any]]:
+    """Return what CloudWatch extracts: each metric with its dimension sets of which every dimension has a value."""
+    by_sets: dict[tuple[tuple[str, ...], ...], list[dict[str, str]]] = {}
+    for name in names:
         unit, sets = METRICS[name]
-        known = tuple(_with_values(sets, dimensions))
-        directives.setdefault(known, []).append({"Name": name, "Unit": unit})
-    return {
-        "_aws": {
-            "Timestamp": timestamp_ms,
-            "CloudWatchMetrics": [
-                {"Namespace": METRICS_NAMESPACE, "Dimensions": sets, "Metrics": metrics}
-                for sets, metrics in directives.items()
-            ],
-        },
-        **dimensions,
-        **values,
-    }
-
-
-def _with_values(
-    sets: tuple[tuple[str, ...], ...], dimensions: Mapping[str, str]
-) -> Iterator[tuple[str, ...]]:
-    """Yield the dimension sets of which every dimension has a value."""
-    return (names for names in sets if dimensions.keys() >= set(names))
+        known = tuple(one for one in sets if dimensions >= set(one))
+        by_sets.setdefault(known, []).append({"Name": name, "Unit": unit})
+    return [
+        {"Namespace": METRICS_NAMESPACE, "Dimensions": sets, "Metrics": metrics}
+        for sets, metrics in by_sets.items()
+    ]

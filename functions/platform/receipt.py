@@ -50,6 +50,26 @@ class EventTimes(NamedTuple):
     received_at_ms: int
 
 
+class Assignment(NamedTuple):
+    """The arm of a client in one experiment. `share` is the arm's part of 10,000; `control` names the control arm."""
+
+    experiment: str
+    arm: str
+    share: int
+    control: str
+
+
+class Labels(NamedTuple):
+    """Facts about an answer that its receipt carries: its placement, and the arms of the client that it is for."""
+
+    placement: str = PLACEMENT_DEFAULT
+    assignments: tuple[Assignment, ...] = ()
+    client_id: str = ""
+
+
+UNLABELED = Labels()
+
+
 class Receipt(NamedTuple):
     """A verified receipt. `slots` are digests of the recommended items, in their order, made with `digest_key`."""
 
@@ -63,6 +83,8 @@ class Receipt(NamedTuple):
     slots: tuple[bytes, ...]
     digest_key: bytes | None
     placement: str = PLACEMENT_DEFAULT
+    assignments: tuple[Assignment, ...] = ()
+    client_digest: str = ""
 
     def slot_of(self, item_id: str) -> int | None:
         """Return the position of an item, from 0; None if the item was not recommended."""
@@ -71,7 +93,18 @@ class Receipt(NamedTuple):
 
     def judge(self, shop_id: str, session_id: str, item_id: str, times: EventTimes) -> Verdict:
         """Return the verdict on an item of an event."""
-        if (self.shop_id, self.session_id) != (shop_id, session_id) or self.slot_of(item_id) is None:
+        if self.slot_of(item_id) is None:
+            return Verdict.FOREIGN
+        return self._judge(shop_id, session_id, times)
+
+    def judge_exposure(self, shop_id: str, session_id: str, client_id: str, times: EventTimes) -> Verdict:
+        """Return the verdict on an exposure: on the whole answer, for the client that it was given to."""
+        if self.client_digest != client_digest(client_id, self.recommendation_id, self.digest_key):
+            return Verdict.FOREIGN
+        return self._judge(shop_id, session_id, times)
+
+    def _judge(self, shop_id: str, session_id: str, times: EventTimes) -> Verdict:
+        if (self.shop_id, self.session_id) != (shop_id, session_id):
             return Verdict.FOREIGN
         expires_at_ms = self.expires_at_s * 1000
         if not self.issued_at_s * 1000 - SKEW_MS <= times.event_time_ms <= expires_at_ms:
@@ -90,7 +123,7 @@ def issue(
     item_ids: Iterable[str],
     issued_at_s: int,
     key: bytes,
-    placement: str = PLACEMENT_DEFAULT,
+    labels: Labels = UNLABELED,
 ) -> str:
     """Return the receipt of a recommendation made at `issued_at_s`, in seconds since 1970."""
     expires_at_s = issued_at_s + LIFETIME_S
@@ -104,8 +137,8 @@ def issue(
         expires_at_s,
     ]
     # Without labels a receipt has no eighth field, so the last release of the collector reads it too.
-    if placement != PLACEMENT_DEFAULT:
-        fields.append({"placement": placement})
+    if written := _written(labels, recommendation_id, key):
+        fields.append(written)
     line = json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n"
     payload = line.encode() + b"".join(_digest(item_id, recommendation_id, key) for item_id in item_ids)
     signed = f"{VERSION}.{_base64(payload)}"
@@ -125,8 +158,33 @@ def read(token: str, keys: Sequence[bytes]) -> Receipt | None:
     digest_key = None if version == OLD_VERSION else signing[0]
     values = json.loads(fields)
     labels = values[FIELDS] if len(values) > FIELDS else {}
-    placement = labels.get("placement", PLACEMENT_DEFAULT)
-    return Receipt._make([*values[:FIELDS], tuple(slots), digest_key, placement])
+    return Receipt._make(
+        [
+            *values[:FIELDS],
+            tuple(slots),
+            digest_key,
+            labels.get("placement", PLACEMENT_DEFAULT),
+            tuple(Assignment(*one) for one in labels.get("arms", ())),
+            labels.get("client", ""),
+        ]
+    )
+
+
+def client_digest(client_id: str, recommendation_id: str, key: bytes | None) -> str:
+    """Return the digest that binds an answer to its client, so that nobody sends its exposure for invented clients."""
+    # Ids have no NUL, so this text is no item's.
+    return _base64(_digest(f"client\0{client_id}", recommendation_id, key))
+
+
+def _written(labels: Labels, recommendation_id: str, key: bytes) -> dict[str, Any]:
+    """Return the labels that differ from their defaults, as JSON has them."""
+    written: dict[str, Any] = {}
+    if labels.placement != PLACEMENT_DEFAULT:
+        written["placement"] = labels.placement
+    if labels.assignments:
+        written["arms"] = labels.assignments
+        written["client"] = client_digest(labels.client_id, recommendation_id, key)
+    return written
 
 
 def _digest(item_id: str, recommendation_id: str, key: bytes | None) -> bytes:

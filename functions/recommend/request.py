@@ -25,10 +25,11 @@ WHOLE_NUMBER = re.compile("[0-9]{1,3}")
 
 
 class Session(NamedTuple):
-    """The session that a receipt is issued to, named as in its events."""
+    """The session that a receipt is issued to, named as in its events. `client_id` takes part in experiments."""
 
     shop_id: str
     session_id: str
+    client_id: str | None = None
 
 
 class RecommendRequest(NamedTuple):
@@ -115,15 +116,19 @@ def _placement(parameters: Mapping[str, Any]) -> str:
 
 
 def _session(parameters: Mapping[str, Any]) -> Session | None:
-    """Return the session if both of its ids are given, else None."""
-    ids = {name: parameters[name] for name in ("shop", "session") if parameters.get(name) is not None}
+    """Return the session if shop and session are given, else None."""
+    ids = {
+        name: parameters[name] for name in ("shop", "session", "client") if parameters.get(name) is not None
+    }
     for name, value in ids.items():
         if not isinstance(value, str) or not ID.fullmatch(value) or not _is_unicode(value):
             raise RequestRefused(
                 Reason.PARAMETER_INVALID,
                 f"{name} is an id of 1 to {ID_MAX_CHARACTERS} characters, as in the events",
             )
-    return Session(ids["shop"], ids["session"]) if len(ids) == 2 else None
+    if not ids.keys() >= {"shop", "session"}:
+        return None
+    return Session(ids["shop"], ids["session"], ids.get("client"))
 
 
 def _is_unicode(text: str) -> bool:

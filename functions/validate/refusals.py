@@ -15,6 +15,7 @@ from functions.platform.errors import StorageUnavailable
 from functions.platform.events.event import Event
 from functions.platform.log import get_logger
 from functions.validate.senders import Cell, cell, key
+from functions.validate.summary import FailingRow
 
 log = get_logger(__name__)
 
@@ -22,6 +23,7 @@ log = get_logger(__name__)
 # sample is read: the begin of each file, or every n-th file. What it shows is multiplied to the size of the whole.
 LARGEST_READ_BYTES, LARGEST_READ_FILES = 256 * 1024**2, 2_000
 CHUNK_BYTES = 256 * 1024
+SHOWN_ROWS = 10
 # zlib's number for the format gzip: https://docs.python.org/3/library/zlib.html#zlib.decompress
 GZIP = 31
 EVENT_NAMES = frozenset(get_args(Event.__annotations__["event_name"]))
@@ -43,9 +45,10 @@ class _Line(msgspec.Struct):
 
 
 class _Payload(msgspec.Struct):
-    """The id of the client and the name of a refused event. Both may have any value."""
+    """The ids of the client and of the refused event, and its name. Each may have any value."""
 
     client_id: Any = None
+    event_id: Any = None
     event_name: Any = None
 
 
@@ -74,12 +77,23 @@ class Refused:
     examples: dict[tuple[str, str], str] = field(default_factory=dict)
     by_kind: dict[Kind, float] = field(default_factory=dict)
     days: tuple[str, ...] = ()
+    rows: list[FailingRow] = field(default_factory=list)  # the first ones, one per network and reason
     is_sample: bool = False
 
     @property
     def total(self) -> int:
         """Return the number of refused events."""
         return round(sum(self.by_sender.values()))
+
+    def by_reason(self) -> dict[str, int]:
+        """Return the number of refused events per reason, the most frequent first."""
+        found: dict[str, float] = {}
+        for (_, reason), events in self.by_sender.items():
+            found[reason] = found.get(reason, 0.0) + events
+        return {
+            reason: round(events)
+            for reason, events in sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
+        }
 
     def most(self, number: int) -> list[tuple[Sender, int]]:
         """Return the senders with the most refused events."""
@@ -152,8 +166,8 @@ def _count(
     if unpacked_bytes < size:
         refused.is_sample = True
         lines, weight = lines[:-1], step * size / unpacked_bytes
-    for line in lines:
-        _add(line, shop_id, day, weight, refused)
+    for number, line in enumerate(lines, 1):
+        _add(line, shop_id, day, weight, refused, f"s3://{bucket}/{name}", number)
 
 
 def _begin(body: Any, largest_bytes: int) -> tuple[bytes, int]:
@@ -175,7 +189,9 @@ def _begin(body: Any, largest_bytes: int) -> tuple[bytes, int]:
     return b"".join(parts), file_bytes
 
 
-def _add(line: bytes, shop_id: str, day: str, weight: float, refused: Refused) -> None:
+def _add(
+    line: bytes, shop_id: str, day: str, weight: float, refused: Refused, file: str, number: int
+) -> None:
     try:
         found = _DECODER.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -188,6 +204,9 @@ def _add(line: bytes, shop_id: str, day: str, weight: float, refused: Refused) -
     kind = Kind(day, name if isinstance(name, str) and name in EVENT_NAMES else "unknown", reason)
     refused.by_kind[kind] = refused.by_kind.get(kind, 0.0) + weight
     at = _cell(shop_id, found, payload.client_id)
+    if (network, reason) not in refused.examples and len(refused.rows) < SHOWN_ROWS:
+        event_id = payload.event_id if isinstance(payload.event_id, str) else None
+        refused.rows.append(FailingRow(file, number, event_id, note=reason))
     refused.by_cell[at] = refused.by_cell.get(at, 0.0) + weight
     refused.by_sender[network, reason] = refused.by_sender.get((network, reason), 0.0) + weight
     refused.examples.setdefault((network, reason), found.request_id or "")

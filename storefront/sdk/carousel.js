@@ -80,6 +80,8 @@ class TugboatCarousel extends HTMLElement {
   #asked = 0;
   #askTimer;
   #lastRequest;
+  // True once this element has reported the arms of its visitor.
+  #exposed = false;
   // True once the session contains the page's own item.
   #viewed = false;
 
@@ -160,6 +162,11 @@ class TugboatCarousel extends HTMLElement {
     this.#lastRequest = request;
     const asked = ++this.#asked;
     const answer = await tugboat.recommend(question);
+    // Before anything that depends on the items, so that every arm is reported alike.
+    if (answer?.experiments && answer.receipt && !this.#exposed) {
+      this.#exposed = true;
+      this.#track("recommendation_exposure", answer);
+    }
     const ids = answer?.items.map((item) => item.item_id) || [];
     const cards = ids.length ? await this.lookup(ids) : {};
     // A later request replaces this one.
@@ -257,20 +264,20 @@ class TugboatCarousel extends HTMLElement {
   }
 
   #report() {
-    if (this.#seen.length) this.#track("recommendation_impression", this.#seen.splice(0));
+    if (this.#seen.length) this.#track("recommendation_impression", this.#answer, this.#seen.splice(0));
   }
 
   #click(event) {
     const link = event.target.closest("a[href]");
     if (!link) return;
     this.#report();
-    this.#track("recommendation_click", [link.dataset.id]);
+    this.#track("recommendation_click", this.#answer, [link.dataset.id]);
   }
 
-  #track(name, ids) {
+  #track(name, answer, ids = []) {
     window.tugboat.track(name, {
-      recommendation_id: this.#answer.request_id,
-      receipt: this.#answer.receipt,
+      recommendation_id: answer.request_id,
+      receipt: answer.receipt,
       item_list_id: this.id || "tugboat-carousel",
       items: ids.map((id) => ({ item_id: id })),
     });

@@ -68,7 +68,7 @@ export interface TugboatQuestion {
 
 export interface TugboatAnswer {
   items: { item_id: string; score: number }[];
-  source: "model" | "related" | "popular" | string;
+  source: "model" | "related" | "popular" | "none" | string;
   reason: string;
   model_version: string;
   /** The endpoint's variant that answered, or fallback. */
@@ -77,6 +77,8 @@ export interface TugboatAnswer {
   request_id: string;
   /** For its impressions and clicks; absent without consent. The SDK adds it to the order of a clicked item. */
   receipt?: string;
+  /** The visitor's arms; report them once by recommendation_exposure, with the receipt. The carousel does. */
+  experiments?: { experiment: string; arm: string }[];
 }
 
 export interface TugboatVisitor {

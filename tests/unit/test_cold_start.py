@@ -62,7 +62,8 @@ def modules() -> tuple[set[str], set[str]]:
         trace="Root=1",
     )
     config = json.loads((REPOSITORY / ".chalice" / "config.json").read_text())["stages"]["local"]
-    settings: dict[str, Any] = config["lambda_functions"]["api_handler"]["environment_variables"]
+    own: dict[str, Any] = config["lambda_functions"]["api_handler"]["environment_variables"]
+    settings = {**config["environment_variables"], **own}
     done = subprocess.run(
         [sys.executable, "-c", CODE, json.dumps(event)],
         cwd=REPOSITORY,

@@ -240,10 +240,9 @@ def _sample_queues(alarms: Iterable[Alarm], store: Store) -> None:
         dimensions = {one.name: one.value for one in alarm.dimensions}
         queue = sqs_backends[ACCOUNT_ID][REGION].queues.get(dimensions.get("QueueName", ""))
         if queue is not None:
-            store.put(
+            store.sample(
                 metric("AWS/SQS", alarm.metric_name, dimensions), float(queue.approximate_number_of_messages)
             )
-            store.changed.clear()  # a sample is no reason for another evaluation
 
 
 def _trigger(alarm: Alarm) -> dict[str, Any]:

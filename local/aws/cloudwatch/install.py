@@ -107,12 +107,12 @@ def _query(given: dict[str, Any]) -> models.MetricDataQuery:
             of,
             given["MetricStat"]["Period"],
             given["MetricStat"]["Stat"],
-            given["MetricStat"].get("Unit", ""),
+            given["MetricStat"].get("Unit"),
         )
     return models.MetricDataQuery(
         given["Id"],
-        given.get("Label", ""),
-        given.get("Period", ""),
+        given.get("Label"),
+        given.get("Period"),
         str(given.get("ReturnData", "true")).lower(),
         given.get("Expression"),
         stat,

@@ -97,9 +97,15 @@ class Store:
         self, of: Metric, value: float, at_s: float | None = None, count: float = 1, unit: str = "None"
     ) -> None:
         """Add a value that occurred `count` times, by default now."""
+        self.sample(of, value, at_s, count, unit)
+        self.changed.set()
+
+    def sample(
+        self, of: Metric, value: float, at_s: float | None = None, count: float = 1, unit: str = "None"
+    ) -> None:
+        """Add a value that is no reason for an evaluation."""
         with self._lock:
             self._minute(of, at_s, unit).add(value, count)
-        self.changed.set()
 
     def put_set(
         self, of: Metric, count: float, total: float, least: float, largest: float, at_s: float, unit: str

@@ -389,3 +389,61 @@ def test_s3_refuses_a_capitalized_filter_rule() -> None:
         client("s3").put_bucket_notification_configuration(
             Bucket="bucket", NotificationConfiguration=configuration
         )
+
+
+def _alarm(**changes: Any) -> None:
+    settings: dict[str, Any] = {
+        "AlarmName": "a",
+        "Namespace": "Own",
+        "MetricName": "M",
+        "Statistic": "Sum",
+        "Period": 60,
+        "EvaluationPeriods": 1,
+        "Threshold": 1,
+        "ComparisonOperator": "GreaterThanThreshold",
+    }
+    client("cloudwatch").put_metric_alarm(**{**settings, **changes})
+
+
+def test_cloudwatch_evaluates_no_alarm() -> None:
+    cloudwatch = client("cloudwatch")
+    topic = client("sns").create_topic(Name="t")["TopicArn"]
+    queue = client("sqs").create_queue(QueueName="q")["QueueUrl"]
+    client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:q")
+    _alarm(AlarmActions=[topic])
+    cloudwatch.put_metric_data(Namespace="Own", MetricData=[{"MetricName": "M", "Value": 9}])
+    assert cloudwatch.describe_alarms()["MetricAlarms"][0]["StateValue"] == "OK"
+    cloudwatch.set_alarm_state(AlarmName="a", StateValue="ALARM", StateReason="set")
+    assert "Messages" not in client("sqs").receive_message(QueueUrl=queue)
+
+
+def test_cloudwatch_adds_up_metrics_with_more_dimensions() -> None:
+    cloudwatch = client("cloudwatch")
+    stage, reason = {"Name": "Stage", "Value": "s"}, {"Name": "Reason", "Value": "r"}
+    for dimensions in ([stage], [stage, reason]):
+        datum = {"MetricName": "M", "Value": 1, "Dimensions": dimensions}
+        cloudwatch.put_metric_data(Namespace="Own", MetricData=[datum])
+    now = time.time()
+    found = cloudwatch.get_metric_statistics(
+        Namespace="Own",
+        MetricName="M",
+        Dimensions=[stage],
+        StartTime=now - 60,
+        EndTime=now + 60,
+        Period=60,
+        Statistics=["Sum"],
+    )
+    assert sum(point["Sum"] for point in found["Datapoints"]) == 2
+
+
+def test_cloudwatch_has_no_history_of_alarms() -> None:
+    with pytest.raises(NotImplementedError):
+        client("cloudwatch").describe_alarm_history()
+    create_stack({"A": {"Type": "AWS::CloudWatch::Alarm", "Properties": {"AlarmName": "a"}}})
+    assert client("cloudwatch").describe_alarms()["MetricAlarms"] == []
+
+
+def test_cloudwatch_accepts_values_in_the_namespaces_of_aws() -> None:
+    client("cloudwatch").put_metric_data(
+        Namespace="AWS/Lambda", MetricData=[{"MetricName": "Errors", "Value": 1}]
+    )

@@ -3,17 +3,21 @@
 import json
 import re
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import contracts
 from deploy import lambdas, template
+from deploy.drill.drills import DRILLS
 from deploy.lambdas import named
 from deploy.stages import read_stage
 from deploy.template import stack_parameters
 from functions.compact.compact import PACKED_TAG
 from functions.platform.contract import PACKED_PREFIX, RAW_PREFIX
 from functions.rollback.rollback import BUSY_POLL_S, LAST_TRY_S
+from functions.validate.thresholds import thresholds
 
 TEMPLATE = template.load_resources()
 RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
@@ -151,8 +155,9 @@ def test_every_lambda_has_its_log_group() -> None:
 @pytest.mark.parametrize(("name", "alarm"), of_type("AWS::CloudWatch::Alarm"))
 def test_every_alarm_notifies_somebody_and_describes_what_to_do(name: str, alarm: Any) -> None:
     assert alarm["AlarmActions"] == [{"Ref": "Notifications"}]
-    assert len(alarm["AlarmDescription"].split(". ")) >= 2
-    assert alarm["TreatMissingData"] in ("breaching", "notBreaching")
+    assert len(alarm["AlarmDescription"]["Fn::Sub"].split(". ")) >= 2
+    # An alarm may keep its state only where its figure comes rarely, and from Tugboat itself.
+    assert alarm["TreatMissingData"] in ("breaching", "notBreaching") or alarm["Namespace"] == "Tugboat"
 
 
 def test_a_shop_that_sends_nothing_is_an_alarm_although_it_has_no_data() -> None:
@@ -160,11 +165,17 @@ def test_a_shop_that_sends_nothing_is_an_alarm_although_it_has_no_data() -> None
 
 
 def test_the_dashboard_is_json_and_shows_every_alarm() -> None:
-    body = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
-    widgets = json.loads(body)["widgets"]
-    shown = next(widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm")
-    names = {alarm["AlarmName"]["Fn::Sub"] for _, alarm in of_type("AWS::CloudWatch::Alarm")}
-    assert {arn.rpartition(":alarm:")[2] for arn in shown} == names
+    body, values = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    with_model_age = values["ModelOldAlarm"]["Fn::If"][1]["Fn::Sub"]
+    for conditional in (with_model_age, ""):
+        widgets = json.loads(body.replace("${ModelOldAlarm}", conditional))["widgets"]
+        shown = next(widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm")
+        names = {
+            alarm["Properties"]["AlarmName"]["Fn::Sub"]
+            for alarm in RESOURCES.values()
+            if alarm["Type"] == "AWS::CloudWatch::Alarm" and (conditional or "Condition" not in alarm)
+        }
+        assert {arn.rpartition(":alarm:")[2] for arn in shown} == names
 
 
 def allowed(role: str, action: str) -> list[Any]:
@@ -306,6 +317,69 @@ def test_a_retained_resource_whose_name_only_cloudformation_knows_is_refused(tmp
     )
     with pytest.raises(template.TemplateError, match=r"EventsBucket is unknown.*AWS::StackName"):
         template.render(DEV, ACCOUNT, resources=resources)
+
+
+ALARMS = {
+    properties["AlarmName"]["Fn::Sub"].removeprefix("tugboat-${Stage}-"): properties
+    for _, properties in of_type("AWS::CloudWatch::Alarm")
+}
+# A word that a shell can run.
+COMMAND = re.compile(r"\b(make [a-z]+ |aws [a-z0-9]+ )")
+
+
+def metrics_of(alarm: dict[str, Any]) -> list[dict[str, Any]]:
+    queries = [one["MetricStat"]["Metric"] for one in alarm.get("Metrics", []) if "MetricStat" in one]
+    return queries or [alarm]
+
+
+@pytest.mark.parametrize("name", sorted(ALARMS))
+def test_the_message_of_every_alarm_says_what_to_run(name: str) -> None:
+    description = ALARMS[name]["AlarmDescription"]["Fn::Sub"]
+    assert COMMAND.search(description)
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+    assert len(description) < 900
+    assert "<stage>" not in description
+
+
+def test_every_alarm_has_a_drill_and_every_drill_an_alarm() -> None:
+    assert DRILLS.keys() == ALARMS.keys()
+
+
+def test_every_alarm_has_a_row_in_the_operations_page() -> None:
+    page = (Path(template.FOLDER).parent / "docs" / "operations.md").read_text()
+    section = page.partition("## When an alarm rings")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `([a-z0-9-]+)` \|", section, re.MULTILINE) == list(ALARMS)
+
+
+def test_an_alarm_on_a_metric_of_our_own_names_one_of_the_contract_with_its_dimensions() -> None:
+    contract = contracts.read("metrics")
+    watched = set()
+    for alarm in ALARMS.values():
+        for metric in metrics_of(alarm):
+            if metric["Namespace"].startswith("AWS/"):
+                continue
+            assert metric["Namespace"] == contract["namespace"]
+            assert [one["Name"] for one in metric["Dimensions"]] in (
+                contract["metrics"][metric["MetricName"]]["dimensions"]
+            )
+            watched.add(metric["MetricName"])
+    assert watched == contract["metrics"].keys()
+
+
+def test_the_alarms_of_validate_have_the_bounds_of_its_checks() -> None:
+    limits = thresholds()
+    assert ALARMS["data-old"]["Threshold"] == 60 * limits.freshness.largest_hours_since_load
+    assert ALARMS["volume"]["Threshold"] == limits.volume.lowest_ratio
+
+
+def test_the_first_template_has_no_alarms_and_the_whole_one_has_them() -> None:
+    first, whole = (
+        json.loads(body(DEV, ACCOUNT))["Resources"]
+        for body in (template.render_without_pipeline, template.render)
+    )
+    assert not [one for one in first.values() if one["Type"] in template.LATER_TYPES]
+    assert len([one for one in whole.values() if one["Type"] == "AWS::CloudWatch::Alarm"]) == len(ALARMS)
+    assert '"NoEvents"' not in json.dumps(list(first.values()))
 
 
 def test_no_two_stages_share_an_alarms_metric() -> None:

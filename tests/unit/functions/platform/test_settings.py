@@ -26,6 +26,7 @@ RECOMMEND = {
     "PATH": "/bin",
 }
 COLLECT = {
+    "TUGBOAT_STAGE": "local",
     "TUGBOAT_SHOP_KEYS": "demo=k1,other=k2,demo=k3",
     "TUGBOAT_EVENTS_STREAM": "events",
     "TUGBOAT_REJECTED_STREAM": "rejected",
