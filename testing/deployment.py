@@ -16,6 +16,7 @@ COPIED = (
     "clients",
     "contracts",
     "deploy",
+    "experiments",
     "functions",
     "imports",
     "layers",
