@@ -108,6 +108,21 @@ erase: setup ## remove one person everywhere: CLIENT=id or USER=id, SHOP=name fo
 explain: setup ## trace the answer REQUEST (its request_id) back to session, model and snapshot, and explain its items (ARGS="--page FILE")
 	@$(IN_STAGE) $(PY) -m deploy.explain --stage $(STAGE) --request "$(REQUEST)" $(ARGS)
 
+# A reason can have apostrophes.
+quoted = '$(subst ','\'',$(1))'
+
+quality: setup ## the data checks of every run with their trends, on http://127.0.0.1:8091 (ARGS="--great-expectations RUN", ARGS=--help)
+	@$(IN_STAGE) $(PY) -m deploy.quality --stage $(STAGE) $(ARGS)
+
+limit: setup ## the limits of SHOP's data checks; CHECK=name VALUE=0.5 REASON="..." sets one from the next run on (ARGS=--default: back)
+	@$(IN_STAGE) $(PY) -m deploy.quality.limit --stage $(STAGE) $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') \
+	$(if $(filter command line,$(origin CHECK)),--check $(call quoted,$(CHECK))) $(if $(filter command line,$(origin VALUE)),--value='$(VALUE)') \
+	$(if $(filter command line,$(origin REASON)),--reason $(call quoted,$(REASON))) $(if $(filter command line,$(origin BY)),--by $(call quoted,$(BY))) $(ARGS)
+
+override: setup ## accept the failed data check CHECK of the run RUN with REASON="..."; then make rerun continues it (BY=your name)
+	@$(IN_STAGE) $(PY) -m deploy.quality.override --stage $(STAGE) --run '$(RUN)' --check $(call quoted,$(CHECK)) --reason $(call quoted,$(REASON)) \
+	$(if $(filter command line,$(origin BY)),--by $(call quoted,$(BY))) $(ARGS)
+
 experiments: setup ## results of the experiments of STAGE, with intervals that hold every night (SHOP=name: of one shop; docs/ab_tests.md)
 	@$(IN_STAGE) $(PY) -m deploy.experiments --stage $(STAGE) $(if $(SHOP),--shop '$(SHOP)') $(ARGS)
 
@@ -125,6 +140,9 @@ bill: setup ## predict the monthly bill of STAGE (ARGS="--shop-figures events=3M
 
 status: setup ## what runs, what is deployed, what serves; of another STAGE: its last execution
 	@$(if $(filter local,$(STAGE)),$(PY) -m local status,$(PY) -m demo.follow --latest)
+
+operations: setup ## build the operations page of STAGE now; print its answer, its file and a signed address (ARGS="--hours 24")
+	@$(IN_STAGE) $(PY) -m deploy.operations_page --stage $(STAGE) $(ARGS)
 
 logs: setup ## logs of the local stack (ARGS="aws -f", "lambda", "jobs", "warehouse")
 	@$(PY) -m local logs $(ARGS)

@@ -19,8 +19,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from demo import environment
 from demo.environment import Environment
 from demo.generator import History
-from demo.history import Execution, State, folded, parse, read_history
 from demo.terminal import duration
+from functions.platform.run_history import Execution, State, folded, parse, read_history
 
 POLL_S = 1.0
 OVER = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
@@ -145,6 +145,15 @@ def explain(story: Execution, execution_arn: str, where: Environment, shop: str 
         lines += [
             "  what was published before is still being served",
             f"  next: {after_refusal(story, where, shop)}",
+        ]
+        return "\n".join(lines)
+    if story.error == "BatchRefused":
+        stage = stage_argument(where)
+        lines += [
+            "  the model that was published before still serves",
+            f"  next: `make quality{stage}` shows the page that the cause names, with the rows behind each check. Correct the "
+            f"source and run again; or change the shop's limit with `make limit{stage}`; or accept the check in this run: "
+            f"""`make override{stage} RUN=... CHECK="..." REASON="..."`, then `make rerun{stage}`""",
         ]
         return "\n".join(lines)
     logs = f"/aws/lambda/tugboat-{where.stage}-*, /aws/sagemaker/TrainingJobs (CloudWatch log groups)"

@@ -99,6 +99,7 @@ class Stage:
     fallbacks_max_percent: Annotated[int, Field(ge=1, le=99)]
     model_max_age_hours: Annotated[int, Field(ge=0)]
     alarm_drills: Literal["causes", "states"]
+    operations_minutes: Annotated[int, Field(ge=0, le=60)]
     events_requests_per_second: Annotated[int, Field(ge=1, le=5_000)]
     recommend_requests_per_second: Annotated[int, Field(ge=1, le=5_000)]
     collect_max_concurrency: Annotated[int, Field(ge=0)]
@@ -183,6 +184,10 @@ class Stage:
     def models_bucket(self, account_id: str) -> str:
         """Return the name of the bucket that holds snapshots, models and code."""
         return f"{self.prefix}-models-{account_id}"
+
+    def state_machine_arn(self, account_id: str) -> str:
+        """Return the ARN of the pipeline."""
+        return f"arn:aws:states:{self.region}:{account_id}:stateMachine:{self.prefix}-pipeline"
 
 
 SETTINGS = frozenset(field.name for field in fields(Stage)) - {"name"}

@@ -12,11 +12,13 @@ from typing import Any
 
 import yaml
 
+from functions.validate.data_checks import EXPECTATION
 from functions.validate.measures import SHARING_CLIENTS
 from functions.validate.rules import RULES, Rule, resolved
 from functions.validate.senders import FEWEST_CASES_A_GROUP, FEWEST_GROUPS
 from functions.validate.thresholds import Thresholds, thresholds
 
+Test = str | dict[str, Any]
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "data_checks.md"
 MODELS = ROOT / "sql" / "models"
@@ -42,13 +44,32 @@ A group needs {cases} cases, and a check needs {groups} groups.
 The first day, the newest event and the newest load are those that {clients} clients share.
 The report names the networks that sent much, and who sent refused events.
 
-| check | slice | meaning | value must be | against | minimum cases | required | by groups |
-|---|---|---|---|---|---|---|---|
+A shop can have limits of its own, which hold from the next run on: `make limit` ([operations.md](operations.md#data-quality)).
+The names in brackets are those of the limits.
+A failed check can be accepted for one run: `make override`.
+A check that only warns stops nothing.
+
+| check | slice | meaning | value must be | against | minimum cases | required | by groups | a breach |
+|---|---|---|---|---|---|---|---|---|
+"""
+EXPECTATIONS_HEAD = """
+## Expectations of columns
+
+The files below `sql/models/` declare them as dbt tests, with the names and arguments of Great Expectations.
+`sql/tests/generic/expectations.sql` contains their SQL.
+An expectation about what senders write only warns, because one sender can break it.
+An expectation about what SQL computes fails the run.
+`mostly` is the least share of rows that must keep to it, 1 by default.
+It is the limit that a shop can change by the expectation's name, and an expectation can be overridden like a check of the data.
+
+| name | model | column | expectation | arguments | a breach |
+|---|---|---|---|---|---|
 """
 DBT_HEAD = """
 ## Tests of the tables
 
 dbt runs these tests in the same step.
+Nobody can override them, and they have no limits.
 The value is the number of rows that break the test, and it must be 0.
 Only rows of the run's shop are tested.
 A test is an invariant of the tables that no sender can break, so it is exact.
@@ -70,9 +91,18 @@ def page() -> str:
         clients=SHARING_CLIENTS,
     )
     text += "".join(_row(limits, name, rule) for name, rule in RULES.items())
-    tests = sorted(test for file in MODELS.rglob("*.yml") for test in dbt_tests(file))
-    tests += [("", "", f"`sql/tests/{file.name}`") for file in sorted(QUERIES.glob("*.sql"))]
-    return text + DBT_HEAD + "".join(f"| {model} | {column} | {test} |\n" for model, column, test in tests)
+    tests = [test for file in MODELS.rglob("*.yml") for test in dbt_tests(file)]
+    rows = sorted(_expectation(*test) for test in tests if _name(test[2]).startswith(EXPECTATION))
+    text += EXPECTATIONS_HEAD + "".join(rows)
+    invariants = sorted(
+        (model, column, _name(test))
+        for model, column, test in tests
+        if not _name(test).startswith(EXPECTATION)
+    )
+    invariants += [("", "", f"`sql/tests/{file.name}`") for file in sorted(QUERIES.glob("*.sql"))]
+    return (
+        text + DBT_HEAD + "".join(f"| {model} | {column} | {test} |\n" for model, column, test in invariants)
+    )
 
 
 def _row(limits: Thresholds, name: str, rule: Rule) -> str:
@@ -88,6 +118,7 @@ def _row(limits: Thresholds, name: str, rule: Rule) -> str:
         f"{_shown(limits, rule.minimum_n)} {rule.cases}",
         "yes" if rule.required else "no",
         "yes" if rule.by_groups else "no",
+        "warns" if rule.warns else "fails",
     )
     return f"| {' | '.join(cells)} |\n"
 
@@ -97,16 +128,25 @@ def _shown(limits: Thresholds, value: str | float) -> str:
     return f"{number} (`{value}`)" if isinstance(value, str) else number
 
 
-def dbt_tests(file: Path) -> Iterator[tuple[str, str, str]]:
+def _expectation(model: str, column: str, test: Test) -> str:
+    assert isinstance(test, dict)
+    kind, settings = next(iter(test.items()))
+    arguments = ", ".join(f"{name}: {value}" for name, value in settings.get("arguments", {}).items())
+    severity = settings.get("config", {}).get("severity", "error")
+    breach = "warns" if severity == "warn" else "fails"
+    return f"| {settings['name']} | {model} | {column} | {kind} | {arguments} | {breach} |\n"
+
+
+def dbt_tests(file: Path) -> Iterator[tuple[str, str, Test]]:
     """Yield model, column and test of each data test in a properties file; the column is empty for a whole table."""
     for model in yaml.safe_load(file.read_text("utf-8")).get("models", ()):
-        yield from ((model["name"], "", _name(test)) for test in model.get("data_tests", ()))
+        yield from ((model["name"], "", test) for test in model.get("data_tests", ()))
         for column in model.get("columns", ()):
             for test in column.get("data_tests", ()):
-                yield model["name"], column["name"], _name(test)
+                yield model["name"], column["name"], test
 
 
-def _name(test: str | dict[str, Any]) -> str:
+def _name(test: Test) -> str:
     return test if isinstance(test, str) else str(next(iter(test)))
 
 

@@ -17,3 +17,4 @@ drop role if exists {{ prefix }}_TRANSFORMER;
 drop role if exists {{ prefix }}_READER;
 drop role if exists {{ prefix }}_ERASER;
 drop role if exists {{ prefix }}_EXPLAINER;
+drop role if exists {{ prefix }}_STEWARD;

@@ -36,6 +36,8 @@ PACKED_MANIFESTS_PREFIX = "archive/manifests/"
 EXPORTS_PREFIX = "exports/"
 STOCK_PREFIX = "stock/"
 VALIDATION_REPORTS_PREFIX = "reports/validation/"
+VALIDATION_LATEST_PREFIX = "reports/validation/latest/"
+VALIDATION_INDEX_PREFIX = "reports/validation/index/"
 RELEASES_PREFIX = "serving/releases/"
 CHAMPION_PREFIX = "serving/champion/"
 LOCK_KEY = "locks/pipeline.json"
@@ -49,6 +51,10 @@ JOBS_PREFIX = "jobs/"
 ERRORS_PREFIX = "errors/"
 ERASURE_JOURNALS_PREFIX = "erasures/journals/"
 ERASURE_CERTIFICATES_PREFIX = "erasures/certificates/"
+OPERATIONS_PREFIX = "operations/"
+OPERATIONS_PAGE_KEY = "operations/index.html"
+OPERATIONS_RUNS_KEY = "operations/runs.json"
+OPERATIONS_BILL_KEY = "operations/bill.json"
 INTERACTION_COLUMNS = {
     "SHOP_ID": "varchar",
     "SESSION_ID": "bigint",
@@ -148,6 +154,7 @@ class ValidateResult(TypedDict):
     run_id: str
     passed: bool
     failures: list[str]
+    overrides: list[str]
     checks: int
     report_uri: str
 

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,10 @@ class DbtFailed(Exception):
 
 @dataclass(frozen=True)
 class NodeResult:
-    """The result of one model or test. `failures` is the number of rows that break a test."""
+    """The result of one model or test. `failures` is the number of rows that break a test.
+
+    A generic test has its `arguments`, and every test its statement as Snowflake executed it: `compiled`.
+    """
 
     name: str
     check: str
@@ -48,6 +51,8 @@ class NodeResult:
     message: str
     column: str
     model: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    compiled: str = ""
 
     @property
     def failed(self) -> bool:
@@ -122,7 +127,7 @@ def _work_dir() -> Path:
     return work
 
 
-def variables(**values: int | str | dict[str, str]) -> list[str]:
+def variables(**values: int | str | dict[str, str] | dict[str, float]) -> list[str]:
     """Return the arguments that replace variables of sql/dbt_project.yml."""
     return ["--vars", json.dumps(values)]
 
@@ -141,6 +146,12 @@ def _node_result(result: Any) -> NodeResult:
         message=" ".join((result.message or "").split()),
         column=getattr(node, "column_name", None) or "",
         model=attached.split(".")[-1],
+        arguments={
+            name: value
+            for name, value in (generic_test.kwargs if generic_test else {}).items()
+            if name not in ("model", "column_name")
+        },
+        compiled=getattr(node, "compiled_code", None) or "",
     )
 
 

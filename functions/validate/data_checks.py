@@ -21,8 +21,11 @@ from functions.validate.rules import (
     skipped,
 )
 from functions.validate.senders import FEWEST_CASES_A_GROUP, Cell, groups, middle, usual_total
+from functions.validate.summary import Kind, Verdict
 from functions.validate.thresholds import Thresholds
 
+# Names of Great Expectations and dbt-expectations: sql/tests/generic/expectations.sql.
+EXPECTATION = "expect_"
 # Zero has no logarithm.
 LEAST_SHARE = 0.0001
 # A field that fewer of the events had is not one that the shop sends.
@@ -47,17 +50,32 @@ def data_checks(measures: Measures, limits: Thresholds) -> list[Check]:
     return checks
 
 
-def dbt_check(result: NodeResult) -> Check:
-    """Return a test of the dbt project as a check: the value is the number of rows that break it."""
+def dbt_check(result: NodeResult, n: int = 0) -> Check:
+    """Return a test of the dbt project as a check: the value is the number of rows that break it. `n` is all rows, if known.
+
+    An expectation has a name of its own, and can only warn.
+    """
     over = f"{result.model}.{result.column}" if result.column else result.model
-    if not result.failed:
-        reason = f"Every row of {over} keeps to it."
-        return Check("dbt", result.check, over, ABSOLUTE, 0, 0, 0, 0, "==", "passed", reason)
-    if result.status == "fail":
-        reason = f"{result.failures} rows of {over} break the test {result.check} ({result.name})."
+    is_expectation = result.check.startswith(EXPECTATION)
+    kind: Kind = "expectation" if is_expectation else "dbt"
+    name = result.name if is_expectation else result.check
+    if result.status == "warn":
+        verdict: Verdict = "warned"
     else:
+        verdict = "failed" if result.failed else "passed"
+    if verdict == "passed":
+        reason = f"Every row of {over} keeps to it."
+        if is_expectation:
+            reason = f"Enough rows of {over} keep to {result.check}."
+        return Check(kind, name, over, ABSOLUTE, 0, 0, 0, 0, "==", verdict, reason)
+    if result.status in ("fail", "warn"):
+        rows = f"{result.failures} of {n} rows" if n else f"{result.failures} rows"
+        reason = f"{rows} of {over} break the test {result.check} ({result.name})."
+    else:
+        # A test that could not run says nothing about the data, so nobody can accept its result.
+        kind = "dbt"
         reason = f"The test {result.name} on {over} could not run: {result.message[:300]}"
-    return Check("dbt", result.check, over, ABSOLUTE, 0, 0, result.failures, 0, "==", "failed", reason)
+    return Check(kind, name, over, ABSOLUTE, n, 0, result.failures, 0, "==", verdict, reason)
 
 
 def population_stability_index(before: Mapping[str, float], now: Mapping[str, float]) -> float:

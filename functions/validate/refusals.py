@@ -14,6 +14,7 @@ from functions.platform.contract import REJECTED_PREFIX
 from functions.platform.errors import StorageUnavailable
 from functions.platform.log import get_logger
 from functions.validate.senders import Cell, cell, key
+from functions.validate.summary import FailingRow
 
 log = get_logger(__name__)
 
@@ -21,6 +22,7 @@ log = get_logger(__name__)
 # sample is read: the begin of each file, or every n-th file. What it shows is multiplied to the size of the whole.
 LARGEST_READ_BYTES, LARGEST_READ_FILES = 256 * 1024**2, 2_000
 CHUNK_BYTES = 256 * 1024
+SHOWN_ROWS = 10
 # zlib's number for the format gzip: https://docs.python.org/3/library/zlib.html#zlib.decompress
 GZIP = 31
 # An operator's import of a data set writes its rejected rows there too. The collector's own sources are these.
@@ -41,9 +43,10 @@ class _Line(msgspec.Struct):
 
 
 class _Payload(msgspec.Struct):
-    """The id of the client in a refused event. Other fields may have any value."""
+    """The ids of the client and of the refused event. Other fields may have any value."""
 
     client_id: Any = None
+    event_id: Any = None
 
 
 class Sender(NamedTuple):
@@ -61,12 +64,23 @@ class Refused:
     by_cell: dict[Cell, float] = field(default_factory=dict)
     by_sender: dict[tuple[str, str], float] = field(default_factory=dict)
     examples: dict[tuple[str, str], str] = field(default_factory=dict)
+    rows: list[FailingRow] = field(default_factory=list)  # the first ones, one per network and reason
     is_sample: bool = False
 
     @property
     def total(self) -> int:
         """Return the number of refused events."""
         return round(sum(self.by_sender.values()))
+
+    def by_reason(self) -> dict[str, int]:
+        """Return the number of refused events per reason, the most frequent first."""
+        found: dict[str, float] = {}
+        for (_, reason), events in self.by_sender.items():
+            found[reason] = found.get(reason, 0.0) + events
+        return {
+            reason: round(events)
+            for reason, events in sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
+        }
 
     def most(self, number: int) -> list[tuple[Sender, int]]:
         """Return the senders with the most refused events."""
@@ -118,8 +132,8 @@ def _count(
     if unpacked_bytes < size:
         refused.is_sample = True
         lines, weight = lines[:-1], step * size / unpacked_bytes
-    for line in lines:
-        _add(line, shop_id, weight, refused)
+    for number, line in enumerate(lines, 1):
+        _add(line, shop_id, weight, refused, f"s3://{bucket}/{name}", number)
 
 
 def _begin(body: Any, largest_bytes: int) -> tuple[bytes, int]:
@@ -141,7 +155,7 @@ def _begin(body: Any, largest_bytes: int) -> tuple[bytes, int]:
     return b"".join(parts), file_bytes
 
 
-def _add(line: bytes, shop_id: str, weight: float, refused: Refused) -> None:
+def _add(line: bytes, shop_id: str, weight: float, refused: Refused, file: str, number: int) -> None:
     try:
         found = _DECODER.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -149,20 +163,23 @@ def _add(line: bytes, shop_id: str, weight: float, refused: Refused) -> None:
     if found.sender != shop_id or found.source not in SOURCES or found.is_bot:
         return
     network, reason = found.ip_prefix or "unknown network", found.reason or "unknown reason"
-    at = _cell(shop_id, found)
+    at, event_id = _identity(shop_id, found)
+    if (network, reason) not in refused.examples and len(refused.rows) < SHOWN_ROWS:
+        refused.rows.append(FailingRow(file, number, event_id, note=reason))
     refused.by_cell[at] = refused.by_cell.get(at, 0.0) + weight
     refused.by_sender[network, reason] = refused.by_sender.get((network, reason), 0.0) + weight
     refused.examples.setdefault((network, reason), found.request_id or "")
 
 
-def _cell(shop_id: str, line: _Line) -> Cell:
-    """Return the sender's cell. Refused events without a readable client are those of one client."""
-    client_id = None
+def _identity(shop_id: str, line: _Line) -> tuple[Cell, str | None]:
+    """Return the sender's cell and the event's id. Refused events without a readable client are those of one client."""
+    payload = _Payload()
     with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-        client_id = _PAYLOAD_DECODER.decode(line.payload or "{}").client_id
-    client = key(shop_id, client_id) if isinstance(client_id, str) else key(shop_id)
+        payload = _PAYLOAD_DECODER.decode(line.payload or "{}")
+    client = key(shop_id, payload.client_id) if isinstance(payload.client_id, str) else key(shop_id)
     network = key(shop_id, line.ip_prefix) if line.ip_prefix and not line.trusted else client
-    return cell(network[0], client[0])
+    event_id = payload.event_id if isinstance(payload.event_id, str) else None
+    return cell(network[0], client[0]), event_id
 
 
 _DECODER = msgspec.json.Decoder(_Line)

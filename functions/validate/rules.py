@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from functions.validate.senders import FEWEST_GROUPS, middle
+from functions.validate.summary import Kind, Verdict
 from functions.validate.thresholds import Thresholds
 
-Verdict = Literal["passed", "failed", "skipped"]
 RAW_ROWS, EVENTS, SHOP, REFUSED = "RAW.EVENTS", "STAGING.STG_EVENTS", "shop", "s3 rejected/"
 THE_DAYS_BEFORE = "the days before"
 ABSOLUTE = "absolute"
@@ -24,9 +24,12 @@ class Check:
     `slice` is the part of the data, such as a table or a shop. `n` is the number of cases behind `value`, which is None
     where fewer than `minimum_n` leave nothing to measure. `against` is what the value was divided by or compared with:
     the shop's days before, or absolute for the value itself.
+
+    `warned` is a breach that stops nothing, and `overridden` one that a person has accepted for this run. The kind `dbt`
+    is an invariant of the tables, which nobody can override; an `expectation` is a dbt test of a column's content.
     """
 
-    kind: Literal["dbt", "data"]
+    kind: Kind
     name: str
     slice: str
     against: str
@@ -45,7 +48,7 @@ class Rule:
 
     With fewer cases than the minimum, a `required` check fails and any other is skipped. A ratio with an `upper_bound`
     is compared with `bound` below 1, and with `upper_bound` from 1 on. The value `by_groups` is the middle one of several
-    groups of senders.
+    groups of senders. A breach of a rule that `warns` does not stop the run.
     """
 
     meaning: str
@@ -58,6 +61,12 @@ class Rule:
     upper_bound: str | None = None
     required: bool = False
     by_groups: bool = True
+    warns: bool = False
+
+    def limit_names(self) -> list[str]:
+        """Return the names of the thresholds that decide about this check."""
+        names = [self.bound, self.upper_bound, self.minimum_n, "drift.failing_psi" if self.warns else None]
+        return [name for name in names if isinstance(name, str)]
 
 
 def _missing(field: str, cases: str) -> Rule:
@@ -140,6 +149,12 @@ RULES: dict[str, Rule] = {
             "orders of the back end",
         ),
         by_groups=False,
+    ),
+    "drift": Rule(
+        "No column of the newest day is distributed differently; the value is the largest PSI of the model's columns.",
+        *("the profiled models", "<=", "drift.largest_psi", "drift.fewest_rows", "rows", THE_DAYS_BEFORE),
+        by_groups=False,
+        warns=True,
     ),
 }
 

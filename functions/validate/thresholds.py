@@ -1,7 +1,12 @@
-"""The gate's limits, read from thresholds.json; a misspelt or missing key fails at start."""
+"""The gate's limits: the defaults of thresholds.json, and the limits that a shop has of its own.
 
+A misspelt or missing key of thresholds.json fails at start.
+"""
+
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -84,6 +89,17 @@ class OrderShare(Struct, frozen=True, forbid_unknown_fields=True):
     fewest_orders: Count
 
 
+class Drift(Struct, frozen=True, forbid_unknown_fields=True):
+    """Population stability index of a column of the newest day: a warning, and a failure if `failing_psi` is set.
+
+    A model with fewer rows is not judged.
+    """
+
+    largest_psi: Annotated[float, Meta(gt=0)]
+    failing_psi: Annotated[float, Meta(gt=0)] | None
+    fewest_rows: Count
+
+
 class History(Struct, frozen=True, forbid_unknown_fields=True):
     """The days that are judged, the days that they are compared with, and the fewest days to compare with."""
 
@@ -106,13 +122,82 @@ class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
     missing: Missing
     lost: Lost
     other_currencies: OrderShare
+    drift: Drift
     history: History
 
 
+class LimitRefused(ValueError):
+    """A limit of a shop has no such name or no such value. The message contains both and what is allowed."""
+
+
+@cache
 def thresholds() -> Thresholds:
-    """Read thresholds.json, the one place where the limits are set.
+    """Read thresholds.json, the one place where the default limits are set.
 
     Raises:
         msgspec.ValidationError: a key is unknown or missing, or a value is outside its bounds.
     """
     return msgspec.json.decode((Path(__file__).parent / "thresholds.json").read_bytes(), type=Thresholds)
+
+
+def limit_names() -> dict[str, float | None]:
+    """Return the name and the default of every limit that a shop can have of its own.
+
+    The days of `history` are the same for all shops: they decide how much a run reads.
+    """
+    found: dict[str, float | None] = {}
+    for group, limits in msgspec.to_builtins(thresholds()).items():
+        for name, value in limits.items():
+            parts = value.items() if isinstance(value, dict) else [(None, value)]
+            found |= {".".join(filter(None, (group, name, part))): default for part, default in parts}
+    return {name: default for name, default in found.items() if not name.startswith("history.")}
+
+
+def with_limits(values: Mapping[str, float]) -> Thresholds:
+    """Return the thresholds with these limits instead of their defaults.
+
+    Raises:
+        LimitRefused: a limit is unknown, or its value is outside its bounds.
+    """
+    defaults, changed = limit_names(), msgspec.to_builtins(thresholds())
+    for name, value in values.items():
+        if name not in defaults:
+            raise LimitRefused(f"{name} is no limit. The limits are {', '.join(sorted(defaults))}")
+        _put(changed, name.split("."), value)
+        try:
+            msgspec.convert(changed, Thresholds)
+        except msgspec.ValidationError as error:
+            raise LimitRefused(
+                f"{name} cannot be {value:g}: it is {unit(name)}, and its default is "
+                f"{'none' if defaults[name] is None else format(defaults[name], 'g')} ({str(error).split(' - at')[0]})"
+            ) from error
+    return msgspec.convert(changed, Thresholds)
+
+
+def unit(name: str) -> str:
+    """Return the unit of a limit in words."""
+    if "largest_share" in name:
+        return "a share from 0 to 1"
+    last = name.rpartition(".")[2]
+    if last.endswith("_ratio"):
+        return (
+            "a ratio to the usual, above 0 and at most 1"
+            if "lowest" in last
+            else "a ratio to the usual, at least 1"
+        )
+    if last.endswith("_psi"):
+        return "a population stability index above 0"
+    if "hours" in last:
+        return "a number of hours above 0"
+    return (
+        "a whole number of days"
+        if "days" in last
+        else f"a whole number of {last.partition('_')[2].replace('_', ' ')}"
+    )
+
+
+def _put(tree: dict[str, Any], path: list[str], value: float) -> None:
+    *groups, last = path
+    for group in groups:
+        tree = tree[group]
+    tree[last] = int(value) if isinstance(tree[last], int) and float(value).is_integer() else value

@@ -1,4 +1,4 @@
-"""Validate: run dbt's tests and the data checks, and keep their results in QA.CHECK_RESULTS and on one page."""
+"""Validate: run dbt's tests and the data checks, and keep their results in QA.CHECK_RESULTS, as JSON and on pages."""
 
 import re
 from dataclasses import astuple
@@ -6,37 +6,47 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from functions.platform import metrics, warehouse
-from functions.platform.contract import VALIDATION_REPORTS_PREFIX, MetricValues, ValidateResult
-from functions.platform.dbt import run_dbt, variables
+from functions.platform.contract import MetricValues, ValidateResult
+from functions.platform.dbt import NodeResult, run_dbt, variables
 from functions.platform.log import get_logger
 from functions.platform.settings import WarehouseSettings
 from functions.platform.warehouse import Credentials
+from functions.validate import failing_rows
 from functions.validate.data_checks import VOLUME_CHECK, data_checks, dbt_check
+from functions.validate.limits import expectation_limits, read_limits, shop_thresholds
 from functions.validate.measures import Measures, measure
-from functions.validate.page import page
+from functions.validate.overrides import overridden, read_overrides
+from functions.validate.profiles import profile
+from functions.validate.report import check_result, publish, summarize
 from functions.validate.rules import ABSOLUTE, Check
-from functions.validate.thresholds import thresholds
+from functions.validate.summary import FailingRow
 
 log = get_logger(__name__)
 
+# dbt's words for a test that rows break. Another failure is a test that could not run.
+BREACHES = ("fail", "warn")
 KEEP_RESULT = """
 insert into QA.CHECK_RESULTS
-(RUN_ID, SHOP_ID, KIND, CHECK_NAME, SLICE, AGAINST, N, MINIMUM_N, VALUE, BOUND, COMPARATOR, VERDICT, REASON)
-values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+(
+    RUN_ID, SHOP_ID, CHECKED_AT,
+    KIND, CHECK_NAME, SLICE, AGAINST, N, MINIMUM_N, VALUE, BOUND, COMPARATOR, VERDICT, REASON
+)
+values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 # The shop becomes part of dbt's SQL, where no parameter can be bound.
 SHOP_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
-# At least once in this time, the tests cover every row. A failed test is repeated until it passes.
+# At least once in this time, the tests cover every row. A failed test is repeated until it passes or is overridden.
+# A redriven run has several tries, each with its own time.
 EVERY_ROW_AFTER = timedelta(days=7)
 EVERY_ROW = "every row"
 LAST_PASSED = """
 with runs as (
-    select RUN_ID, max(CHECKED_AT) as CHECKED_AT, count_if(SLICE = %s) > 0 as EVERY_ROW
+    select RUN_ID, CHECKED_AT, count_if(SLICE = %s) > 0 as EVERY_ROW
     from QA.CHECK_RESULTS
     where SHOP_ID = %s and CHECKED_AT > %s
-    group by RUN_ID
+    group by RUN_ID, CHECKED_AT
     having count_if(VERDICT = 'failed') = 0
 )
 
@@ -61,7 +71,8 @@ def validate(
     run_id, shop_id = event["run_id"], event.get("shop_id") or settings.shop
     if not SHOP_ID.fullmatch(shop_id):
         raise ValueError(f"shop_id {shop_id!r} is no id of a shop: use letters, digits, -, _ and .")
-    limits = thresholds()
+    own_limits, overrides = read_limits(connection, shop_id), read_overrides(connection, run_id, shop_id)
+    limits = shop_thresholds(own_limits)
     now = datetime.now(UTC)
     measures = measure(
         connection,
@@ -72,31 +83,51 @@ def validate(
         trailing_days=limits.history.trailing_days,
         judged_days=limits.history.judged_days,
     )
-    checks = data_checks(measures, limits)
+    profiles, drift = profile(connection, shop_id, measures.shop, limits)
     tested_until = None if event.get("full") else _tested_until(connection, shop_id, now)
-    checks.append(_scope(tested_until))
-    checks += [dbt_check(result) for result in run_dbt(_tests(shop_id, tested_until), credentials)]
-    _keep(connection, run_id, shop_id, checks)
-    key = f"{VALIDATION_REPORTS_PREFIX}{run_id}.html"
-    s3.put_object(
-        Bucket=settings.models_bucket,
-        Key=key,
-        Body=page(run_id, checks, measures).encode(),
-        ContentType="text/html; charset=utf-8",
-    )
-    failures = [check.reason for check in checks if check.verdict == "failed"]
-    metrics.write(settings.stage, _metrics(measures, checks, len(failures)))
+    tests = run_dbt(_tests(shop_id, tested_until, expectation_limits(own_limits)), credentials)
+    judged: list[tuple[Check, NodeResult | None]] = [
+        (check, None) for check in (*data_checks(measures, limits), *drift, _scope(tested_until))
+    ]
+    for result in tests:
+        breaks = result.status in BREACHES
+        judged.append(
+            (dbt_check(result, failing_rows.judged_rows(connection, result) if breaks else 0), result)
+        )
+    judged = [(overridden(check, overrides), result) for check, result in judged]
+    _keep(connection, run_id, shop_id, now, [check for check, _ in judged])
+    since = (now - timedelta(days=limits.history.judged_days)).replace(tzinfo=None)
+    results = [
+        check_result(
+            check,
+            result,
+            own_limits,
+            overrides,
+            _rows(connection, settings.events_bucket, check, result, measures, since),
+        )
+        for check, result in judged
+    ]
+    summary = summarize(connection, run_id, results, measures, profiles, now)
+    report_uri = publish(connection, s3, settings.models_bucket, summary, measures, limits, settings.stage)
+    failures = [check.reason for check in results if check.verdict == "failed"]
+    metrics.write(settings.stage, _metrics(measures, [check for check, _ in judged], len(failures)))
     for network in measures.networks:
         log.info("one network sent much of the newest day", shop_id=shop_id, **network._asdict())
-    for reason in failures:
-        log.warning("check failed", reason=reason)
-    log.info("validated", shop_id=shop_id, passed=not failures, checks=len(checks))
+    for check in results:
+        if check.verdict in ("failed", "overridden", "warned"):
+            log.warning(f"check {check.verdict}", check=check.name, reason=check.reason)
+    log.info("validated", shop_id=shop_id, passed=not failures, checks=len(results), verdicts=summary.counts)
     return {
         "run_id": run_id,
         "passed": not failures,
         "failures": failures,
-        "checks": len(checks),
-        "report_uri": f"s3://{settings.models_bucket}/{key}",
+        "overrides": [
+            f"{check.name} by {check.override.set_by}: {check.override.reason}"
+            for check in results
+            if check.override
+        ],
+        "checks": len(results),
+        "report_uri": report_uri,
     }
 
 
@@ -128,22 +159,35 @@ def _scope(tested_until: datetime | None) -> Check:
     return Check("dbt", "tested rows", rows, ABSOLUTE, 0, 0, 0, 0, "==", "passed", reason)
 
 
-def _tests(shop_id: str, tested_until: datetime | None) -> list[str]:
+def _tests(shop_id: str, tested_until: datetime | None, limits: dict[str, float]) -> list[str]:
     """Return dbt's arguments. A test of relationships reads the whole other table, so it runs over every row only."""
     command = ["test", "--exclude-resource-type", "unit_test"]
     if tested_until is None:
-        return [*command, *variables(tested_shop=shop_id)]
+        return [*command, *variables(tested_shop=shop_id, limits=limits)]
     until = tested_until.isoformat(sep=" ")
     return [
         *command,
         "--exclude",
         "test_name:relationships",
-        *variables(tested_shop=shop_id, tested_until=until),
+        *variables(tested_shop=shop_id, tested_until=until, limits=limits),
     ]
 
 
-def _keep(connection: Any, run_id: str, shop_id: str, checks: list[Check]) -> None:
-    # The fields of a check are the columns, in their order.
-    rows = [(run_id, shop_id, *astuple(check)) for check in checks]
+def _rows(
+    connection: Any, bucket: str, check: Check, result: NodeResult | None, measures: Measures, since: datetime
+) -> list[FailingRow]:
+    """Return the first rows behind a check that did not pass."""
+    if check.verdict not in ("failed", "overridden", "warned"):
+        return []
+    if result is None:
+        return failing_rows.of_data_check(connection, bucket, check, measures, since)
+    if result.status not in BREACHES:
+        return []
+    return failing_rows.of_test(connection, bucket, result)
+
+
+def _keep(connection: Any, run_id: str, shop_id: str, now: datetime, checks: list[Check]) -> None:
+    # The fields of a check are the columns, in their order. One time per try tells the tries of a run apart.
+    rows = [(run_id, shop_id, now.replace(tzinfo=None), *astuple(check)) for check in checks]
     with connection.cursor() as cursor:
         cursor.executemany(KEEP_RESULT, rows)

@@ -34,7 +34,7 @@ create table if not exists {{ database }}.RAW.LOAD_LOG (
 create table if not exists {{ database }}.QA.CHECK_RESULTS (
     RUN_ID varchar,
     CHECKED_AT timestamp_ntz default sysdate(),
-    KIND varchar comment 'dbt (a test of the dbt project) or data (a check of functions/validate)',
+    KIND varchar comment 'dbt (an invariant of the tables), expectation, data or profile',
     CHECK_NAME varchar,
     SLICE varchar comment 'The checked table, column or shop',
     AGAINST varchar comment 'absolute, or the days before',
@@ -43,7 +43,7 @@ create table if not exists {{ database }}.QA.CHECK_RESULTS (
     VALUE float comment 'The measured value',
     BOUND float comment 'The allowed limit of the value',
     COMPARATOR varchar comment 'How the value must compare with the bound',
-    VERDICT varchar comment 'passed, failed or skipped',
+    VERDICT varchar comment 'passed, failed, skipped, warned or overridden',
     REASON varchar comment 'The verdict in words',
     SHOP_ID varchar comment 'The shop of the run'
 );
@@ -58,3 +58,25 @@ alter table {{ database }}.QA.CHECK_RESULTS add column if not exists COMPARATOR 
 alter table {{ database }}.QA.CHECK_RESULTS add column if not exists VERDICT varchar;
 alter table {{ database }}.QA.CHECK_RESULTS add column if not exists REASON varchar;
 alter table {{ database }}.QA.CHECK_RESULTS add column if not exists SHOP_ID varchar;
+
+-- Grain: one decision about one limit of one shop. Append-only: the newest row of a shop and a name holds.
+create table if not exists {{ database }}.QA.LIMITS (
+    SHOP_ID varchar,
+    LIMIT_NAME varchar comment 'A key of functions/validate/thresholds.json, or the name of an expectation',
+    VALUE float comment 'The limit; null returns to the default',
+    SET_BY varchar comment 'Name of the person',
+    IDENTITY varchar comment 'AWS identity of the person',
+    REASON varchar,
+    SET_AT timestamp_ntz default sysdate()
+);
+
+-- Grain: one failed check of one run that a person accepts. Append-only.
+create table if not exists {{ database }}.QA.OVERRIDES (
+    RUN_ID varchar,
+    SHOP_ID varchar,
+    CHECK_NAME varchar,
+    SET_BY varchar comment 'Name of the person',
+    IDENTITY varchar comment 'AWS identity of the person',
+    REASON varchar,
+    SET_AT timestamp_ntz default sysdate()
+);

@@ -9,6 +9,7 @@ create role if not exists {{ prefix }}_TRANSFORMER comment = 'Builds, checks and
 create role if not exists {{ prefix }}_READER comment = 'Reads the marts: analysts and dashboards';
 create role if not exists {{ prefix }}_ERASER comment = 'Deletes the rows of one person';
 create role if not exists {{ prefix }}_EXPLAINER comment = 'Reads the marts and raw events: make explain';
+create role if not exists {{ prefix }}_STEWARD comment = 'Sets limits, accepts failed checks';
 create role if not exists {{ role }} comment = 'The pipeline';
 
 grant usage on warehouse {{ warehouse }} to role {{ prefix }}_LOADER;
@@ -40,6 +41,8 @@ grant usage, create table, create view on schema {{ database }}.TRAINING to role
 grant usage on stage {{ database }}.TRAINING.EXPORTS to role {{ prefix }}_TRANSFORMER;
 grant usage on schema {{ database }}.QA to role {{ prefix }}_TRANSFORMER;
 grant select, insert on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_TRANSFORMER;
+grant select on table {{ database }}.QA.LIMITS to role {{ prefix }}_TRANSFORMER;
+grant select on table {{ database }}.QA.OVERRIDES to role {{ prefix }}_TRANSFORMER;
 
 grant usage on schema {{ database }}.MARTS to role {{ prefix }}_READER;
 -- dbt replaces its tables. A new table has no grants but those on future tables.
@@ -70,6 +73,14 @@ grant role {{ prefix }}_READER to role {{ prefix }}_EXPLAINER;
 grant usage on schema {{ database }}.RAW to role {{ prefix }}_EXPLAINER;
 grant select on table {{ database }}.RAW.EVENTS to role {{ prefix }}_EXPLAINER;
 
+-- The steward decides about checks and sees no event. Neither table can be changed, only added to.
+grant usage on warehouse {{ reader_warehouse }} to role {{ prefix }}_STEWARD;
+grant usage on database {{ database }} to role {{ prefix }}_STEWARD;
+grant usage on schema {{ database }}.QA to role {{ prefix }}_STEWARD;
+grant select on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_STEWARD;
+grant select, insert on table {{ database }}.QA.LIMITS to role {{ prefix }}_STEWARD;
+grant insert on table {{ database }}.QA.OVERRIDES to role {{ prefix }}_STEWARD;
+
 -- A deployment reads the trust of the AWS role by DESC INTEGRATION.
 grant usage on integration {{ integration }} to role {{ role }};
 
@@ -80,6 +91,8 @@ grant role {{ role }} to user {{ user }};
 grant role {{ prefix }}_ERASER to user {{ user }};
 -- Whoever may read the pipeline's login may explain. The pipeline's own role does not get the right.
 grant role {{ prefix }}_EXPLAINER to user {{ user }};
+-- The steward is a person. The pipeline must not be able to change its own limits.
+grant role {{ prefix }}_STEWARD to user {{ user }};
 
 -- Administrators of the database see what the roles own.
 grant role {{ prefix }}_READER to role SYSADMIN;

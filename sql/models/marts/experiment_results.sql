@@ -46,13 +46,13 @@ to_date as (
         arms.share,
         arms.control_arm,
         days.day,
-        {{ var('experiment_alpha') }}::float / greatest(arms.arms - 1, 1) as alpha,
         {%- for count in counts %}
         sum(coalesce(counted.{{ count }}, 0)::float) over (
             partition by arms.shop_id, arms.experiment, arms.arm order by days.day
             rows between unbounded preceding and current row
-        ) as {{ count }}{{ "," if not loop.last }}
+        ) as {{ count }},
         {%- endfor %}
+        {{ var('experiment_alpha') }}::float / greatest(arms.arms - 1, 1) as alpha
     from arms
     inner join days
         on
@@ -126,7 +126,6 @@ ratio_tests as (
 
 compared as (
     select
-        arms.*,
         {%- for metric in metrics %}
         control.{{ metric }}_mean as control_{{ metric }}_mean,
         arms.{{ metric }}_mean - control.{{ metric }}_mean as {{ metric }}_difference,
@@ -151,8 +150,9 @@ compared as (
             least(arms.{{ metrics[metric] }}, control.{{ metrics[metric] }}) >= {{ least_outcomes }},
             {{ sequence_margin("(arms.visitors + control.visitors)", "arms.alpha") }},
             null
-        ) as {{ metric }}_margin{{ "," if not loop.last }}
+        ) as {{ metric }}_margin,
         {%- endfor %}
+        arms.*
     from moments as arms
     left join moments as control
         on
@@ -187,11 +187,17 @@ select
     compared.revenue_variance::float as revenue_variance,
     {%- for metric in metrics %}
     compared.{{ metric }}_difference::float as {{ metric }}_difference,
-    (compared.{{ metric }}_difference - nullif(compared.{{ metric }}_deviation, 0) * compared.{{ metric }}_margin)::float
-        as {{ metric }}_difference_low,
-    (compared.{{ metric }}_difference + nullif(compared.{{ metric }}_deviation, 0) * compared.{{ metric }}_margin)::float
-        as {{ metric }}_difference_high,
-    (compared.{{ metric }}_difference / nullif(compared.control_{{ metric }}_mean, 0))::float as {{ metric }}_lift,
+    (
+        compared.{{ metric }}_difference
+        - nullif(compared.{{ metric }}_deviation, 0) * compared.{{ metric }}_margin
+    )::float as {{ metric }}_difference_low,
+    (
+        compared.{{ metric }}_difference
+        + nullif(compared.{{ metric }}_deviation, 0) * compared.{{ metric }}_margin
+    )::float as {{ metric }}_difference_high,
+    (
+        compared.{{ metric }}_difference / nullif(compared.control_{{ metric }}_mean, 0)
+    )::float as {{ metric }}_lift,
     (
         compared.{{ metric }}_difference / nullif(compared.control_{{ metric }}_mean, 0)
         - nullif(compared.{{ metric }}_lift_deviation, 0) * compared.{{ metric }}_margin

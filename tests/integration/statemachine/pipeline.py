@@ -16,10 +16,10 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from demo.history import Execution, parse, read_history
 from deploy import template
 from functions.platform.contract import CURRENT_KEY, LOCK_KEY
 from functions.platform.endpoint import config_of
+from functions.platform.run_history import Execution, parse, read_history
 from local.testing import wait_for
 from local.tests.integration.aws.clients import IMAGE, ROLE, Aws
 from local.tests.integration.aws.sagemaker import make_archive, serving_image
@@ -37,7 +37,7 @@ def slow(event, context):
 def transform(event, context):
     return {"run_id": event["run_id"], "models": [], "seconds": 0.1}
 def validate(event, context):
-    return {"run_id": event["run_id"], "passed": True, "failures": [], "checks": 3, "report_uri": "s3://report"}
+    return {"run_id": event["run_id"], "passed": True, "failures": [], "overrides": [], "checks": 3, "report_uri": "s3://report"}
 def export(event, context):
     base = "s3://BUCKET/exports"
     return {"run_id": event["run_id"], "snapshot_id": event["run_id"], "interactions_uri": base + "/interactions",

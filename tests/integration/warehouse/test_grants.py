@@ -24,6 +24,9 @@ from sqlglot import exp
 
 from deploy import warehouse_setup
 from deploy.explain import trace
+from deploy.quality.limit import change, listing
+from deploy.quality.override import ADD, FAILED
+from deploy.quality.steward import ONE_ROLE, Steward
 from deploy.stages import read_stage
 from functions.erase.erase import erase
 from functions.erase.rows import erase_rows
@@ -56,6 +59,7 @@ VALUES = warehouse_setup.setup_parameters(STAGE, ACCOUNT_ID, LOGIN)
 PREFIX = VALUES["prefix"]
 SERVICE = LOGIN.role
 EXPLAINER = f"{PREFIX}_EXPLAINER"
+STEWARD = f"{PREFIX}_STEWARD"
 READERS = VALUES["reader_warehouse"]
 MARTS = (
     "CATALOGUE_HISTORY",
@@ -145,11 +149,20 @@ def recorded(new_stack: Any) -> list[Statement]:
         assert warehouse.rows(connection, trace.MART, ("r-1",)) == []
         assert warehouse.rows(connection, trace.NAMING, (*day, "r-1", *day, "r-1")) == []
         assert warehouse.rows(connection, trace.OF_SESSION, (*day, "demo", "s-1")) == []
+    deciding = replace(stack.credentials, role=STEWARD, warehouse=READERS)
+    with recorder.step("decide", patch), warehouse.connect(deciding) as connection:
+        warehouse.rows(connection, ONE_ROLE)
+        by = Steward(STAGE, connection, "ann", "arn")
+        change(by, "demo", "freshness", "72", "a small shop")
+        listing(by, "demo")
+        assert warehouse.rows(connection, FAILED, ("r3",)) != []
+        warehouse.rows(connection, ADD, ("r3", "demo", "volume", "ann", "arn", "why"))
     roles = {
         "load": f"{PREFIX}_LOADER",
         "erase": f"{PREFIX}_ERASER",
         "deploy": SERVICE,
         "explain": EXPLAINER,
+        "decide": STEWARD,
     }
     found = [
         Statement(
@@ -168,13 +181,14 @@ def recorded(new_stack: Any) -> list[Statement]:
         Statement(f"use role {SERVICE}", "PUBLIC"),
         Statement(f"use role {PREFIX}_ERASER", "PUBLIC"),
         Statement(f"use role {EXPLAINER}", "PUBLIC"),
+        Statement(f"use role {STEWARD}", "PUBLIC"),
         Statement(f"use role {PREFIX}_READER", "SYSADMIN", user="HOLDER_OF_SYSADMIN"),
     ]
     return found
 
 
 def _warehouse(step: str) -> str:
-    if step == "explain":
+    if step in ("explain", "decide"):
         return READERS
     return LOGIN.warehouse if step in ("load", "deploy", "erase") else LOGIN.step_warehouse(step)
 

@@ -270,7 +270,7 @@ def test_set_up_adds_the_columns_of_checks_to_a_stage_of_release_0_1_0(new_stack
         with warehouse.connect(own.admin) as connection:
             apply(connection, values)
     with connected(own) as connection, connection.cursor() as cursor:
-        cursor.executemany(KEEP_RESULT, [("new", "demo", *astuple(check))])
+        cursor.executemany(KEEP_RESULT, [("new", "demo", datetime(2026, 1, 2), *astuple(check))])
     with connected_as_sysadmin(own) as connection:
         found = warehouse.rows(
             connection,

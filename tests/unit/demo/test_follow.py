@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from demo.environment import Environment
 from demo.follow import View, explain, follow, line_of
-from demo.history import Execution, folded, key_figures, parse, read_history
+from functions.platform.run_history import Execution, folded, key_figures, parse, read_history
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 WHERE = Environment("local", "http://x/api", "us-east-1", "/logs", {})
@@ -104,6 +104,14 @@ def test_a_caught_failure_ends_with_the_error_the_state_and_where_to_look() -> N
     assert "error: AlgorithmError" in text
     assert "state Train failed 2 times" in text
     assert "/logs/" in text
+
+
+def test_a_refused_batch_ends_with_the_page_and_the_ways_to_go_on() -> None:
+    story = Execution(status="FAILED", error="BatchRefused", cause="few events Report: s3://models/r.html")
+    where = Environment("dev", "http://x/api", "us-east-1", "/logs", {})
+    (line,) = [line for line in explain(story, ARN, where).splitlines() if line.startswith("  next: ")]
+    for command in ("make quality", "make limit", "make override", "make rerun"):
+        assert f"`{command} STAGE=dev" in line
 
 
 class Refusing(Environment):

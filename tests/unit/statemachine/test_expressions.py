@@ -221,11 +221,13 @@ def test_a_run_ends_with_its_failure_and_a_redrive_continues_it() -> None:
     assert given_ == {"state": "Load", "error": "Timeout", "cause": "c" * 8000}
 
 
-def message(state: str, redrives: int) -> str:
+def message(state: str, redrives: int, overrides: list[str] | None = None) -> str:
     """Return the text of a notification."""
     given_ = context("nightly", redrives)
     release = {"endpoint_name": "e"}
-    validation = {"checks": 3, "report_uri": "s3://report"}
+    validation: dict[str, Any] = {"checks": 3, "report_uri": "s3://report"}
+    if overrides is not None:
+        validation["overrides"] = overrides
     return str(
         evaluate(
             STATES[state]["Arguments"]["Message"],
@@ -250,6 +252,16 @@ def test_a_notification_counts_the_tries_and_says_how_the_run_continues() -> Non
     again = message("NotifyFailure", 1)
     assert "stopped in Prove with GoldenMismatch in try 2.\n" in again
     assert "make rerun STAGE=${Stage} RUN=20261129-0. It continues this run at Publish" in again
+
+
+def test_a_notification_names_who_overrode_a_check() -> None:
+    usual = "3 checks passed (s3://report)."
+    # A run of before an upgrade has no list.
+    assert usual in message("NotifySuccess", 0)
+    assert usual in message("NotifySuccess", 0, [])
+    overrides = ["volume by ann: Black Friday", "silence by bob: a holiday"]
+    said = "3 checks passed, of which overridden: volume by ann: Black Friday; silence by bob: a holiday (s3://report)."
+    assert said in message("NotifySuccess", 1, overrides)
 
 
 @pytest.mark.parametrize(("tune", "step"), [(True, "Tune"), (False, "Train")])

@@ -1,7 +1,7 @@
 """The gate: each fault fails its check, and a check without enough data is skipped."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,9 @@ from functions.validate.data_checks import (
 )
 from functions.validate.measures import Measures, Network, Share, ShopDays, Tally, measure
 from functions.validate.page import page
+from functions.validate.profiles import profile
 from functions.validate.refusals import Refused
+from functions.validate.report import check_result, summarize
 from functions.validate.rules import RULES, Check
 from functions.validate.senders import Cell
 from functions.validate.thresholds import Thresholds, thresholds
@@ -108,6 +110,13 @@ def verdicts(measures: Measures) -> dict[str, str]:
 
 def check_of(measures: Measures, name: str) -> Check:
     return next(check for check in data_checks(measures, thresholds()) if check.name == name)
+
+
+def report(checks: Iterable[Check], measures: Measures) -> str:
+    """Return the page of a run with these checks."""
+    results = [check_result(check, None, {}, {}, []) for check in checks]
+    summary = summarize(FakeConnection(("select max", [(None,)])), "run-1", results, measures, [], NOW)
+    return page(summary, measures, thresholds(), "local")
 
 
 SOLD = MIX | {"purchase": 200}
@@ -263,10 +272,11 @@ def test_a_usual_sunday_is_no_loss() -> None:
 
 
 def test_every_check_is_a_row_of_the_table_and_every_row_is_checked() -> None:
-    checks = data_checks(GOOD, thresholds())
+    _, drift = profile(None, "demo", None, thresholds())
+    checks = [*data_checks(GOOD, thresholds()), *drift]
     assert {check.name for check in checks} == RULES.keys()
     for check in checks:
-        assert check.slice.startswith(RULES[check.name].slice)
+        assert check in drift or check.slice.startswith(RULES[check.name].slice)
         assert check.against == RULES[check.name].against
 
 
@@ -338,13 +348,46 @@ def test_a_dbt_test_that_could_not_run_fails_with_its_message() -> None:
     assert "could not run: no such table" in check.reason
 
 
+def test_an_expectation_has_its_own_name_and_can_warn() -> None:
+    result = NodeResult(
+        *(
+            "value_is_plausible",
+            "expect_column_values_to_be_between",
+            "test",
+            "warn",
+            0.1,
+            4,
+            "",
+            "value",
+            "stg",
+        ),
+        arguments={"min_value": 0},
+    )
+    check = dbt_check(result, n=200)
+    assert (check.kind, check.name, check.verdict, check.n) == (
+        "expectation",
+        "value_is_plausible",
+        "warned",
+        200,
+    )
+    assert check.reason.startswith(
+        "4 of 200 rows of stg.value break the test expect_column_values_to_be_between"
+    )
+    assert dbt_check(replace(result, status="fail")).verdict == "failed"
+
+
+def test_an_expectation_that_could_not_run_is_no_result_that_a_person_could_accept() -> None:
+    result = NodeResult("odd", "expect_x", "test", "error", 0.1, 0, "no such table", "x", "stg")
+    assert (dbt_check(result).kind, dbt_check(result).verdict) == ("dbt", "failed")
+
+
 def test_the_report_escapes_its_content_and_loads_nothing() -> None:
     check = Check(
         *("data", "volume", "shop <b>", "the days before", 800, 100, 0.1, 0.3, ">=", "failed"),
         reason="Shop <script>alert(1)</script> is silent.",
     )
     days = (("2026-01-09", 5), ("2026-01-10", 0))
-    html = page("run-1", [check], replace(GOOD, daily_events=days))
+    html = report([check], replace(GOOD, daily_events=days))
     assert "<script>" not in html
     assert "shop &lt;b&gt;" in html
     assert "http" not in html
@@ -360,7 +403,7 @@ def test_the_report_names_who_sends_nonsense_and_who_sends_much() -> None:
     )
     much = Network("0123abc", 20_000, 3, 0.95)
     measures = replace(GOOD, refused=shares(0, 2000), refusals=refusals, networks=(much,))
-    html = page("run-1", data_checks(measures, thresholds()), measures)
+    html = report(data_checks(measures, thresholds()), measures)
     for said in ("198.51.100.0/24", "field_invalid", "20,000", "r-7", "0123abc", "95%"):
         assert said in html
     assert "most: network 198.51.100.0/24 field_invalid 20000" in check_of(measures, "rejected events").reason
@@ -375,7 +418,7 @@ def test_an_empty_warehouse_is_measured_without_error() -> None:
     )
     measures = measure(connection, FakeS3(), "events", "demo", NOW, trailing_days=7, judged_days=7)
     assert failed(measures) == ["freshness"]
-    assert "No events yet" in page("run-1", data_checks(measures, thresholds()), measures)
+    assert "No events yet" in report(data_checks(measures, thresholds()), measures)
 
 
 @pytest.mark.parametrize(

@@ -94,3 +94,21 @@ def test_storage_that_does_not_answer_is_an_error_of_its_own() -> None:
     s3.down = True
     with pytest.raises(StorageUnavailable, match="rejected/ could not be read"):
         read(s3)
+
+
+def test_the_first_refusal_of_each_network_and_reason_has_the_address_of_its_line() -> None:
+    s3 = FakeS3()
+    odd = refused(1, reason="event_too_large", payload=json.dumps({"client_id": "c", "event_id": "e-1"}))
+    store(s3, "2026/01/09/23/a.gz", [refused(0, sender="other"), refused(1), refused(2), odd])
+    rows = read(s3).rows
+    assert [(row.file, row.line, row.event_id, row.note) for row in rows] == [
+        ("s3://events/rejected/2026/01/09/23/a.gz", 2, None, "field_invalid"),
+        ("s3://events/rejected/2026/01/09/23/a.gz", 4, "e-1", "event_too_large"),
+    ]
+    assert read(s3).by_reason() == {"field_invalid": 2, "event_too_large": 1}
+
+
+def test_no_more_than_ten_refusals_have_an_address() -> None:
+    s3 = FakeS3()
+    store(s3, "2026/01/09/23/a.gz", [refused(n, ip_prefix=f"10.0.{n}.0/24") for n in range(30)])
+    assert len(read(s3).rows) == 10
