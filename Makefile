@@ -123,6 +123,12 @@ override: setup ## accept the failed data check CHECK of the run RUN with REASON
 	@$(IN_STAGE) $(PY) -m deploy.quality.override --stage $(STAGE) --run '$(RUN)' --check $(call quoted,$(CHECK)) --reason $(call quoted,$(REASON)) \
 	$(if $(filter command line,$(origin BY)),--by $(call quoted,$(BY))) $(ARGS)
 
+experiments: setup ## results of the experiments of STAGE, with intervals that hold every night (SHOP=name: of one shop; docs/ab_tests.md)
+	@$(IN_STAGE) $(PY) -m deploy.experiments --stage $(STAGE) $(if $(SHOP),--shop '$(SHOP)') $(ARGS)
+
+check-experiments: setup ## check the files of experiments/, as a deployment does
+	@$(PY) -m deploy.experiments.check
+
 drill: setup ## ring ALARM (a name, or all) of STAGE on purpose and print its message; without ALARM: the list
 	@$(if $(ALARM),$(IN_STAGE)) $(PY) -m deploy.drill --stage $(STAGE) $(if $(ALARM),--alarm "$(ALARM)") $(ARGS)
 
@@ -134,6 +140,9 @@ bill: setup ## predict the monthly bill of STAGE (ARGS="--shop-figures events=3M
 
 status: setup ## what runs, what is deployed, what serves; of another STAGE: its last execution
 	@$(if $(filter local,$(STAGE)),$(PY) -m local status,$(PY) -m demo.follow --latest)
+
+operations: setup ## build the operations page of STAGE now; print its answer, its file and a signed address (ARGS="--hours 24")
+	@$(IN_STAGE) $(PY) -m deploy.operations_page --stage $(STAGE) $(ARGS)
 
 logs: setup ## logs of the local stack (ARGS="aws -f", "lambda", "jobs", "warehouse")
 	@$(PY) -m local logs $(ARGS)
@@ -157,6 +166,7 @@ check: setup ## format, lint, types, prose, templates, SQL: the checks of CI
 	@$(VENV)/bin/cfn-lint statemachine/resources.yaml
 	@$(VENV)/bin/sqlfluff lint sql --config sql/.sqlfluff --disable-progress-bar
 	@$(PY) -m docs.prose
+	@$(PY) -m deploy.experiments.check
 	@$(PY) -m docs.settings --check
 	@$(PY) -m docs.data_checks --check
 	@$(PY) -m deploy.lock --check

@@ -55,3 +55,4 @@ replay = step(name="replay")(wiring.replay)  # archived events once more through
 compact = step(name="compact")(wiring.compact)  # a finished day's raw files as a few parquet files
 erase = step(name="erase")(wiring.erase)  # one person's events and snapshots out of S3
 erase_rows = step(name="erase_rows")(wiring.erase_rows)  # and their rows out of the warehouse
+operations = step(name="operations")(wiring.operations)  # the operations page, from what the services say

@@ -22,7 +22,6 @@ import duckdb
 from benchmarks.conditions import conditions, parser
 from demo import environment, follow, replay, report, source
 from demo.datasets import Dataset
-from demo.history import folded
 from demo.http import Http, RequestFailed
 from demo.journey import JourneyFailed, Timings, land, send_events
 from demo.replay import ReplayFailed
@@ -30,6 +29,7 @@ from demo.sessions import Event
 from demo.split import Split, cutoff_of
 from demo.terminal import Progress
 from deploy.command import DeployError
+from functions.platform.run_history import folded
 from imports.rejects import Rejects
 
 BARE_SQL = Path(__file__).with_suffix(".sql")

@@ -25,6 +25,11 @@ def event_kinds(annotation: str | None = None) -> list[str]:
     return [name for name, kind in kinds.items() if annotation is None or kind.get(annotation)]
 
 
+def placements() -> list[str]:
+    """Return the names of the places where a carousel can stand, the default first."""
+    return list(read("placements"))
+
+
 def also_named() -> dict[str, str]:
     """Return the event kind of each other name that Google Analytics 4 has for one.
 

@@ -119,6 +119,11 @@ def _kind(field: dict[str, Any], definitions: dict[str, Any]) -> str:
             raise SystemExit(f"a schema has a field of type {other}: add its words to {__file__}")
 
 
+def _placements() -> str:
+    rows = [(f"`{name}`", stands_on) for name, stands_on in contracts.read("placements").items()]
+    return _table(("placement", "the carousel stands on"), rows)
+
+
 def _event_types() -> str:
     kinds = contracts.read("event_kinds")
     rows = [(f"`{name}`", kind["sent_when"], kind["used_for"]) for name, kind in kinds.items()]
@@ -155,5 +160,6 @@ SECTIONS: dict[str, dict[str, Callable[[], str]]] = {
         "event types": _event_types,
         "limits": lambda: _table(("limit of", "value", "beyond it"), limits()),
     },
+    "docs/storefront.md": {"placements": _placements},
     "docs/catalogue.md": {"product fields": _product_fields},
 }

@@ -36,7 +36,9 @@ def dbt_project_text() -> str:
         "event_names": contracts.event_kinds(),
         "item_events": contracts.event_kinds("concerns_items"),
         "order_events": contracts.event_kinds("concerns_orders"),
+        "exposure_events": contracts.event_kinds("records_exposure"),
         "training_events": contracts.training_events(),
+        "placements": contracts.placements(),
         "availabilities": product["availability"]["enum"],
         # Without the ids, which are the key.
         "product_fields": [name for name in product if name not in ("shop_id", "item_id")],

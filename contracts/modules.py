@@ -123,6 +123,9 @@ def functions_module() -> str:
         f"EVENTS_WITH_ITEMS = {tuple(contracts.event_kinds('requires_items'))!r}",
         f"SHOPPING_EVENTS = frozenset({tuple(contracts.event_kinds('counts_as_shopping'))!r})",
         f"SESSION_ITEM_EVENTS = {tuple(contracts.event_kinds('extends_session_items'))!r}",
+        f"EXPOSURE_EVENT = {contracts.event_kinds('records_exposure')[0]!r}",
+        f"PLACEMENTS = {tuple(contracts.placements())!r}",
+        f"PLACEMENT_DEFAULT = {contracts.placements()[0]!r}",
     ]
     lines += _metrics(contracts.read("metrics"))
     for step, fields in contracts.read("step_results").items():

@@ -294,8 +294,8 @@ def _schemas() -> dict[str, Any]:
                     "items": _object({"item_id": a_text, "score": {"type": "number"}}),
                 },
                 "source": {
-                    "description": "`model`, or what stood in for it.",
-                    "enum": ["model", "related", "popular"],
+                    "description": "`model`, what stood in for it, or the arm of an experiment: `none` has no items.",
+                    "enum": ["model", "related", "popular", "none"],
                 },
                 "reason": a_text,
                 "model_version": a_text,
@@ -304,6 +304,11 @@ def _schemas() -> dict[str, Any]:
                 "receipt": {
                     "description": "Only with `shop` and `session`, and without `Sec-GPC: 1`.",
                     **a_text,
+                },
+                "experiments": {
+                    "description": "The client's arms. Send one recommendation_exposure with the receipt.",
+                    "type": "array",
+                    "items": _object({"experiment": a_text, "arm": a_text}),
                 },
             },
             ["items", "source", "reason", "model_version", "variant", "request_id"],
@@ -347,6 +352,16 @@ def _question(limits: dict[str, int]) -> dict[str, Any]:
             },
             "shop": {"description": "shop_id of the session's events.", **an_id},
             "session": {"description": "session_id of them. With both, the answer has a receipt.", **an_id},
+            "client": {
+                "description": "client_id of them. With it, the client takes part in the shop's experiments.",
+                **an_id,
+            },
+            "placement": {
+                "description": "Where the carousel stands. The receipt carries it.",
+                "type": "string",
+                "enum": contracts.placements(),
+                "default": contracts.placements()[0],
+            },
         },
     }
 

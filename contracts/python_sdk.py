@@ -39,6 +39,7 @@ def sdk_module() -> str:
         "from typing import Literal, TypedDict",
         "",
         f"EventName = Literal[{', '.join(map(repr, contracts.event_kinds()))}]",
+        f"Placement = Literal[{', '.join(map(repr, contracts.placements()))}]",
         "",
         f"SCHEMA_VERSION = {schema['properties']['schema_version']['enum'][-1]}",
         f"EVENTS_MAX = {limits['collect']['events_max']}",

@@ -9,16 +9,19 @@ import json
 import sys
 from datetime import UTC, datetime
 
+import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from demo import environment, feed, follow, replay, report, source
 from demo.generator import History
-from demo.history import folded
 from demo.http import Http
 from demo.journey import JourneyFailed, Timings, land, send_events
 from demo.split import Split, cutoff_of
 from demo.terminal import duration
 from deploy.command import DeployError, table
+from deploy.operations_page import build_page
+from deploy.stages import read_stage
+from functions.platform.run_history import folded
 from imports.rejects import Rejects
 
 NEXT_STEPS = """
@@ -32,7 +35,18 @@ What to try next:
   make quality
       the data checks of every run in a browser: trends, columns, the rows behind a finding
   make status, make logs, make down
-      see what runs, read its logs, stop it; the state stays on disk"""
+      see what runs, read its logs, stop it; the state stays on disk
+
+Where to look:
+  make shop
+      the shop, on http://127.0.0.1:8095
+  make dashboards
+      dashboards of the shop, of recommendations and of data quality
+  make operations
+      the operations page, which answers if the shop is well:
+{operations}
+  make docs
+      the tables with their lineage; docs/architecture.md explains the rest"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -129,13 +143,27 @@ def journey(options: argparse.Namespace) -> int:
     if judged is None or judged.failures:
         return 1
     run_arguments = "" if dataset.shop_id == History.shop_id else f" ARGS='--shop {dataset.shop_id}'"
-    print(NEXT_STEPS.format(items=",".join(test[0][:2]), run_arguments=run_arguments))
+    print(
+        NEXT_STEPS.format(
+            items=",".join(test[0][:2]), run_arguments=run_arguments, operations=operations_page(where)
+        )
+    )
     if options.json:
         stages = {name.strip(): round(seconds, 2) for name, seconds in timings.stages}
         print(
             json.dumps({"stages_s": stages, "sent": sent.sent, "accepted": sent.accepted, **judged.figures()})
         )
     return 0
+
+
+def operations_page(where: environment.Environment) -> str:
+    """Build the operations page, and return its lines. The demo has succeeded without it, so a failure is only printed."""
+    try:
+        session = boto3.Session(region_name=where.region)
+        built = build_page(read_stage(where.stage), where.account(), session)
+    except (BotoCoreError, ClientError, OSError) as error:
+        return f"      it could not be built: {error}"
+    return "\n".join(f"      {line}" for line in built.lines())
 
 
 if __name__ == "__main__":

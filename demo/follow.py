@@ -19,8 +19,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from demo import environment
 from demo.environment import Environment
 from demo.generator import History
-from demo.history import Execution, State, folded, parse, read_history
 from demo.terminal import duration
+from functions.platform.run_history import Execution, State, folded, parse, read_history
 
 POLL_S = 1.0
 OVER = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}

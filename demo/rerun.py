@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from demo import environment
 from demo.environment import Environment
 from demo.follow import explain, follow, stage_argument
-from demo.history import HistoryEvent, read_history, readable
+from functions.platform.run_history import HistoryEvent, read_history, readable
 from functions.platform.run_names import run_id_of
 
 # DescribeExecution is eventually consistent: it may show the failed try for a moment.

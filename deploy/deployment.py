@@ -22,8 +22,11 @@ from deploy import (
     training_code,
     warehouse_setup,
 )
+from deploy.bill import prediction
 from deploy.chalice_cli import REPOSITORY, record_file, run_chalice
 from deploy.command import DeployError, Say
+from deploy.experiments.check import check as check_experiments
+from deploy.experiments.check import shops_of_all_stages
 from deploy.stages import Stage, account_of
 from deploy.training_code import TrainingCode
 from functions.platform.contract import CODE_PREFIX
@@ -31,7 +34,13 @@ from functions.platform.contract import CODE_PREFIX
 # SageMaker writes the logs of all jobs of an account to these, and would create them without a limit.
 JOB_LOG_GROUPS = ("/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs")
 # The rules of resources.yaml whose target is a Lambda, by the ends of their names, each with its Lambda.
-LAMBDA_RULES = (("load-on-arrival", "load"), ("compact", "compact"), ("run-ended", "rollback"))
+LAMBDA_RULES = (
+    ("load-on-arrival", "load"),
+    ("compact", "compact"),
+    ("run-ended", "rollback"),
+    ("operations", "operations"),
+    ("operations-run", "operations"),
+)
 
 
 @dataclass(frozen=True)
@@ -80,10 +89,11 @@ def prepare(stage: Stage, session: Any, say: Say) -> Deployment:
     """Check the prerequisites and return the deployment.
 
     Raises:
-        DeployError: the credentials, the Snowflake login or the template cannot be used.
+        DeployError: the experiments, the credentials, the Snowflake login or the template cannot be used.
     """
     from training_jobs.package import build_source_archive
 
+    check_experiments(shops_of_all_stages())
     account_id = account_of(stage, session.client("sts"))
     require_secret(stage, session.client("secretsmanager"))
     say(f"stage {stage.name}, account {account_id}, {stage.region}")
@@ -105,6 +115,7 @@ def deploy(deployment: Deployment) -> str:
     configure_api(deployment, api["rest_api_id"])
     allow_rules(deployment)
     limit_job_logs(deployment)
+    upload_prediction(deployment)
     remove_unused_layers(deployment)
     return api["rest_api_url"]
 
@@ -270,6 +281,11 @@ def limit_job_logs(deployment: Deployment) -> None:
         if group is None or "retentionInDays" not in group:
             logs.put_retention_policy(logGroupName=name, retentionInDays=deployment.stage.log_retention_days)
             deployment.say(f"log group {name}: expires after {deployment.stage.log_retention_days} days")
+
+
+def upload_prediction(deployment: Deployment) -> None:
+    """Give the operations page the predicted bill, which it compares with the measured usage."""
+    prediction.upload(deployment.stage, deployment.bucket, deployment.s3)
 
 
 def remove_unused_layers(deployment: Deployment) -> None:

@@ -18,9 +18,11 @@ from functions.platform.contract import (
     ERASURE_CERTIFICATES_PREFIX,
     ERASURE_JOURNALS_PREFIX,
     ERRORS_PREFIX,
+    EVALUATIONS_PREFIX,
     EXPORTS_PREFIX,
     FALLBACK_KEY,
     LOCK_KEY,
+    OPERATIONS_PREFIX,
     PACKED_MANIFESTS_PREFIX,
     PACKED_PREFIX,
     RAW_PREFIX,
@@ -28,12 +30,14 @@ from functions.platform.contract import (
     RELEASES_PREFIX,
     STOCK_PREFIX,
     TRAINING_PREFIX,
+    VALIDATION_LATEST_PREFIX,
 )
 from functions.platform.settings import (
     CollectSettings,
     CompactSettings,
     EraseSettings,
     LockSettings,
+    OperationsSettings,
     PublishSettings,
     RecommendSettings,
     WarehouseSettings,
@@ -41,7 +45,9 @@ from functions.platform.settings import (
 from sql.setup.apply import role_prefix
 
 # One group per settings class of functions/: the variables that the class reads.
-SettingsGroup = Literal["collect", "compact", "erase", "recommend", "lock", "warehouse", "publish"]
+SettingsGroup = Literal[
+    "collect", "compact", "erase", "recommend", "lock", "operations", "warehouse", "publish"
+]
 LayerName = Literal["warehouse", "pandas"]
 
 
@@ -425,6 +431,49 @@ LAMBDAS = (
         ),
         layer="warehouse",
     ),
+    Lambda(
+        "operations",
+        memory_mb=512,
+        timeout_s=120,
+        settings=("operations",),
+        policy=(
+            Statement("ListRuns", ("states:ListExecutions",), (policies.PIPELINE,)),
+            Statement("ReadRuns", ("states:GetExecutionHistory",), (policies.EXECUTIONS,)),
+            Statement("ReadSchedule", ("events:DescribeRule",), (policies.NIGHTLY_RULE,)),
+            Statement(
+                "ReadEndpoint",
+                ("sagemaker:DescribeEndpoint",),
+                (policies.ENDPOINT, policies.REALTIME_ENDPOINT),
+            ),
+            # CloudWatch lists by prefix only on the resource of all alarms, and knows no resource of a metric.
+            Statement(
+                "ReadAlarms",
+                ("cloudwatch:DescribeAlarmHistory", "cloudwatch:DescribeAlarms"),
+                (policies.ALARMS,),
+            ),
+            Statement("ReadMetrics", ("cloudwatch:GetMetricData", "cloudwatch:ListMetrics"), (policies.ANY,)),
+            list_bucket("FindEvents", "events", f"{RAW_PREFIX}*", f"{REJECTED_PREFIX}*"),
+            list_bucket(
+                "FindResults",
+                "models",
+                CURRENT_KEY,
+                f"{EVALUATIONS_PREFIX}*",
+                f"{OPERATIONS_PREFIX}*",
+                f"{VALIDATION_LATEST_PREFIX}*",
+            ),
+            Statement(
+                "ReadResults",
+                ("s3:GetObject",),
+                (
+                    objects("models", CURRENT_KEY),
+                    objects("models", f"{EVALUATIONS_PREFIX}*"),
+                    objects("models", f"{OPERATIONS_PREFIX}*"),
+                    objects("models", f"{VALIDATION_LATEST_PREFIX}*"),
+                ),
+            ),
+            Statement("WritePage", ("s3:PutObject",), (objects("models", f"{OPERATIONS_PREFIX}*"),)),
+        ),
+    ),
 )
 NAMES = tuple(one.name for one in LAMBDAS)
 
@@ -446,6 +495,7 @@ SETTINGS_CLASSES: dict[SettingsGroup, type[Struct]] = {
     "erase": EraseSettings,
     "recommend": RecommendSettings,
     "lock": LockSettings,
+    "operations": OperationsSettings,
     "warehouse": WarehouseSettings,
     "publish": PublishSettings,
 }
@@ -491,6 +541,14 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
             }
         case "lock":
             return {"TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id)}
+        case "operations":
+            return copied | {
+                "TUGBOAT_ENDPOINT": stage.endpoint_name,
+                "TUGBOAT_EVENTS_BUCKET": stage.events_bucket(account_id),
+                "TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id),
+                "TUGBOAT_PREFIX": stage.prefix,
+                "TUGBOAT_STATE_MACHINE_ARN": stage.state_machine_arn(account_id),
+            }
         case "warehouse":
             return copied | {
                 "TUGBOAT_EVENTS_BUCKET": stage.events_bucket(account_id),

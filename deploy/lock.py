@@ -78,7 +78,7 @@ LISTS = (
     PinList(
         "requirements.txt",
         "What Chalice puts into the one zip of all Lambdas. The heavy rest is in the layers (layers/*.txt).",
-        packages=("boto3", "aws-xray-sdk", "crawler-user-agents", "msgspec"),
+        packages=("boto3", "aws-xray-sdk", "crawler-user-agents", "croniter", "jinja2", "msgspec"),
     ),
     PinList(
         "layers/warehouse.txt",

@@ -23,6 +23,9 @@ SCALING_ROLE = (
     "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
 )
 SCALING_ALARMS = "arn:aws:cloudwatch:{region}:{account}:alarm:TargetTracking-endpoint/{prefix}-realtime/*"
+PIPELINE = "arn:aws:states:{region}:{account}:stateMachine:{prefix}-pipeline"
+NIGHTLY_RULE = "arn:aws:events:{region}:{account}:rule/{prefix}-nightly"
+ALARMS = "arn:aws:cloudwatch:{region}:{account}:alarm:*"
 EXECUTIONS = "arn:aws:states:{region}:{account}:execution:{prefix}-pipeline:*"
 # Services that accept no resource for these actions.
 ANY = "*"

@@ -99,6 +99,7 @@ class Stage:
     fallbacks_max_percent: Annotated[int, Field(ge=1, le=99)]
     model_max_age_hours: Annotated[int, Field(ge=0)]
     alarm_drills: Literal["causes", "states"]
+    operations_minutes: Annotated[int, Field(ge=0, le=60)]
     events_requests_per_second: Annotated[int, Field(ge=1, le=5_000)]
     recommend_requests_per_second: Annotated[int, Field(ge=1, le=5_000)]
     collect_max_concurrency: Annotated[int, Field(ge=0)]
@@ -184,6 +185,10 @@ class Stage:
         """Return the name of the bucket that holds snapshots, models and code."""
         return f"{self.prefix}-models-{account_id}"
 
+    def state_machine_arn(self, account_id: str) -> str:
+        """Return the ARN of the pipeline."""
+        return f"arn:aws:states:{self.region}:{account_id}:stateMachine:{self.prefix}-pipeline"
+
 
 SETTINGS = frozenset(field.name for field in fields(Stage)) - {"name"}
 
@@ -193,6 +198,11 @@ def setting_text(value: object) -> str:
     if isinstance(value, dict):
         return ",".join(f"{key}={one}" for key, one in value.items())
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def stage_names(stages_file: Path = STAGES_FILE) -> list[str]:
+    """Return the names of all stages."""
+    return sorted(tomllib.loads(stages_file.read_text()).keys() - {"default"})
 
 
 def read_stage(name: str, stages_file: Path = STAGES_FILE) -> Stage:

@@ -141,6 +141,9 @@ def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[st
         "ScheduleExpression": stage.schedule,
         "ScheduleState": "ENABLED" if stage.schedule_enabled else "DISABLED",
         "LoadOnArrivalState": "ENABLED" if stage.load_on_arrival else "DISABLED",
+        # A schedule that is off still needs a valid expression.
+        "OperationsSchedule": _every(stage.operations_minutes or 60),
+        "OperationsState": "ENABLED" if stage.operations_minutes else "DISABLED",
         "TrainingImage": training_image(stage),
         "CodeUri": f"{code}.tar.gz",
         "CodePrefix": f"{code}/",
@@ -149,6 +152,10 @@ def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[st
         "SnowpipeQueueArn": "",
         "ServingImageSource": f"{stage.models_bucket(account_id)}/{serving_image.source_key()}",
     }
+
+
+def _every(minutes: int) -> str:
+    return f"rate({minutes} minute{'' if minutes == 1 else 's'})"
 
 
 def _with_literal_names(template: Json, stage: Stage, account_id: str) -> Json:

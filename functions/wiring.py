@@ -28,6 +28,7 @@ Event = Any
 # A client waits at most this long for a connection or for the next bytes.
 FIREHOSE_TIMEOUT_MS = 2_000
 S3_TIMEOUT_MS = 2_000
+OPERATIONS_TIMEOUT_MS = 6_000
 
 
 def collect_batch(request: Request | None) -> Response:
@@ -63,6 +64,7 @@ def recommend(request: Request | None) -> Response:
 @lru_cache(maxsize=1)
 def recommender() -> "Recommender":
     """Return the recommender of this execution environment, with what it remembers between requests."""
+    from functions.recommend.experiments import FOLDER, read_experiments
     from functions.recommend.fallback import stored_fallback
     from functions.recommend.recommend import Recommender
     from functions.recommend.served import served_release
@@ -72,7 +74,7 @@ def recommender() -> "Recommender":
     s3 = time_boxed_client("s3", S3_TIMEOUT_MS)
     served = served_release(s3, environment.models_bucket)
     fallback = stored_fallback(s3, environment.models_bucket)
-    return Recommender(environment, endpoint, served, fallback)
+    return Recommender(environment, endpoint, served, fallback, read_experiments(FOLDER))
 
 
 def script(request: Request | None) -> Response:
@@ -184,6 +186,18 @@ def erase_rows(event: Event, _: Any) -> Event:
     login = warehouse.read_credentials(client("secretsmanager"), environment.snowflake_secret)
     with warehouse.connect(replace(login, role=environment.eraser_role)) as connection:
         return erase_rows(event, environment, connection, client("s3"), _erasures_key())
+
+
+def operations(_: Event, __: Any) -> Event:
+    """Run operations, for a rule's schedule or for the end of a run."""
+    from datetime import UTC, datetime
+
+    from functions.operations.gather import Clients
+    from functions.operations.operations import operations
+
+    services = ("stepfunctions", "cloudwatch", "sagemaker", "events", "s3")
+    clients = Clients(*(time_boxed_client(service, OPERATIONS_TIMEOUT_MS) for service in services))
+    return operations(settings.operations_settings(), clients, datetime.now(UTC))
 
 
 def _erasures_key() -> str:

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from demo.history import Execution, parse, read_history
 from demo.http import Http
 from demo.landed import LandingWatch
 from demo.replay import Replayed, send
@@ -19,6 +18,7 @@ from deploy.stages import read_stage
 from functions.collect.secret_keys import digest
 from functions.platform import warehouse
 from functions.platform.contract import EVALUATIONS_PREFIX
+from functions.platform.run_history import Execution, parse, read_history
 from local.clients import aws_client
 from local.environment import Stack
 from local.testing import wait_for

@@ -136,13 +136,15 @@ def product(index: CatalogueIndex, api: Api, item_id: str) -> str:
 <button class="button" id="add" type="button">Add to cart</button><p id="added" role="status"></p>
 <ul class="promises"><li>Sent today if ordered before 3 pm</li><li>100 days to change your mind</li>
 <li>Mended for life</li></ul></div></article>
-{carousel("You may also like", item_id)}"""
+{carousel("You may also like", "product", item_id)}"""
     return page(index, api, item["item_name"], body, {"item": item})
 
 
 def cart(index: CatalogueIndex, api: Api) -> str:
     """Build the cart page, which the browser fills: the cart exists only there."""
-    body = f"""<h1>Your cart</h1><div id="cart" class="cart"></div>{carousel("Goes with your cart")}"""
+    body = (
+        f"""<h1>Your cart</h1><div id="cart" class="cart"></div>{carousel("Goes with your cart", "cart")}"""
+    )
     return page(index, api, "Cart", body, {"cart": True})
 
 
@@ -184,11 +186,12 @@ def grid(index: CatalogueIndex, ids: list[str], name: str) -> str:
     return f'<ul class="grid" data-list="{escape(name)}">{cards}</ul>'
 
 
-def carousel(heading: str, item_id: str | None = None) -> str:
+def carousel(heading: str, placement: str, item_id: str | None = None) -> str:
     """Build the carousel element. `item_id` is the page's own item."""
     own = f' item="{escape(item_id)}"' if item_id else ""
     return (
-        f'<tugboat-carousel id="product-carousel" heading="{escape(heading)}" k="{CAROUSEL_CARDS}"{own}'
+        f'<tugboat-carousel id="product-carousel" heading="{escape(heading)}" k="{CAROUSEL_CARDS}"'
+        f' placement="{placement}"{own}'
         ' cards="/cards.json?ids={ids}"></tugboat-carousel>'
     )
 

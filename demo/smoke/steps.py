@@ -13,7 +13,6 @@ from typing import Any
 from demo import follow
 from demo.environment import Environment
 from demo.generator import History
-from demo.history import Execution, State, folded
 from demo.http import Http, RequestFailed
 from demo.landed import LandingWatch
 from demo.replay import Replayed, send
@@ -30,6 +29,7 @@ from deploy.stages import Stage
 from functions.platform import warehouse
 from functions.platform.contract import RAW_PREFIX
 from functions.platform.releases import Release, read_record
+from functions.platform.run_history import Execution, State, folded
 from imports.rejects import Rejects
 
 # Enough for a model that answers sessions, little enough for minutes. The gate may refuse such a model, and is overridden.

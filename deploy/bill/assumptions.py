@@ -90,6 +90,10 @@ class Assumptions:
     image_builds_per_month: float
     image_build_minutes: float
     mails_per_month: float
+    page_s: float
+    page_metrics: float
+    page_writes: float
+    page_reads: float
 
     def with_values(self, values: Mapping[str, float]) -> "Assumptions":
         """Return the assumptions with some values replaced.

@@ -172,6 +172,12 @@ class Month:
         return self.raw_files if self.stage.load_on_arrival else 0
 
     @cached_property
+    def page_builds(self) -> float:
+        """Rebuilds of the operations page: one per run, and those of its own schedule, which runs without events too."""
+        minutes = self.stage.operations_minutes
+        return self.workload.runs + (DAYS * 24 * 60 / minutes if minutes else 0)
+
+    @cached_property
     def calls(self) -> dict[str, Calls]:
         """The calls of each Lambda, by its name in deploy/lambdas.py."""
         assumed, runs, steps = self.assumed, self.workload.runs, self.step_seconds
@@ -194,6 +200,7 @@ class Month:
             "publish": Calls(runs, assumed.publish_s),
             "prove": Calls(runs, assumed.prove_s),
             "compact": Calls(runs, compact_s),
+            "operations": Calls(self.page_builds, assumed.page_s),
             # Only a failed run calls it.
             "rollback": Calls(0, 0),
         }

@@ -39,6 +39,7 @@ def standing_lines(month: Month) -> Iterator[Line]:
         dashboards,
         f"{dashboards} dashboard",
     )
+    yield from _page_lines(month)
     secrets = len(of_type("AWS::SecretsManager::Secret")) + SECRETS_BY_HAND
     yield line(
         "Secrets Manager",
@@ -70,3 +71,14 @@ def standing_lines(month: Month) -> Iterator[Line]:
         builds * assumed.image_build_minutes,
         f"{number(builds)} builds x {number(assumed.image_build_minutes)} minutes",
     )
+
+
+def _page_lines(month: Month) -> Iterator[Line]:
+    """Yield what the operations page reads and writes. Its Lambda is among the others."""
+    prices, assumed, builds = month.prices, month.assumed, month.page_builds
+    for service, item, price, each in (
+        ("CloudWatch", "metrics of the operations page", "cloudwatch.metric_read", assumed.page_metrics),
+        ("S3", "writes and lists of the operations page", "s3.write", assumed.page_writes),
+        ("S3", "reads of the operations page", "s3.read", assumed.page_reads),
+    ):
+        yield line(service, item, prices[price], builds * each, f"{number(builds)} rebuilds x {number(each)}")

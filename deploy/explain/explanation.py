@@ -115,7 +115,9 @@ def explain(
     if origin.archive_uri:
         with unpacked(clients.s3, origin.archive_uri) as archive:
             reproduction = (
-                _reproduce_fallback(trace, archive) if trace.is_fallback else _reproduce(trace, archive)
+                _reproduce_fallback(trace, archive)
+                if trace.is_fallback or trace.arm_answers
+                else _reproduce(trace, archive)
             )
     return Explanation(stage, trace, files, origin, reproduction, notes)
 
@@ -125,6 +127,11 @@ def _notes_of(trace: Trace) -> Iterable[str]:
         yield (
             "The fallback answered, because the endpoint did not in time. The API's log has the cause: search "
             f"/aws/lambda of the API for {trace.recommendation_id} and the message 'the endpoint failed'"
+        )
+    if trace.arm_answers:
+        yield (
+            f"The client is in an arm of an experiment that is answered by {trace.arm_answers} instead of the model "
+            "(docs/ab_tests.md)"
         )
     if not trace.naming:
         yield (
@@ -240,7 +247,8 @@ def _reproduce_fallback(trace: Trace, archive: Path) -> Reproduction:
     k = max((one.slot + 1 for one in shown if one.slot is not None), default=RECOMMEND_K_DEFAULT)
     found: list[Reproduction] = []
     for items in trace.questions():
-        answer, _ = fallback.pick(items, k, set(items[-1:]))
+        known = [] if trace.arm_answers == "popular" else items
+        answer = fallback.pick(known, k, set(items[-1:]))[0] if trace.arm_answers != "none" else []
         reproduction = Reproduction(compare(shown, answer), items, answer=answer)
         reproduction.fallback = [
             _fallback_item(item, items, fallback)

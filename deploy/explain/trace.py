@@ -114,6 +114,11 @@ class Trace:
         return self.variant == FALLBACK_VARIANT
 
     @property
+    def arm_answers(self) -> str | None:
+        """Return what the arm of an experiment answers instead of the model, or None."""
+        return self.variant if self.variant in ("related", "popular", "none") else None
+
+    @property
     def shown(self) -> list[Shown]:
         """Return the items that came back in events with the recommendation's id, by slot."""
         found: dict[str, Shown] = {}

@@ -44,6 +44,10 @@ OTHERS_EVENT = f"EVENT_KEY not in ({EVENTS})"
 DAY, STARTED_ON = "SHOP_ID || chr(31) || DAY::varchar", "SHOP_ID || chr(31) || STARTED_ON::varchar"
 PRODUCT = "md5(SHOP_ID || chr(31) || ITEM_ID)"
 SESSION_DAYS = f"select {STARTED_ON} from MARTS.SESSIONS where {BY_CLIENT}"
+EXPOSED_ON = "SHOP_ID || chr(31) || EXPOSED_ON::varchar"
+EXPOSURE_DAYS = f"select {EXPOSED_ON} from MARTS.EXPERIMENT_EXPOSURES where {BY_CLIENT}"
+EXPERIMENT = "SHOP_ID || chr(31) || EXPERIMENT"
+EXPERIMENTS = f"select {EXPERIMENT} from MARTS.EXPERIMENT_EXPOSURES where {BY_CLIENT}"
 PRODUCTS = f"select {PRODUCT} from INTERMEDIATE.INT_ITEM_EVENTS where {BY_EVENT}"
 TOUCHED = f"from INTERMEDIATE.INT_TOUCHES where {BY_EVENT}"
 TOUCH_DAYS = f"select {DAY} {TOUCHED}"
@@ -74,6 +78,20 @@ REBUILT = (
             ("INTERMEDIATE.INT_PRODUCT_EVENTS", f"PRODUCT_KEY in ({PRODUCTS})"),
             # Transform writes this table anew.
             ("MARTS.PRODUCTS", f"PRODUCT_KEY in ({PRODUCTS})"),
+        ),
+    ),
+    Rebuilt(
+        ("INTERMEDIATE.INT_EXPERIMENT_DAYS",),
+        (
+            (
+                "MARTS.EXPERIMENT_EXPOSURES",
+                f"{EXPOSED_ON} in ({EXPOSURE_DAYS}) and CLIENT_KEY not in ({{clients}})",
+            ),
+        ),
+        (
+            ("INTERMEDIATE.INT_EXPERIMENT_DAYS", f"{EXPOSED_ON} in ({EXPOSURE_DAYS})"),
+            # Transform writes this table anew.
+            ("MARTS.EXPERIMENT_RESULTS", f"{EXPERIMENT} in ({EXPERIMENTS})"),
         ),
     ),
     # An order that others reported too, such as the shop's back end, then counts by what is left.
@@ -111,6 +129,8 @@ REBUILT = (
 OWN_ROWS = (
     ("TRAINING.TRAINING_INTERACTIONS", BY_CLIENT),
     ("MARTS.SESSIONS", BY_CLIENT),
+    ("MARTS.EXPERIMENT_EXPOSURES", BY_CLIENT),
+    ("STAGING.STG_EXPOSURES", BY_CLIENT),
     ("INTERMEDIATE.INT_TOUCHES", BY_EVENT),
     ("STAGING.STG_RECEIPTS", BY_EVENT),
     ("INTERMEDIATE.INT_ORDER_REPORTS", BY_EVENT),

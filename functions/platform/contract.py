@@ -51,6 +51,10 @@ JOBS_PREFIX = "jobs/"
 ERRORS_PREFIX = "errors/"
 ERASURE_JOURNALS_PREFIX = "erasures/journals/"
 ERASURE_CERTIFICATES_PREFIX = "erasures/certificates/"
+OPERATIONS_PREFIX = "operations/"
+OPERATIONS_PAGE_KEY = "operations/index.html"
+OPERATIONS_RUNS_KEY = "operations/runs.json"
+OPERATIONS_BILL_KEY = "operations/bill.json"
 INTERACTION_COLUMNS = {
     "SHOP_ID": "varchar",
     "SESSION_ID": "bigint",
@@ -87,6 +91,9 @@ SHOPPING_EVENTS = frozenset(
     )
 )
 SESSION_ITEM_EVENTS = ("view_item", "add_to_cart")
+EXPOSURE_EVENT = "recommendation_exposure"
+PLACEMENTS = ("product", "home", "cart", "category", "search")
+PLACEMENT_DEFAULT = "product"
 METRICS_NAMESPACE = "Tugboat"
 METRICS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
     "EventsAccepted": ("Count", (("Stage",),)),

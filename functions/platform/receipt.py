@@ -11,9 +11,9 @@ import hmac
 import json
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from functions.platform.contract import COLLECT_PAGE_QUEUE_MAX_MS
+from functions.platform.contract import COLLECT_PAGE_QUEUE_MAX_MS, PLACEMENT_DEFAULT
 
 VERSION = "v2"
 # Its digests are not keyed. Delete it when the last receipt of a stage that issued it is late.
@@ -23,6 +23,8 @@ LIFETIME_S = 24 * 60 * 60
 # Tolerance: clocks of execution environments differ, and correcting a client's clock overshoots by the network latency.
 SKEW_MS = 5 * 60 * 1000
 SLOT_BYTES = 4
+# The fields that every receipt has. An object of labels can follow.
+FIELDS = 7
 
 
 class Verdict(StrEnum):
@@ -48,6 +50,26 @@ class EventTimes(NamedTuple):
     received_at_ms: int
 
 
+class Assignment(NamedTuple):
+    """The arm of a client in one experiment. `share` is the arm's part of 10,000; `control` names the control arm."""
+
+    experiment: str
+    arm: str
+    share: int
+    control: str
+
+
+class Labels(NamedTuple):
+    """Facts about an answer that its receipt carries: its placement, and the arms of the client that it is for."""
+
+    placement: str = PLACEMENT_DEFAULT
+    assignments: tuple[Assignment, ...] = ()
+    client_id: str = ""
+
+
+UNLABELED = Labels()
+
+
 class Receipt(NamedTuple):
     """A verified receipt. `slots` are digests of the recommended items, in their order, made with `digest_key`."""
 
@@ -60,6 +82,9 @@ class Receipt(NamedTuple):
     expires_at_s: int
     slots: tuple[bytes, ...]
     digest_key: bytes | None
+    placement: str = PLACEMENT_DEFAULT
+    assignments: tuple[Assignment, ...] = ()
+    client_digest: str = ""
 
     def slot_of(self, item_id: str) -> int | None:
         """Return the position of an item, from 0; None if the item was not recommended."""
@@ -68,7 +93,18 @@ class Receipt(NamedTuple):
 
     def judge(self, shop_id: str, session_id: str, item_id: str, times: EventTimes) -> Verdict:
         """Return the verdict on an item of an event."""
-        if (self.shop_id, self.session_id) != (shop_id, session_id) or self.slot_of(item_id) is None:
+        if self.slot_of(item_id) is None:
+            return Verdict.FOREIGN
+        return self._judge(shop_id, session_id, times)
+
+    def judge_exposure(self, shop_id: str, session_id: str, client_id: str, times: EventTimes) -> Verdict:
+        """Return the verdict on an exposure: on the whole answer, for the client that it was given to."""
+        if self.client_digest != client_digest(client_id, self.recommendation_id, self.digest_key):
+            return Verdict.FOREIGN
+        return self._judge(shop_id, session_id, times)
+
+    def _judge(self, shop_id: str, session_id: str, times: EventTimes) -> Verdict:
+        if (self.shop_id, self.session_id) != (shop_id, session_id):
             return Verdict.FOREIGN
         expires_at_ms = self.expires_at_s * 1000
         if not self.issued_at_s * 1000 - SKEW_MS <= times.event_time_ms <= expires_at_ms:
@@ -87,10 +123,22 @@ def issue(
     item_ids: Iterable[str],
     issued_at_s: int,
     key: bytes,
+    labels: Labels = UNLABELED,
 ) -> str:
     """Return the receipt of a recommendation made at `issued_at_s`, in seconds since 1970."""
     expires_at_s = issued_at_s + LIFETIME_S
-    fields = [recommendation_id, shop_id, session_id, model_version, variant, issued_at_s, expires_at_s]
+    fields: list[Any] = [
+        recommendation_id,
+        shop_id,
+        session_id,
+        model_version,
+        variant,
+        issued_at_s,
+        expires_at_s,
+    ]
+    # Without labels a receipt has no eighth field, so the last release of the collector reads it too.
+    if written := _written(labels, recommendation_id, key):
+        fields.append(written)
     line = json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n"
     payload = line.encode() + b"".join(_digest(item_id, recommendation_id, key) for item_id in item_ids)
     signed = f"{VERSION}.{_base64(payload)}"
@@ -108,7 +156,35 @@ def read(token: str, keys: Sequence[bytes]) -> Receipt | None:
     fields, _, digests = base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4)).partition(b"\n")
     slots = (digests[at : at + SLOT_BYTES] for at in range(0, len(digests), SLOT_BYTES))
     digest_key = None if version == OLD_VERSION else signing[0]
-    return Receipt._make([*json.loads(fields), tuple(slots), digest_key])
+    values = json.loads(fields)
+    labels = values[FIELDS] if len(values) > FIELDS else {}
+    return Receipt._make(
+        [
+            *values[:FIELDS],
+            tuple(slots),
+            digest_key,
+            labels.get("placement", PLACEMENT_DEFAULT),
+            tuple(Assignment(*one) for one in labels.get("arms", ())),
+            labels.get("client", ""),
+        ]
+    )
+
+
+def client_digest(client_id: str, recommendation_id: str, key: bytes | None) -> str:
+    """Return the digest that binds an answer to its client, so that nobody sends its exposure for invented clients."""
+    # Ids have no NUL, so this text is no item's.
+    return _base64(_digest(f"client\0{client_id}", recommendation_id, key))
+
+
+def _written(labels: Labels, recommendation_id: str, key: bytes) -> dict[str, Any]:
+    """Return the labels that differ from their defaults, as JSON has them."""
+    written: dict[str, Any] = {}
+    if labels.placement != PLACEMENT_DEFAULT:
+        written["placement"] = labels.placement
+    if labels.assignments:
+        written["arms"] = labels.assignments
+        written["client"] = client_digest(labels.client_id, recommendation_id, key)
+    return written
 
 
 def _digest(item_id: str, recommendation_id: str, key: bytes | None) -> bytes:

@@ -169,6 +169,19 @@ class PublishSettings(Struct, frozen=True, rename=_variable):
         return endpoint_name(self.prefix, self.endpoint_kind)
 
 
+class OperationsSettings(Struct, frozen=True, rename=_variable):
+    """Settings of the operations page. `endpoint` is that of the stage's kind, before there is a release."""
+
+    stage: Text
+    prefix: Text
+    events_bucket: Text
+    models_bucket: Text
+    endpoint: Text
+    state_machine_arn: Text
+    # The minutes between two rebuilds; 0 for none but those at the end of a run.
+    operations_minutes: Annotated[int, Meta(ge=0)]
+
+
 Settings = TypeVar("Settings", bound=Struct)
 
 
@@ -234,3 +247,9 @@ def warehouse_settings() -> WarehouseSettings:
 def publish_settings() -> PublishSettings:
     """Read the publishing steps' settings, once per execution environment."""
     return read_settings(PublishSettings, os.environ)
+
+
+@lru_cache(maxsize=1)
+def operations_settings() -> OperationsSettings:
+    """Read the operations page's settings, once per execution environment."""
+    return read_settings(OperationsSettings, os.environ)

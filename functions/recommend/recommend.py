@@ -3,7 +3,8 @@
 import json
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from functions.platform.log import get_logger
 from functions.platform.refreshed import Refreshed
 from functions.platform.settings import RecommendSettings
 from functions.platform.time_box import Deadline, DeadlinePassed, call_until
+from functions.recommend.experiments import Assigned, Shop
 from functions.recommend.fallback import Fallback
 from functions.recommend.request import RecommendRequest
 from functions.recommend.served import Served
@@ -78,6 +80,7 @@ class Recommender:
     endpoint: Any
     served: Refreshed[Served]
     fallback: Refreshed[Fallback]
+    experiments: Mapping[str, Shop] = field(default_factory=dict)
 
 
 def recommend(request: RecommendRequest, recommender: Recommender, deadline: Deadline) -> Recommendation:
@@ -106,17 +109,44 @@ def recommend(request: RecommendRequest, recommender: Recommender, deadline: Dea
     known = recommender.fallback.get(deadline.at_most(STORED_S))
     if known is None:
         raise _without_fallback(recommender.fallback.failure)
-    excluded = {*request.exclude, *request.items[-1:]}
-    picked, source = known.pick(request.items, request.k, excluded)
-    answer = Recommendation(
-        [{"item_id": item, "score": 0.0} for item in picked],
-        source,
-        f"endpoint: {cause}",
-        known.model_version,
-        FALLBACK_VARIANT,
-    )
+    answer = _listed(known, request, request.items, f"endpoint: {cause}", FALLBACK_VARIANT)
     _count(settings.stage, answer, served, fallback_reason(cause))
     return answer
+
+
+def answer_of_arm(
+    found: Recommendation,
+    assigned: Assigned,
+    request: RecommendRequest,
+    recommender: Recommender,
+    deadline: Deadline,
+) -> Recommendation:
+    """Return the answer of the client's arm instead of the model's.
+
+    The model is asked in every arm. So all arms take the same time and fail alike, and the same clients are exposed.
+    While the fallback's lists cannot be read, their arms get the model's answer: they count where they were assigned.
+    """
+    if assigned.treatment == "model":
+        return found
+    arm = assigned.assignments[-1]
+    reason = f"experiment {arm.experiment}, arm {arm.arm}"
+    if assigned.treatment == "none":
+        return found._replace(items=[], source="none", reason=reason, variant="none")
+    known = recommender.fallback.get(deadline.at_most(STORED_S))
+    if known is None:
+        return found
+    items = request.items if assigned.treatment == "related" else []
+    return _listed(known, request, items, reason, assigned.treatment)
+
+
+def _listed(
+    known: Fallback, request: RecommendRequest, items: list[str], reason: str, variant: str
+) -> Recommendation:
+    """Return items of the fallback's lists: related to the last known one of `items`, then popular ones."""
+    excluded = {*request.exclude, *request.items[-1:]}
+    picked, source = known.pick(items, request.k, excluded)
+    listed = [{"item_id": item, "score": 0.0} for item in picked]
+    return Recommendation(listed, source, reason, known.model_version, variant)
 
 
 def fallback_reason(cause: str) -> FallbackReason:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from functions.platform.contract import (
     ID_MAX_CHARACTERS,
+    PLACEMENT_DEFAULT,
+    PLACEMENTS,
     RECOMMEND_BODY_MAX_BYTES,
     RECOMMEND_EXCLUDE_MAX,
     RECOMMEND_ITEMS_MAX,
@@ -23,19 +25,21 @@ WHOLE_NUMBER = re.compile("[0-9]{1,3}")
 
 
 class Session(NamedTuple):
-    """The session that a receipt is issued to, named as in its events."""
+    """The session that a receipt is issued to, named as in its events. `client_id` takes part in experiments."""
 
     shop_id: str
     session_id: str
+    client_id: str | None = None
 
 
 class RecommendRequest(NamedTuple):
-    """The session's items, oldest first; the number of items wanted; the items to exclude; the receipt's session."""
+    """The session's items, oldest first; the number of items wanted; the items to exclude; the receipt's labels."""
 
     items: list[str]
     k: int
     exclude: list[str]
     session: Session | None = None
+    placement: str = PLACEMENT_DEFAULT
 
 
 def parse_request(request: ApiRequest) -> RecommendRequest:
@@ -99,19 +103,32 @@ def _request(items: Any, k: Any, exclude: Any, parameters: Mapping[str, Any]) ->
             Reason.PARAMETER_INVALID,
             f"exclude holds {len(excluded)} ids, at most {RECOMMEND_EXCLUDE_MAX} are taken",
         )
-    return RecommendRequest(kept, count, excluded, _session(parameters))
+    return RecommendRequest(kept, count, excluded, _session(parameters), _placement(parameters))
+
+
+def _placement(parameters: Mapping[str, Any]) -> str:
+    placement = parameters.get("placement")
+    if placement is None:
+        return PLACEMENT_DEFAULT
+    if placement not in PLACEMENTS:
+        raise RequestRefused(Reason.PARAMETER_INVALID, f"placement is one of {', '.join(PLACEMENTS)}")
+    return str(placement)
 
 
 def _session(parameters: Mapping[str, Any]) -> Session | None:
-    """Return the session if both of its ids are given, else None."""
-    ids = {name: parameters[name] for name in ("shop", "session") if parameters.get(name) is not None}
+    """Return the session if shop and session are given, else None."""
+    ids = {
+        name: parameters[name] for name in ("shop", "session", "client") if parameters.get(name) is not None
+    }
     for name, value in ids.items():
         if not isinstance(value, str) or not ID.fullmatch(value) or not _is_unicode(value):
             raise RequestRefused(
                 Reason.PARAMETER_INVALID,
                 f"{name} is an id of 1 to {ID_MAX_CHARACTERS} characters, as in the events",
             )
-    return Session(ids["shop"], ids["session"]) if len(ids) == 2 else None
+    if not ids.keys() >= {"shop", "session"}:
+        return None
+    return Session(ids["shop"], ids["session"], ids.get("client"))
 
 
 def _is_unicode(text: str) -> bool:

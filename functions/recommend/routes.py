@@ -1,16 +1,18 @@
 """The route of /recommend: from a request to a response."""
 
 import time
+from datetime import UTC, datetime
 
 from chalice.app import Response
 
 from functions.platform.errors import RequestRefused
 from functions.platform.http import ApiRequest, refusal, success
-from functions.platform.receipt import issue
+from functions.platform.receipt import Labels, issue
 from functions.platform.receipt_keys import ReceiptKeys
 from functions.platform.time_box import Deadline
-from functions.recommend.recommend import Recommendation, Recommender, recommend
-from functions.recommend.request import Session, parse_request
+from functions.recommend.experiments import Assigned, Shop, assign
+from functions.recommend.recommend import Recommendation, Recommender, answer_of_arm, recommend
+from functions.recommend.request import RecommendRequest, Session, parse_request
 
 
 def answer_recommend(
@@ -19,19 +21,36 @@ def answer_recommend(
     """Return 200 with items, 400 for an invalid request, 503 before the first model or without S3."""
     try:
         asked = parse_request(request)
-        found = recommend(asked, recommender, deadline)
+        # A receipt links the answer to the session's events. A person who opted out has none, and is in no experiment.
+        opted_out = request.privacy_control and recommender.settings.global_privacy_control == "obey"
+        assigned = Assigned() if opted_out else _assigned(asked, recommender)
+        found = answer_of_arm(recommend(asked, recommender, deadline), assigned, asked, recommender, deadline)
     except RequestRefused as refused:
         return refusal(refused, request.request_id)
     body = {**found._asdict(), "request_id": request.request_id}
-    # A receipt links the answer to the session's events. A person who opted out has none.
-    opted_out = request.privacy_control and recommender.settings.global_privacy_control == "obey"
+    if assigned.assignments:
+        body["experiments"] = [{"experiment": one.experiment, "arm": one.arm} for one in assigned.assignments]
     # Without a key there is no receipt, and the carousel is still shown.
     if asked.session and not opted_out and (key := receipt_keys.signing()):
-        body["receipt"] = _receipt(found, request.request_id, asked.session, key)
+        body["receipt"] = _receipt(found, request.request_id, asked, asked.session, assigned, key)
     return success(body)
 
 
-def _receipt(found: Recommendation, request_id: str, session: Session, key: bytes) -> str:
+def _assigned(asked: RecommendRequest, recommender: Recommender) -> Assigned:
+    if asked.session is None:
+        return Assigned()
+    shop = recommender.experiments.get(asked.session.shop_id, Shop())
+    return assign(shop, asked.session.client_id, asked.placement, datetime.now(UTC))
+
+
+def _receipt(
+    found: Recommendation,
+    request_id: str,
+    asked: RecommendRequest,
+    session: Session,
+    assigned: Assigned,
+    key: bytes,
+) -> str:
     return issue(
         request_id,
         session.shop_id,
@@ -41,4 +60,5 @@ def _receipt(found: Recommendation, request_id: str, session: Session, key: byte
         (item["item_id"] for item in found.items),
         int(time.time()),
         key,
+        Labels(asked.placement, assigned.assignments, session.client_id or ""),
     )

@@ -11,6 +11,8 @@ QUALIFIED_TEMPORARY = re.compile(
     r"(\s+(?:if\s+not\s+exists\s+)?\"?[\w$]+\"?\.)",
     re.IGNORECASE,
 )
+# to_number(text, 'XXXX') reads hexadecimal digits.
+HEXADECIMAL = re.compile(r"\bto_number\s*\(.*'X+'", re.IGNORECASE | re.DOTALL)
 
 
 def rewrite(command: str, keyword: str) -> str:
@@ -19,7 +21,21 @@ def rewrite(command: str, keyword: str) -> str:
         command = qualified_temporary_as_permanent(command)
     if keyword == "merge":
         command = merge_values_from_source(command)
+    if HEXADECIMAL.search(command):
+        command = hexadecimal_as_cast(command)
     return command
+
+
+def hexadecimal_as_cast(command: str) -> str:
+    """Replace `to_number(text, 'XXXX')` by a cast of `0x` and the digits, which DuckDB reads."""
+
+    def cast(node: exp.Expr) -> exp.Expr:
+        if not isinstance(node, exp.ToNumber) or not re.fullmatch("X+", node.text("format"), re.IGNORECASE):
+            return node
+        digits = exp.DPipe(this=exp.Literal.string("0x"), expression=node.this, safe=True)
+        return exp.cast(digits, "int128")
+
+    return sqlglot.parse_one(command, read="snowflake").transform(cast).sql("snowflake")
 
 
 def qualified_temporary_as_permanent(command: str) -> str:

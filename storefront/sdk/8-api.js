@@ -14,11 +14,15 @@ function safe(action) {
 /** Request recommendations for the session; return null if there is no response in time. */
 async function recommend(question) {
   try {
-    const { k = RECOMMEND_K_DEFAULT, ...lists } = question || {};
+    const { k = RECOMMEND_K_DEFAULT, placement, ...lists } = question || {};
     const [items, exclude] = [lists.items || sessionItems(), lists.exclude || []].map((ids) => ids.map(toId).filter(Boolean));
     const asked = { items, k, exclude };
-    // The receipt contains the session, so a visitor without consent sends none.
-    if (consent === "granted" && SHOP) Object.assign(asked, { shop: SHOP, session: visit().session_id });
+    if (placement) asked.placement = placement;
+    // The receipt contains the session, so a visitor without consent sends none. The client is for experiments.
+    if (consent === "granted" && SHOP) {
+      const { session_id: session, client_id: client } = visit();
+      Object.assign(asked, { shop: SHOP, session, client });
+    }
     const address = ENDPOINT + "recommend?" + new URLSearchParams(asked);
     const simple = address.length <= POST_ABOVE_CHARACTERS && ![...items, ...exclude].some((id) => String(id).includes(","));
     const response = await fetch(simple ? address : ENDPOINT + "recommend", {

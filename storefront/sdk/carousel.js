@@ -59,7 +59,7 @@ function whenLoaded(act) {
 }
 
 class TugboatCarousel extends HTMLElement {
-  static observedAttributes = ["heading", "item", "items", "exclude", "k"];
+  static observedAttributes = ["heading", "item", "items", "exclude", "k", "placement"];
 
   /** Look up cards: async (ids) => ({ id: { title, url, image, price } }). Items without a card are not shown. */
   lookup = async (ids) => {
@@ -80,6 +80,8 @@ class TugboatCarousel extends HTMLElement {
   #asked = 0;
   #askTimer;
   #lastRequest;
+  // True once this element has reported the arms of its visitor.
+  #exposed = false;
   // True once the session contains the page's own item.
   #viewed = false;
 
@@ -154,11 +156,17 @@ class TugboatCarousel extends HTMLElement {
     }
     const k = Number(this.getAttribute("k")) || COUNT;
     const exclude = [...this.#ids("exclude"), ...(own ? [own] : [])];
-    const request = JSON.stringify([items, k, exclude]);
+    const question = { items, k, exclude, placement: this.getAttribute("placement") };
+    const request = JSON.stringify(question);
     if (request === this.#lastRequest) return;
     this.#lastRequest = request;
     const asked = ++this.#asked;
-    const answer = await tugboat.recommend({ items, k, exclude });
+    const answer = await tugboat.recommend(question);
+    // Before anything that depends on the items, so that every arm is reported alike.
+    if (answer?.experiments && answer.receipt && !this.#exposed) {
+      this.#exposed = true;
+      this.#track("recommendation_exposure", answer);
+    }
     const ids = answer?.items.map((item) => item.item_id) || [];
     const cards = ids.length ? await this.lookup(ids) : {};
     // A later request replaces this one.
@@ -256,20 +264,20 @@ class TugboatCarousel extends HTMLElement {
   }
 
   #report() {
-    if (this.#seen.length) this.#track("recommendation_impression", this.#seen.splice(0));
+    if (this.#seen.length) this.#track("recommendation_impression", this.#answer, this.#seen.splice(0));
   }
 
   #click(event) {
     const link = event.target.closest("a[href]");
     if (!link) return;
     this.#report();
-    this.#track("recommendation_click", [link.dataset.id]);
+    this.#track("recommendation_click", this.#answer, [link.dataset.id]);
   }
 
-  #track(name, ids) {
+  #track(name, answer, ids = []) {
     window.tugboat.track(name, {
-      recommendation_id: this.#answer.request_id,
-      receipt: this.#answer.receipt,
+      recommendation_id: answer.request_id,
+      receipt: answer.receipt,
       item_list_id: this.id || "tugboat-carousel",
       items: ids.map((id) => ({ item_id: id })),
     });

@@ -52,6 +52,9 @@ export interface TugboatSettings {
   userId?: string;
 }
 
+/** A place in the shop where a carousel stands. */
+export type TugboatPlacement = %(placements)s;
+
 export interface TugboatQuestion {
   /** Number of items, 1 to %(k_max)d; the default is %(k_default)d. */
   k?: number;
@@ -59,11 +62,13 @@ export interface TugboatQuestion {
   items?: string[];
   /** Items to exclude, such as those in the cart. */
   exclude?: string[];
+  /** Where the carousel stands; the default is "%(placement)s". */
+  placement?: TugboatPlacement;
 }
 
 export interface TugboatAnswer {
   items: { item_id: string; score: number }[];
-  source: "model" | "related" | "popular" | string;
+  source: "model" | "related" | "popular" | "none" | string;
   reason: string;
   model_version: string;
   /** The endpoint's variant that answered, or fallback. */
@@ -72,6 +77,8 @@ export interface TugboatAnswer {
   request_id: string;
   /** For its impressions and clicks; absent without consent. The SDK adds it to the order of a clicked item. */
   receipt?: string;
+  /** The visitor's arms; report them once by recommendation_exposure, with the receipt. The carousel does. */
+  experiments?: { experiment: string; arm: string }[];
 }
 
 export interface TugboatVisitor {
@@ -204,6 +211,8 @@ def declarations(schema: dict[str, Any]) -> str:
     item = properties["items"]["items"]
     return DECLARATIONS % {
         **contracts.read("limits")["recommend"],
+        "placement": contracts.placements()[0],
+        "placements": " | ".join(f'"{name}"' for name in contracts.placements()),
         "names": "\n".join(f'  | "{name}"' for name in properties["event_name"]["enum"]),
         "item": _members(item["properties"], item["required"]),
         "fields": _members({n: f for n, f in properties.items() if n not in STAMPED}, ()),

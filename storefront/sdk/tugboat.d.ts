@@ -13,7 +13,8 @@ export type TugboatEventName =
   | "purchase"
   | "refund"
   | "recommendation_impression"
-  | "recommendation_click";
+  | "recommendation_click"
+  | "recommendation_exposure";
 
 /** A product of an event. */
 export interface TugboatItem {
@@ -87,6 +88,9 @@ export interface TugboatSettings {
   userId?: string;
 }
 
+/** A place in the shop where a carousel stands. */
+export type TugboatPlacement = "product" | "home" | "cart" | "category" | "search";
+
 export interface TugboatQuestion {
   /** Number of items, 1 to 100; the default is 10. */
   k?: number;
@@ -94,11 +98,13 @@ export interface TugboatQuestion {
   items?: string[];
   /** Items to exclude, such as those in the cart. */
   exclude?: string[];
+  /** Where the carousel stands; the default is "product". */
+  placement?: TugboatPlacement;
 }
 
 export interface TugboatAnswer {
   items: { item_id: string; score: number }[];
-  source: "model" | "related" | "popular" | string;
+  source: "model" | "related" | "popular" | "none" | string;
   reason: string;
   model_version: string;
   /** The endpoint's variant that answered, or fallback. */
@@ -107,6 +113,8 @@ export interface TugboatAnswer {
   request_id: string;
   /** For its impressions and clicks; absent without consent. The SDK adds it to the order of a clicked item. */
   receipt?: string;
+  /** The visitor's arms; report them once by recommendation_exposure, with the receipt. The carousel does. */
+  experiments?: { experiment: string; arm: string }[];
 }
 
 export interface TugboatVisitor {

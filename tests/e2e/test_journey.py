@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from botocore.exceptions import ClientError
 
-from demo.history import State, read_history
 from demo.http import Http
 from demo.landed import LandingWatch
 from demo.replay import Replayed, send
 from demo.shop.landing import Landing
+from functions.platform.contract import OPERATIONS_PAGE_KEY
+from functions.platform.run_history import State, read_history
 from functions.replay.replay import STOP_BEFORE_END_MS
 from local import processes
 from local.aws.authorization.record import FILE
@@ -97,6 +99,27 @@ def test_the_first_run_succeeds_and_tells_what_it_did(stage: Stage, first_run: R
     assert f"Loaded {CLICKS} events" in message
     assert f"Model {LOCAL.prefix}-{first_run.run_id}-0-0 now serves" in message
     assert "make rollback" in message
+
+
+def test_the_operations_page_is_built_at_the_end_of_the_run_and_names_its_artifacts(
+    stage: Stage, first_run: Run
+) -> None:
+    def page() -> str:
+        try:
+            found = stage.client("s3").get_object(Bucket=MODELS_BUCKET, Key=OPERATIONS_PAGE_KEY)
+        except ClientError:
+            return ""
+        return str(found["Body"].read().decode())
+
+    def of_this_run() -> str:
+        body = page()
+        return body if f"release-{LOCAL.prefix}-{first_run.run_id}" in body else ""
+
+    body = wait_for(of_this_run, 60)
+    assert "succeeded" in body
+    assert f"{LOCAL.prefix}-{first_run.run_id}-0-0" in body
+    assert "It serves the release on record." in body
+    assert "This part could not be read" not in body
 
 
 def test_golden_events_give_the_golden_tables(tables: dict[str, list[tuple[Any, ...]]]) -> None:

@@ -151,6 +151,8 @@ def judged(
         "holdout_start_ms": card.holdout_start_ms,
         "snapshot_id": card.snapshot_id,
         "model_version": card.model_version,
+        # The variant that has not seen the held-out day has the training curve.
+        "settings": candidate.variant_card.settings,
     }
 
 

@@ -53,6 +53,8 @@ POPULARITY_HALF_LIFE_DAYS = 3.0
 RELATED_ITEMS = 20_000
 GOLDEN_SESSIONS = 30
 _WATCHED_CASES = 500
+# The figures of an epoch that do not depend on the speed of the machine.
+CURVE_FIELDS = ("epoch", "loss", "valid_hr_at_20", "valid_mrr_at_20")
 _LEARN_SHARE = 0.6  # of the epochs: enough to choose the same settings (docs/decisions/0021)
 
 
@@ -71,6 +73,26 @@ class JobSettings:
     def learn(self) -> FitSettings:
         """The settings of the encoder's training in the phase that chooses settings."""
         return replace(self.fit, epochs=max(1, round(_LEARN_SHARE * self.fit.epochs)))
+
+
+class Curve:
+    """The figures of each epoch, beside the checkpoints: a resumed job continues it."""
+
+    def __init__(self, checkpoint: Path | None) -> None:
+        """Read what an interrupted job left."""
+        self._path = checkpoint / "curve.json" if checkpoint else None
+        kept = self._path.read_text("utf-8") if self._path and self._path.exists() else "[]"
+        self.epochs: list[dict[str, float | int | str]] = json.loads(kept)
+
+    def add(self, line: dict[str, float | int | str]) -> None:
+        """Add an epoch. It replaces an epoch of the same number, which an interruption undid."""
+        before = [one for one in self.epochs if one["epoch"] < line["epoch"]]  # type: ignore[operator]
+        self.epochs = [*before, {name: value for name, value in line.items() if name in CURVE_FIELDS}]
+        if self._path:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            partial = self._path.with_suffix(".partial")
+            model_writer.write_json(partial, self.epochs)
+            partial.replace(self._path)
 
 
 def encoder_weights(encoder: Encoder, known: np.ndarray | None = None) -> EncoderWeights:
@@ -130,7 +152,8 @@ def run(
     tail = within(data.sessions, split.valid_start_ms, split.holdout_start_ms)
     watched = sampled_cases(tail, settings.seed, _WATCHED_CASES)
     encoder = new_encoder(learn, data.content, settings.encoder, settings.seed)
-    pace_s = _fit(encoder, learn, settings.learn, job.within(0.35), "learn", watched)
+    curve = Curve(job.checkpoint)
+    pace_s = _fit(encoder, learn, settings.learn, job.within(0.35), "learn", watched, curve)
     weights = encoder_weights(encoder, _seen(learn, items))
     blend, network = _choose(weights, learn, tail, settings.tune_cases, job)
 
@@ -140,7 +163,7 @@ def run(
     card = model_files.ModelCard(
         version,
         snapshot,
-        _described(settings, split),
+        _described(settings, split) | {"curve": curve.epochs},
         int(measured.ends_ms.max()),
         split.holdout_start_ms,
         _holdout_figures(data, split, recommender, job),
@@ -185,8 +208,12 @@ def _fit(
     job: Job,
     name: str,
     watched: Cases | None = None,
+    curve: Curve | None = None,
 ) -> float:
-    """Train one encoder until the job's deadline at the latest, and return the seconds of the slowest epoch."""
+    """Train one encoder until the job's deadline at the latest, and return the seconds of the slowest epoch.
+
+    With `watched` cases, each epoch is measured on them. `curve` keeps the figures of each epoch.
+    """
     seconds: list[float] = []
 
     def report(epoch: Epoch) -> None:
@@ -202,6 +229,8 @@ def _fit(
             weights = encoder_weights(encoder)
             rank = measure("encoder", lambda prefixes: probabilities(weights, prefixes), watched).rank
             line |= {"valid_hr_at_20": metrics.hit_rate(rank, 20), "valid_mrr_at_20": metrics.mrr(rank, 20)}
+        if curve is not None:
+            curve.add(line)
         job.log(line)
 
     with shared(encoder, sessions, settings, job, name):

@@ -44,6 +44,7 @@ class Event(Struct):
         "refund",
         "recommendation_impression",
         "recommendation_click",
+        "recommendation_exposure",
     ]
     shop_id: Id
     client_id: Id

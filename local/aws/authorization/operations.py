@@ -252,6 +252,14 @@ OPERATIONS: dict[tuple[str, str], Rule] = {
     ("codebuild", "BatchGetBuilds"): _builds("BatchGetBuilds", "ids"),
     ("codebuild", "StartBuild"): _simple("codebuild:StartBuild", f"{_PROJECT}/{{projectName}}"),
     ("codebuild", "StopBuild"): _builds("StopBuild", "id"),
+    # DescribeAlarms and its history by a prefix are calls on the resource of all alarms.
+    ("monitoring", "DescribeAlarmHistory"): _simple("cloudwatch:DescribeAlarmHistory", f"{_ALARM}:*"),
+    ("monitoring", "DescribeAlarms"): _simple("cloudwatch:DescribeAlarms", f"{_ALARM}:*"),
+    ("monitoring", "GetMetricData"): _simple("cloudwatch:GetMetricData"),
+    ("monitoring", "ListMetrics"): _simple("cloudwatch:ListMetrics"),
+    ("events", "DescribeRule"): _simple(
+        "events:DescribeRule", f"arn:aws:events:{REGION}:{ACCOUNT_ID}:rule/{{Name}}"
+    ),
     ("firehose", "PutRecord"): _simple("firehose:PutRecord", _STREAM),
     ("firehose", "PutRecordBatch"): _simple("firehose:PutRecordBatch", _STREAM),
     ("lambda", "Invoke"): _invoke_function,
@@ -313,6 +321,7 @@ OPERATIONS: dict[tuple[str, str], Rule] = {
     ("secretsmanager", "GetSecretValue"): _secret,
     ("sns", "Publish"): _simple("sns:Publish", "{TopicArn}"),
     ("states", "DescribeExecution"): _simple("states:DescribeExecution", "{executionArn}"),
+    ("states", "GetExecutionHistory"): _simple("states:GetExecutionHistory", "{executionArn}"),
     ("states", "ListExecutions"): _simple("states:ListExecutions", "{stateMachineArn}"),
     ("states", "RedriveExecution"): _simple("states:RedriveExecution", "{executionArn}"),
     ("states", "StartExecution"): _simple("states:StartExecution", "{stateMachineArn}"),

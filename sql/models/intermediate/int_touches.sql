@@ -51,6 +51,7 @@ select
     receipts.model_version,
     receipts.variant,
     receipts.issued_at_ms,
+    receipts.placement,
     events.order_key,
     receipts.staged_at
 from receipts

@@ -29,6 +29,7 @@ outcomes as (
         issued_on as day,
         model_version,
         variant,
+        placement,
         count(*) as recommendations,
         sum(items_shown) as items_shown,
         sum(items_clicked) as items_clicked,
@@ -38,7 +39,7 @@ outcomes as (
         sum(confirmed_revenue) as confirmed_revenue,
         sum(claimed_revenue) as claimed_revenue
     from recommendations
-    group by shop_id, issued_on, model_version, variant
+    group by shop_id, issued_on, model_version, variant, placement
 ),
 
 dated as (
@@ -47,6 +48,7 @@ dated as (
         day,
         coalesce(model_version, 'unknown') as model_version,
         coalesce(variant, 'unknown') as variant,
+        coalesce(placement, 'unknown') as placement,
         verdict,
         staged_at
     from touches
@@ -58,6 +60,7 @@ verdicts as (
         day,
         model_version,
         variant,
+        placement,
         count_if(verdict = 'valid') as receipts_valid,
         count_if(verdict = 'forged') as receipts_forged,
         count_if(verdict = 'foreign') as receipts_foreign,
@@ -65,16 +68,20 @@ verdicts as (
         count_if(verdict = 'unverified') as receipts_unverified,
         max(staged_at) as staged_at
     from dated
-    group by shop_id, day, model_version, variant
+    group by shop_id, day, model_version, variant, placement
 )
 
 select
-    {{ key(['verdicts.shop_id', 'verdicts.day::varchar', 'verdicts.model_version', 'verdicts.variant']) }}
-        as daily_recommendation_key,
+    {{
+        key([
+            'verdicts.shop_id', 'verdicts.day::varchar', 'verdicts.model_version', 'verdicts.variant', 'verdicts.placement'
+        ])
+    }} as daily_recommendation_key,
     verdicts.shop_id,
     verdicts.day,
     verdicts.model_version,
     verdicts.variant,
+    verdicts.placement,
     coalesce(outcomes.recommendations, 0)::int as recommendations,
     coalesce(outcomes.items_shown, 0)::int as items_shown,
     coalesce(outcomes.items_clicked, 0)::int as items_clicked,
@@ -91,10 +98,11 @@ select
     verdicts.receipts_unverified::int as receipts_unverified,
     verdicts.staged_at
 from verdicts
--- Every recommendation has a valid touch with the same shop, day, model and variant.
+-- Every recommendation has a valid touch with the same shop, day, model, variant and placement.
 left join outcomes
     on
         verdicts.shop_id = outcomes.shop_id
         and verdicts.day = outcomes.day
         and verdicts.model_version = outcomes.model_version
         and verdicts.variant = outcomes.variant
+        and verdicts.placement = outcomes.placement

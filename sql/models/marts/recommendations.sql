@@ -64,6 +64,7 @@ select
     recommendation_id,
     min(model_version) as model_version,
     min(variant) as variant,
+    min(placement) as placement,
     min(issued_at_ms) as issued_at_ms,
     to_timestamp_ntz(min(issued_at_ms), 3)::date as issued_on,
     -- Distinct items: a view or a click that is reported twice counts once.

@@ -38,6 +38,12 @@ typed as (
         receipt.value:model_version::varchar as model_version,
         receipt.value:variant::varchar as variant,
         receipt.value:issued_at_ms::bigint as issued_at_ms,
+        -- The collector stores only another placement than the default.
+        iff(
+            receipt.value:recommendation_id is null,
+            null,
+            coalesce(receipt.value:placement::varchar, '{{ var("placements")[0] }}')
+        ) as placement,
         raw_events.filename,
         raw_events.line_number,
         raw_events.loaded_at
@@ -102,6 +108,7 @@ select
     model_version,
     variant,
     issued_at_ms,
+    placement,
     client_day,
     loaded_at,
     date_trunc('millisecond', {{ statement_time() }}) as staged_at

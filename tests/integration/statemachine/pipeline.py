@@ -16,10 +16,10 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from demo.history import Execution, parse, read_history
 from deploy import template
 from functions.platform.contract import CURRENT_KEY, LOCK_KEY
 from functions.platform.endpoint import config_of
+from functions.platform.run_history import Execution, parse, read_history
 from local.testing import wait_for
 from local.tests.integration.aws.clients import IMAGE, ROLE, Aws
 from local.tests.integration.aws.sagemaker import make_archive, serving_image

@@ -10,8 +10,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from demo import rerun
-from demo.history import read_history
 from deploy.error_handling import REDRIVES
+from functions.platform.run_history import read_history
 from local.testing import wait_for
 from local.tests.integration.aws.clients import Aws
 from tests.integration.statemachine.pipeline import DEFINITION, Ended, Pipeline, deployed

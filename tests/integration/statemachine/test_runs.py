@@ -10,7 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from functions.operations.gather import Clients, gather
+from functions.operations.operations import build
 from functions.platform.contract import CURRENT_KEY
+from functions.platform.settings import OperationsSettings
 from local.testing import interrupt_training, wait_for
 from local.tests.integration.aws.clients import ROLE, Aws
 from tests.integration.statemachine.pipeline import DEFINITION, Pipeline, deployed
@@ -63,6 +66,39 @@ def test_a_run_under_eventbridge_s_name_publishes_a_model(pipeline: Pipeline) ->
     assert pipeline.lock_holder() is None
     (message,) = run.messages
     assert "succeeded" in message["subject"]
+
+
+def test_the_operations_page_reads_the_run_and_links_it_to_its_release(pipeline: Pipeline) -> None:
+    settings = OperationsSettings(
+        stage="test",
+        prefix=pipeline.name,
+        events_bucket=pipeline.bucket,
+        models_bucket=pipeline.bucket,
+        endpoint=pipeline.name,
+        state_machine_arn=pipeline.arn,
+        operations_minutes=5,
+    )
+    services = ("stepfunctions", "cloudwatch", "sagemaker", "events", "s3")
+    clients = Clients(*(pipeline.aws.client(service) for service in services))
+    # ListExecutions is eventually consistent.
+    wait_for(lambda: gather(settings, clients, datetime.now(UTC)).runs.value.newest, 10)  # type: ignore[union-attr]
+    body, _ = build(settings, clients, datetime.now(UTC))
+    page = gather(settings, clients, datetime.now(UTC))
+    assert page.runs.value is not None
+    run = page.runs.value.newest[0]
+    assert (run.status, run.started_by, run.note) == ("SUCCEEDED", "schedule", "")
+    assert run.training is not None
+    assert run.training.job == f"{pipeline.name}-{run.run_id}-0-0"
+    assert run.training.code_uri.endswith("/code/source.tar.gz")
+    assert run.training.billed_seconds > 0
+    assert run.published is not None
+    assert page.serving.value is not None
+    assert page.serving.value.agrees
+    assert page.serving.value.served_config == run.published.config
+    assert f'id="release-{run.published.config}"' in body.decode()
+    # The pipeline of this test has no nightly rule, and every other part can be read.
+    parts = ("runs", "schedule", "serving", "metrics", "data", "alarms", "money")
+    assert [name for name in parts if getattr(page, name).problem] == ["schedule"]
 
 
 def test_an_unproved_model_is_rolled_back_and_the_failure_that_led_there_is_reported(

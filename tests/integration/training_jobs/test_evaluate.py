@@ -102,6 +102,9 @@ def test_a_sound_model_passes(good: Verdict) -> None:
     assert good.result["override_reason"] is None
     assert (good.result["model_version"], good.result["snapshot_id"]) == ("m1", "snap-1")
     assert json.loads(good.said.splitlines()[-1]) == {"passed": True, "failures": []}
+    settings = good.result["settings"]
+    assert [one["epoch"] for one in settings["curve"]] == list(range(1, len(settings["curve"]) + 1))
+    assert {"loss", "valid_hr_at_20"} <= settings["curve"][-1].keys()
 
 
 def test_every_check_tells_value_bound_cases_and_verdict(good: Verdict) -> None:

@@ -60,4 +60,8 @@ def _session(day: int, number: int, visitors: int, draw: random.Random) -> list[
         if number % 40 == 0:
             bought = [{"item_id": items[2], "slot": 2}]
             events[-1]["server"]["receipts"] = [{**answer, "items": bought}]
+        exposure = raw_event(f"{day}-{number}-exposed", "recommendation_exposure", client=client, at_ms=at_ms)
+        arm = {"experiment": "spring", "arm": "AB"[int(client[1:]) % 2], "share": 5_000, "control": "A"}
+        exposure["server"]["receipts"] = [{**answer, "slots": 10, "experiments": [arm], "items": []}]
+        events.append(exposure)
     return events

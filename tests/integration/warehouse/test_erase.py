@@ -15,7 +15,9 @@ from functions.platform.contract import EraseResult
 from local import environment
 from testing.leftovers import files_with, tables_with
 from testing.warehouse_stack import Stack, connected, connected_as_sysadmin, erase_settings
-from tests.integration.warehouse.events import deliver
+from tests.integration.warehouse.events import DAY_MS, MIDNIGHT_MS, deliver
+from tests.integration.warehouse.test_experiments import TABLES as EXPERIMENT_TABLES
+from tests.integration.warehouse.test_experiments import exposure
 from tests.integration.warehouse.test_orders import order
 from tests.integration.warehouse.test_pipeline import TABLES, golden_events, run_to_tables
 
@@ -33,9 +35,21 @@ MORE_TABLES = {
     "credited": "select CREDITED_LINE_KEY, TOUCH_KEY, REVENUE from INTERMEDIATE.INT_CREDITED_LINES order by 1",
     "touches": "select TOUCH_KEY, VERDICT, ORDER_KEY from INTERMEDIATE.INT_TOUCHES order by 1",
     "events": "select EVENT_KEY from STAGING.STG_EVENTS order by 1",
+    **{f"experiment {name}": sql for name, sql in EXPERIMENT_TABLES.items()},
     "raw": "select FILENAME, ROW_NUMBER, PAYLOAD:event_id::varchar from RAW.EVENTS order by 1, 2, 3",
 }
 
+# Days with exposures of erased persons only, of others only, and of both.
+EXPOSURES = [
+    exposure(f"x-{client}-{day}", client, MIDNIGHT_MS + day * DAY_MS, arm)
+    for client, day, arm in (
+        ("c2", 0, "A"),
+        ("c4", 1, "B"),
+        ("somebody", 1, "A"),
+        ("k1", 2, "A"),
+        ("else", 3, "B"),
+    )
+]
 # Orders that an erased person and somebody else reported. The other report counts afterwards.
 SHARED_ORDERS = [
     order("s1", "shared-1", {"A": 10}, 10, client="c2", shop="demo"),
@@ -49,7 +63,7 @@ def events(number: int, erased: bool) -> list[dict[str, Any]]:
     """Return golden events with the persons' own names, or without the persons."""
     renamed = [
         {**event, "client_id": NAMES.get(event["client_id"], event["client_id"])}
-        for event in [*golden_events(number), *(SHARED_ORDERS if number == 3 else ())]
+        for event in [*golden_events(number), *((SHARED_ORDERS + EXPOSURES) if number == 3 else ())]
     ]
     return [event for event in renamed if event["client_id"] not in NAMES.values()] if erased else renamed
 

@@ -18,9 +18,10 @@ from functions.validate.validate import validate
 from local import environment
 from local.ports import free_port_base
 from local.testing import running_stack
-from testing.warehouse_stack import Stack, connected, connected_as_sysadmin, stack_maker
+from testing.warehouse_stack import Stack, connected, connected_as_sysadmin, stack_maker, tables_as_text
 from tests.integration.warehouse.events import DAY_MS, MIDNIGHT_MS, deliver
 from tests.integration.warehouse.shop_days import day_events, delivery
+from tests.integration.warehouse.test_experiments import TABLES as EXPERIMENT_TABLES
 from tests.integration.warehouse.test_pipeline import run_to_tables
 
 LARGEST_GROWTH = 1.2
@@ -64,6 +65,7 @@ class Nights:
             ("RAW.EVENTS", "LOADED_AT"),
             ("STAGING.STG_EVENTS", "LOADED_AT"),
             ("STAGING.STG_RECEIPTS", "LOADED_AT"),
+            ("STAGING.STG_EXPOSURES", "LOADED_AT"),
             ("INTERMEDIATE.INT_SESSION_EVENTS", "LOADED_AT"),
             ("MARTS.SESSIONS", "LOADED_AT"),
             ("MARTS.DAILY_KPIS", "LOADED_AT"),
@@ -76,7 +78,7 @@ class Nights:
             warehouse.rows(
                 connection,
                 f"update INTERMEDIATE.PROGRESS set READ_UNTIL = dateadd('day', -{days}, READ_UNTIL) "
-                "where MODEL in ('stg_events', 'stg_receipts')",
+                "where MODEL in ('stg_events', 'stg_receipts', 'stg_exposures')",
             )
         self._new()
 
@@ -117,8 +119,9 @@ def test_a_night_scans_as_much_on_day_30_as_on_day_2(nights: Nights) -> None:
     # The events of many days that were loaded at once must not count as loaded lately.
     nights.play(29, 29, later_days=8)
     thirtieth = nights.play(30, 30)
-    # Validate compares a day with the seven days before. This window is full on day 10.
-    earlier = {"load": second, "transform": second, "validate": tenth, "export": second}
+    # Validate compares a day with the seven days before, and the outcome of an exposure takes seven days. These windows
+    # are full on day 10.
+    earlier = {"load": second, "transform": tenth, "validate": tenth, "export": second}
     new = len(delivery(30, 30))
     for step, before in earlier.items():
         allowed = LARGEST_GROWTH * rows(before[step]) + new
@@ -160,8 +163,11 @@ def test_any_order_of_delivery_gives_the_tables_of_a_full_refresh(nights: Nights
     ]
     assert len({row[0] for row in sampled if row[3]}) == len(sessions[0]) + 30
     assert len(sessions[1]) > 30
+    tested = tables_as_text(stack, EXPERIMENT_TABLES)
+    assert len(tested["exposures"]) == 12
     assert tables == run_to_tables(stack, "full", full_refresh=True)
     assert sampled == sample(stack)
+    assert tested == tables_as_text(stack, EXPERIMENT_TABLES)
 
 
 def sample(stack: Stack) -> list[Any]:

@@ -50,13 +50,14 @@ TABLES = {
         from MARTS.DAILY_KPIS order by shop_id, day
     """,
     "recommendations": """
-        select shop_id, recommendation_id, model_version, variant, issued_at_ms, issued_on, items_shown, items_clicked,
+        select shop_id, recommendation_id, model_version, variant, placement, issued_at_ms, issued_on, items_shown, items_clicked,
             items_carted, items_bought, revenue
         from MARTS.RECOMMENDATIONS order by shop_id, recommendation_id
     """,
     "daily_recommendations": """
-        select shop_id, day, model_version, variant, recommendations, items_shown, items_clicked, click_rate, items_carted,
-            items_bought, revenue, receipts_valid, receipts_forged, receipts_foreign, receipts_expired, receipts_unverified
+        select shop_id, day, model_version, variant, placement, recommendations, items_shown, items_clicked, click_rate,
+            items_carted, items_bought, revenue,
+            receipts_valid, receipts_forged, receipts_foreign, receipts_expired, receipts_unverified
         from MARTS.DAILY_RECOMMENDATIONS order by shop_id, day, model_version
     """,
 }

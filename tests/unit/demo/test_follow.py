@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from demo.environment import Environment
 from demo.follow import View, explain, follow, line_of
-from demo.history import Execution, folded, key_figures, parse, read_history
+from functions.platform.run_history import Execution, folded, key_figures, parse, read_history
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 WHERE = Environment("local", "http://x/api", "us-east-1", "/logs", {})

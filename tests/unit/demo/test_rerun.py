@@ -10,8 +10,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from demo.environment import Environment
-from demo.history import parse
 from demo.rerun import NotRerun, choose, continues_at, main, redrive
+from functions.platform.run_history import parse
 from functions.platform.run_names import run_id_of
 
 MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:tugboat-dev-pipeline"

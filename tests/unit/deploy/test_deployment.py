@@ -216,7 +216,13 @@ def test_the_rules_may_invoke_their_lambdas_after_every_deployment() -> None:
             "Principal": "events.amazonaws.com",
             "SourceArn": f"arn:aws:events:us-east-1:{ACCOUNT}:rule/tugboat-local-{rule}",
         }
-        for rule, step in (("load-on-arrival", "load"), ("compact", "compact"), ("run-ended", "rollback"))
+        for rule, step in (
+            ("load-on-arrival", "load"),
+            ("compact", "compact"),
+            ("run-ended", "rollback"),
+            ("operations", "operations"),
+            ("operations-run", "operations"),
+        )
     ]
     with Stubber(made.lambda_) as stubbed:
         for request in wanted:

@@ -59,7 +59,7 @@ EDITS: list[tuple[str, str, str, str]] = [
     ("pyproject.toml", r'^    "chalice",', '    "chalice",\n    "unheard-of",', "has no such package"),
     ("local/pyproject.toml", r'"moto\[', '"unheard-of", "moto[', "asks for unheard-of"),
     ("pyproject.toml", r'^    "cfn-lint",\n', "", "holds cfn-lint for a requirement that no"),
-    ("local/pyproject.toml", r'^    "croniter",\n', "", "holds croniter for a requirement that no"),
+    ("local/pyproject.toml", r'^    "sqlglot[^"]*",\n', "", "holds sqlglot for a requirement that no"),
     (lock.LOCK, r"^six==1\.17\.0 \\\n(    --hash.*\n)+", "six==1.17.0\n", "has no hash of six"),
     (lock.CONSTRAINTS, r"^six==1\.17\.0", "six==1.16.0", "constraints.txt differs"),
     ("requirements.txt", r"^six==1\.17\.0", "six==1.0", "requirements.txt pins six==1.0"),

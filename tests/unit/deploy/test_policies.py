@@ -34,7 +34,7 @@ NOT_BY_METHOD = {
     "iam:CreateServiceLinkedRole": r"register_scalable_target",
     "sagemaker:UpdateEndpointWeightsAndCapacities": r"register_scalable_target",
     "sagemaker:DescribeEndpointConfig": r"register_scalable_target|describe_endpoint_config",
-    "cloudwatch:DescribeAlarms": r"put_scaling_policy",
+    "cloudwatch:DescribeAlarms": r"put_scaling_policy|describe_alarms",
     "cloudwatch:PutMetricAlarm": r"put_scaling_policy",
     "cloudwatch:DeleteAlarms": r"put_scaling_policy",
     "logs:CreateLogStream": r"",  # Lambda itself
@@ -42,13 +42,17 @@ NOT_BY_METHOD = {
     "xray:PutTelemetryRecords": r"",
     "xray:PutTraceSegments": r"",
 }
-# Resources whose names AWS chooses: a condition narrows them to SageMaker's.
+# Resources whose names AWS chooses, of which a condition narrows most to SageMaker's.
 NAMED_BY_AWS = {
+    # CloudWatch describes alarms by the prefix of their names only for whoever may describe all alarms.
+    "arn:aws:cloudwatch:us-east-1:123456789012:alarm:*",
     "arn:aws:application-autoscaling:us-east-1:123456789012:scalable-target/*",
     "arn:aws:iam::123456789012:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
     "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint",
 }
 WITHOUT_RESOURCES = {
+    "cloudwatch:GetMetricData",
+    "cloudwatch:ListMetrics",
     "sagemaker:ListEndpointConfigs",
     "sagemaker:ListModels",
     "xray:PutTelemetryRecords",

@@ -15,6 +15,7 @@ from tugboat_events.contract import (
     RECOMMEND_K_MAX,
     EventName,
     Fields,
+    Placement,
     Recommendation,
 )
 from tugboat_events.event import encoded
@@ -100,6 +101,7 @@ class Tugboat:
         *,
         exclude: Sequence[str] = (),
         session_id: str | None = None,
+        placement: Placement | None = None,
         timeout_s: float = 0.5,
     ) -> Recommendation | None:
         """Ask for recommendations for a session's items, oldest first.
@@ -109,6 +111,7 @@ class Tugboat:
             k: the number of items; the server has a default
             exclude: items that the answer must not contain, such as those in the cart
             session_id: the session_id of the events; with it, the answer has a receipt
+            placement: where the carousel stands; the server has a default
             timeout_s: the longest time that this call takes
 
         Returns:
@@ -121,6 +124,8 @@ class Tugboat:
             question["exclude"] = [str(item) for item in exclude][-RECOMMEND_EXCLUDE_MAX:]
         if session_id:
             question.update(shop=self._shop, session=session_id)
+        if placement:
+            question["placement"] = placement
         try:
             response = self._transport.post_within("/recommend", json.dumps(question).encode(), timeout_s)
         except Unreachable as unreachable:

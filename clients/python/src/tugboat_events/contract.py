@@ -18,7 +18,9 @@ EventName = Literal[
     "refund",
     "recommendation_impression",
     "recommendation_click",
+    "recommendation_exposure",
 ]
+Placement = Literal["product", "home", "cart", "category", "search"]
 
 SCHEMA_VERSION = 1
 EVENTS_MAX = 500
@@ -128,8 +130,8 @@ class RecommendedItem(TypedDict):
 
 class _RequiredRecommendation(TypedDict):
     items: list[RecommendedItem]
-    # `model`, or what stood in for it.
-    source: Literal["model", "related", "popular"]
+    # `model`, what stood in for it, or the arm of an experiment: `none` has no items.
+    source: Literal["model", "related", "popular", "none"]
     reason: str
     model_version: str
     variant: str
@@ -142,3 +144,5 @@ class Recommendation(_RequiredRecommendation, total=False):
 
     # Only with `shop` and `session`, and without `Sec-GPC: 1`.
     receipt: str
+    # The client's arms. Send one recommendation_exposure with the receipt.
+    experiments: list[RecommendedItem]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,15 @@ from local.testing import wait_for
 from local.tests.integration.aws.clients import Aws
 
 pytestmark = pytest.mark.local_stack
+
+
+@pytest.fixture(autouse=True)
+def no_alarm_is_left(aws: Aws) -> Iterator[None]:
+    """Delete the alarms of a test: later tests of this process read the last notification."""
+    yield
+    cloudwatch = aws.client("cloudwatch")
+    found = cloudwatch.describe_alarms(AlarmNamePrefix="watch-")["MetricAlarms"]
+    cloudwatch.delete_alarms(AlarmNames=[one["AlarmName"] for one in found])
 
 
 class Watch:

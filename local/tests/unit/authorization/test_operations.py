@@ -24,6 +24,7 @@ PARAMETERS: dict[str, Any] = {
     "HyperParameterTuningJobName": "job",
     "Key": "key",
     "ModelName": "model",
+    "Name": "rule",
     "ProcessingJobName": "job",
     "ResourceId": "endpoint/shop/variant/all-traffic",
     "RoleArn": ROLE,

@@ -87,6 +87,7 @@ STAGE = dataclasses.replace(
     endpoint_max_instances=4,
     endpoint_requests_per_instance_minute=12_000,
     notification_email="",
+    operations_minutes=0,
 )
 SHOP = Workload("the shop", 3_000_000, 600_000, 900_000, 10_000, 30)
 
@@ -277,8 +278,8 @@ def test_x_ray_samples_the_first_request_of_each_second_and_five_percent_of_the_
 
 def test_logs_bill_their_bytes_once_and_their_storage_by_the_retention() -> None:
     found = bill()
-    # 1.5 M + 2.1 M + 60 of lock + 7 x 30 calls, 1,000 bytes each.
-    gigabytes = 3_600_270_000 / 1_073_741_824
+    # 1.5 M + 2.1 M + 60 of lock + 8 x 30 calls, 1,000 bytes each.
+    gigabytes = 3_600_300_000 / 1_073_741_824
     assert found.amount("CloudWatch", "logs: ingestion") == pytest.approx(gigabytes * 0.5)
     assert found.amount("CloudWatch", "logs: storage") == pytest.approx(gigabytes * 0.15 * 0.03)
     kept = bill(changed(log_retention_days=90)).amount("CloudWatch", "logs: storage")
@@ -314,6 +315,23 @@ def test_an_idle_stage_pays_for_what_is_only_there() -> None:
     }
     # 2.20 of alarms, 3.00 of the dashboard, four secrets of 0.40, five images of 0.1 GB at $0.10.
     assert found.usd == pytest.approx(2.20 + 3.00 + 1.60 + 0.05)
+
+
+def test_the_operations_page_is_billed_per_rebuild_and_also_on_an_idle_stage() -> None:
+    every_five = changed(operations_minutes=5)
+    # 8,640 rebuilds, and one per run.
+    for of, rebuilds in ((SHOP, 8_670), (idle(), 8_640)):
+        found = bill(every_five, of, page_s=3, page_metrics=30, page_writes=5, page_reads=6)
+        assert found.amount("CloudWatch", "metrics of the operations page") == pytest.approx(
+            rebuilds * 30 * 1e-5
+        )
+        assert found.amount("S3", "writes and lists of the operations page") == pytest.approx(
+            rebuilds * 5 * 5e-6
+        )
+        assert found.amount("S3", "reads of the operations page") == pytest.approx(rebuilds * 6 * 4e-7)
+        assert found.amount("Lambda", "operations: GB-seconds") == pytest.approx(
+            rebuilds * 3 * 0.5 * 1.66667e-5
+        )
 
 
 @pytest.mark.parametrize("name", ["local", "dev", "prod"])

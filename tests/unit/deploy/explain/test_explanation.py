@@ -85,6 +85,16 @@ def test_a_fallback_is_explained_by_its_lists(seen: Seen, world: World, trained:
     assert "items related to sku-021" in text.render(explanation)
 
 
+def test_an_arm_of_an_experiment_is_explained_by_its_list(seen: Seen, trained: Any) -> None:
+    stored = json.loads((trained.model_dir / "fallback.json").read_text())
+    popular = [item for item in stored["popular"] if item != "sku-021"]
+    explanation = seen(popular[:5], variant="popular").explanation()
+    assert explanation.reproduction.status == "same"
+    notes = " ".join(explanation.notes)
+    assert "an arm of an experiment that is answered by popular" in notes
+    assert "the endpoint failed" not in notes
+
+
 def test_a_deleted_archive_says_so_and_leaves_the_rest(seen: Seen) -> None:
     world = seen()
     del world.s3.objects[MODELS, "serving/releases/r/model.tar.gz"]

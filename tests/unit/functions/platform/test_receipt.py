@@ -15,7 +15,9 @@ from functions.platform.contract import RECOMMEND_K_MAX
 from functions.platform.receipt import (
     LIFETIME_S,
     SKEW_MS,
+    Assignment,
     EventTimes,
+    Labels,
     Receipt,
     Verdict,
     issue,
@@ -135,6 +137,71 @@ def test_the_digests_of_an_item_differ_between_recommendations_and_keys() -> Non
 
 def test_a_keyed_digest_takes_no_more_characters() -> None:
     assert len(token()) == len(old_token())
+
+
+def test_a_receipt_carries_its_placement_and_one_without_stands_on_a_products_page() -> None:
+    labelled = issue("rec-1", "demo", "s1", "m", "v", ["a"], NOW_S, KEY, Labels("cart"))
+    found = read(labelled, [KEY])
+    assert found is not None
+    assert (found.placement, found.slot_of("a")) == ("cart", 0)
+    old = read(old_token(), [KEY])
+    assert old is not None
+    assert (old.placement, receipt().placement) == ("product", "product")
+
+
+ARM = Assignment("spring", "B", 5_000, "A")
+
+
+def exposed(client: str = "c1", **changes: Any) -> Receipt:
+    labels = Labels("cart", (ARM,), client)
+    token_of_arm = issue("rec-1", "demo", "s1", "m", "none", changes.get("items", []), NOW_S, KEY, labels)
+    found = read(token_of_arm, [KEY])
+    assert found is not None
+    return found
+
+
+def test_a_receipt_of_an_empty_answer_carries_the_arms_of_its_client() -> None:
+    found = exposed()
+    assert (found.assignments, found.slots, found.placement) == ((ARM,), (), "cart")
+
+
+@pytest.mark.parametrize(
+    ("shop", "session", "client", "after_ms", "verdict"),
+    [
+        ("demo", "s1", "c1", 0, Verdict.VALID),
+        ("demo", "s1", "c2", 0, Verdict.FOREIGN),
+        ("demo", "s1", "", 0, Verdict.FOREIGN),
+        ("demo", "s2", "c1", 0, Verdict.FOREIGN),
+        ("other", "s1", "c1", 0, Verdict.FOREIGN),
+        ("demo", "s1", "c1", LIFETIME_S * 1000 + 1, Verdict.EXPIRED),
+    ],
+)
+def test_an_exposure_counts_for_the_client_of_the_answer_only(
+    shop: str, session: str, client: str, after_ms: int, verdict: Verdict
+) -> None:
+    assert exposed().judge_exposure(shop, session, client, at(after_ms)) is verdict
+
+
+def test_an_item_cannot_pass_for_the_client() -> None:
+    found = exposed(items=["c1"])
+    assert found.slots[0] != base64.urlsafe_b64decode(found.client_digest + "==")
+    assert receipt().judge_exposure("demo", "s1", "c1", at(0)) is Verdict.FOREIGN
+
+
+def test_the_longest_labels_fit_the_contract() -> None:
+    longest = "\U0001f600" * 64
+    arms = tuple(Assignment("x" * 32, "y" * 16, 10_000, "z" * 16) for _ in range(2))
+    items = tuple(f"item-{n}" for n in range(RECOMMEND_K_MAX))
+    labels = Labels("category", arms, "c" * 64)
+    issued = issue("r" * 36, longest, longest, "m" * 128, "v" * 63, items, NOW_S, KEY, labels)
+    assert len(issued) <= RECEIPT_MAX_CHARACTERS
+
+
+def test_without_labels_the_last_release_reads_a_receipt_too() -> None:
+    """While a release is deployed, its /recommend signs for the collector of the last one."""
+    payload = token().split(".")[1]
+    fields, _, _ = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)).partition(b"\n")
+    assert len(json.loads(fields)) == 7
 
 
 def test_without_keys_nothing_is_valid() -> None:

@@ -275,6 +275,25 @@ def test_a_request_with_shop_and_session_gets_a_receipt_for_its_items() -> None:
         assert [receipt.slot_of(item["item_id"]) for item in answer["items"]] == [0, 1]
 
 
+def test_the_receipt_carries_the_placement_of_the_request() -> None:
+    api = Api()
+    answers = {
+        "product": api.get(items="a", shop="demo", session="s1"),
+        "cart": api.get(items="a", shop="demo", session="s1", placement="cart"),
+        "search": api.post(b'{"items": ["a"], "shop": "demo", "session": "s1", "placement": "search"}'),
+    }
+    for placement, answer in answers.items():
+        receipt = api.keys.read(answer["receipt"])
+        assert receipt is not None
+        assert receipt.placement == placement
+
+
+@pytest.mark.parametrize("placement", ["basket", "", "Cart", 3, ["cart"], False, {}])
+def test_an_unknown_placement_is_refused_with_the_list(placement: Any) -> None:
+    with pytest.raises(RequestRefused, match="placement is one of product, home, cart, category, search"):
+        from_body(json.dumps({"items": ["a"], "placement": placement}).encode())
+
+
 def test_without_shop_and_session_there_is_no_receipt_and_no_key_is_read() -> None:
     api = Api()
     assert "receipt" not in api.get(items="a")

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 import contracts
-from functions.platform.receipt import LIFETIME_S, issue
+from functions.platform.events.contract import Timing, accept
+from functions.platform.events.receipt_stamps import restamp
+from functions.platform.receipt import LIFETIME_S, Assignment, EventTimes, Labels, issue
 from functions.platform.receipt_keys import ReceiptKeys
 from testing.fakes import FakeFirehose, FakeSecrets
 from tests.unit.functions.collect.test_collect import NOW_MS, event, send
@@ -51,6 +53,66 @@ def test_an_event_s_receipt_applies_to_each_of_its_items() -> None:
     )
     seen = [{"item_id": "b", "slot": 1}, {"item_id": "c", "slot": 2}]
     assert line["server"]["receipts"] == [{"verdict": "valid", **provenance(), "items": seen}]
+
+
+def test_a_stamp_has_the_placement_that_is_not_the_default() -> None:
+    labelled = issue("rec-1", "demo", "s1", "m1", "v1", ["b"], ISSUED_S, b"key-1", Labels("cart"))
+    [stamp] = stored(event(items=[{"item_id": "b"}], receipt=labelled))["server"]["receipts"]
+    assert stamp == {
+        "verdict": "valid",
+        **provenance(),
+        "placement": "cart",
+        "items": [{"item_id": "b", "slot": 0}],
+    }
+
+
+ARM = Assignment("spring", "B", 5_000, "A")
+
+
+def exposure(client: str = "c1", **more: Any) -> dict[str, Any]:
+    issued = issue(
+        "rec-1", "demo", "s1", "m1", "none", [], ISSUED_S, b"key-1", Labels("cart", (ARM,), client)
+    )
+    return event(event_name="recommendation_exposure", **{"items": [], "receipt": issued, **more})
+
+
+def test_an_exposure_without_items_gets_a_stamp_with_its_arms() -> None:
+    line = stored(exposure(client=event()["client_id"]))
+    assert "receipt" not in line
+    assert line["server"]["receipts"] == [
+        {
+            "verdict": "valid",
+            **provenance(),
+            "variant": "none",
+            "placement": "cart",
+            "slots": 0,
+            "experiments": [{"experiment": "spring", "arm": "B", "share": 5_000, "control": "A"}],
+            "items": [],
+        }
+    ]
+
+
+def test_an_exposure_of_an_invented_client_is_foreign_and_a_forged_one_has_no_arms() -> None:
+    [stamp] = stored(exposure(client="another"))["server"]["receipts"]
+    assert stamp["verdict"] == "foreign"
+    [stamp] = stored(exposure(receipt=token(key="guessed")))["server"]["receipts"]
+    assert stamp == {"verdict": "forged", "items": []}
+
+
+def test_an_exposure_that_could_not_be_verified_is_verified_by_a_replay() -> None:
+    secrets = FakeSecrets()
+    keys = ReceiptKeys("receipts", lambda: secrets)
+    secrets.down = True
+    firehose = FakeFirehose()
+    sent = exposure(client=event()["client_id"])
+    send([sent], firehose, receipt_keys=keys)
+    [line] = firehose.lines("events")
+    [waiting] = line["server"]["receipts"]
+    assert waiting == {"verdict": "unverified", "receipt": sent["receipt"], "items": []}
+    archived, _ = accept(line, frozenset({"demo"}), Timing(NOW_MS))
+    times = EventTimes(NOW_MS, NOW_MS)
+    [stamp] = restamp([waiting], archived, times, ReceiptKeys("receipts", FakeSecrets))
+    assert (stamp["verdict"], stamp["experiments"][0]["arm"]) == ("valid", "B")
 
 
 def test_items_use_their_own_receipts() -> None:

@@ -46,6 +46,10 @@ class State:
     figures: dict[str, str] = field(default_factory=dict)
     status: str = "running"
     visits: int = 1
+    # What the state assigned to its output, the last call that it made, and the answer of the called service.
+    output: Any = None
+    call: Any = None
+    response: Any = None
 
     @property
     def attempts(self) -> int:
@@ -84,6 +88,8 @@ def folded(states: list[State]) -> list[State]:
             earlier.visits += 1
             earlier.exited, earlier.status = state.exited, state.status
             earlier.figures = state.figures or earlier.figures
+            earlier.output = state.output or earlier.output
+            earlier.call, earlier.response = state.call or earlier.call, state.response or earlier.response
             earlier.failures += state.failures
     return list(found.values())
 
@@ -136,6 +142,10 @@ def parse(events: list[HistoryEvent]) -> Execution:
             exited = _exited_state(execution, owner, str(details.get("name", "")))
             if exited is not None:
                 _exit(exited, event["timestamp"], str(details.get("output", "")))
+        elif kind == "TaskScheduled" and owner is not None:
+            owner.call = parsed(details.get("parameters"))
+        elif kind == "TaskSucceeded" and owner is not None:
+            owner.response = parsed(details.get("output"))
         elif kind.endswith(FAILURES) and owner is not None:
             error, cause = str(details.get("error", kind)), readable(str(details.get("cause", "")))
             owner.failures.append(f"{error}: {cause}")
@@ -154,6 +164,7 @@ def _exited_state(execution: Execution, owner: State | None, name: str) -> State
 def _exit(state: State, at: datetime, output: str) -> None:
     state.exited = at
     state.figures = key_figures(state.figures.get("input", ""), output)
+    state.output = parsed(output)
     state.status = "done"
 
 
@@ -200,6 +211,14 @@ def _settle(execution: Execution) -> None:
 def _caught(execution: Execution, position: int) -> bool:
     """Return True if a Catch put an error into the state's output instead of its result."""
     return execution.states[position].figures.get("caught") == "yes"
+
+
+def parsed(text: str | None) -> Any:
+    """Return the JSON value of a text, or None if there is no such value."""
+    try:
+        return json.loads(text or "null")
+    except ValueError:
+        return None
 
 
 def readable(cause: str) -> str:

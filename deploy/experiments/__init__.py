@@ -1,0 +1,1 @@
+"""Experiments: the check of their files, and the report of their results."""

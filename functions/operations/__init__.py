@@ -1,0 +1,1 @@
+"""The operations page: one static file that answers if the shop is well, and shows why."""

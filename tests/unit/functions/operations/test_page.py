@@ -1,0 +1,189 @@
+"""The HTML of the page: what it says, where it links, and that nothing becomes markup."""
+
+import json
+import re
+from datetime import timedelta
+from html.parser import HTMLParser
+
+import pytest
+
+from functions.operations.gather import gather
+from functions.operations.operations import operations
+from functions.operations.page import comparable, figure, percent, render, took
+from functions.operations.verdict import judge
+from functions.platform.contract import OPERATIONS_PAGE_KEY
+from testing.operations_services import (
+    MODELS_BUCKET,
+    NOW,
+    SETTINGS,
+    Services,
+    a_well_shop,
+    add_run,
+    refuse,
+)
+
+ODD = '<img src=x onerror="alert(1)">'
+
+
+class Outline(HTMLParser):
+    """The ids, the links within the page, and the addresses that a page would load."""
+
+    def __init__(self, document: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+        self.feed(document)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        self.tags.append(tag)
+        if named.get("id"):
+            self.ids.append(str(named["id"]))
+        address = str(named.get("href") or named.get("src") or "")
+        if address.startswith("#"):
+            self.links.append(address[1:])
+        elif address and not address.startswith("data:"):
+            self.loads.append(address)
+
+
+def document(services: Services) -> str:
+    page = gather(SETTINGS, services.clients, NOW)
+    return render(page, judge(page))
+
+
+@pytest.fixture(scope="module")
+def well() -> str:
+    return document(a_well_shop(9))
+
+
+def test_the_first_line_answers_the_question(well: str) -> None:
+    (heading,) = re.findall(r"<h1>(.*?)</h1>", well)
+    assert re.sub(r"<[^>]+>", "", heading).startswith("Is the shop well? Yes: the last run succeeded")
+
+
+def test_every_link_leads_to_a_part_of_the_page_and_nothing_is_loaded(well: str) -> None:
+    outline = Outline(well)
+    assert [link for link in outline.links if link not in outline.ids] == []
+    assert outline.loads == []
+    assert len(outline.ids) == len(set(outline.ids))
+    assert "url(" not in well
+
+
+def test_a_run_links_to_its_artifacts_and_they_link_to_the_run(well: str) -> None:
+    services = a_well_shop(9)
+    run_id = services.states.executions[-1].run_id
+    card = well[well.index(f'<details id="run-{run_id}"') :]
+    card = card[: card.index("</details>")]
+    for kind in ("snapshot", "code", "image", "model", "release"):
+        (target,) = re.findall(rf'href="#({kind}-[^"]+)"', card)
+        row = re.search(
+            rf'<tr(?: id="{target}")?>(?:(?!</tr>).)*?</tr>', _after(well, f'id="{target}"'), re.DOTALL
+        )
+        assert row is not None
+        assert f'href="#run-{run_id}"' in row[0], kind
+
+
+def _after(text: str, mark: str) -> str:
+    """Return the text from the row with the mark on."""
+    return text[text.rindex("<tr", 0, text.index(mark)) :]
+
+
+def test_a_release_whose_run_is_no_longer_listed_is_shown() -> None:
+    services = a_well_shop(2)
+    services.states.executions = services.states.executions[1:]
+    page = document(services)
+    assert "no longer listed" in page
+
+
+def test_text_of_the_services_never_becomes_markup() -> None:
+    services = a_well_shop(3)
+    add_run(services, NOW - timedelta(hours=1), 7, fails_in="Load", cause=f"file {ODD} </script>")
+    page = document(services)
+    assert ODD not in page
+    assert page.count("</script>") == 2
+    assert "img" not in Outline(page).tags
+
+
+def test_without_data_it_says_so_and_shows_no_zero() -> None:
+    page = document(Services())
+    assert "No run yet." in page
+    assert "CloudWatch has no value of the last day." in page
+    tile = re.search(r"<dt>Recommendations, 24 h</dt><dd>(.*?)<", page)
+    assert tile is not None
+    assert tile[1].strip() == "no data"
+
+
+def test_a_part_that_cannot_be_read_says_so_in_its_place() -> None:
+    services = a_well_shop(2)
+    services.cloudwatch.before_call = refuse
+    page = document(services)
+    serving = page[page.index('id="serving"') : page.index('id="data"')]
+    assert "This part could not be read: An error occurred (AccessDeniedException)" in serving
+    assert "It serves the release on record." in serving
+
+
+def test_results_of_steps_without_their_fields_leave_gaps_and_no_error() -> None:
+    parts = {
+        "Load": {"rows_loaded": 3},
+        "Validate": {"passed": True},
+        "Export": {"sessions": 1},
+        "Publish": {"model_name": "m"},
+        "Prove": {},
+    }
+    services = a_well_shop(2)
+    for run in services.states.executions:
+        for event in run.history:
+            details = event.get("stateExitedEventDetails", {})
+            if details.get("name") in parts:
+                details["output"] = json.dumps(parts[details["name"]])
+    page = document(services)
+    assert "3 events from no data files" in page
+    assert "no data interactions, 1 sessions" in page
+
+
+def test_the_comparison_has_data_settings_metrics_and_checks() -> None:
+    services = a_well_shop(2)
+    page = gather(SETTINGS, services.clients, NOW)
+    assert page.runs.value is not None
+    groups = dict(comparable(page.runs.value.newest[0], NOW)["groups"])
+    assert list(groups) == ["Run", "Data", "Settings", "Metrics", "Checks"]
+    assert ("learning_rate", "0.003") in groups["Settings"]
+    assert ("fit.epochs", "10") in groups["Settings"]
+    assert ("session items shown again all popularity", "passed, 0.1") in groups["Checks"]
+    embedded = re.search(r'id="compared">(.*?)</script>', render(page, judge(page)), re.DOTALL)
+    assert embedded is not None
+    assert len(json.loads(embedded[1])) == 2
+
+
+def test_the_page_is_put_on_s3_with_its_answer() -> None:
+    services = a_well_shop(2)
+    result = operations(SETTINGS, services.clients, NOW)
+    assert result["answer"] == "yes"
+    assert result["page_uri"] == f"s3://{MODELS_BUCKET}/{OPERATIONS_PAGE_KEY}"
+    assert services.s3.objects[MODELS_BUCKET, OPERATIONS_PAGE_KEY].startswith(b"<!doctype html>")
+
+
+def test_a_month_of_runs_stays_small() -> None:
+    assert len(document(a_well_shop(28))) < 600_000
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "no data"),
+        (0.4, "0 s"),
+        (59, "59 s"),
+        (61, "1 min 1 s"),
+        (7_260, "2 h 1 min"),
+        (180_000, "2 d 2 h"),
+    ],
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    assert took(seconds) == text
+
+
+def test_numbers() -> None:
+    assert [figure(value) for value in (None, 0, 12_345, 0.41234)] == ["no data", "0", "12,345", "0.412"]
+    assert [percent(value) for value in (None, 0, 0.0123, 0.5)] == ["no data", "0%", "1.2%", "50%"]
