@@ -29,8 +29,8 @@ HOURS = 12
 HOURS_MAX = 168
 CONFIG = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
 
-# By default boto3 signs an address by version 2, which newer regions refuse, and for the host of no region, which redirects
-# a request for a new bucket to a host for which its signature is not valid.
+# By default boto3 signs an address by version 2, which newer regions refuse, and for a host of no region. From that host
+# S3 redirects a request for a new bucket. The signature is not valid for the other host.
 SIGNING = CONFIG.merge(Config(signature_version="s3v4", s3={"addressing_style": "virtual"}))
 
 
