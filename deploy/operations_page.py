@@ -29,6 +29,10 @@ HOURS = 12
 HOURS_MAX = 168
 CONFIG = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
 
+# By default boto3 signs an address by version 2, which newer regions refuse, and for a host of no region. From that host
+# S3 redirects a request for a new bucket. The signature is not valid for the other host.
+SIGNING = CONFIG.merge(Config(signature_version="s3v4", s3={"addressing_style": "virtual"}))
+
 
 class Built(NamedTuple):
     """A built page. `problem` says why S3 has no copy of it, and the signed address is then of an older page."""
@@ -65,7 +69,8 @@ def build_page(
     """Build the page, write it to a file and to S3, and sign its address."""
     settings = settings_of(stage, account_id)
     services = ("stepfunctions", "cloudwatch", "sagemaker", "events", "s3")
-    clients = Clients(*(session.client(service, config=CONFIG) for service in services))
+    configs = {"s3": SIGNING}
+    clients = Clients(*(session.client(name, config=configs.get(name, CONFIG)) for name in services))
     body, verdict = build(settings, clients, datetime.now(UTC))
     path = folder / f"{stage.name}.html"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -95,10 +95,14 @@ def page() -> str:
     rows = sorted(_expectation(*test) for test in tests if _name(test[2]).startswith(EXPECTATION))
     text += EXPECTATIONS_HEAD + "".join(rows)
     invariants = sorted(
-        (model, column, _name(test)) for model, column, test in tests if not _name(test).startswith(EXPECTATION)
+        (model, column, _name(test))
+        for model, column, test in tests
+        if not _name(test).startswith(EXPECTATION)
     )
     invariants += [("", "", f"`sql/tests/{file.name}`") for file in sorted(QUERIES.glob("*.sql"))]
-    return text + DBT_HEAD + "".join(f"| {model} | {column} | {test} |\n" for model, column, test in invariants)
+    return (
+        text + DBT_HEAD + "".join(f"| {model} | {column} | {test} |\n" for model, column, test in invariants)
+    )
 
 
 def _row(limits: Thresholds, name: str, rule: Rule) -> str:

@@ -16,6 +16,8 @@ COPIED = (
     "clients",
     "contracts",
     "deploy",
+    "experiments",
+    "experiments",
     "functions",
     "imports",
     "layers",

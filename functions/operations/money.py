@@ -114,13 +114,12 @@ def estimate(bill: Bill, quantities: dict[str, float], now: datetime) -> Money:
     elapsed = elapsed_share(now)
     events = quantities.get("events")
     month_events = events / elapsed if events is not None else None
-    near = _nearest(bill.months, month_events or 0)
-    lines = [_line(line, near.quantities, quantities, elapsed) for line in near.lines]
-    month_predicted = _predicted(bill.months, month_events or 0)
+    predicted = predicted_at(bill.months, month_events or 0)
+    lines = [_line(line, predicted.quantities, quantities, elapsed) for line in predicted.lines]
     return Money(
         so_far=sum(line.so_far for line in lines),
-        predicted=month_predicted * elapsed,
-        month_predicted=month_predicted,
+        predicted=predicted.usd * elapsed,
+        month_predicted=predicted.usd,
         month_events=month_events,
         elapsed=elapsed,
         budget_usd=bill.budget_usd,
@@ -140,17 +139,27 @@ def _line(line: Line, predicted: dict[str, float], quantities: dict[str, float],
     return MoneyLine(line.service, line.item, so_far, by_time, BASES[line.driver])
 
 
-def _nearest(months: Sequence[Prediction], events: float) -> Prediction:
-    """Return the prediction whose events are nearest by their ratio."""
-    return min(
-        months, key=lambda month: max(month.events + 1, events + 1) / min(month.events + 1, events + 1)
-    )
+def predicted_at(months: Sequence[Prediction], events: float) -> Prediction:
+    """Return the prediction for this many events: each line and quantity on a straight line between two sizes of a shop.
 
-
-def _predicted(months: Sequence[Prediction], events: float) -> float:
-    """Return the predicted total of this many events: straight lines between the predictions, and beyond the last."""
+    Beyond the largest size, the last two continue.
+    """
     if len(months) == 1:
-        return months[0].usd
+        return months[0]
     pairs = list(pairwise(months))
     below, above = next(((one, two) for one, two in pairs if events <= two.events), pairs[-1])
-    return below.usd + (above.usd - below.usd) * (events - below.events) / (above.events - below.events)
+    share = (events - below.events) / (above.events - below.events)
+
+    def between(one: float, two: float) -> float:
+        return one + (two - one) * share
+
+    low, high = ({(line.service, line.item): line for line in month.lines} for month in (below, above))
+    lines = []
+    for key, line in (low | high).items():
+        usd = between(*(month[key].usd if key in month else 0.0 for month in (low, high)))
+        lines.append(Line(line.service, line.item, max(usd, 0.0), line.driver))
+    names = below.quantities | above.quantities
+    quantities = {
+        name: between(below.quantities.get(name, 0), above.quantities.get(name, 0)) for name in names
+    }
+    return Prediction(events, quantities, lines)

@@ -34,7 +34,7 @@ create table if not exists {{ database }}.RAW.LOAD_LOG (
 create table if not exists {{ database }}.QA.CHECK_RESULTS (
     RUN_ID varchar,
     CHECKED_AT timestamp_ntz default sysdate(),
-    KIND varchar comment 'dbt (an invariant of the tables), expectation, data or profile (functions/validate)',
+    KIND varchar comment 'dbt (an invariant of the tables), expectation, data or profile',
     CHECK_NAME varchar,
     SLICE varchar comment 'The checked table, column or shop',
     AGAINST varchar comment 'absolute, or the days before',
@@ -46,6 +46,17 @@ create table if not exists {{ database }}.QA.CHECK_RESULTS (
     VERDICT varchar comment 'passed, failed, skipped, warned or overridden',
     REASON varchar comment 'The verdict in words',
     SHOP_ID varchar comment 'The shop of the run'
+);
+
+-- Grain: the refused events of one day of one shop, by event kind and reason, in one run of validate. The newest run counts.
+create table if not exists {{ database }}.QA.REFUSED_EVENTS (
+    RUN_ID varchar,
+    CHECKED_AT timestamp_ntz comment 'Time of the count, UTC; the same for all rows of the run',
+    SHOP_ID varchar,
+    DAY date comment 'UTC day of the refusal',
+    EVENT_NAME varchar comment 'Event kind, or unknown; empty in the row of a day without refused events',
+    REASON varchar comment 'Reason of the refusal (docs/events.md)',
+    EVENTS number comment 'Refused events; an estimate where rejected/ is too large to read as a whole'
 );
 
 -- A stage of an earlier release has the table without these columns.

@@ -9,7 +9,7 @@ create role if not exists {{ prefix }}_TRANSFORMER comment = 'Builds, checks and
 create role if not exists {{ prefix }}_READER comment = 'Reads the marts: analysts and dashboards';
 create role if not exists {{ prefix }}_ERASER comment = 'Deletes the rows of one person';
 create role if not exists {{ prefix }}_EXPLAINER comment = 'Reads the marts and raw events: make explain';
-create role if not exists {{ prefix }}_STEWARD comment = 'Sets limits and overrides: make limit, make override';
+create role if not exists {{ prefix }}_STEWARD comment = 'Sets limits, accepts failed checks';
 create role if not exists {{ role }} comment = 'The pipeline';
 
 grant usage on warehouse {{ warehouse }} to role {{ prefix }}_LOADER;
@@ -41,6 +41,7 @@ grant usage, create table, create view on schema {{ database }}.TRAINING to role
 grant usage on stage {{ database }}.TRAINING.EXPORTS to role {{ prefix }}_TRANSFORMER;
 grant usage on schema {{ database }}.QA to role {{ prefix }}_TRANSFORMER;
 grant select, insert on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_TRANSFORMER;
+grant insert on table {{ database }}.QA.REFUSED_EVENTS to role {{ prefix }}_TRANSFORMER;
 grant select on table {{ database }}.QA.LIMITS to role {{ prefix }}_TRANSFORMER;
 grant select on table {{ database }}.QA.OVERRIDES to role {{ prefix }}_TRANSFORMER;
 
@@ -50,6 +51,7 @@ grant select on future tables in schema {{ database }}.MARTS to role {{ prefix }
 grant usage on schema {{ database }}.QA to role {{ prefix }}_READER;
 grant select on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_READER;
 grant select on view {{ database }}.QA.LOADS to role {{ prefix }}_READER;
+grant select on table {{ database }}.QA.REFUSED_EVENTS to role {{ prefix }}_READER;
 
 -- The eraser deletes rows, loads rewritten files again, and marks rows whose totals are computed again.
 grant usage on warehouse {{ warehouse }} to role {{ prefix }}_ERASER;

@@ -37,7 +37,7 @@ outcomes as (
     inner join sessions
         on
             exposures.client_key = sessions.client_key
-            and sessions.ended_at_ms >= exposures.exposed_at_ms
+            and exposures.exposed_at_ms <= sessions.ended_at_ms
             and sessions.started_on >= dateadd('day', -1, exposures.exposed_on)
             and sessions.started_on < dateadd('day', {{ outcome_days }}, exposures.exposed_on)
     group by exposures.exposure_key

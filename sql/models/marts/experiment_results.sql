@@ -1,3 +1,5 @@
+-- The linter cannot indent what loops over metrics write.
+-- noqa: disable=LT02,LT05
 -- Rebuilt each night from a few rows per day: one per arm.
 {%- set metrics = {'click': 'clickers', 'cart': 'cart_visitors', 'order': 'buyers', 'revenue': 'buyers'} %}
 {%- set counts = [
@@ -44,13 +46,13 @@ to_date as (
         arms.share,
         arms.control_arm,
         days.day,
-        {{ var('experiment_alpha') }}::float / greatest(arms.arms - 1, 1) as alpha,
         {%- for count in counts %}
         sum(coalesce(counted.{{ count }}, 0)::float) over (
             partition by arms.shop_id, arms.experiment, arms.arm order by days.day
             rows between unbounded preceding and current row
-        ) as {{ count }}{{ "," if not loop.last }}
+        ) as {{ count }},
         {%- endfor %}
+        {{ var('experiment_alpha') }}::float / greatest(arms.arms - 1, 1) as alpha
     from arms
     inner join days
         on
@@ -80,20 +82,29 @@ moments as (
 
 -- Lindon and Malek: under the configured shares, the odds of other shares are a martingale.
 -- An arm without visitors adds nothing to the sum, and its share is missing in the others'.
+weights as (
+    select
+        shop_id,
+        experiment,
+        day,
+        visitors,
+        share,
+        share * {{ prior }} as weight,
+        visitors + share * {{ prior }} as counted,
+        sum(visitors) over (partition by shop_id, experiment, day) + {{ prior }}::float as total,
+        {{ prior }}::float as prior_total
+    from to_date
+),
+
 ratios as (
     select
         shop_id,
         experiment,
         day,
-        {{ ln_gamma(prior) }}
-        - {{ ln_gamma("(sum(visitors) + " ~ prior ~ ")") }}
-        + sum(
-            {{ ln_gamma("(visitors + share * " ~ prior ~ ")") }}
-            - {{ ln_gamma("(share * " ~ prior ~ ")") }}
-            - visitors * ln(share)
-        ) as ln_odds
-    from to_date
-    group by shop_id, experiment, day
+        {{ ln_gamma("prior_total") }} - {{ ln_gamma("total") }}
+        + sum({{ ln_gamma("counted") }} - {{ ln_gamma("weight") }} - visitors * ln(share)) as ln_odds
+    from weights
+    group by shop_id, experiment, day, total, prior_total
 ),
 
 ratio_tests as (
@@ -115,7 +126,6 @@ ratio_tests as (
 
 compared as (
     select
-        arms.*,
         {%- for metric in metrics %}
         control.{{ metric }}_mean as control_{{ metric }}_mean,
         arms.{{ metric }}_mean - control.{{ metric }}_mean as {{ metric }}_difference,
@@ -140,8 +150,9 @@ compared as (
             least(arms.{{ metrics[metric] }}, control.{{ metrics[metric] }}) >= {{ least_outcomes }},
             {{ sequence_margin("(arms.visitors + control.visitors)", "arms.alpha") }},
             null
-        ) as {{ metric }}_margin{{ "," if not loop.last }}
+        ) as {{ metric }}_margin,
         {%- endfor %}
+        arms.*
     from moments as arms
     left join moments as control
         on
@@ -176,11 +187,17 @@ select
     compared.revenue_variance::float as revenue_variance,
     {%- for metric in metrics %}
     compared.{{ metric }}_difference::float as {{ metric }}_difference,
-    (compared.{{ metric }}_difference - nullif(compared.{{ metric }}_deviation, 0) * compared.{{ metric }}_margin)::float
-        as {{ metric }}_difference_low,
-    (compared.{{ metric }}_difference + nullif(compared.{{ metric }}_deviation, 0) * compared.{{ metric }}_margin)::float
-        as {{ metric }}_difference_high,
-    (compared.{{ metric }}_difference / nullif(compared.control_{{ metric }}_mean, 0))::float as {{ metric }}_lift,
+    (
+        compared.{{ metric }}_difference
+        - nullif(compared.{{ metric }}_deviation, 0) * compared.{{ metric }}_margin
+    )::float as {{ metric }}_difference_low,
+    (
+        compared.{{ metric }}_difference
+        + nullif(compared.{{ metric }}_deviation, 0) * compared.{{ metric }}_margin
+    )::float as {{ metric }}_difference_high,
+    (
+        compared.{{ metric }}_difference / nullif(compared.control_{{ metric }}_mean, 0)
+    )::float as {{ metric }}_lift,
     (
         compared.{{ metric }}_difference / nullif(compared.control_{{ metric }}_mean, 0)
         - nullif(compared.{{ metric }}_lift_deviation, 0) * compared.{{ metric }}_margin

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from deploy import operations_page
@@ -65,6 +66,25 @@ def test_the_page_is_in_the_file_and_on_s3_and_its_address_is_signed(
     printed = "\n".join(built.lines())
     assert "Is the shop well?" in printed
     assert "24 hours" in printed
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "start"),
+    [
+        (None, "https://models.s3.eu-west-1.amazonaws.com/page?"),
+        ("http://127.0.0.1:4566", "http://127.0.0.1:4566/models/page?"),
+    ],
+)
+def test_an_address_is_signed_by_version_4_for_the_host_of_its_region(
+    endpoint: str | None, start: str
+) -> None:
+    session = boto3.Session("key", "secret", region_name="eu-west-1")
+    s3 = session.client("s3", endpoint_url=endpoint, config=operations_page.SIGNING)
+    address = s3.generate_presigned_url(
+        "get_object", Params={"Bucket": "models", "Key": "page"}, ExpiresIn=60
+    )
+    assert address.startswith(start)
+    assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in address
 
 
 def test_who_may_not_write_to_s3_gets_the_file_and_a_note(

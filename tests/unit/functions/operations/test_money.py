@@ -20,14 +20,22 @@ SMALL = Prediction(
         Line("Jobs", "train", 3.0, "train_s"),
     ],
 )
-LARGE = Prediction(1_000_000, {"events": 1_000_000}, [Line("Firehose", "in", 105.0, "events")])
+LARGE = Prediction(
+    1_000_000,
+    {"events": 1_000_000, "train_s": 3000},
+    [
+        Line("Alarms", "all", 2.0, "time"),
+        Line("Firehose", "in", 100.0, "events"),
+        Line("Jobs", "train", 3.0, "train_s"),
+    ],
+)
 BILL = Bill("us-east-1, 2026-11-29", 50, [IDLE, SMALL, LARGE])
 
 
 def test_a_line_costs_its_prediction_times_the_measured_quantity_by_the_predicted_one() -> None:
-    money = estimate(BILL, {"events": 60_000, "train_s": 4500}, MIDDLE)
-    assert {line.item: line.so_far for line in money.lines} == {"in": 6.0, "train": 4.5, "all": 1.0}
-    assert money.so_far == pytest.approx(11.5)
+    money = estimate(BILL, {"events": 50_000, "train_s": 4500}, MIDDLE)
+    assert {line.item: line.so_far for line in money.lines} == {"in": 5.0, "train": 4.5, "all": 1.0}
+    assert money.so_far == pytest.approx(10.5)
 
 
 def test_the_prediction_is_that_of_as_many_events_for_the_part_of_the_month_that_has_passed() -> None:
@@ -44,6 +52,12 @@ def test_a_quantity_that_is_not_measured_counts_as_predicted_and_says_so() -> No
     money = estimate(BILL, {"events": 50_000}, MIDDLE)
     (train,) = (line for line in money.lines if line.item == "train")
     assert (train.so_far, train.basis) == (1.5, "not measured: as predicted")
+
+
+def test_a_shop_that_begins_costs_what_is_predicted_for_its_few_events() -> None:
+    money = estimate(BILL, {"events": 500}, MIDDLE)
+    assert money.so_far == pytest.approx(money.predicted)
+    assert money.month_predicted == pytest.approx(2.0 + 0.01 * 13.0)
 
 
 def test_without_events_the_bill_is_that_of_the_idle_stage() -> None:

@@ -70,6 +70,7 @@ def test_every_line_of_a_step_names_its_request_and_its_execution(
         "compact_settings",
         "erase_settings",
         "lock_settings",
+        "operations_settings",
         "publish_settings",
         "warehouse_settings",
     ):
