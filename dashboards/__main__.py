@@ -131,7 +131,9 @@ def _days(login: Credentials, stage: Stage) -> int:
             raise DeployError(f"user {login.user} cannot read {login.database}: {error.msg}") from error
         count = 0
     except SetUpError as error:
-        raise DeployError(f"{error}\nFor a new key: python -m deploy.reader_login --stage {stage.name}") from error
+        raise DeployError(
+            f"{error}\nFor a new key: python -m deploy.reader_login --stage {stage.name}"
+        ) from error
     if not count:
         raise DeployError(f"{login.database} has no figures yet, so every board would be empty: {fill}")
     return int(count)
