@@ -61,7 +61,7 @@ replay: setup ## send EVENTS (or a generated shop) through the collector
 	@$(IN_STAGE) $(PY) -m demo.replay $(if $(EVENTS),--events $(EVENTS)) $(ARGS)
 
 import: setup ## load FILE (a file, a directory or a pattern) as history of SHOP into STAGE (ARGS=--dry-run; docs/importing.md)
-	@$(IN_STAGE) $(PY) -m imports --file "$(FILE)" --shop "$(SHOP)" --stage $(STAGE) $(ARGS)
+	@$(IN_STAGE) $(PY) -m imports --file "$(FILE)" --shop '$(SHOP)' --stage $(STAGE) $(ARGS)
 
 run: setup ## start one execution of the state machine and follow it (ARGS=--full-refresh, --skip-training, --tune)
 	@$(IN_STAGE) $(PY) -m demo.follow $(ARGS)
@@ -70,7 +70,7 @@ rerun: setup ## continue the failed run RUN (default: the latest) at the step th
 	@$(IN_STAGE) $(PY) -m demo.rerun $(if $(RUN),--run $(RUN)) $(ARGS)
 
 catalogue: setup ## import the product feed FILE of SHOP: Merchant Center, Shopify, WooCommerce (ARGS=--dry-run, --check-ids, --help)
-	@$(IN_STAGE) $(PY) -m catalogue "$(FILE)" --shop "$(SHOP)" --stage $(STAGE) $(ARGS)
+	@$(IN_STAGE) $(PY) -m catalogue "$(FILE)" --shop '$(SHOP)' --stage $(STAGE) $(ARGS)
 
 # A Python of its own, because the SDK and dbt want different versions of one package (deploy/sagemaker_sdk.txt).
 SDK := build/sagemaker
@@ -105,8 +105,12 @@ erase: setup ## remove one person everywhere: CLIENT=id or USER=id, SHOP=name fo
 	@$(IN_STAGE) $(PY) -m deploy.erase --stage $(STAGE) $(if $(filter command line,$(origin CLIENT)),--client '$(CLIENT)') \
 	$(if $(filter command line,$(origin USER)),--user '$(USER)') $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
 
-explain: setup ## trace the answer REQUEST (its request_id) back to session, model and snapshot, and explain its items (ARGS="--page FILE")
+explain: setup ## trace the answer REQUEST (its request_id) back to session, model and snapshot, and explain its items, as text and as a page
 	@$(IN_STAGE) $(PY) -m deploy.explain --stage $(STAGE) --request "$(REQUEST)" $(ARGS)
+
+why: setup ## split the change of FIGURE (revenue, click_rate, conversion) of SHOP into its causes (FROM=, TO=, AGAINST=days, ARGS=--sql)
+	@$(IN_STAGE) $(PY) -m deploy.why --stage $(STAGE) $(if $(FIGURE),--figure '$(FIGURE)') $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') \
+	$(if $(FROM),--from '$(FROM)') $(if $(TO),--to '$(TO)') $(if $(AGAINST),--against '$(AGAINST)') $(ARGS)
 
 # A reason can have apostrophes.
 quoted = '$(subst ','\'',$(1))'

@@ -17,6 +17,7 @@ COPIED = (
     "contracts",
     "deploy",
     "experiments",
+    "experiments",
     "functions",
     "imports",
     "layers",

@@ -8,6 +8,9 @@ from deploy.command import DeployError, command_parser, exit_status
 from deploy.stages import STAGES_FILE, read_stage, stage_names
 from functions.recommend.experiments import FOLDER, ExperimentsError, Shop, parse
 
+# It keeps the folder in the repository when the last experiment is removed: vendor/ links to the folder.
+README = "README.md"
+
 
 class WrongExperiments(DeployError):
     """A file of experiments cannot be deployed. The message contains each problem."""
@@ -26,6 +29,8 @@ def check(shops: Iterable[str], folder: Path = FOLDER) -> dict[str, Shop]:
     known = sorted(set(shops))
     found, problems = {}, []
     for path in sorted(folder.iterdir()):
+        if path.name == README:
+            continue
         if path.suffix != ".toml":
             problems.append(
                 f"experiments/{path.name} is no .toml file: only those are read. Move it elsewhere"

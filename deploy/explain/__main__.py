@@ -20,6 +20,8 @@ from deploy.stages import Stage, account_of, read_stage
 from deploy.warehouse_setup import connection, setup_parameters
 from functions.platform import warehouse
 
+PAGE = Path("build/explain.html")
+
 
 def find(stage: Stage, account_id: str, session: Any, recommendation_id: str, days: int, hours: int) -> Trace:
     """Return the recommendation from the warehouse, else from the raw files of the last hours.
@@ -69,7 +71,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--hours", type=int, default=3, help="hours of raw files to search besides (default %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="write an HTML page, too")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help=f"the HTML page (default {PAGE}; with --json, none)"
+    )
     args = parser.parse_args(arguments)
 
     def run() -> int:
@@ -86,10 +90,12 @@ def main(arguments: list[str] | None = None) -> int:
         machine = f"arn:aws:states:{stage.region}:{account_id}:stateMachine:{stage.prefix}-pipeline"
         explanation = explain(stage.name, trace, clients, buckets, machine)
         print(json.dumps(explanation.to_json(), default=str) if args.json else text.render(explanation))
-        if args.page:
-            args.page.write_text(page.render(explanation), "utf-8")
+        file = args.page or (None if args.json else PAGE)
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(page.render(explanation), "utf-8")
             if not args.json:
-                print(f"\npage: {args.page}")
+                print(f"\npage: {file}")
         return 0
 
     return exit_status(run)

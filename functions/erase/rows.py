@@ -67,9 +67,12 @@ class Rebuilt(NamedTuple):
 
 REBUILT = (
     Rebuilt(
-        ("MARTS.DAILY_KPIS",),
+        ("MARTS.DAILY_KPIS", "MARTS.DAILY_FUNNEL"),
         (("MARTS.SESSIONS", f"{STARTED_ON} in ({SESSION_DAYS}) and CLIENT_KEY not in ({{clients}})"),),
-        (("MARTS.DAILY_KPIS", f"{DAY} in ({SESSION_DAYS})"),),
+        (
+            ("MARTS.DAILY_KPIS", f"{DAY} in ({SESSION_DAYS})"),
+            ("MARTS.DAILY_FUNNEL", f"{DAY} in ({SESSION_DAYS}) and PART = 'sessions'"),
+        ),
     ),
     Rebuilt(
         ("INTERMEDIATE.INT_PRODUCT_EVENTS",),
@@ -112,7 +115,7 @@ REBUILT = (
         ),
     ),
     Rebuilt(
-        ("MARTS.RECOMMENDATIONS", "MARTS.DAILY_RECOMMENDATIONS"),
+        ("MARTS.RECOMMENDATIONS", "MARTS.DAILY_RECOMMENDATIONS", "MARTS.DAILY_FUNNEL"),
         (
             (
                 "INTERMEDIATE.INT_TOUCHES",
@@ -122,6 +125,7 @@ REBUILT = (
         (
             ("MARTS.RECOMMENDATIONS", f"RECOMMENDATION_KEY in (select RECOMMENDATION_KEY {TOUCHED})"),
             ("MARTS.DAILY_RECOMMENDATIONS", f"{DAY} in ({TOUCH_DAYS})"),
+            ("MARTS.DAILY_FUNNEL", f"{DAY} in ({TOUCH_DAYS}) and PART != 'sessions'"),
         ),
     ),
 )

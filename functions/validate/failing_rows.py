@@ -7,6 +7,7 @@ The queries run only for such a check, and their bounds are constants. No id of 
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from functions.platform import warehouse
@@ -216,7 +217,9 @@ def _failing_row(
     value = row.get(column.lower()) if column else None
     # A text can name a person. The raw line has it.
     note = (
-        f"{column} = {value:g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+        f"{column} = {value:g}"
+        if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
+        else None
     )
     if column and column.lower() in row and value is None:
         note = f"{column} is null"

@@ -5,13 +5,14 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.platform.contract import REJECTED_PREFIX
 from functions.platform.errors import StorageUnavailable
+from functions.platform.events.event import Event
 from functions.platform.log import get_logger
 from functions.validate.senders import Cell, cell, key
 from functions.validate.summary import FailingRow
@@ -25,6 +26,7 @@ CHUNK_BYTES = 256 * 1024
 SHOWN_ROWS = 10
 # zlib's number for the format gzip: https://docs.python.org/3/library/zlib.html#zlib.decompress
 GZIP = 31
+EVENT_NAMES = frozenset(get_args(Event.__annotations__["event_name"]))
 # An operator's import of a data set writes its rejected rows there too. The collector's own sources are these.
 SOURCES = frozenset(("events", "pixel"))
 
@@ -43,10 +45,19 @@ class _Line(msgspec.Struct):
 
 
 class _Payload(msgspec.Struct):
-    """The ids of the client and of the refused event. Other fields may have any value."""
+    """The ids of the client and of the refused event, and its name. Each may have any value."""
 
     client_id: Any = None
     event_id: Any = None
+    event_name: Any = None
+
+
+class Kind(NamedTuple):
+    """The UTC day, the name and the reason of refused events. The name is `unknown` if it is none of the contract's."""
+
+    day: str
+    event_name: str
+    reason: str
 
 
 class Sender(NamedTuple):
@@ -64,6 +75,8 @@ class Refused:
     by_cell: dict[Cell, float] = field(default_factory=dict)
     by_sender: dict[tuple[str, str], float] = field(default_factory=dict)
     examples: dict[tuple[str, str], str] = field(default_factory=dict)
+    by_kind: dict[Kind, float] = field(default_factory=dict)
+    days: tuple[str, ...] = ()
     rows: list[FailingRow] = field(default_factory=list)  # the first ones, one per network and reason
     is_sample: bool = False
 
@@ -99,7 +112,8 @@ def read_refused(s3: Any, bucket: str, shop_id: str, days: Iterable[datetime]) -
     Raises:
         StorageUnavailable: S3 did not answer.
     """
-    refused = Refused()
+    days = list(days)
+    refused = Refused(days=tuple(f"{day:%Y-%m-%d}" for day in days))
     try:
         files = [found for day in days for found in _listed(s3, bucket, f"{REJECTED_PREFIX}{day:%Y/%m/%d}/")]
         step = -(-len(files) // LARGEST_READ_FILES) or 1
@@ -110,6 +124,24 @@ def read_refused(s3: Any, bucket: str, shop_id: str, days: Iterable[datetime]) -
     except (BotoCoreError, ClientError) as error:
         raise StorageUnavailable(f"s3://{bucket}/{REJECTED_PREFIX} could not be read: {error}") from error
     return refused
+
+
+KEEP_REFUSED = """
+insert into QA.REFUSED_EVENTS (RUN_ID, CHECKED_AT, SHOP_ID, DAY, EVENT_NAME, REASON, EVENTS)
+values (%s, %s, %s, %s, %s, %s, %s)
+"""
+
+
+def keep_refused(connection: Any, run_id: str, shop_id: str, now: datetime, refused: Refused) -> None:
+    """Store the counts per day, event kind and reason. A day without refused events has one row with 0."""
+    counts = {kind: round(events) for kind, events in refused.by_kind.items()}
+    counted = {kind.day for kind in counts}
+    counts |= {Kind(day, "", ""): 0 for day in refused.days if day not in counted}
+    # One time for all rows, so that a reader finds the newest count of a day.
+    at = now.replace(tzinfo=None)
+    rows = [(run_id, at, shop_id, *kind, events) for kind, events in sorted(counts.items())]
+    with connection.cursor() as cursor:
+        cursor.executemany(KEEP_REFUSED, rows)
 
 
 def _listed(s3: Any, bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
@@ -128,12 +160,14 @@ def _count(
     except zlib.error as error:
         log.warning("refused events not read", file=name, error=str(error))
         return
+    # Firehose names a file by the hour: rejected/2026/01/09/23/<name>
+    day = "-".join(name.removeprefix(REJECTED_PREFIX).split("/")[:3])
     lines, weight = text.split(b"\n"), float(step)
     if unpacked_bytes < size:
         refused.is_sample = True
         lines, weight = lines[:-1], step * size / unpacked_bytes
     for number, line in enumerate(lines, 1):
-        _add(line, shop_id, weight, refused, f"s3://{bucket}/{name}", number)
+        _add(line, shop_id, day, weight, refused, f"s3://{bucket}/{name}", number)
 
 
 def _begin(body: Any, largest_bytes: int) -> tuple[bytes, int]:
@@ -155,7 +189,9 @@ def _begin(body: Any, largest_bytes: int) -> tuple[bytes, int]:
     return b"".join(parts), file_bytes
 
 
-def _add(line: bytes, shop_id: str, weight: float, refused: Refused, file: str, number: int) -> None:
+def _add(
+    line: bytes, shop_id: str, day: str, weight: float, refused: Refused, file: str, number: int
+) -> None:
     try:
         found = _DECODER.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -163,23 +199,30 @@ def _add(line: bytes, shop_id: str, weight: float, refused: Refused, file: str, 
     if found.sender != shop_id or found.source not in SOURCES or found.is_bot:
         return
     network, reason = found.ip_prefix or "unknown network", found.reason or "unknown reason"
-    at, event_id = _identity(shop_id, found)
+    payload = _payload(found)
+    name = payload.event_name
+    kind = Kind(day, name if isinstance(name, str) and name in EVENT_NAMES else "unknown", reason)
+    refused.by_kind[kind] = refused.by_kind.get(kind, 0.0) + weight
+    at = _cell(shop_id, found, payload.client_id)
     if (network, reason) not in refused.examples and len(refused.rows) < SHOWN_ROWS:
+        event_id = payload.event_id if isinstance(payload.event_id, str) else None
         refused.rows.append(FailingRow(file, number, event_id, note=reason))
     refused.by_cell[at] = refused.by_cell.get(at, 0.0) + weight
     refused.by_sender[network, reason] = refused.by_sender.get((network, reason), 0.0) + weight
     refused.examples.setdefault((network, reason), found.request_id or "")
 
 
-def _identity(shop_id: str, line: _Line) -> tuple[Cell, str | None]:
-    """Return the sender's cell and the event's id. Refused events without a readable client are those of one client."""
-    payload = _Payload()
+def _payload(line: _Line) -> _Payload:
     with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-        payload = _PAYLOAD_DECODER.decode(line.payload or "{}")
-    client = key(shop_id, payload.client_id) if isinstance(payload.client_id, str) else key(shop_id)
+        return _PAYLOAD_DECODER.decode(line.payload or "{}")
+    return _Payload()
+
+
+def _cell(shop_id: str, line: _Line, client_id: Any) -> Cell:
+    """Return the sender's cell. Refused events without a readable client are those of one client."""
+    client = key(shop_id, client_id) if isinstance(client_id, str) else key(shop_id)
     network = key(shop_id, line.ip_prefix) if line.ip_prefix and not line.trusted else client
-    event_id = payload.event_id if isinstance(payload.event_id, str) else None
-    return cell(network[0], client[0]), event_id
+    return cell(network[0], client[0])
 
 
 _DECODER = msgspec.json.Decoder(_Line)

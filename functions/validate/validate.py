@@ -17,6 +17,7 @@ from functions.validate.limits import expectation_limits, read_limits, shop_thre
 from functions.validate.measures import Measures, measure
 from functions.validate.overrides import overridden, read_overrides
 from functions.validate.profiles import profile
+from functions.validate.refusals import keep_refused
 from functions.validate.report import check_result, publish, summarize
 from functions.validate.rules import ABSOLUTE, Check
 from functions.validate.summary import FailingRow
@@ -96,6 +97,7 @@ def validate(
         )
     judged = [(overridden(check, overrides), result) for check, result in judged]
     _keep(connection, run_id, shop_id, now, [check for check, _ in judged])
+    keep_refused(connection, run_id, shop_id, now, measures.refusals)
     since = (now - timedelta(days=limits.history.judged_days)).replace(tzinfo=None)
     results = [
         check_result(

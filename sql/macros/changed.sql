@@ -90,3 +90,8 @@
     {%- set of_touches = unread_days(ref('int_touches'), ['day', 'event_date']) -%}
     {{ return((of_touches + unread_days(ref('recommendations'), ['issued_on'])) | unique | sort) }}
 {%- endmacro %}
+
+{# The days of changed sessions and of changed outcomes. #}
+{% macro funnel_days() -%}
+    {{ return((started_days() + outcome_days()) | unique | sort) }}
+{%- endmacro %}

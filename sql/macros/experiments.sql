@@ -5,9 +5,7 @@
     (
         ({{ x }} + 7.5) * ln({{ x }} + 8) - ({{ x }} + 8) + 0.5 * ln(2 * pi())
         + 1 / (12 * ({{ x }} + 8)) - 1 / (360 * power({{ x }} + 8, 3)) + 1 / (1260 * power({{ x }} + 8, 5))
-        {%- for step in range(8) %}
-        - ln({{ x }} + {{ step }})
-        {%- endfor %}
+        - ln({{ x }} {%- for step in range(1, 8) %} * ({{ x }} + {{ step }}) {%- endfor %})
     )
 {%- endmacro %}
 

@@ -18,7 +18,7 @@
     )
 {%- endmacro %}
 
-{# Hook after a model: it has read `relation`, and the relation `also`, to the end. #}
+{# Hook after a model: it has read `relation`, and the relation or relations `also`, to the end. #}
 {% macro record_progress(relation, column='staged_at', also=none) -%}
     merge into {{ progress() }} as done
     using (select '{{ this.name }}' as model, {{ newest(relation, also, column) }} as read_until) as new
@@ -31,13 +31,14 @@
     '{{ value.isoformat(sep=" ") if value else "1970-01-01" }}'::timestamp_ntz
 {%- endmacro %}
 
-{# The time of the newest row of a relation, or of two, as a constant. #}
+{# The time of the newest row of a relation, and of the relation or relations `also`, as a constant. #}
 {% macro newest(relation, also=none, column='staged_at') -%}
     {%- if not execute -%}{{ return(as_time(none)) }}{%- endif -%}
-    {%- set times = [scalar("select max(" ~ column ~ ") from " ~ relation)] -%}
-    {%- if also is not none -%}
-        {%- do times.append(scalar("select max(" ~ column ~ ") from " ~ also)) -%}
-    {%- endif -%}
+    {%- set others = [] if also is none else also if also is sequence else [also] -%}
+    {%- set times = [] -%}
+    {%- for one in [relation] + others -%}
+        {%- do times.append(scalar("select max(" ~ column ~ ") from " ~ one)) -%}
+    {%- endfor -%}
     {%- set found = times | reject("none") | list -%}
     {{ return(as_time((found | max) if found else none)) }}
 {%- endmacro %}

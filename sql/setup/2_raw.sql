@@ -48,6 +48,17 @@ create table if not exists {{ database }}.QA.CHECK_RESULTS (
     SHOP_ID varchar comment 'The shop of the run'
 );
 
+-- Grain: the refused events of one day of one shop, by event kind and reason, in one run of validate. The newest run counts.
+create table if not exists {{ database }}.QA.REFUSED_EVENTS (
+    RUN_ID varchar,
+    CHECKED_AT timestamp_ntz comment 'Time of the count, UTC; the same for all rows of the run',
+    SHOP_ID varchar,
+    DAY date comment 'UTC day of the refusal',
+    EVENT_NAME varchar comment 'Event kind, or unknown; empty in the row of a day without refused events',
+    REASON varchar comment 'Reason of the refusal (docs/events.md)',
+    EVENTS number comment 'Refused events; an estimate where rejected/ is too large to read as a whole'
+);
+
 -- A stage of an earlier release has the table without these columns.
 alter table {{ database }}.QA.CHECK_RESULTS add column if not exists SLICE varchar;
 alter table {{ database }}.QA.CHECK_RESULTS add column if not exists AGAINST varchar;

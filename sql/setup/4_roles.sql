@@ -41,6 +41,7 @@ grant usage, create table, create view on schema {{ database }}.TRAINING to role
 grant usage on stage {{ database }}.TRAINING.EXPORTS to role {{ prefix }}_TRANSFORMER;
 grant usage on schema {{ database }}.QA to role {{ prefix }}_TRANSFORMER;
 grant select, insert on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_TRANSFORMER;
+grant insert on table {{ database }}.QA.REFUSED_EVENTS to role {{ prefix }}_TRANSFORMER;
 grant select on table {{ database }}.QA.LIMITS to role {{ prefix }}_TRANSFORMER;
 grant select on table {{ database }}.QA.OVERRIDES to role {{ prefix }}_TRANSFORMER;
 
@@ -49,6 +50,7 @@ grant usage on schema {{ database }}.MARTS to role {{ prefix }}_READER;
 grant select on future tables in schema {{ database }}.MARTS to role {{ prefix }}_READER;
 grant usage on schema {{ database }}.QA to role {{ prefix }}_READER;
 grant select on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_READER;
+grant select on table {{ database }}.QA.REFUSED_EVENTS to role {{ prefix }}_READER;
 
 -- The eraser deletes rows, loads rewritten files again, and marks rows whose totals are computed again.
 grant usage on warehouse {{ warehouse }} to role {{ prefix }}_ERASER;

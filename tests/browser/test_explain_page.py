@@ -42,7 +42,32 @@ def document() -> str:
     seen = event(90, "recommendation_impression", shown, 900, recommendation_id="r-1")
     trace = Trace("r-1", "the warehouse", "shop", "s-1", "m1", "AllTraffic", ISSUED_MS, None, [seen], views)
     origin = Origin(
-        "m1", "current", "s3://models/" + "long-name/" * 20, "20261129-0a1b2c3d4e5f", gaps=["the execution"]
+        "m1",
+        "current",
+        "s3://models/" + "long-name/" * 20,
+        "20261129-0a1b2c3d4e5f",
+        "2026-11-29T02:31:00+00:00",
+        {
+            "name": "tugboat-prod-20261129",
+            "status": "Completed",
+            "code_uri": "s3://models/code/c.tar.gz",
+            "image": "i",
+        },
+        "serving-image",
+        {
+            "status": "SUCCEEDED",
+            "started_at": "2026-11-29T02:00:00+00:00",
+            "arn": "arn:aws:states:x:y:execution:z",
+        },
+        {"interactions": 41200, "sessions": 9300, "items": 400, "manifest_uri": "s3://models/exports/m.json"},
+        {
+            "passed": True,
+            "checks": 31,
+            "override_reason": None,
+            "report_uri": "s3://models/evaluation/r.html",
+        },
+        "s3://models/reports/validation/v.html",
+        ["the image of the base"],
     )
     answer = [one["item_id"] for one in explained["answer"]]
     reproduction = Reproduction("same", asked, [], answer, explanation=explained)
@@ -72,4 +97,15 @@ def test_the_page_has_contrast_and_fits_the_screen(
         assert len(bars) == 6
         assert min(bars) > 5
         assert page.get_by_text(ODD).count() == 1
+        headings = page.locator("h2").all_inner_texts()
+        assert headings == ["Items", "Session", "Model m1", "Snapshot and run"]
+        shown = page.locator("main").inner_text()
+        for fact in (
+            "41200 interactions of 9300 sessions",
+            "SUCCEEDED",
+            "31 checks",
+            "serving-image",
+            "v.html",
+        ):
+            assert fact in shown
         assert troubles == []

@@ -65,6 +65,7 @@ def test_the_zip_holds_functions_sql_and_the_storefront_s_scripts_as_they_are(
 ) -> None:
     there = set(bundle.namelist())
     for folder, pattern in (
+        ("experiments", "*.toml"),
         ("functions", "*.py"),
         ("functions", "*.jinja"),
         ("sql", "*.sql"),

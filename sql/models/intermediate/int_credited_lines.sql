@@ -24,7 +24,8 @@ order_items as (
         order_key,
         item_id,
         client_key,
-        sum(line_value) as amount
+        sum(line_value) as amount,
+        sum(iff(line_value is null, 0, quantity)) as units
     from {{ ref('int_order_lines') }}
     where
         item_id is not null
@@ -43,6 +44,7 @@ select
     iff(
         orders.is_shop_currency and orders.is_trusted, coalesce(order_items.amount, 0), 0
     )::float as confirmed_revenue,
+    iff(orders.is_shop_currency, coalesce(order_items.units, 0), 0)::int as units,
     {% if is_incremental() %}
     {{ newest(ref('int_touches'), ref('int_order_reports')) }} as staged_at
     {% else %}

@@ -41,6 +41,7 @@ select
     events.event_name,
     events.event_time_ms,
     events.event_date,
+    events.device,
     -- The day of the recommendation, or of the event if the receipt does not name one.
     to_timestamp_ntz(coalesce(receipts.issued_at_ms, events.event_time_ms), 3)::date as day,
     receipts.item_id,

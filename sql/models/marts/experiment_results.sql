@@ -1,3 +1,5 @@
+-- The linter cannot indent what loops over metrics write.
+-- noqa: disable=LT02,LT05
 -- Rebuilt each night from a few rows per day: one per arm.
 {%- set metrics = {'click': 'clickers', 'cart': 'cart_visitors', 'order': 'buyers', 'revenue': 'buyers'} %}
 {%- set counts = [
@@ -80,20 +82,29 @@ moments as (
 
 -- Lindon and Malek: under the configured shares, the odds of other shares are a martingale.
 -- An arm without visitors adds nothing to the sum, and its share is missing in the others'.
+weights as (
+    select
+        shop_id,
+        experiment,
+        day,
+        visitors,
+        share,
+        share * {{ prior }} as weight,
+        visitors + share * {{ prior }} as counted,
+        sum(visitors) over (partition by shop_id, experiment, day) + {{ prior }}::float as total,
+        {{ prior }}::float as prior_total
+    from to_date
+),
+
 ratios as (
     select
         shop_id,
         experiment,
         day,
-        {{ ln_gamma(prior) }}
-        - {{ ln_gamma("(sum(visitors) + " ~ prior ~ ")") }}
-        + sum(
-            {{ ln_gamma("(visitors + share * " ~ prior ~ ")") }}
-            - {{ ln_gamma("(share * " ~ prior ~ ")") }}
-            - visitors * ln(share)
-        ) as ln_odds
-    from to_date
-    group by shop_id, experiment, day
+        {{ ln_gamma("prior_total") }} - {{ ln_gamma("total") }}
+        + sum({{ ln_gamma("counted") }} - {{ ln_gamma("weight") }} - visitors * ln(share)) as ln_odds
+    from weights
+    group by shop_id, experiment, day, total, prior_total
 ),
 
 ratio_tests as (

@@ -37,22 +37,7 @@ changed as (
 {% endif %}
 
 counted as (
-    select
-        valid_touches.*,
-        -- A page can claim many orders with one receipt, so a receipt counts each item in one order.
-        credited_lines.touch_key is not null
-        and row_number() over (
-            partition by valid_touches.recommendation_key, valid_touches.item_id
-            order by
-                iff(credited_lines.touch_key is null, 1, 0) asc,
-                coalesce(credited_lines.confirmed_revenue, 0) desc,
-                valid_touches.event_time_ms asc,
-                valid_touches.event_key asc
-        ) = 1 as is_bought,
-        coalesce(credited_lines.revenue, 0) as revenue,
-        coalesce(credited_lines.confirmed_revenue, 0) as confirmed_revenue
-    from valid_touches
-    left join credited_lines on valid_touches.touch_key = credited_lines.touch_key
+    {{ counted_touches() }}
     {% if is_incremental() %}
     where valid_touches.recommendation_key in (select changed.recommendation_key from changed)
     {% endif %}

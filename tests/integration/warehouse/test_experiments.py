@@ -86,8 +86,7 @@ def run(stack: Stack, name: str, events: list[dict[str, Any]], full_refresh: boo
     deliver(stack.s3, stack.settings.events_bucket, name, events)
     with connected(stack) as connection:
         load({"run_id": name}, stack.settings, connection)
-    built = transform({"run_id": name, "full_refresh": full_refresh}, stack.settings, stack.credentials)
-    print(sorted((-m["seconds"], m["name"]) for m in built["models"])[:12], built["seconds"], flush=True)
+    transform({"run_id": name, "full_refresh": full_refresh}, stack.settings, stack.credentials)
     return tables_as_text(stack, TABLES)
 
 
@@ -199,7 +198,8 @@ def test_a_planted_sample_ratio_mismatch_is_found_and_a_right_ratio_is_not(playe
 
 def test_the_report_is_read_by_the_role_of_analysts(played: Played) -> None:
     stack = played[0]
-    reader = replace(stack.credentials, role=f"{role_prefix(stack.settings.stage)}_READER")
+    role, readers = f"{role_prefix(stack.settings.stage)}_READER", f"{stack.credentials.warehouse}_READERS"
+    reader = replace(stack.credentials, role=role, warehouse=readers)
     with warehouse.connect(reader) as connection:
         results = newest_results(connection, "demo")
         assert newest_results(connection, "nobody") == []

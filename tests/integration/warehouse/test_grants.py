@@ -63,6 +63,7 @@ STEWARD = f"{PREFIX}_STEWARD"
 READERS = VALUES["reader_warehouse"]
 MARTS = (
     "CATALOGUE_HISTORY",
+    "DAILY_FUNNEL",
     "DAILY_KPIS",
     "DAILY_RECOMMENDATIONS",
     "PRODUCTS",
@@ -72,6 +73,7 @@ MARTS = (
 READ = [
     *(f"select * from {LOGIN.database}.MARTS.{mart}" for mart in MARTS),
     f"select * from {LOGIN.database}.QA.CHECK_RESULTS",
+    f"select * from {LOGIN.database}.QA.REFUSED_EVENTS",
 ]
 
 

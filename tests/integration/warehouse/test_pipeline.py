@@ -60,6 +60,14 @@ TABLES = {
             receipts_valid, receipts_forged, receipts_foreign, receipts_expired, receipts_unverified
         from MARTS.DAILY_RECOMMENDATIONS order by shop_id, day, model_version
     """,
+    "daily_funnel": """
+        select shop_id, day, part, device, model_version, variant, placement, item_category, sessions, viewing_sessions,
+            carting_sessions, ordering_sessions, orders, order_revenue, events, impression_events, click_events,
+            recommendations, items_shown, items_clicked, items_carted, items_bought, units_bought, recommendation_revenue,
+            currency
+        from MARTS.DAILY_FUNNEL
+        order by shop_id, day, part, device, coalesce(model_version, ''), coalesce(item_category, '')
+    """,
 }
 
 

@@ -12,6 +12,7 @@ from functions.platform.errors import StorageUnavailable
 from functions.validate import refusals
 from functions.validate.refusals import Sender, read_refused
 from testing.fakes import FakeS3
+from testing.warehouse_fakes import FakeConnection
 
 NOW = datetime(2026, 1, 10, 2, tzinfo=UTC)
 YESTERDAY = datetime(2026, 1, 9, tzinfo=UTC)
@@ -43,6 +44,25 @@ def test_refusals_are_counted_by_network_and_reason_with_a_request_as_an_example
     assert (found.total, found.is_sample) == (4, False)
     assert found.most(1) == [(Sender("192.0.2.0/24", "field_invalid", "r0"), 3)]
     assert found.most(9)[1] == (Sender("198.51.100.0/24", "event_too_large", "r9"), 1)
+
+
+def test_refusals_are_counted_by_day_event_kind_and_reason_and_a_day_without_any_is_on_record() -> None:
+    s3 = FakeS3()
+    purchase = json.dumps({"event_name": "purchase"})
+    store(s3, "2026/01/09/23/a.gz", [refused(payload=purchase), refused(payload=purchase), refused()])
+    store(
+        s3,
+        "2026/01/09/22/b.gz",
+        [refused(payload="{oops"), refused(payload=json.dumps({"event_name": ["x"]}))],
+    )
+    connection = FakeConnection()
+    refusals.keep_refused(connection, "run", "demo", NOW, read(s3))
+    at = NOW.replace(tzinfo=None)
+    assert connection.inserted == [
+        ("run", at, "demo", "2026-01-09", "purchase", "field_invalid", 2),
+        ("run", at, "demo", "2026-01-09", "unknown", "field_invalid", 3),
+        ("run", at, "demo", "2026-01-10", "", "", 0),
+    ]
 
 
 def test_other_shops_bots_imports_and_unreadable_lines_are_not_counted() -> None:
