@@ -34,7 +34,7 @@ create table if not exists {{ database }}.RAW.LOAD_LOG (
 create table if not exists {{ database }}.QA.CHECK_RESULTS (
     RUN_ID varchar,
     CHECKED_AT timestamp_ntz default sysdate(),
-    KIND varchar comment 'dbt (an invariant of the tables), expectation, data or profile (functions/validate)',
+    KIND varchar comment 'dbt (an invariant of the tables), expectation, data or profile',
     CHECK_NAME varchar,
     SLICE varchar comment 'The checked table, column or shop',
     AGAINST varchar comment 'absolute, or the days before',
