@@ -9,7 +9,7 @@ create role if not exists {{ prefix }}_TRANSFORMER comment = 'Builds, checks and
 create role if not exists {{ prefix }}_READER comment = 'Reads the marts: analysts and dashboards';
 create role if not exists {{ prefix }}_ERASER comment = 'Deletes the rows of one person';
 create role if not exists {{ prefix }}_EXPLAINER comment = 'Reads the marts and raw events: make explain';
-create role if not exists {{ prefix }}_STEWARD comment = 'Sets limits, accepts failed checks';
+create role if not exists {{ prefix }}_STEWARD comment = 'Sets limits and overrides of checks';
 create role if not exists {{ role }} comment = 'The pipeline';
 
 grant usage on warehouse {{ warehouse }} to role {{ prefix }}_LOADER;
