@@ -31,6 +31,7 @@ from functions.platform.contract import (
     STOCK_PREFIX,
     TRAINING_PREFIX,
     VALIDATION_LATEST_PREFIX,
+    VALIDATION_REPORTS_PREFIX,
 )
 from functions.platform.settings import (
     CollectSettings,
@@ -468,7 +469,8 @@ LAMBDAS = (
                     objects("models", CURRENT_KEY),
                     objects("models", f"{EVALUATIONS_PREFIX}*"),
                     objects("models", f"{OPERATIONS_PREFIX}*"),
-                    objects("models", f"{VALIDATION_LATEST_PREFIX}*"),
+                    # The page links the reports by addresses that the role signs.
+                    objects("models", f"{VALIDATION_REPORTS_PREFIX}*"),
                 ),
             ),
             Statement("WritePage", ("s3:PutObject",), (objects("models", f"{OPERATIONS_PREFIX}*"),)),

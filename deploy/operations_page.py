@@ -1,7 +1,7 @@
 """Build the operations page of a stage now, with the code of the Lambda and your credentials.
 
-It writes the page to a file and to S3, and prints both addresses. Everybody with the signed address can read the page until
-it expires, so treat it as a password.
+It writes the page to a file and to S3, and prints both addresses. Everybody with the signed address or with the file can
+read the page and the reports that it links until the addresses expire, so treat both as passwords.
 """
 
 import argparse
@@ -20,18 +20,15 @@ from deploy.stages import Stage, account_of, read_stage
 from functions.operations.gather import Clients
 from functions.operations.model import Verdict
 from functions.operations.operations import build, publish
+from functions.operations.reports import LINK_HOURS, SIGNING
 from functions.platform.contract import OPERATIONS_PAGE_KEY
 from functions.platform.settings import OperationsSettings, read_settings
 
 FOLDER = Path(".local/operations")
-HOURS = 12
 # Signature version 4 allows seven days.
 HOURS_MAX = 168
 CONFIG = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
-
-# By default boto3 signs an address by version 2, which newer regions refuse, and for a host of no region. From that host
-# S3 redirects a request for a new bucket. The signature is not valid for the other host.
-SIGNING = CONFIG.merge(Config(signature_version="s3v4", s3={"addressing_style": "virtual"}))
+SIGNED = CONFIG.merge(SIGNING)
 
 
 class Built(NamedTuple):
@@ -50,7 +47,7 @@ class Built(NamedTuple):
             *(f"  {reason.text} {reason.action}" for reason in self.verdict.reasons),
             f"file:    {self.path}",
             f"address: {self.address}",
-            f"         for {self.hours} hours, or until the credentials that signed it end",
+            f"         and its links to reports, for {self.hours} hours, or until the credentials that signed it end",
         ]
         return [*found, f"note:    {self.problem}"] if self.problem else found
 
@@ -64,14 +61,14 @@ def settings_of(stage: Stage, account_id: str) -> OperationsSettings:
 
 
 def build_page(
-    stage: Stage, account_id: str, session: Any, folder: Path = FOLDER, hours: int = HOURS
+    stage: Stage, account_id: str, session: Any, folder: Path = FOLDER, hours: int = LINK_HOURS
 ) -> Built:
     """Build the page, write it to a file and to S3, and sign its address."""
     settings = settings_of(stage, account_id)
     services = ("stepfunctions", "cloudwatch", "sagemaker", "events", "s3")
-    configs = {"s3": SIGNING}
+    configs = {"s3": SIGNED}
     clients = Clients(*(session.client(name, config=configs.get(name, CONFIG)) for name in services))
-    body, verdict = build(settings, clients, datetime.now(UTC))
+    body, verdict = build(settings, clients, datetime.now(UTC), hours)
     path = folder / f"{stage.name}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(body)
@@ -101,7 +98,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--folder", type=Path, default=FOLDER, help="where the file goes (default %(default)s)"
     )
     parser.add_argument(
-        "--hours", type=_hours, default=HOURS, help="how long the address is valid (default %(default)s)"
+        "--hours",
+        type=_hours,
+        default=LINK_HOURS,
+        help="how long the address and the page's links are valid (default %(default)s)",
     )
     options = parser.parse_args(arguments)
 

@@ -194,9 +194,13 @@ def operations(_: Event, __: Any) -> Event:
 
     from functions.operations.gather import Clients
     from functions.operations.operations import operations
+    from functions.operations.reports import SIGNING
 
     services = ("stepfunctions", "cloudwatch", "sagemaker", "events", "s3")
-    clients = Clients(*(time_boxed_client(service, OPERATIONS_TIMEOUT_MS) for service in services))
+    configs = {"s3": SIGNING}
+    clients = Clients(
+        *(time_boxed_client(service, OPERATIONS_TIMEOUT_MS, configs.get(service)) for service in services)
+    )
     return operations(settings.operations_settings(), clients, datetime.now(UTC))
 
 

@@ -13,6 +13,7 @@ from functions.operations.data import read_data
 from functions.operations.metrics import read_metrics
 from functions.operations.model import Operations, Section
 from functions.operations.money import read_money
+from functions.operations.reports import LINK_HOURS, sign_reports
 from functions.operations.runs import kept_runs, read_runs
 from functions.operations.schedule import read_schedule
 from functions.operations.serving import read_serving
@@ -39,8 +40,10 @@ class Clients:
     s3: Any
 
 
-def gather(settings: OperationsSettings, clients: Clients, now: datetime) -> Operations:
-    """Return the content of the page."""
+def gather(
+    settings: OperationsSettings, clients: Clients, now: datetime, link_hours: int = LINK_HOURS
+) -> Operations:
+    """Return the content of the page. Its links to reports are valid for `link_hours`."""
     s3, bucket, prefix = clients.s3, settings.models_bucket, settings.prefix
     until = Deadline.after(RUNS_S - 3)
     runs = _part(
@@ -74,6 +77,11 @@ def gather(settings: OperationsSettings, clients: Clients, now: datetime) -> Ope
         ),
         alarms=_part("alarms", PART_S, lambda: read_alarms(clients.cloudwatch, prefix)),
         money=_part("money", PART_S, lambda: read_money(s3, bucket, runs.value, metrics.value, now)),
+        reports=_part(
+            "reports",
+            PART_S,
+            lambda: sign_reports(s3, bucket, runs.value.newest if runs.value else [], now, link_hours),
+        ),
     )
 
 

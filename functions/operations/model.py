@@ -329,6 +329,14 @@ class Money:
 
 
 @dataclass(frozen=True)
+class Reports:
+    """Signed addresses of the HTML reports by their s3:// address, and the time until which they are valid."""
+
+    addresses: dict[str, str]
+    valid_until: datetime
+
+
+@dataclass(frozen=True)
 class Section(Generic[T]):
     """A part of the page: its content, or why it could not be read."""
 
@@ -370,3 +378,4 @@ class Operations:
     data: Section[Data]
     alarms: Section[Alarms]
     money: Section[Money]
+    reports: Section[Reports]

@@ -6,6 +6,7 @@ from typing import Any
 from functions.operations.gather import Clients, gather
 from functions.operations.model import Verdict
 from functions.operations.page import render
+from functions.operations.reports import LINK_HOURS
 from functions.operations.verdict import judge
 from functions.platform.contract import OPERATIONS_PAGE_KEY
 from functions.platform.log import get_logger
@@ -14,9 +15,11 @@ from functions.platform.settings import OperationsSettings
 log = get_logger(__name__)
 
 
-def build(settings: OperationsSettings, clients: Clients, now: datetime) -> tuple[bytes, Verdict]:
-    """Return the page, and its answer."""
-    page = gather(settings, clients, now)
+def build(
+    settings: OperationsSettings, clients: Clients, now: datetime, link_hours: int = LINK_HOURS
+) -> tuple[bytes, Verdict]:
+    """Return the page, and its answer. Its links to reports are valid for `link_hours`."""
+    page = gather(settings, clients, now, link_hours)
     verdict = judge(page)
     return render(page, verdict).encode(), verdict
 

@@ -12,13 +12,15 @@ from functions.operations import charts
 from functions.operations.data import moment
 from functions.operations.metrics import HOURS
 from functions.operations.model import Operations, Run, Runs, Verdict
+from functions.operations.reports import data_checks_uri, evaluation_uri
 from functions.operations.verdict import usual_seconds
-from functions.platform.contract import EVALUATIONS_PREFIX
 
 # Runs that the comparison offers, and curves that are drawn.
 COMPARED, CURVES = 12, 3
 # Metrics of the gate whose trend is shown.
 TRENDS = ("hr_at_20", "mrr_at_20")
+# The models of the gate that a candidate is compared with in the table of verdicts.
+BASELINES = {"champion": "champion", "session_knn": "session-kNN"}
 STATUS_WORDS = {
     "SUCCEEDED": "succeeded",
     "FAILED": "failed",
@@ -74,7 +76,10 @@ def render(page: Operations, verdict: Verdict) -> str:
         curves=[run for run in runs.newest if run.evaluation and run.evaluation.curve][:CURVES],
         trends=trends(runs.newest),
         compared=[comparable(run, page.built_at) for run in runs.newest[:COMPARED]],
-        evaluations_prefix=EVALUATIONS_PREFIX,
+        addresses=page.reports.value.addresses if page.reports.value else {},
+        data_checks_uri=data_checks_uri,
+        evaluation_uri=lambda run: evaluation_uri(run, page.models_bucket),
+        baselines=BASELINES,
         chosen=chosen(runs.newest[:COMPARED]),
     )
 

@@ -12,18 +12,10 @@ from deploy.stages import read_stage
 from functions.platform.contract import OPERATIONS_PAGE_KEY
 from testing.fakes import client_error
 from testing.operations_services import NOW as NIGHT
-from testing.operations_services import OperationsS3, Services, add_run, refuse
+from testing.operations_services import Services, add_run, refuse
 
 STAGE = read_stage("prod")
 ACCOUNT = "123456789012"
-
-
-class SigningS3(OperationsS3):
-    """S3 that signs addresses."""
-
-    def generate_presigned_url(self, operation: str, Params: dict[str, str], ExpiresIn: int) -> str:
-        assert operation == "get_object"
-        return f"https://{Params['Bucket']}/{Params['Key']}?expires={ExpiresIn}"
 
 
 class Session:
@@ -45,7 +37,7 @@ class Session:
 
 @pytest.fixture
 def services() -> Services:
-    made = Services(s3=SigningS3())
+    made = Services()
     add_run(made, NIGHT, 1)
     return made
 
@@ -80,7 +72,7 @@ def test_an_address_is_signed_by_version_4_for_the_host_of_its_region(
 ) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     session = boto3.Session("key", "secret", region_name="eu-west-1")
-    s3 = session.client("s3", endpoint_url=endpoint, config=operations_page.SIGNING)
+    s3 = session.client("s3", endpoint_url=endpoint, config=operations_page.SIGNED)
     address = s3.generate_presigned_url(
         "get_object", Params={"Bucket": "models", "Key": "page"}, ExpiresIn=60
     )

@@ -6,12 +6,17 @@ from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
+from botocore.exceptions import NoCredentialsError
 
 from functions.operations.gather import gather
 from functions.operations.operations import operations
 from functions.operations.page import comparable, figure, percent, render, took
 from functions.operations.verdict import judge
-from functions.platform.contract import OPERATIONS_PAGE_KEY
+from functions.platform.contract import (
+    EVALUATIONS_PREFIX,
+    OPERATIONS_PAGE_KEY,
+    VALIDATION_REPORTS_PREFIX,
+)
 from testing.operations_services import (
     MODELS_BUCKET,
     NOW,
@@ -19,6 +24,7 @@ from testing.operations_services import (
     Services,
     a_well_shop,
     add_run,
+    add_shop,
     refuse,
 )
 
@@ -26,12 +32,13 @@ ODD = '<img src=x onerror="alert(1)">'
 
 
 class Outline(HTMLParser):
-    """The ids, the links within the page, and the addresses that a page would load."""
+    """The ids, the links within the page, those to reports, and the addresses that a page would load."""
 
     def __init__(self, document: str) -> None:
         super().__init__()
         self.ids: list[str] = []
         self.links: list[str] = []
+        self.reports: list[str] = []
         self.loads: list[str] = []
         self.tags: list[str] = []
         self.feed(document)
@@ -44,6 +51,8 @@ class Outline(HTMLParser):
         address = str(named.get("href") or named.get("src") or "")
         if address.startswith("#"):
             self.links.append(address[1:])
+        elif tag == "a":
+            self.reports.append(address)
         elif address and not address.startswith("data:"):
             self.loads.append(address)
 
@@ -63,10 +72,11 @@ def test_the_first_line_answers_the_question(well: str) -> None:
     assert re.sub(r"<[^>]+>", "", heading).startswith("Is the shop well? Yes: the last run succeeded")
 
 
-def test_every_link_leads_to_a_part_of_the_page_and_nothing_is_loaded(well: str) -> None:
+def test_every_link_leads_to_a_part_of_the_page_or_to_a_report_and_nothing_is_loaded(well: str) -> None:
     outline = Outline(well)
     assert [link for link in outline.links if link not in outline.ids] == []
     assert outline.loads == []
+    assert outline.reports != []
     assert len(outline.ids) == len(set(outline.ids))
     assert "url(" not in well
 
@@ -83,6 +93,59 @@ def test_a_run_links_to_its_artifacts_and_they_link_to_the_run(well: str) -> Non
         )
         assert row is not None
         assert f'href="#run-{run_id}"' in row[0], kind
+
+
+def test_both_reports_of_a_run_are_links_whose_lifetime_is_stated() -> None:
+    services = a_well_shop(1)
+    run_id = services.states.executions[0].run_id
+    page = gather(SETTINGS, services.clients, NOW, link_hours=3)
+    text = render(page, judge(page))
+    assert set(Outline(text).reports) == {
+        f"https://{MODELS_BUCKET}/{EVALUATIONS_PREFIX}{run_id}/evaluation.html?expires=10800",
+        f"https://{MODELS_BUCKET}/{VALIDATION_REPORTS_PREFIX}{run_id}.html?expires=10800",
+    }
+    assert "valid until <time" in text
+    assert f"{NOW + timedelta(hours=3):%Y-%m-%d %H:%M}</time>, or until the credentials" in text
+
+
+def test_a_run_that_ended_before_its_reports_has_no_link() -> None:
+    services = Services()
+    add_run(services, NOW - timedelta(hours=1), fails_in="Load")
+    assert Outline(document(services)).reports == []
+
+
+def test_without_signatures_the_reports_are_named_by_their_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    services = a_well_shop(1)
+
+    def no_credentials(*_: object, **__: object) -> None:
+        raise NoCredentialsError
+
+    monkeypatch.setattr(services.s3, "generate_presigned_url", no_credentials)
+    page = document(services)
+    assert "This part could not be read: Unable to locate credentials" in page
+    assert f'<span class="id">s3://{MODELS_BUCKET}/{EVALUATIONS_PREFIX}' in page
+
+
+def test_a_verdict_stands_beside_the_figures_of_the_baselines(well: str) -> None:
+    gate = well[well.index('id="gate"') : well.index('id="alarms"')]
+    assert "HR@20 and MRR@20 of session-kNN" in gate
+    assert "0.371, 0.155" in gate
+
+
+def test_a_warning_of_the_data_checks_is_listed_with_its_finding() -> None:
+    services = a_well_shop(1)
+    add_shop(services, "second", services.states.executions[0], failed="device_is_known", verdict="warned")
+    data = document(services)
+    data = data[data.index("Findings of the data checks") : data.index('id="gate"')]
+    assert "device_is_known" in data
+    assert "too few" in data
+    assert 'class="tag warn">warned' in data
+
+
+def test_the_only_run_has_no_usual_duration() -> None:
+    page = document(a_well_shop(1))
+    assert "The only run" in page
+    assert "no run before" in page
 
 
 def _after(text: str, mark: str) -> str:
