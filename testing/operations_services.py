@@ -75,7 +75,8 @@ class OperationsS3(FakeS3):
 
     def generate_presigned_url(self, operation: str, Params: dict[str, str], ExpiresIn: int) -> str:
         assert operation == "get_object"
-        return f"https://{Params['Bucket']}/{Params['Key']}?expires={ExpiresIn}"
+        kind = f"&type={Params['ResponseContentType']}" if "ResponseContentType" in Params else ""
+        return f"https://{Params['Bucket']}/{Params['Key']}?expires={ExpiresIn}{kind}"
 
     def put(self, bucket: str, key: str, content: Any, at: datetime = NOW) -> None:
         """Store JSON under a key, as of a time."""

@@ -24,7 +24,10 @@ def sign_reports(s3: Any, bucket: str, runs: list[Run], now: datetime, hours: in
             key = uri.removeprefix(f"s3://{bucket}/")
             if key and key != uri:
                 addresses[uri] = s3.generate_presigned_url(
-                    "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=hours * 3600
+                    "get_object",
+                    # SageMaker uploads the evaluation without a type, and a browser would save it instead of showing it.
+                    Params={"Bucket": bucket, "Key": key, "ResponseContentType": "text/html; charset=utf-8"},
+                    ExpiresIn=hours * 3600,
                 )
     return Reports(addresses, now + timedelta(hours=hours))
 
