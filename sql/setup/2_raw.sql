@@ -48,7 +48,8 @@ create table if not exists {{ database }}.QA.CHECK_RESULTS (
     SHOP_ID varchar comment 'The shop of the run'
 );
 
--- Grain: the refused events of one day of one shop, by event kind and reason, in one run of validate. The newest run counts.
+-- Grain: the refused events of one day of one shop, by event kind and reason, in one run of validate.
+-- The newest run counts.
 create table if not exists {{ database }}.QA.REFUSED_EVENTS (
     RUN_ID varchar,
     CHECKED_AT timestamp_ntz comment 'Time of the count, UTC; the same for all rows of the run',

@@ -76,8 +76,9 @@ def test_the_page_is_in_the_file_and_on_s3_and_its_address_is_signed(
     ],
 )
 def test_an_address_is_signed_by_version_4_for_the_host_of_its_region(
-    endpoint: str | None, start: str
+    endpoint: str | None, start: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     session = boto3.Session("key", "secret", region_name="eu-west-1")
     s3 = session.client("s3", endpoint_url=endpoint, config=operations_page.SIGNING)
     address = s3.generate_presigned_url(

@@ -17,7 +17,7 @@ from functions.platform.events.contract import Timing, accept, encode
 from functions.platform.events.masking import keyed_pseudonym, mask, masked_catalogue_text, masked_person_id
 from imports.ids import short_id
 from imports.layouts import OWN_COLUMNS
-from imports.own_rows import ALIASES, REQUIRES_ITEMS
+from imports.own_rows import ALIASES, ORDERED, REQUIRES_ITEMS, RETURNED
 from imports.values import NO_VALUE
 from tests.unit.functions.platform.events.test_masking import CARDS, HARMLESS, MAILS, PHONES_WITH_PLUS
 from tests.unit.imports.reading import read
@@ -74,6 +74,8 @@ def as_sent(row: dict[str, str]) -> dict[str, Any]:
         event["client_time_ms"] = TIMES.get(given_time, given_time)
     if name is not None:
         event["event_name"] = ALIASES.get(name.lower(), name.lower())
+        if event["event_name"] == ORDERED and row["quantity"] == "-3":
+            event["event_name"] = RETURNED
     if client is not None:
         event["client_id"] = short_id(masked_person_id(client, pseudonym))
     if item is not None:
