@@ -206,8 +206,12 @@ format: setup ## rewrite what check would complain of
 
 # Three processes for two cores: tests often wait for servers, jobs and browsers.
 test: setup ## every test (ARGS="-k name" for some)
-	@$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --ignore tests/integration/warehouse/test_dashboards.py $(ARGS)
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-sanitized)
+
+# Superset needs a core of its own to draw its boards in time.
+test-dashboards: setup $(SUPERSET)/.installed ## the boards in Superset, drawn in Chromium against the local Snowflake
+	@$(PY) -m pytest -p no:xdist tests/integration/warehouse/test_dashboards.py $(ARGS)
 
 test-unit: setup ## the tests without servers, jobs and packages
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/unit local/tests/unit $(ARGS)

@@ -36,7 +36,7 @@ NUMBERS = {
 REPEATED = {
     "charts": {"cache_timeout", "query_context"},
     "dashboards": {"theme_id", "theme_uuid"},
-    "datasets": {"cache_timeout", "catalog", "sql", "source_db_engine"},
+    "datasets": {"cache_timeout", "catalog", "source_db_engine"},
 }
 # The values with which Superset starts an asset: no need to state them.
 DEFAULTS: dict[str, Any] = {

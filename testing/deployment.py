@@ -17,7 +17,6 @@ COPIED = (
     "contracts",
     "deploy",
     "experiments",
-    "experiments",
     "functions",
     "imports",
     "layers",

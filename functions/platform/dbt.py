@@ -4,6 +4,7 @@ Lambda's file system is read-only except for /tmp, and it has no /dev/shm, which
 dbt uses those locks only between threads.
 """
 
+import contextlib
 import json
 import os
 import tempfile
@@ -82,6 +83,7 @@ def run_dbt(arguments: list[str], credentials: Credentials) -> list[NodeResult]:
     """
     with _environment(credentials, home=str(_work_dir())):
         _use_thread_locks()
+        make_arrow_logger()
         finished = _invoke(arguments, _manifest(credentials))
     results = [_node_result(result) for result in getattr(finished, "results", [])]
     # Hooks at the start of a run are results too.
@@ -90,6 +92,21 @@ def run_dbt(arguments: list[str], credentials: Credentials) -> list[NodeResult]:
         if result.failed and any(sign in result.message for sign in CONNECTION_FAILURES):
             raise _translated(result.message, result.name)
     return results
+
+
+def make_arrow_logger() -> None:
+    """Make the logger of the connector's Arrow reader in this thread, before dbt's threads read results.
+
+    The connector 4.8 makes it once, under a lock of C++, and calls Python meanwhile.
+    Two threads that need it at the same time can block each other forever: one holds this lock, the other one the GIL.
+    """
+    from snowflake.connector.arrow_context import ArrowConverterContext
+    from snowflake.connector.errors import OperationalError
+    from snowflake.connector.nanoarrow_arrow_iterator import PyArrowRowIterator
+
+    # The reader makes its logger, and then refuses the empty stream.
+    with contextlib.suppress(OperationalError):
+        PyArrowRowIterator(None, b"", ArrowConverterContext(), False, False, False, True)
 
 
 @lru_cache(maxsize=1)

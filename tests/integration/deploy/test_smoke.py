@@ -28,7 +28,7 @@ QUICK = ("--hyperparameter", "epochs=3", "--hyperparameter", "tune_cases=0")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     with running_stack(tmp_path_factory.mktemp("state")) as environment:
         copy = copy_repository(tmp_path_factory.mktemp("repository"))
-        for name in ("demo", "local", "contracts", "testing"):
+        for name in ("demo", "local", "testing"):
             shutil.copytree(REPOSITORY / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         run("deploy", copy, environment)
         yield environment | {"COPY": str(copy)}

@@ -175,5 +175,7 @@ def _receipt(
         "model_version": model,
         "variant": "fallback" if fallback else "AllTraffic",
         "issued_at_ms": at_ms,
+        # The collector stores no default placement.
+        **({"placement": "cart"} if look == 2 else {}),
         "items": [{"item_id": one["item_id"], "slot": slot} for slot, one in enumerate(shown)],
     }

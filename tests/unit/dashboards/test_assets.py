@@ -111,7 +111,9 @@ def of_setup(table: str) -> set[str]:
     """Return the columns of a table or view of sql/setup."""
     sql = "".join(file.read_text() for file in sorted((REPOSITORY / "sql" / "setup").glob("*.sql")))
     sql = re.sub(r"\{\{ (\w+) \}\}", r"\1", sql)
-    (created,) = re.findall(rf"create (?:table|view) if not exists database\.QA\.{table}\b[^;]*;", sql)
+    (created,) = re.findall(
+        rf"create (?:table|view) if not exists database\.QA\.{table}\b.*?;\n", sql, re.DOTALL
+    )
     tree = sqlglot.parse_one(created, read="snowflake")
     assert isinstance(tree, exp.Create)
     if query := tree.args.get("expression"):
@@ -126,6 +128,19 @@ def test_every_column_of_a_dataset_exists_in_the_warehouse(path: str) -> None:
     known = documented(table.lower()) if dataset["schema"] == "MARTS" else of_setup(table)
     assert {column["column_name"] for column in dataset["columns"]} - known == set()
     assert dataset.get("main_dttm_col") in known | {None}
+
+
+@pytest.mark.parametrize("path", [path for path, dataset in sorted(DATASETS.items()) if "sql" in dataset])
+def test_a_dataset_of_a_query_has_the_columns_that_the_query_returns(path: str) -> None:
+    dataset = DATASETS[path]
+    query = sqlglot.parse_one(dataset["sql"], read="snowflake")
+    assert isinstance(query, exp.Select)
+    assert {name.lower() for name in query.named_selects} == {
+        one["column_name"] for one in dataset["columns"]
+    }
+    (table,) = query.find_all(exp.Table)
+    assert (table.db, table.name) == (dataset["schema"], dataset["table_name"])
+    assert {column.name.lower() for column in query.find_all(exp.Column)} <= of_setup(table.name)
 
 
 @pytest.mark.parametrize("path", sorted(DATASETS))
@@ -235,7 +250,7 @@ def test_an_export_without_changes_gives_the_files_again() -> None:
 
 def test_an_export_brings_a_changed_chart_and_leaves_other_projects_out() -> None:
     path = sorted(CHARTS)[0]
-    foreign = {
+    foreign: dict[str, assets.Asset] = {
         "databases/other.yaml": {"database_name": "Other", "uuid": "d"},
         "datasets/other.yaml": {
             "table_name": "OTHER",

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from typing import Any
 
 from functions.platform import dbt
@@ -22,3 +24,35 @@ def test_one_parsed_project_serves_every_value_of_the_variables_that_the_steps_s
         parsed = described(dbt._manifest(CREDENTIALS))
         assert described(dbt._invoke(["parse", *changed], None)) == parsed
     assert {node["database"] for node in parsed.values() if "database" in node} == {"DB"}
+
+
+BLOCKED = """
+import threading, time
+from snowflake.connector import snow_logging
+from snowflake.connector.arrow_context import ArrowConverterContext
+from snowflake.connector.errors import OperationalError
+from snowflake.connector.nanoarrow_arrow_iterator import PyArrowRowIterator
+from functions.platform.dbt import make_arrow_logger
+
+made = snow_logging.getSnowLogger
+
+def slow(*arguments):
+    time.sleep(0.2)  # so that the threads certainly meet
+    return made(*arguments)
+
+def read():
+    try:
+        PyArrowRowIterator(None, b"", ArrowConverterContext(), False, False, False, True)
+    except OperationalError:
+        pass
+
+snow_logging.getSnowLogger = slow
+make_arrow_logger()
+threads = [threading.Thread(target=read) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+
+
+def test_threads_that_read_their_first_results_at_once_do_not_block_each_other() -> None:
+    subprocess.run([sys.executable, "-W", "ignore", "-c", BLOCKED], check=True, timeout=120)
