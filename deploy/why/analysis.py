@@ -563,7 +563,7 @@ class _Analysis:
         for span in (self.now, self.before):
             empty = [day for day in span.days if self.data.days.get(day, {}).get("sessions", 0) == 0]
             if empty:
-                notes.append(f"{len(empty)} days of {span} have no session, the first is {empty[0]}")
+                notes.append(f"Days of {span} without a session: {len(empty)}, the first is {empty[0]}")
         both = {*self.before.days, *self.now.days}
         counted = {day for day, _, _ in self.data.refused}
         if missing := len(both - counted):
