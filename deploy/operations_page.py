@@ -1,7 +1,7 @@
 """Build the operations page of a stage now, with the code of the Lambda and your credentials.
 
-It writes the page to a file and to S3, and prints both addresses. Everybody with the signed address or with the file can
-read the page and the reports that it links until the addresses expire, so treat both as passwords.
+It writes the page to a file and to S3, and prints both addresses. Treat both as passwords: who has one of them can read
+the page and the reports that it links, until the addresses expire.
 """
 
 import argparse
