@@ -92,3 +92,12 @@
     {%- endfor -%}
     {{ return(times) }}
 {%- endmacro %}
+
+{# Rows of a RAW table that this model has not read, with those of the overlap again. A model's unit tests replace
+   is_incremental for the model only, so it passes the value. #}
+{% macro unread_rows_of_raw(incremental) -%}
+    {%- if not incremental -%}
+        {{ return("true") }}
+    {%- endif -%}
+    {{ return("loaded_at > " ~ watermark('loaded_at', var('load_overlap_hours'))) }}
+{%- endmacro %}

@@ -6,10 +6,7 @@
     cluster_by=['imported_at_ms'],
     post_hook="{{ record_progress(source('raw', 'catalogue'), 'loaded_at') }}"
 ) }}
-{%- set unread_raw = "true" %}
-{%- if is_incremental() %}
-{%- set unread_raw = "loaded_at > " ~ watermark('loaded_at', var('load_overlap_hours')) %}
-{%- endif %}
+{%- set unread_raw = unread_rows_of_raw(is_incremental()) %}
 
 with raw_products as (
     select

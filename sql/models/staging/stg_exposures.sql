@@ -6,10 +6,7 @@
     cluster_by=['client_day'],
     post_hook="{{ record_progress(source('raw', 'events'), 'loaded_at') }}"
 ) }}
-{%- set unread_raw = "true" %}
-{%- if is_incremental() %}
-{%- set unread_raw = "loaded_at > " ~ watermark('loaded_at', var('load_overlap_hours')) %}
-{%- endif %}
+{%- set unread_raw = unread_rows_of_raw(is_incremental()) %}
 {%- set exposures = unread_raw ~ " and payload:event_name::varchar = '" ~ var('exposure_events')[0] ~ "'" %}
 {%- set days = raw_client_days(exposures) if is_incremental() else [] %}
 

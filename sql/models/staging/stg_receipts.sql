@@ -8,10 +8,7 @@
     meta={'day': 'client_day'},
     post_hook="{{ record_progress(source('raw', 'events'), 'loaded_at') }}"
 ) }}
-{%- set unread_raw = "true" %}
-{%- if is_incremental() %}
-{%- set unread_raw = "loaded_at > " ~ watermark('loaded_at', var('load_overlap_hours')) %}
-{%- endif %}
+{%- set unread_raw = unread_rows_of_raw(is_incremental()) %}
 {%- set with_receipts = unread_raw ~ " and payload:server.receipts is not null" %}
 {%- set days = raw_client_days(with_receipts) if is_incremental() else [] %}
 
