@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from botocore.loaders import JSONFileLoader
 
@@ -36,6 +37,12 @@ def pytest_configure(config: pytest.Config) -> None:
         for name in build_layers.NAMES:
             if build_layers.built(name) is None:
                 build_layers.build(name)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Forget the session of boto3, which would give the keys of an earlier test of this process to this one."""
+    boto3.DEFAULT_SESSION = None
 
 
 @pytest.fixture(scope="session")
