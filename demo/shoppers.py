@@ -37,6 +37,12 @@ class Visits:
         """Return the number of events of this name."""
         return sum(event["event_name"] == name for event in self.events)
 
+    @property
+    def clicked(self) -> str:
+        """Return the id of the last recommendation that was clicked, or an empty text if none was."""
+        clicks = (event for event in reversed(self.events) if event["event_name"] == "recommendation_click")
+        return str(next(clicks, {}).get("recommendation_id", ""))
+
     def summary(self) -> str:
         """Format the visits as one line."""
         return (
