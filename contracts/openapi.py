@@ -14,7 +14,14 @@ VERSION = "1"
 JSON = "application/json"
 # sendBeacon posts text/plain, to avoid a preflight.
 BODY_TYPES = (JSON, "text/plain")
-OF_RECOMMEND = {Reason.NO_MODEL_YET, Reason.MODEL_UNAVAILABLE, Reason.PARAMETER_INVALID}
+OF_RECOMMEND = {
+    Reason.NO_MODEL_YET,
+    Reason.MODEL_UNAVAILABLE,
+    Reason.PARAMETER_INVALID,
+    Reason.SHOP_NOT_SERVED,
+}
+# What a rule does to items: functions/recommend/rules/arrange.py counts them.
+EFFECTS = ("removed", "pinned", "boosted", "buried", "weighted", "moved")
 # Reasons that refuse one event of a batch: the answer is 200, and names them.
 OF_EVENTS = {
     Reason.EVENT_NOT_AN_OBJECT,
@@ -291,7 +298,23 @@ def _schemas() -> dict[str, Any]:
             {
                 "items": {
                     "type": "array",
-                    "items": _object({"item_id": a_text, "score": {"type": "number"}}),
+                    "items": _object(
+                        {
+                            "item_id": a_text,
+                            "score": {"description": "0 for an item that no model scored.", "type": "number"},
+                            "pinned_by": {"description": "The rule that gave it its slot.", **a_text},
+                        },
+                        ["item_id", "score"],
+                    ),
+                },
+                "rules": {
+                    "description": "The shop's rules that changed the answer, each with its number of items per effect. "
+                    "Only if the shop has rules or a catalogue.",
+                    "type": "array",
+                    "items": _object(
+                        {"id": a_text, **{effect: {"type": "integer", "minimum": 1} for effect in EFFECTS}},
+                        ["id"],
+                    ),
                 },
                 "source": {
                     "description": "`model`, what stood in for it, or the arm of an experiment: `none` has no items.",

@@ -14,6 +14,7 @@ from deploy import policies, serving_image
 from deploy.policies import Statement, list_bucket, list_versions, objects, stream
 from deploy.stages import SETTINGS, Stage, setting_text
 from functions.platform.contract import (
+    CATALOGUE_STATES_PREFIX,
     CURRENT_KEY,
     ERASURE_CERTIFICATES_PREFIX,
     ERASURE_JOURNALS_PREFIX,
@@ -28,6 +29,7 @@ from functions.platform.contract import (
     RAW_PREFIX,
     REJECTED_PREFIX,
     RELEASES_PREFIX,
+    RULES_PREFIX,
     STOCK_PREFIX,
     TRAINING_PREFIX,
     VALIDATION_LATEST_PREFIX,
@@ -109,7 +111,12 @@ LAMBDAS = (
             Statement(
                 "ReadRelease",
                 ("s3:GetObject",),
-                (objects("models", CURRENT_KEY), objects("models", FALLBACK_KEY)),
+                (
+                    objects("models", CURRENT_KEY),
+                    objects("models", FALLBACK_KEY),
+                    objects("models", f"{RULES_PREFIX}*"),
+                    objects("models", f"{CATALOGUE_STATES_PREFIX}*"),
+                ),
             ),
             policies.RECEIPT_KEYS,
             policies.SECRET_KEYS,

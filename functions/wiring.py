@@ -68,13 +68,15 @@ def recommender() -> "Recommender":
     from functions.recommend.fallback import stored_fallback
     from functions.recommend.recommend import Recommender
     from functions.recommend.served import served_release
+    from functions.recommend.steering import sources
 
     environment = settings.recommend_settings()
     endpoint = time_boxed_client("sagemaker-runtime", environment.endpoint_timeout_ms)
     s3 = time_boxed_client("s3", S3_TIMEOUT_MS)
     served = served_release(s3, environment.models_bucket)
     fallback = stored_fallback(s3, environment.models_bucket)
-    return Recommender(environment, endpoint, served, fallback, read_experiments(FOLDER))
+    stored = sources(s3, environment.models_bucket)
+    return Recommender(environment, endpoint, served, fallback, read_experiments(FOLDER), stored)
 
 
 def script(request: Request | None) -> Response:

@@ -83,6 +83,7 @@ def export(event: dict[str, Any], settings: WarehouseSettings, connection: Any, 
     base = f"s3://{settings.models_bucket}/{prefix}"
     result: ExportResult = {
         "run_id": run_id,
+        "shop_id": shop_id,
         "snapshot_id": run_id,
         "interactions_uri": f"{base}interactions/",
         "items_uri": f"{base}items/",
@@ -94,7 +95,6 @@ def export(event: dict[str, Any], settings: WarehouseSettings, connection: Any, 
     }
     manifest = {
         **result,
-        "shop_id": shop_id,
         "out_of_stock": None if out_of_stock is None else len(out_of_stock),
         "interaction_columns": INTERACTION_COLUMNS,
         "item_columns": ITEM_COLUMNS,

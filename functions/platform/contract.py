@@ -44,6 +44,7 @@ CATALOGUE_STATES_PREFIX = "serving/catalogue/"
 LOCK_KEY = "locks/pipeline.json"
 CURRENT_KEY = "serving/current.json"
 FALLBACK_KEY = "serving/fallback.json"
+RULES_PREFIX = "serving/rules/"
 CODE_PREFIX = "code/"
 EVALUATIONS_PREFIX = "evaluation/"
 TRAINING_PREFIX = "training/"
@@ -164,6 +165,7 @@ class ExportResult(TypedDict):
     """The result of export, which the state machine or the caller reads."""
 
     run_id: str
+    shop_id: str
     snapshot_id: str
     interactions_uri: str
     items_uri: str

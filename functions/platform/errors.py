@@ -65,6 +65,7 @@ class Reason(StrEnum):
     EVENT_TOO_OLD = "event_too_old"
     PARAMETER_INVALID = "parameter_invalid"
     STORAGE_UNAVAILABLE = "storage_unavailable"
+    SHOP_NOT_SERVED = "shop_not_served"
     NO_MODEL_YET = "no_model_yet"
     MODEL_UNAVAILABLE = "model_unavailable"
 

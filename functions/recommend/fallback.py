@@ -27,12 +27,15 @@ class Fallback:
         Returns:
             The items, and the source of the first one: `related` or `popular`.
         """
-        related: list[str] = next(
-            (self.related[item] for item in reversed(items) if item in self.related), []
-        )
-        candidates = dict.fromkeys(item for item in [*related, *self.popular] if item not in excluded)
-        picked = list(candidates)[:k]
-        return picked, "related" if picked and picked[0] in related else "popular"
+        picked = list(dict.fromkeys(item for item in self.candidates(items) if item not in excluded))[:k]
+        return picked, "related" if picked and picked[0] in self._related_to(items) else "popular"
+
+    def candidates(self, items: list[str]) -> list[str]:
+        """Return the items related to the last known one, then the popular ones. An item can be there twice."""
+        return [*self._related_to(items), *self.popular]
+
+    def _related_to(self, items: list[str]) -> list[str]:
+        return next((self.related[item] for item in reversed(items) if item in self.related), [])
 
 
 def stored_fallback(s3: Any, bucket: str) -> Refreshed[Fallback]:

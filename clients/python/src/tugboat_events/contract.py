@@ -121,11 +121,17 @@ class Fields(_RequiredFields, total=False):
     receipt: str
 
 
-class RecommendedItem(TypedDict):
+class _RequiredRecommendedItem(TypedDict):
+    item_id: str
+    # 0 for an item that no model scored.
+    score: float
+
+
+class RecommendedItem(_RequiredRecommendedItem, total=False):
     """An item of an answer."""
 
-    item_id: str
-    score: float
+    # The rule that gave it its slot.
+    pinned_by: str
 
 
 class _RequiredRecommendation(TypedDict):
@@ -142,6 +148,9 @@ class _RequiredRecommendation(TypedDict):
 class Recommendation(_RequiredRecommendation, total=False):
     """An answer of /recommend."""
 
+    # The shop's rules that changed the answer, each with its number of items per effect. Only if the shop
+    # has rules or a catalogue.
+    rules: list[RecommendedItem]
     # Only with `shop` and `session`, and without `Sec-GPC: 1`.
     receipt: str
     # The client's arms. Send one recommendation_exposure with the receipt.
