@@ -303,6 +303,16 @@ def _schemas() -> dict[str, Any]:
                             "item_id": a_text,
                             "score": {"description": "0 for an item that no model scored.", "type": "number"},
                             "pinned_by": {"description": "The rule that gave it its slot.", **a_text},
+                            "because": {
+                                "description": "Only if asked. `viewed` and `related` name the view that brought the item.",
+                                **_object(
+                                    {
+                                        "kind": {"enum": ["viewed", "again", "related", "popular", "pinned"]},
+                                        "item_id": a_text,
+                                    },
+                                    ["kind"],
+                                ),
+                            },
                         },
                         ["item_id", "score"],
                     ),
@@ -384,6 +394,11 @@ def _question(limits: dict[str, int]) -> dict[str, Any]:
                 "type": "string",
                 "enum": contracts.placements(),
                 "default": contracts.placements()[0],
+            },
+            "because": {
+                "description": "Whether each item says what brought it, which takes up to five times as long.",
+                "type": "boolean",
+                "default": False,
             },
         },
     }

@@ -18,9 +18,9 @@ from functions.platform.time_box import Deadline, DeadlinePassed, call_until
 from functions.recommend.experiments import Assigned, Shop
 from functions.recommend.fallback import Fallback
 from functions.recommend.request import RecommendRequest
-from functions.recommend.rules.arrange import Scored
+from functions.recommend.rules.arrange import Placed, Scored
 from functions.recommend.served import Served
-from functions.recommend.steering import Sources, Steering, steering_of
+from functions.recommend.steering import CANDIDATES_MAX, Sources, Steering, steering_of
 
 log = get_logger(__name__)
 
@@ -179,23 +179,34 @@ def _steered(
     now_ms: int,
 ) -> Recommendation:
     """Return the answer that the shop's rules make of the candidates."""
+    known = {one["item_id"]: one for one in found.items}
 
     def candidates() -> Iterator[Sequence[Scored]]:
         yield [(one["item_id"], one["score"]) for one in found.items]
-        known = recommender.fallback.get(deadline.at_most(STORED_S))
-        if known:
-            yield [(item_id, 0.0) for item_id in known.candidates(request.items)]
+        fallback = recommender.fallback.get(deadline.at_most(STORED_S))
+        if fallback:
+            every = request._replace(k=len(fallback.popular) + CANDIDATES_MAX)
+            more = _listed(fallback, every, request.items, "", "").items
+            known.update({one["item_id"]: one for one in more if one["item_id"] not in known})
+            yield [(one["item_id"], one["score"]) for one in more]
 
     arranged = steering.apply(request, now_ms, candidates())
-    items = [
-        {"item_id": one.item_id, "score": one.score} | ({"pinned_by": one.pinned_by} if one.pinned_by else {})
-        for one in arranged.items
-    ]
+    items = [_item(one, known, request.because) for one in arranged.items]
     effects = [{"id": rule_id, **counts} for rule_id, counts in arranged.effects.items()]
     if len(items) < request.k:
         log.warning("the rules left an answer short", items=len(items), k=request.k, rules=effects)
     reason = found.reason if items else "the shop's rules leave no item"
     return found._replace(items=items, reason=reason, rules=effects)
+
+
+def _item(placed: Placed, known: Mapping[str, dict[str, Any]], because: bool) -> dict[str, Any]:
+    """Return an item as the answer has it."""
+    item = dict(known.get(placed.item_id, {"item_id": placed.item_id, "score": placed.score}))
+    if placed.pinned_by:
+        item["pinned_by"] = placed.pinned_by
+    if because:
+        item["because"] = {"kind": "pinned"} if placed.pinned_by else item.get("because", {"kind": "popular"})
+    return item
 
 
 def _answer_of_arm(
@@ -228,7 +239,12 @@ def _listed(
     """Return items of the fallback's lists: related to the last known one of `items`, then popular ones."""
     excluded = {*request.exclude, *request.items[-1:]}
     picked, source = known.pick(items, request.k, excluded)
-    listed = [{"item_id": item, "score": 0.0} for item in picked]
+    listed: list[dict[str, Any]] = [{"item_id": item, "score": 0.0} for item in picked]
+    if request.because:
+        anchor, related = known.related_to(items)
+        for one in listed:
+            is_related = one["item_id"] in related
+            one["because"] = {"kind": "related", "item_id": anchor} if is_related else {"kind": "popular"}
     return Recommendation(listed, source, reason, known.model_version, variant)
 
 
@@ -284,7 +300,9 @@ def _ask(
 
 
 def _invoke(request: RecommendRequest, endpoint_name: str, endpoint: Any) -> Recommendation:
-    body = {"items": request.items, "k": request.k, "exclude": request.exclude}
+    body: dict[str, Any] = {"items": request.items, "k": request.k, "exclude": request.exclude}
+    if request.because:
+        body["because"] = True
     response = endpoint.invoke_endpoint(
         EndpointName=endpoint_name,
         ContentType="application/json",
@@ -292,11 +310,15 @@ def _invoke(request: RecommendRequest, endpoint_name: str, endpoint: Any) -> Rec
         Body=json.dumps(body).encode(),
     )
     parsed = json.loads(response["Body"].read())
-    scores = [(str(item["item_id"]), float(item["score"])) for item in parsed["items"]]
-    if not scores:
+    items: list[dict[str, Any]] = [
+        {"item_id": str(item["item_id"]), "score": float(item["score"])}
+        # Of a model of an earlier release, no item says what brought it.
+        | ({"because": dict(item["because"])} if request.because and "because" in item else {})
+        for item in parsed["items"][: request.k]
+    ]
+    if not items:
         raise ValueError("no items")
-    if not all(math.isfinite(score) for _, score in scores):
+    if not all(math.isfinite(item["score"]) for item in items):
         raise ValueError("a score is no number, which JSON cannot express")
-    items = [{"item_id": item_id, "score": score} for item_id, score in scores[: request.k]]
     variant = str(response.get("InvokedProductionVariant", "unknown"))
     return Recommendation(items, "model", str(parsed["reason"]), str(parsed["model_version"]), variant)

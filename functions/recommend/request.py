@@ -33,13 +33,17 @@ class Session(NamedTuple):
 
 
 class RecommendRequest(NamedTuple):
-    """The session's items, oldest first; the number of items wanted; the items to exclude; the receipt's labels; the shop."""
+    """The session's items, oldest first; the number of items wanted; the items to exclude; the receipt's labels; the shop.
+
+    With `because`, each item of the answer says what brought it.
+    """
 
     items: list[str]
     k: int
     exclude: list[str]
     session: Session | None = None
     placement: str = PLACEMENT_DEFAULT
+    because: bool = False
     shop: str | None = None
 
 
@@ -105,7 +109,9 @@ def _request(items: Any, k: Any, exclude: Any, parameters: Mapping[str, Any]) ->
             f"exclude holds {len(excluded)} ids, at most {RECOMMEND_EXCLUDE_MAX} are taken",
         )
     ids = _session_ids(parameters)
-    return RecommendRequest(kept, count, excluded, _session(ids), _placement(parameters), ids.get("shop"))
+    return RecommendRequest(
+        kept, count, excluded, _session(ids), _placement(parameters), _because(parameters), ids.get("shop")
+    )
 
 
 def _placement(parameters: Mapping[str, Any]) -> str:
@@ -115,6 +121,13 @@ def _placement(parameters: Mapping[str, Any]) -> str:
     if placement not in PLACEMENTS:
         raise RequestRefused(Reason.PARAMETER_INVALID, f"placement is one of {', '.join(PLACEMENTS)}")
     return str(placement)
+
+
+def _because(parameters: Mapping[str, Any]) -> bool:
+    because = parameters.get("because", False)
+    if str(because).lower() not in ("true", "false"):
+        raise RequestRefused(Reason.PARAMETER_INVALID, "because is true or false")
+    return str(because).lower() == "true"
 
 
 def _session_ids(parameters: Mapping[str, Any]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 EventName = Literal[
     "page_view",
@@ -121,6 +121,16 @@ class Fields(_RequiredFields, total=False):
     receipt: str
 
 
+class _RequiredBecause(TypedDict):
+    kind: Literal["viewed", "again", "related", "popular", "pinned"]
+
+
+class Because(_RequiredBecause, total=False):
+    """The reason for which an item is in an answer."""
+
+    item_id: str
+
+
 class _RequiredRecommendedItem(TypedDict):
     item_id: str
     # 0 for an item that no model scored.
@@ -132,6 +142,8 @@ class RecommendedItem(_RequiredRecommendedItem, total=False):
 
     # The rule that gave it its slot.
     pinned_by: str
+    # Only if asked. `viewed` and `related` name the view that brought the item.
+    because: Because
 
 
 class _RequiredRecommendation(TypedDict):
@@ -150,8 +162,8 @@ class Recommendation(_RequiredRecommendation, total=False):
 
     # The shop's rules that changed the answer, each with its number of items per effect. Only if the shop
     # has rules or a catalogue.
-    rules: list[RecommendedItem]
+    rules: list[dict[str, Any]]
     # Only with `shop` and `session`, and without `Sec-GPC: 1`.
     receipt: str
     # The client's arms. Send one recommendation_exposure with the receipt.
-    experiments: list[RecommendedItem]
+    experiments: list[dict[str, Any]]
