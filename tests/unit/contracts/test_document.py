@@ -211,7 +211,12 @@ def test_a_sentence_that_lists_event_types_lists_those_of_the_contract(
 
 def test_every_reason_of_the_collector_is_explained_and_no_other() -> None:
     section = TEXT.split("| reason | of |")[1].split("\n## ")[0]
-    of_recommend = {Reason.PARAMETER_INVALID, Reason.NO_MODEL_YET, Reason.MODEL_UNAVAILABLE}
+    of_recommend = {
+        Reason.PARAMETER_INVALID,
+        Reason.SHOP_NOT_SERVED,
+        Reason.NO_MODEL_YET,
+        Reason.MODEL_UNAVAILABLE,
+    }
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [
         reason.value for reason in Reason if reason not in of_recommend
     ]

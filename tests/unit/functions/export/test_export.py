@@ -28,6 +28,7 @@ def test_a_snapshot_has_a_manifest_beside_it() -> None:
     result = export.export({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
     assert result == {
         "run_id": "run-1",
+        "shop_id": "demo",
         "snapshot_id": "run-1",
         "interactions_uri": "s3://models/exports/run-1/interactions/",
         "items_uri": "s3://models/exports/run-1/items/",
