@@ -36,6 +36,7 @@ JOB_LOG_GROUPS = ("/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs"
 # The rules of resources.yaml whose target is a Lambda, by the ends of their names, each with its Lambda.
 LAMBDA_RULES = (
     ("load-on-arrival", "load"),
+    ("catalogue", "catalogue"),
     ("compact", "compact"),
     ("run-ended", "rollback"),
     ("operations", "operations"),
