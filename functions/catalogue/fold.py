@@ -46,7 +46,7 @@ def fold(
             return None
         editor = CatalogueEditor(stored.state)
         packed = folded(editor, files, stored.state, s3, settings.events_bucket)
-        result.update(files=len(files), products=len(editor))
+        result["files"], result["products"] = len(files), len(editor)
         return packed
 
     replace_state(arrived.shop_id, s3, settings.models_bucket, build, wait)
