@@ -12,10 +12,13 @@ from datetime import UTC, datetime
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from demo import environment, feed, follow, replay, report, source
+from demo import environment, feed, follow, replay, report, shoppers, source
+from demo.datasets import Dataset
+from demo.environment import Environment
 from demo.generator import History
-from demo.http import Http
+from demo.http import Http, RequestFailed
 from demo.journey import JourneyFailed, Timings, land, send_events
+from demo.landed import LandingWatch
 from demo.split import Split, cutoff_of
 from demo.terminal import duration
 from deploy.command import DeployError, table
@@ -117,7 +120,7 @@ def journey(options: argparse.Namespace) -> int:
                 dataset.catalogue(), dataset.shop_id, where.client("s3"), where.events_bucket()
             )
         print(f"catalogue: a feed with {imported.counts.products:,} products")
-    land(watch, sent, options.landing_timeout or (120.0 if where.is_local else 600.0), timings)
+    land(watch, sent, landing_timeout_s(where, options), timings)
     with timings.stage("pipeline"):
         story = follow.run(where, {**follow.execution_input(options), "shop_id": dataset.shop_id})
     for state in folded(story.states):
@@ -137,6 +140,9 @@ def journey(options: argparse.Namespace) -> int:
             published=dataset.published,
             max_prefixes=options.max_prefixes,
         )
+    is_visited = judged is not None and not judged.failures and bool(dataset.catalogue)
+    if is_visited and not let_shoppers_visit(where, dataset, test, timings, options):
+        return 1
     print("\nTime per step:")
     print(table(("", "time"), [(name, duration(seconds)) for name, seconds in timings.stages]))
     print(f"  {duration(timings.total_s)} in total")
@@ -156,7 +162,54 @@ def journey(options: argparse.Namespace) -> int:
     return 0
 
 
-def operations_page(where: environment.Environment) -> str:
+def let_shoppers_visit(
+    where: Environment,
+    dataset: Dataset,
+    test: list[list[str]],
+    timings: Timings,
+    options: argparse.Namespace,
+) -> bool:
+    """Send the visits of today's shoppers, and take them into the tables by a run that trains nothing.
+
+    Return False if that run failed.
+
+    Raises:
+        JourneyFailed: /recommend does not answer, or events are refused or missing.
+    """
+    assert dataset.catalogue is not None
+    products = {str(item["item_id"]): item for item in dataset.catalogue()}
+    watch = LandingWatch(where.client("s3"), where.events_bucket())
+    with timings.stage("shoppers"):
+        try:
+            visits = shoppers.visit(
+                Http(shoppers.THREADS), where.api_url, test, products, shop_id=dataset.shop_id
+            )
+        except RequestFailed as failed:
+            raise JourneyFailed(str(failed)) from failed
+        sent = replay.send(
+            visits.events,
+            where.api_url,
+            where.shop_keys,
+            user_agent_of=dataset.user_agent_of,
+            connections=options.connections,
+            expected=len(visits.events),
+        )
+    if sent.refused:
+        raise JourneyFailed(sent.summary())
+    print(f"\n{visits.summary()}")
+    land(watch, sent, landing_timeout_s(where, options), timings)
+    print("a second run takes them into the tables, and trains nothing:")
+    with timings.stage("second run"):
+        story = follow.run(where, {"shop_id": dataset.shop_id, "skip_training": True})
+    return story.status == "SUCCEEDED"
+
+
+def landing_timeout_s(where: Environment, options: argparse.Namespace) -> float:
+    """Return the longest wait for S3 in seconds."""
+    return float(options.landing_timeout or (120.0 if where.is_local else 600.0))
+
+
+def operations_page(where: Environment) -> str:
     """Build the operations page, and return its lines. The demo has succeeded without it, so a failure is only printed."""
     try:
         session = boto3.Session(region_name=where.region)
