@@ -1,7 +1,8 @@
 """Import a catalogue feed as the whole catalogue of a shop: Merchant Center, Shopify or WooCommerce.
 
 The format is recognized by the file's content. The same feed twice is imported once.
-The next run of the pipeline loads it, and excludes what is out of stock from the recommendations.
+Recommendations follow within 5 minutes: what is out of stock or missing is not shown. The next run of the pipeline loads
+the feed into the warehouse.
 
 Ids must be those of the shop's events. --item-id chooses among the feed's:
     merchant-center  id (default) or group, the item_group_id
@@ -126,7 +127,7 @@ def summary(feed: Feed, imported: Imported, *, dry_run: bool = False) -> list[st
     if dry_run:
         lines.append("dry run: nothing was written")
     elif imported.is_new:
-        lines.append(f"written: {imported.key}; the next run of the pipeline loads it")
+        lines.append(f"written: {imported.key}; recommendations follow within 5 minutes")
     else:
         lines.append(f"nothing to write: {imported.key} has the same products")
     return lines

@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+from functions.export.catalogue import write_state
 from functions.platform import warehouse
 from functions.platform.contract import (
     ARCHIVE_OUT_OF_STOCK,
@@ -53,6 +54,8 @@ class StockUnreadable(Exception):
 
 def export(event: dict[str, Any], settings: WarehouseSettings, connection: Any, s3: Any) -> ExportResult:
     """Write exports/<run_id>/{interactions,items}/ and manifest.json of one shop: a model serves one shop.
+
+    The catalogue's current state follows, from the same tables.
 
     Raises:
         EmptySnapshot: the shop has no session to train on.
@@ -105,8 +108,10 @@ def export(event: dict[str, Any], settings: WarehouseSettings, connection: Any, 
         Body=json.dumps(manifest, indent=2).encode(),
         ContentType="application/json",
     )
+    products = write_state(connection, s3, settings, shop_id)
     log.info(
         "exported",
+        products=products,
         interactions=interactions,
         sessions=sessions,
         items=items,

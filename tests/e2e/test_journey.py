@@ -24,8 +24,9 @@ from demo.http import Http
 from demo.landed import LandingWatch
 from demo.replay import Replayed, send
 from demo.shop.landing import Landing
-from functions.platform.contract import OPERATIONS_PAGE_KEY
+from functions.platform.contract import CURRENT_KEY, OPERATIONS_PAGE_KEY
 from functions.platform.run_history import State, read_history
+from functions.recommend.recommend import FOREIGN_RECORD_S
 from functions.replay.replay import STOP_BEFORE_END_MS
 from local import processes
 from local.aws.authorization.record import FILE
@@ -400,13 +401,33 @@ def test_recommend_answers_from_the_fallback_within_its_time_box_while_the_endpo
     assert took_s < 5
 
 
+@contextlib.contextmanager
+def released_for(stage: Stage, shop: str) -> Iterator[None]:
+    """Let the release on record be a model of another shop for a while."""
+    s3 = stage.client("s3")
+    stored = s3.get_object(Bucket=MODELS_BUCKET, Key=CURRENT_KEY)["Body"].read()
+    record = json.loads(stored)
+    assert record["release"]["shop_id"] == "demo"
+    record["release"]["shop_id"] = shop
+    s3.put_object(Bucket=MODELS_BUCKET, Key=CURRENT_KEY, Body=json.dumps(record).encode())
+    time.sleep(FOREIGN_RECORD_S)
+    try:
+        yield
+    finally:
+        s3.put_object(Bucket=MODELS_BUCKET, Key=CURRENT_KEY, Body=stored)
+
+
 @pytest.fixture(scope="module")
 def recommendation(stage: Stage, tables: dict[str, Any]) -> dict[str, Any]:
     """A recommendation of another shop that was seen, clicked and bought from, and two clicks that only say so."""
     # A test before this one killed the endpoint's container.
     wait_for(lambda: stage.recommend(ITEM)["source"] == "model", 60)
-    answer = stage.recommend(ITEM, k=5, shop="serenade", session="visit-1")
-    of_another_session = stage.recommend(ITEM, k=5, shop="serenade", session="visit-2")["receipt"]
+    with pytest.raises(urllib.error.HTTPError, match="400") as refused:
+        stage.recommend(ITEM, k=5, shop="serenade", session="visit-1")
+    assert json.load(refused.value)["error"]["reason"] == "shop_not_served"
+    with released_for(stage, "serenade"):
+        answer = stage.recommend(ITEM, k=5, shop="serenade", session="visit-1")
+        of_another_session = stage.recommend(ITEM, k=5, shop="serenade", session="visit-2")["receipt"]
     first, second, third = (one["item_id"] for one in answer["items"][:3])
     mine = {"recommendation_id": answer["request_id"], "receipt": answer["receipt"]}
     forged = answer["receipt"][:-8] + "forgery_"

@@ -12,7 +12,7 @@ import pytest
 from deploy.lambdas import LAMBDAS
 from deploy.secret_key import issue, read
 from deploy.stages import read_stage
-from functions.collect.secret_keys import digest
+from functions.platform.secret_keys import digest
 from local.testing import running_stack
 from testing.deployment import copy_repository, run
 

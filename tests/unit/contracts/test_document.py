@@ -13,7 +13,7 @@ import contracts
 from contracts.document import DOCUMENT, limits
 from functions.collect.collect import collect_batch
 from functions.collect.routes import GIF, REFUSED_HEADER
-from functions.collect.secret_keys import SecretKeys
+from functions.platform.secret_keys import SecretKeys
 from functions.platform.errors import Reason, RequestRefused, http_status
 from functions.platform.events.intake import Intake
 from functions.platform.http import RETRY_AFTER_S, WRONG_KEY_RETRY_AFTER_S
@@ -30,7 +30,7 @@ from tests.unit.functions.collect.test_collect import (
     event,
     post,
 )
-from tests.unit.functions.collect.test_secret_keys import value
+from tests.unit.functions.platform.test_secret_keys import value
 
 SECRET_KEY = "tugboat-secret-of-the-document"
 TEXT = DOCUMENT.read_text()
@@ -130,7 +130,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
     )
     monkeypatch.setattr("functions.platform.settings.collect_settings", lambda: settings)
     keys = SecretKeys("secret-keys", lambda: FakeSecrets(value(demo=[SECRET_KEY])))
-    monkeypatch.setattr("functions.collect.secret_keys.secret_keys", lambda _: keys)
+    monkeypatch.setattr("functions.platform.secret_keys.secret_keys", lambda _: keys)
     services = {"firehose": made.firehose, "s3": made.s3}
     monkeypatch.setattr("functions.wiring.time_boxed_client", lambda service, _: services[service])
     return made
