@@ -1,7 +1,7 @@
 """Replay sessions with the rules that are served now and with those of the file, and compare the carousels.
 
-The endpoint is asked once per session. Both sets of rules are then applied by the code of /recommend, at every placement
-that a rule names, now and at each begin or end of a rule's period. The fallback's answers are made with the rules too.
+The endpoint is asked once per session. The code of /recommend then applies both sets of rules, to the fallback's lists too.
+It does so at every placement that a rule names, now and at each begin or end of a rule's period.
 """
 
 import json
@@ -58,7 +58,7 @@ class Change:
 
 @dataclass
 class Use:
-    """What a rule did in the replay: the carousels that it changed, and its effects summed."""
+    """The carousels that a rule touched in the replay, and its effects summed."""
 
     rule: Rule
     carousels: int = 0
@@ -84,7 +84,7 @@ class Replay:
 
 
 class Question(NamedTuple):
-    """What a replay needs of a stage. `ask` returns the model's candidates for a session."""
+    """The sessions of a replay with the model's candidates for each, and the stage's fallback and catalogue."""
 
     sessions: list[list[str]]
     source: str

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from functions.platform.catalogue_state import CatalogueState, state_key, unpack
+from functions.platform.catalogue_state import state_key, unpack
 from functions.platform.contract import RECOMMEND_K_MAX
 from functions.platform.log import get_logger
 from functions.platform.refreshed import Refreshed
@@ -12,7 +12,8 @@ from functions.platform.stored_json import ABSENT
 from functions.platform.time_box import Deadline
 from functions.recommend.request import RecommendRequest
 from functions.recommend.rules.arrange import Arranged, Scored, arrange
-from functions.recommend.rules.compiled import NO_RULES, Request, Rules
+from functions.recommend.rules.compiled import NO_RULES, Catalogue, Request, Rules
+from functions.recommend.rules.kept_products import KeptProducts
 from functions.recommend.rules.model import decode
 from functions.recommend.rules.reserve import Reserve
 
@@ -33,7 +34,7 @@ CANDIDATES_MAX = RECOMMEND_K_MAX
 class Products(NamedTuple):
     """The current products of a shop, and those that the rules allow. A shop without a catalogue has neither."""
 
-    catalogue: CatalogueState | None
+    catalogue: Catalogue | None
     reserve: Reserve | None
 
 
@@ -107,7 +108,7 @@ def stored_products(s3: Any, bucket: str, shop_id: str) -> Refreshed[Products]:
         if stored is None:
             return Products(None, None)
         state = unpack(stored)
-        return Products(state, Reserve(state))
+        return Products(KeptProducts(state), Reserve(state))
 
     return Refreshed(key, read, REFRESH_S)
 

@@ -34,7 +34,7 @@ from local.environment import Stack
 from local.testing import interrupt_training, kill_stack, running_stack, start_stack, wait_for
 from testing import deployment, permissions
 from testing.stage import EVENTS_BUCKET, KEYS, LOCAL, MODELS_BUCKET, Run, Stage, run_id_of
-from tests.e2e import aisles, drills, shopper
+from tests.e2e import aisles, drills, merchandiser, shopper
 from tugboat_events import Tugboat
 
 pytestmark = [pytest.mark.local_stack, pytest.mark.timeout(600)]
@@ -164,6 +164,49 @@ def test_exclusions_are_kept_out_and_exactly_k_items_come_back(stage: Stage, fir
     found = [one["item_id"] for one in answer["items"]]
     assert len(set(found)) == 7
     assert not {ITEM, unwanted} & set(found)
+
+
+def test_a_merchandiser_s_day_is_in_the_carousel_without_a_deployment(
+    stage: Stage, first_run: Run, chromium: Any
+) -> None:
+    page = f"/p/{ITEM}"
+    with merchandiser.at_work(stage) as merchant, shopper.visiting(stage, chromium) as visit:
+        before = visit.open(page)
+        hero = aisles.shelved(1, 3, 20)
+        assert hero not in before
+        pinned, buried, sold_out, excluded = before[0], before[1], before[2], before[3]
+        merchant.lists({"item_id": sold_out, "availability": "out_of_stock"})
+        said = merchant.sets(
+            {"id": "hero", "pin": {"slot": "2", "items": [sold_out, hero]}},
+            {"id": "old-stock", "bury": {"match": {"items": [buried]}}},
+            {"id": "recalled", "remove": {"items": [excluded]}},
+            {
+                "id": "noon-sale",
+                "from": merchandiser.in_seconds(12),
+                "pin": {"slot": "1", "items": [aisles.shelved(1, 2, 20)]},
+            },
+        )
+        assert "none is empty" in said
+        assert "hero" in said
+        answer = stage.recommend(ITEM, k=len(before), shop="demo")
+        assert {"id": "hero", "pinned": 1} in answer["rules"]
+        assert {"id": "recalled", "removed": 1} in answer["rules"]
+        assert {"id": "out-of-stock", "removed": 1} in answer["rules"]
+        morning = visit.open(page)
+        assert (morning[0], morning[1], len(morning)) == (pinned, hero, len(before))
+        assert not {buried, sold_out, excluded} & {*morning}
+        wait_for(lambda: visit.open(page)[0] == aisles.shelved(1, 2, 20), 30)
+        message = merchant.is_refused({"id": "nothing", "only": {"items": ["none-such"]}})
+        assert "nothing removes" in message
+        assert visit.open(page)[1] == hero, "the last good rules are served"
+        assert visit.troubles == []
+        merchant.lists({"item_id": sold_out, "availability": "in_stock"})
+    assert visit_again(stage, chromium, page) == before
+
+
+def visit_again(stage: Stage, chromium: Any, page: str) -> list[str]:
+    with shopper.visiting(stage, chromium) as visit:
+        return visit.open(page)
 
 
 def test_the_evaluation_names_its_baselines_and_the_snapshot(stage: Stage, first_run: Run) -> None:

@@ -31,7 +31,7 @@ class Placed(NamedTuple):
 
 
 class Counts:
-    """What each rule did to the candidates of one answer."""
+    """The effects of each rule on the candidates of one answer."""
 
     def __init__(self) -> None:
         self.by_rule: dict[str, dict[str, int]] = {}

@@ -13,10 +13,10 @@ import contracts
 from contracts.document import DOCUMENT, limits
 from functions.collect.collect import collect_batch
 from functions.collect.routes import GIF, REFUSED_HEADER
-from functions.platform.secret_keys import SecretKeys
 from functions.platform.errors import Reason, RequestRefused, http_status
 from functions.platform.events.intake import Intake
 from functions.platform.http import RETRY_AFTER_S, WRONG_KEY_RETRY_AFTER_S
+from functions.platform.secret_keys import SecretKeys
 from functions.platform.settings import CollectSettings
 from local.aws.proxy_event import Request, build_response
 from testing.api import invoke
