@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -16,9 +17,10 @@ from demo import environment, feed, follow, replay, report, shoppers, source
 from demo.datasets import Dataset
 from demo.environment import Environment
 from demo.generator import History
-from demo.http import Http, RequestFailed
+from demo.http import Http
 from demo.journey import JourneyFailed, Timings, land, send_events
 from demo.landed import LandingWatch
+from demo.secret_keys import temporary_secret_keys
 from demo.split import Split, cutoff_of
 from demo.terminal import duration
 from deploy.command import DeployError, table
@@ -139,10 +141,12 @@ def journey(options: argparse.Namespace) -> int:
             shop_id=dataset.shop_id,
             published=dataset.published,
             max_prefixes=options.max_prefixes,
+            visitors=shoppers.visitors if dataset.catalogue else None,
         )
-    is_visited = judged is not None and not judged.failures and bool(dataset.catalogue)
-    if is_visited and not let_shoppers_visit(where, dataset, test, timings, options):
-        return 1
+    if judged and not judged.failures and dataset.catalogue:
+        products = {str(item["item_id"]): item for item in dataset.catalogue()}
+        if not let_shoppers_visit(where, dataset, judged, products, timings, options):
+            return 1
     print("\nTime per step:")
     print(table(("", "time"), [(name, duration(seconds)) for name, seconds in timings.stages]))
     print(f"  {duration(timings.total_s)} in total")
@@ -165,31 +169,26 @@ def journey(options: argparse.Namespace) -> int:
 def let_shoppers_visit(
     where: Environment,
     dataset: Dataset,
-    test: list[list[str]],
+    judged: report.Report,
+    products: dict[str, dict[str, Any]],
     timings: Timings,
     options: argparse.Namespace,
 ) -> bool:
-    """Send the visits of today's shoppers, and take them into the tables by a run that trains nothing.
+    """Send what shoppers did with the report's carousels, and take it into the tables by a run that trains nothing.
 
     Return False if that run failed.
 
     Raises:
-        JourneyFailed: /recommend does not answer, or events are refused or missing.
+        JourneyFailed: events are refused or missing.
     """
-    assert dataset.catalogue is not None
-    products = {str(item["item_id"]): item for item in dataset.catalogue()}
     watch = LandingWatch(where.client("s3"), where.events_bucket())
-    with timings.stage("shoppers"):
-        try:
-            visits = shoppers.visit(
-                Http(shoppers.THREADS), where.api_url, test, products, shop_id=dataset.shop_id
-            )
-        except RequestFailed as failed:
-            raise JourneyFailed(str(failed)) from failed
+    visits = shoppers.visit(judged.sessions, judged.visitors, judged.carousels, products, dataset.shop_id)
+    with timings.stage("shoppers"), temporary_secret_keys(where) as secret_key_of:
         sent = replay.send(
             visits.events,
             where.api_url,
             where.shop_keys,
+            secret_key_of=secret_key_of,
             user_agent_of=dataset.user_agent_of,
             connections=options.connections,
             expected=len(visits.events),
