@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from functions.platform.contract import EXPORTS_PREFIX, RECOMMEND_ITEMS_MAX
 from functions.platform.model_archive import read_model_archive
 from functions.platform.releases import Release
+from training_jobs.serving.contract import Column
 
 WEEK_MS = 7 * 24 * 60 * 60 * 1000
 # Beyond this number of bytes of parquet, no further file is read: the sessions of the others are as good.
@@ -74,9 +75,9 @@ def _rows(body: bytes, since_ms: int) -> Iterable[tuple[tuple[Any, ...], int, st
     import pyarrow.compute as compute
     import pyarrow.parquet as parquet
 
-    columns = ["SHOP_ID", "SESSION_ID", "POSITION", "ITEM_ID", "EVENT_TIME_MS"]
-    table = parquet.read_table(io.BytesIO(body), columns=columns)
-    table = table.filter(compute.greater_equal(table["EVENT_TIME_MS"], since_ms))
-    shops, sessions, positions, items = (table[name].to_pylist() for name in columns[:4])
+    columns = [Column.SHOP_ID, Column.SESSION_ID, Column.POSITION, Column.ITEM_ID]
+    table = parquet.read_table(io.BytesIO(body), columns=[*columns, Column.EVENT_TIME_MS])
+    table = table.filter(compute.greater_equal(table[Column.EVENT_TIME_MS], since_ms))
+    shops, sessions, positions, items = (table[name].to_pylist() for name in columns)
     for shop, session, position, item in zip(shops, sessions, positions, items, strict=True):
         yield (shop, session), int(position), str(item)

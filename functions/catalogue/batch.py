@@ -32,7 +32,7 @@ class Refused(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What a batch says about one product. A field that is None is cleared."""
+    """The stated fields of one product. A field that is None is cleared."""
 
     fields: dict[str, Any]
     is_deleted: bool
@@ -144,8 +144,8 @@ def _change(parsed: dict[str, Any], shop_id: str, item_id: str) -> Change:
                 Reason.FIELD_UNKNOWN,
                 f"{name[:SHOWN_FIELD_CHARACTERS]!r} is no field of a product: docs/catalogue.md lists the fields",
             )
-    deletes = parsed.get(DELETE, False)
-    if not isinstance(deletes, bool):
+    deletes = DELETE in parsed
+    if deletes and parsed[DELETE] is not True:
         raise RequestRefused(Reason.FIELD_INVALID, "delete is true, or is left out")
     if deletes and stated:
         raise RequestRefused(Reason.FIELD_INVALID, "a line with delete has no other field than item_id")

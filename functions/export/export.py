@@ -111,11 +111,11 @@ def export(event: dict[str, Any], settings: WarehouseSettings, connection: Any, 
     products = write_state(connection, s3, settings, shop_id)
     log.info(
         "exported",
-        products=products,
         interactions=interactions,
         sessions=sessions,
         items=items,
         out_of_stock=manifest["out_of_stock"],
+        products=products,
     )
     return result
 

@@ -1,7 +1,7 @@
 """The current state of a shop's catalogue, packed so that a Lambda loads half a million products without numpy.
 
 The file: magic, length of the header, header as JSON, then one zlib block per column, little-endian.
-Rows are sorted by the hash of the item's id, so that a lookup is a binary search and loading builds no dict.
+Rows are sorted by the hash of the item's id: a lookup is a binary search, and loading builds no dict.
 functions/platform/catalogue_editor.py writes it.
 """
 

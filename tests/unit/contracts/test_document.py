@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import pytest
 
 import contracts
+from contracts import openapi
 from contracts.document import DOCUMENT, limits
 from functions.collect.collect import collect_batch
 from functions.collect.routes import GIF, REFUSED_HEADER
@@ -218,8 +219,15 @@ def test_every_reason_of_the_collector_is_explained_and_no_other() -> None:
         Reason.MODEL_UNAVAILABLE,
     }
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [
-        reason.value for reason in Reason if reason not in of_recommend
+        reason.value for reason in Reason if reason not in of_recommend | openapi.ONLY_OF_CATALOGUE
     ]
+
+
+def test_every_reason_of_a_refused_change_is_explained_and_no_other() -> None:
+    section = (DOCS / "catalogue.md").read_text().split("| reason | of |")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == {
+        reason.value for reason in openapi.OF_LINES | openapi.OF_CATALOGUE
+    }
 
 
 def test_unavailable_storage_is_a_503_with_retry_after(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def test_every_bucket_refuses_requests_without_tls() -> None:
 def test_raw_events_never_expire() -> None:
     rules = RESOURCES["EventsBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
     deleting = [rule for rule in rules if {"ExpirationInDays", "NoncurrentVersionExpiration"} & rule.keys()]
-    assert [rule["Prefix"] for rule in deleting] == ["rejected/", "rejected-catalogue/"]
+    assert [rule["Prefix"] for rule in deleting] == ["rejected/", "rejected-catalogue/", "catalogue-claims/"]
     assert all(rule.get("Prefix") for rule in deleting)
 
 

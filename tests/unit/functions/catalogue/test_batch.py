@@ -63,7 +63,7 @@ def test_several_lines_about_one_product_are_one_change_in_their_order() -> None
         ({"item_id": "a" * 65, "price": 1}, "field_invalid", "item_id is a text"),
         ({"item_id": "a\n", "price": 1}, "field_invalid", "item_id"),
         ({"item_id": "a"}, "field_missing", "changes nothing"),
-        ({"item_id": "a", "delete": False}, "field_missing", "changes nothing"),
+        ({"item_id": "a", "delete": False}, "field_invalid", "delete is true"),
         ({"item_id": "a", "delete": "yes"}, "field_invalid", "delete is true"),
         ({"item_id": "a", "delete": True, "price": 1}, "field_invalid", "no other field"),
         ({"item_id": "a", "avalability": "in_stock"}, "field_unknown", "'avalability' is no field"),
