@@ -447,6 +447,7 @@ def _schemas() -> dict[str, Any]:
                         ["id"],
                     ),
                 },
+                "rules_revision": {"description": "The set of rules that was applied.", **a_text},
                 "source": {
                     "description": "`model`, what stood in for it, or the arm of an experiment: `none` has no items.",
                     "enum": ["model", "related", "popular", "none"],

@@ -52,7 +52,11 @@ def verdict(found: Replay) -> str:
     """Return the result in one sentence."""
     if found.empty:
         return f"refused, because {len(found.empty):,} carousels would be empty."
-    changed = f"{found.changed:,} change" if found.changed else "none changes"
+    changed = (
+        f"{found.changed:,} of {found.carousels:,} carousels change"
+        if found.changed
+        else "no carousel changes"
+    )
     short = f", {found.short:,} have fewer items than asked for" if found.short else ""
     return f"{changed}, none is empty{short}."
 

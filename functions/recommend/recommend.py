@@ -68,6 +68,7 @@ class Recommendation(NamedTuple):
     """A carousel's items, best first, and where they come from.
 
     `rules` are the effects of the shop's rules, each with the rule's id; None if the shop has neither rules nor a catalogue.
+    `rules_revision` names the set.
     """
 
     items: list[dict[str, Any]]
@@ -76,6 +77,7 @@ class Recommendation(NamedTuple):
     model_version: str
     variant: str
     rules: list[dict[str, Any]] | None = None
+    rules_revision: str = ""
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,9 @@ def _steered(
     if len(items) < request.k:
         log.warning("the rules left an answer short", items=len(items), k=request.k, rules=effects)
     reason = found.reason if items else "the shop's rules leave no item"
-    return found._replace(items=items, reason=reason, rules=effects)
+    return found._replace(
+        items=items, reason=reason, rules=effects, rules_revision=steering.rules.rule_set.revision
+    )
 
 
 def _item(placed: Placed, known: Mapping[str, dict[str, Any]], because: bool) -> dict[str, Any]:

@@ -30,6 +30,8 @@ def answer_recommend(
     body = {**found._asdict(), "request_id": request.request_id}
     if found.rules is None:
         del body["rules"]
+    if not found.rules_revision:
+        del body["rules_revision"]
     if assigned.assignments:
         body["experiments"] = [{"experiment": one.experiment, "arm": one.arm} for one in assigned.assignments]
     # Without a key there is no receipt, and the carousel is still shown.
@@ -62,5 +64,10 @@ def _receipt(
         (item["item_id"] for item in found.items),
         int(time.time()),
         key,
-        Labels(asked.placement, assigned.assignments, session.client_id or ""),
+        Labels(
+            asked.placement,
+            assigned.assignments,
+            session.client_id or "",
+            found.rules_revision if found.rules else "",
+        ),
     )

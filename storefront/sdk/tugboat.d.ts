@@ -113,6 +113,8 @@ export interface TugboatAnswer {
     /** The rule that gave it its slot. */
     pinned_by?: string;
   }[];
+  /** The set of rules that was applied. */
+  rules_revision?: string;
   /** The shop's rules that changed the answer, each with its number of items per effect. */
   rules?: ({ id: string } & { [effect: string]: string | number })[];
   source: "model" | "related" | "popular" | "none" | string;

@@ -163,6 +163,8 @@ class Recommendation(_RequiredRecommendation, total=False):
     # The shop's rules that changed the answer, each with its number of items per effect. Only if the shop
     # has rules or a catalogue.
     rules: list[dict[str, Any]]
+    # The set of rules that was applied.
+    rules_revision: str
     # Only with `shop` and `session`, and without `Sec-GPC: 1`.
     receipt: str
     # The client's arms. Send one recommendation_exposure with the receipt.

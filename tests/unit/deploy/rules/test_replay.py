@@ -120,7 +120,7 @@ def test_the_page_shows_both_sides_and_escapes_names() -> None:
     assert "&lt;b&gt;x&lt;/b&gt;" in html
     assert "<b>x</b>" not in html.replace("<b><b>", "")
     assert "Anchor, shoes/boots" in html
-    assert "6 change, none is empty" in "\n".join(page.summary(found))
+    assert "6 of 6 carousels change, none is empty" in "\n".join(page.summary(found))
 
 
 def snapshot(s3: FakeS3, rows: list[tuple[int, int, str, int]], last_ms: int) -> None:

@@ -106,6 +106,7 @@ def test_rules_hold_in_every_arm_of_an_experiment(tmp_path: Path, treatment: str
     assert not {*shown} & {"m0", "r1", "p0"}
     receipt = api.keys.read(answer["receipt"])
     assert receipt is not None
+    assert receipt.rules == "r1"
     assert [receipt.slot_of(item) for item in shown] == [0, 1, 2, 3, 4]
 
 
@@ -130,6 +131,7 @@ def test_the_answer_names_each_rule_with_its_counts_and_a_shop_without_any_has_n
     api.recommender = steered(FakeEndpoint(good_answer), stored(published(), NOT_THESE))
     answer = api.get(**query)
     assert answer["rules"] == [{"id": "not-these", "removed": 1}]
+    assert answer["rules_revision"] == "r1"
     assert [item["item_id"] for item in answer["items"]] == ["m1", "m2", "m3"]
 
 
