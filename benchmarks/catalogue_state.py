@@ -2,10 +2,10 @@
 
     python -m benchmarks.catalogue_state --products 500000
 
-Loading is what a Lambda does once a minute if the state changed. The numbers are wall-clock times of this machine, without S3.
+Loading is what a Lambda does once a minute if the state changed. It prints one JSON line of wall-clock times, without S3.
 """
 
-import argparse
+import json
 import random
 import statistics
 import time
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from benchmarks.conditions import conditions, parser
 from functions.platform.catalogue_editor import CatalogueEditor
 from functions.platform.catalogue_state import CatalogueState, unpack
 
@@ -62,24 +63,24 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def measured(packed: bytes, seed: int) -> list[str]:
-    """Return the measurements, one line each."""
+def measured(packed: bytes, seed: int) -> dict[str, Any]:
+    """Return the figures of a packed state."""
     loads = [seconds(lambda: unpack(packed)) for _ in range(LOADS)]
     state = unpack(packed)
     dice = random.Random(seed)
     ids = dice.sample(list(state.items()), min(LOOKUPS, len(state)))
     product_s = seconds(lambda: [state.product(item_id, NOW_MS) for item_id in ids])
     available_s = seconds(lambda: [state.is_available(item_id) for item_id in ids])
-    lines = [
-        f"products {len(state):,}, file {len(packed) / 1e6:.1f} MB, "
-        f"in memory {sum(block.nbytes for block in state.blocks.values()) / 1e6:.1f} MB",
-        f"load: median {statistics.median(loads):.3f} s, longest {max(loads):.3f} s of {LOADS}",
-        f"product(): {product_s / len(ids) * 1e6:.1f} us, is_available(): {available_s / len(ids) * 1e6:.1f} us",
-    ]
-    for size in BATCHES:
-        fold_s = seconds(partial(_fold, state, ids[: size - 1]))
-        lines.append(f"batch of {size:,}, one product of it new: {fold_s:.2f} s")
-    return lines
+    return {
+        "file_mb": round(len(packed) / 1e6, 1),
+        "memory_mb": round(sum(block.nbytes for block in state.blocks.values()) / 1e6, 1),
+        "load_s": {"median": round(statistics.median(loads), 3), "longest": round(max(loads), 3)},
+        "product_us": round(product_s / len(ids) * 1e6, 1),
+        "is_available_us": round(available_s / len(ids) * 1e6, 1),
+        "fold_s_by_lines": {
+            size: round(seconds(partial(_fold, state, ids[: size - 1])), 2) for size in BATCHES
+        },
+    }
 
 
 def _fold(state: CatalogueState, item_ids: list[str]) -> bytes:
@@ -91,18 +92,17 @@ def _fold(state: CatalogueState, item_ids: list[str]) -> bytes:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.catalogue_state",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: python -m benchmarks.catalogue_state --products 500000",
+    """Print one JSON line; return the exit status."""
+    command = parser(
+        "catalogue_state",
+        "Measure the size, the loading, the look-ups and the folding of an invented shop's catalogue state.",
+        "--products 500000",
     )
-    parser.add_argument("--products", type=int, default=500_000, help="default %(default)s")
-    parser.add_argument("--seed", type=int, default=7, help="default %(default)s")
-    options = parser.parse_args(arguments)
-    for line in measured(invented(options.products, options.seed), options.seed):
-        print(line, flush=True)
+    command.add_argument("--products", type=int, default=500_000, help="default %(default)s")
+    command.add_argument("--seed", type=int, default=7, help="default %(default)s")
+    options = command.parse_args(arguments)
+    found = measured(invented(options.products, options.seed), options.seed)
+    print(json.dumps(conditions("catalogue_state", products=options.products, seed=options.seed) | found))
     return 0
 
 

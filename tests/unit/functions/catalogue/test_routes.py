@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from functions.catalogue.routes import answer_catalogue
 from functions.platform.http import ApiRequest
 from functions.platform.secret_keys import SecretKeys
 from functions.platform.settings import CollectSettings, ShopKeys
+from local.aws.proxy_event import Request
+from testing.api import invoke
 from testing.fakes import FakeS3, FakeSecrets
 from tests.unit.functions.platform.test_secret_keys import value
 
@@ -151,3 +154,30 @@ def test_a_batch_without_a_valid_line_is_answered_and_not_stored(back: Back) -> 
     answer = back.put(b"{}")
     assert (answer.status_code, answer.body["accepted"], len(answer.body["refused"])) == (200, 0, 1)
     assert back.s3.objects == {}
+
+
+def test_the_example_of_the_docs_has_the_answer_that_they_show(back: Back) -> None:
+    text = (Path(__file__).resolve().parents[4] / "docs" / "catalogue.md").read_text()
+    lines = text.split("<<'LINES'\n")[1].split("LINES\n")[0]
+    shown = json.loads(text.split("```json\n")[1].split("```")[0])
+    answer = back.put(lines.encode(), claim="c1").body
+    assert {**answer, "received_at_ms": shown["received_at_ms"], "request_id": "..."} == shown
+
+
+def test_the_route_reads_the_key_and_the_idempotency_key_of_the_headers(
+    back: Back, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("functions.platform.settings.collect_settings", lambda: back.settings)
+    monkeypatch.setattr("functions.platform.secret_keys.secret_keys", lambda _: back.keys)
+    monkeypatch.setattr("functions.wiring.time_boxed_client", lambda *_: back.s3)
+    headers = [
+        ("Authorization", f"Bearer {KEY}"),
+        ("Idempotency-Key", "c1"),
+        ("Content-Type", "application/jsonl"),
+    ]
+    for _ in range(2):
+        back.now_ms += 1
+        request = Request("PUT", "/catalogue", "", headers, LINES, "203.0.113.9")
+        answer = json.loads(invoke(request, "/catalogue"))
+        assert (answer["statusCode"], json.loads(answer["body"])["accepted"]) == (200, 2)
+    assert len(back.files()) == 1
