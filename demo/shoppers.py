@@ -7,9 +7,9 @@ So the demo's boards, `make why` and `make explain` have something to show.
 
 import random
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from demo.recommend import Carousel, Visitor
@@ -46,8 +46,9 @@ class Visits:
 
 
 def visitors(number: int) -> list[Visitor]:
-    """Return new visitors."""
-    return [Visitor(f"visit-{uuid.uuid4().hex}", f"today-{uuid.uuid4().hex}") for _ in range(number)]
+    """Return today's visitors. Another demo of the day has the same ones, so that their events count once."""
+    today = datetime.now(UTC).date()
+    return [Visitor(f"visit-{today}-{one}", f"shopper-{today}-{one}") for one in range(number)]
 
 
 def visit(
@@ -122,7 +123,7 @@ def _cart(product: Item, receipt: str | None, visitor: Visitor, is_ordered: bool
     of_cart: Event = {"items": [line], "value": product["price"], "currency": CURRENCY}
     steps = [("add_to_cart", of_cart)]
     if is_ordered:
-        order = of_cart | {"transaction_id": f"order-{visitor.client_id[-24:]}"}
+        order = of_cart | {"transaction_id": f"order-of-{visitor.client_id}"}
         steps += [("begin_checkout", of_cart), ("purchase", order)]
     return steps
 
@@ -133,7 +134,7 @@ def _dated(steps: Sequence[tuple[str, Event]], visitor: Visitor, shop_id: str) -
     for sequence, (name, content) in enumerate(steps):
         yield {
             "schema_version": 1,
-            "event_id": uuid.uuid4().hex,
+            "event_id": f"{visitor.session_id}-{sequence}",
             "event_name": name,
             "shop_id": shop_id,
             "client_id": visitor.client_id,

@@ -1,3 +1,4 @@
+import functools
 from collections import Counter
 from typing import Any
 
@@ -24,6 +25,7 @@ def answered(items: list[str], k: int) -> dict[str, Any]:
     }
 
 
+@functools.cache
 def visits() -> Visits:
     with running(Collector(recommend=answered)) as service:
         report = measure(Http(4), service.url, [], SESSIONS, visitors=visitors)
