@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 REFRESH_S = 60.0
 # An environment that was idle has older rules and products than this. Its next request waits for new ones.
-STALE_S = 120.0
+STALE_S = 75.0
 # The shops whose rules and products are kept. A stage serves few shops, and the name comes from the request.
 SHOPS_MAX = 4
 # Candidates beyond the items asked for, if no rule but the stock removes any.
