@@ -15,7 +15,7 @@ from functions.recommend.rules.reserve import Reserve
 from tests.unit.functions.recommend.rules import shops
 
 Lists = list[list[Scored]]
-EXAMPLES = settings(max_examples=100, deadline=None)
+EXAMPLES = settings(max_examples=60, deadline=None)
 
 
 def answer(rules: Rules, state: CatalogueState, request: Request, lists: Lists) -> Arranged:
