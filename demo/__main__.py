@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -16,9 +17,10 @@ from demo import environment, feed, follow, replay, report, shoppers, source
 from demo.datasets import Dataset
 from demo.environment import Environment
 from demo.generator import History
-from demo.http import Http, RequestFailed
+from demo.http import Http
 from demo.journey import JourneyFailed, Timings, land, send_events
 from demo.landed import LandingWatch
+from demo.secret_keys import temporary_secret_keys
 from demo.split import Split, cutoff_of
 from demo.terminal import duration
 from deploy.command import DeployError, table
@@ -31,7 +33,7 @@ NEXT_STEPS = """
 What to try next:
   make recommend ITEMS={items}
       ask /recommend for a carousel
-  make run{run_arguments}
+{explain}  make run{run_arguments}
       start a second run; it publishes a second model and keeps the first for `make rollback`
   make demo EVENTS=your.csv
       send your own events; docs/datasets.md lists the columns
@@ -50,6 +52,10 @@ Where to look:
 {operations}
   make docs
       the tables with their lineage; docs/architecture.md explains the rest"""
+
+EXPLAIN = """  make explain REQUEST={request}
+      trace a carousel that was clicked: session, events, model, why each item is in it
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -139,10 +145,12 @@ def journey(options: argparse.Namespace) -> int:
             shop_id=dataset.shop_id,
             published=dataset.published,
             max_prefixes=options.max_prefixes,
+            visitors=shoppers.visitors if dataset.catalogue else None,
         )
-    is_visited = judged is not None and not judged.failures and bool(dataset.catalogue)
-    if is_visited and not let_shoppers_visit(where, dataset, test, timings, options):
-        return 1
+    clicked = ""
+    if judged and not judged.failures and dataset.catalogue:
+        products = {str(item["item_id"]): item for item in dataset.catalogue()}
+        clicked = let_shoppers_visit(where, dataset, judged, products, timings, options)
     print("\nTime per step:")
     print(table(("", "time"), [(name, duration(seconds)) for name, seconds in timings.stages]))
     print(f"  {duration(timings.total_s)} in total")
@@ -151,7 +159,10 @@ def journey(options: argparse.Namespace) -> int:
     run_arguments = "" if dataset.shop_id == History.shop_id else f" ARGS='--shop {dataset.shop_id}'"
     print(
         NEXT_STEPS.format(
-            items=",".join(test[0][:2]), run_arguments=run_arguments, operations=operations_page(where)
+            items=",".join(test[0][:2]),
+            explain=EXPLAIN.format(request=clicked) if clicked else "",
+            run_arguments=run_arguments,
+            operations=operations_page(where),
         )
     )
     if options.json:
@@ -165,31 +176,26 @@ def journey(options: argparse.Namespace) -> int:
 def let_shoppers_visit(
     where: Environment,
     dataset: Dataset,
-    test: list[list[str]],
+    judged: report.Report,
+    products: dict[str, dict[str, Any]],
     timings: Timings,
     options: argparse.Namespace,
-) -> bool:
-    """Send the visits of today's shoppers, and take them into the tables by a run that trains nothing.
+) -> str:
+    """Send what shoppers did with the report's carousels, and take it into the tables by a run that trains nothing.
 
-    Return False if that run failed.
+    Return the id of a recommendation that was clicked, or an empty text if none was.
 
     Raises:
-        JourneyFailed: /recommend does not answer, or events are refused or missing.
+        JourneyFailed: events are refused or missing, or the run failed.
     """
-    assert dataset.catalogue is not None
-    products = {str(item["item_id"]): item for item in dataset.catalogue()}
     watch = LandingWatch(where.client("s3"), where.events_bucket())
-    with timings.stage("shoppers"):
-        try:
-            visits = shoppers.visit(
-                Http(shoppers.THREADS), where.api_url, test, products, shop_id=dataset.shop_id
-            )
-        except RequestFailed as failed:
-            raise JourneyFailed(str(failed)) from failed
+    visits = shoppers.visit(judged.sessions, judged.visitors, judged.carousels, products, dataset.shop_id)
+    with timings.stage("shoppers"), temporary_secret_keys(where) as secret_key_of:
         sent = replay.send(
             visits.events,
             where.api_url,
             where.shop_keys,
+            secret_key_of=secret_key_of,
             user_agent_of=dataset.user_agent_of,
             connections=options.connections,
             expected=len(visits.events),
@@ -201,7 +207,11 @@ def let_shoppers_visit(
     print("a second run takes them into the tables, and trains nothing:")
     with timings.stage("second run"):
         story = follow.run(where, {"shop_id": dataset.shop_id, "skip_training": True})
-    return story.status == "SUCCEEDED"
+    if story.status != "SUCCEEDED":
+        raise JourneyFailed(
+            "the figures lack today's shoppers. Repair the cause, then `make rerun` continues"
+        )
+    return visits.clicked
 
 
 def landing_timeout_s(where: Environment, options: argparse.Namespace) -> float:

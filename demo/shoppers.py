@@ -1,108 +1,126 @@
-"""Let shoppers visit the generated shop while the new model serves, so that its figures exist: shown, clicked, bought.
+"""Invented shoppers of today: they see the carousels that the report asks for, click some of their items and buy.
 
-A shopper walks one of the held-out sessions, now, and sees a carousel on each product page.
+A shopper walks one held-out session, now, and scrolls down to the carousel on most pages.
 If the carousel shows the session's next product, the shopper clicks it there in `CLICK_SHARE` of the cases.
+So the demo's boards, `make why` and `make explain` have something to show.
 """
 
 import random
-import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from demo.http import Http
-from demo.recommend import Carousel, Visitor, ask
-from demo.terminal import Progress
+from demo.recommend import Carousel, Visitor
 
 Event = dict[str, Any]
 Item = Mapping[str, Any]
+# Time in ms, event name, and the event's own fields.
+Step = tuple[int, str, Event]
 
-SHOPPERS, PAGES, K = 300, 5, 10
-THREADS = 4
+SHOWN = 8
 SEED = 21
-# Invented, as the shop is. The figures of a real shop are lower, because its shoppers overlook carousels.
-CLICK_SHARE, CART_SHARE, ORDER_SHARE = 0.35, 0.25, 0.5
-CURRENCY = "USD"
+# Invented, as the shop is. The click rate of a real shop is lower, because its shoppers overlook more of a carousel.
+SEEN_SHARE, CLICK_SHARE = 0.6, 0.35
+# The shares of the generated history (demo/day.py): another mix of events would fail a data check.
+LANDING_SHARE, SEARCH_SHARE, LIST_SHARE, CART_SHARE, ORDER_SHARE = 0.3, 0.07, 0.12, 0.09, 0.38
+# Between the events of a page, and from the last carousel to the last page.
+PAUSE_MS, LAST_PAGE_MS = 5, 500
+CURRENCY, SITE = "USD", "https://shop.example"
 
 
 @dataclass
 class Visits:
-    """The events of all shoppers, in order, and the number of carousels they saw."""
+    """The events of all shoppers, each shopper's in order."""
 
-    events: list[Event] = field(default_factory=list)
-    shoppers: int = 0
+    shoppers: int
+    events: list[Event] = field(repr=False)
 
     def count(self, name: str) -> int:
         """Return the number of events of this name."""
         return sum(event["event_name"] == name for event in self.events)
 
+    @property
+    def clicked(self) -> str:
+        """Return the id of the last recommendation that was clicked, or an empty text if none was."""
+        clicks = (event for event in reversed(self.events) if event["event_name"] == "recommendation_click")
+        return str(next(clicks, {}).get("recommendation_id", ""))
+
     def summary(self) -> str:
         """Format the visits as one line."""
         return (
-            f"{self.shoppers:,} shoppers of today saw {self.count('recommendation_impression'):,} carousels,"
-            f" clicked {self.count('recommendation_click'):,} of their items and placed {self.count('purchase'):,} orders"
+            f"{self.shoppers:,} invented shoppers of today saw {self.count('recommendation_impression'):,} of these"
+            f" carousels, clicked {self.count('recommendation_click'):,} items and placed {self.count('purchase'):,} orders"
         )
+
+
+def visitors(number: int) -> list[Visitor]:
+    """Return today's visitors. Another demo of the day has the same ones, so that their events count once."""
+    today = datetime.now(UTC).date()
+    return [Visitor(f"visit-{today}-{one}", f"shopper-{today}-{one}") for one in range(number)]
 
 
 def visit(
-    http: Http,
-    api_url: str,
-    test: Sequence[Sequence[str]],
+    sessions: Sequence[Sequence[str]],
+    who: Sequence[Visitor],
+    carousels: Sequence[Carousel],
     products: Mapping[str, Item],
-    *,
     shop_id: str,
-    shoppers: int = SHOPPERS,
 ) -> Visits:
-    """Ask /recommend for each page that a shopper opens, and return the events of the visits. Nothing is sent.
+    """Return the events of the shoppers.
 
     Args:
-        http: a client with `THREADS` connections.
-        api_url: the API of the stage.
-        test: held-out sessions, of which the first ones with two items or more are walked.
+        sessions: the items of each session, oldest first.
+        who: the visitor of each session.
+        carousels: the carousel after each item but a session's last, session by session.
         products: the fields of each item in events, by its id.
         shop_id: the shop.
-        shoppers: the largest number of shoppers.
-
-    Raises:
-        RequestFailed: /recommend does not answer.
     """
-    walks = [list(session[:PAGES]) for session in test if len(session) > 1][:shoppers]
-    progress = Progress("shoppers visit", len(walks), "shoppers")
-    visits = Visits()
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="shoppers") as pool:
-        found = pool.map(
-            lambda numbered: _walk(http, api_url, numbered[0], numbered[1], products, shop_id),
-            enumerate(walks),
-        )
-        for events in found:
-            visits.events += events
-            visits.shoppers += 1
-            progress.update(visits.shoppers)
-    progress.finish(visits.shoppers)
-    return visits
+    shown = iter(carousels)
+    events: list[Event] = []
+    for number, (session, visitor) in enumerate(zip(sessions, who, strict=True)):
+        seen = [next(shown) for _ in session[:-1]]
+        events += _walk(random.Random(SEED + number), session, visitor, seen, products, shop_id)
+    return Visits(len(sessions), events)
 
 
 def _walk(
-    http: Http, api_url: str, number: int, walk: list[str], products: Mapping[str, Item], shop_id: str
-) -> list[Event]:
-    chance = random.Random(SEED + number)
-    visitor = Visitor(f"visit-{uuid.uuid4().hex}", f"today-{uuid.uuid4().hex}")
+    chance: random.Random,
+    session: Sequence[str],
+    visitor: Visitor,
+    carousels: Sequence[Carousel],
+    products: Mapping[str, Item],
+    shop_id: str,
+) -> Iterator[Event]:
     receipts: dict[str, str] = {}
-    steps: list[tuple[str, Event]] = []
-    for page, item in enumerate(walk):
-        steps.append(("view_item", {"items": [products[item]]}))
-        carousel = ask(http, api_url, walk[: page + 1], K, shop_id, visitor)
-        steps.append(("recommendation_impression", _of(carousel, carousel.items)))
-        following = walk[page + 1] if page + 1 < len(walk) else None
-        if following in carousel.items and chance.random() < CLICK_SHARE:
-            steps.append(("recommendation_click", _of(carousel, [following])))
-            receipts[following] = carousel.receipt
+    steps: list[Step] = []
+    at_ms = carousels[0].asked_at_ms
+    if chance.random() < LANDING_SHARE:
+        steps.append((at_ms - 3 * PAUSE_MS, "page_view", {"page_location": f"{SITE}/"}))
+    for page, item in enumerate(session):
+        at_ms = carousels[page].asked_at_ms if page < len(carousels) else at_ms + LAST_PAGE_MS
+        product, category = products[item], str(products[item]["item_category"])
+        if chance.random() < SEARCH_SHARE:
+            steps.append((at_ms - 3 * PAUSE_MS, "search", {"search_term": category.rsplit("/", 1)[-1]}))
+        if chance.random() < LIST_SHARE:
+            steps.append((at_ms - 2 * PAUSE_MS, "view_item_list", {"item_list_id": category}))
+        # The page reports the view, and then its carousel asks.
+        view = {"items": [product], "page_location": f"{SITE}/p/{item}"}
+        steps.append((at_ms - PAUSE_MS, "view_item", view))
+        if page < len(carousels) and chance.random() < SEEN_SHARE:
+            carousel, following = carousels[page], session[page + 1]
+            shown = carousel.items[:SHOWN]
+            at_ms += int(carousel.milliseconds) + PAUSE_MS
+            steps.append((at_ms, "recommendation_impression", _of(carousel, shown)))
+            if following in shown and chance.random() < CLICK_SHARE:
+                steps.append((at_ms + PAUSE_MS, "recommendation_click", _of(carousel, [following])))
+                receipts[following] = carousel.receipt
         if chance.random() < CART_SHARE:
-            steps += _purchase(item, products[item], receipts, visitor, chance.random() < ORDER_SHARE)
-            break
-    return list(_dated(steps, visitor, shop_id))
+            is_ordered = chance.random() < ORDER_SHARE
+            steps += _cart(at_ms + 2 * PAUSE_MS, product, receipts.get(item), visitor, is_ordered)
+            if is_ordered:
+                break
+    return _events(steps, visitor, shop_id)
 
 
 def _of(carousel: Carousel, items: Sequence[str]) -> Event:
@@ -113,33 +131,27 @@ def _of(carousel: Carousel, items: Sequence[str]) -> Event:
     }
 
 
-def _purchase(
-    item: str, product: Item, receipts: Mapping[str, str], visitor: Visitor, is_ordered: bool
-) -> list[tuple[str, Event]]:
-    """Return the item's way into the cart and, if it is ordered, its order. A clicked item has its receipt in both."""
-    line = {**product, "quantity": 1} | ({"receipt": receipts[item]} if item in receipts else {})
+def _cart(at_ms: int, product: Item, receipt: str | None, visitor: Visitor, is_ordered: bool) -> list[Step]:
+    """Return the product's way into the cart and, if it is ordered, its order. A clicked item has its receipt in both."""
+    line = {**product, "quantity": 1} | ({"receipt": receipt} if receipt else {})
     of_cart: Event = {"items": [line], "value": product["price"], "currency": CURRENCY}
-    steps = [("add_to_cart", of_cart)]
+    steps: list[Step] = [(at_ms, "add_to_cart", of_cart)]
     if is_ordered:
-        steps += [
-            ("begin_checkout", of_cart),
-            ("purchase", of_cart | {"transaction_id": f"order-{visitor.client_id[-24:]}"}),
-        ]
+        order = of_cart | {"transaction_id": f"order-of-{visitor.client_id}"}
+        steps += [(at_ms + 1, "begin_checkout", of_cart), (at_ms + 2, "purchase", order)]
     return steps
 
 
-def _dated(steps: Sequence[tuple[str, Event]], visitor: Visitor, shop_id: str) -> Iterator[Event]:
-    # A page's events are refused if they are of the future, so a visit ends now.
-    start_ms = int(time.time() * 1000) - len(steps)
-    for sequence, (name, content) in enumerate(steps):
+def _events(steps: Sequence[Step], visitor: Visitor, shop_id: str) -> Iterator[Event]:
+    for sequence, (at_ms, name, content) in enumerate(steps):
         yield {
             "schema_version": 1,
-            "event_id": uuid.uuid4().hex,
+            "event_id": f"{visitor.session_id}-{sequence}",
             "event_name": name,
             "shop_id": shop_id,
             "client_id": visitor.client_id,
             "session_id": visitor.session_id,
-            "client_time_ms": start_ms + sequence,
+            "client_time_ms": at_ms,
             "sequence": sequence,
             **content,
         }
