@@ -166,51 +166,6 @@ def test_exclusions_are_kept_out_and_exactly_k_items_come_back(stage: Stage, fir
     assert not {ITEM, unwanted} & set(found)
 
 
-def test_a_merchandiser_s_day_is_in_the_carousel_without_a_deployment(
-    stage: Stage, first_run: Run, chromium: Any
-) -> None:
-    page = f"/p/{ITEM}"
-    with merchandiser.at_work(stage) as merchant, shopper.visiting(stage, chromium) as visit:
-        before = visit.open(page)
-        hero = aisles.shelved(1, 3, 20)
-        assert hero not in before
-        buried, sold_out, recalled = before[1:4]
-        merchant.lists({"item_id": sold_out, "availability": "out_of_stock"})
-        said = merchant.sets(
-            {"id": "hero", "pin": {"slot": "2", "items": [sold_out, hero]}},
-            {"id": "old-stock", "bury": {"match": {"items": [buried]}}},
-            {"id": "recalled", "remove": {"items": [recalled]}},
-            {
-                "id": "noon-sale",
-                "from": merchandiser.in_seconds(12),
-                "pin": {"slot": "1", "items": [aisles.shelved(1, 2, 20)]},
-            },
-        )
-        assert "none is empty" in said
-        assert "hero" in said
-        answer = stage.recommend(ITEM, k=len(before), shop="demo")
-        assert {"id": "hero", "pinned": 1} in answer["rules"]
-        assert {"id": "recalled", "removed": 1} in answer["rules"]
-        assert {"id": "out-of-stock", "removed": 1} in answer["rules"]
-        assert answer["items"][1] == {"item_id": hero, "score": 0.0, "pinned_by": "hero"}
-        morning = visit.open(page)
-        # The shop has no card of the stand, which can have the first slot.
-        assert hero in morning[:2]
-        assert not {buried, sold_out, recalled} & {*morning}
-        wait_for(lambda: visit.open(page)[0] == aisles.shelved(1, 2, 20), 30)
-        message = merchant.is_refused({"id": "nothing", "only": {"items": ["none-such"]}})
-        assert "nothing removes" in message
-        assert visit.open(page)[1] == hero, "the last good rules are served"
-        assert visit.troubles == []
-        merchant.lists({"item_id": sold_out, "availability": "in_stock"})
-    assert visit_again(stage, chromium, page) == before
-
-
-def visit_again(stage: Stage, chromium: Any, page: str) -> list[str]:
-    with shopper.visiting(stage, chromium) as visit:
-        return visit.open(page)
-
-
 def test_the_evaluation_names_its_baselines_and_the_snapshot(stage: Stage, first_run: Run) -> None:
     evaluation = stage.evaluation(first_run)
     assert evaluation["passed"] is True
@@ -710,6 +665,51 @@ def test_a_shopper_s_clicks_change_the_carousel_at_once_and_are_found_under_raw(
     explained_items = explanation["reproduction"]["explanation"]["items"]
     assert shown <= {one["item_id"] for one in explained_items}
     assert aisles.shelved(0, 1, 3) in {one["brought_by"] for one in explained_items}
+
+
+def test_a_merchandiser_s_day_is_in_the_carousel_without_a_deployment(
+    stage: Stage, first_run: Run, chromium: Any
+) -> None:
+    page = f"/p/{ITEM}"
+    with merchandiser.at_work(stage) as merchant, shopper.visiting(stage, chromium) as visit:
+        before = visit.open(page)
+        hero = aisles.shelved(1, 3, 20)
+        assert hero not in before
+        buried, sold_out, recalled = before[1:4]
+        merchant.lists({"item_id": sold_out, "availability": "out_of_stock"})
+        said = merchant.sets(
+            {"id": "hero", "pin": {"slot": "2", "items": [sold_out, hero]}},
+            {"id": "old-stock", "bury": {"match": {"items": [buried]}}},
+            {"id": "recalled", "remove": {"items": [recalled]}},
+            {
+                "id": "noon-sale",
+                "from": merchandiser.in_seconds(12),
+                "pin": {"slot": "1", "items": [aisles.shelved(1, 2, 20)]},
+            },
+        )
+        assert "none is empty" in said
+        assert "hero" in said
+        answer = stage.recommend(ITEM, k=len(before), shop="demo")
+        assert {"id": "hero", "pinned": 1} in answer["rules"]
+        assert {"id": "recalled", "removed": 1} in answer["rules"]
+        assert {"id": "out-of-stock", "removed": 1} in answer["rules"]
+        assert answer["items"][1] == {"item_id": hero, "score": 0.0, "pinned_by": "hero"}
+        morning = visit.open(page)
+        # The shop has no card of the stand, which can have the first slot.
+        assert hero in morning[:2]
+        assert not {buried, sold_out, recalled} & {*morning}
+        wait_for(lambda: visit.open(page)[0] == aisles.shelved(1, 2, 20), 30)
+        message = merchant.is_refused({"id": "nothing", "only": {"items": ["none-such"]}})
+        assert "nothing removes" in message
+        assert visit.open(page)[1] == hero, "the last good rules are served"
+        assert visit.troubles == []
+        merchant.lists({"item_id": sold_out, "availability": "in_stock"})
+    assert visit_again(stage, chromium, page) == before
+
+
+def visit_again(stage: Stage, chromium: Any, page: str) -> list[str]:
+    with shopper.visiting(stage, chromium) as visit:
+        return visit.open(page)
 
 
 def test_a_back_end_s_order_is_found_under_raw_and_its_recommendations_are_the_model_s(
