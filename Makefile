@@ -148,6 +148,12 @@ experiments: setup ## results of the experiments of STAGE, with intervals that h
 check-experiments: setup ## check the files of experiments/, as a deployment does
 	@$(PY) -m deploy.experiments.check
 
+rules: setup ## bring rules/SHOP.yaml to the carousels of STAGE within two minutes, without a deployment (docs/rules.md; ARGS=--help)
+	@$(IN_STAGE) $(PY) -m deploy.rules --stage $(STAGE) --shop '$(or $(SHOP),demo)' $(ARGS)
+
+check-rules: setup ## replay last week's sessions of STAGE with rules/SHOP.yaml, and show the carousels that change most
+	@$(IN_STAGE) $(PY) -m deploy.rules --check --stage $(STAGE) --shop '$(or $(SHOP),demo)' $(ARGS)
+
 drill: setup ## ring ALARM (a name, or all) of STAGE on purpose and print its message; without ALARM: the list
 	@$(if $(ALARM),$(IN_STAGE)) $(PY) -m deploy.drill --stage $(STAGE) $(if $(ALARM),--alarm "$(ALARM)") $(ARGS)
 
@@ -186,6 +192,7 @@ check: setup ## format, lint, types, prose, templates, SQL: the checks of CI
 	@$(VENV)/bin/sqlfluff lint sql --config sql/.sqlfluff --disable-progress-bar
 	@$(PY) -m docs.prose
 	@$(PY) -m deploy.experiments.check
+	@$(PY) -m deploy.rules.check
 	@$(PY) -m docs.settings --check
 	@$(PY) -m docs.data_checks --check
 	@$(PY) -m deploy.lock --check

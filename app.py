@@ -24,6 +24,13 @@ def events() -> Response:
     return wiring.collect_batch(app.current_request)
 
 
+@app.route(
+    "/catalogue", methods=["PUT"], content_types=ANY_TYPE
+)  # changes of products, by the shop's back end
+def put_catalogue() -> Response:
+    return wiring.put_catalogue(app.current_request)
+
+
 @app.route("/tugboat.js", methods=["GET"], content_types=ANY_TYPE)  # the storefront's SDK
 @app.route("/tugboat-carousel.js", methods=["GET"], content_types=ANY_TYPE)  # and its carousel
 @app.route("/openapi.json", methods=["GET"], content_types=ANY_TYPE)  # the description of this API
@@ -36,7 +43,7 @@ def recommend() -> Response:
     return wiring.recommend(app.current_request)
 
 
-@app.lambda_function(name="collect")  # /events and /pixel.gif, in a Lambda of their own: deploy/api_routes.py
+@app.lambda_function(name="collect")  # what shops send, in a Lambda of its own: deploy/api_routes.py
 def collect(event: Any, context: Any) -> Any:
     return app(event, context)
 
@@ -52,6 +59,7 @@ publish = step(name="publish")(wiring.publish)  # an accepted model behind the e
 prove = step(name="prove")(wiring.prove)  # the golden sessions against the endpoint, then the record
 rollback = step(name="rollback")(wiring.rollback)  # the endpoint back onto an earlier release
 replay = step(name="replay")(wiring.replay)  # archived events once more through the current contract
+catalogue = step(name="catalogue")(wiring.catalogue)  # new files of catalogue/ into the current state
 compact = step(name="compact")(wiring.compact)  # a finished day's raw files as a few parquet files
 erase = step(name="erase")(wiring.erase)  # one person's events and snapshots out of S3
 erase_rows = step(name="erase_rows")(wiring.erase_rows)  # and their rows out of the warehouse

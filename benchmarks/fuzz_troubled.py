@@ -42,8 +42,8 @@ LAMBDA_S = 10.0
 KEYS_S = receipt_keys.TIMEOUT_MS / 1000
 # The collector waits for Firehose once for accepted and once for refused events, and for receipt and secret keys.
 COLLECT_BOX_S = 2 * FIREHOSE_S + 2 * KEYS_S
-# /recommend waits for the record and the fallback, the endpoint, and the receipt keys.
-RECOMMEND_BOX_S = 2 * recommend.STORED_S + ENDPOINT_S + KEYS_S
+# /recommend waits for the record, the rules and the fallback, the endpoint, and the receipt keys.
+RECOMMEND_BOX_S = 3 * recommend.STORED_S + ENDPOINT_S + KEYS_S
 # A busy machine may take this much longer.
 SLACK_S = 5.0
 

@@ -1,7 +1,11 @@
-"""Import a catalogue feed as the whole catalogue of a shop: Merchant Center, Shopify or WooCommerce.
+"""Import a catalogue feed as the whole catalogue of a shop: Merchant Center, Shopify or WooCommerce. Or import changes.
 
 The format is recognized by the file's content. The same feed twice is imported once.
-The next run of the pipeline loads it, and excludes what is out of stock from the recommendations.
+Recommendations follow within 5 minutes: what is out of stock or missing is not shown. The next run of the pipeline loads
+the feed into the warehouse.
+
+A file of JSON Lines changes only the products and fields that it states, as PUT /catalogue does (docs/catalogue.md):
+    {"item_id": "boot-7", "availability": "out_of_stock"}
 
 Ids must be those of the shop's events. --item-id chooses among the feed's:
     merchant-center  id (default) or group, the item_group_id
@@ -17,6 +21,7 @@ from pathlib import Path
 
 import boto3
 
+from catalogue.changes import import_changes, is_changes
 from catalogue.formats import FORMATS, Options, recognized
 from catalogue.imports import Feed, FeedRefused, Imported, ids_by_choice, import_feed
 from catalogue.known_ids import compare, event_items
@@ -37,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=f"example: {EXAMPLE}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("file", type=Path, help="the feed, also gzipped")
+    made.add_argument("file", type=Path, help="the feed or the changes, also gzipped")
     made.add_argument("--shop", required=True, metavar="ID", help="the shop_id of the shop's events")
     made.add_argument("--stage", default="local", help="a stage of deploy/stages.toml (default %(default)s)")
     made.add_argument("--format", choices=sorted(FORMATS), help="default: recognized by the content")
@@ -76,12 +81,26 @@ def main(arguments: list[str] | None = None) -> int:
 
     def run() -> int:
         try:
+            if is_changes(options.file):
+                return _change(options)
             feed = _feed(options)
             return _check_ids(feed, options) if options.check_ids else _import(feed, options)
         except (FeedUnreadable, FeedRefused) as error:
             raise DeployError(f"catalogue: {error}") from error
 
     return exit_status(run)
+
+
+def _change(options: argparse.Namespace) -> int:
+    if options.dry_run:
+        lines = import_changes(options.file, options.shop, None, "")
+    else:
+        stage, session = _stage(options)
+        bucket = stage.events_bucket(account_of(stage, session.client("sts")))
+        lines = import_changes(options.file, options.shop, session.client("s3"), bucket)
+    for line in lines:
+        print(line)
+    return 0
 
 
 def _feed(options: argparse.Namespace) -> Feed:
@@ -126,7 +145,7 @@ def summary(feed: Feed, imported: Imported, *, dry_run: bool = False) -> list[st
     if dry_run:
         lines.append("dry run: nothing was written")
     elif imported.is_new:
-        lines.append(f"written: {imported.key}; the next run of the pipeline loads it")
+        lines.append(f"written: {imported.key}; recommendations follow within 5 minutes")
     else:
         lines.append(f"nothing to write: {imported.key} has the same products")
     return lines

@@ -1,16 +1,13 @@
-"""Write a feed's products to the events bucket: one file per state of a shop's catalogue, and none for a known state."""
+"""Write a feed's products to the events bucket: one file per state of a shop's catalogue, and none for the present one."""
 
 import gzip
 import json
-import re
 import tempfile
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote
 
 from msgspec import to_builtins
 from msgspec.json import encode
@@ -18,6 +15,7 @@ from msgspec.json import encode
 from catalogue.formats import Format, Options
 from catalogue.products import Content, Counts, products
 from catalogue.rows import FeedUnreadable, Outcomes, Reject
+from functions.platform.catalogue_files import files_since, new_key
 from functions.platform.contract import (
     CATALOGUE_PREFIX,
     CATALOGUE_REJECTED_ROW_MAX_CHARACTERS,
@@ -28,8 +26,6 @@ from functions.platform.product import Product
 SHOWN_REJECTS = 5
 # An export that broke off looks like a shorter catalogue.
 SMALLEST_REMAINING_SHARE = 0.5
-# <time of the import>-<number of products>-<fingerprint>. Keys of a shop sort by time.
-KEY = re.compile(r".*/\d+-(?P<products>\d+)-(?P<fingerprint>[0-9a-f]{16})\.jsonl\.gz")
 
 
 class FeedRefused(Exception):
@@ -78,7 +74,7 @@ def import_feed(
 ) -> Imported:
     """Read the feed, and write its products and rejected rows unless `s3` is None.
 
-    Nothing is written if the newest file of the shop holds the same products.
+    Nothing is written if the newest file of the shop holds the same products. A batch of changes after it is newer.
 
     Raises:
         FeedUnreadable: the file cannot be read.
@@ -167,34 +163,29 @@ def _shown(imported: Imported) -> str:
 
 
 def _send(feed: Feed, imported: Imported, files: Files, s3: Any, bucket: str, allow_removals: bool) -> None:
-    shop = quote(feed.shop_id, safe="")
-    newest = max(filter(KEY.fullmatch, _keys(s3, bucket, f"{CATALOGUE_PREFIX}{shop}/")), default="")
-    before, count = KEY.fullmatch(newest), imported.counts.products
-    if before and before["fingerprint"] == imported.fingerprint:
-        imported.key = newest
+    known = files_since(s3, bucket, feed.shop_id, 0)
+    before = next((file for file in reversed(known) if not file.is_changes), None)
+    count = imported.counts.products
+    if before and before is known[-1] and before.fingerprint == imported.fingerprint:
+        imported.key = before.key
         return
-    if before and count < SMALLEST_REMAINING_SHARE * int(before["products"]) and not allow_removals:
+    if before and count < SMALLEST_REMAINING_SHARE * before.lines and not allow_removals:
         raise FeedRefused(
-            f"{feed.path} has {count:,} products, the state before has {int(before['products']):,} ({newest}). It is not "
+            f"{feed.path} has {count:,} products, the state before has {before.lines:,} ({before.key}). It is not "
             "imported, because the missing ones would count as removed. Export the feed again, or add --allow-removals."
         )
-    name = f"{shop}/{feed.imported_at:%Y/%m/%d}/{feed.imported_at_ms}-{count}-{imported.fingerprint}.jsonl.gz"
+    key = new_key(feed.shop_id, feed.imported_at, count, imported.fingerprint)
     if imported.counts.rejected:
         # The rejected rows first: products without them would look like a feed without faults.
-        imported.rejects_key = REJECTED_CATALOGUE_PREFIX + name
+        imported.rejects_key = REJECTED_CATALOGUE_PREFIX + key.removeprefix(CATALOGUE_PREFIX)
         _put(s3, bucket, imported.rejects_key, files.rejects)
-    imported.key, imported.is_new = CATALOGUE_PREFIX + name, True
+    imported.key, imported.is_new = key, True
     _put(s3, bucket, imported.key, files.products)
 
 
 def _put(s3: Any, bucket: str, key: str, file: IO[bytes]) -> None:
     file.seek(0)
     s3.upload_fileobj(file, bucket, key, ExtraArgs={"ContentType": "application/gzip"})
-
-
-def _keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        yield from (found["Key"] for found in page.get("Contents", []))
 
 
 def ids_by_choice(feed: Feed) -> dict[str, set[str]]:

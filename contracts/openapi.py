@@ -14,7 +14,14 @@ VERSION = "1"
 JSON = "application/json"
 # sendBeacon posts text/plain, to avoid a preflight.
 BODY_TYPES = (JSON, "text/plain")
-OF_RECOMMEND = {Reason.NO_MODEL_YET, Reason.MODEL_UNAVAILABLE, Reason.PARAMETER_INVALID}
+OF_RECOMMEND = {
+    Reason.NO_MODEL_YET,
+    Reason.MODEL_UNAVAILABLE,
+    Reason.PARAMETER_INVALID,
+    Reason.SHOP_NOT_SERVED,
+}
+# What a rule does to items: functions/recommend/rules/arrange.py counts them.
+EFFECTS = ("removed", "pinned", "boosted", "buried", "weighted", "moved")
 # Reasons that refuse one event of a batch: the answer is 200, and names them.
 OF_EVENTS = {
     Reason.EVENT_NOT_AN_OBJECT,
@@ -28,6 +35,28 @@ OF_EVENTS = {
     Reason.CLIENT_TIME_IN_FUTURE,
     Reason.EVENT_TOO_OLD,
 }
+# Reasons that refuse one line of a catalogue's changes: the answer is 200, and names them.
+OF_LINES = {
+    Reason.FIELD_MISSING,
+    Reason.FIELD_INVALID,
+    Reason.FIELD_UNKNOWN,
+    Reason.LINE_NOT_JSON,
+    Reason.LINE_TOO_LARGE,
+    Reason.UNKNOWN_SHOP,
+}
+# Reasons that refuse all changes of a catalogue.
+OF_CATALOGUE = {
+    Reason.WRONG_SECRET_KEY,
+    Reason.SECRET_KEYS_UNAVAILABLE,
+    Reason.BODY_EMPTY,
+    Reason.BODY_TOO_LARGE,
+    Reason.TOO_MANY_LINES,
+    Reason.PARAMETER_INVALID,
+    Reason.IDEMPOTENCY_KEY_REUSED,
+    Reason.STORAGE_UNAVAILABLE,
+}
+ONLY_OF_CATALOGUE = {Reason.TOO_MANY_LINES, Reason.IDEMPOTENCY_KEY_REUSED} | (OF_LINES - OF_EVENTS)
+JSON_LINES = "application/jsonl"
 # The answer is 200 and names it: nothing is stored, and nothing is to be sent again.
 OF_PRIVACY = {Reason.GLOBAL_PRIVACY_CONTROL}
 EXAMPLE_EVENT = {
@@ -40,6 +69,11 @@ EXAMPLE_EVENT = {
     "client_time_ms": 1767261600000,
     "items": [{"item_id": "boot-7", "item_name": "Boot", "price": 89.9}],
 }
+EXAMPLE_CHANGES = (
+    {"item_id": "boot-7", "availability": "out_of_stock"},
+    {"item_id": "boot-9", "price": 89.9, "sale_price": None},
+    {"item_id": "boot-3", "delete": True},
+)
 EXAMPLE_QUESTION = {"items": ["boot-7"], "k": 2, "shop": "demo", "session": "s-20260101-1"}
 
 
@@ -67,6 +101,7 @@ def description() -> dict[str, Any]:
         "paths": {
             "/events": {"post": _post_events()},
             "/pixel.gif": {"get": _get_pixel()},
+            "/catalogue": {"put": _put_catalogue()},
             "/recommend": {"get": _get_recommend(), "post": _post_recommend()},
             "/tugboat.js": {"get": _get_file("The storefront's SDK.", "text/javascript")},
             "/tugboat-carousel.js": {"get": _get_file("The carousel's element.", "text/javascript")},
@@ -95,7 +130,8 @@ def _secret_key() -> dict[str, Any]:
     return {
         "type": "http",
         "scheme": "bearer",
-        "description": "The shop's secret key, for its back end: never in a page. Its events are trusted, of any age.",
+        "description": "The shop's secret key, for its back end: never in a page. Its events are trusted, of any age. "
+        "It changes the catalogue.",
     }
 
 
@@ -113,7 +149,7 @@ def _post_events() -> dict[str, Any]:
         "requestBody": {"required": True, "content": dict.fromkeys(BODY_TYPES, body)},
         "responses": {
             "200": _answer("Accepted events are stored durably. Refused ones are named.", "Collected"),
-            **_refusals(set(Reason) - OF_RECOMMEND - OF_EVENTS - OF_PRIVACY),
+            **_refusals(set(Reason) - OF_RECOMMEND - OF_EVENTS - OF_PRIVACY - ONLY_OF_CATALOGUE),
         },
     }
 
@@ -148,6 +184,77 @@ def _get_pixel() -> dict[str, Any]:
                 "content": {"image/gif": {}},
             }
         },
+    }
+
+
+def _put_catalogue() -> dict[str, Any]:
+    limits = contracts.read("limits")["catalogue"]
+    example = "".join(json.dumps(change) + "\n" for change in EXAMPLE_CHANGES)
+    return {
+        "operationId": "changeCatalogue",
+        "summary": "Change or delete products of the catalogue.",
+        "description": f"The body is JSON Lines: one Change per line, at most {limits['batch_lines_max']:,} lines, "
+        f"{limits['line_max_bytes']:,} bytes per line and {limits['batch_max_bytes']:,} bytes in all, also gzipped. "
+        "Lines hold in their order, and batches in the order of their receipt. docs/catalogue.md explains more.",
+        "security": [{"secretKey": []}],
+        "parameters": [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": False,
+                "description": "A text of the sender's choice, one per batch, such as a UUID. A batch that is sent again "
+                "with its key within 7 days counts once, at the time of its first receipt.",
+                "schema": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": limits["idempotency_key_max_characters"],
+                },
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {JSON_LINES: {"schema": {"type": "string"}, "example": example}},
+        },
+        "responses": {
+            "200": _answer("Accepted lines are stored durably. Refused ones are named.", "CatalogueChanged"),
+            **_refusals(OF_CATALOGUE),
+        },
+    }
+
+
+def _change() -> dict[str, Any]:
+    """Return the schema of a line: the fields of a product, of which all but the id may be left out or be null."""
+    schema = contracts.read("product.schema")
+    properties = {
+        name: _inlined(field, schema["definitions"])
+        for name, field in schema["properties"].items()
+        if name != "shop_id"
+    }
+    clearable = {
+        name: {"anyOf": [field, {"type": "null"}]}
+        for name, field in properties.items()
+        if name not in ("item_id", "title")
+    }
+    delete = {"description": "Removes the product. The line has no other field.", "const": True}
+    return {
+        "description": "What is so from now on. A field that is left out stays; null clears it.",
+        "type": "object",
+        "required": ["item_id"],
+        "minProperties": 2,
+        "properties": {**properties, **clearable, "delete": delete},
+        "additionalProperties": False,
+    }
+
+
+def _inlined(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return a field with its definitions in place, because those of products differ from those of events."""
+    if "$ref" in field:
+        return {**definitions[field["$ref"].rpartition("/")[2]], "description": field["description"]}
+    return {
+        name: _inlined({"description": "", **part}, definitions)
+        if name in ("propertyNames", "additionalProperties")
+        else part
+        for name, part in field.items()
     }
 
 
@@ -286,6 +393,27 @@ def _schemas() -> dict[str, Any]:
                 "message": a_text,
             }
         ),
+        "Change": _change(),
+        "CatalogueChanged": _object(
+            {
+                "accepted": {"type": "integer", "minimum": 0},
+                "refused": {"type": "array", "items": {"$ref": "#/components/schemas/RefusedLine"}},
+                "received_at_ms": {
+                    "description": "When the batch arrived, by the server's clock: the time from which the changes hold.",
+                    "type": "integer",
+                },
+                "request_id": a_text,
+            },
+            ["accepted", "refused", "received_at_ms", "request_id"],
+        ),
+        "RefusedLine": _object(
+            {
+                "line": {"description": "Its number in the body, from 1.", "type": "integer"},
+                "item_id": {"type": ["string", "null"]},
+                "reason": {"$ref": "#/components/schemas/Reason"},
+                "message": a_text,
+            }
+        ),
         "Question": _question(limits["recommend"]),
         "Recommendation": _object(
             {
@@ -294,12 +422,13 @@ def _schemas() -> dict[str, Any]:
                     "items": _object(
                         {
                             "item_id": a_text,
-                            "score": {"type": "number"},
+                            "score": {"description": "0 for an item that no model scored.", "type": "number"},
+                            "pinned_by": {"description": "The rule that gave it its slot.", **a_text},
                             "because": {
                                 "description": "Only if asked. `viewed` and `related` name the view that brought the item.",
                                 **_object(
                                     {
-                                        "kind": {"enum": ["viewed", "again", "related", "popular"]},
+                                        "kind": {"enum": ["viewed", "again", "related", "popular", "pinned"]},
                                         "item_id": a_text,
                                     },
                                     ["kind"],
@@ -309,6 +438,16 @@ def _schemas() -> dict[str, Any]:
                         ["item_id", "score"],
                     ),
                 },
+                "rules": {
+                    "description": "The shop's rules that changed the answer, each with its number of items per effect. "
+                    "Only if the shop has rules or a catalogue.",
+                    "type": "array",
+                    "items": _object(
+                        {"id": a_text, **{effect: {"type": "integer", "minimum": 1} for effect in EFFECTS}},
+                        ["id"],
+                    ),
+                },
+                "rules_revision": {"description": "The set of rules that was applied.", **a_text},
                 "source": {
                     "description": "`model`, what stood in for it, or the arm of an experiment: `none` has no items.",
                     "enum": ["model", "related", "popular", "none"],

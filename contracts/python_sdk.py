@@ -37,7 +37,7 @@ def sdk_module() -> str:
         "from __future__ import annotations",
         "",
         "from decimal import Decimal",
-        "from typing import Literal, TypedDict",
+        "from typing import Any, Literal, TypedDict",
         "",
         f"EventName = Literal[{', '.join(map(repr, contracts.event_kinds()))}]",
         f"Placement = Literal[{', '.join(map(repr, contracts.placements()))}]",
@@ -88,7 +88,9 @@ def _annotation(field: dict[str, Any], schema: dict[str, Any]) -> str:
     if "enum" in field:
         return f"Literal[{', '.join(map(repr, field['enum']))}]"
     if field["type"] == "array":
-        return "list[Item]" if schema else "list[RecommendedItem]"
+        if schema:
+            return "list[Item]"
+        return "list[RecommendedItem]" if "score" in field["items"]["properties"] else "list[dict[str, Any]]"
     if field["type"] == "object":
         return "Because"
     return AMOUNT if schema and field["type"] == "number" else ANNOTATIONS[field["type"]]

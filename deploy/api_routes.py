@@ -1,7 +1,7 @@
-"""Give the routes of the API their limits, and send events to a Lambda of their own.
+"""Give the routes of the API their limits, and send what shops send to a Lambda of its own.
 
 Chalice gives every route to one Lambda. A flood of events, or a Firehose that hangs, would take the concurrency that /recommend
-needs. The Lambda `collect` runs the same app; its reserved concurrency is the most that events can take.
+needs. The Lambda `collect` runs the same app; its reserved concurrency is the most that events and catalogues can take.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from deploy.lambdas import named
 from deploy.stages import Stage
 
-COLLECT_ROUTES = ("/events", "/pixel.gif")
+COLLECT_ROUTES = ("/events", "/pixel.gif", "/catalogue")
 RECOMMEND_ROUTES = ("/recommend",)
 # A burst of twice the rate lets a page's first requests pass together.
 BURST_FACTOR = 2

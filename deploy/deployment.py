@@ -27,6 +27,8 @@ from deploy.chalice_cli import REPOSITORY, record_file, run_chalice
 from deploy.command import DeployError, Say
 from deploy.experiments.check import check as check_experiments
 from deploy.experiments.check import shops_of_all_stages
+from deploy.rules.check import check as check_rules
+from deploy.rules.stored import upload as upload_rule_set
 from deploy.stages import Stage, account_of
 from deploy.training_code import TrainingCode
 from functions.platform.contract import CODE_PREFIX
@@ -36,6 +38,7 @@ JOB_LOG_GROUPS = ("/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs"
 # The rules of resources.yaml whose target is a Lambda, by the ends of their names, each with its Lambda.
 LAMBDA_RULES = (
     ("load-on-arrival", "load"),
+    ("catalogue", "catalogue"),
     ("compact", "compact"),
     ("run-ended", "rollback"),
     ("operations", "operations"),
@@ -89,11 +92,12 @@ def prepare(stage: Stage, session: Any, say: Say) -> Deployment:
     """Check the prerequisites and return the deployment.
 
     Raises:
-        DeployError: the experiments, the credentials, the Snowflake login or the template cannot be used.
+        DeployError: the experiments, the rules, the credentials, the Snowflake login or the template cannot be used.
     """
     from training_jobs.package import build_source_archive
 
     check_experiments(shops_of_all_stages())
+    check_rules(shops_of_all_stages())
     account_id = account_of(stage, session.client("sts"))
     require_secret(stage, session.client("secretsmanager"))
     say(f"stage {stage.name}, account {account_id}, {stage.region}")
@@ -116,6 +120,7 @@ def deploy(deployment: Deployment) -> str:
     allow_rules(deployment)
     limit_job_logs(deployment)
     upload_prediction(deployment)
+    upload_rules(deployment)
     remove_unused_layers(deployment)
     return api["rest_api_url"]
 
@@ -286,6 +291,14 @@ def limit_job_logs(deployment: Deployment) -> None:
 def upload_prediction(deployment: Deployment) -> None:
     """Give the operations page the predicted bill, which it compares with the measured usage."""
     prediction.upload(deployment.stage, deployment.bucket, deployment.s3)
+
+
+def upload_rules(deployment: Deployment) -> None:
+    """Bring the rules of the stage's shops to /recommend, as `make rules` does without a deployment."""
+    for shop, written in check_rules(shops_of_all_stages()).items():
+        if shop in deployment.stage.shops:
+            upload_rule_set(written.rule_set, deployment.s3, deployment.bucket)
+            deployment.say(f"rules of {shop}: revision {written.rule_set.revision}")
 
 
 def remove_unused_layers(deployment: Deployment) -> None:

@@ -14,6 +14,7 @@ from deploy import policies, serving_image
 from deploy.policies import Statement, list_bucket, list_versions, objects, stream
 from deploy.stages import SETTINGS, Stage, setting_text
 from functions.platform.contract import (
+    CATALOGUE_STATES_PREFIX,
     CURRENT_KEY,
     ERASURE_CERTIFICATES_PREFIX,
     ERASURE_JOURNALS_PREFIX,
@@ -28,12 +29,14 @@ from functions.platform.contract import (
     RAW_PREFIX,
     REJECTED_PREFIX,
     RELEASES_PREFIX,
+    RULES_PREFIX,
     STOCK_PREFIX,
     TRAINING_PREFIX,
     VALIDATION_LATEST_PREFIX,
     VALIDATION_REPORTS_PREFIX,
 )
 from functions.platform.settings import (
+    CatalogueSettings,
     CollectSettings,
     CompactSettings,
     EraseSettings,
@@ -47,7 +50,7 @@ from sql.setup.apply import role_prefix
 
 # One group per settings class of functions/: the variables that the class reads.
 SettingsGroup = Literal[
-    "collect", "compact", "erase", "recommend", "lock", "operations", "warehouse", "publish"
+    "catalogue", "collect", "compact", "erase", "recommend", "lock", "operations", "warehouse", "publish"
 ]
 LayerName = Literal["warehouse", "pandas"]
 
@@ -109,8 +112,15 @@ LAMBDAS = (
             Statement(
                 "ReadRelease",
                 ("s3:GetObject",),
-                (objects("models", CURRENT_KEY), objects("models", FALLBACK_KEY)),
+                (
+                    objects("models", CURRENT_KEY),
+                    objects("models", FALLBACK_KEY),
+                    objects("models", f"{RULES_PREFIX}*"),
+                    objects("models", f"{CATALOGUE_STATES_PREFIX}*"),
+                ),
             ),
+            policies.STORE_CATALOGUE,
+            policies.READ_CLAIMS,
             policies.RECEIPT_KEYS,
             policies.SECRET_KEYS,
         ),
@@ -120,8 +130,22 @@ LAMBDAS = (
         memory_mb=1024,
         timeout_s=29,
         settings=("collect",),
-        policy=(policies.STORE_EVENTS, policies.PARK_EVENTS, policies.RECEIPT_KEYS, policies.SECRET_KEYS),
+        policy=(
+            policies.STORE_EVENTS,
+            policies.PARK_EVENTS,
+            policies.STORE_CATALOGUE,
+            policies.READ_CLAIMS,
+            policies.RECEIPT_KEYS,
+            policies.SECRET_KEYS,
+        ),
         max_concurrency=lambda stage: stage.collect_max_concurrency,
+    ),
+    Lambda(
+        "catalogue",
+        memory_mb=1769,
+        timeout_s=300,
+        settings=("catalogue",),
+        policy=policies.CATALOGUE_STATES,
     ),
     Lambda(
         "lock",
@@ -183,6 +207,7 @@ LAMBDAS = (
             ),
             Statement("ReadStock", ("s3:GetObject",), (objects("models", f"{STOCK_PREFIX}*"),)),
             list_bucket("ListSnapshot", "models", f"{EXPORTS_PREFIX}*", f"{STOCK_PREFIX}*"),
+            *policies.CATALOGUE_STATES,
         ),
         layer="warehouse",
         as_job=True,
@@ -492,6 +517,7 @@ def common_environment(stage: Stage) -> dict[str, str]:
 
 # The settings class of each group, from whose fields the variables follow.
 SETTINGS_CLASSES: dict[SettingsGroup, type[Struct]] = {
+    "catalogue": CatalogueSettings,
     "collect": CollectSettings,
     "compact": CompactSettings,
     "erase": EraseSettings,
@@ -524,6 +550,11 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
                 "TUGBOAT_REJECTED_STREAM": f"{stage.prefix}-rejected",
                 "TUGBOAT_SECRET_KEYS_SECRET": stage.secret_keys_secret,
                 "TUGBOAT_SHOP_KEYS": ",".join(f"{shop}={key}" for shop, key in keys),
+            }
+        case "catalogue":
+            return {
+                "TUGBOAT_EVENTS_BUCKET": stage.events_bucket(account_id),
+                "TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id),
             }
         case "compact":
             return copied | {"TUGBOAT_EVENTS_BUCKET": stage.events_bucket(account_id)}

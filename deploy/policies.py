@@ -8,7 +8,13 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from deploy.stages import Stage
-from functions.platform.contract import RAW_PREFIX, REJECTED_PREFIX
+from functions.platform.contract import (
+    CATALOGUE_CLAIMS_PREFIX,
+    CATALOGUE_PREFIX,
+    CATALOGUE_STATES_PREFIX,
+    RAW_PREFIX,
+    REJECTED_PREFIX,
+)
 
 Json = dict[str, Any]
 
@@ -80,6 +86,23 @@ PARK_EVENTS = Statement(
     "ParkEvents",
     ("s3:PutObject",),
     (objects("events", f"{RAW_PREFIX}*"), objects("events", f"{REJECTED_PREFIX}*")),
+)
+STORE_CATALOGUE = Statement(
+    "StoreCatalogue",
+    ("s3:PutObject",),
+    (objects("events", f"{CATALOGUE_PREFIX}*"), objects("events", f"{CATALOGUE_CLAIMS_PREFIX}*")),
+)
+READ_CLAIMS = Statement("ReadClaims", ("s3:GetObject",), (objects("events", f"{CATALOGUE_CLAIMS_PREFIX}*"),))
+# List before reading: without s3:ListBucket, S3 answers 403 instead of 404 for a missing key.
+CATALOGUE_STATES = (
+    list_bucket("FindCatalogueState", "models", f"{CATALOGUE_STATES_PREFIX}*"),
+    list_bucket("ListCatalogue", "events", f"{CATALOGUE_PREFIX}*"),
+    Statement(
+        "ReplaceCatalogueState",
+        ("s3:GetObject", "s3:PutObject"),
+        (objects("models", f"{CATALOGUE_STATES_PREFIX}*"),),
+    ),
+    Statement("ReadCatalogue", ("s3:GetObject",), (objects("events", f"{CATALOGUE_PREFIX}*"),)),
 )
 ASK_MODEL = Statement("AskModel", ("sagemaker:InvokeEndpoint",), (ENDPOINT, REALTIME_ENDPOINT))
 MOVE_ENDPOINT = Statement(

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from deploy.command import DeployError, exit_status, stage_parser, table
 from deploy.stages import Stage, read_stage
-from functions.collect.secret_keys import RECHECK_S, REFRESH_S, digest
+from functions.platform.secret_keys import RECHECK_S, REFRESH_S, digest
 
 # Secret scanners and people recognize a key by this start.
 KEY_START = "tugboat-secret-"

@@ -35,7 +35,7 @@ def collect_batch(request: Request | None) -> Response:
     """Answer POST /events."""
     from functions.collect.origin import origin_of
     from functions.collect.routes import answer_batch
-    from functions.collect.secret_keys import secret_keys
+    from functions.platform.secret_keys import secret_keys
 
     asked, origin = read_request(request), origin_of(request)
     authorization = request.headers.get("authorization") if request else None
@@ -49,6 +49,21 @@ def collect_pixel(request: Request | None) -> Response:
     from functions.collect.routes import answer_pixel
 
     return answer_pixel(read_request(request), origin_of(request), _intake_of(request))
+
+
+def put_catalogue(request: Request | None) -> Response:
+    """Answer PUT /catalogue."""
+    from functions.catalogue.intake import Intake
+    from functions.catalogue.routes import answer_catalogue
+    from functions.platform.secret_keys import secret_keys
+
+    asked, environment = read_request(request), settings.collect_settings()
+    authorization, idempotency_key = (
+        request.headers.get(name) if request else None for name in ("authorization", "idempotency-key")
+    )
+    intake = Intake(time_boxed_client("s3", S3_TIMEOUT_MS), environment.events_bucket)
+    keys = secret_keys(environment.secret_keys_secret)
+    return answer_catalogue(asked, authorization, idempotency_key, keys, environment, intake)
 
 
 def recommend(request: Request | None) -> Response:
@@ -68,13 +83,15 @@ def recommender() -> "Recommender":
     from functions.recommend.fallback import stored_fallback
     from functions.recommend.recommend import Recommender
     from functions.recommend.served import served_release
+    from functions.recommend.steering import sources
 
     environment = settings.recommend_settings()
     endpoint = time_boxed_client("sagemaker-runtime", environment.endpoint_timeout_ms)
     s3 = time_boxed_client("s3", S3_TIMEOUT_MS)
     served = served_release(s3, environment.models_bucket)
     fallback = stored_fallback(s3, environment.models_bucket)
-    return Recommender(environment, endpoint, served, fallback, read_experiments(FOLDER))
+    stored = sources(s3, environment.models_bucket)
+    return Recommender(environment, endpoint, served, fallback, read_experiments(FOLDER), stored)
 
 
 def script(request: Request | None) -> Response:
@@ -158,6 +175,13 @@ def replay(event: Event, context: Any) -> Event:
 
     remaining_ms = context.get_remaining_time_in_millis
     return replay(event, _intake(client("s3"), remaining_ms), remaining_ms)
+
+
+def catalogue(event: Event, _: Any) -> Event:
+    """Run catalogue."""
+    from functions.catalogue.fold import fold
+
+    return fold(event, settings.catalogue_settings(), client("s3"))
 
 
 def compact(event: Event, context: Any) -> Event:

@@ -20,6 +20,7 @@ COPIED = (
     "functions",
     "imports",
     "layers",
+    "rules",
     "sql",
     "statemachine",
     "storefront",

@@ -1,5 +1,6 @@
 """A fake of a Snowflake connection."""
 
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -27,6 +28,9 @@ class FakeCursor:
     def executemany(self, sql: str, rows: list[tuple[Any, ...]]) -> "FakeCursor":
         self._connection.inserted += rows
         return self
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return iter(self._rows)
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         return self._rows

@@ -8,6 +8,8 @@ from pathlib import Path
 from deploy.explain.model import Clients, Origin, ask, origin_of, read_fallback, release_at, unpacked
 from deploy.explain.trace import Json, Shown, StoredEvent, Trace, file_states
 from functions.platform.contract import RECOMMEND_K_DEFAULT, RECOMMEND_K_MAX
+from functions.platform.s3_keys import rules_key
+from functions.platform.stored_json import read_json
 from functions.recommend.fallback import Fallback
 
 # Items beyond the last one shown, to find those that the page may have excluded.
@@ -87,7 +89,7 @@ def explain(
         machine_arn: the ARN of the stage's state machine.
     """
     events_bucket, models_bucket = buckets
-    notes = list(_notes_of(trace))
+    notes = [*_notes_of(trace), *_note_of_rules(trace, clients, models_bucket)]
     version = trace.model_version
     if version is None:
         version = release_at(clients, models_bucket, trace.issued_at_ms)
@@ -120,6 +122,19 @@ def explain(
                 else _reproduce(trace, archive)
             )
     return Explanation(stage, trace, files, origin, reproduction, notes)
+
+
+def _note_of_rules(trace: Trace, clients: Clients, bucket: str) -> Iterable[str]:
+    """Yield the rules that the answer was made with."""
+    if not trace.rules:
+        return
+    key = rules_key(trace.shop_id, trace.rules)
+    stored = read_json(clients.s3, bucket, key)
+    ids = ", ".join(rule["id"] for rule in stored["rules"]) if stored else "that are no longer stored"
+    yield (
+        f"The shop's rules changed the answer: {ids}. They are s3://{bucket}/{key} (docs/rules.md). The items below are those "
+        "of the model before the rules"
+    )
 
 
 def _notes_of(trace: Trace) -> Iterable[str]:
@@ -203,6 +218,8 @@ def _differs(trace: Trace, first: Reproduction, without: Reproduction | None) ->
         "the page may have excluded items; exclusions are not stored",
         "a click within the second of the answer can be on either side of it",
     ]
+    if trace.rules:
+        first.reasons.insert(0, f"the shop's rules of revision {trace.rules} changed the model's answer")
     if not first.asked:
         first.reasons.insert(0, "no stored event of the session before the answer has an item")
     if trace.found_in != "the warehouse":

@@ -138,6 +138,14 @@ class Trace:
         return sorted(found.values(), key=lambda one: (one.slot is None, one.slot or 0, one.item_id))
 
     @property
+    def rules(self) -> str:
+        """Return the revision of the shop's rules that changed the answer; empty without a valid receipt of such an answer."""
+        found = (
+            stamp.get("rules", "") for event in self.naming for stamp in event.stamps(self.recommendation_id)
+        )
+        return next(filter(None, found), "")
+
+    @property
     def verdicts(self) -> dict[str, int]:
         """Return the number of events per verdict on this recommendation's receipts."""
         counts: dict[str, int] = {}

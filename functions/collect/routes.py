@@ -7,13 +7,13 @@ from chalice.app import Response
 
 from functions.collect.collect import Collected, collect_batch, collect_pixel
 from functions.collect.origin import Origin
-from functions.collect.secret_keys import SecretKeys
 from functions.platform import metrics
 from functions.platform.contract import MetricValues
 from functions.platform.errors import Reason, RequestRefused, StorageUnavailable
 from functions.platform.events.intake import Intake
 from functions.platform.http import NO_STORE, ApiRequest, refusal, success, unavailable
 from functions.platform.log import get_logger
+from functions.platform.secret_keys import SecretKeys
 
 log = get_logger(__name__)
 

@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+from functions.export.catalogue import write_state
 from functions.platform import warehouse
 from functions.platform.contract import (
     ARCHIVE_OUT_OF_STOCK,
@@ -54,6 +55,8 @@ class StockUnreadable(Exception):
 def export(event: dict[str, Any], settings: WarehouseSettings, connection: Any, s3: Any) -> ExportResult:
     """Write exports/<run_id>/{interactions,items}/ and manifest.json of one shop: a model serves one shop.
 
+    The catalogue's current state follows, from the same tables.
+
     Raises:
         EmptySnapshot: the shop has no session to train on.
         StockUnreadable: stock/<shop_id>.json is not a JSON list of ids.
@@ -83,6 +86,7 @@ def export(event: dict[str, Any], settings: WarehouseSettings, connection: Any, 
     base = f"s3://{settings.models_bucket}/{prefix}"
     result: ExportResult = {
         "run_id": run_id,
+        "shop_id": shop_id,
         "snapshot_id": run_id,
         "interactions_uri": f"{base}interactions/",
         "items_uri": f"{base}items/",
@@ -94,7 +98,6 @@ def export(event: dict[str, Any], settings: WarehouseSettings, connection: Any, 
     }
     manifest = {
         **result,
-        "shop_id": shop_id,
         "out_of_stock": None if out_of_stock is None else len(out_of_stock),
         "interaction_columns": INTERACTION_COLUMNS,
         "item_columns": ITEM_COLUMNS,
@@ -105,12 +108,14 @@ def export(event: dict[str, Any], settings: WarehouseSettings, connection: Any, 
         Body=json.dumps(manifest, indent=2).encode(),
         ContentType="application/json",
     )
+    products = write_state(connection, s3, settings, shop_id)
     log.info(
         "exported",
         interactions=interactions,
         sessions=sessions,
         items=items,
         out_of_stock=manifest["out_of_stock"],
+        products=products,
     )
     return result
 

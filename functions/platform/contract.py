@@ -15,6 +15,10 @@ COLLECT_PAGE_AGE_MAX_MS = 262800000
 COLLECT_REFUSED_PAYLOAD_MAX_CHARACTERS = 65536
 CATALOGUE_CELL_MAX_CHARACTERS = 4194304
 CATALOGUE_REJECTED_ROW_MAX_CHARACTERS = 8192
+CATALOGUE_BATCH_MAX_BYTES = 4194304
+CATALOGUE_BATCH_LINES_MAX = 10000
+CATALOGUE_LINE_MAX_BYTES = 65536
+CATALOGUE_IDEMPOTENCY_KEY_MAX_CHARACTERS = 200
 RECOMMEND_BODY_MAX_BYTES = 65536
 RECOMMEND_ITEMS_MAX = 50
 RECOMMEND_EXCLUDE_MAX = 500
@@ -31,6 +35,7 @@ RAW_PREFIX = "raw/"
 REJECTED_PREFIX = "rejected/"
 CATALOGUE_PREFIX = "catalogue/"
 REJECTED_CATALOGUE_PREFIX = "rejected-catalogue/"
+CATALOGUE_CLAIMS_PREFIX = "catalogue-claims/"
 PACKED_PREFIX = "archive/raw/"
 PACKED_MANIFESTS_PREFIX = "archive/manifests/"
 EXPORTS_PREFIX = "exports/"
@@ -40,9 +45,11 @@ VALIDATION_LATEST_PREFIX = "reports/validation/latest/"
 VALIDATION_INDEX_PREFIX = "reports/validation/index/"
 RELEASES_PREFIX = "serving/releases/"
 CHAMPION_PREFIX = "serving/champion/"
+CATALOGUE_STATES_PREFIX = "serving/catalogue/"
 LOCK_KEY = "locks/pipeline.json"
 CURRENT_KEY = "serving/current.json"
 FALLBACK_KEY = "serving/fallback.json"
+RULES_PREFIX = "serving/rules/"
 CODE_PREFIX = "code/"
 EVALUATIONS_PREFIX = "evaluation/"
 TRAINING_PREFIX = "training/"
@@ -163,6 +170,7 @@ class ExportResult(TypedDict):
     """The result of export, which the state machine or the caller reads."""
 
     run_id: str
+    shop_id: str
     snapshot_id: str
     interactions_uri: str
     items_uri: str
@@ -235,3 +243,11 @@ class EraseResult(TypedDict):
     counts: dict[str, int]
     certificate: dict[str, Any] | None
     certificate_uri: str | None
+
+
+class CatalogueResult(TypedDict):
+    """The result of catalogue, which the state machine or the caller reads."""
+
+    shop_id: str | None
+    files: int
+    products: int

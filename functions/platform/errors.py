@@ -63,8 +63,14 @@ class Reason(StrEnum):
     CLIENT_TIME_IN_FUTURE = "client_time_in_future"
     GLOBAL_PRIVACY_CONTROL = "global_privacy_control"
     EVENT_TOO_OLD = "event_too_old"
+    TOO_MANY_LINES = "too_many_lines"
+    LINE_NOT_JSON = "line_not_json"
+    LINE_TOO_LARGE = "line_too_large"
+    FIELD_UNKNOWN = "field_unknown"
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     PARAMETER_INVALID = "parameter_invalid"
     STORAGE_UNAVAILABLE = "storage_unavailable"
+    SHOP_NOT_SERVED = "shop_not_served"
     NO_MODEL_YET = "no_model_yet"
     MODEL_UNAVAILABLE = "model_unavailable"
 
@@ -76,6 +82,8 @@ def http_status(reason: Reason) -> HTTPStatus:
             return HTTPStatus.FORBIDDEN
         case Reason.WRONG_SECRET_KEY:
             return HTTPStatus.UNAUTHORIZED
+        case Reason.IDEMPOTENCY_KEY_REUSED:
+            return HTTPStatus.CONFLICT
         case Reason.BODY_TOO_LARGE:
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         case (

@@ -10,7 +10,7 @@ from functions.platform.log import bind
 RETRY_AFTER_S = 5
 # A wrong key needs a human. Clients keep their events and retry every 10 minutes.
 WRONG_KEY_RETRY_AFTER_S = 600
-# A secret key that was issued a moment ago is unknown until the keys are read again (functions/collect/secret_keys.py).
+# A secret key that was issued a moment ago is unknown until the keys are read again (functions/platform/secret_keys.py).
 WRONG_SECRET_KEY_RETRY_AFTER_S = 10
 NO_STORE: dict[str, str | list[str]] = {"Cache-Control": "no-store"}
 

@@ -60,11 +60,15 @@ class Assignment(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """Facts about an answer that its receipt carries: its placement, and the arms of the client that it is for."""
+    """Facts about an answer that its receipt carries: its placement, and the arms of the client that it is for.
+
+    `rules` is the revision of the shop's rules, if they changed the answer.
+    """
 
     placement: str = PLACEMENT_DEFAULT
     assignments: tuple[Assignment, ...] = ()
     client_id: str = ""
+    rules: str = ""
 
 
 UNLABELED = Labels()
@@ -85,6 +89,7 @@ class Receipt(NamedTuple):
     placement: str = PLACEMENT_DEFAULT
     assignments: tuple[Assignment, ...] = ()
     client_digest: str = ""
+    rules: str = ""
 
     def slot_of(self, item_id: str) -> int | None:
         """Return the position of an item, from 0; None if the item was not recommended."""
@@ -166,6 +171,7 @@ def read(token: str, keys: Sequence[bytes]) -> Receipt | None:
             labels.get("placement", PLACEMENT_DEFAULT),
             tuple(Assignment(*one) for one in labels.get("arms", ())),
             labels.get("client", ""),
+            labels.get("rules", ""),
         ]
     )
 
@@ -181,6 +187,8 @@ def _written(labels: Labels, recommendation_id: str, key: bytes) -> dict[str, An
     written: dict[str, Any] = {}
     if labels.placement != PLACEMENT_DEFAULT:
         written["placement"] = labels.placement
+    if labels.rules:
+        written["rules"] = labels.rules
     if labels.assignments:
         written["arms"] = labels.assignments
         written["client"] = client_digest(labels.client_id, recommendation_id, key)

@@ -49,7 +49,7 @@ class Refreshed(Generic[T]):
         self._read, self._fresh_s, self._clock, self._threads = read, fresh_s, clock, threads
         self._value: T | None = None
         self._reading: Future[T | None] | None = None
-        self._begun_at_s = self._due_at_s = float("-inf")
+        self._begun_at_s = self._due_at_s = self._value_at_s = float("-inf")
         self._waited_for = False
 
     def begin(self) -> None:
@@ -86,6 +86,15 @@ class Refreshed(Generic[T]):
         self._waited_for = True
         return self._value != before
 
+    def get_younger_than(self, age_s: float, deadline: Deadline) -> T | None:
+        """Return the value. Wait until the deadline for the first one, and for a new one if the old one is too old.
+
+        An environment that was idle has an old value, and would use it for one more request. While readings fail, nobody waits.
+        """
+        if self._value is not None and not self.failure and self._clock() - self._value_at_s > age_s:
+            self.read_again(age_s, deadline)
+        return self.get(deadline)
+
     def forget(self) -> None:
         """Drop the value: the next request reads it again and waits."""
         self._value, self.failure, self._due_at_s = None, "", float("-inf")
@@ -107,7 +116,8 @@ class Refreshed(Generic[T]):
         if value is None:
             self._due_at_s = float("-inf")
         else:
-            self._value, self._due_at_s = value, self._begun_at_s + self._fresh_s
+            self._value, self._value_at_s = value, self._begun_at_s
+            self._due_at_s = self._begun_at_s + self._fresh_s
 
     def _failed(self, cause: str) -> None:
         self._reading, self.failure = None, cause

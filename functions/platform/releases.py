@@ -22,6 +22,8 @@ class Release:
     snapshot_id: str
     run_id: str
     published_at: str
+    # The shop whose events the model has learnt. A record of before this field does not name it.
+    shop_id: str = ""
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,13 @@ class RecommendSettings(Struct, frozen=True, rename=_variable):
     global_privacy_control: PrivacyControl
 
 
+class CatalogueSettings(Struct, frozen=True, rename=_variable):
+    """Settings of catalogue, which folds files into the current state."""
+
+    events_bucket: Text
+    models_bucket: Text
+
+
 class CompactSettings(Struct, frozen=True, rename=_variable):
     """Settings of compact. Packed raw files are deleted at the age of `raw_expire_days`; 0: never."""
 
@@ -211,6 +218,12 @@ def _parse(kind: type[Any], value: str) -> Any:
 def collect_settings() -> CollectSettings:
     """Read the collector's settings, once per execution environment."""
     return read_settings(CollectSettings, os.environ)
+
+
+@lru_cache(maxsize=1)
+def catalogue_settings() -> CatalogueSettings:
+    """Read the settings of catalogue, once per execution environment."""
+    return read_settings(CatalogueSettings, os.environ)
 
 
 @lru_cache(maxsize=1)

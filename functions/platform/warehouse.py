@@ -114,6 +114,12 @@ def rows(connection: Any, sql: str, parameters: tuple[Any, ...] = ()) -> list[tu
         return list(cursor.execute(sql, parameters or None).fetchall())
 
 
+def stream(connection: Any, sql: str, parameters: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a statement, without all of them in memory."""
+    with connection.cursor() as cursor:
+        yield from cursor.execute(sql, parameters or None)
+
+
 def one(connection: Any, sql: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...]:
     """Return the only row of a statement that always returns one."""
     return rows(connection, sql, parameters)[0]

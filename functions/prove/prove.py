@@ -2,7 +2,7 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from functions.platform.contract import ProveResult
 from functions.platform.endpoint import config_of, delete_endpoint, endpoint_name, find, is_realtime
@@ -21,9 +21,10 @@ OVERLAP_MIN = 0.95
 
 
 class ProveEvent(TypedDict):
-    """The run, its snapshot and archive, and the resources that publish made."""
+    """The run, its shop, snapshot and archive, and the resources that publish made."""
 
     run_id: str
+    shop_id: NotRequired[str]
     snapshot_id: str
     model_data_uri: str
     endpoint_config_name: str
@@ -57,6 +58,7 @@ def prove(
         snapshot_id=event["snapshot_id"],
         run_id=event["run_id"],
         published_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        shop_id=event.get("shop_id", ""),
     )
     before = read_record(s3, settings.models_bucket)
     is_repeat = before.current is not None and before.current.endpoint_config == release.endpoint_config

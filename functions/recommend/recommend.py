@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -18,13 +18,18 @@ from functions.platform.time_box import Deadline, DeadlinePassed, call_until
 from functions.recommend.experiments import Assigned, Shop
 from functions.recommend.fallback import Fallback
 from functions.recommend.request import RecommendRequest
+from functions.recommend.rules.arrange import Placed, Scored
 from functions.recommend.served import Served
+from functions.recommend.steering import CANDIDATES_MAX, Sources, Steering, steering_of
 
 log = get_logger(__name__)
 
 FALLBACK_VARIANT = "fallback"
-# A new execution environment reads the release's record and the fallback first, each of them within this time.
+# A new execution environment reads the release's record, the rules with the products, and the fallback, each within this time.
 STORED_S = 1.0
+# A request for another shop reads the record again if it is older: a run for that shop may have ended a moment ago.
+FOREIGN_RECORD_S = 1.0
+NO_ARM = Assigned()
 
 
 class FallbackReason(StrEnum):
@@ -60,20 +65,26 @@ FALLBACK_REASONS = {
 
 
 class Recommendation(NamedTuple):
-    """A carousel's items, best first, and where they come from."""
+    """A carousel's items, best first, and where they come from.
+
+    `rules` are the effects of the shop's rules, each with the rule's id; None if the shop has neither rules nor a catalogue.
+    `rules_revision` names the set.
+    """
 
     items: list[dict[str, Any]]
     source: str
     reason: str
     model_version: str
     variant: str
+    rules: list[dict[str, Any]] | None = None
+    rules_revision: str = ""
 
 
 @dataclass(frozen=True)
 class Recommender:
     """The endpoint and what stands in for it.
 
-    `endpoint` is a sagemaker-runtime client, `served` the release on record.
+    `endpoint` is a sagemaker-runtime client, `served` the release on record, `sources` the rules and products of the shops.
     """
 
     settings: RecommendSettings
@@ -81,40 +92,128 @@ class Recommender:
     served: Refreshed[Served]
     fallback: Refreshed[Fallback]
     experiments: Mapping[str, Shop] = field(default_factory=dict)
+    sources: Sources | None = None
 
 
-def recommend(request: RecommendRequest, recommender: Recommender, deadline: Deadline) -> Recommendation:
-    """Return up to `request.k` items for the session.
+def recommend(
+    request: RecommendRequest,
+    recommender: Recommender,
+    deadline: Deadline,
+    assigned: Assigned = NO_ARM,
+    clock: Callable[[], float] = time.time,
+) -> Recommendation:
+    """Return `request.k` items for the session, or fewer where the shop's rules and products leave no more.
 
-    It takes at most `endpoint_timeout_ms`, and in a new execution environment up to twice `STORED_S` more.
+    It takes at most `endpoint_timeout_ms`, and in a new execution environment up to three times `STORED_S` more.
 
     Args:
         request: the session's items, and the items to exclude.
         recommender: the settings, the endpoint and the fallback.
         deadline: the end of this Lambda's time.
+        assigned: the client's arms. The model is asked in every arm, so all arms take the same time and fail alike.
+        clock: the time in seconds since 1970, at which rules and prices hold.
 
     Raises:
-        RequestRefused: NO_MODEL_YET, before the first model is published; MODEL_UNAVAILABLE, if neither the endpoint nor
-            S3 answers a new execution environment.
+        RequestRefused: SHOP_NOT_SERVED, if the release on record is of another shop; NO_MODEL_YET, before the first model
+            is published; MODEL_UNAVAILABLE, if neither the endpoint nor S3 answers a new execution environment.
     """
     recommender.fallback.begin()
     settings = recommender.settings
-    served = recommender.served.get(deadline.at_most(STORED_S))
+    served = _served(request, recommender, deadline)
+    steering = _steering(request, served, recommender, deadline)
+    wide = request._replace(k=steering.candidates(request.k)) if steering else request
     name = served.endpoint if served else settings.endpoint
-    items, cause = _ask(request, name, recommender, deadline.at_most(settings.endpoint_timeout_ms / 1000))
-    if items is not None:
-        _count(settings.stage, items, served)
-        return items
-    log.warning("the endpoint failed, the fallback answers", endpoint=name, cause=cause)
-    known = recommender.fallback.get(deadline.at_most(STORED_S))
-    if known is None:
-        raise _without_fallback(recommender.fallback.failure)
-    answer = _listed(known, request, request.items, f"endpoint: {cause}", FALLBACK_VARIANT)
-    _count(settings.stage, answer, served, fallback_reason(cause))
-    return answer
+    found, cause = _ask(wide, name, recommender, deadline.at_most(settings.endpoint_timeout_ms / 1000))
+    if found is None:
+        log.warning("the endpoint failed, the fallback answers", endpoint=name, cause=cause)
+        known = recommender.fallback.get(deadline.at_most(STORED_S))
+        if known is None:
+            raise _without_fallback(recommender.fallback.failure)
+        found = _listed(known, wide, request.items, f"endpoint: {cause}", FALLBACK_VARIANT)
+    found = _answer_of_arm(found, assigned, wide, recommender, deadline)
+    if steering and assigned.treatment != "none":
+        found = _steered(found, steering, request, recommender, deadline, round(clock() * 1000))
+    is_empty = not found.items and assigned.treatment != "none"
+    _count(settings.stage, is_empty, served, fallback_reason(cause) if cause else None)
+    return found
 
 
-def answer_of_arm(
+def _served(request: RecommendRequest, recommender: Recommender, deadline: Deadline) -> Served | None:
+    """Return the release on record.
+
+    Raises:
+        RequestRefused: it is of another shop than the request's.
+    """
+    served = recommender.served.get(deadline.at_most(STORED_S))
+    if _is_foreign(request, served):
+        recommender.served.read_again(FOREIGN_RECORD_S, deadline.at_most(STORED_S))
+        served = recommender.served.get(deadline.at_most(STORED_S))
+    if served and _is_foreign(request, served):
+        raise RequestRefused(
+            Reason.SHOP_NOT_SERVED,
+            f"the model is of the shop {served.shop_id}, not of {request.shop}: use the stage that serves {request.shop}, "
+            f"or train a model for it (make run ARGS='--shop {request.shop}')",
+        )
+    return served
+
+
+def _is_foreign(request: RecommendRequest, served: Served | None) -> bool:
+    """Return True if the model is of another shop than the request's. A record of an older release names no shop."""
+    return bool(served and served.shop_id and request.shop and request.shop != served.shop_id)
+
+
+def _steering(
+    request: RecommendRequest, served: Served | None, recommender: Recommender, deadline: Deadline
+) -> Steering | None:
+    """Return the rules and products of the model's shop."""
+    shop_id = (served.shop_id if served else "") or request.shop
+    if not shop_id or not recommender.sources:
+        return None
+    return steering_of(recommender.sources, shop_id, deadline.at_most(STORED_S))
+
+
+def _steered(
+    found: Recommendation,
+    steering: Steering,
+    request: RecommendRequest,
+    recommender: Recommender,
+    deadline: Deadline,
+    now_ms: int,
+) -> Recommendation:
+    """Return the answer that the shop's rules make of the candidates."""
+    known = {one["item_id"]: one for one in found.items}
+
+    def candidates() -> Iterator[Sequence[Scored]]:
+        yield [(one["item_id"], one["score"]) for one in found.items]
+        fallback = recommender.fallback.get(deadline.at_most(STORED_S))
+        if fallback:
+            every = request._replace(k=len(fallback.popular) + CANDIDATES_MAX)
+            more = _listed(fallback, every, request.items, "", "").items
+            known.update({one["item_id"]: one for one in more if one["item_id"] not in known})
+            yield [(one["item_id"], one["score"]) for one in more]
+
+    arranged = steering.apply(request, now_ms, candidates())
+    items = [_item(one, known, request.because) for one in arranged.items]
+    effects = [{"id": rule_id, **counts} for rule_id, counts in arranged.effects.items()]
+    if len(items) < request.k:
+        log.warning("the rules left an answer short", items=len(items), k=request.k, rules=effects)
+    reason = found.reason if items else "the shop's rules leave no item"
+    return found._replace(
+        items=items, reason=reason, rules=effects, rules_revision=steering.rules.rule_set.revision
+    )
+
+
+def _item(placed: Placed, known: Mapping[str, dict[str, Any]], because: bool) -> dict[str, Any]:
+    """Return an item as the answer has it."""
+    item = dict(known.get(placed.item_id, {"item_id": placed.item_id, "score": placed.score}))
+    if placed.pinned_by:
+        item["pinned_by"] = placed.pinned_by
+    if because:
+        item["because"] = {"kind": "pinned"} if placed.pinned_by else item.get("because", {"kind": "popular"})
+    return item
+
+
+def _answer_of_arm(
     found: Recommendation,
     assigned: Assigned,
     request: RecommendRequest,
@@ -123,7 +222,6 @@ def answer_of_arm(
 ) -> Recommendation:
     """Return the answer of the client's arm instead of the model's.
 
-    The model is asked in every arm. So all arms take the same time and fail alike, and the same clients are exposed.
     While the fallback's lists cannot be read, their arms get the model's answer: they count where they were assigned.
     """
     if assigned.treatment == "model":
@@ -161,13 +259,11 @@ def fallback_reason(cause: str) -> FallbackReason:
     return FALLBACK_REASONS.get(cause, FallbackReason.OTHER)
 
 
-def _count(
-    stage: str, answer: Recommendation, served: Served | None, reason: FallbackReason | None = None
-) -> None:
+def _count(stage: str, is_empty: bool, served: Served | None, reason: FallbackReason | None) -> None:
     values: MetricValues = {
         "Recommendations": 1,
         "Fallbacks": 0 if reason is None else 1,
-        "EmptyAnswers": 0 if answer.items else 1,
+        "EmptyAnswers": int(is_empty),
     }
     age_hours = served.age_hours(time.time()) if served else None
     if age_hours is not None:

@@ -33,7 +33,7 @@ class Session(NamedTuple):
 
 
 class RecommendRequest(NamedTuple):
-    """The session's items, oldest first; the number of items wanted; the items to exclude; the receipt's labels.
+    """The session's items, oldest first; the number of items wanted; the items to exclude; the receipt's labels; the shop.
 
     With `because`, each item of the answer says what brought it.
     """
@@ -44,6 +44,7 @@ class RecommendRequest(NamedTuple):
     session: Session | None = None
     placement: str = PLACEMENT_DEFAULT
     because: bool = False
+    shop: str | None = None
 
 
 def parse_request(request: ApiRequest) -> RecommendRequest:
@@ -107,8 +108,9 @@ def _request(items: Any, k: Any, exclude: Any, parameters: Mapping[str, Any]) ->
             Reason.PARAMETER_INVALID,
             f"exclude holds {len(excluded)} ids, at most {RECOMMEND_EXCLUDE_MAX} are taken",
         )
+    ids = _session_ids(parameters)
     return RecommendRequest(
-        kept, count, excluded, _session(parameters), _placement(parameters), _because(parameters)
+        kept, count, excluded, _session(ids), _placement(parameters), _because(parameters), ids.get("shop")
     )
 
 
@@ -128,8 +130,8 @@ def _because(parameters: Mapping[str, Any]) -> bool:
     return str(because).lower() == "true"
 
 
-def _session(parameters: Mapping[str, Any]) -> Session | None:
-    """Return the session if shop and session are given, else None."""
+def _session_ids(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return those ids of shop, session and client that are given."""
     ids = {
         name: parameters[name] for name in ("shop", "session", "client") if parameters.get(name) is not None
     }
@@ -139,6 +141,11 @@ def _session(parameters: Mapping[str, Any]) -> Session | None:
                 Reason.PARAMETER_INVALID,
                 f"{name} is an id of 1 to {ID_MAX_CHARACTERS} characters, as in the events",
             )
+    return ids
+
+
+def _session(ids: Mapping[str, str]) -> Session | None:
+    """Return the session if shop and session are given, else None."""
     if not ids.keys() >= {"shop", "session"}:
         return None
     return Session(ids["shop"], ids["session"], ids.get("client"))

@@ -11,23 +11,27 @@ from functions.platform.receipt import Labels, issue
 from functions.platform.receipt_keys import ReceiptKeys
 from functions.platform.time_box import Deadline
 from functions.recommend.experiments import Assigned, Shop, assign
-from functions.recommend.recommend import Recommendation, Recommender, answer_of_arm, recommend
+from functions.recommend.recommend import Recommendation, Recommender, recommend
 from functions.recommend.request import RecommendRequest, Session, parse_request
 
 
 def answer_recommend(
     request: ApiRequest, recommender: Recommender, receipt_keys: ReceiptKeys, deadline: Deadline
 ) -> Response:
-    """Return 200 with items, 400 for an invalid request, 503 before the first model or without S3."""
+    """Return 200 with items, 400 for an invalid request or another shop, 503 before the first model or without S3."""
     try:
         asked = parse_request(request)
         # A receipt links the answer to the session's events. A person who opted out has none, and is in no experiment.
         opted_out = request.privacy_control and recommender.settings.global_privacy_control == "obey"
         assigned = Assigned() if opted_out else _assigned(asked, recommender)
-        found = answer_of_arm(recommend(asked, recommender, deadline), assigned, asked, recommender, deadline)
+        found = recommend(asked, recommender, deadline, assigned)
     except RequestRefused as refused:
         return refusal(refused, request.request_id)
     body = {**found._asdict(), "request_id": request.request_id}
+    if found.rules is None:
+        del body["rules"]
+    if not found.rules_revision:
+        del body["rules_revision"]
     if assigned.assignments:
         body["experiments"] = [{"experiment": one.experiment, "arm": one.arm} for one in assigned.assignments]
     # Without a key there is no receipt, and the carousel is still shown.
@@ -60,5 +64,10 @@ def _receipt(
         (item["item_id"] for item in found.items),
         int(time.time()),
         key,
-        Labels(asked.placement, assigned.assignments, session.client_id or ""),
+        Labels(
+            asked.placement,
+            assigned.assignments,
+            session.client_id or "",
+            found.rules_revision if found.rules else "",
+        ),
     )

@@ -12,10 +12,14 @@ REFRESH_S = 60.0
 
 
 class Served(NamedTuple):
-    """The endpoint of the release on record, and the time of its publication in seconds since 1970, if it is readable."""
+    """The endpoint of the release on record, and the time of its publication in seconds since 1970, if it is readable.
+
+    `shop_id` is the shop of the model. A record of before this field does not name it.
+    """
 
     endpoint: str
     published_at_s: float | None = None
+    shop_id: str = ""
 
     def age_hours(self, now_s: float) -> float | None:
         """Return the age of the release. Clocks of machines differ, so a negative age is 0."""
@@ -30,7 +34,9 @@ def served_release(s3: Any, bucket: str) -> Refreshed[Served]:
         if stored is None:
             return None
         release = stored["release"]
-        return Served(str(release["endpoint"]), _seconds(release.get("published_at")))
+        return Served(
+            str(release["endpoint"]), _seconds(release.get("published_at")), str(release.get("shop_id", ""))
+        )
 
     return Refreshed(CURRENT_KEY, read, REFRESH_S)
 

@@ -73,8 +73,14 @@ export interface TugboatAnswer {
     item_id: string;
     score: number;
     /** Only if asked. `viewed` and `related` name the view that brought the item. */
-    because?: { kind: "viewed" | "again" | "related" | "popular" | string; item_id?: string };
+    because?: { kind: "viewed" | "again" | "related" | "popular" | "pinned" | string; item_id?: string };
+    /** The rule that gave it its slot. */
+    pinned_by?: string;
   }[];
+  /** The set of rules that was applied. */
+  rules_revision?: string;
+  /** The shop's rules that changed the answer, each with its number of items per effect. */
+  rules?: ({ id: string } & { [effect: string]: string | number })[];
   source: "model" | "related" | "popular" | "none" | string;
   reason: string;
   model_version: string;

@@ -25,8 +25,9 @@ from demo.http import Http
 from demo.landed import LandingWatch
 from demo.replay import Replayed, send
 from demo.shop.landing import Landing
-from functions.platform.contract import OPERATIONS_PAGE_KEY
+from functions.platform.contract import CURRENT_KEY, OPERATIONS_PAGE_KEY
 from functions.platform.run_history import State, read_history
+from functions.recommend.recommend import FOREIGN_RECORD_S
 from functions.replay.replay import STOP_BEFORE_END_MS
 from local import processes
 from local.aws.authorization.record import FILE
@@ -34,7 +35,7 @@ from local.environment import Stack
 from local.testing import interrupt_training, kill_stack, running_stack, start_stack, wait_for
 from testing import deployment, permissions
 from testing.stage import EVENTS_BUCKET, KEYS, LOCAL, MODELS_BUCKET, Run, Stage, run_id_of
-from tests.e2e import aisles, drills, shopper
+from tests.e2e import aisles, drills, merchandiser, shopper
 from tugboat_events import Tugboat
 
 pytestmark = [pytest.mark.local_stack, pytest.mark.timeout(600)]
@@ -401,13 +402,33 @@ def test_recommend_answers_from_the_fallback_within_its_time_box_while_the_endpo
     assert took_s < 5
 
 
+@contextlib.contextmanager
+def released_for(stage: Stage, shop: str) -> Iterator[None]:
+    """Let the release on record be a model of another shop for a while."""
+    s3 = stage.client("s3")
+    stored = s3.get_object(Bucket=MODELS_BUCKET, Key=CURRENT_KEY)["Body"].read()
+    record = json.loads(stored)
+    assert record["release"]["shop_id"] == "demo"
+    record["release"]["shop_id"] = shop
+    s3.put_object(Bucket=MODELS_BUCKET, Key=CURRENT_KEY, Body=json.dumps(record).encode())
+    time.sleep(FOREIGN_RECORD_S)
+    try:
+        yield
+    finally:
+        s3.put_object(Bucket=MODELS_BUCKET, Key=CURRENT_KEY, Body=stored)
+
+
 @pytest.fixture(scope="module")
 def recommendation(stage: Stage, tables: dict[str, Any]) -> dict[str, Any]:
     """A recommendation of another shop that was seen, clicked and bought from, and two clicks that only say so."""
     # A test before this one killed the endpoint's container.
     wait_for(lambda: stage.recommend(ITEM)["source"] == "model", 60)
-    answer = stage.recommend(ITEM, k=5, shop="serenade", session="visit-1")
-    of_another_session = stage.recommend(ITEM, k=5, shop="serenade", session="visit-2")["receipt"]
+    with pytest.raises(urllib.error.HTTPError, match="400") as refused:
+        stage.recommend(ITEM, k=5, shop="serenade", session="visit-1")
+    assert json.load(refused.value)["error"]["reason"] == "shop_not_served"
+    with released_for(stage, "serenade"):
+        answer = stage.recommend(ITEM, k=5, shop="serenade", session="visit-1")
+        of_another_session = stage.recommend(ITEM, k=5, shop="serenade", session="visit-2")["receipt"]
     first, second, third = (one["item_id"] for one in answer["items"][:3])
     mine = {"recommendation_id": answer["request_id"], "receipt": answer["receipt"]}
     forged = answer["receipt"][:-8] + "forgery_"
@@ -645,6 +666,51 @@ def test_a_shopper_s_clicks_change_the_carousel_at_once_and_are_found_under_raw(
     explained_items = explanation["reproduction"]["explanation"]["items"]
     assert shown <= {one["item_id"] for one in explained_items}
     assert aisles.shelved(0, 1, 3) in {one["brought_by"] for one in explained_items}
+
+
+def test_a_merchandiser_s_day_is_in_the_carousel_without_a_deployment(
+    stage: Stage, first_run: Run, chromium: Any
+) -> None:
+    page = f"/p/{ITEM}"
+    with merchandiser.at_work(stage) as merchant, shopper.visiting(stage, chromium) as visit:
+        before = visit.open(page)
+        hero = aisles.shelved(1, 3, 20)
+        assert hero not in before
+        buried, sold_out, recalled = before[1:4]
+        merchant.lists({"item_id": sold_out, "availability": "out_of_stock"})
+        said = merchant.sets(
+            {"id": "hero", "pin": {"slot": "2", "items": [sold_out, hero]}},
+            {"id": "old-stock", "bury": {"match": {"items": [buried]}}},
+            {"id": "recalled", "remove": {"items": [recalled]}},
+            {
+                "id": "noon-sale",
+                "from": merchandiser.in_seconds(12),
+                "pin": {"slot": "1", "items": [aisles.shelved(1, 2, 20)]},
+            },
+        )
+        assert "none is empty" in said
+        assert "hero" in said
+        answer = stage.recommend(ITEM, k=len(before), shop="demo")
+        assert {"id": "hero", "pinned": 1} in answer["rules"]
+        assert {"id": "recalled", "removed": 1} in answer["rules"]
+        assert {"id": "out-of-stock", "removed": 1} in answer["rules"]
+        assert answer["items"][1] == {"item_id": hero, "score": 0.0, "pinned_by": "hero"}
+        morning = visit.open(page)
+        # The shop has no card of the stand, which can have the first slot.
+        assert hero in morning[:2]
+        assert not {buried, sold_out, recalled} & {*morning}
+        wait_for(lambda: visit.open(page)[0] == aisles.shelved(1, 2, 20), 30)
+        message = merchant.is_refused({"id": "nothing", "only": {"items": ["none-such"]}})
+        assert "nothing removes" in message
+        assert visit.open(page)[1] == hero, "the last good rules are served"
+        assert visit.troubles == []
+        merchant.lists({"item_id": sold_out, "availability": "in_stock"})
+    assert visit_again(stage, chromium, page) == before
+
+
+def visit_again(stage: Stage, chromium: Any, page: str) -> list[str]:
+    with shopper.visiting(stage, chromium) as visit:
+        return visit.open(page)
 
 
 def test_a_back_end_s_order_is_found_under_raw_and_its_recommendations_are_the_model_s(

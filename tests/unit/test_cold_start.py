@@ -101,3 +101,13 @@ def test_taking_events_loads_nothing_of_the_pipeline(modules: tuple[set[str], se
     assert packages(used) & NEVER == set()
     steps = {name.split(".")[1] for name in used if is_of_a_step(name)}
     assert steps == {"collect"}
+
+
+def test_recommending_with_rules_loads_no_yaml_and_no_time_zones() -> None:
+    """`make rules` compiles them: /recommend reads JSON with times in milliseconds."""
+    code = "import sys, functions.recommend.recommend, functions.recommend.steering; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    loaded = packages(set(done.stdout.split()))
+    assert loaded & {*NEVER, *NOT_WITH_THE_HANDLER, "yaml", "zoneinfo", "statistics"} == set()

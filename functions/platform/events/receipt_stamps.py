@@ -67,13 +67,14 @@ def stamps(
 
 
 def _answer_of(receipt: Receipt) -> Stamp:
-    """Return the facts of the receipt about its answer. The default placement is left out."""
+    """Return the facts of the receipt about its answer. The default placement is left out, and so are rules without effect."""
     return {
         "recommendation_id": receipt.recommendation_id,
         "model_version": receipt.model_version,
         "variant": receipt.variant,
         "issued_at_ms": receipt.issued_at_s * 1000,
         **({} if receipt.placement == PLACEMENT_DEFAULT else {"placement": receipt.placement}),
+        **({"rules": receipt.rules} if receipt.rules else {}),
     }
 
 

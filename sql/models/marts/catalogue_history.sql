@@ -23,8 +23,13 @@ with feed_rows as (
             where unread.staged_at > {{ watermark() }}
         )
         {% endif %}
+    -- A catalogue loaded twice counts once. Changes of one moment all count, in the order of their files.
     qualify
-        row_number() over (partition by product_key, imported_at_ms order by loaded_at, catalogue_row_key) = 1
+        changed_fields is not null
+        or row_number() over (
+            partition by product_key, imported_at_ms, changed_fields is null
+            order by loaded_at, catalogue_row_key
+        ) = 1
 ),
 
 listed as (
@@ -35,10 +40,12 @@ listed as (
         {%- for field in var('product_fields') %}
         {{ field }},
         {%- endfor %}
-        content,
         feed_id,
         imported_at_ms as valid_from_ms,
-        true as is_listed
+        not coalesce(is_deleted, false) as is_listed,
+        -- The fields that the row states: all of them if null.
+        changed_fields,
+        catalogue_row_key
     from feed_rows
     {% if is_incremental() %}
     union all
@@ -50,10 +57,11 @@ listed as (
         {%- for field in var('product_fields') %}
         {{ field }},
         {%- endfor %}
-        content,
         feed_id,
         valid_from_ms,
-        is_listed
+        is_listed,
+        null as changed_fields,
+        '' as catalogue_row_key
     from {{ this }}
     where
         {{ among('valid_until_ms', times) }}
@@ -100,57 +108,73 @@ removed as (
 ),
 
 observed as (
-    select
-        product_key,
-        shop_id,
-        item_id,
-        feed_id,
-        valid_from_ms,
-        is_listed,
-        content
-    from listed
+    select * from listed
     union all
     select
         product_key,
         shop_id,
         item_id,
+        {%- for field in var('product_fields') %}
+        null as {{ field }},
+        {%- endfor %}
         feed_id,
         valid_from_ms,
         false as is_listed,
-        null as content
+        -- A removed product keeps its description: the row states no field.
+        '' as changed_fields,
+        '' as catalogue_row_key
     from removed
 ),
 
-described as (
+-- Rows in their order, and per field the number of rows until now that state it.
+counted as (
     select
         *,
-        -- A removed product keeps its last description.
-        last_value(iff(content is null, null, valid_from_ms)) ignore nulls over (
-            partition by product_key order by valid_from_ms rows between unbounded preceding and current row
-        ) as described_at_ms
+        {%- for field in var('product_fields') %}
+        count(iff(changed_fields is null or contains(changed_fields, ',{{ field }},'), 1, null)) over (
+            partition by product_key
+            order by valid_from_ms, changed_fields is not null, catalogue_row_key
+            rows between unbounded preceding and current row
+        ) as {{ field }}_stated,
+        {%- endfor %}
+        row_number() over (
+            partition by product_key order by valid_from_ms, changed_fields is not null, catalogue_row_key
+        ) as row_order
     from observed
 ),
 
-with_content as (
+-- A field has the value of the last row that states it, also if that value is none.
+described as (
     select
-        described.product_key,
-        described.shop_id,
-        described.item_id,
-        described.feed_id,
-        described.valid_from_ms,
-        described.is_listed,
+        product_key,
+        shop_id,
+        item_id,
         {%- for field in var('product_fields') %}
-        listed.{{ field }},
+        first_value({{ field }}) over (
+            partition by product_key, {{ field }}_stated
+            order by row_order
+            rows between unbounded preceding and unbounded following
+        ) as {{ field }},
         {%- endfor %}
-        listed.content
+        feed_id,
+        valid_from_ms,
+        is_listed,
+        row_order
+    from counted
+),
+
+fingerprinted as (
+    select
+        *,
+        {{ fingerprint(var('product_fields')) }} as content
     from described
-    inner join listed
-        on described.product_key = listed.product_key and described.described_at_ms = listed.valid_from_ms
+    -- Of several changes in one millisecond, the version after the last one counts.
+    qualify row_number() over (partition by product_key, valid_from_ms order by row_order desc) = 1
 ),
 
 changes as (
     select *
-    from with_content
+    from fingerprinted
     qualify
         content || is_listed::varchar is distinct from lag(content || is_listed::varchar) over (
             partition by product_key order by valid_from_ms

@@ -2,7 +2,7 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='append',
-    on_schema_change='fail',
+    on_schema_change='append_new_columns',
     cluster_by=['imported_at_ms'],
     post_hook="{{ record_progress(source('raw', 'catalogue'), 'loaded_at') }}"
 ) }}
@@ -41,6 +41,8 @@ typed as (
         payload:feed.feed_id::varchar as feed_id,
         payload:feed.imported_at_ms::bigint as imported_at_ms,
         coalesce(payload:feed.complete::boolean, false) as is_complete,
+        payload:feed.changes::varchar as changed_fields,
+        coalesce(payload:feed.deleted::boolean, false) as is_deleted,
         filename,
         line_number,
         loaded_at
@@ -54,7 +56,11 @@ identified as (
         *,
         {{ fingerprint(var('product_fields')) }} as content
     from typed
-    where shop_id is not null and item_id is not null and title is not null and imported_at_ms is not null
+    where
+        shop_id is not null
+        and item_id is not null
+        and imported_at_ms is not null
+        and (title is not null or changed_fields is not null)
 ),
 
 new_rows as (
@@ -82,6 +88,8 @@ select
     feed_id,
     imported_at_ms,
     is_complete,
+    changed_fields,
+    is_deleted,
     loaded_at,
     date_trunc('millisecond', {{ statement_time() }}) as staged_at
 from new_rows

@@ -1,5 +1,6 @@
 """The commands that deploy and destroy a stage, against a local AWS and Snowflake that only this test uses."""
 
+import gzip
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ import pytest
 from deploy.lambdas import LAMBDAS
 from deploy.secret_key import issue, read
 from deploy.stages import read_stage
-from functions.collect.secret_keys import digest
-from local.testing import running_stack
+from functions.platform.catalogue_store import read_state
+from functions.platform.secret_keys import digest
+from local.testing import running_stack, wait_for
 from testing.deployment import copy_repository, run
 
 LOCAL = read_stage("local")
@@ -49,6 +51,27 @@ def status_of(request: urllib.request.Request) -> int:
             return int(response.status)
     except urllib.error.HTTPError as error:
         return error.code
+
+
+def changes_reach_the_state_once(environment: dict[str, str], s3: Any, secret_key: str) -> None:
+    """PUT /catalogue by way of the gateway, the bucket's event, the rule and the Lambda, each with its own rights."""
+    body = gzip.compress(b'{"item_id": "boot", "availability": "out_of_stock"}\n')
+    sent = urllib.request.Request(
+        f"{environment['TUGBOAT_LOCAL_GATEWAY_URL']}/{LOCAL.api_stage}/catalogue", data=body, method="PUT"
+    )
+    sent.add_header("Content-Encoding", "gzip")
+    sent.add_header("Idempotency-Key", "once")
+    assert status_of(sent) == 401
+    sent.add_header("Authorization", f"Bearer {secret_key}")
+    assert [status_of(sent), status_of(sent)] == [200, 200]
+    buckets = LOCAL.events_bucket(LOCAL.account_id), LOCAL.models_bucket(LOCAL.account_id)
+    assert s3.list_objects_v2(Bucket=buckets[0], Prefix="catalogue/demo/")["KeyCount"] == 1
+
+    def is_sold_out() -> bool:
+        state = read_state(s3, buckets[1], "demo").state
+        return state is not None and not state.is_available("boot")
+
+    wait_for(is_sold_out, 60)
 
 
 def test_a_stage_is_deployed_twice_destroyed_with_its_data_kept_adopted_again_and_destroyed_with_it(
@@ -100,6 +123,7 @@ def test_a_stage_is_deployed_twice_destroyed_with_its_data_kept_adopted_again_an
     for authorization, status in ((f"Bearer {secret_key}", 200), ("Bearer wrong", 401)):
         sent.add_header("Authorization", authorization)
         assert status_of(sent) == status
+    changes_reach_the_state_once(environment, s3, secret_key)
     streams_of = client("logs", environment).describe_log_streams
     assert streams_of(logGroupName=f"/aws/lambda/{LOCAL.prefix}-collect")["logStreams"]
     assert not streams_of(logGroupName=f"/aws/lambda/{LOCAL.prefix}")["logStreams"]

@@ -11,9 +11,17 @@ import pytest
 from catalogue.formats import Options, recognized
 from catalogue.imports import Feed, Imported, ids_by_choice, import_feed
 from catalogue.known_ids import compare, event_items
+from functions.catalogue.batch import parse_batch
+from functions.catalogue.fold import fold
+from functions.catalogue.intake import Intake, store
+from functions.export.catalogue import write_state
 from functions.export.export import export
 from functions.load.load import load
+from functions.platform.catalogue_files import files_since
+from functions.platform.catalogue_state import Product
+from functions.platform.catalogue_store import read_state
 from functions.platform.dbt import run_dbt
+from functions.platform.settings import CatalogueSettings
 from testing.warehouse_stack import Stack, connected, tables_as_text
 from tests.integration.warehouse.events import MINUTE_MS, deliver, raw_event
 
@@ -30,6 +38,17 @@ TABLES = {
         from MARTS.CATALOGUE_HISTORY order by shop_id, item_id, valid_from_ms
     """,
 }
+
+
+# The versions after the changes of 11, 12 and 13 o'clock, with the columns of `catalogue_history` above.
+AT_11, AT_12, AT_13, ALWAYS = "1767438000000", "1767441600000", "1767445200000", "253402300799000"
+CHANGED = [
+    ["demo", "A", "Harbor boot", "70.0", "", "out_of_stock", "True", AT_12, AT_13],
+    ["demo", "A", "Harbor boot", "99.5", "", "out_of_stock", "True", AT_13, ALWAYS],
+    ["demo", "B", "Found", "20.5", "15.0", "in_stock", "True", AT_12, AT_13],
+    ["demo", "B", "Found", "20.5", "15.0", "in_stock", "False", AT_13, ALWAYS],
+    ["demo", "C", "", "", "", "", "True", AT_11, ALWAYS],
+]
 
 
 def feed(name: str, hour: int) -> Feed:
@@ -100,6 +119,57 @@ def test_feeds_give_the_golden_products_incrementally_late_and_from_scratch(stac
     ]
     assert incremental["products"] == golden()["products"]
     assert night(stack, "n4", "--full-refresh") == incremental
+
+
+def changed(stack: Stack, hour: int, *lines: dict[str, Any]) -> None:
+    """Store changes as PUT /catalogue stores those that it receives at this hour."""
+    body = "\n".join(map(json.dumps, lines)).encode()
+    at = datetime(2026, 1, 3, hour, tzinfo=UTC)
+    batch = parse_batch(body, "demo")
+    assert batch.refused == []
+    store(batch, "demo", int(at.timestamp() * 1000), None, Intake(stack.s3, stack.settings.events_bucket))
+
+
+def test_changes_alter_only_what_they_state_incrementally_late_and_from_scratch(stack: Stack) -> None:
+    changed(
+        stack, 11, {"item_id": "A", "availability": "out_of_stock"}, {"item_id": "C", "brand": "Late & Co"}
+    )
+    changed(stack, 13, {"item_id": "A", "price": 99.5, "sale_price": None}, {"item_id": "B", "delete": True})
+    night(stack, "c1")
+    # Received between the two, loaded after them.
+    changed(stack, 12, {"item_id": "A", "price": 70.0, "brand": "Acme"}, {"item_id": "B", "title": "Found"})
+    incremental = night(stack, "c2")
+    history = [row for row in incremental["catalogue_history"] if row[7] >= AT_11]
+    assert history == CHANGED
+    assert night(stack, "c3", "--full-refresh") == incremental
+
+
+def test_the_folded_state_and_that_of_export_are_the_same(stack: Stack) -> None:
+    settings = CatalogueSettings(stack.settings.events_bucket, stack.settings.models_bucket)
+    files = files_since(stack.s3, settings.events_bucket, "demo", 0)
+    for file in reversed(files):
+        fold({"key": file.key}, settings, stack.s3)
+    by_files = products_of(stack)
+    with connected(stack) as connection:
+        write_state(connection, stack.s3, stack.settings, "demo")
+    by_warehouse = products_of(stack)
+    assert by_files.keys() <= by_warehouse.keys()
+    # Only the warehouse knows what events say.
+    assert None not in [by_warehouse[item_id].first_seen_ms for item_id in "ABC"]
+    assert by_warehouse["C"].price == 9.5
+    by_warehouse["C"] = by_warehouse["C"]._replace(price=None, regular_price=None)
+    assert {
+        item_id: product._replace(first_seen_ms=None)
+        for item_id, product in by_warehouse.items()
+        if item_id in by_files
+    } == by_files
+
+
+def products_of(stack: Stack) -> dict[str, Product]:
+    state = read_state(stack.s3, stack.settings.models_bucket, "demo").state
+    assert state
+    found = {item_id: state.product(item_id, 1_767_430_000_000) for item_id in state.items()}
+    return {item_id: product for item_id, product in found.items() if product}
 
 
 def test_the_models_pass_their_tests(stack: Stack) -> None:

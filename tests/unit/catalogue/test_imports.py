@@ -12,6 +12,7 @@ import pytest
 from catalogue.__main__ import main
 from catalogue.imports import FeedRefused, Imported, import_feed
 from catalogue.known_ids import compare, event_items
+from functions.platform.catalogue_files import new_key
 from testing.fakes import FakeS3
 from testing.warehouse_fakes import FakeConnection
 from tests.unit.catalogue.feeds import feed_of, written
@@ -70,6 +71,16 @@ def test_a_catalogue_that_returns_to_an_earlier_state_is_written_again(tmp_path:
     assert imported(tmp_path, s3, GOOD.replace("5 EUR", "4 EUR"), hours_later=1).is_new
     assert imported(tmp_path, s3, GOOD, hours_later=2).is_new
     assert len(s3.objects) == 3
+
+
+def test_the_same_products_count_again_after_changes_of_the_back_end(tmp_path: Path) -> None:
+    s3 = FakeS3()
+    first = imported(tmp_path, s3, GOOD)
+    assert first.key
+    between = feed_of(written(tmp_path, GOOD)).imported_at + timedelta(minutes=5)
+    s3.objects["events", new_key("demo", between, 1, "0" * 16, is_changes=True)] = b""
+    assert imported(tmp_path, s3, GOOD, hours_later=1).is_new
+    assert not imported(tmp_path, s3, GOOD, hours_later=2).is_new
 
 
 def test_a_feed_that_lost_most_of_its_products_is_refused_unless_that_is_meant(tmp_path: Path) -> None:

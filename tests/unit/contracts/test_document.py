@@ -10,13 +10,14 @@ from urllib.parse import urlencode
 import pytest
 
 import contracts
+from contracts import openapi
 from contracts.document import DOCUMENT, limits
 from functions.collect.collect import collect_batch
 from functions.collect.routes import GIF, REFUSED_HEADER
-from functions.collect.secret_keys import SecretKeys
 from functions.platform.errors import Reason, RequestRefused, http_status
 from functions.platform.events.intake import Intake
 from functions.platform.http import RETRY_AFTER_S, WRONG_KEY_RETRY_AFTER_S
+from functions.platform.secret_keys import SecretKeys
 from functions.platform.settings import CollectSettings
 from local.aws.proxy_event import Request, build_response
 from testing.api import invoke
@@ -30,7 +31,7 @@ from tests.unit.functions.collect.test_collect import (
     event,
     post,
 )
-from tests.unit.functions.collect.test_secret_keys import value
+from tests.unit.functions.platform.test_secret_keys import value
 
 SECRET_KEY = "tugboat-secret-of-the-document"
 TEXT = DOCUMENT.read_text()
@@ -130,7 +131,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
     )
     monkeypatch.setattr("functions.platform.settings.collect_settings", lambda: settings)
     keys = SecretKeys("secret-keys", lambda: FakeSecrets(value(demo=[SECRET_KEY])))
-    monkeypatch.setattr("functions.collect.secret_keys.secret_keys", lambda _: keys)
+    monkeypatch.setattr("functions.platform.secret_keys.secret_keys", lambda _: keys)
     services = {"firehose": made.firehose, "s3": made.s3}
     monkeypatch.setattr("functions.wiring.time_boxed_client", lambda service, _: services[service])
     return made
@@ -211,10 +212,22 @@ def test_a_sentence_that_lists_event_types_lists_those_of_the_contract(
 
 def test_every_reason_of_the_collector_is_explained_and_no_other() -> None:
     section = TEXT.split("| reason | of |")[1].split("\n## ")[0]
-    of_recommend = {Reason.PARAMETER_INVALID, Reason.NO_MODEL_YET, Reason.MODEL_UNAVAILABLE}
+    of_recommend = {
+        Reason.PARAMETER_INVALID,
+        Reason.SHOP_NOT_SERVED,
+        Reason.NO_MODEL_YET,
+        Reason.MODEL_UNAVAILABLE,
+    }
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [
-        reason.value for reason in Reason if reason not in of_recommend
+        reason.value for reason in Reason if reason not in of_recommend | openapi.ONLY_OF_CATALOGUE
     ]
+
+
+def test_every_reason_of_a_refused_change_is_explained_and_no_other() -> None:
+    section = (DOCS / "catalogue.md").read_text().split("| reason | of |")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == {
+        reason.value for reason in openapi.OF_LINES | openapi.OF_CATALOGUE
+    }
 
 
 def test_unavailable_storage_is_a_503_with_retry_after(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

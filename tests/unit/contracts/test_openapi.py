@@ -11,6 +11,7 @@ from openapi_spec_validator import validate
 
 from app import app
 from contracts import openapi
+from functions.catalogue.batch import parse_batch as parse_changes
 from functions.platform.errors import Reason, RequestRefused, http_status
 from functions.platform.events.batch import parse_batch
 from functions.recommend.request import from_body
@@ -32,6 +33,7 @@ def validator(schema: str) -> Any:
 
 
 EVENT, BATCH, QUESTION = validator("Event"), validator("Batch"), validator("Question")
+CHANGE = validator("Change")
 
 
 def test_the_document_is_valid_openapi() -> None:
@@ -45,7 +47,7 @@ def test_every_route_of_the_app_is_described_and_no_other() -> None:
 
 
 def test_every_reason_is_described_under_its_status_or_refuses_events_with_a_status_of_200() -> None:
-    told = {reason.value for reason in openapi.OF_EVENTS | openapi.OF_PRIVACY}
+    told = {reason.value for reason in openapi.OF_EVENTS | openapi.OF_LINES | openapi.OF_PRIVACY}
     for methods in DOCUMENT["paths"].values():
         for operation in methods.values():
             for status, answer in operation["responses"].items():
@@ -70,6 +72,9 @@ def test_the_document_is_served_as_generated_and_cached() -> None:
 def test_its_examples_are_valid_and_accepted() -> None:
     assert EVENT.is_valid(openapi.EXAMPLE_EVENT)
     assert refusal(openapi.EXAMPLE_EVENT) is None
+    for change in openapi.EXAMPLE_CHANGES:
+        assert CHANGE.is_valid(change)
+        assert parse_changes(json.dumps(change).encode(), "demo").accepted == 1
     assert QUESTION.is_valid(openapi.EXAMPLE_QUESTION)
     assert from_body(json.dumps(openapi.EXAMPLE_QUESTION).encode()).session
 
@@ -124,6 +129,31 @@ def test_a_question_that_the_document_allows_is_answered(question: dict[str, Any
         from_body(json.dumps(question).encode())
     except RequestRefused as refused:
         pytest.fail(f"{question}: {refused}")
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "item_id": ids,
+            "title": ids | st.none(),
+            "price": st.none() | st.floats(-1, 2e9) | ids,
+            "availability": st.sampled_from(["in_stock", "soon", None]),
+            "sale_starts_at_ms": st.none() | st.integers(946_684_799_999, 946_684_800_001) | st.booleans(),
+            "currency": st.sampled_from(["EUR", "eur", None]),
+            "category": st.none() | st.sampled_from(["", "a/b", "x" * 501]),
+            "attributes": st.none() | st.dictionaries(ids, ids, max_size=2),
+            "delete": st.booleans(),
+            "stock": ids,
+        },
+    )
+)
+@settings(deadline=None)
+def test_a_change_that_the_document_allows_is_accepted_and_no_other(change: dict[str, Any]) -> None:
+    is_accepted = parse_changes(json.dumps(change).encode(), "demo").accepted == 1
+    # The schema has no words for "delete stands alone".
+    alone = not change.get("delete") or len(change) == 2
+    assert is_accepted == (CHANGE.is_valid(change) and alone)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_every_bucket_refuses_requests_without_tls() -> None:
 def test_raw_events_never_expire() -> None:
     rules = RESOURCES["EventsBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
     deleting = [rule for rule in rules if {"ExpirationInDays", "NoncurrentVersionExpiration"} & rule.keys()]
-    assert [rule["Prefix"] for rule in deleting] == ["rejected/", "rejected-catalogue/"]
+    assert [rule["Prefix"] for rule in deleting] == ["rejected/", "rejected-catalogue/", "catalogue-claims/"]
     assert all(rule.get("Prefix") for rule in deleting)
 
 
@@ -250,7 +250,7 @@ def test_the_state_machine_may_invoke_exactly_the_lambdas_of_its_definition() ->
     )
 
 
-@pytest.mark.parametrize("rule", ["NightlyRule", "LoadOnArrival", "CompactRule", "RunEnded"])
+@pytest.mark.parametrize("rule", ["NightlyRule", "LoadOnArrival", "CatalogueRule", "CompactRule", "RunEnded"])
 def test_a_message_that_a_rule_cannot_deliver_goes_to_the_dead_letters(rule: str) -> None:
     (target,) = RESOURCES[rule]["Properties"]["Targets"]
     assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["DeadLetters", "Arn"]}}

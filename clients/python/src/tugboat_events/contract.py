@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 EventName = Literal[
     "page_view",
@@ -122,7 +122,7 @@ class Fields(_RequiredFields, total=False):
 
 
 class _RequiredBecause(TypedDict):
-    kind: Literal["viewed", "again", "related", "popular"]
+    kind: Literal["viewed", "again", "related", "popular", "pinned"]
 
 
 class Because(_RequiredBecause, total=False):
@@ -133,12 +133,15 @@ class Because(_RequiredBecause, total=False):
 
 class _RequiredRecommendedItem(TypedDict):
     item_id: str
+    # 0 for an item that no model scored.
     score: float
 
 
 class RecommendedItem(_RequiredRecommendedItem, total=False):
     """An item of an answer."""
 
+    # The rule that gave it its slot.
+    pinned_by: str
     # Only if asked. `viewed` and `related` name the view that brought the item.
     because: Because
 
@@ -157,7 +160,12 @@ class _RequiredRecommendation(TypedDict):
 class Recommendation(_RequiredRecommendation, total=False):
     """An answer of /recommend."""
 
+    # The shop's rules that changed the answer, each with its number of items per effect. Only if the shop
+    # has rules or a catalogue.
+    rules: list[dict[str, Any]]
+    # The set of rules that was applied.
+    rules_revision: str
     # Only with `shop` and `session`, and without `Sec-GPC: 1`.
     receipt: str
     # The client's arms. Send one recommendation_exposure with the receipt.
-    experiments: list[RecommendedItem]
+    experiments: list[dict[str, Any]]

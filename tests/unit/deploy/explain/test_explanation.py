@@ -215,3 +215,23 @@ def test_a_deleted_raw_file_is_marked(seen: Seen) -> None:
 )
 def test_answers_are_compared_by_their_slots(shown: list[Shown], status: str) -> None:
     assert compare(shown, ["a", "b", "c"]) == status
+
+
+def test_the_rules_that_changed_an_answer_are_named(seen: Seen, answer: list[str]) -> None:
+    world = seen(["sku-070", *answer[:2]], rules="5f0c2ad41b7e")
+    stored = {
+        "shop": "shop",
+        "revision": "5f0c2ad41b7e",
+        "rules": [{"id": "hero", "pin": {"slot": 1, "items": "sku-070"}}],
+    }
+    world.s3.objects[MODELS, "serving/rules/shop/5f0c2ad41b7e.json"] = json.dumps(stored).encode()
+    explanation = world.explanation()
+    place = "s3://models/serving/rules/shop/5f0c2ad41b7e.json"
+    assert any(f"changed the answer: hero. They are {place}" in note for note in explanation.notes)
+    assert explanation.reproduction.status == "differs"
+    assert "rules of revision 5f0c2ad41b7e" in explanation.reproduction.reasons[0]
+    assert "hero" in text.render(explanation)
+
+
+def test_an_answer_without_rules_has_no_note_of_them(seen: Seen) -> None:
+    assert not any("rules" in note for note in seen().explanation().notes)

@@ -10,7 +10,9 @@ SETTINGS = WarehouseSettings("local", "events", "models", "secret", "demo", 60)
 
 def warehouse(sessions: int = 2, gone: tuple[str, ...] = ()) -> FakeConnection:
     return FakeConnection(
-        ("MARTS.PRODUCTS", [(item_id,) for item_id in gone]),
+        ("IS_AVAILABLE = false", [(item_id,) for item_id in gone]),
+        ("STG_CATALOGUE", [(None,)]),
+        ("MARTS.PRODUCTS", []),
         ("count(distinct SESSION_KEY)", [(sessions, 1_767_312_000_000 if sessions else None)]),
         ("/interactions/", [(5, 0, 0)]),
         ("/items/", [(3, 0, 0)]),
@@ -28,6 +30,7 @@ def test_a_snapshot_has_a_manifest_beside_it() -> None:
     result = export.export({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
     assert result == {
         "run_id": "run-1",
+        "shop_id": "demo",
         "snapshot_id": "run-1",
         "interactions_uri": "s3://models/exports/run-1/interactions/",
         "items_uri": "s3://models/exports/run-1/items/",
@@ -47,7 +50,7 @@ def test_a_retry_deletes_the_files_of_the_earlier_try() -> None:
         {"exports/run-1/items/data_0_7_0.snappy.parquet": b"old", "exports/run-10/manifest.json": b"{}"}
     )
     export.export({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
-    assert sorted(key for _, key in s3.objects) == [
+    assert sorted(key for _, key in s3.objects if key.startswith("exports/")) == [
         "exports/run-1/manifest.json",
         "exports/run-10/manifest.json",
     ]

@@ -192,9 +192,15 @@ def test_the_longest_labels_fit_the_contract() -> None:
     longest = "\U0001f600" * 64
     arms = tuple(Assignment("x" * 32, "y" * 16, 10_000, "z" * 16) for _ in range(2))
     items = tuple(f"item-{n}" for n in range(RECOMMEND_K_MAX))
-    labels = Labels("category", arms, "c" * 64)
+    labels = Labels("category", arms, "c" * 64, "r" * 12)
     issued = issue("r" * 36, longest, longest, "m" * 128, "v" * 63, items, NOW_S, KEY, labels)
     assert len(issued) <= RECEIPT_MAX_CHARACTERS
+
+
+def test_a_receipt_carries_the_revision_of_the_rules() -> None:
+    found = read(issue("rec-1", "demo", "s1", "m", "v", ["a"], NOW_S, KEY, Labels(rules="r1")), [KEY])
+    assert found is not None
+    assert (found.rules, found.placement, found.assignments) == ("r1", "product", ())
 
 
 def test_without_labels_the_last_release_reads_a_receipt_too() -> None:

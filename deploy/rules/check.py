@@ -1,0 +1,61 @@
+"""Check the files rules/<shop>.yaml without a stage. `make check-rules` replays sessions with them (docs/rules.md)."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from deploy.command import command_parser, exit_status
+from deploy.experiments.check import shops_of_all_stages
+from deploy.rules.source import FOLDER, Written, WrongRules, read
+from deploy.stages import STAGES_FILE
+
+README = "README.md"
+
+
+def check(shops: Iterable[str], folder: Path = FOLDER) -> dict[str, Written]:
+    """Return the rules of each shop.
+
+    Args:
+        shops: the shops of all stages.
+        folder: the folder of the files.
+
+    Raises:
+        WrongRules: a file is invalid, or its name is no shop's.
+    """
+    known = sorted(set(shops))
+    found, problems = {}, []
+    for path in sorted(folder.iterdir()):
+        if path.name == README:
+            continue
+        if path.suffix != ".yaml":
+            problems.append(f"rules/{path.name} is no .yaml file: only those are read. Move it elsewhere")
+        elif path.stem not in known:
+            problems.append(
+                f"rules/{path.name}: no stage has a shop {path.stem!r}. Name the file after a shop of "
+                f"deploy/{STAGES_FILE.name}: {', '.join(known)}"
+            )
+        else:
+            try:
+                found[path.stem] = read(path)
+            except WrongRules as error:
+                problems.append(str(error))
+    if problems:
+        raise WrongRules("\n".join(problems))
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line."""
+    command_parser("deploy.rules.check", __doc__, "").parse_args(arguments)
+
+    def run() -> int:
+        for shop, written in check(shops_of_all_stages()).items():
+            ids = ", ".join(rule.id for rule in written.rule_set.rules)
+            print(f"rules/{shop}.yaml: {ids or 'no rule'}")
+        return 0
+
+    return exit_status(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
