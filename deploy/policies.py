@@ -8,12 +8,14 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from deploy.stages import Stage
-from functions.platform.contract import RAW_PREFIX, REJECTED_PREFIX
+from functions.platform.contract import CURRENT_KEY, RAW_PREFIX, REJECTED_PREFIX
 
 Json = dict[str, Any]
 
 ENDPOINT = "arn:aws:sagemaker:{region}:{account}:endpoint/{prefix}"
 REALTIME_ENDPOINT = ENDPOINT + "-realtime"
+CANDIDATES = (ENDPOINT + "-candidate", REALTIME_ENDPOINT + "-candidate")
+ENDPOINTS = (ENDPOINT, REALTIME_ENDPOINT, *CANDIDATES)
 ENDPOINT_CONFIGS = "arn:aws:sagemaker:{region}:{account}:endpoint-config/{prefix}-*"
 MODELS = "arn:aws:sagemaker:{region}:{account}:model/{prefix}-*"
 SAGEMAKER_ROLE = "arn:aws:iam::{account}:role/{prefix}-sagemaker"
@@ -81,7 +83,7 @@ PARK_EVENTS = Statement(
     ("s3:PutObject",),
     (objects("events", f"{RAW_PREFIX}*"), objects("events", f"{REJECTED_PREFIX}*")),
 )
-ASK_MODEL = Statement("AskModel", ("sagemaker:InvokeEndpoint",), (ENDPOINT, REALTIME_ENDPOINT))
+ASK_MODEL = Statement("AskModel", ("sagemaker:InvokeEndpoint",), ENDPOINTS)
 MOVE_ENDPOINT = Statement(
     "MoveEndpoint",
     (
@@ -90,7 +92,7 @@ MOVE_ENDPOINT = Statement(
         "sagemaker:DescribeEndpoint",
         "sagemaker:UpdateEndpoint",
     ),
-    (ENDPOINT, REALTIME_ENDPOINT, ENDPOINT_CONFIGS),
+    (*ENDPOINTS, ENDPOINT_CONFIGS),
 )
 OF_SAGEMAKER = {"StringEquals": {"application-autoscaling:service-namespace": "sagemaker"}}
 STOP_SCALING = Statement(
@@ -103,6 +105,10 @@ STOP_SCALING = Statement(
 READ_ARCHIVES = Statement("ReadArchives", ("s3:GetObject",), (objects("models", "serving/*"),))
 RECORD_RELEASE = Statement("RecordRelease", ("s3:PutObject",), (objects("models", "serving/*"),))
 FIND_RECORD = list_bucket("FindRecord", "models", "serving/*")
+CHANGE_CANARY = (
+    Statement("ChangeCanary", ("s3:GetObject", "s3:PutObject"), (objects("models", CURRENT_KEY),)),
+    FIND_RECORD,
+)
 _TRACES = Statement("Traces", ("xray:PutTelemetryRecords", "xray:PutTraceSegments"), (ANY,))
 
 

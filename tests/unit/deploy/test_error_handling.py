@@ -95,7 +95,7 @@ def test_the_end_of_a_run_is_not_retried_for_the_failure_that_it_raises() -> Non
 
 
 def test_a_busy_endpoint_is_waited_for_over_minutes() -> None:
-    for state in ("Publish", "Rollback"):
+    for state in ("Publish", "Promote", "Rollback"):
         busy, lambda_ = json.loads(PIPELINE_FILE.read_text())["States"][state]["Retry"]
         assert busy["ErrorEquals"] == ["EndpointBusy"]
         waits = [min(5 * 2**attempt, busy["MaxDelaySeconds"]) for attempt in range(busy["MaxAttempts"])]
