@@ -45,6 +45,9 @@ def test_where_a_failure_leads_stays_as_the_state_says() -> None:
         "Publish",
         "DescribeEndpoint",
         "Prove",
+        "Canary",
+        "Promote",
+        "Record",
     }
     assert "Catch" not in handled["NotifySuccess"]
     assert handled["Rollback"]["Catch"] == DEFINITION["States"]["Rollback"]["Catch"]
@@ -56,7 +59,7 @@ def test_the_time_limit_of_a_lambda_comes_before_that_of_its_state() -> None:
         for state in DEFINITION["States"].values()
         if state.get("Resource", "").endswith(":lambda:invoke")
     }
-    assert len(waits) == 8
+    assert len(waits) == 9
     assert DEFINITION["States"]["Failed"]["TimeoutSeconds"] == waits["${LockFunction}"]
     for one in lambdas.LAMBDAS:
         if f"${{{one.title}Function}}" in waits:
