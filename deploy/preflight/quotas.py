@@ -32,7 +32,12 @@ def needs(stage: Stage) -> list[Need]:
     kind = "spot training" if stage.use_spot else "training"
     serving = (
         # The stage's endpoint, and during a run that of the candidate.
-        Need("sagemaker", SERVERLESS_CONCURRENCY, 2 * stage.endpoint_max_concurrency, "the serverless endpoints")
+        Need(
+            "sagemaker",
+            SERVERLESS_CONCURRENCY,
+            2 * stage.endpoint_max_concurrency,
+            "the serverless endpoints",
+        )
         if stage.endpoint_kind == "serverless"
         # While an endpoint moves to a new model, the old and the new instance run side by side, and the candidate's too.
         else Need(

@@ -76,7 +76,9 @@ def canary(
 
 
 def _is_of(record: ReleaseRecord, event: CanaryEvent) -> bool:
-    return record.canary is not None and record.canary.release.endpoint_config == event["endpoint_config_name"]
+    return (
+        record.canary is not None and record.canary.release.endpoint_config == event["endpoint_config_name"]
+    )
 
 
 def _begin(
@@ -106,9 +108,7 @@ def _judge(current: Release, running: Canary, settings: CanarySettings, cloudwat
     of_current, of_candidate = read_figures(
         cloudwatch, settings.stage, current.endpoint, running.release.endpoint, *times
     )
-    counted = (
-        f"{of_candidate.requests:,.0f} requests of the candidate, {of_current.requests:,.0f} of the current release"
-    )
+    counted = f"{of_candidate.requests:,.0f} requests of the candidate, {of_current.requests:,.0f} of the current release"
     if min(of_candidate.requests, of_current.requests) < REQUESTS_MIN:
         return (
             f"Canary at {running.share}%: too little traffic to compare ({counted}; at least {REQUESTS_MIN} of each are "

@@ -1,7 +1,7 @@
 """Compare the figures of a candidate with those of the current release.
 
-A share is worse if it is larger by a margin that shoppers notice, and by more than chance explains: the lower bound of the
-candidate's share is above the upper bound of the current one's. Both are Wilson bounds, which hold for few requests too:
+A share is worse if it is larger by a margin that shoppers notice, and by more than chance explains. For that, the lower bound
+of the candidate's share must be above the upper bound of the current one's. Wilson's bounds hold for few requests too:
 https://www.itl.nist.gov/div898/handbook/prc/section2/prc241.htm
 """
 

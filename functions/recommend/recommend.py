@@ -12,9 +12,9 @@ from functions.platform import metrics
 from functions.platform.contract import MetricValues
 from functions.platform.errors import UNREADABLE, Reason, RequestRefused
 from functions.platform.log import get_logger
+from functions.platform.metrics import ComparedRelease
 from functions.platform.refreshed import Refreshed
 from functions.platform.settings import RecommendSettings
-from functions.platform.metrics import ComparedRelease
 from functions.platform.time_box import Deadline, DeadlinePassed, call_until
 from functions.recommend.canary import asked_release, count
 from functions.recommend.experiments import Assigned, Shop
@@ -202,9 +202,7 @@ def _ask_release(
         return _ask(request, name, recommender, deadline)
     timed_out = found is None and fallback_reason(cause) is FallbackReason.TIMEOUT
     items = len(found.items) if found else None
-    count(
-        recommender.settings.stage, release, request.k, items, timed_out, time.monotonic() - began_s
-    )
+    count(recommender.settings.stage, release, request.k, items, timed_out, time.monotonic() - began_s)
     if found is not None:
         return found._replace(variant=release.value), ""
     return _ask(request, name, recommender, deadline) if is_candidate else (None, cause)

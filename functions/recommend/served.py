@@ -45,8 +45,8 @@ def _candidate(canary: Any) -> Candidate | None:
     """Return the candidate. A canary that nobody can read must not cost the endpoint."""
     try:
         release = canary["release"]
-        names = (str(release[name]) for name in ("endpoint", "endpoint_config", "model_version"))
-        return Candidate(*names, share=int(canary["share"]))
+        endpoint, config = str(release["endpoint"]), str(release["endpoint_config"])
+        return Candidate(endpoint, config, str(release["model_version"]), int(canary["share"]))
     except (KeyError, TypeError, ValueError):
         return None
 

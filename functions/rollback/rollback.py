@@ -10,7 +10,7 @@ from functions.platform.endpoint import config_of, delete_endpoint, find, move_e
 from functions.platform.errors import EndpointBusy, NothingToRollBackTo, StorageUnavailable
 from functions.platform.log import get_logger
 from functions.platform.model_archive import read_model_archive
-from functions.platform.releases import ReleaseRecord, Release, read_record, write_canary, write_record
+from functions.platform.releases import Release, ReleaseRecord, read_record, write_canary, write_record
 from functions.platform.run_names import release_name, run_id_of
 from functions.platform.settings import PublishSettings
 
@@ -161,7 +161,9 @@ def _undo_unproved(
 def _withdraw(record: ReleaseRecord, settings: PublishSettings, s3: Any) -> None:
     """End the canary. /recommend reads the record within seconds, and then asks the current release only."""
     write_canary(record, None, s3, settings.models_bucket)
-    log.warning("canary withdrawn", model_version=record.canary.release.model_version if record.canary else "")
+    log.warning(
+        "canary withdrawn", model_version=record.canary.release.model_version if record.canary else ""
+    )
 
 
 def _undo_on_stage(

@@ -249,7 +249,9 @@ def message(state: str, redrives: int, overrides: list[str] | None = None) -> st
 def test_a_notification_counts_the_tries_and_says_how_the_run_continues() -> None:
     assert "(execution nightly) succeeded. Loaded" in message("NotifySuccess", 0)
     assert "(execution nightly) succeeded in try 3. Loaded" in message("NotifySuccess", 2)
-    assert "now serves on endpoint e. Canary at 25%: no figure is worse. Evaluation:" in message("NotifySuccess", 0)
+    assert "now serves on endpoint e. Canary at 25%: no figure is worse. Evaluation:" in message(
+        "NotifySuccess", 0
+    )
     assert "stopped in Prove with GoldenMismatch.\n" in message("NotifyFailure", 0)
     again = message("NotifyFailure", 1)
     assert "stopped in Prove with GoldenMismatch in try 2.\n" in again
@@ -282,7 +284,9 @@ def test_the_definition_fits_into_the_template() -> None:
     assert len(template.render(read_stage("dev"), "210987654321")) < template.STORED_MAX_BYTES
 
 
-@pytest.mark.parametrize(("state", "log"), [("Canary", "canary"), ("Promote", "publish"), ("Record", "prove")])
+@pytest.mark.parametrize(
+    ("state", "log"), [("Canary", "canary"), ("Promote", "publish"), ("Record", "prove")]
+)
 def test_a_failure_names_the_log_group_of_the_lambda_that_failed(state: str, log: str) -> None:
     failure = {"state": state, "error": "CanaryWorse", "cause": "errors 9.0% instead of 0.2%"}
     names = {"redrives": 0, "run_id": "20261129-0", "resume": "Publish", "failure": failure}
@@ -308,7 +312,11 @@ def test_an_endpoint_in_service_is_proved_as_the_candidate_s_or_recorded_as_the_
         "endpoint": {"status": status, "config": config},
         "release": {"endpoint_config_name": "c", "target": target},
     }
-    met = [rule["Next"] for rule in STATES["EndpointReady?"]["Choices"] if evaluate(rule["Condition"], {}, **names)]
+    met = [
+        rule["Next"]
+        for rule in STATES["EndpointReady?"]["Choices"]
+        if evaluate(rule["Condition"], {}, **names)
+    ]
     assert (met or [STATES["EndpointReady?"]["Default"]])[0] == leads
 
 

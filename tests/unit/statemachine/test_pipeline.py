@@ -18,7 +18,17 @@ TEXT = (ROOT / "statemachine" / "pipeline.asl.json").read_text()
 PIPELINE: dict[str, Any] = json.loads(TEXT)
 STATES: dict[str, dict[str, Any]] = PIPELINE["States"]
 TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
-STEPS_IN_LAMBDA = {"Lock", "Load", "Transform", "Validate", "Export", "Publish", "Prove", "Canary", "Rollback"}
+STEPS_IN_LAMBDA = {
+    "Lock",
+    "Load",
+    "Transform",
+    "Validate",
+    "Export",
+    "Publish",
+    "Prove",
+    "Canary",
+    "Rollback",
+}
 # One Lambda acquires the lock, releases it, and ends a run that failed.
 UNLOCKING = {"Unlock", "UnlockAfterFailure"}
 OF_THE_LOCK = {*UNLOCKING, "Failed"}

@@ -405,7 +405,18 @@ def test_every_service_of_the_state_machine_is_priced_or_named_as_free() -> None
 
 def test_the_states_of_a_published_run_are_counted_in_the_definition() -> None:
     states = json.loads(PIPELINE_FILE.read_text())["States"]
-    stops = ["Prepare", "Load", "Export", "Train", "Evaluate", "Publish", "Prove", "Promote", "Record", "NotifySuccess"]
+    stops = [
+        "Prepare",
+        "Load",
+        "Export",
+        "Train",
+        "Evaluate",
+        "Publish",
+        "Prove",
+        "Promote",
+        "Record",
+        "NotifySuccess",
+    ]
     steps = sum(_distance(states, start, end) for start, end in pairwise(stops))
     # Each endpoint changes for about three minutes: twelve looks, 15 s apart, of three states each. One is on the way.
     looks = 2 * 11 * 3

@@ -26,7 +26,9 @@ from testing.fakes import FakeCloudWatch, FakeS3
 
 SETTINGS = CanarySettings("test", "models", 1800)
 CURRENT = Release("tugboat-test", "c1", "c1", "v1", "s3://models/c1", "s1", "r1", "2026-11-29T00:00:00+00:00")
-CANDIDATE = replace(CURRENT, endpoint="tugboat-test-candidate", endpoint_config="c2", model_version="v2", run_id="r2")
+CANDIDATE = replace(
+    CURRENT, endpoint="tugboat-test-candidate", endpoint_config="c2", model_version="v2", run_id="r2"
+)
 BEGAN_MS = 1_790_000_030_000
 GOOD = Figures(requests=1000, timeouts=5, errors=2, short=10, milliseconds=30_000, clicks=60)
 
@@ -90,7 +92,10 @@ def test_a_candidate_begins_with_a_small_share_and_its_time() -> None:
     stored = read_record(s3, "models")
     assert stored.current == CURRENT
     assert stored.canary is not None
-    assert (stored.canary.release.endpoint, stored.canary.release.model_version) == ("tugboat-test-candidate", "v2")
+    assert (stored.canary.release.endpoint, stored.canary.release.model_version) == (
+        "tugboat-test-candidate",
+        "v2",
+    )
     assert stored.canary.share == 5
 
 
@@ -182,7 +187,9 @@ def test_timeouts_that_cold_starts_explain_are_not_the_model_s() -> None:
 
 
 def test_cold_starts_are_read_of_serverless_endpoints_only() -> None:
-    sums = {("ModelSetupTime", name): 7.0 for name in ("e", "e-candidate", "e-realtime", "e-realtime-candidate")}
+    sums = {
+        ("ModelSetupTime", name): 7.0 for name in ("e", "e-candidate", "e-realtime", "e-realtime-candidate")
+    }
     cloudwatch = FakeCloudWatch(sums)
     found = read_figures(cloudwatch, "test", "e", "e-candidate", 0, 60)
     assert [one.cold_starts for one in found] == [7, 7]

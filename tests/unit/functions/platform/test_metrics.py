@@ -252,7 +252,13 @@ def test_clicks_count_by_the_release_of_their_receipt(printed: io.StringIO) -> N
         return issue("r", "demo", session, "m", variant, ["a"], int(time.time()), b"key-1")
 
     tokens = [*(receipt(one) for one in ("candidate", "current", "candidate", "all-traffic")), "forged"]
-    send({"events": [click(number, token) for number, token in enumerate([*tokens, receipt("candidate", "t")])]})
+    send(
+        {
+            "events": [
+                click(number, token) for number, token in enumerate([*tokens, receipt("candidate", "t")])
+            ]
+        }
+    )
     found = sums(printed)
     assert found["EventsAccepted", ""] == 6
     assert {key: count for key, count in found.items() if key[0] == "Clicks"} == {

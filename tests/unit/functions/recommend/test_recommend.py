@@ -444,7 +444,9 @@ def test_a_withdrawn_canary_is_asked_for_seconds_only(clock: Clock) -> None:
     assert recommend(visit(1), recommender, SOON).variant == "all-traffic"
 
 
-@pytest.mark.parametrize("canary", [5, {}, {"release": CANARY}, {"release": {}, "share": 5}, {"release": CANARY, "share": "x"}])
+@pytest.mark.parametrize(
+    "canary", [5, {}, {"release": CANARY}, {"release": {}, "share": 5}, {"release": CANARY, "share": "x"}]
+)
 def test_a_canary_that_nobody_can_read_costs_nothing(canary: Any) -> None:
     s3 = published()
     stored = {"release": {"endpoint": "current"}, "canary": canary}
