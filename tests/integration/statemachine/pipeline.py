@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import chalice
 import msgspec
 from botocore.exceptions import ClientError
 
@@ -267,11 +268,17 @@ class Pipeline:
 
     def use_endpoint_kind(self, kind: str) -> None:
         """Give the steps another kind of endpoint, as a deployment with a changed setting does."""
+        self._set("TUGBOAT_ENDPOINT_KIND", kind, "Publish", "Prove", "Rollback")
+
+    def count_anew(self) -> None:
+        """Count the figures of a canary under another stage. CloudWatch has those of a whole minute together."""
+        self._set("TUGBOAT_STAGE", f"stage-{uuid.uuid4().hex[:8]}", "Canary", "Shop")
+
+    def _set(self, variable: str, value: str, *functions: str) -> None:
         client = self.aws.client("lambda")
-        for step in ("Publish", "Prove", "Rollback"):
-            name = self.functions[step]
+        for name in (self.functions[function] for function in functions):
             variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-            changed = {"Variables": variables | {"TUGBOAT_ENDPOINT_KIND": kind}}
+            changed = {"Variables": variables | {variable: value}}
             client.update_function_configuration(FunctionName=name, Environment=changed)
 
     def released(self) -> dict[str, Any]:
@@ -294,10 +301,12 @@ class Pipeline:
         assert "FunctionError" not in response, answers
         return answers
 
-    def asked_of_candidate(self) -> list[str]:
-        """Return what the models on the candidate's endpoint were asked, as lines `<version> asked for <items>`."""
+    def asked_of_candidate(self, version: str) -> list[str]:
+        """Return the items that a model was asked for on the candidate's endpoint, in their order."""
         path = self.aws.stack.logs / "endpoint" / f"{self.name}-candidate.log"
-        return [line for line in path.read_text().splitlines() if " asked for " in line]
+        before = f"{version} asked for "
+        lines = path.read_text().splitlines()
+        return [line.removeprefix(before) for line in lines if line.startswith(before)]
 
     def endpoints(self) -> dict[str, str]:
         """Return the status of each endpoint of this state machine."""
@@ -347,7 +356,7 @@ def deployed(aws: Aws, use_spot: bool = False) -> Pipeline:
     s3.put_object(Bucket=bucket, Key="serving/champion/README.txt", Body=b"")
     pipeline = Pipeline(aws, bucket, use_spot=use_spot)
     settings = {
-        # The figures of a canary are by stage, and these tests share one CloudWatch.
+        # The figures of a canary are by stage, and all tests share one CloudWatch.
         "TUGBOAT_STAGE": pipeline.name,
         "TUGBOAT_MODELS_BUCKET": bucket,
         "TUGBOAT_PREFIX": pipeline.name,
@@ -362,7 +371,7 @@ def deployed(aws: Aws, use_spot: bool = False) -> Pipeline:
         "TUGBOAT_SAGEMAKER_ROLE_ARN": ROLE,
         "TUGBOAT_CANARY_SECONDS": "0",
         "TUGBOAT_ENDPOINT": pipeline.name,
-        "TUGBOAT_ENDPOINT_TIMEOUT_MS": "1000",
+        "TUGBOAT_ENDPOINT_TIMEOUT_MS": "600",
         "TUGBOAT_RECEIPTS_SECRET": "receipts",
         "TUGBOAT_GLOBAL_PRIVACY_CONTROL": "obey",
     }
@@ -392,14 +401,17 @@ def _create(pipeline: Pipeline, handler: str, code: bytes, settings: dict[str, s
 
 
 def _zip(members: dict[str, str], real: bool = False) -> bytes:
-    """Return a zip of the members, with functions/ and its one package where they are real steps."""
+    """Return a zip of the members, with functions/ and its packages where they are real steps."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, text in members.items():
             archive.writestr(name, text)
         if real:
-            package = Path(msgspec.__file__).parent
-            for folder, base in ((REPOSITORY / "functions", REPOSITORY), (package, package.parent)):
+            packages = [Path(module.__file__).parent for module in (msgspec, chalice)]
+            for folder, base in (
+                (REPOSITORY / "functions", REPOSITORY),
+                *((package, package.parent) for package in packages),
+            ):
                 for path in folder.rglob("*"):
                     if path.is_file() and "__pycache__" not in path.parts:
                         archive.write(path, path.relative_to(base))

@@ -421,7 +421,10 @@ def test_a_candidate_that_fails_costs_no_carousel() -> None:
     def broken(_: Any) -> Any:
         raise client_error("ModelError", "out of memory")
 
-    for candidate in (broken, lambda _: {"items": []}):
+    def empty(_: Any) -> Any:
+        return {"items": []}
+
+    for candidate in (broken, empty):
         endpoint = TwoModels(candidate)
         found = recommend(visit(1), environment(endpoint, comparing(published(), 100)), SOON)
         assert endpoint.asked == ["candidate", "current"]
