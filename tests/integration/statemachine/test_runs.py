@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ import pytest
 from functions.operations.gather import Clients, gather
 from functions.operations.operations import build
 from functions.platform.contract import CURRENT_KEY
+from functions.platform.metrics import ComparedRelease
 from functions.platform.settings import OperationsSettings
 from functions.recommend.canary import Candidate, asked_release
 from functions.recommend.request import Session
@@ -122,15 +124,15 @@ def test_an_unproved_model_reaches_no_shopper_and_the_failure_that_led_there_is_
     assert pipeline.lock_holder() is None
 
 
-def sessions_of(pipeline: Pipeline, canary: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Return sessions that ask the current release, and sessions that ask the candidate."""
+def sessions_of(canary: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Return sessions that ask the current release at each share, and sessions that ask the candidate at each share."""
     release = canary["release"]
-    version, share = release["model_version"], canary["share"]
-    candidate = Candidate(release["endpoint"], release["endpoint_config"], version, share)
-    found: dict[str, list[str]] = {"current": [], "candidate": []}
-    for number in range(1000):
-        found[asked_release(candidate, Session("demo", f"s{number}")).value].append(f"s{number}")
-    return found["current"][:30], found["candidate"][:10]
+    names = (release["endpoint"], release["endpoint_config"], release["model_version"])
+    small, large = Candidate(*names, 5), Candidate(*names, 25)
+    sessions = [Session("demo", f"s{number}") for number in range(1000)]
+    old = [one.session_id for one in sessions if asked_release(large, one) is ComparedRelease.CURRENT]
+    new = [one.session_id for one in sessions if asked_release(small, one) is ComparedRelease.CANDIDATE]
+    return old[:30], new[:10]
 
 
 def test_a_new_model_is_proved_then_compared_and_then_has_all_shoppers(pipeline: Pipeline) -> None:
@@ -140,7 +142,7 @@ def test_a_new_model_is_proved_then_compared_and_then_has_all_shoppers(pipeline:
     assert canary["share"] == 5
     version = canary["release"]["model_version"]
     assert pipeline.asked_of_candidate(version) == ["x"], "no shopper came before the golden session"
-    old, new = sessions_of(pipeline, canary)
+    old, new = sessions_of(canary)
     assert {(one["variant"], one["model_version"]) for one in pipeline.shop(old)} == {("current", before)}
     assert {(one["variant"], one["model_version"]) for one in pipeline.shop(new)} == {("candidate", version)}
     run = pipeline.finish(started)
@@ -172,7 +174,7 @@ def test_a_candidate_that_is_worse_for_shoppers_is_taken_back_without_a_person(
     pipeline.count_anew()
     started = pipeline.start(do=do, canary_seconds=12 if do == "slow" else 4)
     canary = wait_for(pipeline.canary, 60)
-    old, new = sessions_of(pipeline, canary)
+    old, new = sessions_of(canary)
     pipeline.shop(old)
     answers = pipeline.shop(new)
     # The current release answers for a candidate that fails, and the fallback for one that is slow.
@@ -182,7 +184,8 @@ def test_a_candidate_that_is_worse_for_shoppers_is_taken_back_without_a_person(
     assert (run.status, run.described["error"]) == ("FAILED", "CanaryWorse")
     (message,) = run.messages
     assert message["subject"] == "Tugboat test: CanaryWorse in Canary"
-    assert f"at 5% of the sessions: {figure} (10 requests" in message["message"]
+    # On a busy machine the shoppers come at the second share.
+    assert re.search(rf"at (5|25)% of the sessions: {re.escape(figure)} \(10 requests", message["message"])
     assert "It is taken back" in message["message"]
     assert (pipeline.released(), pipeline.canary(), pipeline.serving()) == (before, None, served)
     assert {one["model_version"] for one in pipeline.shop(new)} == {before["model_version"]}
