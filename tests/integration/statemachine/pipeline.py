@@ -407,7 +407,7 @@ def _zip(members: dict[str, str], real: bool = False) -> bytes:
         for name, text in members.items():
             archive.writestr(name, text)
         if real:
-            packages = [Path(module.__file__).parent for module in (msgspec, chalice)]
+            packages = [Path(str(module.__file__)).parent for module in (msgspec, chalice)]
             for folder, base in (
                 (REPOSITORY / "functions", REPOSITORY),
                 *((package, package.parent) for package in packages),

@@ -214,7 +214,8 @@ def test_a_stopped_run_whose_release_was_undone_publishes_it_again(aws: Aws) -> 
     slow["States"]["WaitForEndpoint"]["Seconds"] = f"{{% {REDRIVES} = 0 ? 60 : 1 %}}"
     pipeline.deploy(slow)
     stopped = pipeline.start()
-    wait_for(lambda: len(pipeline.endpoints()) == 2, 60)
+    candidate = f"{pipeline.name}-candidate"
+    wait_for(lambda: pipeline.endpoints().get(candidate) == "InService", 60)
     pipeline.aws.client("stepfunctions").stop_execution(executionArn=stopped)
     assert pipeline.finish(stopped).status == "ABORTED"
     wait_for(lambda: pipeline.endpoints() == {pipeline.name: "InService"}, 60)
