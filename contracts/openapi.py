@@ -291,7 +291,23 @@ def _schemas() -> dict[str, Any]:
             {
                 "items": {
                     "type": "array",
-                    "items": _object({"item_id": a_text, "score": {"type": "number"}}),
+                    "items": _object(
+                        {
+                            "item_id": a_text,
+                            "score": {"type": "number"},
+                            "because": {
+                                "description": "Only if asked. `viewed` and `related` name the view that brought the item.",
+                                **_object(
+                                    {
+                                        "kind": {"enum": ["viewed", "again", "related", "popular"]},
+                                        "item_id": a_text,
+                                    },
+                                    ["kind"],
+                                ),
+                            },
+                        },
+                        ["item_id", "score"],
+                    ),
                 },
                 "source": {
                     "description": "`model`, what stood in for it, or the arm of an experiment: `none` has no items.",
@@ -361,6 +377,11 @@ def _question(limits: dict[str, int]) -> dict[str, Any]:
                 "type": "string",
                 "enum": contracts.placements(),
                 "default": contracts.placements()[0],
+            },
+            "because": {
+                "description": "Whether each item says what brought it, which takes up to five times as long.",
+                "type": "boolean",
+                "default": False,
             },
         },
     }

@@ -31,6 +31,7 @@ def sdk_module() -> str:
     given = [name for name in schema["required"] if name in fields and name not in DEFAULTED]
     answer = openapi.description()["components"]["schemas"]["Recommendation"]
     recommended = answer["properties"]["items"]["items"]
+    because = recommended["properties"]["because"]
     lines = [
         modules.HEADER % "*.json",
         "from __future__ import annotations",
@@ -52,6 +53,7 @@ def sdk_module() -> str:
         f"ITEM_FIELDS = {({name: _kind(name, field) for name, field in item['properties'].items()})!r}",
         *_typed_dict("Item", "A product of an event.", item["properties"], item["required"], schema),
         *_typed_dict("Fields", "The fields of an event that a shop may set.", fields, given, schema),
+        *_typed_dict("Because", "The reason for which an item is in an answer.", because["properties"], because["required"], {}),
         *_typed_dict("RecommendedItem", "An item of an answer.", recommended["properties"], recommended["required"], {}),
         *_typed_dict("Recommendation", "An answer of /recommend.", answer["properties"], answer["required"], {}),
     ]  # fmt: skip
@@ -87,6 +89,8 @@ def _annotation(field: dict[str, Any], schema: dict[str, Any]) -> str:
         return f"Literal[{', '.join(map(repr, field['enum']))}]"
     if field["type"] == "array":
         return "list[Item]" if schema else "list[RecommendedItem]"
+    if field["type"] == "object":
+        return "Because"
     return AMOUNT if schema and field["type"] == "number" else ANNOTATIONS[field["type"]]
 
 

@@ -8,14 +8,19 @@ import argparse
 import json
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from demo import environment, feed, follow, replay, report, source
+from demo import environment, feed, follow, replay, report, shoppers, source
+from demo.datasets import Dataset
+from demo.environment import Environment
 from demo.generator import History
 from demo.http import Http
 from demo.journey import JourneyFailed, Timings, land, send_events
+from demo.landed import LandingWatch
+from demo.secret_keys import temporary_secret_keys
 from demo.split import Split, cutoff_of
 from demo.terminal import duration
 from deploy.command import DeployError, table
@@ -117,7 +122,7 @@ def journey(options: argparse.Namespace) -> int:
                 dataset.catalogue(), dataset.shop_id, where.client("s3"), where.events_bucket()
             )
         print(f"catalogue: a feed with {imported.counts.products:,} products")
-    land(watch, sent, options.landing_timeout or (120.0 if where.is_local else 600.0), timings)
+    land(watch, sent, landing_timeout_s(where, options), timings)
     with timings.stage("pipeline"):
         story = follow.run(where, {**follow.execution_input(options), "shop_id": dataset.shop_id})
     for state in folded(story.states):
@@ -136,7 +141,12 @@ def journey(options: argparse.Namespace) -> int:
             shop_id=dataset.shop_id,
             published=dataset.published,
             max_prefixes=options.max_prefixes,
+            visitors=shoppers.visitors if dataset.catalogue else None,
         )
+    if judged and not judged.failures and dataset.catalogue:
+        products = {str(item["item_id"]): item for item in dataset.catalogue()}
+        if not let_shoppers_visit(where, dataset, judged, products, timings, options):
+            return 1
     print("\nTime per step:")
     print(table(("", "time"), [(name, duration(seconds)) for name, seconds in timings.stages]))
     print(f"  {duration(timings.total_s)} in total")
@@ -156,7 +166,49 @@ def journey(options: argparse.Namespace) -> int:
     return 0
 
 
-def operations_page(where: environment.Environment) -> str:
+def let_shoppers_visit(
+    where: Environment,
+    dataset: Dataset,
+    judged: report.Report,
+    products: dict[str, dict[str, Any]],
+    timings: Timings,
+    options: argparse.Namespace,
+) -> bool:
+    """Send what shoppers did with the report's carousels, and take it into the tables by a run that trains nothing.
+
+    Return False if that run failed.
+
+    Raises:
+        JourneyFailed: events are refused or missing.
+    """
+    watch = LandingWatch(where.client("s3"), where.events_bucket())
+    visits = shoppers.visit(judged.sessions, judged.visitors, judged.carousels, products, dataset.shop_id)
+    with timings.stage("shoppers"), temporary_secret_keys(where) as secret_key_of:
+        sent = replay.send(
+            visits.events,
+            where.api_url,
+            where.shop_keys,
+            secret_key_of=secret_key_of,
+            user_agent_of=dataset.user_agent_of,
+            connections=options.connections,
+            expected=len(visits.events),
+        )
+    if sent.refused:
+        raise JourneyFailed(sent.summary())
+    print(f"\n{visits.summary()}")
+    land(watch, sent, landing_timeout_s(where, options), timings)
+    print("a second run takes them into the tables, and trains nothing:")
+    with timings.stage("second run"):
+        story = follow.run(where, {"shop_id": dataset.shop_id, "skip_training": True})
+    return story.status == "SUCCEEDED"
+
+
+def landing_timeout_s(where: Environment, options: argparse.Namespace) -> float:
+    """Return the longest wait for S3 in seconds."""
+    return float(options.landing_timeout or (120.0 if where.is_local else 600.0))
+
+
+def operations_page(where: Environment) -> str:
     """Build the operations page, and return its lines. The demo has succeeded without it, so a failure is only printed."""
     try:
         session = boto3.Session(region_name=where.region)

@@ -34,7 +34,8 @@ class Dataset:
     user_agent_of: Callable[[str], str] | None = None
     is_bot: Callable[[str], bool] = lambda client_id: False
     expected: int | None = None
-    catalogue: Callable[[], list[dict[str, Any]]] | None = None  # the items, if the shop has a feed
+    # The items as they are in events. Only a generated shop has them: it has a feed, and invented shoppers may visit it.
+    catalogue: Callable[[], list[dict[str, Any]]] | None = None
 
 
 def open_dataset(path: Path, shop_id: str | None = None) -> Dataset:

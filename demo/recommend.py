@@ -8,12 +8,20 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 from demo import environment
 from demo.http import Http, RequestFailed
 
 LONGEST_PREFIX = 50  # the service ignores older items
+
+
+class Visitor(NamedTuple):
+    """The session and the client that ask. Their carousels have receipts."""
+
+    session_id: str
+    client_id: str
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,7 @@ class Carousel:
     model_version: str
     request_id: str
     milliseconds: float
+    receipt: str = ""
 
     @property
     def is_fallback(self) -> bool:
@@ -33,18 +42,23 @@ class Carousel:
         return self.source != "model"
 
 
-def ask(http: Http, api_url: str, items: Sequence[str], k: int, shop_id: str) -> Carousel:
+def ask(
+    http: Http, api_url: str, items: Sequence[str], k: int, shop_id: str, visitor: Visitor | None = None
+) -> Carousel:
     """Request the carousel for a session, given with its oldest item first.
 
     Raises:
         RequestFailed: the service does not answer, or answers without items.
     """
     recent = list(items)[-LONGEST_PREFIX:]
+    who = {"shop": shop_id} | (
+        {"session": visitor.session_id, "client": visitor.client_id} if visitor else {}
+    )
     if any("," in item for item in recent):
-        body = json.dumps({"items": recent, "k": k, "shop": shop_id}).encode()
+        body = json.dumps({"items": recent, "k": k, **who}).encode()
         answer = http.post(f"{api_url}/recommend", body, {})
     else:
-        query = urlencode({"items": ",".join(recent), "k": k, "shop": shop_id}, safe=",")
+        query = urlencode({"items": ",".join(recent), "k": k, **who}, safe=",")
         answer = http.get(f"{api_url}/recommend?{query}")
     body_of = answer.body
     try:
@@ -58,6 +72,7 @@ def ask(http: Http, api_url: str, items: Sequence[str], k: int, shop_id: str) ->
         model_version=str(body_of.get("model_version", "")),
         request_id=str(body_of.get("request_id", "")),
         milliseconds=answer.milliseconds,
+        receipt=str(body_of.get("receipt", "")),
     )
 
 

@@ -6,14 +6,14 @@ A prefix scores by whether, and at which rank, the item that came next is among 
 
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from demo import baselines
 from demo.baselines import Score, Session
 from demo.http import Http, RequestFailed
-from demo.recommend import Carousel, ask
+from demo.recommend import Carousel, Visitor, ask
 from demo.terminal import Progress
 from deploy.command import table
 
@@ -39,6 +39,10 @@ class Report:
     latencies_ms: list[float] = field(repr=False)
     model_versions: list[str]
     failures: list[str]
+    # The sessions of the prefixes and, prefix by prefix, their carousels.
+    sessions: list[Session] = field(repr=False)
+    carousels: list[Carousel] = field(repr=False)
+    visitors: list[Visitor] = field(repr=False)
 
     def latency_ms(self, share: float) -> float:
         """Return the latency at a quantile, such as 0.99."""
@@ -71,18 +75,24 @@ def measure(
     published: dict[str, tuple[float, float]] | None = None,
     max_prefixes: int = MAX_PREFIXES,
     threads: int = THREADS,
+    visitors: Callable[[int], list[Visitor]] | None = None,
 ) -> Report:
     """Request every prefix, or those of a fixed sample of sessions, and score all recommenders alike.
+
+    With `visitors`, which returns so many, each session is that of a visitor, and its carousels have receipts.
 
     Raises:
         RequestFailed: /recommend does not answer.
     """
-    chosen = sample(test, max_prefixes)
+    chosen = [session for session in sample(test, max_prefixes) if len(session) > 1]
     pairs = baselines.prefixes(chosen)
+    who = visitors(len(chosen)) if visitors else []
+    askers = [who[number] if who else None for number, session in enumerate(chosen) for _ in session[1:]]
     progress = Progress("asking /recommend", len(pairs), "prefixes")
     carousels: list[Carousel] = []
     with ThreadPoolExecutor(threads, thread_name_prefix="report") as pool:
-        for carousel in pool.map(lambda pair: ask(http, api_url, pair[0], K, shop_id), pairs):
+        asked = zip(pairs, askers, strict=True)
+        for carousel in pool.map(lambda one: ask(http, api_url, one[0][0], K, shop_id, one[1]), asked):
             carousels.append(carousel)
             progress.update(len(carousels))
     progress.finish(len(carousels))
@@ -120,6 +130,9 @@ def measure(
         latencies_ms=[carousel.milliseconds for carousel in carousels],
         model_versions=sorted({carousel.model_version for carousel in carousels}),
         failures=failures,
+        sessions=chosen,
+        carousels=carousels,
+        visitors=who,
     )
 
 
@@ -196,13 +209,18 @@ def judge(
     shop_id: str,
     published: dict[str, tuple[float, float]],
     max_prefixes: int,
+    visitors: Callable[[int], list[Visitor]] | None = None,
 ) -> Report | None:
     """Measure and print everything; return None if /recommend does not answer."""
     try:
         print("\nCarousels (* came next in the session):")
         print("\n".join(show_carousels(http, api_url, test, names, shop_id)))
         report = measure(
-            http, api_url, training, test, shop_id=shop_id, published=published, max_prefixes=max_prefixes
+            *(http, api_url, training, test),
+            shop_id=shop_id,
+            published=published,
+            max_prefixes=max_prefixes,
+            visitors=visitors,
         )
     except RequestFailed as failed:
         print(f"report: {failed}", file=sys.stderr)

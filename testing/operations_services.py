@@ -267,7 +267,7 @@ def history(
 
     add("ExecutionStarted")
     add("PassStateEntered", "stateEnteredEventDetails", name="Prepare", input="{}")
-    add("PassStateExited", "stateExitedEventDetails", name="Prepare", output="{}")
+    add("PassStateExited", "stateExitedEventDetails", name="Prepare", output=json.dumps(outputs.get("Prepare", {})))
     for name, seconds in STEPS.items():
         add("TaskStateEntered", "stateEnteredEventDetails", name=name, input="{}")
         if name == "Train":
@@ -334,6 +334,7 @@ def add_run(
     running_in: str = "",
     factor: float = 1.0,
     scheduled: bool = True,
+    skip_training: bool = False,
 ) -> Execution:
     """Add an execution with its evaluation. The figures differ by `number`."""
     event_id = f"{number:08x}-1111-4222-8333-444455556666"
@@ -343,6 +344,7 @@ def add_run(
     events = 31_204 + 517 * number
     outputs = {
         "hyperparameters": {"epochs": "10", "learning_rate": "0.003" if number % 4 else "0.004"},
+        "Prepare": {"skip_training": True} if skip_training else {},
         "Load": {
             "run_id": run_id,
             "rows_loaded": events,

@@ -191,7 +191,7 @@ def carousel(heading: str, placement: str, item_id: str | None = None) -> str:
     own = f' item="{escape(item_id)}"' if item_id else ""
     return (
         f'<tugboat-carousel id="product-carousel" heading="{escape(heading)}" k="{CAROUSEL_CARDS}"'
-        f' placement="{placement}"{own}'
+        f' placement="{placement}"{own} because="Because you viewed {{title}}"'
         ' cards="/cards.json?ids={ids}"></tugboat-carousel>'
     )
 

@@ -48,12 +48,13 @@ def main(arguments: list[str] | None = None) -> int:
                 f"user {reader.user} cannot read MARTS.EXPERIMENT_RESULTS as {reader.role}: {error.msg}\n"
                 f"Before the first run of this release there is no such table: make run STAGE={stage.name} ARGS=--full-refresh"
             ) from error
-        if not results:
-            raise NoResults(
-                "no client was exposed to an experiment yet. Describe one in experiments/<shop>.toml (docs/ab_tests.md), "
+        if results:
+            print(render(results, read_experiments(FOLDER)))
+        else:
+            print(
+                "No client was exposed to an experiment yet. Describe one in experiments/<shop>.toml (docs/ab_tests.md), "
                 f"deploy, open a page with its carousel, then make run STAGE={stage.name}"
             )
-        print(render(results, read_experiments(FOLDER)))
         return 0
 
     return exit_status(run)

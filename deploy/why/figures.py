@@ -138,6 +138,19 @@ TITLES: Mapping[tuple[str | None, str], tuple[str, str, Unit]] = {
 }  # fmt: skip
 
 
+# "per" takes the singular of a count.
+SINGULAR: Mapping[str, str] = {
+    "sessions": "session",
+    "recommendations": "recommendation",
+    "items_shown": "item shown",
+    "items_clicked": "item clicked",
+    "items_bought": "item bought",
+    "units_bought": "piece bought",
+    "viewing_sessions": "session with an item view",
+    "carting_sessions": "session with a cart",
+}
+
+
 def stage(whole: str | None, part: str) -> Stage:
     """Return the stage between two counts."""
     events = "items_bought" if part in ("units_bought", "recommendation_revenue") else part
@@ -145,5 +158,5 @@ def stage(whole: str | None, part: str) -> Stage:
         key, title, unit = TITLES[whole, part]
     else:
         key, unit = part, "money" if part == "recommendation_revenue" else "ratio"
-        title = f"{part.replace('_', ' ')} per {str(whole).replace('_', ' ')}"
+        title = part.replace("_", " ") + (f" per {SINGULAR[whole]}" if whole else "")
     return Stage(key, title, unit, whole, part, events)

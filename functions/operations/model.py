@@ -111,6 +111,11 @@ class Run(msgspec.Struct, frozen=True):
         """Return the duration, until now if the run has not ended."""
         return ((self.ended_at or now) - self.started_at).total_seconds()
 
+    @property
+    def trains(self) -> bool:
+        """Return True if the run was to train a model."""
+        return not self.options.get("skip_training", False)
+
     def step(self, name: str) -> Step | None:
         """Return the step of this name if it succeeded."""
         return next((one for one in self.steps if one.name == name and one.status == "done"), None)

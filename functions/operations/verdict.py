@@ -27,11 +27,17 @@ SECTIONS = {
 
 
 def usual_seconds(runs: Runs, of: Run) -> float | None:
-    """Return the median duration of the successful runs before this one, or None without any."""
+    """Return the median duration of the successful runs of this kind before this one, or None without any.
+
+    A run that trains takes longer than one that does not, so each is compared with its own kind.
+    """
     earlier = [
         run.seconds(run.ended_at)
         for run in runs.newest
-        if run.status == "SUCCEEDED" and run.ended_at and run.started_at < of.started_at
+        if run.status == "SUCCEEDED"
+        and run.ended_at
+        and run.started_at < of.started_at
+        and run.trains == of.trains
     ]
     return median(earlier[:USUAL_RUNS]) if earlier else None
 

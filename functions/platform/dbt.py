@@ -4,8 +4,8 @@ Lambda's file system is read-only except for /tmp, and it has no /dev/shm, which
 dbt uses those locks only between threads.
 """
 
-import contextlib
 import json
+import logging
 import os
 import tempfile
 import threading
@@ -104,9 +104,15 @@ def make_arrow_logger() -> None:
     from snowflake.connector.errors import OperationalError
     from snowflake.connector.nanoarrow_arrow_iterator import PyArrowRowIterator
 
-    # The reader makes its logger, and then refuses the empty stream.
-    with contextlib.suppress(OperationalError):
+    # The reader makes its logger, and then refuses the empty stream with an error that would be false in a log.
+    reader = logging.getLogger("snowflake.connector.CArrowIterator")
+    reader.disabled = True
+    try:
         PyArrowRowIterator(None, b"", ArrowConverterContext(), False, False, False, True)
+    except OperationalError:
+        pass
+    finally:
+        reader.disabled = False
 
 
 @lru_cache(maxsize=1)

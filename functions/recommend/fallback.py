@@ -21,15 +21,18 @@ class Fallback:
     related: dict[str, list[str]]
     model_version: str
 
+    def related_to(self, items: list[str]) -> tuple[str | None, list[str]]:
+        """Return the last known one of `items`, and the items that are related to it, best first."""
+        anchor = next((item for item in reversed(items) if item in self.related), None)
+        return (anchor, self.related[anchor]) if anchor is not None else (None, [])
+
     def pick(self, items: list[str], k: int, excluded: set[str]) -> tuple[list[str], str]:
         """Pick up to `k` distinct items that are not excluded.
 
         Returns:
             The items, and the source of the first one: `related` or `popular`.
         """
-        related: list[str] = next(
-            (self.related[item] for item in reversed(items) if item in self.related), []
-        )
+        _, related = self.related_to(items)
         candidates = dict.fromkeys(item for item in [*related, *self.popular] if item not in excluded)
         picked = list(candidates)[:k]
         return picked, "related" if picked and picked[0] in related else "popular"

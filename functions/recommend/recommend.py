@@ -148,7 +148,12 @@ def _listed(
     """Return items of the fallback's lists: related to the last known one of `items`, then popular ones."""
     excluded = {*request.exclude, *request.items[-1:]}
     picked, source = known.pick(items, request.k, excluded)
-    listed = [{"item_id": item, "score": 0.0} for item in picked]
+    listed: list[dict[str, Any]] = [{"item_id": item, "score": 0.0} for item in picked]
+    if request.because:
+        anchor, related = known.related_to(items)
+        for one in listed:
+            is_related = one["item_id"] in related
+            one["because"] = {"kind": "related", "item_id": anchor} if is_related else {"kind": "popular"}
     return Recommendation(listed, source, reason, known.model_version, variant)
 
 
@@ -230,7 +235,9 @@ def _ask(
 
 
 def _invoke(request: RecommendRequest, endpoint_name: str, endpoint: Any) -> Recommendation:
-    body = {"items": request.items, "k": request.k, "exclude": request.exclude}
+    body: dict[str, Any] = {"items": request.items, "k": request.k, "exclude": request.exclude}
+    if request.because:
+        body["because"] = True
     response = endpoint.invoke_endpoint(
         EndpointName=endpoint_name,
         ContentType="application/json",
@@ -238,11 +245,15 @@ def _invoke(request: RecommendRequest, endpoint_name: str, endpoint: Any) -> Rec
         Body=json.dumps(body).encode(),
     )
     parsed = json.loads(response["Body"].read())
-    scores = [(str(item["item_id"]), float(item["score"])) for item in parsed["items"]]
-    if not scores:
+    items: list[dict[str, Any]] = [
+        {"item_id": str(item["item_id"]), "score": float(item["score"])}
+        # Of a model of an earlier release, no item says what brought it.
+        | ({"because": dict(item["because"])} if request.because and "because" in item else {})
+        for item in parsed["items"][: request.k]
+    ]
+    if not items:
         raise ValueError("no items")
-    if not all(math.isfinite(score) for _, score in scores):
+    if not all(math.isfinite(item["score"]) for item in items):
         raise ValueError("a score is no number, which JSON cannot express")
-    items = [{"item_id": item_id, "score": score} for item_id, score in scores[: request.k]]
     variant = str(response.get("InvokedProductionVariant", "unknown"))
     return Recommendation(items, "model", str(parsed["reason"]), str(parsed["model_version"]), variant)

@@ -33,13 +33,17 @@ class Session(NamedTuple):
 
 
 class RecommendRequest(NamedTuple):
-    """The session's items, oldest first; the number of items wanted; the items to exclude; the receipt's labels."""
+    """The session's items, oldest first; the number of items wanted; the items to exclude; the receipt's labels.
+
+    With `because`, each item of the answer says what brought it.
+    """
 
     items: list[str]
     k: int
     exclude: list[str]
     session: Session | None = None
     placement: str = PLACEMENT_DEFAULT
+    because: bool = False
 
 
 def parse_request(request: ApiRequest) -> RecommendRequest:
@@ -103,7 +107,9 @@ def _request(items: Any, k: Any, exclude: Any, parameters: Mapping[str, Any]) ->
             Reason.PARAMETER_INVALID,
             f"exclude holds {len(excluded)} ids, at most {RECOMMEND_EXCLUDE_MAX} are taken",
         )
-    return RecommendRequest(kept, count, excluded, _session(parameters), _placement(parameters))
+    return RecommendRequest(
+        kept, count, excluded, _session(parameters), _placement(parameters), _because(parameters)
+    )
 
 
 def _placement(parameters: Mapping[str, Any]) -> str:
@@ -113,6 +119,13 @@ def _placement(parameters: Mapping[str, Any]) -> str:
     if placement not in PLACEMENTS:
         raise RequestRefused(Reason.PARAMETER_INVALID, f"placement is one of {', '.join(PLACEMENTS)}")
     return str(placement)
+
+
+def _because(parameters: Mapping[str, Any]) -> bool:
+    because = parameters.get("because", False)
+    if str(because).lower() not in ("true", "false"):
+        raise RequestRefused(Reason.PARAMETER_INVALID, "because is true or false")
+    return str(because).lower() == "true"
 
 
 def _session(parameters: Mapping[str, Any]) -> Session | None:

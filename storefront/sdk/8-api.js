@@ -14,10 +14,11 @@ function safe(action) {
 /** Request recommendations for the session; return null if there is no response in time. */
 async function recommend(question) {
   try {
-    const { k = RECOMMEND_K_DEFAULT, placement, ...lists } = question || {};
+    const { k = RECOMMEND_K_DEFAULT, placement, because, ...lists } = question || {};
     const [items, exclude] = [lists.items || sessionItems(), lists.exclude || []].map((ids) => ids.map(toId).filter(Boolean));
     const asked = { items, k, exclude };
     if (placement) asked.placement = placement;
+    if (because) asked.because = true;
     // The receipt contains the session, so a visitor without consent sends none. The client is for experiments.
     if (consent === "granted" && SHOP) {
       const { session_id: session, client_id: client } = visit();

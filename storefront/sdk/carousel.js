@@ -59,7 +59,7 @@ function whenLoaded(act) {
 }
 
 class TugboatCarousel extends HTMLElement {
-  static observedAttributes = ["heading", "item", "items", "exclude", "k", "placement"];
+  static observedAttributes = ["heading", "item", "items", "exclude", "k", "placement", "because"];
 
   /** Look up cards: async (ids) => ({ id: { title, url, image, price } }). Items without a card are not shown. */
   lookup = async (ids) => {
@@ -156,7 +156,7 @@ class TugboatCarousel extends HTMLElement {
     }
     const k = Number(this.getAttribute("k")) || COUNT;
     const exclude = [...this.#ids("exclude"), ...(own ? [own] : [])];
-    const question = { items, k, exclude, placement: this.getAttribute("placement") };
+    const question = { items, k, exclude, placement: this.getAttribute("placement"), because: this.hasAttribute("because") };
     const request = JSON.stringify(question);
     if (request === this.#lastRequest) return;
     this.#lastRequest = request;
@@ -168,12 +168,14 @@ class TugboatCarousel extends HTMLElement {
       this.#track("recommendation_exposure", answer);
     }
     const ids = answer?.items.map((item) => item.item_id) || [];
-    const cards = ids.length ? await this.lookup(ids) : {};
+    const views = answer?.items.map((item) => item.because?.item_id).filter(Boolean) || [];
+    const cards = ids.length ? await this.lookup([...new Set([...ids, ...views])]) : {};
     // A later request replaces this one.
     if (asked !== this.#asked) return;
     // Ids are free text, so an id such as "constructor" must not find a property of Object.
-    const known = ids.filter((id) => cards && {}.hasOwnProperty.call(cards, id) && cards[id]);
-    if (known.length) this.#show(answer, known.map((id) => [id, cards[id]]));
+    const cardOf = (id) => cards && {}.hasOwnProperty.call(cards, id) && cards[id];
+    const known = answer?.items.filter((item) => cardOf(item.item_id)) || [];
+    if (known.length) this.#show(answer, known.map((item) => [item.item_id, cardOf(item.item_id), cardOf(item.because?.item_id)]));
     else this.#showNothing();
   }
 
@@ -203,7 +205,7 @@ class TugboatCarousel extends HTMLElement {
     this.setAttribute("state", "shown");
     this.#list.removeAttribute("aria-busy");
     const focused = this.#list.contains(this.shadowRoot.activeElement);
-    this.#list.replaceChildren(...cards.map(([id, card]) => this.#card(id, card)));
+    this.#list.replaceChildren(...cards.map((card) => this.#card(...card)));
     // Keep the keyboard focus in the list.
     if (focused) this.#list.querySelector("a").focus({ preventScroll: true });
     this.#list.scrollTo({ left: 0, behavior: "instant" });
@@ -212,8 +214,13 @@ class TugboatCarousel extends HTMLElement {
     this.dispatchEvent(new CustomEvent("tugboat-shown", { bubbles: true, detail: { answer } }));
   }
 
-  #card(id, card) {
+  /** Make the card of an item. `view` is the card of the view that brought it. */
+  #card(id, card, view) {
     const text = element("span", { className: "text" }, named("title", element("span", { textContent: card.title })));
+    const because = this.getAttribute("because");
+    if (because && view?.title) {
+      text.append(named("because", element("span", { textContent: because.replace("{title}", () => view.title) })));
+    }
     if (card.price) text.append(named("price", element("span", { textContent: card.price })));
     // The alt text is empty because the title is next to the image.
     const image = named("image", element("img", { alt: "", decoding: "async", width: 300, height: 300, src: card.image || "data:," }));

@@ -100,10 +100,17 @@ export interface TugboatQuestion {
   exclude?: string[];
   /** Where the carousel stands; the default is "product". */
   placement?: TugboatPlacement;
+  /** True: each item says what brought it. */
+  because?: boolean;
 }
 
 export interface TugboatAnswer {
-  items: { item_id: string; score: number }[];
+  items: {
+    item_id: string;
+    score: number;
+    /** Only if asked. `viewed` and `related` name the view that brought the item. */
+    because?: { kind: "viewed" | "again" | "related" | "popular" | string; item_id?: string };
+  }[];
   source: "model" | "related" | "popular" | "none" | string;
   reason: string;
   model_version: string;

@@ -21,10 +21,17 @@ TITLES = "[...document.querySelector('tugboat-carousel').shadowRoot.querySelecto
 
 
 def show(
-    visit: Visit, before: str = "", head: str = "", attributes: str = "", clock: bool = False, own: str = ""
+    visit: Visit,
+    before: str = "",
+    head: str = "",
+    attributes: str = "",
+    clock: bool = False,
+    own: str = "",
+    line: str = "",
 ) -> Any:
-    """Open a page with a carousel after a view of sku-00010; `own` is the page's own item."""
+    """Open a page with a carousel after a view of sku-00010; `own` is the page's own item, `line` its attribute because."""
     carousel = CAROUSEL.replace(" id=", f' item="{own}" id=') if own else CAROUSEL
+    carousel = carousel.replace(" id=", f' because="{line}" id=') if line else carousel
     script = f'<script async src="{visit.api_url}/api/tugboat-carousel.js"></script>'
     early = "<script>window.tugboat = [['track', 'view_item', {items: [{item_id: 'sku-00010'}]}]]</script>"
     visit.write(
@@ -56,6 +63,16 @@ def test_a_click_in_the_shop_changes_it_at_once(visit: Visit) -> None:
     page.wait_for_function(f"{TITLES}[0] === 'Product sku-00101'")
     assert page.evaluate("shift") == 0
     assert visit.api.endpoint.questions[-1]["items"] == ["sku-00010", "sku-00100"]
+
+
+def test_a_card_says_which_view_brought_it_if_the_shop_wants_the_line(visit: Visit) -> None:
+    page = show(visit, line="Because you viewed {title}")
+    state(page, "shown")
+    lines = "[...document.querySelector('tugboat-carousel').shadowRoot.querySelectorAll('.because')].map((t) => t.textContent)"
+    assert page.evaluate(lines) == ["Because you viewed Product sku-00010"]
+    assert visit.api.endpoint.questions[-1]["because"] is True
+    page.wait_for_timeout(200)
+    assert page.evaluate("shift") == 0
 
 
 def test_on_a_product_s_page_the_first_answer_is_that_to_the_view_although_the_view_comes_later(

@@ -43,7 +43,11 @@ def related(question: dict[str, Any]) -> dict[str, Any]:
     """Recommend without a model: the items numbered after the session's last one."""
     last = question["items"][-1] if question["items"] else "sku-00000"
     number = int(last.rsplit("-", 1)[1])
-    items = [{"item_id": f"sku-{number + n:05d}", "score": 1 / n} for n in range(1, question["k"] + 1)]
+    items: list[dict[str, Any]] = [
+        {"item_id": f"sku-{number + n:05d}", "score": 1 / n} for n in range(1, question["k"] + 1)
+    ]
+    if question.get("because"):
+        items[0]["because"] = {"kind": "viewed", "item_id": last}
     return {"items": items, "model_version": "model-7", "source": "session", "reason": f"after {last}"}
 
 

@@ -8,6 +8,8 @@ import gzip
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 import urllib.error
 from collections.abc import Iterator
@@ -493,6 +495,37 @@ def test_a_kill_in_the_middle_of_a_run_loses_nothing_and_the_next_run_refuses_a_
     assert raw[0] == raw[1] == 2 * CLICKS + replays + interrupted.sent.accepted
     assert stage.rows(TABLES["interactions"]) == tables["interactions"]
     assert stage.recommend(ITEM)["model_version"] == tuned_model
+
+
+def test_a_refused_batch_passes_once_its_failed_checks_are_overridden_and_the_run_continues(
+    stage: Stage, interrupted: Interrupted
+) -> None:
+    refused = stage.run(skip_training=True)
+    assert refused.story.error == "BatchRefused"
+    failed = stage.rows(
+        f"select distinct check_name from QA.CHECK_RESULTS where run_id = '{refused.run_id}' and verdict = 'failed'"
+    )
+    assert failed
+    for (check,) in failed:
+        why = ("--reason", "the feed was repaired", "--by", "Ann")
+        command = "deploy.quality.override"
+        said = deployment.run(
+            command, stage.copy, stage.environment, "--run", refused.run_id, "--check", check, *why
+        )
+        assert "continues the run at Validate" in said
+    rerun = subprocess.run(
+        [sys.executable, "-m", "demo.rerun", "--run", refused.run_id],
+        cwd=stage.copy,
+        env={**os.environ, **stage.environment, "PYTHONPATH": str(stage.copy)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert rerun.returncode == 0, rerun.stdout + rerun.stderr
+    assert "continues at Validate" in rerun.stdout
+    last = stage.notifications()[-1]["message"]
+    assert refused.run_id in last
+    assert "Ann: the feed was repaired" in last
 
 
 def test_a_recommendation_is_counted_for_what_it_led_to_once_and_no_false_receipt_is(

@@ -1,4 +1,4 @@
-"""What tests of one process share."""
+"""The state that tests of one process share."""
 
 import boto3
 import pytest

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from training_jobs.serving.because import Recommends, because
 from training_jobs.serving.contract import (
     ENDPOINT_EXCLUDE_MAX,
     ENDPOINT_ID_MAX_CHARACTERS,
@@ -20,7 +20,6 @@ from training_jobs.serving.contract import (
     ENDPOINT_K_MAX,
 )
 from training_jobs.serving.model_files import load_recommender
-from training_jobs.serving.recommendation import Recommendation
 
 
 @dataclass(frozen=True)
@@ -30,16 +29,7 @@ class Query:
     items: list[str]
     k: int
     exclude: list[str]
-
-
-class Recommends(Protocol):
-    """A model that answers sessions of item ids."""
-
-    vocabulary: list[str]
-
-    def recommend(self, items: Sequence[str], k: int, exclude: Collection[str] = ()) -> Recommendation:
-        """Return at most `k` items, the best first."""
-        ...
+    because: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,18 +66,27 @@ def input_fn(body: str | bytes, content_type: str | None = "application/json") -
     k = raw.get("k", ENDPOINT_K_DEFAULT)
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= ENDPOINT_K_MAX:
         raise ValueError(f"k must be a whole number from 1 to {ENDPOINT_K_MAX}, not {repr(k)[:40]}")
-    return Query(_ids(raw, "items", ENDPOINT_ITEMS_MAX), k, _ids(raw, "exclude", ENDPOINT_EXCLUDE_MAX))
+    wants_because = raw.get("because", False)
+    if not isinstance(wants_because, bool):
+        raise ValueError(f"because must be true or false, not {repr(wants_because)[:40]}")
+    items, exclude = _ids(raw, "items", ENDPOINT_ITEMS_MAX), _ids(raw, "exclude", ENDPOINT_EXCLUDE_MAX)
+    return Query(items, k, exclude, wants_because)
 
 
 def predict_fn(data: Query, model: Model) -> dict[str, Any]:
     """Recommend. The lock serves callers with several threads, because a recommender answers one request at a time."""
     with model.lock:
         found = model.recommender.recommend(data.items, data.k, data.exclude)
-    return {
-        "items": [
+        items: list[dict[str, Any]] = [
             {"item_id": item, "score": round(score, 6)}
             for item, score in zip(found.items, found.scores, strict=True)
-        ],
+        ]
+        if data.because:
+            reasons = because(model.recommender, data.items, data.exclude, found)
+            for shown, reason in zip(items, reasons, strict=True):
+                shown["because"] = reason.fields()
+    return {
+        "items": items,
         "model_version": model.model_version,
         "source": found.source,
         "reason": found.reason,

@@ -67,7 +67,7 @@ const STEPS = [
   {
     title: "A model learns from sessions",
     doc: "architecture.md",
-    wait: () => "No model has answered yet. Run make demo to train and publish one.",
+    wait: () => "No answer yet: open a product. Without a published model there is none; make demo trains and publishes one.",
     about: "Validate stops a bad batch. Train fits a model, Evaluate refuses a worse one, Publish and Prove release it. This model answers you.",
     seen: ({ answer }) =>
       answer?.model_version && {

@@ -102,6 +102,7 @@ class Tugboat:
         exclude: Sequence[str] = (),
         session_id: str | None = None,
         placement: Placement | None = None,
+        because: bool = False,
         timeout_s: float = 0.5,
     ) -> Recommendation | None:
         """Ask for recommendations for a session's items, oldest first.
@@ -112,6 +113,7 @@ class Tugboat:
             exclude: items that the answer must not contain, such as those in the cart
             session_id: the session_id of the events; with it, the answer has a receipt
             placement: where the carousel stands; the server has a default
+            because: True: each item says what brought it
             timeout_s: the longest time that this call takes
 
         Returns:
@@ -126,6 +128,8 @@ class Tugboat:
             question.update(shop=self._shop, session=session_id)
         if placement:
             question["placement"] = placement
+        if because:
+            question["because"] = True
         try:
             response = self._transport.post_within("/recommend", json.dumps(question).encode(), timeout_s)
         except Unreachable as unreachable:

@@ -121,11 +121,26 @@ class Fields(_RequiredFields, total=False):
     receipt: str
 
 
-class RecommendedItem(TypedDict):
-    """An item of an answer."""
+class _RequiredBecause(TypedDict):
+    kind: Literal["viewed", "again", "related", "popular"]
+
+
+class Because(_RequiredBecause, total=False):
+    """The reason for which an item is in an answer."""
 
     item_id: str
+
+
+class _RequiredRecommendedItem(TypedDict):
+    item_id: str
     score: float
+
+
+class RecommendedItem(_RequiredRecommendedItem, total=False):
+    """An item of an answer."""
+
+    # Only if asked. `viewed` and `related` name the view that brought the item.
+    because: Because
 
 
 class _RequiredRecommendation(TypedDict):

@@ -70,6 +70,14 @@ def test_a_run_of_usual_length_is_none() -> None:
     assert verdict(services).answer == "yes"
 
 
+def test_a_run_is_compared_with_runs_of_its_own_kind() -> None:
+    services = a_well_shop(3)
+    for hours in (9, 8, 7):
+        add_run(services, NOW - timedelta(hours=hours), 10 + hours, factor=0.1, skip_training=True)
+    add_run(services, NOW - timedelta(minutes=10), 9, running_in="Train")
+    assert verdict(services).answer == "yes"
+
+
 def test_a_shop_without_a_model_is_not_well() -> None:
     services = Services()
     add_run(services, NOW - timedelta(hours=4), 1)

@@ -1,6 +1,9 @@
+import logging
 import subprocess
 import sys
 from typing import Any
+
+import pytest
 
 from functions.platform import dbt
 from functions.platform.dbt import variables
@@ -24,6 +27,12 @@ def test_one_parsed_project_serves_every_value_of_the_variables_that_the_steps_s
         parsed = described(dbt._manifest(CREDENTIALS))
         assert described(dbt._invoke(["parse", *changed], None)) == parsed
     assert {node["database"] for node in parsed.values() if "database" in node} == {"DB"}
+
+
+def test_making_the_logger_of_the_arrow_reader_logs_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    dbt.make_arrow_logger()
+    assert caplog.records == []
+    assert not logging.getLogger("snowflake.connector.CArrowIterator").disabled
 
 
 BLOCKED = """

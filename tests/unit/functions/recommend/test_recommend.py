@@ -77,6 +77,42 @@ def test_the_session_s_ids_are_not_sent_to_the_endpoint() -> None:
     assert endpoint.questions == [{"items": ["a"], "k": 3, "exclude": []}]
 
 
+def test_what_brought_an_item_is_passed_on_only_if_it_is_asked() -> None:
+    def answer(question: dict[str, Any]) -> dict[str, Any]:
+        items = [{"item_id": "m0", "score": 1.0}, {"item_id": "m1", "score": 0.5}]
+        if question.get("because"):
+            items[0]["because"] = {"kind": "viewed", "item_id": "a"}
+        return {"items": items, "model_version": "m1", "reason": "known"}
+
+    plain = ask(RecommendRequest(["a"], 2, []), FakeEndpoint(answer), FakeS3())
+    asked = ask(RecommendRequest(["a"], 2, [], because=True), FakeEndpoint(answer), FakeS3())
+    assert all(item.keys() == {"item_id", "score"} for item in plain.items)
+    assert [item.get("because") for item in asked.items] == [{"kind": "viewed", "item_id": "a"}, None]
+
+
+def test_the_fallback_says_which_view_its_items_are_related_to() -> None:
+    request = RecommendRequest(["z", "a", "b"], 4, [], because=True)
+    found = ask(request, failing(client_error("ModelError")), published())
+    related, popular = {"kind": "related", "item_id": "a"}, {"kind": "popular"}
+    assert [item["because"] for item in found.items] == [related, related, popular, popular]
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [({}, False), ({"because": "true"}, True), ({"because": "false"}, False)]
+)
+def test_because_is_read_from_a_query(given: dict[str, str], read: bool) -> None:
+    assert from_query({"items": "a", **given}).because is read
+
+
+@pytest.mark.parametrize("because", ["1", "yes", ""])
+def test_another_value_of_because_is_refused(because: str) -> None:
+    with pytest.raises(RequestRefused, match="because is true or false"):
+        from_query({"items": "a", "because": because})
+    with pytest.raises(RequestRefused, match="because is true or false"):
+        from_body(json.dumps({"items": ["a"], "because": because}).encode())
+    assert from_body(b'{"items": ["a"], "because": true}').because
+
+
 def failing(error: Exception) -> FakeEndpoint:
     def answer(question: dict[str, Any]) -> dict[str, Any]:
         raise error
