@@ -424,6 +424,12 @@ class TwoModels(FakeEndpoint):
         return super().invoke_endpoint(EndpointName, Body, **rest)
 
 
+def patient(endpoint: Any, s3: FakeS3) -> Recommender:
+    """A new execution environment that waits for the endpoint also on a busy machine."""
+    settings = structs.replace(SETTINGS, endpoint_timeout_ms=20_000)
+    return dataclasses.replace(environment(endpoint, s3), settings=settings)
+
+
 def visit(number: int) -> RecommendRequest:
     return RecommendRequest(["a"], 3, [], Session("demo", f"s{number}"))
 
@@ -431,7 +437,7 @@ def visit(number: int) -> RecommendRequest:
 def test_a_canary_has_its_share_of_the_sessions_and_each_keeps_its_release_while_the_share_grows() -> None:
     answers: dict[int, dict[int, Recommendation]] = {}
     for share in (5, 25):
-        recommender = environment(TwoModels(), comparing(published(), share))
+        recommender = patient(TwoModels(), comparing(published(), share))
         answers[share] = {number: recommend(visit(number), recommender, SOON) for number in range(1000)}
         chosen = [one for one in answers[share].values() if one.variant == "candidate"]
         assert len(chosen) == pytest.approx(share * 10, rel=0.3)
@@ -448,7 +454,7 @@ def test_a_canary_has_its_share_of_the_sessions_and_each_keeps_its_release_while
 
 
 def test_requests_without_a_session_are_divided_too() -> None:
-    recommender = environment(TwoModels(), comparing(published(), 25))
+    recommender = patient(TwoModels(), comparing(published(), 25))
     asked = [recommend(RecommendRequest(["a"], 3, []), recommender, SOON).variant for _ in range(400)]
     assert 50 < asked.count("candidate") < 150
 
@@ -462,21 +468,21 @@ def test_a_candidate_that_fails_costs_no_carousel() -> None:
 
     for candidate in (broken, empty):
         endpoint = TwoModels(candidate)
-        found = recommend(visit(1), environment(endpoint, comparing(published(), 100)), SOON)
+        found = recommend(visit(1), patient(endpoint, comparing(published(), 100)), SOON)
         assert endpoint.asked == ["candidate", "current"]
         assert (found.source, found.model_version, found.variant) == ("model", "m1", "all-traffic")
 
 
 def test_an_endpoint_that_serves_another_model_than_the_proved_one_answers_no_shopper() -> None:
     endpoint = TwoModels(version="m3")
-    found = recommend(visit(1), environment(endpoint, comparing(published(), 100)), SOON)
+    found = recommend(visit(1), patient(endpoint, comparing(published(), 100)), SOON)
     assert endpoint.asked == ["candidate", "current"]
     assert found.model_version == "m1"
 
 
 def test_a_withdrawn_canary_is_asked_for_seconds_only(clock: Clock) -> None:
     s3 = comparing(published(), 100)
-    recommender = environment(TwoModels(), s3)
+    recommender = patient(TwoModels(), s3)
     assert recommend(visit(1), recommender, SOON).variant == "candidate"
     recorded(s3, "current")
     clock.now_s += REFRESH_S + 1
