@@ -33,7 +33,7 @@ NEXT_STEPS = """
 What to try next:
   make recommend ITEMS={items}
       ask /recommend for a carousel
-  make run{run_arguments}
+{explain}  make run{run_arguments}
       start a second run; it publishes a second model and keeps the first for `make rollback`
   make demo EVENTS=your.csv
       send your own events; docs/datasets.md lists the columns
@@ -52,6 +52,10 @@ Where to look:
 {operations}
   make docs
       the tables with their lineage; docs/architecture.md explains the rest"""
+
+EXPLAIN = """  make explain REQUEST={request}
+      trace a carousel that was clicked: session, events, model, why each item is in it
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -143,10 +147,10 @@ def journey(options: argparse.Namespace) -> int:
             max_prefixes=options.max_prefixes,
             visitors=shoppers.visitors if dataset.catalogue else None,
         )
+    clicked = ""
     if judged and not judged.failures and dataset.catalogue:
         products = {str(item["item_id"]): item for item in dataset.catalogue()}
-        if not let_shoppers_visit(where, dataset, judged, products, timings, options):
-            return 1
+        clicked = let_shoppers_visit(where, dataset, judged, products, timings, options)
     print("\nTime per step:")
     print(table(("", "time"), [(name, duration(seconds)) for name, seconds in timings.stages]))
     print(f"  {duration(timings.total_s)} in total")
@@ -155,7 +159,10 @@ def journey(options: argparse.Namespace) -> int:
     run_arguments = "" if dataset.shop_id == History.shop_id else f" ARGS='--shop {dataset.shop_id}'"
     print(
         NEXT_STEPS.format(
-            items=",".join(test[0][:2]), run_arguments=run_arguments, operations=operations_page(where)
+            items=",".join(test[0][:2]),
+            explain=EXPLAIN.format(request=clicked) if clicked else "",
+            run_arguments=run_arguments,
+            operations=operations_page(where),
         )
     )
     if options.json:
@@ -173,13 +180,13 @@ def let_shoppers_visit(
     products: dict[str, dict[str, Any]],
     timings: Timings,
     options: argparse.Namespace,
-) -> bool:
+) -> str:
     """Send what shoppers did with the report's carousels, and take it into the tables by a run that trains nothing.
 
-    Return False if that run failed.
+    Return the id of a recommendation that was clicked, or an empty text if none was.
 
     Raises:
-        JourneyFailed: events are refused or missing.
+        JourneyFailed: events are refused or missing, or the run failed.
     """
     watch = LandingWatch(where.client("s3"), where.events_bucket())
     visits = shoppers.visit(judged.sessions, judged.visitors, judged.carousels, products, dataset.shop_id)
@@ -200,7 +207,11 @@ def let_shoppers_visit(
     print("a second run takes them into the tables, and trains nothing:")
     with timings.stage("second run"):
         story = follow.run(where, {"shop_id": dataset.shop_id, "skip_training": True})
-    return story.status == "SUCCEEDED"
+    if story.status != "SUCCEEDED":
+        raise JourneyFailed(
+            "the figures lack today's shoppers. Repair the cause, then `make rerun` continues"
+        )
+    return visits.clicked
 
 
 def landing_timeout_s(where: Environment, options: argparse.Namespace) -> float:

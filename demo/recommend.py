@@ -6,6 +6,7 @@ python -m demo.recommend --items sku-00012,sku-00040
 import argparse
 import json
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -35,6 +36,7 @@ class Carousel:
     request_id: str
     milliseconds: float
     receipt: str = ""
+    asked_at_ms: int = 0
 
     @property
     def is_fallback(self) -> bool:
@@ -51,6 +53,7 @@ def ask(
         RequestFailed: the service does not answer, or answers without items.
     """
     recent = list(items)[-LONGEST_PREFIX:]
+    asked_at_ms = int(time.time() * 1000)
     who = {"shop": shop_id} | (
         {"session": visitor.session_id, "client": visitor.client_id} if visitor else {}
     )
@@ -73,6 +76,7 @@ def ask(
         request_id=str(body_of.get("request_id", "")),
         milliseconds=answer.milliseconds,
         receipt=str(body_of.get("receipt", "")),
+        asked_at_ms=asked_at_ms,
     )
 
 

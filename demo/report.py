@@ -88,14 +88,17 @@ def measure(
     pairs = baselines.prefixes(chosen)
     who = visitors(len(chosen)) if visitors else []
     askers = [who[number] if who else None for number, session in enumerate(chosen) for _ in session[1:]]
+    # Page by page of all sessions, so that the pages of one session are seconds apart.
+    order = sorted(range(len(pairs)), key=lambda at: len(pairs[at][0]))
     progress = Progress("asking /recommend", len(pairs), "prefixes")
-    carousels: list[Carousel] = []
+    answered: dict[int, Carousel] = {}
     with ThreadPoolExecutor(threads, thread_name_prefix="report") as pool:
-        asked = zip(pairs, askers, strict=True)
-        for carousel in pool.map(lambda one: ask(http, api_url, one[0][0], K, shop_id, one[1]), asked):
-            carousels.append(carousel)
-            progress.update(len(carousels))
-    progress.finish(len(carousels))
+        asked = pool.map(lambda at: ask(http, api_url, pairs[at][0], K, shop_id, askers[at]), order)
+        for at, carousel in zip(order, asked, strict=True):
+            answered[at] = carousel
+            progress.update(len(answered))
+    progress.finish(len(answered))
+    carousels = [answered[at] for at in range(len(pairs))]
     served = baselines.score(
         (carousel.items, target) for carousel, (_, target) in zip(carousels, pairs, strict=True)
     )

@@ -6,7 +6,6 @@ So the demo's boards, `make why` and `make explain` have something to show.
 """
 
 import random
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +15,8 @@ from demo.recommend import Carousel, Visitor
 
 Event = dict[str, Any]
 Item = Mapping[str, Any]
+# Time in ms, event name, and the event's own fields.
+Step = tuple[int, str, Event]
 
 SHOWN = 8
 SEED = 21
@@ -23,6 +24,8 @@ SEED = 21
 SEEN_SHARE, CLICK_SHARE = 0.6, 0.35
 # The shares of the generated history (demo/day.py): another mix of events would fail a data check.
 LANDING_SHARE, SEARCH_SHARE, LIST_SHARE, CART_SHARE, ORDER_SHARE = 0.3, 0.07, 0.12, 0.09, 0.38
+# Between the events of a page, and from the last carousel to the last page.
+PAUSE_MS, LAST_PAGE_MS = 5, 500
 CURRENCY, SITE = "USD", "https://shop.example"
 
 
@@ -36,6 +39,12 @@ class Visits:
     def count(self, name: str) -> int:
         """Return the number of events of this name."""
         return sum(event["event_name"] == name for event in self.events)
+
+    @property
+    def clicked(self) -> str:
+        """Return the id of the last recommendation that was clicked, or an empty text if none was."""
+        clicks = (event for event in reversed(self.events) if event["event_name"] == "recommendation_click")
+        return str(next(clicks, {}).get("recommendation_id", ""))
 
     def summary(self) -> str:
         """Format the visits as one line."""
@@ -84,29 +93,34 @@ def _walk(
     shop_id: str,
 ) -> Iterator[Event]:
     receipts: dict[str, str] = {}
-    steps: list[tuple[str, Event]] = []
+    steps: list[Step] = []
+    at_ms = carousels[0].asked_at_ms
     if chance.random() < LANDING_SHARE:
-        steps.append(("page_view", {"page_location": f"{SITE}/"}))
+        steps.append((at_ms - 3 * PAUSE_MS, "page_view", {"page_location": f"{SITE}/"}))
     for page, item in enumerate(session):
+        at_ms = carousels[page].asked_at_ms if page < len(carousels) else at_ms + LAST_PAGE_MS
         product, category = products[item], str(products[item]["item_category"])
         if chance.random() < SEARCH_SHARE:
-            steps.append(("search", {"search_term": category.rsplit("/", 1)[-1]}))
+            steps.append((at_ms - 3 * PAUSE_MS, "search", {"search_term": category.rsplit("/", 1)[-1]}))
         if chance.random() < LIST_SHARE:
-            steps.append(("view_item_list", {"item_list_id": category}))
-        steps.append(("view_item", {"items": [product], "page_location": f"{SITE}/p/{item}"}))
+            steps.append((at_ms - 2 * PAUSE_MS, "view_item_list", {"item_list_id": category}))
+        # The page reports the view, and then its carousel asks.
+        view = {"items": [product], "page_location": f"{SITE}/p/{item}"}
+        steps.append((at_ms - PAUSE_MS, "view_item", view))
         if page < len(carousels) and chance.random() < SEEN_SHARE:
             carousel, following = carousels[page], session[page + 1]
             shown = carousel.items[:SHOWN]
-            steps.append(("recommendation_impression", _of(carousel, shown)))
+            at_ms += int(carousel.milliseconds) + PAUSE_MS
+            steps.append((at_ms, "recommendation_impression", _of(carousel, shown)))
             if following in shown and chance.random() < CLICK_SHARE:
-                steps.append(("recommendation_click", _of(carousel, [following])))
+                steps.append((at_ms + PAUSE_MS, "recommendation_click", _of(carousel, [following])))
                 receipts[following] = carousel.receipt
         if chance.random() < CART_SHARE:
             is_ordered = chance.random() < ORDER_SHARE
-            steps += _cart(product, receipts.get(item), visitor, is_ordered)
+            steps += _cart(at_ms + 2 * PAUSE_MS, product, receipts.get(item), visitor, is_ordered)
             if is_ordered:
                 break
-    return _dated(steps, visitor, shop_id)
+    return _events(steps, visitor, shop_id)
 
 
 def _of(carousel: Carousel, items: Sequence[str]) -> Event:
@@ -117,21 +131,19 @@ def _of(carousel: Carousel, items: Sequence[str]) -> Event:
     }
 
 
-def _cart(product: Item, receipt: str | None, visitor: Visitor, is_ordered: bool) -> list[tuple[str, Event]]:
+def _cart(at_ms: int, product: Item, receipt: str | None, visitor: Visitor, is_ordered: bool) -> list[Step]:
     """Return the product's way into the cart and, if it is ordered, its order. A clicked item has its receipt in both."""
     line = {**product, "quantity": 1} | ({"receipt": receipt} if receipt else {})
     of_cart: Event = {"items": [line], "value": product["price"], "currency": CURRENCY}
-    steps = [("add_to_cart", of_cart)]
+    steps: list[Step] = [(at_ms, "add_to_cart", of_cart)]
     if is_ordered:
         order = of_cart | {"transaction_id": f"order-of-{visitor.client_id}"}
-        steps += [("begin_checkout", of_cart), ("purchase", order)]
+        steps += [(at_ms + 1, "begin_checkout", of_cart), (at_ms + 2, "purchase", order)]
     return steps
 
 
-def _dated(steps: Sequence[tuple[str, Event]], visitor: Visitor, shop_id: str) -> Iterator[Event]:
-    # Events of the future are refused, so a visit ends now.
-    start_ms = int(time.time() * 1000) - len(steps)
-    for sequence, (name, content) in enumerate(steps):
+def _events(steps: Sequence[Step], visitor: Visitor, shop_id: str) -> Iterator[Event]:
+    for sequence, (at_ms, name, content) in enumerate(steps):
         yield {
             "schema_version": 1,
             "event_id": f"{visitor.session_id}-{sequence}",
@@ -139,7 +151,7 @@ def _dated(steps: Sequence[tuple[str, Event]], visitor: Visitor, shop_id: str) -
             "shop_id": shop_id,
             "client_id": visitor.client_id,
             "session_id": visitor.session_id,
-            "client_time_ms": start_ms + sequence,
+            "client_time_ms": at_ms,
             "sequence": sequence,
             **content,
         }

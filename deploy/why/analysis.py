@@ -587,6 +587,11 @@ class _Analysis:
             notes.append("A period of fewer than three days shows little of its usual variation")
         dropped = [count for count in self.figure.chain if count not in self.chain]
         notes += [f"{count.replace('_', ' ')} is no stage: it is 0 in a period" for count in dropped]
+        later = self.data.having(dropped[0]) if dropped else []
+        if later and later[0] > self.now.last:
+            notes.append(
+                f"The first day with {dropped[0].replace('_', ' ')} is {later[0]}, after both periods"
+            )
         return notes
 
 

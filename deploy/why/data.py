@@ -42,6 +42,10 @@ class Data:
         """Return a count of each day; a day without rows has 0."""
         return [self.days.get(day, {}).get(count, 0.0) for day in span.days]
 
+    def having(self, count: str) -> list[date]:
+        """Return the days on which a count is above 0, also those after both periods."""
+        return sorted(day for day, row in self.days.items() if row.get(count, 0.0) > 0)
+
     def sum(self, span: Span, count: str) -> float:
         """Return a count of a period."""
         return sum(self.daily(span, count))
@@ -131,10 +135,11 @@ def choose_periods(
 
 
 def read(connection: Any, shop: str, periods: Periods) -> Data:
-    """Read the counts of both periods, and of earlier ones of the same length."""
+    """Read the counts of both periods, of earlier ones of the same length, and of the days since."""
     data = Data(shop, periods)
     oldest = periods.before.before(EARLIER_PERIODS)
-    for day, *counts, currency in queries.totals(shop, Span(oldest.first, periods.now.last)).rows(connection):
+    until_today = Span(oldest.first, max(periods.now.last, datetime.now(UTC).date()))
+    for day, *counts, currency in queries.totals(shop, until_today).rows(connection):
         data.days[day] = {name: float(count or 0) for name, count in zip(COUNTS, counts, strict=True)}
         data.currency = currency or data.currency
     begin = min(data.days, default=periods.now.first)
@@ -169,11 +174,18 @@ def require_data(data: Data, figure: Figure) -> None:
     for span in (data.periods.now, data.periods.before):
         if data.sum(span, base) > 0:
             continue
-        having = sorted(day for day, row in data.days.items() if row[base] > 0)
-        known = f"Days with {base.replace('_', ' ')}: {having[0]} to {having[-1]}" if having else (
-            f"No day since {data.periods.before.before(EARLIER_PERIODS).first} has any"
-        )  # fmt: skip
+        name, having = base.replace("_", " "), data.having(base)
+        next_step = "Choose other periods: make why FROM=YYYY-MM-DD TO=YYYY-MM-DD AGAINST=YYYY-MM-DD"
+        if not having:
+            known = f"No day since {data.periods.before.before(EARLIER_PERIODS).first} has any. {next_step}"
+        elif having[0] <= data.periods.now.last:
+            known = f"Days with {name}: {having[0]} to {having[-1]}. {next_step}"
+        else:
+            second = having[0] + timedelta(days=1)
+            known = (
+                f"The first day with {name} is {having[0]}. Compare it with the day after, once that is over and a run has "
+                f"counted it: make why FIGURE={figure.key} FROM={second} TO={second} AGAINST={having[0]}"
+            )
         raise WhyError(
-            f"shop {data.shop} has no {base.replace('_', ' ')} in the period {span}, so {figure.title.lower()} "
-            f"cannot be compared. {known}. Choose other periods: make why FROM=YYYY-MM-DD TO=YYYY-MM-DD AGAINST=YYYY-MM-DD"
+            f"shop {data.shop} has no {name} in the period {span}, so {figure.title.lower()} cannot be compared. {known}"
         )

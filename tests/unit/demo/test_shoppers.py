@@ -98,6 +98,7 @@ def test_a_collector_takes_all_events_of_a_visit_in_their_order() -> None:
     with running(Collector()) as service:
         sent = send(found.events, service.url, {"demo": "key-of-demo"})
     assert (sent.accepted, sent.refused) == (len(found.events), 0)
+    assert found.clicked in {event.get("recommendation_id") for event in found.events}
     assert f"120 invented shoppers of today saw {found.count('recommendation_impression')}" in found.summary()
 
 

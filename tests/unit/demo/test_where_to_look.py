@@ -15,7 +15,13 @@ WHERE = Environment("local", "http://127.0.0.1:4567/local", "us-east-1", None, {
 
 
 def test_the_end_names_the_shop_the_dashboards_the_operations_page_and_the_tables() -> None:
-    printed = demo.NEXT_STEPS.format(items="a,b", run_arguments="", operations="      file: page.html")
+    printed = demo.NEXT_STEPS.format(
+        items="a,b",
+        explain=demo.EXPLAIN.format(request="r-1"),
+        run_arguments="",
+        operations="      file: page.html",
+    )
+    assert "  make explain REQUEST=r-1\n" in printed
     for command in ("make shop", "make dashboards", "make operations", "make docs"):
         assert f"  {command}\n" in printed
     assert "http://127.0.0.1:8095" in printed

@@ -1,7 +1,7 @@
 """A planted cause is named first, chance is named as chance, and every report adds up."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
@@ -189,6 +189,17 @@ def test_a_shop_without_recommendations_has_no_change_and_no_cause() -> None:
     assert "no cause" in text.render(report)
     assert "Recommendation revenue did not change" in page.render(report, "dev")
     with pytest.raises(WhyError, match="has no items shown in the period 2026-11-22 to 2026-11-28"):
+        analyze(data, FIGURES["click_rate"])
+
+
+def test_a_shop_whose_first_carousel_is_of_today_is_told_when_to_ask_again() -> None:
+    data = simulate(constant(recommendations=0.0), usual=Day(recommendations=0.0))
+    today = data.periods.now.last + timedelta(days=1)
+    shown = data.days[data.periods.now.last] | {"recommendations": 700.0, "items_shown": 5000.0}
+    data.days[today] = shown
+    report = analyze(data, FIGURES["revenue"])
+    assert "The first day with recommendations is 2026-11-29, after both periods" in report.notes
+    with pytest.raises(WhyError, match="FROM=2026-11-30 TO=2026-11-30 AGAINST=2026-11-29"):
         analyze(data, FIGURES["click_rate"])
 
 
