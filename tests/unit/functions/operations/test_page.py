@@ -256,19 +256,20 @@ def test_numbers() -> None:
 def test_a_canary_is_shown_with_its_share_and_the_shop_is_well_meanwhile() -> None:
     services = a_well_shop(3)
     assert "canary" not in document(services)
+    run = add_run(services, NOW - timedelta(minutes=20), 7, running_in="WaitForShoppers")
     record = services.s3.json(MODELS_BUCKET, CURRENT_KEY)
-    candidate = {
-        **record["release"],
-        "endpoint": "tugboat-prod-candidate",
-        "endpoint_config": "tugboat-prod-new",
+    name = f"tugboat-prod-{run.run_id}"
+    candidate = {"endpoint": "tugboat-prod-candidate", "endpoint_config": name, "run_id": run.run_id}
+    canary = {
+        "release": {**record["release"], **candidate, "model_version": "the-new-model"},
+        "share": 25,
+        "began_at_ms": 0,
     }
-    canary = {"release": {**candidate, "model_version": "the-new-model"}, "share": 25, "began_at_ms": 0}
     services.s3.put(MODELS_BUCKET, CURRENT_KEY, record | {"canary": canary})
-    page = gather(SETTINGS, services.clients, NOW)
-    assert not judge(page).reasons
     shown = document(services)
     assert "a canary has 25% of the sessions" in shown
     assert '<tr><th scope="row">canary <span class="tag warn">25% of the sessions</span></th>' in shown
     assert "the-new-model" in shown
+    assert not judge(gather(SETTINGS, services.clients, NOW)).reasons
     outline = Outline(shown)
     assert set(outline.links) <= set(outline.ids)
