@@ -107,6 +107,9 @@ base-image: setup ## ask the registry for the current digest of the serving imag
 recommend: setup ## ask /recommend for ITEMS=a,b
 	@$(IN_STAGE) $(PY) -m demo.recommend --items "$(ITEMS)" $(ARGS)
 
+canary: setup ## ask /recommend as many sessions, and show which release answers them (ARGS="--sessions 400")
+	@$(IN_STAGE) $(PY) -m demo.canary $(ARGS)
+
 shop: setup ## the demo shop on http://127.0.0.1:8095, against STAGE's API (ARGS=--help for more)
 	@$(IN_STAGE) $(PY) -m demo.shop.server $(ARGS)
 

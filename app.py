@@ -56,7 +56,8 @@ transform = step(name="transform")(wiring.transform)  # dbt: staging, sessions, 
 validate = step(name="validate")(wiring.validate)  # the gate in front of training
 export = step(name="export")(wiring.export)  # the training tables as parquet on S3
 publish = step(name="publish")(wiring.publish)  # an accepted model behind the endpoint
-prove = step(name="prove")(wiring.prove)  # the golden sessions against the endpoint, then the record
+prove = step(name="prove")(wiring.prove)  # the golden sessions against an endpoint, then the record
+canary = step(name="canary")(wiring.canary)  # a share of the shoppers for a new release, and its figures
 rollback = step(name="rollback")(wiring.rollback)  # the endpoint back onto an earlier release
 replay = step(name="replay")(wiring.replay)  # archived events once more through the current contract
 catalogue = step(name="catalogue")(wiring.catalogue)  # new files of catalogue/ into the current state

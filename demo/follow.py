@@ -38,6 +38,8 @@ def execution_input(options: argparse.Namespace) -> dict[str, Any]:
     }
     if options.shop:
         wanted["shop_id"] = options.shop
+    if options.canary_seconds is not None:
+        wanted["canary_seconds"] = options.canary_seconds
     if options.override_reason:
         wanted["override_reason"] = options.override_reason
     if options.hyperparameter:
@@ -221,6 +223,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-training", action="store_true", help="stop after validation")
     parser.add_argument(
         "--tune", action="store_true", help="run a hyperparameter search instead of one training job"
+    )
+    parser.add_argument(
+        "--canary-seconds",
+        type=int,
+        metavar="S",
+        help="time at each share of the sessions, instead of the stage's canary_seconds; 0: no canary",
     )
     parser.add_argument(
         "--override-reason",

@@ -37,6 +37,7 @@ class Carousel:
     milliseconds: float
     receipt: str = ""
     asked_at_ms: int = 0
+    variant: str = ""
 
     @property
     def is_fallback(self) -> bool:
@@ -77,6 +78,7 @@ def ask(
         milliseconds=answer.milliseconds,
         receipt=str(body_of.get("receipt", "")),
         asked_at_ms=asked_at_ms,
+        variant=str(body_of.get("variant", "")),
     )
 
 

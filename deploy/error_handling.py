@@ -49,7 +49,7 @@ RETRY_LAMBDA = _retry([*TRANSIENT_ERRORS, *SERVICE_ERRORS], interval_s=2, max_at
 RETRY_SERVICE = _retry(SERVICE_ERRORS, interval_s=2, max_attempts=4, max_delay_s=60)
 # SageMaker changes or deletes an endpoint for minutes, and refuses other changes of it meanwhile.
 RETRY_BUSY = _retry([errors.EndpointBusy.__name__], interval_s=5, max_attempts=20, max_delay_s=60)
-MOVE_THE_ENDPOINT = ("Publish", "Rollback")
+MOVE_THE_ENDPOINT = ("Publish", "Promote", "Rollback")
 # Only the call that starts a job is retried: throttled, over a quota, or failed in the service. SageMaker's model has no error
 # for throttling, so it arrives as AmazonSageMakerException. A job that failed is States.TaskFailed, which is not here: a job
 # that failed for its data would fail again at the same price. The state ServiceFault? restarts one that SageMaker lost.
@@ -85,8 +85,8 @@ STATE_MARGIN_S = 60
 OWN_CATCH = ("Unlock", "NotifySuccess", "Rollback", "UnlockAfterFailure", "NotifyFailure", "Failed")
 
 # Where a redriven run continues: at the step that failed. After Rollback the endpoint serves the release on record again, so
-# a model that was published and not proved is published again.
-RESUME = {"DescribeEndpoint": "Publish", "Prove": "Publish"}
+# a model that was published and is not on record is published again.
+RESUME = dict.fromkeys(("DescribeEndpoint", "Prove", "Canary", "Promote", "Record"), "Publish")
 # The number of redrives. Without one, the context object may lack it.
 REDRIVES = "($states.context.Execution.RedriveCount ? $states.context.Execution.RedriveCount : 0)"
 

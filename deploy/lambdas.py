@@ -36,6 +36,7 @@ from functions.platform.contract import (
     VALIDATION_REPORTS_PREFIX,
 )
 from functions.platform.settings import (
+    CanarySettings,
     CatalogueSettings,
     CollectSettings,
     CompactSettings,
@@ -50,7 +51,16 @@ from sql.setup.apply import role_prefix
 
 # One group per settings class of functions/: the variables that the class reads.
 SettingsGroup = Literal[
-    "catalogue", "collect", "compact", "erase", "recommend", "lock", "operations", "warehouse", "publish"
+    "canary",
+    "catalogue",
+    "collect",
+    "compact",
+    "erase",
+    "recommend",
+    "lock",
+    "operations",
+    "warehouse",
+    "publish",
 ]
 LayerName = Literal["warehouse", "pandas"]
 
@@ -234,6 +244,7 @@ LAMBDAS = (
             ),
             Statement("ReadTrained", ("s3:GetObject",), (objects("models", f"{TRAINING_PREFIX}*"),)),
             Statement("KeepArchive", ("s3:PutObject",), (objects("models", f"{RELEASES_PREFIX}*"),)),
+            *policies.CHANGE_CANARY,
         ),
     ),
     Lambda(
@@ -264,9 +275,9 @@ LAMBDAS = (
                 (policies.SCALING_ALARMS,),
             ),
             Statement(
-                "RemoveOtherKind",
+                "RemoveEndpoints",
                 ("sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpoint"),
-                (policies.ENDPOINT, policies.REALTIME_ENDPOINT),
+                policies.ENDPOINTS,
             ),
             Statement(
                 "ReadScaled",
@@ -289,6 +300,16 @@ LAMBDAS = (
                 ("sagemaker:DeleteEndpointConfig", "sagemaker:DeleteModel"),
                 (policies.ENDPOINT_CONFIGS, policies.MODELS),
             ),
+        ),
+    ),
+    Lambda(
+        "canary",
+        memory_mb=256,
+        timeout_s=60,
+        settings=("canary",),
+        policy=(
+            *policies.CHANGE_CANARY,
+            Statement("ReadFigures", ("cloudwatch:GetMetricData",), (policies.ANY,)),
         ),
     ),
     Lambda(
@@ -526,6 +547,7 @@ SETTINGS_CLASSES: dict[SettingsGroup, type[Struct]] = {
     "operations": OperationsSettings,
     "warehouse": WarehouseSettings,
     "publish": PublishSettings,
+    "canary": CanarySettings,
 }
 
 
@@ -572,6 +594,8 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
                 "TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id),
                 "TUGBOAT_RECEIPTS_SECRET": stage.receipts_secret,
             }
+        case "canary":
+            return copied | {"TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id)}
         case "lock":
             return {"TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id)}
         case "operations":

@@ -12,6 +12,7 @@ from functions.platform.contract import (
     CATALOGUE_CLAIMS_PREFIX,
     CATALOGUE_PREFIX,
     CATALOGUE_STATES_PREFIX,
+    CURRENT_KEY,
     RAW_PREFIX,
     REJECTED_PREFIX,
 )
@@ -20,6 +21,8 @@ Json = dict[str, Any]
 
 ENDPOINT = "arn:aws:sagemaker:{region}:{account}:endpoint/{prefix}"
 REALTIME_ENDPOINT = ENDPOINT + "-realtime"
+CANDIDATES = (ENDPOINT + "-candidate", REALTIME_ENDPOINT + "-candidate")
+ENDPOINTS = (ENDPOINT, REALTIME_ENDPOINT, *CANDIDATES)
 ENDPOINT_CONFIGS = "arn:aws:sagemaker:{region}:{account}:endpoint-config/{prefix}-*"
 MODELS = "arn:aws:sagemaker:{region}:{account}:model/{prefix}-*"
 SAGEMAKER_ROLE = "arn:aws:iam::{account}:role/{prefix}-sagemaker"
@@ -104,7 +107,7 @@ CATALOGUE_STATES = (
     ),
     Statement("ReadCatalogue", ("s3:GetObject",), (objects("events", f"{CATALOGUE_PREFIX}*"),)),
 )
-ASK_MODEL = Statement("AskModel", ("sagemaker:InvokeEndpoint",), (ENDPOINT, REALTIME_ENDPOINT))
+ASK_MODEL = Statement("AskModel", ("sagemaker:InvokeEndpoint",), ENDPOINTS)
 MOVE_ENDPOINT = Statement(
     "MoveEndpoint",
     (
@@ -113,7 +116,7 @@ MOVE_ENDPOINT = Statement(
         "sagemaker:DescribeEndpoint",
         "sagemaker:UpdateEndpoint",
     ),
-    (ENDPOINT, REALTIME_ENDPOINT, ENDPOINT_CONFIGS),
+    (*ENDPOINTS, ENDPOINT_CONFIGS),
 )
 OF_SAGEMAKER = {"StringEquals": {"application-autoscaling:service-namespace": "sagemaker"}}
 STOP_SCALING = Statement(
@@ -126,6 +129,10 @@ STOP_SCALING = Statement(
 READ_ARCHIVES = Statement("ReadArchives", ("s3:GetObject",), (objects("models", "serving/*"),))
 RECORD_RELEASE = Statement("RecordRelease", ("s3:PutObject",), (objects("models", "serving/*"),))
 FIND_RECORD = list_bucket("FindRecord", "models", "serving/*")
+CHANGE_CANARY = (
+    Statement("ChangeCanary", ("s3:GetObject", "s3:PutObject"), (objects("models", CURRENT_KEY),)),
+    FIND_RECORD,
+)
 _TRACES = Statement("Traces", ("xray:PutTelemetryRecords", "xray:PutTraceSegments"), (ANY,))
 
 

@@ -39,8 +39,10 @@ def rollback(stage: Stage, lambda_: Any, sagemaker: Any, s3: Any, account_id: st
     if record.current is None:
         raise RollbackError(f"stage {stage.name} has no release yet: make run STAGE={stage.name}")
     deadline = time.monotonic() + TIMEOUT_S
+    # During a canary, the release to undo is the candidate.
+    undone = record.canary.release if record.canary else record.current
     # A repeated call for the same release does nothing. Without it, a second try would return to the bad release.
-    body = _invoke(stage, record.current.endpoint_config, lambda_, deadline)
+    body = _invoke(stage, undone.endpoint_config, lambda_, deadline)
     name = body["endpoint_name"]
     while True:
         endpoint = sagemaker.describe_endpoint(EndpointName=name)

@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from deploy.command import DeployError
-from functions.platform.endpoint import endpoint_name
+from functions.platform.endpoint import endpoint_name, endpoint_names
 
 FOLDER = Path(__file__).parent
 STAGES_FILE = FOLDER / "stages.toml"
@@ -121,6 +121,8 @@ class Stage:
     endpoint_requests_per_instance_minute: Annotated[int, Field(ge=1)]
     endpoint_timeout_ms: Annotated[int, Field(ge=10, le=25_000)]
     endpoint_poll_seconds: Annotated[int, Field(ge=1)]
+    # The state machine ends after 27 hours, and waits twice.
+    canary_seconds: Annotated[int, Field(ge=0, le=21_600)]
 
     @property
     def prefix(self) -> str:
@@ -138,9 +140,9 @@ class Stage:
         return endpoint_name(self.prefix, self.endpoint_kind)
 
     @property
-    def endpoint_names(self) -> tuple[str, str]:
-        """The names of the stage's endpoints of both kinds. After a change of the kind, both exist until the second run."""
-        return endpoint_name(self.prefix, "serverless"), endpoint_name(self.prefix, "realtime")
+    def endpoint_names(self) -> tuple[str, ...]:
+        """The names of all endpoints that the stage may have: one per kind, and one per kind for the candidate of a run."""
+        return endpoint_names(self.prefix)
 
     @property
     def region_variables(self) -> dict[str, str]:

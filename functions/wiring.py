@@ -158,6 +158,13 @@ def prove(event: Event, _: Any) -> Event:
     return prove(event, settings.publish_settings(), client("sagemaker"), endpoint, autoscaling, client("s3"))
 
 
+def canary(event: Event, _: Any) -> Event:
+    """Run canary."""
+    from functions.canary.canary import canary
+
+    return canary(event, settings.canary_settings(), client("s3"), client("cloudwatch"))
+
+
 def rollback(event: Event, context: Any) -> Event:
     """Run rollback, and wait for a busy endpoint as long as the Lambda's remaining time allows."""
     from functions.rollback.rollback import rollback

@@ -308,6 +308,27 @@ class FakeEndpoint:
         return {"Body": io.BytesIO(answer), "InvokedProductionVariant": "all-traffic"}
 
 
+class FakeCloudWatch:
+    """CloudWatch with sums of metrics, by name and the value of the dimension Release or EndpointName."""
+
+    def __init__(self, sums: dict[tuple[str, str], float] | None = None) -> None:
+        self.sums = sums or {}
+        self.asked: list[dict[str, Any]] = []
+
+    def get_metric_data(self, MetricDataQueries: list[dict[str, Any]], **times: Any) -> dict[str, Any]:
+        self.asked.append(times)
+        results = []
+        for query in MetricDataQueries:
+            metric = query["MetricStat"]["Metric"]
+            dimensions = {one["Name"]: one["Value"] for one in metric["Dimensions"]}
+            of = dimensions.get("Release") or dimensions["EndpointName"]
+            found = self.sums.get((metric["MetricName"], of))
+            # Two minutes, as CloudWatch returns one value per period.
+            values = [] if found is None else [found / 2, found / 2]
+            results.append({"Id": query["Id"], "Values": values})
+        return {"MetricDataResults": results}
+
+
 class FakeAutoscaling:
     """Application Auto Scaling with its scalable targets: the least and the most instances per resource."""
 

@@ -15,10 +15,10 @@ from demo.landed import LandingWatch
 from demo.replay import Replayed, send
 from deploy.secret_key import issue, read
 from deploy.stages import read_stage
-from functions.platform.secret_keys import digest
 from functions.platform import warehouse
 from functions.platform.contract import EVALUATIONS_PREFIX
 from functions.platform.run_history import Execution, parse, read_history
+from functions.platform.secret_keys import digest
 from local.clients import aws_client
 from local.environment import Stack
 from local.testing import wait_for
@@ -106,8 +106,8 @@ class Stage:
         return sent
 
     def start(self, **input_fields: Any) -> str:
-        """Start an execution; return its ARN."""
-        execution_input = {"shop_id": "demo", "hyperparameters": QUICK, **input_fields}
+        """Start an execution; return its ARN. A canary's waits would only take time: tests/integration runs it."""
+        execution_input = {"shop_id": "demo", "hyperparameters": QUICK, "canary_seconds": 0, **input_fields}
         started = self.client("stepfunctions").start_execution(
             stateMachineArn=MACHINE, name=f"e2e-{time.time_ns()}", input=json.dumps(execution_input)
         )

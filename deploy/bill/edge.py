@@ -105,6 +105,14 @@ def _endpoint(month: Month) -> Iterator[Line]:
             instances * HOURS,
             f"{number(instances)} {stage.endpoint_instance_type} x {HOURS} hours",
         )
+        yield line(
+            "SageMaker",
+            "real-time endpoint of candidates",
+            month.prices.instance(stage.endpoint_instance_type),
+            stage.endpoint_min_instances * month.candidate_hours,
+            f"{stage.endpoint_min_instances} {stage.endpoint_instance_type} x {number(month.candidate_hours)} hours "
+            "of proofs and canaries",
+        )
     yield line(
         "SageMaker",
         "data through the endpoint",

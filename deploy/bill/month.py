@@ -11,6 +11,7 @@ from deploy.lambdas import LAMBDAS, named
 from deploy.stages import Stage
 from deploy.step_jobs import runs_as_job
 from deploy.warehouse_sizes import warehouse_size
+from functions.canary.canary import SHARES
 
 DAYS = 30
 HOURS = DAYS * 24
@@ -18,6 +19,8 @@ SECONDS = HOURS * 3600
 GB = 1024**3
 # https://aws.amazon.com/firehose/pricing/: each record is rounded up to the next 5 KB.
 FIREHOSE_STEP_BYTES = 5 * 1024
+# SageMaker takes two to six minutes to create an endpoint or to move it.
+ENDPOINT_MOVE_S = 240
 # The Lambdas that keep Snowflake's warehouse running, in the order of a run.
 WAREHOUSE_STEPS = ("load", "transform", "validate", "export")
 
@@ -197,8 +200,10 @@ class Month:
                 step: Calls(0, 0) if runs_as_job(self.stage, step) else Calls(runs, steps[step])
                 for step in ("transform", "validate", "export")
             },
-            "publish": Calls(runs, assumed.publish_s),
-            "prove": Calls(runs, assumed.prove_s),
+            # Each of them once for the candidate, and once for the stage's endpoint.
+            "publish": Calls(2 * runs, assumed.publish_s),
+            "prove": Calls(2 * runs, assumed.prove_s),
+            "canary": Calls(runs * (1 + self.canary_shares), named("canary").timeout_s),
             "compact": Calls(runs, compact_s),
             "operations": Calls(self.page_builds, assumed.page_s),
             # Only a failed run calls it.
@@ -210,6 +215,17 @@ class Month:
             for one in LAMBDAS
             if one.name not in known
         }
+
+    @property
+    def canary_shares(self) -> int:
+        """The number of shares that a canary waits at; 0 without a canary."""
+        return len(SHARES) if self.stage.canary_seconds else 0
+
+    @property
+    def candidate_hours(self) -> float:
+        """Hours in which the endpoint of a candidate exists: the canaries, and two moves of an endpoint per run."""
+        waits_s = self.canary_shares * self.stage.canary_seconds
+        return self.workload.runs * (waits_s + 2 * ENDPOINT_MOVE_S) / 3600
 
     @cached_property
     def lambda_calls(self) -> float:

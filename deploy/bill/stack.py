@@ -9,6 +9,7 @@ from deploy.lambdas import LAMBDAS
 from deploy.template import PIPELINE_FILE, load_resources, substitution_keys
 from functions.platform.contract import METRICS
 from functions.platform.errors import Reason
+from functions.platform.metrics import ComparedRelease
 from functions.recommend.recommend import FallbackReason
 
 
@@ -37,12 +38,17 @@ def metrics_written() -> int:
     return sum(("Stage",) in sets for _, sets in METRICS.values())
 
 
+def canary_metrics() -> int:
+    """Return the number of metrics that exist only while a canary runs, of both releases."""
+    return sum(("Stage", "Release") in sets for _, sets in METRICS.values()) * len(ComparedRelease)
+
+
 def metrics_at_most() -> int:
-    """Return the number of metrics with every reason in every hour. No caller can add another one."""
+    """Return the number of metrics with every reason, and a canary, in every hour. No caller can add another one."""
     reasons = {"collect": len(Reason), "recommend": len(FallbackReason)}
     contract = read("metrics")["metrics"]
     by_reason = (one["writer"] for one in contract.values() if ["Stage", "Reason"] in one["dimensions"])
-    return metrics_written() + sum(reasons[writer] for writer in by_reason)
+    return metrics_written() + canary_metrics() + sum(reasons[writer] for writer in by_reason)
 
 
 @cache

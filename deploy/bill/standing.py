@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from deploy.bill.month import Line, Month, line, number
-from deploy.bill.stack import alarm_metrics, metrics_at_most, metrics_written, of_type
+from deploy.bill.month import HOURS, Line, Month, line, number
+from deploy.bill.stack import alarm_metrics, canary_metrics, metrics_at_most, metrics_written, of_type
 
 # Snowflake's login of the pipeline, which a person creates. The template has the other secrets.
 SECRETS_BY_HAND = 1
@@ -31,6 +31,16 @@ def standing_lines(month: Month) -> Iterator[Line]:
             metrics_written(),
             f"{metrics_written()} metrics; {metrics_at_most()} at most, with every reason in every hour",
         )
+        if month.canary_shares and month.workload.runs:
+            # A metric is billed for the hours in which it has values.
+            hours = min(HOURS, month.candidate_hours)
+            yield line(
+                "CloudWatch",
+                "metrics of canaries",
+                prices["cloudwatch.metric_month"],
+                canary_metrics() * hours / HOURS,
+                f"{canary_metrics()} metrics x {number(hours)} of {HOURS} hours",
+            )
     dashboards = len(of_type("AWS::CloudWatch::Dashboard"))
     yield line(
         "CloudWatch",

@@ -72,7 +72,8 @@ def release_at(clients: Clients, bucket: str, issued_at_ms: int) -> str | None:
 def origin_of(clients: Clients, bucket: str, machine_arn: str, model_version: str) -> Origin:
     """Return where a model comes from. Every part that expired is left out and listed among the gaps."""
     record = read_record(clients.s3, bucket)
-    releases = {"current": record.current, "previous": record.previous}
+    candidate = record.canary.release if record.canary else None
+    releases = {"current": record.current, "canary": candidate, "previous": record.previous}
     found = next(
         ((name, one) for name, one in releases.items() if one and one.model_version == model_version), None
     )

@@ -31,11 +31,20 @@ def needs(stage: Stage) -> list[Need]:
     reserved = sum(one.max_concurrency(stage) for one in LAMBDAS if one.max_concurrency)
     kind = "spot training" if stage.use_spot else "training"
     serving = (
-        Need("sagemaker", SERVERLESS_CONCURRENCY, stage.endpoint_max_concurrency, "the serverless endpoint")
+        # The stage's endpoint, and during a run that of the candidate.
+        Need(
+            "sagemaker",
+            SERVERLESS_CONCURRENCY,
+            2 * stage.endpoint_max_concurrency,
+            "the serverless endpoints",
+        )
         if stage.endpoint_kind == "serverless"
-        # While an endpoint moves to a new model, the old and the new instance run side by side.
+        # While an endpoint moves to a new model, the old and the new instance run side by side, and the candidate's too.
         else Need(
-            "sagemaker", f"{stage.endpoint_instance_type} for endpoint usage", 2, "the real-time endpoint"
+            "sagemaker",
+            f"{stage.endpoint_instance_type} for endpoint usage",
+            3 * stage.endpoint_min_instances,
+            "the real-time endpoints",
         )
     )
     return [

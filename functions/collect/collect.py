@@ -2,7 +2,10 @@
 
 import json
 import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from functions.collect.origin import Origin
@@ -18,14 +21,16 @@ from functions.platform.events.clock import set_back_ms
 from functions.platform.events.contract import ServerField, Timing, accept, line
 from functions.platform.events.intake import Intake
 from functions.platform.events.masking import masked_body, masked_id, masked_json, masked_text
-from functions.platform.events.receipt_stamps import stamps, take_receipts
+from functions.platform.events.receipt_stamps import Stamp, stamps, take_receipts
 from functions.platform.http import ApiRequest
 from functions.platform.log import get_logger
-from functions.platform.receipt import EventTimes
+from functions.platform.metrics import ComparedRelease
+from functions.platform.receipt import EventTimes, Verdict
 from functions.platform.settings import CollectSettings
 
 log = get_logger(__name__)
 
+CLICK_EVENT = "recommendation_click"
 # A request may hold 500 values that are no events, such as numbers. Nothing could be replayed from them.
 OTHERS_KEPT = 10
 # A mail address has at most 254 characters, and each of them may be percent-encoded.
@@ -43,11 +48,15 @@ class Refusal:
 
 
 class Collected(NamedTuple):
-    """The number of accepted events of a request, its refusals, and the time of its receipt."""
+    """The number of accepted events of a request, its refusals, and the time of its receipt.
+
+    `clicks` counts the clicks on items of the two releases of a canary.
+    """
 
     accepted: int
     refused: list[Refusal]
     received_at_ms: int
+    clicks: Mapping[ComparedRelease, int] = MappingProxyType({})
 
     def as_json(self) -> dict[str, Any]:
         """Return the body of the response. By `received_at_ms`, a client measures the error of its clock."""
@@ -162,6 +171,7 @@ def _shop_of(key: str | None, settings: CollectSettings) -> str:
 def _collect(events: list[Any], arrival: Arrival, intake: Intake) -> Collected:
     lines: list[bytes] = []
     refused: list[tuple[Refusal, Any, Timing]] = []
+    clicks: Counter[ComparedRelease] = Counter()
     shops = frozenset({arrival.shop_id})
     server = ServerField(
         arrival.timing.received_at_ms,
@@ -177,6 +187,8 @@ def _collect(events: list[Any], arrival: Arrival, intake: Intake) -> Collected:
             times = EventTimes(event_time_ms, arrival.timing.received_at_ms)
             receipts = stamps(tokens, event, times, intake.receipt_keys) if tokens else None
             lines.append(line(event, server.encode(event_time_ms, receipts), intake.pseudonym))
+            if receipts and event.event_name == CLICK_EVENT:
+                clicks.update(_compared(receipts))
         except RequestRefused as refusal:
             event_id = raw.get("event_id") if isinstance(raw, dict) else None
             shown_id = event_id[:ID_MAX_CHARACTERS] if isinstance(event_id, str) else None
@@ -186,7 +198,14 @@ def _collect(events: list[Any], arrival: Arrival, intake: Intake) -> Collected:
     if refused:
         _store_refused(refused, arrival, intake)
     log.info("events collected", source=arrival.source, accepted=len(lines), refused=len(refused))
-    return Collected(len(lines), [refusal for refusal, _, _ in refused], arrival.timing.received_at_ms)
+    refusals = [refusal for refusal, _, _ in refused]
+    return Collected(len(lines), refusals, arrival.timing.received_at_ms, clicks)
+
+
+def _compared(receipts: Iterable[Stamp]) -> set[ComparedRelease]:
+    """Return the releases of a canary whose items an event has valid receipts of. They are the answers' variants."""
+    variants = {stamp.get("variant") for stamp in receipts if stamp["verdict"] == Verdict.VALID}
+    return {release for release in ComparedRelease if release.value in variants}
 
 
 def _store_refused(refused: list[tuple[Refusal, Any, Timing]], arrival: Arrival, intake: Intake) -> None:

@@ -66,6 +66,8 @@ def answer_pixel(request: ApiRequest, origin: Origin, intake: Intake) -> Respons
 
 def _count_collected(intake: Intake, collected: Collected) -> None:
     _count(intake, collected.accepted, (Reason(refused.reason) for refused in collected.refused))
+    for release, clicks in collected.clicks.items():
+        metrics.write(intake.settings.stage, {"Clicks": clicks}, release=release)
 
 
 def _count(intake: Intake, accepted: int, refused: Iterable[Reason]) -> None:

@@ -159,7 +159,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class ReleaseRow:
-    """A release on record. `place` is `current` or `previous`."""
+    """A release on record. `place` is `current`, `canary` or `previous`."""
 
     place: str
     model_version: str
@@ -173,12 +173,13 @@ class ReleaseRow:
 
 @dataclass(frozen=True)
 class Serving:
-    """The release on record against what the endpoint serves."""
+    """The release on record against what the endpoint serves, and the share of a canary in percent."""
 
     releases: list[ReleaseRow]
     endpoint: str
     endpoint_status: str
     served_config: str
+    canary_share: int = 0
 
     @property
     def current(self) -> ReleaseRow | None:

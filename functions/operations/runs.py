@@ -230,9 +230,8 @@ def _evaluation(s3: Any, bucket: str, run_id: str) -> Evaluation | None:
 
 
 def _published(by_name: dict[str, State]) -> Published | None:
-    release = _output(
-        by_name, "Publish", ("endpoint_name", "endpoint_config_name", "model_name", "model_data_uri")
-    )
+    names = ("endpoint_name", "endpoint_config_name", "model_name", "model_data_uri")
+    release = _output(by_name, "Promote", names) or _output(by_name, "Publish", names)
     if release is None:
         return None
     proof = _output(by_name, "Prove", ("overlap",))

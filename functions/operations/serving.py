@@ -12,9 +12,13 @@ from functions.platform.releases import Release, read_record
 def read_serving(s3: Any, sagemaker: Any, bucket: str, endpoint: str) -> Serving:
     """Return the releases on record and the state of their endpoint. Before the first release, of the stage's endpoint."""
     record = read_record(s3, bucket)
-    rows = [
-        _row(place, one) for place, one in (("current", record.current), ("previous", record.previous)) if one
-    ]
+    canary = record.canary
+    places = (
+        ("current", record.current),
+        ("canary", canary.release if canary else None),
+        ("previous", record.previous),
+    )
+    rows = [_row(place, one) for place, one in places if one]
     name = record.current.endpoint if record.current else endpoint
     described = find(sagemaker.describe_endpoint, EndpointName=name)
     return Serving(
@@ -23,6 +27,7 @@ def read_serving(s3: Any, sagemaker: Any, bucket: str, endpoint: str) -> Serving
         str(described["EndpointStatus"]) if described else "",
         # Until a move ends, this is the configuration that still answers.
         str(described["EndpointConfigName"]) if described else "",
+        canary.share if canary else 0,
     )
 
 

@@ -108,6 +108,12 @@ METRICS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
     "Recommendations": ("Count", (("Stage",),)),
     "Fallbacks": ("Count", (("Stage",), ("Stage", "Reason"))),
     "EmptyAnswers": ("Count", (("Stage",),)),
+    "ModelRequests": ("Count", (("Stage", "Release"),)),
+    "ModelTimeouts": ("Count", (("Stage", "Release"),)),
+    "ModelErrors": ("Count", (("Stage", "Release"),)),
+    "ShortAnswers": ("Count", (("Stage", "Release"),)),
+    "ModelMilliseconds": ("Milliseconds", (("Stage", "Release"),)),
+    "Clicks": ("Count", (("Stage", "Release"),)),
     "ModelAgeHours": ("None", (("Stage",),)),
     "DataAgeMinutes": ("None", (("Stage",),)),
     "VolumeRatio": ("None", (("Stage",),)),
@@ -123,6 +129,12 @@ class MetricValues(TypedDict, total=False):
     Recommendations: float
     Fallbacks: float
     EmptyAnswers: float
+    ModelRequests: float
+    ModelTimeouts: float
+    ModelErrors: float
+    ShortAnswers: float
+    ModelMilliseconds: float
+    Clicks: float
     ModelAgeHours: float
     DataAgeMinutes: float
     VolumeRatio: float
@@ -184,6 +196,7 @@ class ExportResult(TypedDict):
 class PublishResult(TypedDict):
     """The result of publish, which the state machine or the caller reads."""
 
+    target: str
     endpoint_name: str
     endpoint_config_name: str
     model_name: str
@@ -199,6 +212,15 @@ class ProveResult(TypedDict):
     overlap: float
     previous_endpoint_config: str | None
     deleted: list[str]
+
+
+class CanaryResult(TypedDict):
+    """The result of canary, which the state machine or the caller reads."""
+
+    share: int
+    over: bool
+    wait_s: int
+    verdict: str
 
 
 class RollbackResult(TypedDict):

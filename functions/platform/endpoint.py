@@ -1,4 +1,7 @@
-"""The serving endpoints of a stage: one name per kind, created on a configuration or moved there.
+"""The serving endpoints of a stage: two names per kind, each created on a configuration or moved there.
+
+The stage's own endpoint serves the release on record. A new release is proved, and compared with the one on record, on the
+candidate's endpoint, which exists only during a run.
 
 SageMaker refuses to turn a real-time endpoint into a serverless one. A serverless endpoint can become real-time, but never
 again serverless. So each kind has an endpoint of its own, and a change of the kind is a change of the name.
@@ -9,7 +12,9 @@ from typing import Any
 
 from functions.platform.errors import EndpointBusy
 
+KINDS = ("serverless", "realtime")
 REALTIME_SUFFIX = "-realtime"
+CANDIDATE_SUFFIX = "-candidate"
 
 
 def endpoint_name(prefix: str, kind: str) -> str:
@@ -17,9 +22,20 @@ def endpoint_name(prefix: str, kind: str) -> str:
     return prefix + (REALTIME_SUFFIX if kind == "realtime" else "")
 
 
+def candidate_name(prefix: str, kind: str) -> str:
+    """Return the name of the endpoint on which a new release of the stage is proved."""
+    return endpoint_name(prefix, kind) + CANDIDATE_SUFFIX
+
+
+def endpoint_names(prefix: str) -> tuple[str, ...]:
+    """Return the names of all endpoints that the stage with this prefix may have."""
+    own = tuple(endpoint_name(prefix, kind) for kind in KINDS)
+    return (*own, *(name + CANDIDATE_SUFFIX for name in own))
+
+
 def is_realtime(name: str) -> bool:
     """Return True if an endpoint of this name is a real-time one."""
-    return name.endswith(REALTIME_SUFFIX)
+    return name.removesuffix(CANDIDATE_SUFFIX).endswith(REALTIME_SUFFIX)
 
 
 def move_endpoint(name: str, config_name: str, sagemaker: Any, autoscaling: Any) -> str:

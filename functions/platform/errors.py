@@ -27,6 +27,14 @@ class GoldenMismatch(Exception):
     """The endpoint's answers differ from the golden sessions of the model's archive."""
 
 
+class CanaryWorse(Exception):
+    """A figure of the candidate is worse than that of the current release. The message names it."""
+
+
+class CanaryWithdrawn(Exception):
+    """A rollback took the candidate of a running canary back."""
+
+
 class NothingToRollBackTo(Exception):
     """No earlier release is kept."""
 

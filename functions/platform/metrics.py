@@ -2,7 +2,7 @@
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 Names, units and dimensions are in contracts/metrics.json. Each combination of a metric and its dimension values is billed.
-The only dimension besides the stage is a reason, and its type is an enum: no text of a caller becomes a dimension.
+The other dimensions besides the stage are a reason and a release. Their types are enums: no text of a caller becomes one.
 """
 
 import time
@@ -17,9 +17,18 @@ from functions.platform.log import get_logger
 log = get_logger(__name__)
 
 
-def write(stage: str, values: MetricValues, reason: StrEnum | None = None) -> None:
-    """Write one line of metrics. With a reason, the metrics that have this dimension also count under it."""
-    log.info("metrics", **document(stage, values, reason, time.time_ns() // 1_000_000))
+class ComparedRelease(StrEnum):
+    """The two releases of a canary: the dimension Release, and the variant of their answers meanwhile."""
+
+    CURRENT = "current"
+    CANDIDATE = "candidate"
+
+
+def write(
+    stage: str, values: MetricValues, reason: StrEnum | None = None, release: ComparedRelease | None = None
+) -> None:
+    """Write one line of metrics. With a reason or a release, the metrics that have this dimension also count under it."""
+    log.info("metrics", **document(stage, values, reason, time.time_ns() // 1_000_000, release))
 
 
 def count_by_reason(stage: str, name: str, counts: Mapping[StrEnum, int], values: MetricValues) -> None:
@@ -33,9 +42,19 @@ def count_by_reason(stage: str, name: str, counts: Mapping[StrEnum, int], values
         first = {}
 
 
-def document(stage: str, values: MetricValues, reason: StrEnum | None, timestamp_ms: int) -> dict[str, Any]:
+def document(
+    stage: str,
+    values: MetricValues,
+    reason: StrEnum | None,
+    timestamp_ms: int,
+    release: ComparedRelease | None = None,
+) -> dict[str, Any]:
     """Return the members of a document in the embedded metric format."""
-    dimensions = {"Stage": stage} if reason is None else {"Stage": stage, "Reason": reason.value}
+    dimensions = {"Stage": stage}
+    if reason is not None:
+        dimensions["Reason"] = reason.value
+    if release is not None:
+        dimensions["Release"] = release.value
     directives = _directives(tuple(values), frozenset(dimensions))
     return {"_aws": {"Timestamp": timestamp_ms, "CloudWatchMetrics": directives}, **dimensions, **values}
 

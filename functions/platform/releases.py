@@ -1,8 +1,9 @@
-"""The release record in S3: the current release, and the previous one that a rollback returns to."""
+"""The release record in S3: the current release, the previous one that a rollback returns to, and the candidate of a canary."""
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, NotRequired, TypedDict
 
 from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY
 from functions.platform.errors import StorageUnavailable
@@ -26,12 +27,49 @@ class Release:
     shop_id: str = ""
 
 
+class ReleaseEvent(TypedDict):
+    """The facts of a run from which its release is made: its snapshot, and the resources that publish made."""
+
+    run_id: str
+    shop_id: NotRequired[str]
+    snapshot_id: str
+    model_data_uri: str
+    endpoint_config_name: str
+    model_name: str
+
+
+def release_of(event: ReleaseEvent, endpoint: str, model_version: str) -> Release:
+    """Return the release of a run, published now."""
+    return Release(
+        endpoint=endpoint,
+        endpoint_config=event["endpoint_config_name"],
+        model_name=event["model_name"],
+        model_version=model_version,
+        model_data_uri=event["model_data_uri"],
+        snapshot_id=event["snapshot_id"],
+        run_id=event["run_id"],
+        published_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        shop_id=event.get("shop_id", ""),
+    )
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A proved release that a share of the sessions asks, in percent, and the time at which the first share began."""
+
+    release: Release
+    share: int
+    began_at_ms: int
+
+
 @dataclass(frozen=True)
 class ReleaseRecord:
-    """The current release and the previous one."""
+    """The current release, the previous one, and the canary of a run. `etag` is the version that was read."""
 
     current: Release | None
     previous: Release | None
+    canary: Canary | None = None
+    etag: str = field(default="", compare=False)
 
 
 def read_record(s3: Any, bucket: str) -> ReleaseRecord:
@@ -43,15 +81,21 @@ def read_record(s3: Any, bucket: str) -> ReleaseRecord:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        stored = json.loads(s3.get_object(Bucket=bucket, Key=CURRENT_KEY)["Body"].read())
+        found = s3.get_object(Bucket=bucket, Key=CURRENT_KEY)
+        stored = json.loads(found["Body"].read())
     except ClientError as error:
         if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
             return ReleaseRecord(None, None)
         raise StorageUnavailable(f"s3://{bucket}/{CURRENT_KEY}: {error}") from error
     except BotoCoreError as error:
         raise StorageUnavailable(f"s3://{bucket}/{CURRENT_KEY}: {error}") from error
-    current, previous = stored["release"], stored["previous"]
-    return ReleaseRecord(Release(**current) if current else None, Release(**previous) if previous else None)
+    current, previous, canary = stored["release"], stored["previous"], stored.get("canary")
+    return ReleaseRecord(
+        Release(**current) if current else None,
+        Release(**previous) if previous else None,
+        Canary(**{**canary, "release": Release(**canary["release"])}) if canary else None,
+        found["ETag"],
+    )
 
 
 def write_record(record: ReleaseRecord, archive: ModelArchive, s3: Any, bucket: str) -> None:
@@ -65,8 +109,29 @@ def write_record(record: ReleaseRecord, archive: ModelArchive, s3: Any, bucket: 
     fallback = {**archive.fallback, "model_version": archive.model_version}
     s3.put_object(Bucket=bucket, Key=FALLBACK_KEY, Body=json.dumps(fallback).encode())
     copy_archive(record.current.model_data_uri, bucket, CHAMPION_KEY, s3)
+    s3.put_object(Bucket=bucket, Key=CURRENT_KEY, Body=_encoded(record))
+
+
+def write_canary(record: ReleaseRecord, canary: Canary | None, s3: Any, bucket: str) -> None:
+    """Begin a canary, change its share, or withdraw it. The releases stay, and with them fallback and champion.
+
+    Raises:
+        StorageUnavailable: the record changed since it was read, or S3 did not answer.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    body = _encoded(replace(record, canary=canary))
+    try:
+        s3.put_object(Bucket=bucket, Key=CURRENT_KEY, Body=body, IfMatch=record.etag)
+    except (ClientError, BotoCoreError) as error:
+        raise StorageUnavailable(f"s3://{bucket}/{CURRENT_KEY} is not written: {error}") from error
+
+
+def _encoded(record: ReleaseRecord) -> bytes:
     stored = {
-        "release": asdict(record.current),
+        "release": asdict(record.current) if record.current else None,
         "previous": asdict(record.previous) if record.previous else None,
     }
-    s3.put_object(Bucket=bucket, Key=CURRENT_KEY, Body=json.dumps(stored, indent=1).encode())
+    if record.canary:
+        stored["canary"] = asdict(record.canary)
+    return json.dumps(stored, indent=1).encode()

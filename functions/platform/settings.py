@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from msgspec import Meta, Struct, ValidationError, convert, field
 
-from functions.platform.endpoint import endpoint_name
+from functions.platform.endpoint import candidate_name, endpoint_name
 
 Text = Annotated[str, Meta(min_length=1)]
 SHARED = "shared"
@@ -175,6 +175,19 @@ class PublishSettings(Struct, frozen=True, rename=_variable):
         """The name of the endpoint of the stage's kind."""
         return endpoint_name(self.prefix, self.endpoint_kind)
 
+    @property
+    def candidate(self) -> str:
+        """The name of the endpoint on which a new release is proved."""
+        return candidate_name(self.prefix, self.endpoint_kind)
+
+
+class CanarySettings(Struct, frozen=True, rename=_variable):
+    """Settings of the canary: the seconds at each share of the sessions; 0 for no canary."""
+
+    stage: Text
+    models_bucket: Text
+    canary_seconds: Annotated[int, Meta(ge=0)]
+
 
 class OperationsSettings(Struct, frozen=True, rename=_variable):
     """Settings of the operations page. `endpoint` is that of the stage's kind, before there is a release."""
@@ -260,6 +273,12 @@ def warehouse_settings() -> WarehouseSettings:
 def publish_settings() -> PublishSettings:
     """Read the publishing steps' settings, once per execution environment."""
     return read_settings(PublishSettings, os.environ)
+
+
+@lru_cache(maxsize=1)
+def canary_settings() -> CanarySettings:
+    """Read the canary's settings, once per execution environment."""
+    return read_settings(CanarySettings, os.environ)
 
 
 @lru_cache(maxsize=1)

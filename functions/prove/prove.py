@@ -1,15 +1,21 @@
-"""Prove: ask the endpoint the archive's golden sessions. Only a model that passes becomes the current release."""
+"""Prove: ask an endpoint the archive's golden sessions. Only a model that passes becomes the current release."""
 
 import json
-from datetime import UTC, datetime
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired
 
 from functions.platform.contract import ProveResult
-from functions.platform.endpoint import config_of, delete_endpoint, endpoint_name, find, is_realtime
-from functions.platform.errors import EndpointBusy, GoldenMismatch
+from functions.platform.endpoint import config_of, delete_endpoint, endpoint_names, find, is_realtime
+from functions.platform.errors import CanaryWithdrawn, EndpointBusy, GoldenMismatch
 from functions.platform.log import get_logger
-from functions.platform.model_archive import read_model_archive
-from functions.platform.releases import Release, ReleaseRecord, read_record, write_record
+from functions.platform.model_archive import ModelArchive, read_model_archive
+from functions.platform.releases import (
+    Release,
+    ReleaseEvent,
+    ReleaseRecord,
+    read_record,
+    release_of,
+    write_record,
+)
 from functions.platform.s3_keys import release_key
 from functions.platform.scaling import scale
 from functions.platform.settings import PublishSettings
@@ -20,55 +26,44 @@ log = get_logger(__name__)
 OVERLAP_MIN = 0.95
 
 
-class ProveEvent(TypedDict):
-    """The run, its shop, snapshot and archive, and the resources that publish made."""
+class ProveEvent(ReleaseEvent):
+    """The release, and the endpoint that must serve it: the candidate's, or the stage's own, which is recorded.
 
-    run_id: str
-    shop_id: NotRequired[str]
-    snapshot_id: str
-    model_data_uri: str
-    endpoint_config_name: str
-    model_name: str
+    `canaried` is true if the release was a canary. Its withdrawal then also stops the record.
+    """
+
+    target: NotRequired[Literal["candidate", "stage"]]
+    canaried: NotRequired[bool]
 
 
 def prove(
     event: ProveEvent, settings: PublishSettings, sagemaker: Any, endpoint: Any, autoscaling: Any, s3: Any
 ) -> ProveResult:
-    """Ask the golden sessions, then write the release record, the fallback and the champion.
+    """Ask the golden sessions. On the stage's endpoint, then write the release record, the fallback and the champion.
 
     The record names the endpoint, so it also sends /recommend there.
 
     Raises:
         GoldenMismatch: the endpoint serves another model, or is moving to one; nothing is written.
+        CanaryWithdrawn: a rollback withdrew the release; nothing is written.
     """
+    name = settings.candidate if event.get("target") == "candidate" else settings.endpoint
     archive = read_model_archive(event["model_data_uri"], s3)
-    overlap = _golden_overlap(archive.golden, settings.endpoint, endpoint)
+    overlap = _golden_overlap(archive.golden, name, endpoint)
     if overlap < OVERLAP_MIN:
         raise GoldenMismatch(
-            f"endpoint {settings.endpoint} gives {overlap:.1%} of the golden items of {event['model_data_uri']}, "
+            f"endpoint {name} gives {overlap:.1%} of the golden items of {event['model_data_uri']}, "
             f"at least {OVERLAP_MIN:.0%} must match; look at the endpoint's log group"
         )
-    _require_config(event["endpoint_config_name"], settings.endpoint, sagemaker)
-    release = Release(
-        endpoint=settings.endpoint,
-        endpoint_config=event["endpoint_config_name"],
-        model_name=event["model_name"],
-        model_version=archive.model_version,
-        model_data_uri=event["model_data_uri"],
-        snapshot_id=event["snapshot_id"],
-        run_id=event["run_id"],
-        published_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        shop_id=event.get("shop_id", ""),
-    )
-    before = read_record(s3, settings.models_bucket)
-    is_repeat = before.current is not None and before.current.endpoint_config == release.endpoint_config
-    previous = before.previous if is_repeat else before.current
-    record = ReleaseRecord(release, previous)
-    write_record(record, archive, s3, settings.models_bucket)
-    if is_realtime(settings.endpoint):
-        scale(settings.endpoint, settings, autoscaling)
-    deleted = delete_older(record, settings, sagemaker, s3)
-    log.info("model proved", model_version=archive.model_version, overlap=overlap, deleted=deleted)
+    _require_config(event["endpoint_config_name"], name, sagemaker)
+    log.info("model proved", endpoint=name, model_version=archive.model_version, overlap=overlap)
+    previous, deleted = None, []
+    if name == settings.endpoint:
+        record = _recorded(event, archive, settings, s3)
+        previous = record.previous
+        if is_realtime(name):
+            scale(name, settings, autoscaling)
+        deleted = delete_older(record, settings, sagemaker, s3)
     return {
         "model_version": archive.model_version,
         "golden_sessions": len(archive.golden),
@@ -76,6 +71,26 @@ def prove(
         "previous_endpoint_config": previous.endpoint_config if previous else None,
         "deleted": deleted,
     }
+
+
+def _recorded(event: ProveEvent, archive: ModelArchive, settings: PublishSettings, s3: Any) -> ReleaseRecord:
+    """Write the record with this release as the current one, and return it. A repeated call writes the same."""
+    release = release_of(event, settings.endpoint, archive.model_version)
+    before = read_record(s3, settings.models_bucket)
+    is_repeat = before.current is not None and before.current.endpoint_config == release.endpoint_config
+    if event.get("canaried") and not is_repeat:
+        _require_canary(release, before)
+    record = ReleaseRecord(release, before.previous if is_repeat else before.current)
+    write_record(record, archive, s3, settings.models_bucket)
+    return record
+
+
+def _require_canary(release: Release, record: ReleaseRecord) -> None:
+    if record.canary is None or record.canary.release.endpoint_config != release.endpoint_config:
+        raise CanaryWithdrawn(
+            f"the canary of {release.model_version} was withdrawn by a rollback, so it is not released. "
+            "Start a new run when the cause is repaired"
+        )
 
 
 def _require_config(config: str, endpoint: str, sagemaker: Any) -> None:
@@ -108,7 +123,9 @@ def _golden_overlap(golden: list[dict[str, Any]], endpoint_name: str, endpoint: 
 
 
 def delete_older(record: ReleaseRecord, settings: PublishSettings, sagemaker: Any, s3: Any) -> list[str]:
-    """Delete the stage's configurations, models and archives, and its endpoint of the other kind, that no release needs.
+    """Delete the stage's configurations, models, archives and endpoints that no release needs.
+
+    The candidate's endpoint is one of them, and so is the stage's endpoint of the other kind.
 
     Returns:
         The names of the deleted configurations.
@@ -117,7 +134,7 @@ def delete_older(record: ReleaseRecord, settings: PublishSettings, sagemaker: An
     kept = {release.endpoint_config for release in releases}
     deleted = []
     prefix = f"{settings.prefix}-"
-    for name in {endpoint_name(prefix[:-1], kind) for kind in ("serverless", "realtime")}:
+    for name in endpoint_names(settings.prefix):
         if name not in {release.endpoint for release in releases}:
             try:
                 delete_endpoint(name, sagemaker)

@@ -1,14 +1,15 @@
-"""Publish: a SageMaker model, its endpoint configuration, and the endpoint created or moved onto it.
+"""Publish: a SageMaker model, its endpoint configuration, and an endpoint created or moved onto it.
 
 Every call can be repeated with the same run id: existing resources of the run are used as they are.
 """
 
-from typing import Any, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from functions.platform.contract import PublishResult
 from functions.platform.endpoint import find, move_endpoint
 from functions.platform.log import get_logger
 from functions.platform.model_archive import copy_archive
+from functions.platform.releases import read_record, write_canary
 from functions.platform.run_names import release_name
 from functions.platform.s3_keys import release_key
 from functions.platform.scaling import VARIANT
@@ -18,10 +19,14 @@ log = get_logger(__name__)
 
 
 class PublishEvent(TypedDict):
-    """The run, and the archive of its training job."""
+    """The run, the archive of its training job, and the endpoint that starts to serve it.
+
+    `candidate` is an endpoint that no shopper asks. `stage` is the stage's own, for a release that was proved as a candidate.
+    """
 
     run_id: str
     model_data_uri: str
+    target: NotRequired[Literal["candidate", "stage"]]
 
 
 def publish(
@@ -29,25 +34,40 @@ def publish(
 ) -> PublishResult:
     """Start to serve a copy of the archive. The state machine waits until the endpoint is in service.
 
-    If the stage's kind of endpoint has changed, the endpoint of the new kind starts beside the other one. Shoppers are sent
-    to it when the release is on record.
+    If the stage's kind of endpoint has changed, the stage's endpoint of the new kind starts beside the other one. Shoppers
+    are sent to it when the release is on record.
 
     Raises:
         EndpointBusy: another caller is changing the endpoint.
+        StorageUnavailable: S3 did not answer, or another caller changed the record.
     """
     name = release_name(settings.prefix, event["run_id"])
     kept_uri = _keep_archive(name, event["model_data_uri"], settings, s3)
     _create_model(name, kept_uri, settings, sagemaker)
     _create_config(name, settings, sagemaker)
-    status = move_endpoint(settings.endpoint, name, sagemaker, autoscaling)
-    log.info("endpoint moves to a new configuration", endpoint=settings.endpoint, config=name, status=status)
+    target = event.get("target", "stage")
+    endpoint = settings.endpoint
+    if target == "candidate":
+        endpoint = settings.candidate
+        _end_other_canary(name, settings, s3)
+    status = move_endpoint(endpoint, name, sagemaker, autoscaling)
+    log.info("endpoint moves to a new configuration", endpoint=endpoint, config=name, status=status)
     return {
-        "endpoint_name": settings.endpoint,
+        "target": target,
+        "endpoint_name": endpoint,
         "endpoint_config_name": name,
         "model_name": name,
         "model_data_uri": kept_uri,
         "endpoint_status": status,
     }
+
+
+def _end_other_canary(name: str, settings: PublishSettings, s3: Any) -> None:
+    """Withdraw the canary that an earlier run left behind. Its shoppers must not ask the candidate's endpoint meanwhile."""
+    record = read_record(s3, settings.models_bucket)
+    if record.canary and record.canary.release.endpoint_config != name:
+        log.warning("an earlier run left its canary", of_run=record.canary.release.run_id)
+        write_canary(record, None, s3, settings.models_bucket)
 
 
 def _keep_archive(name: str, model_data_uri: str, settings: PublishSettings, s3: Any) -> str:

@@ -12,9 +12,11 @@ from functions.platform import metrics
 from functions.platform.contract import MetricValues
 from functions.platform.errors import UNREADABLE, Reason, RequestRefused
 from functions.platform.log import get_logger
+from functions.platform.metrics import ComparedRelease
 from functions.platform.refreshed import Refreshed
 from functions.platform.settings import RecommendSettings
 from functions.platform.time_box import Deadline, DeadlinePassed, call_until
+from functions.recommend.canary import asked_release, count
 from functions.recommend.experiments import Assigned, Shop
 from functions.recommend.fallback import Fallback
 from functions.recommend.request import RecommendRequest
@@ -123,7 +125,8 @@ def recommend(
     steering = _steering(request, served, recommender, deadline)
     wide = request._replace(k=steering.candidates(request.k)) if steering else request
     name = served.endpoint if served else settings.endpoint
-    found, cause = _ask(wide, name, recommender, deadline.at_most(settings.endpoint_timeout_ms / 1000))
+    until = deadline.at_most(settings.endpoint_timeout_ms / 1000)
+    found, cause = _ask_release(wide, name, served, recommender, until)
     if found is None:
         log.warning("the endpoint failed, the fallback answers", endpoint=name, cause=cause)
         known = recommender.fallback.get(deadline.at_most(STORED_S))
@@ -280,6 +283,30 @@ def _without_fallback(failure: str) -> RequestRefused:
     return RequestRefused(
         Reason.NO_MODEL_YET, "no model is published yet: run the pipeline once (make run), then ask again"
     )
+
+
+def _ask_release(
+    request: RecommendRequest, name: str, served: Served | None, recommender: Recommender, deadline: Deadline
+) -> tuple[Recommendation | None, str]:
+    """Return the answer of the release that the session asks, or None and the cause. During a canary, count it.
+
+    If the candidate fails, the current release is asked in the remaining time: a bad candidate costs few carousels.
+    """
+    candidate = served.candidate if served else None
+    if candidate is None:
+        return _ask(request, name, recommender, deadline)
+    release, began_s = asked_release(candidate, request.session), time.monotonic()
+    is_candidate = release is ComparedRelease.CANDIDATE
+    found, cause = _ask(request, candidate.endpoint if is_candidate else name, recommender, deadline)
+    if is_candidate and found and found.model_version != candidate.model_version:
+        # The record was read before a later run began to use the endpoint. Its model is not proved yet.
+        return _ask(request, name, recommender, deadline)
+    timed_out = found is None and fallback_reason(cause) is FallbackReason.TIMEOUT
+    items = len(found.items) if found else None
+    count(recommender.settings.stage, release, request.k, items, timed_out, time.monotonic() - began_s)
+    if found is not None:
+        return found._replace(variant=release.value), ""
+    return _ask(request, name, recommender, deadline) if is_candidate else (None, cause)
 
 
 def _ask(

@@ -10,7 +10,7 @@ from functions.platform.endpoint import config_of, delete_endpoint, find, move_e
 from functions.platform.errors import EndpointBusy, NothingToRollBackTo, StorageUnavailable
 from functions.platform.log import get_logger
 from functions.platform.model_archive import read_model_archive
-from functions.platform.releases import Release, ReleaseRecord, read_record, write_record
+from functions.platform.releases import Release, ReleaseRecord, read_record, write_canary, write_record
 from functions.platform.run_names import release_name, run_id_of
 from functions.platform.settings import PublishSettings
 
@@ -32,8 +32,9 @@ class EndedExecution(TypedDict):
 
 
 class RollbackEvent(TypedDict):
-    """`current` undoes a release that was not proved. `previous` undoes the release that `from_config` serves.
+    """`current` undoes a release that is not on record. `previous` undoes the release that `from_config` serves.
 
+    While a canary runs, `previous` undoes the canary, unless `from_config` is the current release's.
     A call that is repeated after it succeeded finds another configuration on record, and changes nothing.
     With `ended`, `current` undoes the release of that execution only, unless it was redriven. Another run's release stays.
     """
@@ -75,7 +76,10 @@ def rollback(
                 sleep(BUSY_POLL_S)
     record = read_record(s3, settings.models_bucket)
     if event["to"] == "current":
-        return _undo_unproved(record.current, settings, sagemaker, autoscaling)
+        return _undo_unproved(record, settings, sagemaker, autoscaling, s3)
+    if record.canary and event.get("from_config") in (None, record.canary.release.endpoint_config):
+        _withdraw(record, settings, s3)
+        return _result(settings, record.current, "InService")
     if record.current is not None and event.get("from_config") not in (None, record.current.endpoint_config):
         return _result(settings, record.current, "Updating")
     if record.previous is None:
@@ -120,20 +124,49 @@ def _run_id(ended: EndedExecution) -> str:
 def _undo_ended(
     ended: EndedExecution, settings: PublishSettings, sagemaker: Any, autoscaling: Any, s3: Any
 ) -> RollbackResult:
-    """Undo the release of an execution, unless it was proved or the endpoint has another configuration."""
+    """Undo the release of an execution, unless it is on record or no endpoint has its configuration."""
     run_id = _run_id(ended)
     config = release_name(settings.prefix, run_id)
     record = read_record(s3, settings.models_bucket)
     proved = {release.endpoint_config for release in (record.current, record.previous) if release is not None}
-    described = find(sagemaker.describe_endpoint, EndpointName=settings.endpoint)
-    if config in proved or described is None or config_of(described) != config:
+    canaried = record.canary is not None and record.canary.release.endpoint_config == config
+    served = any(_serves(name, config, sagemaker) for name in (settings.endpoint, settings.candidate))
+    if config in proved or not (canaried or served):
         log.info("no unproved release of this run is served", of_run=run_id, execution_status=ended["status"])
         return _result(settings, record.current, "Unchanged")
     log.warning("undo the unproved release of a run", of_run=run_id, execution_status=ended["status"])
-    return _undo_unproved(record.current, settings, sagemaker, autoscaling)
+    return _undo_unproved(record, settings, sagemaker, autoscaling, s3)
+
+
+def _serves(name: str, config: str, sagemaker: Any) -> bool:
+    """Return True if an endpoint has the configuration or moves to it."""
+    described = find(sagemaker.describe_endpoint, EndpointName=name)
+    return (
+        described is not None and described["EndpointStatus"] != "Deleting" and config_of(described) == config
+    )
 
 
 def _undo_unproved(
+    record: ReleaseRecord, settings: PublishSettings, sagemaker: Any, autoscaling: Any, s3: Any
+) -> RollbackResult:
+    """Send all shoppers to the release on record, move the stage's endpoint back to it, and delete the candidate's."""
+    if record.canary:
+        _withdraw(record, settings, s3)
+    result = _undo_on_stage(record.current, settings, sagemaker, autoscaling)
+    deleted = delete_endpoint(settings.candidate, sagemaker)
+    log.info("endpoint deleted", endpoint=settings.candidate, existed=deleted)
+    return result
+
+
+def _withdraw(record: ReleaseRecord, settings: PublishSettings, s3: Any) -> None:
+    """End the canary. /recommend reads the record within seconds, and then asks the current release only."""
+    write_canary(record, None, s3, settings.models_bucket)
+    log.warning(
+        "canary withdrawn", model_version=record.canary.release.model_version if record.canary else ""
+    )
+
+
+def _undo_on_stage(
     current: Release | None, settings: PublishSettings, sagemaker: Any, autoscaling: Any
 ) -> RollbackResult:
     """Return to the release of record, or to no endpoint if there is none."""

@@ -252,7 +252,7 @@ def second_run(stage: Stage, replayed: list[dict[str, Any]]) -> Run:
     s3 = stage.client("s3")
     corrupt = gzip.compress(b'{"event_id": "half a li\n')
     s3.put_object(Bucket=EVENTS_BUCKET, Key=f"raw/{time.strftime('%Y/%m/%d/%H')}/corrupt.gz", Body=corrupt)
-    arn = stage.start()
+    arn = stage.start(canary_seconds=1)
     run_id = wait_for(lambda: run_id_of(read_history(stage.client("stepfunctions"), arn)), 30)
     prefix = f"checkpoints/{run_id}/"
     wait_for(lambda: s3.list_objects_v2(Bucket=MODELS_BUCKET, Prefix=prefix).get("KeyCount"), 120, 0.1)
@@ -292,6 +292,7 @@ def test_the_second_run_ships_the_second_model_and_keeps_the_first_for_a_rollbac
     assert kept == {f"{LOCAL.prefix}-{first_run.run_id}", f"{LOCAL.prefix}-{second_run.run_id}"}
     champion = stage.evaluation(second_run)
     assert any("champion" in str(check) for check in champion["checks"])
+    assert "Canary at 25%: too little traffic to compare" in second_run.notification["message"]
 
 
 @pytest.fixture(scope="module")

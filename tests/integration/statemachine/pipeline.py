@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import chalice
 import msgspec
 from botocore.exceptions import ClientError
 
@@ -58,6 +59,24 @@ def prove(event, context):
     from functions.prove.prove import prove
     runtime, scaling = client("sagemaker-runtime"), client("application-autoscaling")
     return prove(event, settings.publish_settings(), client("sagemaker"), runtime, scaling, client("s3"))
+def canary(event, context):
+    from functions.canary.canary import canary
+    return canary(event, settings.canary_settings(), client("s3"), client("cloudwatch"))
+def shop(event, context):
+    from functions.recommend.fallback import stored_fallback
+    from functions.recommend.recommend import Recommender, recommend
+    from functions.recommend.request import RecommendRequest, Session
+    from functions.recommend.served import served_release
+    from functions.platform.time_box import Deadline
+    environment, s3 = settings.recommend_settings(), client("s3")
+    bucket = environment.models_bucket
+    recommender = Recommender(
+        environment, client("sagemaker-runtime"), served_release(s3, bucket), stored_fallback(s3, bucket)
+    )
+    return [
+        recommend(RecommendRequest([one], 2, [], Session("demo", one)), recommender, Deadline.after(20))._asdict()
+        for one in event["sessions"]
+    ]
 def rollback(event, context):
     from functions.rollback.rollback import rollback
     scaling, remaining_ms = client("application-autoscaling"), context.get_remaining_time_in_millis
@@ -85,6 +104,7 @@ if asked.do == "fail":
 model = pathlib.Path(os.environ["SM_MODEL_DIR"])
 version = os.environ["TRAINING_JOB_NAME"]
 expected = ["another model's item"] if asked.do == "lie" else ["a", "b"]
+server = pathlib.Path("server.txt").read_text().replace("DO", asked.do).replace("VERSION", version)
 files = {
     "model.json": {"model_version": version},
     "golden.json": [{"items": ["x"], "k": 2, "expected": expected}],
@@ -93,18 +113,24 @@ files = {
 for name, content in files.items():
     (model / name).write_text(json.dumps(content))
 (model / "code").mkdir()
-(model / "code" / "server.py").write_text(pathlib.Path("server.txt").read_text())
+(model / "code" / "server.py").write_text(server)
 print("epoch=1 loss=0.5", flush=True)
 """
+# It answers the golden session well, and the sessions of shoppers as the hyperparameter `do` says.
 SERVER = """
-import json, sys
+import json, sys, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.answer({})
     def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer({"items": [{"item_id": "a", "score": 2}, {"item_id": "b", "score": 1}]})
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        print("VERSION asked for", *asked["items"], flush=True)
+        items = [{"item_id": "a", "score": 2}, {"item_id": "b", "score": 1}]
+        if asked["items"] != ["x"]:
+            time.sleep({"slow": 2}.get("DO", 0))
+            items = {"garbage": [{"item": 7}], "short": items[:1]}.get("DO", items)
+        self.answer({"items": items, "model_version": "VERSION", "reason": "as asked"})
     def answer(self, body):
         body = json.dumps(body).encode()
         self.send_response(200)
@@ -187,7 +213,7 @@ class Pipeline:
         } | {f"{title}Function": name for title, name in self.functions.items()}
 
     def start(self, name: str | None = None, do: str = "train", **input_fields: Any) -> str:
-        """Start an execution; return its ARN."""
+        """Start an execution; return its ARN. Without the field `canary_seconds` it has no canary."""
         wanted = {"hyperparameters": {"do": do}, **input_fields}
         named = {"name": name} if name else {}
         started = self.aws.client("stepfunctions").start_execution(
@@ -242,11 +268,17 @@ class Pipeline:
 
     def use_endpoint_kind(self, kind: str) -> None:
         """Give the steps another kind of endpoint, as a deployment with a changed setting does."""
+        self._set("TUGBOAT_ENDPOINT_KIND", kind, "Publish", "Prove", "Rollback")
+
+    def count_anew(self) -> None:
+        """Count the figures of a canary under another stage. CloudWatch has those of a whole minute together."""
+        self._set("TUGBOAT_STAGE", f"stage-{uuid.uuid4().hex[:8]}", "Canary", "Shop")
+
+    def _set(self, variable: str, value: str, *functions: str) -> None:
         client = self.aws.client("lambda")
-        for step in ("Publish", "Prove", "Rollback"):
-            name = self.functions[step]
+        for name in (self.functions[function] for function in functions):
             variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-            changed = {"Variables": variables | {"TUGBOAT_ENDPOINT_KIND": kind}}
+            changed = {"Variables": variables | {variable: value}}
             client.update_function_configuration(FunctionName=name, Environment=changed)
 
     def released(self) -> dict[str, Any]:
@@ -254,6 +286,32 @@ class Pipeline:
         stored = self.aws.client("s3").get_object(Bucket=self.bucket, Key=CURRENT_KEY)["Body"].read()
         release: dict[str, Any] = json.loads(stored)["release"]
         return release
+
+    def canary(self) -> dict[str, Any] | None:
+        """Return the canary on record."""
+        stored = self.aws.client("s3").get_object(Bucket=self.bucket, Key=CURRENT_KEY)["Body"].read()
+        canary: dict[str, Any] | None = json.loads(stored).get("canary")
+        return canary
+
+    def shop(self, sessions: list[str]) -> list[dict[str, Any]]:
+        """Let each session ask for recommendations, in a new execution environment; return the answers."""
+        payload = json.dumps({"sessions": sessions})
+        response = self.aws.client("lambda").invoke(FunctionName=self.functions["Shop"], Payload=payload)
+        answers: list[dict[str, Any]] = json.load(response["Payload"])
+        assert "FunctionError" not in response, answers
+        return answers
+
+    def asked_of_candidate(self, version: str) -> list[str]:
+        """Return the items that a model was asked for on the candidate's endpoint, in their order."""
+        path = self.aws.stack.logs / "endpoint" / f"{self.name}-candidate.log"
+        before = f"{version} asked for "
+        lines = path.read_text().splitlines()
+        return [line.removeprefix(before) for line in lines if line.startswith(before)]
+
+    def endpoints(self) -> dict[str, str]:
+        """Return the status of each endpoint of this state machine."""
+        listed = self.aws.client("sagemaker").list_endpoints(NameContains=self.name)["Endpoints"]
+        return {one["EndpointName"]: one["EndpointStatus"] for one in listed}
 
     def messages(self) -> list[dict[str, str]]:
         """Return the messages on the topic of this state machine."""
@@ -298,7 +356,8 @@ def deployed(aws: Aws, use_spot: bool = False) -> Pipeline:
     s3.put_object(Bucket=bucket, Key="serving/champion/README.txt", Body=b"")
     pipeline = Pipeline(aws, bucket, use_spot=use_spot)
     settings = {
-        "TUGBOAT_STAGE": "test",
+        # The figures of a canary are by stage, and all tests share one CloudWatch.
+        "TUGBOAT_STAGE": pipeline.name,
         "TUGBOAT_MODELS_BUCKET": bucket,
         "TUGBOAT_PREFIX": pipeline.name,
         "TUGBOAT_ENDPOINT_KIND": "serverless",
@@ -310,11 +369,16 @@ def deployed(aws: Aws, use_spot: bool = False) -> Pipeline:
         "TUGBOAT_ENDPOINT_INSTANCE_TYPE": "ml.m5.large",
         "TUGBOAT_INFERENCE_IMAGE": serving_image(aws, bucket),
         "TUGBOAT_SAGEMAKER_ROLE_ARN": ROLE,
+        "TUGBOAT_CANARY_SECONDS": "0",
+        "TUGBOAT_ENDPOINT": pipeline.name,
+        "TUGBOAT_ENDPOINT_TIMEOUT_MS": "600",
+        "TUGBOAT_RECEIPTS_SECRET": "receipts",
+        "TUGBOAT_GLOBAL_PRIVACY_CONTROL": "obey",
     }
     replaced, steps = _zip({"app.py": REPLACED.replace("BUCKET", bucket)}), _zip({"app.py": STEPS}, real=True)
     for handler in ("load", "slow", "transform", "validate", "export"):
         pipeline.functions[handler.title()] = _create(pipeline, handler, replaced, {})
-    for handler in ("lock", "publish", "prove", "rollback"):
+    for handler in ("lock", "publish", "prove", "canary", "rollback", "shop"):
         pipeline.functions[handler.title()] = _create(pipeline, handler, steps, settings)
     for key in ("interactions", "items"):
         s3.put_object(Bucket=bucket, Key=f"exports/{key}.parquet", Body=b"x")
@@ -337,14 +401,17 @@ def _create(pipeline: Pipeline, handler: str, code: bytes, settings: dict[str, s
 
 
 def _zip(members: dict[str, str], real: bool = False) -> bytes:
-    """Return a zip of the members, with functions/ and its one package where they are real steps."""
+    """Return a zip of the members, with functions/ and its packages where they are real steps."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, text in members.items():
             archive.writestr(name, text)
         if real:
-            package = Path(msgspec.__file__).parent
-            for folder, base in ((REPOSITORY / "functions", REPOSITORY), (package, package.parent)):
+            packages = [Path(str(module.__file__)).parent for module in (msgspec, chalice)]
+            for folder, base in (
+                (REPOSITORY / "functions", REPOSITORY),
+                *((package, package.parent) for package in packages),
+            ):
                 for path in folder.rglob("*"):
                     if path.is_file() and "__pycache__" not in path.parts:
                         archive.write(path, path.relative_to(base))

@@ -21,9 +21,9 @@ pytestmark = [pytest.mark.local_stack, pytest.mark.timeout(300)]
 # In the order of a run.
 STEPS = (
     *("Lock", "Load", "Transform", "Validate", "Export", "Train", "Evaluate", "ReadEvaluation"),
-    *("Publish", "DescribeEndpoint", "Prove", "NotifySuccess"),
+    *("Publish", "DescribeEndpoint", "Prove", "Canary", "Promote", "Record", "NotifySuccess"),
 )
-PUBLISHING = ("Publish", "DescribeEndpoint", "Prove")
+PUBLISHING = ("Publish", "DescribeEndpoint", "Prove", "Canary", "Promote", "Record")
 POLLED = ("WaitForEndpoint", "DescribeEndpoint", "EndpointReady?")
 
 
@@ -83,6 +83,9 @@ def failing_in_turn() -> dict[str, Any]:
                 arguments["FunctionName"] = f"{{% {fails} ? 'absent' : '{arguments['FunctionName']}' %}}"
         if not state["Retry"]:
             del state["Retry"]
+    for name in ("Publish", "Promote", "Rollback"):
+        # The local SageMaker changes and deletes endpoints within seconds.
+        states[name]["Retry"][0]["IntervalSeconds"] = 1
     return definition
 
 
@@ -211,10 +214,12 @@ def test_a_stopped_run_whose_release_was_undone_publishes_it_again(aws: Aws) -> 
     slow["States"]["WaitForEndpoint"]["Seconds"] = f"{{% {REDRIVES} = 0 ? 60 : 1 %}}"
     pipeline.deploy(slow)
     stopped = pipeline.start()
-    wait_for(lambda: pipeline.serving()[1] != proved["endpoint_config"], 60)
+    candidate = f"{pipeline.name}-candidate"
+    wait_for(lambda: pipeline.endpoints().get(candidate) == "InService", 60)
     pipeline.aws.client("stepfunctions").stop_execution(executionArn=stopped)
     assert pipeline.finish(stopped).status == "ABORTED"
-    wait_for(lambda: pipeline.serving() == ("InService", proved["endpoint_config"]), 60)
+    wait_for(lambda: pipeline.endpoints() == {pipeline.name: "InService"}, 60)
+    assert pipeline.serving() == ("InService", proved["endpoint_config"])
     ended = redrive(pipeline, stopped)
     assert ended.status == "SUCCEEDED"
     assert ended.visits("Train") == 1

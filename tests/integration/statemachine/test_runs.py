@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from functions.operations.gather import Clients, gather
 from functions.operations.operations import build
 from functions.platform.contract import CURRENT_KEY
+from functions.platform.metrics import ComparedRelease
 from functions.platform.settings import OperationsSettings
+from functions.recommend.canary import Candidate, asked_release
+from functions.recommend.request import Session
 from local.testing import interrupt_training, wait_for
 from local.tests.integration.aws.clients import ROLE, Aws
 from tests.integration.statemachine.pipeline import DEFINITION, Pipeline, deployed
@@ -101,22 +106,90 @@ def test_the_operations_page_reads_the_run_and_links_it_to_its_release(pipeline:
     assert [name for name in parts if getattr(page, name).problem] == ["schedule"]
 
 
-def test_an_unproved_model_is_rolled_back_and_the_failure_that_led_there_is_reported(
+def test_an_unproved_model_reaches_no_shopper_and_the_failure_that_led_there_is_reported(
     pipeline: Pipeline,
 ) -> None:
     sagemaker = pipeline.aws.client("sagemaker")
-    before = sagemaker.describe_endpoint(EndpointName=pipeline.name)["EndpointConfigName"]
-    run = pipeline.run(do="lie")
+    before = sagemaker.describe_endpoint(EndpointName=pipeline.name)
+    run = pipeline.run(do="lie", canary_seconds=5)
     assert run.status == "FAILED"
     assert run.described["error"] == "GoldenMismatch"
     assert [run.visits(state) for state in ("Prove", "Rollback", "NotifyFailure")] == [1, 1, 1]
     (message,) = run.messages
     assert message["subject"] == "Tugboat test: GoldenMismatch in Prove"
-    wait_for(
-        lambda: sagemaker.describe_endpoint(EndpointName=pipeline.name)["EndpointStatus"] == "InService", 30
-    )
-    assert sagemaker.describe_endpoint(EndpointName=pipeline.name)["EndpointConfigName"] == before
+    after = sagemaker.describe_endpoint(EndpointName=pipeline.name)
+    assert (after["EndpointStatus"], after["LastModifiedTime"]) == ("InService", before["LastModifiedTime"])
+    wait_for(lambda: pipeline.endpoints() == {pipeline.name: "InService"}, 10)
+    assert pipeline.canary() is None
     assert pipeline.lock_holder() is None
+
+
+def sessions_of(canary: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Return sessions that ask the current release at each share, and sessions that ask the candidate at each share."""
+    release = canary["release"]
+    names = (release["endpoint"], release["endpoint_config"], release["model_version"])
+    small, large = Candidate(*names, 5), Candidate(*names, 25)
+    sessions = [Session("demo", f"s{number}") for number in range(1000)]
+    old = [one.session_id for one in sessions if asked_release(large, one) is ComparedRelease.CURRENT]
+    new = [one.session_id for one in sessions if asked_release(small, one) is ComparedRelease.CANDIDATE]
+    return old[:30], new[:10]
+
+
+def test_a_new_model_is_proved_then_compared_and_then_has_all_shoppers(pipeline: Pipeline) -> None:
+    before = pipeline.released()["model_version"]
+    started = pipeline.start(canary_seconds=4)
+    canary = wait_for(pipeline.canary, 60)
+    assert canary["share"] == 5
+    version = canary["release"]["model_version"]
+    assert pipeline.asked_of_candidate(version) == ["x"], "no shopper came before the golden session"
+    old, new = sessions_of(canary)
+    assert {(one["variant"], one["model_version"]) for one in pipeline.shop(old)} == {("current", before)}
+    assert {(one["variant"], one["model_version"]) for one in pipeline.shop(new)} == {("candidate", version)}
+    run = pipeline.finish(started)
+    assert run.status == "SUCCEEDED"
+    assert run.visits("Canary") == 3
+    assert (pipeline.released()["model_version"], pipeline.canary()) == (version, None)
+    assert {(one["variant"], one["model_version"]) for one in pipeline.shop([*old, *new])} == {
+        ("all-traffic", version)
+    }
+    wait_for(lambda: pipeline.endpoints() == {pipeline.name: "InService"}, 10)
+    (message,) = run.messages
+    assert (
+        "Canary at 25%: no figure is worse (10 requests of the candidate, 30 of the current release)."
+        in message["message"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("do", "figure"),
+    [
+        ("garbage", "errors or empty answers 100.0% instead of 0.0% of the requests"),
+        ("slow", "timeouts 100.0% instead of 0.0% of the requests"),
+    ],
+)
+def test_a_candidate_that_is_worse_for_shoppers_is_taken_back_without_a_person(
+    pipeline: Pipeline, do: str, figure: str
+) -> None:
+    before, served = pipeline.released(), pipeline.serving()
+    pipeline.count_anew()
+    started = pipeline.start(do=do, canary_seconds=12 if do == "slow" else 4)
+    canary = wait_for(pipeline.canary, 60)
+    old, new = sessions_of(canary)
+    pipeline.shop(old)
+    answers = pipeline.shop(new)
+    # The current release answers for a candidate that fails, and the fallback for one that is slow.
+    assert {one["source"] for one in answers} == {"model" if do == "garbage" else "popular"}
+    assert all(one["items"] for one in answers)
+    run = pipeline.finish(started)
+    assert (run.status, run.described["error"]) == ("FAILED", "CanaryWorse")
+    (message,) = run.messages
+    assert message["subject"] == "Tugboat test: CanaryWorse in Canary"
+    # On a busy machine the shoppers come at the second share.
+    assert re.search(rf"at (5|25)% of the sessions: {re.escape(figure)} \(10 requests", message["message"])
+    assert "It is taken back" in message["message"]
+    assert (pipeline.released(), pipeline.canary(), pipeline.serving()) == (before, None, served)
+    assert {one["model_version"] for one in pipeline.shop(new)} == {before["model_version"]}
+    wait_for(lambda: pipeline.endpoints() == {pipeline.name: "InService"}, 10)
 
 
 def test_the_kind_of_endpoint_changes_both_ways_and_a_bad_model_on_a_new_kind_is_never_asked(
@@ -133,7 +206,7 @@ def test_the_kind_of_endpoint_changes_both_ways_and_a_bad_model_on_a_new_kind_is
     refused = pipeline.run(do="lie")
     assert (refused.status, refused.described["error"]) == ("FAILED", "GoldenMismatch")
     assert pipeline.released() == first
-    sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=realtime, WaiterConfig={"Delay": 1})
+    wait_for(lambda: pipeline.endpoints() == {pipeline.name: "InService"}, 10)
     assert sagemaker.describe_endpoint(EndpointName=pipeline.name)["EndpointStatus"] == "InService"
 
     assert pipeline.run().status == "SUCCEEDED"
@@ -151,23 +224,24 @@ def test_the_kind_of_endpoint_changes_both_ways_and_a_bad_model_on_a_new_kind_is
     assert sagemaker.describe_endpoint(EndpointName=realtime)["EndpointStatus"] == "InService"
 
 
-def test_a_run_that_is_aborted_between_publish_and_prove_is_undone(aws: Aws) -> None:
+def test_a_run_that_is_aborted_before_its_release_is_on_record_is_undone(aws: Aws) -> None:
     pipeline = deployed(aws)
     pipeline.undo_ended_runs(step_timeout_s=2)
     assert pipeline.run().status == "SUCCEEDED"
     proved = pipeline.released()
-    slow = copy.deepcopy(DEFINITION)
-    slow["States"]["WaitForEndpoint"]["Seconds"] = 60
-    pipeline.deploy(slow)
-    started = pipeline.start()
-    unproved = wait_for(
-        lambda: (found := pipeline.serving()) != ("InService", proved["endpoint_config"]) and found, 60
-    )
+    stalled = copy.deepcopy(DEFINITION)
+    stalled["States"]["Promote"]["Next"] = "Stall"
+    stalled["States"]["Stall"] = {"Type": "Wait", "Seconds": 60, "Next": "WaitForEndpoint"}
+    pipeline.deploy(stalled)
+    started = pipeline.start(canary_seconds=1)
+    wait_for(lambda: pipeline.serving()[1] != proved["endpoint_config"], 60)
+    assert pipeline.canary() is not None
+    assert len(pipeline.endpoints()) == 2
     pipeline.aws.client("stepfunctions").stop_execution(executionArn=started)
     assert pipeline.finish(started).status == "ABORTED"
-    assert unproved[1] != proved["endpoint_config"]
     wait_for(lambda: pipeline.serving() == ("InService", proved["endpoint_config"]), 60)
-    assert pipeline.released() == proved
+    wait_for(lambda: pipeline.endpoints() == {pipeline.name: "InService"}, 30)
+    assert (pipeline.released(), pipeline.canary()) == (proved, None)
 
 
 def test_a_job_that_fails_for_its_data_runs_once(pipeline: Pipeline) -> None:
@@ -237,7 +311,9 @@ def test_the_nightly_rule_starts_a_run_that_trains_and_publishes(scheduled: Pipe
     )
     run = scheduled.finish(started["executionArn"])
     assert run.status == "SUCCEEDED"
-    assert all(run.visits(state) == 1 for state in ("Load", "Train", "Evaluate", "Publish", "Prove"))
+    assert all(
+        run.visits(state) == 1 for state in ("Load", "Train", "Evaluate", "Publish", "Prove", "Record")
+    )
 
 
 def test_a_spot_interruption_is_no_failure_of_the_run(aws: Aws) -> None:

@@ -298,7 +298,9 @@ def test_destroying_removes_the_endpoint_s_resources_of_this_stage_only() -> Non
         }
         sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
         sagemaker.create_endpoint(EndpointName=name.removesuffix("-run1"), EndpointConfigName=name)
-    assert len(destroy.remove_endpoint(LOCAL, sagemaker)) == 3
+    for name in ("tugboat-local-candidate", "tugboat-local-realtime-candidate"):
+        sagemaker.create_endpoint(EndpointName=name, EndpointConfigName="tugboat-local-run1")
+    assert len(destroy.remove_endpoint(LOCAL, sagemaker)) == 5
     assert [model["ModelName"] for model in sagemaker.list_models()["Models"]] == ["tugboat-prod-run1"]
     assert [found["EndpointName"] for found in sagemaker.list_endpoints()["Endpoints"]] == ["tugboat-prod"]
 

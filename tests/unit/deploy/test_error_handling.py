@@ -45,6 +45,9 @@ def test_where_a_failure_leads_stays_as_the_state_says() -> None:
         "Publish",
         "DescribeEndpoint",
         "Prove",
+        "Canary",
+        "Promote",
+        "Record",
     }
     assert "Catch" not in handled["NotifySuccess"]
     assert handled["Rollback"]["Catch"] == DEFINITION["States"]["Rollback"]["Catch"]
@@ -56,7 +59,7 @@ def test_the_time_limit_of_a_lambda_comes_before_that_of_its_state() -> None:
         for state in DEFINITION["States"].values()
         if state.get("Resource", "").endswith(":lambda:invoke")
     }
-    assert len(waits) == 8
+    assert len(waits) == 9
     assert DEFINITION["States"]["Failed"]["TimeoutSeconds"] == waits["${LockFunction}"]
     for one in lambdas.LAMBDAS:
         if f"${{{one.title}Function}}" in waits:
@@ -95,7 +98,7 @@ def test_the_end_of_a_run_is_not_retried_for_the_failure_that_it_raises() -> Non
 
 
 def test_a_busy_endpoint_is_waited_for_over_minutes() -> None:
-    for state in ("Publish", "Rollback"):
+    for state in ("Publish", "Promote", "Rollback"):
         busy, lambda_ = json.loads(PIPELINE_FILE.read_text())["States"][state]["Retry"]
         assert busy["ErrorEquals"] == ["EndpointBusy"]
         waits = [min(5 * 2**attempt, busy["MaxDelaySeconds"]) for attempt in range(busy["MaxAttempts"])]

@@ -241,6 +241,7 @@ def message(state: str, redrives: int, overrides: list[str] | None = None) -> st
             options={"skip_training": False},
             evaluation={"model_version": "v"},
             release=release,
+            canary={"verdict": "Canary at 25%: no figure is worse."},
         )
     )
 
@@ -248,6 +249,9 @@ def message(state: str, redrives: int, overrides: list[str] | None = None) -> st
 def test_a_notification_counts_the_tries_and_says_how_the_run_continues() -> None:
     assert "(execution nightly) succeeded. Loaded" in message("NotifySuccess", 0)
     assert "(execution nightly) succeeded in try 3. Loaded" in message("NotifySuccess", 2)
+    assert "now serves on endpoint e. Canary at 25%: no figure is worse. Evaluation:" in message(
+        "NotifySuccess", 0
+    )
     assert "stopped in Prove with GoldenMismatch.\n" in message("NotifyFailure", 0)
     again = message("NotifyFailure", 1)
     assert "stopped in Prove with GoldenMismatch in try 2.\n" in again
@@ -278,3 +282,50 @@ def test_the_subject_of_a_notification_is_within_the_limit_of_sns() -> None:
 
 def test_the_definition_fits_into_the_template() -> None:
     assert len(template.render(read_stage("dev"), "210987654321")) < template.STORED_MAX_BYTES
+
+
+@pytest.mark.parametrize(
+    ("state", "log"), [("Canary", "canary"), ("Promote", "publish"), ("Record", "prove")]
+)
+def test_a_failure_names_the_log_group_of_the_lambda_that_failed(state: str, log: str) -> None:
+    failure = {"state": state, "error": "CanaryWorse", "cause": "errors 9.0% instead of 0.2%"}
+    names = {"redrives": 0, "run_id": "20261129-0", "resume": "Publish", "failure": failure}
+    said = evaluate(STATES["NotifyFailure"]["Arguments"]["Message"], context("nightly", 0), **names)
+    assert f"/aws/lambda/tugboat-${{Stage}}-{log} or" in said
+    assert "errors 9.0% instead of 0.2%" in said
+
+
+@pytest.mark.parametrize(
+    ("status", "config", "target", "leads"),
+    [
+        ("Creating", "c", "candidate", "WaitForEndpoint"),
+        ("InService", "c", "candidate", "Prove"),
+        ("InService", "c", "stage", "Record"),
+        ("InService", "other", "candidate", "EndpointRefused"),
+        ("Failed", "c", "stage", "EndpointRefused"),
+    ],
+)
+def test_an_endpoint_in_service_is_proved_as_the_candidate_s_or_recorded_as_the_stage_s(
+    status: str, config: str, target: str, leads: str
+) -> None:
+    names: dict[str, Any] = {
+        "endpoint": {"status": status, "config": config},
+        "release": {"endpoint_config_name": "c", "target": target},
+    }
+    met = [
+        rule["Next"]
+        for rule in STATES["EndpointReady?"]["Choices"]
+        if evaluate(rule["Condition"], {}, **names)
+    ]
+    assert (met or [STATES["EndpointReady?"]["Default"]])[0] == leads
+
+
+@pytest.mark.parametrize(("over", "leads"), [(True, "Promote"), (False, "WaitForShoppers")])
+def test_a_canary_waits_until_it_is_over(over: bool, leads: str) -> None:
+    canary = {"share": 25, "over": over, "wait_s": 1800, "verdict": ""}
+    (rule,) = STATES["CanaryOver?"]["Choices"]
+    met = evaluate(rule["Condition"], {}, canary=canary)
+    assert (rule["Next"] if met else STATES["CanaryOver?"]["Default"]) == leads
+    assert evaluate(STATES["WaitForShoppers"]["Seconds"], {}, canary=canary) == 1800
+    assert evaluate(STATES["Record"]["Arguments"]["Payload"]["canaried"], {}, canary=canary) is True
+    assert evaluate(STATES["Record"]["Arguments"]["Payload"]["canaried"], {}, canary={"share": 0}) is False

@@ -18,10 +18,22 @@ TEXT = (ROOT / "statemachine" / "pipeline.asl.json").read_text()
 PIPELINE: dict[str, Any] = json.loads(TEXT)
 STATES: dict[str, dict[str, Any]] = PIPELINE["States"]
 TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
-STEPS_IN_LAMBDA = {"Lock", "Load", "Transform", "Validate", "Export", "Publish", "Prove", "Rollback"}
+STEPS_IN_LAMBDA = {
+    "Lock",
+    "Load",
+    "Transform",
+    "Validate",
+    "Export",
+    "Publish",
+    "Prove",
+    "Canary",
+    "Rollback",
+}
 # One Lambda acquires the lock, releases it, and ends a run that failed.
 UNLOCKING = {"Unlock", "UnlockAfterFailure"}
 OF_THE_LOCK = {*UNLOCKING, "Failed"}
+# A release that was proved as a candidate moves to the stage's endpoint, where it is proved again.
+ON_THE_STAGE = {"Promote": "Publish", "Record": "Prove"}
 # What runs after a step has failed, or after the run has succeeded.
 AFTERWARDS = {*OF_THE_LOCK, "NotifySuccess", "NotifyFailure"}
 
@@ -107,6 +119,8 @@ def test_states_have_the_names_of_the_folders() -> None:
         assert STATES[name]["Arguments"]["FunctionName"] == f"${{{name}Function}}"
     for name in OF_THE_LOCK:
         assert STATES[name]["Arguments"]["FunctionName"] == "${LockFunction}"
+    for name, step in ON_THE_STAGE.items():
+        assert STATES[name]["Arguments"]["FunctionName"] == f"${{{step}Function}}"
 
 
 def test_nothing_is_trained_or_published_without_passing_its_gate() -> None:
@@ -122,7 +136,23 @@ def test_nothing_is_trained_or_published_without_passing_its_gate() -> None:
 
     assert not without("Valid?") & {"Export", "Train", "Tune", "Publish"}
     assert not without("Better?") & {"Publish", "Prove"}
-    assert "NotifySuccess" not in without("TrainingWanted?", "Prove")
+    assert "NotifySuccess" not in without("TrainingWanted?", "Record")
+
+
+def test_the_stage_s_endpoint_gets_a_model_only_after_its_proof_and_its_canary() -> None:
+    reached, waiting = set(), ["Publish"]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached and name not in ("CanaryOver?", "LockHeld?", "Rollback"):
+            reached.add(name)
+            waiting.extend(targets(STATES[name]))
+    assert "Canary" in reached
+    assert not reached & {"Promote"}
+    assert STATES["Publish"]["Arguments"]["Payload"]["target"] == "candidate"
+    assert STATES["Prove"]["Arguments"]["Payload"]["target"] == "candidate"
+    for name in ON_THE_STAGE:
+        assert STATES[name]["Arguments"]["Payload"]["target"] == "stage"
+        assert STATES[name]["Catch"][-1]["Next"] == "Rollback"
 
 
 def test_every_expression_is_jsonata() -> None:
@@ -179,7 +209,8 @@ def test_a_redriven_run_continues_at_the_step_that_failed_and_every_step_can_be_
     for name, task in TASKS.items():
         if name not in AFTERWARDS | {"Lock", "Rollback"}:
             resume = task["Catch"][-1]["Assign"]["resume"]
-            assert resume == ("Publish" if name in ("DescribeEndpoint", "Prove") else name)
+            undone = {"DescribeEndpoint", "Prove", "Canary", *ON_THE_STAGE}
+            assert resume == ("Publish" if name in undone else name)
             found.add(resume)
     assert continued == found
 
@@ -230,7 +261,8 @@ def test_a_row_of_the_table_says_what_the_state_runs_reads_writes_and_where_a_fa
     if resource == "lambda:invoke":
         folder = re.fullmatch(r"`functions/(\w+)`", runs)
         assert folder is not None, f"{name} runs a Lambda: name its folder, not {runs!r}"
-        assert folder[1] == ("lock" if name in OF_THE_LOCK else name.lower())
+        expected = "lock" if name in OF_THE_LOCK else ON_THE_STAGE.get(name, name).lower()
+        assert folder[1] == expected
         assert (ROOT / "functions" / folder[1]).is_dir()
     else:
         assert runs == (f"`{resource}`" if resource else "nothing")

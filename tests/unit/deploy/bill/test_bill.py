@@ -86,6 +86,7 @@ STAGE = dataclasses.replace(
     endpoint_min_instances=1,
     endpoint_max_instances=4,
     endpoint_requests_per_instance_minute=12_000,
+    canary_seconds=1800,
     notification_email="",
     operations_minutes=0,
 )
@@ -278,8 +279,8 @@ def test_x_ray_samples_the_first_request_of_each_second_and_five_percent_of_the_
 
 def test_logs_bill_their_bytes_once_and_their_storage_by_the_retention() -> None:
     found = bill()
-    # 1.5 M + 2.1 M + 60 of lock + 8 x 30 calls, 1,000 bytes each.
-    gigabytes = 3_600_300_000 / 1_073_741_824
+    # 1.5 M + 2.1 M + 60 each of lock, publish and prove, 90 of canary + 6 x 30 calls, 1,000 bytes each.
+    gigabytes = 3_600_450_000 / 1_073_741_824
     assert found.amount("CloudWatch", "logs: ingestion") == pytest.approx(gigabytes * 0.5)
     assert found.amount("CloudWatch", "logs: storage") == pytest.approx(gigabytes * 0.15 * 0.03)
     kept = bill(changed(log_retention_days=90)).amount("CloudWatch", "logs: storage")
@@ -300,9 +301,20 @@ def test_an_alarm_on_an_expression_bills_each_of_its_metrics() -> None:
 def test_metrics_of_our_own_cost_the_same_whatever_callers_send() -> None:
     assert metrics_written() == 9
     assert bill().amount("CloudWatch", "metrics of our own") == pytest.approx(9 * 0.3)
-    # Each reason of a refused event and of a fallback, in every hour of the month.
-    assert metrics_at_most() == 9 + len(Reason) + len(FallbackReason)
-    assert metrics_at_most() * 0.3 < 15
+    # Each reason of a refused event and of a fallback, and six metrics of both releases of a canary, in every hour.
+    assert metrics_at_most() == 9 + len(Reason) + len(FallbackReason) + 2 * 6
+    assert metrics_at_most() * 0.3 < 16
+
+
+def test_a_canary_bills_its_metrics_and_a_real_time_candidate_while_it_runs() -> None:
+    # 30 runs with two shares of half an hour, and eight minutes in which SageMaker changes endpoints: 34 hours.
+    assert bill().amount("CloudWatch", "metrics of canaries") == pytest.approx(12 * 0.3 * 34 / 720)
+    realtime = changed(endpoint_kind="realtime")
+    candidates = "real-time endpoint of candidates"
+    assert bill(realtime).amount("SageMaker", candidates) == pytest.approx(34 * 0.102)
+    without = bill(dataclasses.replace(realtime, canary_seconds=0))
+    assert without.amount("SageMaker", candidates) == pytest.approx(4 * 0.102)
+    assert not [one for one in without.lines if one.item == "metrics of canaries"]
 
 
 def test_an_idle_stage_pays_for_what_is_only_there() -> None:
@@ -393,10 +405,23 @@ def test_every_service_of_the_state_machine_is_priced_or_named_as_free() -> None
 
 def test_the_states_of_a_published_run_are_counted_in_the_definition() -> None:
     states = json.loads(PIPELINE_FILE.read_text())["States"]
-    # The endpoint updates for about three minutes: twelve looks, 15 s apart, of three states each. One is on the way.
-    stops = ["Prepare", "Load", "Export", "Train", "Evaluate", "Publish", "Prove", "NotifySuccess"]
+    stops = [
+        "Prepare",
+        "Load",
+        "Export",
+        "Train",
+        "Evaluate",
+        "Publish",
+        "Prove",
+        "Promote",
+        "Record",
+        "NotifySuccess",
+    ]
     steps = sum(_distance(states, start, end) for start, end in pairwise(stops))
-    assert 1 + steps + 11 * 3 == read_assumptions().transitions_per_run
+    # Each endpoint changes for about three minutes: twelve looks, 15 s apart, of three states each. One is on the way.
+    looks = 2 * 11 * 3
+    # Each of the two shares of a canary is a choice, a wait and one more call.
+    assert 1 + steps + looks + 2 * 3 == read_assumptions().transitions_per_run
 
 
 def _distance(states: dict[str, Any], start: str, end: str) -> int:
@@ -431,9 +456,9 @@ def test_a_change_saves_the_difference_of_two_bills() -> None:
 
 def test_a_serverless_endpoint_is_the_change_for_a_real_time_one_with_few_requests() -> None:
     best = savings(bill(changed(endpoint_kind="realtime")))[0]
-    # The instance, and the two alarms of its scaling.
+    # The instance, the two alarms of its scaling, and 34 hours of candidates.
     assert best.setting == 'endpoint_kind = "serverless"'
-    assert best.usd == pytest.approx(73.44 + 0.20 - 1.08)
+    assert best.usd == pytest.approx(73.44 + 0.20 + 34 * 0.102 - 1.08)
 
 
 def test_limits_that_the_month_exceeds_are_named_with_what_to_change() -> None:

@@ -13,6 +13,7 @@ from functions.operations.operations import operations
 from functions.operations.page import comparable, figure, percent, render, took
 from functions.operations.verdict import judge
 from functions.platform.contract import (
+    CURRENT_KEY,
     EVALUATIONS_PREFIX,
     OPERATIONS_PAGE_KEY,
     VALIDATION_REPORTS_PREFIX,
@@ -250,3 +251,25 @@ def test_durations(seconds: float | None, text: str) -> None:
 def test_numbers() -> None:
     assert [figure(value) for value in (None, 0, 12_345, 0.41234)] == ["no data", "0", "12,345", "0.412"]
     assert [percent(value) for value in (None, 0, 0.0123, 0.5)] == ["no data", "0%", "1.2%", "50%"]
+
+
+def test_a_canary_is_shown_with_its_share_and_the_shop_is_well_meanwhile() -> None:
+    services = a_well_shop(3)
+    assert "canary" not in document(services)
+    run = add_run(services, NOW - timedelta(minutes=20), 7, running_in="WaitForShoppers")
+    record = services.s3.json(MODELS_BUCKET, CURRENT_KEY)
+    name = f"tugboat-prod-{run.run_id}"
+    candidate = {"endpoint": "tugboat-prod-candidate", "endpoint_config": name, "run_id": run.run_id}
+    canary = {
+        "release": {**record["release"], **candidate, "model_version": "the-new-model"},
+        "share": 25,
+        "began_at_ms": 0,
+    }
+    services.s3.put(MODELS_BUCKET, CURRENT_KEY, record | {"canary": canary})
+    shown = document(services)
+    assert "a canary has 25% of the sessions" in shown
+    assert '<tr><th scope="row">canary <span class="tag warn">25% of the sessions</span></th>' in shown
+    assert "the-new-model" in shown
+    assert not judge(gather(SETTINGS, services.clients, NOW)).reasons
+    outline = Outline(shown)
+    assert set(outline.links) <= set(outline.ids)

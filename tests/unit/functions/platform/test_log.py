@@ -66,6 +66,7 @@ def test_every_line_of_a_step_names_its_request_and_its_execution(
     monkeypatch.setattr(warehouse, "connect", lambda _: nullcontext())
     monkeypatch.setattr(warehouse, "read_credentials", lambda *_: LOGIN)
     for read in (
+        "canary_settings",
         "collect_settings",
         "compact_settings",
         "erase_settings",

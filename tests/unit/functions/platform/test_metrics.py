@@ -20,6 +20,7 @@ from functions.platform.errors import Reason
 from functions.platform.events.intake import Intake
 from functions.platform.http import ApiRequest
 from functions.platform.log import JsonFormatter, get_logger
+from functions.platform.receipt import issue
 from functions.platform.receipt_keys import ReceiptKeys
 from functions.platform.settings import CollectSettings
 from functions.platform.time_box import Deadline
@@ -41,7 +42,7 @@ from tests.unit.functions.recommend.test_recommend import SETTINGS, good_answer
 KEY = "key-of-demo"
 ORIGIN = Origin(None, "other", False)
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html
-UNITS = {"Count", "None"}
+UNITS = {"Count", "Milliseconds", "None"}
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def printed() -> Iterator[io.StringIO]:
 
 
 def written(printed: io.StringIO) -> dict[tuple[str, str], list[float]]:
-    """Return the values by metric and reason, as CloudWatch reads them."""
+    """Return the values by metric and reason or release, as CloudWatch reads them."""
     found: dict[tuple[str, str], list[float]] = {}
     for line in printed.getvalue().splitlines():
         if "_aws" not in json.loads(line):
@@ -68,7 +69,7 @@ def written(printed: io.StringIO) -> dict[tuple[str, str], list[float]]:
         for datum in read(line):
             dimensions = dict(datum.metric.dimensions)
             assert dimensions.pop("Stage") == "test"
-            reason = dimensions.pop("Reason", "")
+            reason = dimensions.pop("Reason", "") or dimensions.pop("Release", "")
             assert not dimensions
             assert datum.metric.namespace == METRICS_NAMESPACE
             found.setdefault((datum.metric.name, reason), []).extend(datum.values)
@@ -113,8 +114,10 @@ def test_the_contract_names_each_metric_with_its_unit_dimensions_and_meaning() -
     assert contract["metrics"].keys() == METRICS.keys()
     for name, one in contract["metrics"].items():
         assert one["unit"] in UNITS, name
-        assert ["Stage"] in one["dimensions"], name
-        assert {dimension for names in one["dimensions"] for dimension in names} <= {"Stage", "Reason"}
+        # A metric of a canary is of one release, and a metric without releases has its sum.
+        assert ["Stage"] in one["dimensions"] or one["dimensions"] == [["Stage", "Release"]], name
+        known = {"Stage", "Reason", "Release"}
+        assert {dimension for names in one["dimensions"] for dimension in names} <= known
         assert one["meaning"].endswith(".")
         assert one["writer"] in ("collect", "recommend", "validate")
 
@@ -216,6 +219,54 @@ def test_a_fallback_counts_by_its_reason_and_an_empty_one_as_empty(printed: io.S
     assert found["EmptyAnswers", ""] == 1
 
 
+def test_both_releases_count_while_a_canary_runs_and_none_without(printed: io.StringIO) -> None:
+    answered(FakeEndpoint(good_answer), with_fallback(["p"]))
+    assert not {name for name, _ in written(printed)} & {"ModelRequests", "ModelErrors", "ModelMilliseconds"}
+    s3 = with_fallback(["p"])
+    release = {"endpoint": "candidate", "endpoint_config": "c2", "model_version": "m1"}
+    stored = {"release": {"endpoint": "current"}, "canary": {"release": release, "share": 100}}
+    s3.objects["models", "serving/current.json"] = json.dumps(stored).encode()
+    answered(FakeEndpoint(good_answer), s3)
+    found = sums(printed)
+    assert (found["ModelRequests", "candidate"], found["ModelErrors", "candidate"]) == (1, 0)
+    assert found["ShortAnswers", "candidate"] == 0
+    assert found["ModelMilliseconds", "candidate"] >= 0
+
+    def fail(_: Any) -> Any:
+        raise client_error("ModelError")
+
+    answered(FakeEndpoint(fail), s3)
+    found = sums(printed)
+    assert (found["ModelErrors", "candidate"], found["ModelTimeouts", "candidate"]) == (1, 0)
+    assert ("ModelMilliseconds", "candidate") not in found
+    assert found["Fallbacks", ""] == 1, "the current release failed too"
+
+
+def click(number: int, receipt: str) -> dict[str, Any]:
+    items = [{"item_id": "a", "receipt": receipt}]
+    return event(number, event_name="recommendation_click", items=items)
+
+
+def test_clicks_count_by_the_release_of_their_receipt(printed: io.StringIO) -> None:
+    def receipt(variant: str, session: str = "s") -> str:
+        return issue("r", "demo", session, "m", variant, ["a"], int(time.time()), b"key-1")
+
+    tokens = [*(receipt(one) for one in ("candidate", "current", "candidate", "all-traffic")), "forged"]
+    send(
+        {
+            "events": [
+                click(number, token) for number, token in enumerate([*tokens, receipt("candidate", "t")])
+            ]
+        }
+    )
+    found = sums(printed)
+    assert found["EventsAccepted", ""] == 6
+    assert {key: count for key, count in found.items() if key[0] == "Clicks"} == {
+        ("Clicks", "candidate"): 2,
+        ("Clicks", "current"): 1,
+    }
+
+
 @pytest.mark.parametrize("cause", [*FALLBACK_REASONS, "unreadable answer: KeyError", "SomethingNew"])
 def test_every_cause_of_a_fallback_has_a_kind(cause: str) -> None:
     assert isinstance(fallback_reason(cause), FallbackReason)
@@ -227,9 +278,10 @@ def test_the_largest_line_is_far_below_the_limits_of_the_format(printed: io.Stri
         ONE = max((one.value for one in Reason), key=len)
 
     values = metrics.MetricValues(**{name: 123_456.789 for name in METRICS})  # type: ignore[typeddict-item]
-    document = metrics.document("longest-stage-na", values, Longest.ONE, 1_790_000_000_000)
+    candidate = metrics.ComparedRelease.CANDIDATE
+    document = metrics.document("longest-stage-na", values, Longest.ONE, 1_790_000_000_000, candidate)
     assert len(json.dumps(document)) < 2_000
     directives = document["_aws"]["CloudWatchMetrics"]
-    assert len(directives) <= 2
+    assert len(directives) <= 3
     named = Counter(metric["Name"] for directive in directives for metric in directive["Metrics"])
     assert named == Counter(METRICS.keys())

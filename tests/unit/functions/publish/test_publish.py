@@ -1,5 +1,6 @@
 """Releases: the second run ships the second model, the first stays for rollback, older ones are deleted."""
 
+import gzip
 import io
 import json
 import tarfile
@@ -14,16 +15,24 @@ from msgspec import structs
 
 from deploy.lambdas import named
 from deploy.stages import read_stage
-from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY, ProveResult, PublishResult, RollbackResult
+from functions.canary.canary import CanaryEvent, canary
+from functions.platform.contract import (
+    CURRENT_KEY,
+    FALLBACK_KEY,
+    CanaryResult,
+    ProveResult,
+    PublishResult,
+    RollbackResult,
+)
 from functions.platform.endpoint import config_of
-from functions.platform.errors import EndpointBusy, GoldenMismatch, NothingToRollBackTo
+from functions.platform.errors import CanaryWithdrawn, EndpointBusy, GoldenMismatch, NothingToRollBackTo
 from functions.platform.run_names import release_name, run_id_of
 from functions.platform.s3_keys import CHAMPION_KEY, release_key
-from functions.platform.settings import PublishSettings, read_settings
+from functions.platform.settings import CanarySettings, PublishSettings, read_settings
 from functions.prove.prove import ProveEvent, prove
 from functions.publish.publish import PublishEvent, publish
 from functions.rollback.rollback import BUSY_POLL_S, EndedExecution, RollbackEvent, rollback
-from testing.fakes import FakeAutoscaling, FakeEndpoint, FakeS3, FakeSageMaker
+from testing.fakes import FakeAutoscaling, FakeCloudWatch, FakeEndpoint, FakeS3, FakeSageMaker
 
 LOCAL = read_stage("local")
 # A setting that these tests do not concern has the value of the local stage.
@@ -56,13 +65,14 @@ def archive(version: str) -> bytes:
         "encoder.npz": "weights",
     }
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, content in files.items():
             body = json.dumps(content).encode()
             member = tarfile.TarInfo(f"./{name}")
             member.size = len(body)
             tar.addfile(member, io.BytesIO(body))
-    return buffer.getvalue()
+    # The time of a gzip would differ between two archives of one version.
+    return gzip.compress(buffer.getvalue(), mtime=0)
 
 
 def never(seconds: float) -> None:
@@ -78,6 +88,9 @@ def ended(name: str, status: Literal["ABORTED", "FAILED", "TIMED_OUT"] = "ABORTE
 
 def run_of(execution: EndedExecution) -> str:
     return run_id_of(execution["arn"], datetime.fromtimestamp(execution["started_at_ms"] / 1000, UTC))
+
+
+Target = Literal["candidate", "stage"]
 
 
 class Executions:
@@ -100,9 +113,11 @@ class Shop:
         self.states = Executions()
         self.lies = False
 
-    def endpoint(self, settings: PublishSettings = SETTINGS) -> FakeEndpoint:
+    def endpoint(self, settings: PublishSettings = SETTINGS, target: Target = "stage") -> FakeEndpoint:
+        name = settings.candidate if target == "candidate" else settings.endpoint
+
         def answer(question: dict[str, Any]) -> dict[str, Any]:
-            config = config_of(self.sagemaker.endpoints[settings.endpoint])
+            config = config_of(self.sagemaker.endpoints[name])
             version = "wrong" if self.lies else config.removeprefix("tugboat-test-")
             return {
                 "items": [{"item_id": f"{version}-1", "score": 1}, {"item_id": f"{version}-2", "score": 0.5}]
@@ -110,9 +125,11 @@ class Shop:
 
         return FakeEndpoint(answer)
 
-    def publish(self, run_id: str, settings: PublishSettings = SETTINGS) -> PublishResult:
+    def publish(
+        self, run_id: str, settings: PublishSettings = SETTINGS, target: Target = "stage"
+    ) -> PublishResult:
         uri = f"s3://models/training/{run_id}/output/model.tar.gz"
-        event: PublishEvent = {"run_id": run_id, "model_data_uri": uri}
+        event: PublishEvent = {"run_id": run_id, "model_data_uri": uri, "target": target}
         return publish(event, settings, self.sagemaker, self.autoscaling, self.s3)
 
     def rollback(
@@ -136,24 +153,51 @@ class Shop:
         endpoint = self.s3.json("models", CURRENT_KEY)["release"]["endpoint"]
         return endpoint, config_of(self.sagemaker.endpoints[endpoint])
 
-    def release(self, run_id: str, settings: PublishSettings = SETTINGS) -> ProveResult:
+    def release(
+        self,
+        run_id: str,
+        settings: PublishSettings = SETTINGS,
+        target: Target = "stage",
+        canaried: bool = False,
+    ) -> ProveResult:
         self.s3.objects["models", f"training/{run_id}/output/model.tar.gz"] = archive(run_id)
-        published = self.publish(run_id, settings)
+        published = self.publish(run_id, settings, target)
         self.sagemaker.finish()
-        return prove(
-            {
-                "run_id": run_id,
-                "snapshot_id": run_id,
-                "model_data_uri": published["model_data_uri"],
-                "endpoint_config_name": published["endpoint_config_name"],
-                "model_name": published["model_name"],
-            },
-            settings,
-            self.sagemaker,
-            self.endpoint(settings),
-            self.autoscaling,
-            self.s3,
-        )
+        event = proof_of(run_id, published)
+        event |= {"target": target, "canaried": canaried}
+        endpoint = self.endpoint(settings, target)
+        return prove(event, settings, self.sagemaker, endpoint, self.autoscaling, self.s3)
+
+    def canary(self, run_id: str, share: int = 0, now_ms: int = 0) -> CanaryResult:
+        """Call canary for a candidate. CloudWatch has no figures, so there is nothing to compare."""
+        name = release_name(SETTINGS.prefix, run_id)
+        event: CanaryEvent = {
+            "run_id": run_id,
+            "snapshot_id": run_id,
+            "model_data_uri": f"s3://models/{release_key(name)}",
+            "endpoint_config_name": name,
+            "endpoint_name": SETTINGS.candidate,
+            "model_name": name,
+            "model_version": run_id,
+            "share": share,
+            "seconds": 60,
+        }
+        return canary(event, CanarySettings("test", "models", 60), self.s3, FakeCloudWatch(), now_ms)
+
+    def asked(self) -> str | None:
+        """Return the candidate's model that a share of the sessions asks."""
+        stored = self.s3.json("models", CURRENT_KEY).get("canary")
+        return stored["release"]["run_id"] if stored else None
+
+
+def proof_of(run_id: str, published: PublishResult) -> ProveEvent:
+    return {
+        "run_id": run_id,
+        "snapshot_id": run_id,
+        "model_data_uri": published["model_data_uri"],
+        "endpoint_config_name": published["endpoint_config_name"],
+        "model_name": published["model_name"],
+    }
 
 
 def test_the_first_release_creates_the_endpoint_and_its_records() -> None:
@@ -504,13 +548,100 @@ def test_a_model_is_not_recorded_if_the_endpoint_was_moved_back_while_it_was_pro
             shop.rollback("current")
         return {"items": [{"item_id": "r2-1", "score": 1}, {"item_id": "r2-2", "score": 0.5}]}
 
-    event: ProveEvent = {
-        "run_id": "r2",
-        "snapshot_id": "r2",
-        "model_data_uri": made["model_data_uri"],
-        "endpoint_config_name": made["endpoint_config_name"],
-        "model_name": made["model_name"],
-    }
     with pytest.raises(GoldenMismatch, match="moves to tugboat-test-r1"):
-        prove(event, SETTINGS, shop.sagemaker, FakeEndpoint(answer), shop.autoscaling, shop.s3)
+        prove(proof_of("r2", made), SETTINGS, shop.sagemaker, FakeEndpoint(answer), shop.autoscaling, shop.s3)
     assert shop.s3.json("models", CURRENT_KEY)["release"]["run_id"] == "r1"
+
+
+def test_a_new_model_is_proved_on_an_endpoint_of_its_own_and_the_served_one_stays() -> None:
+    shop = Shop()
+    shop.release("r1")
+    before = shop.sagemaker.endpoints["tugboat-test"].copy()
+    proof = shop.release("r2", target="candidate")
+    assert proof["overlap"] == 1.0
+    assert shop.sagemaker.endpoints["tugboat-test"] == before
+    assert shop.sagemaker.endpoints["tugboat-test-candidate"]["EndpointConfigName"] == "tugboat-test-r2"
+    assert shop.served() == ("tugboat-test", "tugboat-test-r1"), "a proof alone records nothing"
+    shop.release("r2")
+    shop.sagemaker.finish()
+    assert shop.served() == ("tugboat-test", "tugboat-test-r2")
+    assert shop.sagemaker.endpoints.keys() == {"tugboat-test"}, "the candidate's endpoint is deleted"
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, REALTIME])
+def test_a_bad_candidate_reaches_no_endpoint_that_a_shopper_asks(settings: PublishSettings) -> None:
+    shop = Shop()
+    shop.release("r1", settings)
+    before = shop.sagemaker.endpoints[settings.endpoint].copy()
+    shop.lies = True
+    with pytest.raises(GoldenMismatch, match=f"endpoint {settings.candidate} gives"):
+        shop.release("r2", settings, "candidate")
+    assert shop.rollback("current", settings)["endpoint_config_name"] == "tugboat-test-r1"
+    shop.sagemaker.finish()
+    assert shop.sagemaker.endpoints == {settings.endpoint: before}
+    assert shop.autoscaling.targets.keys() == ({TARGET} if settings is REALTIME else set())
+
+
+def canaried(run_id: str = "r2") -> Shop:
+    """A shop that serves r1, and whose candidate has 5 % of the sessions."""
+    shop = Shop()
+    shop.release("r1")
+    shop.release(run_id, target="candidate")
+    assert shop.canary(run_id) == {"share": 5, "over": False, "wait_s": 60, "verdict": ""}
+    assert shop.asked() == run_id
+    return shop
+
+
+def test_a_canary_that_was_not_worse_becomes_the_release_and_the_record_ends_it() -> None:
+    shop = canaried()
+    assert shop.canary("r2", 5)["share"] == 25
+    over = shop.canary("r2", 25)
+    assert (over["share"], over["over"]) == (25, True)
+    assert shop.asked() == "r2", "the share stays until the stage's endpoint serves the model"
+    assert shop.release("r2", canaried=True)["previous_endpoint_config"] == "tugboat-test-r1"
+    assert (shop.asked(), shop.served()[1]) == (None, "tugboat-test-r2")
+    assert shop.release("r2", canaried=True)["previous_endpoint_config"] == "tugboat-test-r1"
+
+
+def test_a_rollback_of_the_run_takes_the_canary_back_and_deletes_its_endpoint() -> None:
+    shop = canaried()
+    assert shop.rollback("current")["model_version"] == "r1"
+    assert shop.asked() is None
+    shop.sagemaker.finish()
+    assert shop.sagemaker.endpoints.keys() == {"tugboat-test"}
+    assert shop.served() == ("tugboat-test", "tugboat-test-r1")
+
+
+def test_make_rollback_during_a_canary_takes_the_canary_back_and_the_run_then_stops() -> None:
+    shop = canaried()
+    event: RollbackEvent = {"to": "previous", "from_config": "tugboat-test-r2"}
+    for _ in range(2):
+        assert shop.undo(event)["model_version"] == "r1"
+        assert (shop.asked(), shop.served()[1]) == (None, "tugboat-test-r1")
+    with pytest.raises(CanaryWithdrawn, match="withdrawn at 5%"):
+        shop.canary("r2", 5)
+    with pytest.raises(CanaryWithdrawn, match="is not released"):
+        shop.release("r2", canaried=True)
+    assert shop.served()[0] == "tugboat-test"
+    assert shop.s3.json("models", CURRENT_KEY)["release"]["run_id"] == "r1"
+
+
+def test_an_aborted_run_leaves_no_canary() -> None:
+    execution = ended("stopped")
+    shop = canaried(run_of(execution))
+    assert shop.undo({"to": "current", "ended": execution})["model_version"] == "r1"
+    assert shop.asked() is None
+    shop.sagemaker.finish()
+    assert shop.sagemaker.endpoints.keys() == {"tugboat-test"}
+    assert shop.undo({"to": "current", "ended": execution})["endpoint_status"] == "Unchanged"
+
+
+def test_a_canary_that_an_earlier_run_left_ends_before_the_next_candidate_gets_its_endpoint() -> None:
+    shop = canaried()
+    shop.s3.objects["models", "training/r3/output/model.tar.gz"] = archive("r3")
+    shop.publish("r3", target="candidate")
+    assert shop.asked() is None
+    # A repeated publication of the canary's own run leaves it.
+    shop = canaried()
+    shop.publish("r2", target="candidate")
+    assert shop.asked() == "r2"

@@ -21,7 +21,7 @@ from functions.recommend.fallback import stored_fallback
 from functions.recommend.recommend import Recommendation, Recommender, recommend
 from functions.recommend.request import RecommendRequest, Session, from_body, from_query
 from functions.recommend.routes import answer_recommend
-from functions.recommend.served import Served, served_release
+from functions.recommend.served import REFRESH_S, Served, served_release
 from testing.fakes import FakeEndpoint, FakeS3, FakeSecrets, client_error
 from testing.threads import at_once
 
@@ -400,3 +400,100 @@ def test_an_endpoint_that_does_not_exist_any_more_makes_the_next_request_read_th
 def test_a_score_that_json_cannot_express_is_an_unreadable_answer(score: str) -> None:
     endpoint = FakeEndpoint(lambda _: {"items": [{"item_id": "m", "score": float(score)}]})
     assert "unreadable" in ask(RecommendRequest(["a"], 3, []), endpoint, published()).reason
+
+
+CANARY = {"endpoint": "candidate", "endpoint_config": "tugboat-test-r2", "model_version": "m2"}
+
+
+def comparing(s3: FakeS3, share: int) -> FakeS3:
+    """Put a canary on record."""
+    stored = {"release": {"endpoint": "current"}, "canary": {"release": CANARY, "share": share}}
+    s3.put_object(Bucket="models", Key=CURRENT_KEY, Body=json.dumps(stored).encode())
+    return s3
+
+
+class TwoModels(FakeEndpoint):
+    """The endpoints of both releases. `candidate` answers for the candidate's."""
+
+    def __init__(self, candidate: Any = None, version: str = "m2") -> None:
+        super().__init__(good_answer)
+        self._candidate = candidate or (lambda question: {**good_answer(question), "model_version": version})
+
+    def invoke_endpoint(self, EndpointName: str, Body: bytes, **rest: Any) -> dict[str, Any]:
+        self.answer = self._candidate if EndpointName == "candidate" else good_answer
+        return super().invoke_endpoint(EndpointName, Body, **rest)
+
+
+def patient(endpoint: Any, s3: FakeS3) -> Recommender:
+    """A new execution environment that waits for the endpoint also on a busy machine."""
+    settings = structs.replace(SETTINGS, endpoint_timeout_ms=20_000)
+    return dataclasses.replace(environment(endpoint, s3), settings=settings)
+
+
+def visit(number: int) -> RecommendRequest:
+    return RecommendRequest(["a"], 3, [], Session("demo", f"s{number}"))
+
+
+def test_a_canary_has_its_share_of_the_sessions_and_each_keeps_its_release_while_the_share_grows() -> None:
+    answers: dict[int, dict[int, Recommendation]] = {}
+    for share in (5, 25):
+        recommender = patient(TwoModels(), comparing(published(), share))
+        answers[share] = {number: recommend(visit(number), recommender, SOON) for number in range(1000)}
+        chosen = [one for one in answers[share].values() if one.variant == "candidate"]
+        assert len(chosen) == pytest.approx(share * 10, rel=0.3)
+        assert {one.model_version for one in chosen} == {"m2"}
+        others = [one for one in answers[share].values() if one.variant != "candidate"]
+        assert {(one.variant, one.model_version) for one in others} == {("current", "m1")}
+        again = {number: recommend(visit(number), recommender, SOON) for number in range(50)}
+        assert again.items() <= answers[share].items()
+    assert all(
+        answers[25][number].variant == "candidate"
+        for number, one in answers[5].items()
+        if one.variant == "candidate"
+    )
+
+
+def test_requests_without_a_session_are_divided_too() -> None:
+    recommender = patient(TwoModels(), comparing(published(), 25))
+    asked = [recommend(RecommendRequest(["a"], 3, []), recommender, SOON).variant for _ in range(400)]
+    assert 50 < asked.count("candidate") < 150
+
+
+def test_a_candidate_that_fails_costs_no_carousel() -> None:
+    def broken(_: Any) -> Any:
+        raise client_error("ModelError", "out of memory")
+
+    def empty(_: Any) -> Any:
+        return {"items": []}
+
+    for candidate in (broken, empty):
+        endpoint = TwoModels(candidate)
+        found = recommend(visit(1), patient(endpoint, comparing(published(), 100)), SOON)
+        assert endpoint.asked == ["candidate", "current"]
+        assert (found.source, found.model_version, found.variant) == ("model", "m1", "all-traffic")
+
+
+def test_an_endpoint_that_serves_another_model_than_the_proved_one_answers_no_shopper() -> None:
+    endpoint = TwoModels(version="m3")
+    found = recommend(visit(1), patient(endpoint, comparing(published(), 100)), SOON)
+    assert endpoint.asked == ["candidate", "current"]
+    assert found.model_version == "m1"
+
+
+def test_a_withdrawn_canary_is_asked_for_seconds_only(clock: Clock) -> None:
+    s3 = comparing(published(), 100)
+    recommender = patient(TwoModels(), s3)
+    assert recommend(visit(1), recommender, SOON).variant == "candidate"
+    recorded(s3, "current")
+    clock.now_s += REFRESH_S + 1
+    assert recommend(visit(1), recommender, SOON).variant == "all-traffic"
+
+
+@pytest.mark.parametrize(
+    "canary", [5, {}, {"release": CANARY}, {"release": {}, "share": 5}, {"release": CANARY, "share": "x"}]
+)
+def test_a_canary_that_nobody_can_read_costs_nothing(canary: Any) -> None:
+    s3 = published()
+    stored = {"release": {"endpoint": "current"}, "canary": canary}
+    s3.put_object(Bucket="models", Key=CURRENT_KEY, Body=json.dumps(stored).encode())
+    assert ask(visit(1), TwoModels(), s3).variant == "all-traffic"
