@@ -9,8 +9,8 @@ from deploy import secret_key
 from deploy.command import DeployError
 from deploy.secret_key import KEYS_PER_SHOP, issue, issued, main, name_of, read, revoke
 from deploy.stages import read_stage
-from functions.platform.secret_keys import SecretKeys, digest
 from functions.platform.errors import RequestRefused
+from functions.platform.secret_keys import SecretKeys, digest
 from testing.fakes import client_error
 from testing.threads import at_once
 

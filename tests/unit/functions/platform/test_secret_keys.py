@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from functions.collect.collect import collect_batch, collect_pixel
 from functions.collect.routes import answer_batch
-from functions.platform.secret_keys import RECHECK_S, REFRESH_S, SecretKeys, digest
 from functions.platform.errors import Reason, RequestRefused, StorageUnavailable
 from functions.platform.events.intake import Intake
 from functions.platform.http import RETRY_AFTER_S, WRONG_SECRET_KEY_RETRY_AFTER_S, ApiRequest
+from functions.platform.secret_keys import RECHECK_S, REFRESH_S, SecretKeys, digest
 from testing.fakes import FakeFirehose, FakeS3, FakeSecrets
 from testing.threads import at_once
 from tests.unit.functions.collect.test_collect import (
