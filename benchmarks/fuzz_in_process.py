@@ -11,8 +11,7 @@ from unittest import mock
 from chalice.app import Chalice
 
 from benchmarks.fuzz_checks import Answered, Failed, Findings, Stored, compare, expected
-from functions.platform import secret_keys
-from functions.platform import receipt_keys
+from functions.platform import receipt_keys, secret_keys
 from functions.platform.contract import FALLBACK_KEY
 from local.aws.proxy_event import MalformedProxyResponse, Request, build_event, build_response
 from testing.api import Context

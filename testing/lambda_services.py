@@ -14,8 +14,7 @@ import botocore.session
 from botocore.compat import unquote
 
 from functions import wiring
-from functions.platform import secret_keys
-from functions.platform import clients, receipt_keys, settings, time_box
+from functions.platform import clients, receipt_keys, secret_keys, settings, time_box
 from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY
 from testing.troubled_service import Answer, Received, Trouble, TroubledService, json_answer, troubled
 

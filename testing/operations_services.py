@@ -267,7 +267,12 @@ def history(
 
     add("ExecutionStarted")
     add("PassStateEntered", "stateEnteredEventDetails", name="Prepare", input="{}")
-    add("PassStateExited", "stateExitedEventDetails", name="Prepare", output=json.dumps(outputs.get("Prepare", {})))
+    add(
+        "PassStateExited",
+        "stateExitedEventDetails",
+        name="Prepare",
+        output=json.dumps(outputs.get("Prepare", {})),
+    )
     for name, seconds in STEPS.items():
         add("TaskStateEntered", "stateEnteredEventDetails", name=name, input="{}")
         if name == "Train":

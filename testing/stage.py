@@ -15,10 +15,10 @@ from demo.landed import LandingWatch
 from demo.replay import Replayed, send
 from deploy.secret_key import issue, read
 from deploy.stages import read_stage
-from functions.platform.secret_keys import digest
 from functions.platform import warehouse
 from functions.platform.contract import EVALUATIONS_PREFIX
 from functions.platform.run_history import Execution, parse, read_history
+from functions.platform.secret_keys import digest
 from local.clients import aws_client
 from local.environment import Stack
 from local.testing import wait_for

@@ -200,6 +200,8 @@ class Month:
             "publish": Calls(runs, assumed.publish_s),
             "prove": Calls(runs, assumed.prove_s),
             "compact": Calls(runs, compact_s),
+            # One feed per run. Batches of PUT /catalogue come on top.
+            "catalogue": Calls(runs, assumed.catalogue_s),
             "operations": Calls(self.page_builds, assumed.page_s),
             # Only a failed run calls it.
             "rollback": Calls(0, 0),

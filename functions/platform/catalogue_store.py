@@ -9,8 +9,8 @@ from functions.platform.catalogue_editor import CatalogueEditor
 from functions.platform.catalogue_files import CatalogueFile, apply_file
 from functions.platform.catalogue_state import CatalogueState, read_header, state_key, unpack
 from functions.platform.errors import StorageUnavailable
+from functions.platform.stored_json import ABSENT
 
-ABSENT = ("NoSuchKey", "404")
 # 412: the object differs. 409: another request was faster. 404: the object was deleted in between.
 REPLACED = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
 # The states that list the last files are read often, so their names come first in the file.
@@ -54,6 +54,7 @@ def _get(s3: Any, bucket: str, shop_id: str, **options: str) -> dict[str, Any] |
     try:
         found: dict[str, Any] = s3.get_object(Bucket=bucket, Key=state_key(shop_id), **options)
     except ClientError as error:
+        # Not to be allowed to read looks alike. Then no write is lost: it has the condition that there is no object.
         if error.response["Error"]["Code"] in ABSENT:
             return None
         raise

@@ -278,8 +278,8 @@ def test_x_ray_samples_the_first_request_of_each_second_and_five_percent_of_the_
 
 def test_logs_bill_their_bytes_once_and_their_storage_by_the_retention() -> None:
     found = bill()
-    # 1.5 M + 2.1 M + 60 of lock + 8 x 30 calls, 1,000 bytes each.
-    gigabytes = 3_600_300_000 / 1_073_741_824
+    # 1.5 M + 2.1 M + 60 of lock + 9 x 30 calls, 1,000 bytes each.
+    gigabytes = 3_600_330_000 / 1_073_741_824
     assert found.amount("CloudWatch", "logs: ingestion") == pytest.approx(gigabytes * 0.5)
     assert found.amount("CloudWatch", "logs: storage") == pytest.approx(gigabytes * 0.15 * 0.03)
     kept = bill(changed(log_retention_days=90)).amount("CloudWatch", "logs: storage")
