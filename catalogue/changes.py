@@ -7,7 +7,7 @@ from typing import Any
 
 from catalogue.rows import FeedUnreadable
 from catalogue.tables import open_bytes
-from functions.catalogue.batch import Batch, parse_batch
+from functions.catalogue.batch import Batch, Refused, parse_batch
 from functions.catalogue.intake import Intake, store
 from functions.platform.contract import (
     CATALOGUE_BATCH_LINES_MAX,
@@ -59,7 +59,8 @@ def import_changes(path: Path, shop_id: str, s3: Any | None, bucket: str) -> lis
     Raises:
         FeedUnreadable: the file cannot be read.
     """
-    accepted, refused, products = 0, [], set()
+    accepted, refused = 0, list[Refused]()
+    products = set[str]()
     for batch in read_changes(path, shop_id):
         if s3 is not None and batch.changes:
             store(batch, shop_id, time.time_ns() // 1_000_000, None, Intake(s3, bucket))

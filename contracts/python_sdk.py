@@ -48,6 +48,7 @@ def sdk_module() -> str:
         f"EVENT_MAX_BYTES = {limits['collect']['event_max_bytes']}",
         f"EVENT_ITEMS_MAX = {schema['properties']['items']['maxItems']}",
         *(f"RECOMMEND_{name.upper()} = {limits['recommend'][name]}" for name in ("items_max", "exclude_max", "k_max")),
+        *(f"CATALOGUE_{name.upper()} = {limits['catalogue'][name]}" for name in ("batch_lines_max", "batch_max_bytes")),
         f"MAX_CHARACTERS = {({kind: schema['definitions'][kind]['maxLength'] for kind in CUT})!r}",
         f"EVENT_FIELDS = {({name: _kind(name, field) for name, field in fields.items()})!r}",
         f"ITEM_FIELDS = {({name: _kind(name, field) for name, field in item['properties'].items()})!r}",

@@ -62,6 +62,7 @@ class Assumptions:
     lock_s: float
     publish_s: float
     prove_s: float
+    catalogue_s: float
     compact_fixed_s: float
     compact_s_per_million: float
     load_on_arrival_s: float

@@ -205,6 +205,8 @@ class Month:
             "prove": Calls(2 * runs, assumed.prove_s),
             "canary": Calls(runs * (1 + self.canary_shares), named("canary").timeout_s),
             "compact": Calls(runs, compact_s),
+            # One feed per run. Batches of PUT /catalogue come on top.
+            "catalogue": Calls(runs, assumed.catalogue_s),
             "operations": Calls(self.page_builds, assumed.page_s),
             # Only a failed run calls it.
             "rollback": Calls(0, 0),

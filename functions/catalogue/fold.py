@@ -57,10 +57,12 @@ def fold(
 
 
 def _unfolded(arrived: CatalogueFile, stored: Stored, s3: Any, bucket: str) -> Sequence[CatalogueFile]:
-    """Return the first file that the state lacks, and all files after it."""
-    newest_ms = stored.state.changed_at_ms if stored.state else arrived.received_at_ms
-    files = files_since(s3, bucket, arrived.shop_id, min(arrived.received_at_ms, newest_ms - LATE_MS))
-    return after_the_first_unfolded(files, stored.state.folded if stored.state else ())
+    """Return the first file that the state lacks, and all files after it. Without a state, that is the whole log."""
+    if stored.state is None:
+        return files_since(s3, bucket, arrived.shop_id, 0)
+    since_ms = min(arrived.received_at_ms, stored.state.changed_at_ms - LATE_MS)
+    files = files_since(s3, bucket, arrived.shop_id, since_ms)
+    return after_the_first_unfolded(files, stored.state.folded)
 
 
 def after_the_first_unfolded(

@@ -9,8 +9,11 @@ from functions.platform.catalogue_editor import CatalogueEditor
 from functions.platform.catalogue_files import CatalogueFile, apply_file
 from functions.platform.catalogue_state import CatalogueState, read_header, state_key, unpack
 from functions.platform.errors import StorageUnavailable
+from functions.platform.log import get_logger
+from functions.platform.stored_json import ABSENT
 
-ABSENT = ("NoSuchKey", "404")
+log = get_logger(__name__)
+
 # 412: the object differs. 409: another request was faster. 404: the object was deleted in between.
 REPLACED = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
 # The states that list the last files are read often, so their names come first in the file.
@@ -22,7 +25,7 @@ WAIT_S = 0.2
 
 
 class Stored(NamedTuple):
-    """A state and its ETag; neither, if the shop has none."""
+    """A state and its ETag; neither, if the shop has none. A damaged state is only its ETag."""
 
     state: CatalogueState | None
     etag: str | None
@@ -33,7 +36,12 @@ def read_state(s3: Any, bucket: str, shop_id: str) -> Stored:
     found = _get(s3, bucket, shop_id)
     if found is None:
         return Stored(None, None)
-    return Stored(unpack(found["Body"].read()), str(found["ETag"]))
+    etag = str(found["ETag"])
+    try:
+        return Stored(unpack(found["Body"].read()), etag)
+    except (KeyError, ValueError) as error:
+        log.exception("the catalogue state is damaged, and is built anew", shop_id=shop_id, cause=str(error))
+        return Stored(None, etag)
 
 
 def folded_names(s3: Any, bucket: str, shop_id: str) -> frozenset[str]:
@@ -43,9 +51,9 @@ def folded_names(s3: Any, bucket: str, shop_id: str) -> frozenset[str]:
         return frozenset()
     try:
         header, _ = read_header(found["Body"].read())
-    except ValueError:  # a longer header, or a damaged file: the caller reads all of it
+        return frozenset(header["folded"])
+    except (KeyError, ValueError):  # a longer header, or a damaged file: the caller reads all of it
         return frozenset()
-    return frozenset(header["folded"])
 
 
 def _get(s3: Any, bucket: str, shop_id: str, **options: str) -> dict[str, Any] | None:
@@ -54,6 +62,7 @@ def _get(s3: Any, bucket: str, shop_id: str, **options: str) -> dict[str, Any] |
     try:
         found: dict[str, Any] = s3.get_object(Bucket=bucket, Key=state_key(shop_id), **options)
     except ClientError as error:
+        # Not to be allowed to read looks alike. Then no write is lost: it has the condition that there is no object.
         if error.response["Error"]["Code"] in ABSENT:
             return None
         raise

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from deploy.erase import WAREHOUSE_PHASES
+from functions.platform.catalogue_store import read_state
 from local.aws.proxy_event import Request, build_event
 from local.testing import wait_for
 from testing import deployment
@@ -57,28 +58,49 @@ def send_through_the_api(stage: Stage) -> list[int]:
     """
     event = next(aisles.events(aisles.visits()[:1]))
     body = json.dumps({"sent_at_ms": event["client_time_ms"], "events": [event]}).encode()
-    request = Request(
-        "POST",
-        "/events",
-        "",
-        [("Content-Type", "application/json"), ("Authorization", f"Bearer {stage.secret_key('demo')}")],
-        body,
-        "203.0.113.9",
-    )
-    proxy_event = build_event(
-        request,
-        api_id="drill",
-        stage="api",
-        resource="/events",
-        path="/events",
-        path_parameters={},
-        binary_types=[],
-        trace="Root=1-5e272390-8c398be037738dc042009320",
-    )
+    proxy_event = _asked(stage, "POST", "/events", body, "demo")
     delivered = _invoke(stage, "", proxy_event)
     with denied(stage, f"{LOCAL.prefix}-api_handler", "firehose:PutRecordBatch"):
         parked = _invoke(stage, "", proxy_event)
     return [int(response["statusCode"]) for response in (delivered, parked)]
+
+
+def change_catalogues(stage: Stage) -> list[int]:
+    """Change products of a shop that has a state and of one that has none, by way of either Lambda, each request twice.
+
+    Returns:
+        The status of the requests.
+    """
+    line = b'{"item_id": "nobody-asks-for-it", "availability": "out_of_stock"}\n'
+    statuses = []
+    for shop, step in (("demo", "collect"), ("own", "")):
+        asked = _asked(stage, "PUT", "/catalogue", line, shop, ("Idempotency-Key", "drill"))
+        statuses += [int(_invoke(stage, step, asked)["statusCode"]) for _ in range(2)]
+        wait_for(lambda shop=shop: _is_sold_out(stage, shop), 60)  # type: ignore[misc]
+    return statuses
+
+
+def _is_sold_out(stage: Stage, shop: str) -> bool:
+    state = read_state(stage.client("s3"), MODELS_BUCKET, shop).state
+    return state is not None and not state.is_available("nobody-asks-for-it")
+
+
+def _asked(
+    stage: Stage, method: str, path: str, body: bytes, shop: str, *headers: tuple[str, str]
+) -> dict[str, Any]:
+    """Return the event of a request with the shop's secret key, as API Gateway sends it to a Lambda."""
+    authorization = ("Authorization", f"Bearer {stage.secret_key(shop)}")
+    given = [("Content-Type", "application/json"), authorization, *headers]
+    return build_event(
+        Request(method, path, "", given, body, "203.0.113.9"),
+        api_id="drill",
+        stage="api",
+        resource=path,
+        path=path,
+        path_parameters={},
+        binary_types=[],
+        trace="Root=1-5e272390-8c398be037738dc042009320",
+    )
 
 
 def pack_a_day(stage: Stage) -> tuple[dict[str, Any], list[int], list[int]]:

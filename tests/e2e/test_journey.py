@@ -783,6 +783,10 @@ def test_the_api_s_lambda_stores_events_too(stage: Stage, drilled: None) -> None
     assert drills.send_through_the_api(stage) == [200, 200]
 
 
+def test_changes_of_products_are_folded_whichever_lambda_takes_them(stage: Stage, drilled: None) -> None:
+    assert drills.change_catalogues(stage) == [200, 200, 200, 200]
+
+
 def test_a_refused_event_with_a_receipt_is_replayed(
     stage: Stage, drilled: None, recommendation: dict[str, Any]
 ) -> None:

@@ -4,6 +4,7 @@ with Tugboat(api_url, shop="demo", secret_key="...") as tugboat:
     tugboat.track("view_item", client_id="c-7d21", session_id="s-1", items=[{"item_id": "boot-7"}])
 """
 
+from tugboat_events.catalogue import CatalogueError, ChangedProducts, RefusedChange
 from tugboat_events.client import Tugboat
 from tugboat_events.contract import EventName, Fields, Item, Recommendation, RecommendedItem
 from tugboat_events.sender import Refused
@@ -11,6 +12,8 @@ from tugboat_events.version import VERSION as __version__
 from tugboat_events.waiting import Counts
 
 __all__ = [
+    "CatalogueError",
+    "ChangedProducts",
     "Counts",
     "EventName",
     "Fields",
@@ -18,6 +21,7 @@ __all__ = [
     "Recommendation",
     "RecommendedItem",
     "Refused",
+    "RefusedChange",
     "Tugboat",
     "__version__",
 ]

@@ -6,9 +6,10 @@ import atexit
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from tugboat_events.catalogue import ChangedProducts, change_products
 from tugboat_events.contract import (
     RECOMMEND_EXCLUDE_MAX,
     RECOMMEND_ITEMS_MAX,
@@ -140,6 +141,26 @@ class Tugboat:
             log.info("tugboat: no recommendation: HTTP %d", response.status)
             return None
         return cast(Recommendation, response.json)
+
+    def change_products(
+        self, changes: Iterable[Mapping[str, Any]], *, timeout_s: float = 60.0
+    ) -> ChangedProducts:
+        """Change or delete products of the catalogue, in the order of the changes. Call it again after an error.
+
+        Each change has an item_id and the fields that change, or `"delete": True`. None clears a field.
+
+        Args:
+            changes: the changes, of any number
+            timeout_s: the longest time that this call waits for the network between attempts
+
+        Raises:
+            CatalogueError: the changes, or the rest of them, are not stored.
+            ValueError: the client has no secret key, or a change cannot be written as JSON.
+            TypeError: a change cannot be written as JSON.
+        """
+        if self._secret_key is None:
+            raise ValueError("a change of products needs the secret_key: the shop's key is in its pages")
+        return change_products(changes, self._transport, self._secret_key, timeout_s)
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Send waiting events now; return True if all are stored or refused within the time limit."""

@@ -62,9 +62,22 @@ class Transport:
         Raises:
             Unreachable: there is no response of HTTP.
         """
+        return self._request("POST", path, body, timeout_s, headers)
+
+    def put(self, path: str, body: bytes, timeout_s: float, headers: Mapping[str, str]) -> Response:
+        """Put JSON Lines and return the response, as `post`.
+
+        Raises:
+            Unreachable: there is no response of HTTP.
+        """
+        return self._request("PUT", path, body, timeout_s, {"Content-Type": "application/jsonl", **headers})
+
+    def _request(
+        self, method: str, path: str, body: bytes, timeout_s: float, headers: Mapping[str, str]
+    ) -> Response:
         try:
             answer = self._pool.request(
-                "POST",
+                method,
                 self._url + path,
                 body=body,
                 headers={**HEADERS, **headers},

@@ -201,6 +201,17 @@ def test_a_whole_catalogue_and_changes_of_the_same_millisecond_have_one_order() 
     }
 
 
+def test_a_first_or_a_damaged_state_is_built_from_the_whole_log() -> None:
+    s3 = FakeS3()
+    whole(s3, NOW_MS, 1, a={"price": 1}, b={"price": 1})
+    last = changes(s3, NOW_MS + 9 * LATE_MS, 2, a={"availability": "out_of_stock"})
+    assert fold_key(s3, last) == 2
+    first = products(state_of(s3))
+    s3.objects["models", state_key("demo")] = b"TUGCAT00 of another version"
+    assert fold_key(s3, last) == 2
+    assert products(state_of(s3)) == first == from_scratch(s3)
+
+
 def test_a_file_of_another_writer_is_left_to_the_nightly_run() -> None:
     s3 = FakeS3()
     assert fold({"key": "catalogue/demo/2026/01/03/late.jsonl"}, SETTINGS, s3)["shop_id"] is None

@@ -35,6 +35,12 @@ def test_a_product_is_as_the_warehouse_has_it_also_without_a_feed() -> None:
     }
 
 
+def test_a_damaged_state_is_replaced() -> None:
+    s3 = FakeS3()
+    s3.objects["models", state_key("demo")] = b"damaged"
+    assert list(written(s3, SEEN)) == ["seen"]
+
+
 def test_changes_that_the_warehouse_lacks_are_applied_and_older_ones_are_not() -> None:
     s3 = FakeS3()
     changes(s3, NOW_MS - UNLOADED_MS - 1, 1, boot={"price": 1})
