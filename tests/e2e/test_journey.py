@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 from botocore.exceptions import ClientError
 
+import contracts
 from demo.http import Http
 from demo.landed import LandingWatch
 from demo.replay import Replayed, send
@@ -516,8 +517,8 @@ def test_a_refused_batch_passes_once_its_failed_checks_are_overridden_and_the_ru
         assert "continues the run at Validate" in said
     rerun = subprocess.run(
         [sys.executable, "-m", "demo.rerun", "--run", refused.run_id],
-        cwd=stage.copy,
-        env={**os.environ, **stage.environment, "PYTHONPATH": str(stage.copy)},
+        cwd=contracts.REPOSITORY,
+        env={**os.environ, **stage.environment},
         capture_output=True,
         text=True,
         timeout=240,
