@@ -186,9 +186,9 @@ def replay(event: Event, context: Any) -> Event:
 
 def catalogue(event: Event, _: Any) -> Event:
     """Run catalogue."""
-    from functions.catalogue.fold import fold
+    from functions.catalogue.catalogue import catalogue
 
-    return fold(event, settings.catalogue_settings(), client("s3"))
+    return catalogue(event, settings.catalogue_settings(), client("s3"))
 
 
 def compact(event: Event, context: Any) -> Event:

@@ -1,6 +1,6 @@
 """Write the current state of a shop's catalogue from MARTS.PRODUCTS, which also has the products that only events know.
 
-Files that came since are applied again in their order, so no change is lost: functions/catalogue/fold.py says why.
+Files that came since are applied again in their order, so no change is lost: functions/catalogue/catalogue.py says why.
 """
 
 import json

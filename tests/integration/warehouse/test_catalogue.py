@@ -12,7 +12,7 @@ from catalogue.formats import Options, recognized
 from catalogue.imports import Feed, Imported, ids_by_choice, import_feed
 from catalogue.known_ids import compare, event_items
 from functions.catalogue.batch import parse_batch
-from functions.catalogue.fold import fold
+from functions.catalogue.catalogue import catalogue
 from functions.catalogue.intake import Intake, store
 from functions.export.catalogue import write_state
 from functions.export.export import export
@@ -148,7 +148,7 @@ def test_the_folded_state_and_that_of_export_are_the_same(stack: Stack) -> None:
     settings = CatalogueSettings(stack.settings.events_bucket, stack.settings.models_bucket)
     files = files_since(stack.s3, settings.events_bucket, "demo", 0)
     for file in reversed(files):
-        fold({"key": file.key}, settings, stack.s3)
+        catalogue({"key": file.key}, settings, stack.s3)
     by_files = products_of(stack)
     with connected(stack) as connection:
         write_state(connection, stack.s3, stack.settings, "demo")

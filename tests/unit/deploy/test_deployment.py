@@ -218,6 +218,7 @@ def test_the_rules_may_invoke_their_lambdas_after_every_deployment() -> None:
         }
         for rule, step in (
             ("load-on-arrival", "load"),
+            ("catalogue", "catalogue"),
             ("compact", "compact"),
             ("run-ended", "rollback"),
             ("operations", "operations"),

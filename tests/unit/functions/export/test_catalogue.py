@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from functions.catalogue.fold import fold
+from functions.catalogue.catalogue import catalogue
 from functions.export.catalogue import UNLOADED_MS, write_state
 from functions.platform.catalogue_state import Product, state_key, unpack
 from functions.platform.settings import CatalogueSettings, WarehouseSettings
@@ -83,7 +83,7 @@ def test_changes_that_come_while_export_writes_are_kept() -> None:
 
     def change() -> None:
         key = changes(s3, NOW_MS + 5, boot={"availability": "out_of_stock"})
-        fold({"key": key}, CatalogueSettings("events", "models"), s3)
+        catalogue({"key": key}, CatalogueSettings("events", "models"), s3)
 
     s3.happens = change
     boot = written(s3, BOOT, newest_ms=NOW_MS)["boot"]

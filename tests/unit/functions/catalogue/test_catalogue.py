@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.catalogue.batch import Change
-from functions.catalogue.fold import fold
+from functions.catalogue.catalogue import catalogue
 from functions.platform.catalogue_editor import CatalogueEditor
 from functions.platform.catalogue_files import apply_file, files_since, new_key, parsed_key
 from functions.platform.catalogue_state import CatalogueState, Product, state_key, unpack
@@ -70,7 +70,7 @@ def whole(s3: FakeS3, at_ms: int, number: int = 0, **products: dict[str, Any]) -
 
 
 def fold_key(s3: Any, key: str) -> int:
-    return fold({"key": key}, SETTINGS, s3, wait=lambda _: None)["files"]
+    return catalogue({"key": key}, SETTINGS, s3, wait=lambda _: None)["files"]
 
 
 def state_of(s3: FakeS3) -> CatalogueState:
@@ -214,7 +214,7 @@ def test_a_first_or_a_damaged_state_is_built_from_the_whole_log() -> None:
 
 def test_a_file_of_another_writer_is_left_to_the_nightly_run() -> None:
     s3 = FakeS3()
-    assert fold({"key": "catalogue/demo/2026/01/03/late.jsonl"}, SETTINGS, s3)["shop_id"] is None
+    assert catalogue({"key": "catalogue/demo/2026/01/03/late.jsonl"}, SETTINGS, s3)["shop_id"] is None
     assert s3.objects == {}
 
 

@@ -19,7 +19,7 @@ from functions.platform.settings import CatalogueSettings
 log = get_logger(__name__)
 
 
-def fold(
+def catalogue(
     event: dict[str, Any],
     settings: CatalogueSettings,
     s3: Any,
