@@ -9,7 +9,7 @@ from functions.platform.catalogue_state import Product, state_key, unpack
 from functions.platform.settings import CatalogueSettings, WarehouseSettings
 from testing.fakes import FakeS3
 from testing.warehouse_fakes import FakeConnection
-from tests.unit.functions.catalogue.test_fold import NOW_MS, changes, whole
+from tests.unit.functions.catalogue.test_catalogue import NOW_MS, changes, whole
 
 SETTINGS = WarehouseSettings("local", "events", "models", "secret", "demo", 60)
 BOOT = (
