@@ -67,6 +67,7 @@ def test_every_line_of_a_step_names_its_request_and_its_execution(
     monkeypatch.setattr(warehouse, "read_credentials", lambda *_: LOGIN)
     for read in (
         "canary_settings",
+        "catalogue_settings",
         "collect_settings",
         "compact_settings",
         "erase_settings",
