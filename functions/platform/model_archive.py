@@ -41,8 +41,8 @@ def read_model_archive(model_data_uri: str, s3: Any) -> ModelArchive:
     try:
         with closing(s3.get_object(Bucket=bucket, Key=key)["Body"]) as body:
             _read_members(body, wanted, found, model_data_uri)
-    except (tarfile.TarError, zlib.error, EOFError) as error:
-        # A gzip that is damaged or cut, also behind the three files.
+    except (tarfile.TarError, zlib.error, EOFError, TypeError) as error:
+        # A gzip that is damaged or cut, also behind the three files. tarfile raises TypeError for one that ends in its header.
         raise GoldenMismatch(f"{model_data_uri} cannot be unpacked ({error}): train again") from error
     missing = wanted - found.keys()
     if missing:

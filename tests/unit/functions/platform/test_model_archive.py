@@ -13,7 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from functions.platform import model_archive
@@ -218,6 +218,7 @@ def test_files_are_compared_with_their_checksums() -> None:
 
 
 @given(place=st.floats(0, 1, exclude_max=True), mask=st.integers(0, 255))
+@example(place=0.01171875, mask=0)  # three bytes
 @settings(max_examples=100, deadline=None)
 def test_a_damaged_or_cut_archive_is_a_golden_mismatch_or_reads_the_same(place: float, mask: int) -> None:
     content = bytearray(packed(with_checksums()))
