@@ -60,7 +60,8 @@ def _unfolded(arrived: CatalogueFile, stored: Stored, s3: Any, bucket: str) -> S
     """Return the first file that the state lacks, and all files after it. Without a state, that is the whole log."""
     if stored.state is None:
         return files_since(s3, bucket, arrived.shop_id, 0)
-    since_ms = min(arrived.received_at_ms, stored.state.changed_at_ms - LATE_MS)
+    # A state of a shop without files, made by Export, has the time 0.
+    since_ms = max(0, min(arrived.received_at_ms, stored.state.changed_at_ms - LATE_MS))
     files = files_since(s3, bucket, arrived.shop_id, since_ms)
     return after_the_first_unfolded(files, stored.state.folded)
 

@@ -41,6 +41,15 @@ def test_a_damaged_state_is_replaced() -> None:
     assert list(written(s3, SEEN)) == ["seen"]
 
 
+def test_the_first_changes_of_a_shop_that_only_events_know_are_folded() -> None:
+    s3 = FakeS3()
+    written(s3, SEEN)
+    key = changes(s3, NOW_MS, seen={"availability": "out_of_stock"})
+    assert fold({"key": key}, CatalogueSettings("events", "models"), s3)["files"] == 1
+    seen = unpack(s3.objects["models", state_key("demo")]).product("seen", NOW_MS)
+    assert seen == Product(False, 7.0, 7.0, None, "Hats", "", "", {}, 6)
+
+
 def test_changes_that_the_warehouse_lacks_are_applied_and_older_ones_are_not() -> None:
     s3 = FakeS3()
     changes(s3, NOW_MS - UNLOADED_MS - 1, 1, boot={"price": 1})
