@@ -126,7 +126,7 @@ def recommend(
     wide = request._replace(k=steering.candidates(request.k)) if steering else request
     name = served.endpoint if served else settings.endpoint
     until = deadline.at_most(settings.endpoint_timeout_ms / 1000)
-    found, cause = _ask_release(wide, name, served, recommender, until)
+    found, cause = _ask_release(wide, request.k, name, served, recommender, until)
     if found is None:
         log.warning("the endpoint failed, the fallback answers", endpoint=name, cause=cause)
         known = recommender.fallback.get(deadline.at_most(STORED_S))
@@ -286,9 +286,16 @@ def _without_fallback(failure: str) -> RequestRefused:
 
 
 def _ask_release(
-    request: RecommendRequest, name: str, served: Served | None, recommender: Recommender, deadline: Deadline
+    request: RecommendRequest,
+    wanted: int,
+    name: str,
+    served: Served | None,
+    recommender: Recommender,
+    deadline: Deadline,
 ) -> tuple[Recommendation | None, str]:
     """Return the answer of the release that the session asks, or None and the cause. During a canary, count it.
+
+    An answer with fewer items than the shopper's page `wanted` counts as short.
 
     If the candidate fails, the current release is asked in the remaining time: a bad candidate costs few carousels.
     """
@@ -303,7 +310,7 @@ def _ask_release(
         return _ask(request, name, recommender, deadline)
     timed_out = found is None and fallback_reason(cause) is FallbackReason.TIMEOUT
     items = len(found.items) if found else None
-    count(recommender.settings.stage, release, request.k, items, timed_out, time.monotonic() - began_s)
+    count(recommender.settings.stage, release, wanted, items, timed_out, time.monotonic() - began_s)
     if found is not None:
         return found._replace(variant=release.value), ""
     return _ask(request, name, recommender, deadline) if is_candidate else (None, cause)

@@ -37,23 +37,22 @@ def served_release(s3: Any, bucket: str) -> Refreshed[Served]:
         if stored is None:
             return None
         release = stored["release"]
-        return Served(
-            str(release["endpoint"]),
-            _seconds(release.get("published_at")),
-            str(release.get("shop_id", "")),
-            _candidate(stored.get("canary")),
-        )
+        shop_id = str(release.get("shop_id", ""))
+        candidate = _candidate(stored.get("canary"), shop_id)
+        return Served(str(release["endpoint"]), _seconds(release.get("published_at")), shop_id, candidate)
 
     return Refreshed(CURRENT_KEY, read, REFRESH_S)
 
 
-def _candidate(canary: Any) -> Candidate | None:
-    """Return the candidate. A canary that nobody can read must not cost the endpoint."""
+def _candidate(canary: Any, shop_id: str) -> Candidate | None:
+    """Return the candidate, if it is of the served shop. A canary that nobody can read must not cost the endpoint."""
     try:
         release = canary["release"]
+        if release.get("shop_id", "") not in ("", shop_id):
+            return None
         endpoint, config = str(release["endpoint"]), str(release["endpoint_config"])
         return Candidate(endpoint, config, str(release["model_version"]), int(canary["share"]))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         return None
 
 

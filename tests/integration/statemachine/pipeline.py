@@ -42,7 +42,8 @@ def validate(event, context):
 def export(event, context):
     base = "s3://BUCKET/exports"
     return {"run_id": event["run_id"], "snapshot_id": event["run_id"], "interactions_uri": base + "/interactions",
-            "items_uri": base + "/items", "manifest_uri": base, "interactions": 1, "sessions": 1, "items": 1}
+            "items_uri": base + "/items", "manifest_uri": base, "interactions": 1, "sessions": 1, "items": 1,
+            "shop_id": "demo"}
 """
 # The real steps, without Chalice around them.
 STEPS = """

@@ -45,7 +45,7 @@ def test_the_first_changes_of_a_shop_that_only_events_know_are_folded() -> None:
     s3 = FakeS3()
     written(s3, SEEN)
     key = changes(s3, NOW_MS, seen={"availability": "out_of_stock"})
-    assert fold({"key": key}, CatalogueSettings("events", "models"), s3)["files"] == 1
+    assert catalogue({"key": key}, CatalogueSettings("events", "models"), s3)["files"] == 1
     seen = unpack(s3.objects["models", state_key("demo")]).product("seen", NOW_MS)
     assert seen == Product(False, 7.0, 7.0, None, "Hats", "", "", {}, 6)
 
