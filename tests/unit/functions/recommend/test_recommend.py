@@ -453,6 +453,16 @@ def test_a_canary_has_its_share_of_the_sessions_and_each_keeps_its_release_while
     )
 
 
+def test_a_candidate_of_another_shop_gets_no_session() -> None:
+    s3 = comparing(published(), 100)
+    stored = json.loads(s3.objects["models", CURRENT_KEY])
+    stored["release"]["shop_id"] = "demo"
+    for shop_id, variant in (("demo", "candidate"), ("other", "all-traffic")):
+        stored["canary"]["release"]["shop_id"] = shop_id
+        s3.objects["models", CURRENT_KEY] = json.dumps(stored).encode()
+        assert recommend(visit(1), patient(TwoModels(), s3), SOON).variant == variant
+
+
 def test_requests_without_a_session_are_divided_too() -> None:
     recommender = patient(TwoModels(), comparing(published(), 25))
     asked = [recommend(RecommendRequest(["a"], 3, []), recommender, SOON).variant for _ in range(400)]
