@@ -16,6 +16,7 @@ from typing import Any
 
 from deploy.erase import WAREHOUSE_PHASES
 from functions.platform.catalogue_store import read_state
+from functions.platform.contract import CURRENT_KEY
 from local.aws.proxy_event import Request, build_event
 from local.testing import wait_for
 from testing import deployment
@@ -69,13 +70,19 @@ def change_catalogues(stage: Stage) -> list[int]:
     """Change products of a shop that has a state and of one that has none, by way of either Lambda, each request twice.
 
     Returns:
-        The status of the requests.
+        The status of the second requests.
     """
     line = b'{"item_id": "nobody-asks-for-it", "availability": "out_of_stock"}\n'
     statuses = []
     for shop, step in (("demo", "collect"), ("own", "")):
         asked = _asked(stage, "PUT", "/catalogue", line, shop, ("Idempotency-Key", "drill"))
-        statuses += [int(_invoke(stage, step, asked)["statusCode"]) for _ in range(2)]
+
+        def put(step: str = step, asked: dict[str, Any] = asked) -> int:
+            return int(_invoke(stage, step, asked)["statusCode"])
+
+        # A Lambda looks for a key that it does not know at most once a minute.
+        wait_for(lambda put=put: put() == 200, 90, 2)  # type: ignore[misc]
+        statuses.append(put())
         wait_for(lambda shop=shop: _is_sold_out(stage, shop), 60)  # type: ignore[misc]
     return statuses
 
@@ -379,6 +386,21 @@ def _waiting_jobs(sagemaker: Any, name: str, search: str) -> dict[str, Any]:
         "StartAt": "Jobs",
         "States": {"Jobs": {"Type": "Parallel", "Branches": branches, "End": True}},
     }
+
+
+def leave_a_canary(stage: Stage, run: Run) -> Any:
+    """Let Publish meet the canary of a run that was killed; return the canary on record afterwards."""
+    s3 = stage.client("s3")
+    place = {"Bucket": MODELS_BUCKET, "Key": CURRENT_KEY}
+    record = json.loads(s3.get_object(**place)["Body"].read())
+    left = {**record["release"], "endpoint": f"{LOCAL.prefix}-candidate", "endpoint_config": "left-behind"}
+    canary = {"release": left, "share": 5, "began_at_ms": 1}
+    s3.put_object(**place, Body=json.dumps({**record, "canary": canary}).encode())
+    published = _invoke(stage, "publish", {**_release(stage, run), "target": "candidate"})
+    assert "errorType" not in published, published
+    _settled(stage, published["endpoint_name"])
+    stage.client("sagemaker").delete_endpoint(EndpointName=published["endpoint_name"])
+    return json.loads(s3.get_object(**place)["Body"].read()).get("canary")
 
 
 def replace_failed_endpoints(stage: Stage, run: Run) -> list[str]:
