@@ -1,7 +1,7 @@
 """Explain why a figure moved: recommendation revenue, click rate or conversion, against the days before.
 
 The change is split into traffic, recommended, shown, clicked, bought and price, and into refused events. Each stage is split
-by model, variant, placement, device and category. A cause is named only if it is more than the usual variation.
+by model, variant, rules, placement, device and category. A cause is named only if it is more than the usual variation.
 """
 
 import argparse

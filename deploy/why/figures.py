@@ -7,9 +7,9 @@ from typing import Literal
 Unit = Literal["count", "rate", "ratio", "money"]
 
 # In this order, a cause is named by the first dimension that explains as much as another one.
-DIMENSIONS = ("model_version", "variant", "placement", "device", "item_category")
+DIMENSIONS = ("model_version", "variant", "rules", "placement", "device", "item_category")
 OF_SESSIONS = ("device",)
-OF_ANSWERS = ("model_version", "variant", "placement", "device")
+OF_ANSWERS = ("model_version", "variant", "rules", "placement", "device")
 OF_ITEMS = DIMENSIONS
 # A segment of these adds to the stage, although the denominator has no such segments: a session has no placement.
 ADDING = {"recommendations": ("placement",), "sessions": ("device",)}

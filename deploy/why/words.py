@@ -7,11 +7,13 @@ from deploy.why.analysis import Cause, Report, Segment, Table
 DIMENSIONS = {
     "model_version": "model",
     "variant": "variant",
+    "rules": "rules",
     "placement": "placement",
     "device": "device",
     "item_category": "category",
 }
 FALLBACK = "fallback"
+NO_RULES = "none"
 
 
 def number(value: float | None, unit: str, currency: str | None = None) -> str:
@@ -93,6 +95,8 @@ def place(dimension: str, segment: str) -> str:
     """Return the name of a segment, such as `model 20261129-1`."""
     if dimension == "variant" and segment == FALLBACK:
         return "the fallback"
+    if dimension == "rules" and segment == NO_RULES:
+        return "answers that no rule changed"
     return f"{DIMENSIONS[dimension]} {segment}"
 
 

@@ -53,6 +53,7 @@ select
     receipts.variant,
     receipts.issued_at_ms,
     receipts.placement,
+    receipts.rules,
     events.order_key,
     receipts.staged_at
 from receipts

@@ -10,7 +10,7 @@
     post_hook="{{ record_progress(ref('sessions'), also=[ref('int_touches'), ref('recommendations')]) }}"
 ) }}
 {%- set days = funnel_days() if is_incremental() else [] %}
-{%- set dimensions = ['model_version', 'variant', 'placement', 'device', 'item_category'] %}
+{%- set dimensions = ['model_version', 'variant', 'rules', 'placement', 'device', 'item_category'] %}
 {%- set figures = {
     'sessions': 'int', 'viewing_sessions': 'int', 'carting_sessions': 'int', 'ordering_sessions': 'int',
     'orders': 'int', 'order_revenue': 'float', 'events': 'int', 'impression_events': 'int', 'click_events': 'int',
@@ -49,6 +49,7 @@ answers as (
         min(day) as day,
         min(model_version) as model_version,
         min(variant) as variant,
+        min(rules) as rules,
         min(placement) as placement,
         min(device) as device,
         max(staged_at) as staged_at
@@ -77,6 +78,7 @@ session_rows as (
         started_on as day,
         null as model_version,
         null as variant,
+        null as rules,
         null as placement,
         coalesce(device, 'unknown') as device,
         null as item_category,
@@ -101,6 +103,7 @@ answer_rows as (
         day,
         coalesce(model_version, 'unknown') as model_version,
         coalesce(variant, 'unknown') as variant,
+        coalesce(rules, 'unknown') as rules,
         coalesce(placement, 'unknown') as placement,
         coalesce(device, 'unknown') as device,
         null as item_category,
@@ -109,7 +112,7 @@ answer_rows as (
     from answers
     group by
         shop_id, day, coalesce(model_version, 'unknown'), coalesce(variant, 'unknown'),
-        coalesce(placement, 'unknown'), coalesce(device, 'unknown')
+        coalesce(rules, 'unknown'), coalesce(placement, 'unknown'), coalesce(device, 'unknown')
 ),
 
 item_rows as (
@@ -119,6 +122,7 @@ item_rows as (
         answers.day,
         coalesce(answers.model_version, 'unknown') as model_version,
         coalesce(answers.variant, 'unknown') as variant,
+        coalesce(answers.rules, 'unknown') as rules,
         coalesce(answers.placement, 'unknown') as placement,
         coalesce(answers.device, 'unknown') as device,
         coalesce(products.item_category, 'unknown') as item_category,
@@ -135,7 +139,8 @@ item_rows as (
         on answers.shop_id = products.shop_id and items.item_id = products.item_id
     group by
         answers.shop_id, answers.day, coalesce(answers.model_version, 'unknown'),
-        coalesce(answers.variant, 'unknown'), coalesce(answers.placement, 'unknown'),
+        coalesce(answers.variant, 'unknown'), coalesce(answers.rules, 'unknown'),
+        coalesce(answers.placement, 'unknown'),
         coalesce(answers.device, 'unknown'), coalesce(products.item_category, 'unknown')
 ),
 

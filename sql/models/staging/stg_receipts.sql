@@ -41,6 +41,9 @@ typed as (
             null,
             coalesce(receipt.value:placement::varchar, '{{ var("placements")[0] }}')
         ) as placement,
+        iff(
+            receipt.value:recommendation_id is null, null, coalesce(receipt.value:rules::varchar, 'none')
+        ) as rules,
         raw_events.filename,
         raw_events.line_number,
         raw_events.loaded_at
@@ -106,6 +109,7 @@ select
     variant,
     issued_at_ms,
     placement,
+    rules,
     client_day,
     loaded_at,
     date_trunc('millisecond', {{ statement_time() }}) as staged_at

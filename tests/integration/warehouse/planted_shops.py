@@ -27,6 +27,7 @@ class Day:
     model: str = "m1"
     fallback: float = 0.03  # its click rate is a tenth of the model's
     refused: float = 0.0  # share of the purchases
+    rules: str = "r1"  # the revision of the shop's rules
     placements: tuple[str, ...] = ("product", "cart")  # by turns; an empty one shows nothing
 
 
@@ -40,6 +41,7 @@ SHOPS: dict[str, Change] = {
     "fallback": lambda _, day: replace(day, fallback=0.6),
     "refused": lambda _, day: replace(day, refused=0.6),
     "placement": lambda _, day: replace(day, placements=("product", "")),
+    "rules": lambda number, day: replace(day, rules="r2", clicks=0.2) if number >= 2 else day,
     "checkout": lambda _, day: replace(day, orders=0.15),
 }
 
@@ -104,6 +106,7 @@ def _session(shop: str, number: int, session: int, day: Day, draw: random.Random
                 {
                     "verdict": "valid", "recommendation_id": name, "model_version": day.model,
                     "variant": "fallback" if is_fallback else "AllTraffic", "issued_at_ms": at_ms, "placement": placement,
+                    "rules": day.rules,
                     "items": [{"item_id": item, "slot": items.index(item)} for item in shown],
                 }
             ]  # fmt: skip

@@ -33,6 +33,8 @@ PLANTED = [
     ("fallback", "revenue", ("variant", "fallback")),
     ("fallback", "click_rate", ("variant", "fallback")),
     ("placement", "revenue", ("placement", "cart")),
+    ("rules", "revenue", ("rules", "r2")),
+    ("rules", "click_rate", ("rules", "r2")),
     ("refused", "revenue", ("purchases",)),
     ("refused", "conversion", ("purchases",)),
     ("checkout", "revenue", ("bought",)),

@@ -90,7 +90,7 @@ def _add_answers(
     for model, share, factor in of_day.models:
         for variant, served in (("AllTraffic", 1 - of_day.fallback), ("fallback", of_day.fallback)):
             given = draw.poisson(answers * share * served)
-            dimensions = place | {"model_version": model, "variant": variant}
+            dimensions = place | {"model_version": model, "variant": variant, "rules": "none"}
             _add(data, day, dimensions, {"recommendations": given})
             rate = of_day.click_rate * factor * (0.2 if variant == "fallback" else 1.0)
             for category, part in (("hats", of_day.hats), ("boots", 1 - of_day.hats)):
