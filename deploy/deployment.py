@@ -26,9 +26,9 @@ from deploy.bill import prediction
 from deploy.chalice_cli import REPOSITORY, record_file, run_chalice
 from deploy.command import DeployError, Say
 from deploy.experiments.check import check as check_experiments
-from deploy.experiments.check import shops_of_all_stages
 from deploy.rules.check import check as check_rules
 from deploy.rules.stored import upload as upload_rule_set
+from deploy.shop_files import shops_of_all_stages
 from deploy.stages import Stage, account_of
 from deploy.training_code import TrainingCode
 from functions.platform.contract import CODE_PREFIX

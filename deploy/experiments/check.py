@@ -5,11 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from deploy.command import DeployError, command_parser, exit_status
-from deploy.stages import STAGES_FILE, read_stage, stage_names
+from deploy.shop_files import read_shop_files, shops_of_all_stages
 from functions.recommend.experiments import FOLDER, ExperimentsError, Shop, parse
-
-# It keeps the folder in the repository when the last experiment is removed: vendor/ links to the folder.
-README = "README.md"
 
 
 class WrongExperiments(DeployError):
@@ -26,33 +23,10 @@ def check(shops: Iterable[str], folder: Path = FOLDER) -> dict[str, Shop]:
     Raises:
         WrongExperiments: a file is invalid, or its name is no shop's.
     """
-    known = sorted(set(shops))
-    found, problems = {}, []
-    for path in sorted(folder.iterdir()):
-        if path.name == README:
-            continue
-        if path.suffix != ".toml":
-            problems.append(
-                f"experiments/{path.name} is no .toml file: only those are read. Move it elsewhere"
-            )
-        elif path.stem not in known:
-            problems.append(
-                f"experiments/{path.name}: no stage has a shop {path.stem!r}. Name the file after a shop of "
-                f"deploy/{STAGES_FILE.name}: {', '.join(known)}"
-            )
-        else:
-            try:
-                found[path.stem] = parse(path)
-            except ExperimentsError as error:
-                problems.append(str(error))
+    found, problems = read_shop_files("experiments", folder, ".toml", shops, parse, ExperimentsError)
     if problems:
         raise WrongExperiments("\n".join(problems))
     return found
-
-
-def shops_of_all_stages() -> set[str]:
-    """Return the shops of deploy/stages.toml."""
-    return {shop for name in stage_names() for shop in read_stage(name).shops}
 
 
 def main(arguments: list[str] | None = None) -> int:

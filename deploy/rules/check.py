@@ -5,11 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from deploy.command import command_parser, exit_status
-from deploy.experiments.check import shops_of_all_stages
 from deploy.rules.source import FOLDER, Written, WrongRules, read
-from deploy.stages import STAGES_FILE
-
-README = "README.md"
+from deploy.shop_files import read_shop_files, shops_of_all_stages
 
 
 def check(shops: Iterable[str], folder: Path = FOLDER) -> dict[str, Written]:
@@ -22,23 +19,7 @@ def check(shops: Iterable[str], folder: Path = FOLDER) -> dict[str, Written]:
     Raises:
         WrongRules: a file is invalid, or its name is no shop's.
     """
-    known = sorted(set(shops))
-    found, problems = {}, []
-    for path in sorted(folder.iterdir()):
-        if path.name == README:
-            continue
-        if path.suffix != ".yaml":
-            problems.append(f"rules/{path.name} is no .yaml file: only those are read. Move it elsewhere")
-        elif path.stem not in known:
-            problems.append(
-                f"rules/{path.name}: no stage has a shop {path.stem!r}. Name the file after a shop of "
-                f"deploy/{STAGES_FILE.name}: {', '.join(known)}"
-            )
-        else:
-            try:
-                found[path.stem] = read(path)
-            except WrongRules as error:
-                problems.append(str(error))
+    found, problems = read_shop_files("rules", folder, ".yaml", shops, read, WrongRules)
     if problems:
         raise WrongRules("\n".join(problems))
     return found

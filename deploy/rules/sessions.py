@@ -6,11 +6,10 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from botocore.exceptions import ClientError
-
 from functions.platform.contract import EXPORTS_PREFIX, RECOMMEND_ITEMS_MAX
 from functions.platform.model_archive import read_model_archive
 from functions.platform.releases import Release
+from functions.platform.stored_json import MISSING, find_bytes
 from training_jobs.serving.contract import Column
 
 WEEK_MS = 7 * 24 * 60 * 60 * 1000
@@ -48,13 +47,8 @@ def _asked(items: Sequence[str], drawn: random.Random) -> list[str]:
 
 def _last_week(s3: Any, bucket: str, prefix: str) -> list[list[str]]:
     """Return the sessions of the week before the last event. There are none if the snapshot has expired."""
-    try:
-        manifest = json.loads(s3.get_object(Bucket=bucket, Key=f"{prefix}manifest.json")["Body"].read())
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
-            return []
-        raise
-    last_ms = manifest.get("last_event_time_ms")
+    stored = find_bytes(s3, bucket, f"{prefix}manifest.json", MISSING)
+    last_ms = json.loads(stored).get("last_event_time_ms") if stored is not None else None
     if last_ms is None:
         return []
     by_session: dict[tuple[Any, ...], list[tuple[int, str]]] = {}

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from botocore.exceptions import ClientError
 from msgspec import json
 
 from deploy.command import DeployError
@@ -12,30 +11,18 @@ from functions.platform.catalogue_state import CatalogueState, state_key, unpack
 from functions.platform.contract import FALLBACK_KEY
 from functions.platform.releases import Release, read_record
 from functions.platform.s3_keys import rules_key
-from functions.platform.stored_json import read_json
+from functions.platform.stored_json import MISSING, find_bytes, read_json
 from functions.recommend.fallback import Fallback
 from functions.recommend.rules.model import RuleSet, decode
-
-ABSENT = ("NoSuchKey", "404")
 
 
 class RulesRefused(DeployError):
     """The rules would empty a carousel, or the stage cannot be asked. The message ends with the next step."""
 
 
-def _object(s3: Any, bucket: str, key: str) -> bytes | None:
-    try:
-        body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ABSENT:
-            return None
-        raise
-    return body
-
-
 def served_rules(s3: Any, bucket: str, shop: str) -> RuleSet:
     """Return the rules that /recommend has. A set that it cannot read counts as none."""
-    stored = _object(s3, bucket, rules_key(shop))
+    stored = find_bytes(s3, bucket, rules_key(shop), MISSING)
     try:
         return decode(stored) if stored else RuleSet(shop, "")
     except ValueError:
@@ -44,7 +31,7 @@ def served_rules(s3: Any, bucket: str, shop: str) -> RuleSet:
 
 def catalogue_of(s3: Any, bucket: str, shop: str) -> CatalogueState | None:
     """Return the current products of a shop, or None if it has no catalogue."""
-    stored = _object(s3, bucket, state_key(shop))
+    stored = find_bytes(s3, bucket, state_key(shop), MISSING)
     return unpack(stored) if stored else None
 
 

@@ -10,7 +10,7 @@ from functions.platform.catalogue_files import CatalogueFile, apply_file
 from functions.platform.catalogue_state import CatalogueState, read_header, state_key, unpack
 from functions.platform.errors import StorageUnavailable
 from functions.platform.log import get_logger
-from functions.platform.stored_json import ABSENT
+from functions.platform.stored_json import find_object
 
 log = get_logger(__name__)
 
@@ -57,16 +57,8 @@ def folded_names(s3: Any, bucket: str, shop_id: str) -> frozenset[str]:
 
 
 def _get(s3: Any, bucket: str, shop_id: str, **options: str) -> dict[str, Any] | None:
-    from botocore.exceptions import ClientError
-
-    try:
-        found: dict[str, Any] = s3.get_object(Bucket=bucket, Key=state_key(shop_id), **options)
-    except ClientError as error:
-        # Not to be allowed to read looks alike. Then no write is lost: it has the condition that there is no object.
-        if error.response["Error"]["Code"] in ABSENT:
-            return None
-        raise
-    return found
+    # Not to be allowed to read looks alike. Then no write is lost: it has the condition that there is no object.
+    return find_object(s3, bucket, state_key(shop_id), **options)
 
 
 def replace_state(

@@ -8,7 +8,7 @@ from functions.platform.contract import RECOMMEND_K_MAX
 from functions.platform.log import get_logger
 from functions.platform.refreshed import Refreshed
 from functions.platform.s3_keys import rules_key
-from functions.platform.stored_json import ABSENT
+from functions.platform.stored_json import find_bytes
 from functions.platform.time_box import Deadline
 from functions.recommend.request import RecommendRequest
 from functions.recommend.rules.arrange import Arranged, Scored, arrange
@@ -93,7 +93,7 @@ def stored_rules(s3: Any, bucket: str, shop_id: str) -> Refreshed[Rules]:
     key = rules_key(shop_id)
 
     def read() -> Rules | None:
-        stored = _read(s3, bucket, key)
+        stored = find_bytes(s3, bucket, key)
         return NO_RULES if stored is None else Rules(decode(stored))
 
     return Refreshed(key, read, REFRESH_S)
@@ -104,25 +104,13 @@ def stored_products(s3: Any, bucket: str, shop_id: str) -> Refreshed[Products]:
     key = state_key(shop_id)
 
     def read() -> Products | None:
-        stored = _read(s3, bucket, key)
+        stored = find_bytes(s3, bucket, key)
         if stored is None:
             return Products(None, None)
         state = unpack(stored)
         return Products(KeptProducts(state), Reserve(state))
 
     return Refreshed(key, read, REFRESH_S)
-
-
-def _read(s3: Any, bucket: str, key: str) -> bytes | None:
-    from botocore.exceptions import ClientError
-
-    try:
-        body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ABSENT:
-            return None
-        raise
-    return body
 
 
 def steering_of(found: Sources, shop_id: str, deadline: Deadline) -> Steering | None:

@@ -18,6 +18,7 @@ from demo.shop.server import Shop, make_server
 from testing.http_server import served
 from tests.browser.world import KEY, SETTINGS, Api, Site, serving
 
+AUDIT = Path(__file__).with_name("audit.js")
 # Chromium's own messages about failed requests; no script can suppress them.
 NETWORK_MESSAGES = ("Failed to load resource", "blocked by CORS policy")
 
@@ -151,3 +152,16 @@ def shop_url(visit: Visit, index: pages.CatalogueIndex) -> Iterator[str]:
     """Serve the demo shop with a view of the bucket."""
     with serving_shop(visit, index, Landing(visit.api.s3, SETTINGS["TUGBOAT_EVENTS_BUCKET"])) as url:
         yield url
+
+
+@contextmanager
+def audited(chromium: Any, file: Path, width: int, scheme: str) -> Iterator[tuple[Any, list[str]]]:
+    """Open a page of a file with the functions of audit.js, and yield it with what it writes to the console."""
+    with chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme) as context:
+        page = context.new_page()
+        troubles: list[str] = []
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda message: troubles.append(message.text))
+        page.add_init_script(path=AUDIT)
+        page.goto(file.as_uri())
+        yield page, troubles

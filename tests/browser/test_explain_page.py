@@ -11,10 +11,10 @@ from deploy.explain import page as explain_page
 from deploy.explain.explanation import Explanation, Reproduction
 from deploy.explain.model import Origin
 from deploy.explain.trace import StoredEvent, Trace
+from tests.browser.conftest import audited
 from tests.unit.training_jobs.large_shop import large_shop
 from training_jobs.serving.explain import explain
 
-AUDIT = Path(__file__).with_name("audit.js")
 ISSUED_MS = 1_795_953_600_000
 ODD = "<b>sku-4</b>"
 
@@ -82,13 +82,7 @@ def test_the_page_has_contrast_and_fits_the_screen(
 ) -> None:
     file = tmp_path / "page.html"
     file.write_text(document, "utf-8")
-    with chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme) as context:
-        page = context.new_page()
-        troubles: list[str] = []
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("console", lambda message: troubles.append(message.text))
-        page.add_init_script(path=AUDIT)
-        page.goto(file.as_uri())
+    with audited(chromium, file, width, scheme) as (page, troubles):
         assert page.evaluate("[...audit.lowContrast(), ...audit.wide()]") == []
         assert page.locator(".items > li").count() == 7
         bars = page.locator(".bar").evaluate_all(

@@ -19,9 +19,9 @@ from functions.validate.summary import encode, latest_key
 from functions.validate.thresholds import thresholds
 from testing.fakes import FakeS3
 from testing.warehouse_fakes import FakeConnection
+from tests.browser.conftest import audited
 from tests.unit.deploy.quality.summaries import summary
 
-AUDIT = Path(__file__).with_name("audit.js")
 NOW = datetime(2026, 11, 29, 3, tzinfo=UTC)
 RUN = summary().run_id
 REFUSED = Refused(
@@ -74,14 +74,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_pages_have_contrast_fit_the_screen_and_lead_to_each_other(
     chromium: Any, pages: Path, width: int, scheme: str
 ) -> None:
-    with chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme) as context:
-        tab = context.new_page()
-        troubles: list[str] = []
-        tab.on("pageerror", lambda error: troubles.append(str(error)))
-        tab.on("console", lambda message: troubles.append(message.text))
-        tab.add_init_script(path=AUDIT)
+    with audited(chromium, pages / "index.html", width, scheme) as (tab, troubles):
         faults = "[...audit.lowContrast(), ...audit.wide()]"
-        tab.goto((pages / "index.html").as_uri())
         assert tab.evaluate(faults) == []
         tab.get_by_role("link", name="demo", exact=True).click()
         assert tab.title() == "Data quality of shop demo"

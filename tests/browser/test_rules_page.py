@@ -9,9 +9,9 @@ import pytest
 
 from deploy.rules import page as rules_page
 from functions.recommend.rules.model import Bury, Limit, Pin, Rule, Selector, When
+from tests.browser.conftest import audited
 from tests.unit.deploy.rules.test_replay import HOUR_MS, NOW_MS, replayed, state
 
-AUDIT = Path(__file__).with_name("audit.js")
 ODD = "<b>item</b>"
 
 
@@ -36,13 +36,7 @@ def test_the_page_has_contrast_and_fits_the_screen(
 ) -> None:
     file = tmp_path / "page.html"
     file.write_text(document, "utf-8")
-    with chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme) as context:
-        page = context.new_page()
-        troubles: list[str] = []
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("console", lambda message: troubles.append(message.text))
-        page.add_init_script(path=AUDIT)
-        page.goto(file.as_uri())
+    with audited(chromium, file, width, scheme) as (page, troubles):
         assert page.evaluate("[...audit.lowContrast(), ...audit.smallTargets(), ...audit.wide()]") == []
         assert page.get_by_text(ODD, exact=True).count() >= 1
         assert page.locator("h1").inner_text() == "Rules of demo"

@@ -10,9 +10,9 @@ import pytest
 from deploy.why import page as why_page
 from deploy.why.analysis import analyze
 from deploy.why.figures import FIGURES
+from tests.browser.conftest import audited
 from tests.unit.deploy.why.simulated import both, constant, new_model, simulate
 
-AUDIT = Path(__file__).with_name("audit.js")
 ODD = "<b>shop</b>"
 
 
@@ -34,13 +34,7 @@ def test_the_page_has_contrast_and_fits_the_screen(
 ) -> None:
     file = tmp_path / "page.html"
     file.write_text(document, "utf-8")
-    with chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme) as context:
-        page = context.new_page()
-        troubles: list[str] = []
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("console", lambda message: troubles.append(message.text))
-        page.add_init_script(path=AUDIT)
-        page.goto(file.as_uri())
+    with audited(chromium, file, width, scheme) as (page, troubles):
         found = page.evaluate("[...audit.lowContrast(), ...audit.smallTargets(), ...audit.wide()]")
         assert found == []
         for summary in page.locator("summary").all():

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from deploy.experiments.check import WrongExperiments, check, shops_of_all_stages
+from deploy.experiments.check import WrongExperiments, check
 from deploy.experiments.report import ArmResult, Lift, render
+from deploy.shop_files import shops_of_all_stages
 from functions.recommend.experiments import FOLDER, Shop, parse
 
 GOOD = """

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.experiments.check import shops_of_all_stages
 from deploy.rules.check import check
 from deploy.rules.source import FOLDER, Written, WrongRules, read
+from deploy.shop_files import shops_of_all_stages
 from functions.recommend.rules.model import Range, Rule, Selector
 
 
