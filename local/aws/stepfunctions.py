@@ -40,6 +40,7 @@ from local.aws import (
     stepfunctions_parsing,
     stepfunctions_redrive,
     stepfunctions_roles,
+    stepfunctions_stops,
     stepfunctions_xray,
 )
 from local.aws.cloudwatch import store
@@ -59,6 +60,7 @@ def install(settings: Settings) -> None:
     stepfunctions_parsing.install()
     stepfunctions_jobs.install({"codebuild": CodeBuildTask, "sagemaker": SageMakerTask})
     stepfunctions_roles.install(settings)
+    stepfunctions_stops.install()
     jsonata_.install()
     _select_single_values()
     _return_json_from_sdk_tasks()

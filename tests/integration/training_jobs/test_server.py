@@ -99,7 +99,14 @@ class Server:
         return False
 
     def stop(self) -> tuple[int, list[Any]]:
+        self.terminate()
+        return self.ended()
+
+    def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
+
+    def ended(self) -> tuple[int, list[Any]]:
+        """Wait for the end of a server that got SIGTERM; a second one could meet it without its handlers."""
         said = [json.loads(line) for line in self.lines]
         return self.process.wait(timeout=10), said
 
@@ -276,24 +283,24 @@ def test_callers_that_hang_up_during_the_drain_cost_the_others_nothing(trained: 
     gone = [server.open(sent) for sent in HANG_UPS.values() for _ in range(2)]
     patient.append(server.open(invocation(b'{"k": 3}', b"Connection: close")))
     time.sleep(0.2)
-    server.process.send_signal(signal.SIGTERM)
+    server.terminate()
     for line in gone:
         line.close()
     assert [line.recv(65536).split(b"\r\n")[0] for line in patient] == [b"HTTP/1.1 200 OK"] * 3
-    assert server.stop() == (0, [{"event": "stopped", "refused": 0, "cut_off": 0}])
+    assert server.ended() == (0, [{"event": "stopped", "refused": 0, "cut_off": 0}])
 
 
 def test_a_request_that_has_begun_at_sigterm_is_answered_and_its_connection_closes(trained: Trained) -> None:
     server = Server(trained.model_dir)
     line = server.open(invocation()[:40])
     time.sleep(0.2)
-    server.process.send_signal(signal.SIGTERM)
+    server.terminate()
     time.sleep(0.3)
     line.sendall(invocation()[40:])
     found = b"".join(iter(lambda: line.recv(65536), b""))
     assert found.startswith(b"HTTP/1.1 200 OK")
     assert b"connection: close" in found
-    assert server.stop()[0] == 0
+    assert server.ended()[0] == 0
 
 
 @pytest.fixture(scope="module")

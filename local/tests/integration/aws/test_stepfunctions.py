@@ -339,6 +339,35 @@ def test_a_stopped_execution_is_aborted(aws: Aws) -> None:
     assert wait_for(lambda: _ended(client, execution))["status"] == "ABORTED"
 
 
+def test_nothing_follows_the_stop_in_the_history_of_a_stopped_execution(aws: Aws) -> None:
+    name = aws.make_function("import time\ndef handler(event, context): time.sleep(2)")
+    call = {"Type": "Task", "Resource": LAMBDA, "Arguments": {"FunctionName": name}}
+    arn = machine(aws, {"Call": {**call, "Next": "Again"}, "Again": {**call, "End": True}})
+    client = aws.client("stepfunctions")
+    execution = client.start_execution(stateMachineArn=arn)["executionArn"]
+    wait_for(lambda: _types(client, execution)[-1:] == ["TaskStarted"])
+    client.stop_execution(executionArn=execution)
+    assert wait_for(lambda: _ended(client, execution))["status"] == "ABORTED"
+    assert _types(client, execution) == [
+        *("ExecutionStarted", "TaskStateEntered", "TaskScheduled", "TaskStarted", "ExecutionAborted")
+    ]
+
+
+def test_a_failure_after_the_stop_of_an_execution_does_not_hide_the_stop(aws: Aws) -> None:
+    name = aws.make_function("import time\ndef handler(event, context): time.sleep(2); raise OSError")
+    call = {"Type": "Task", "Resource": LAMBDA, "Arguments": {"FunctionName": name}, "End": True}
+    client = aws.client("stepfunctions")
+    execution = client.start_execution(stateMachineArn=machine(aws, {"Call": call}))["executionArn"]
+    wait_for(lambda: _types(client, execution)[-1:] == ["TaskStarted"])
+    client.stop_execution(executionArn=execution)
+    assert wait_for(lambda: _ended(client, execution))["status"] == "ABORTED"
+    assert _types(client, execution)[-2:] == ["TaskStarted", "ExecutionAborted"]
+
+
+def _types(client: Any, execution: str) -> list[str]:
+    return [event["type"] for event in client.get_execution_history(executionArn=execution)["events"]]
+
+
 def test_a_traced_execution_is_one_trace_down_to_its_lambdas(aws: Aws) -> None:
     name = aws.make_function(
         "import os\ndef handler(event, context): return os.environ['_X_AMZN_TRACE_ID']",
