@@ -63,11 +63,11 @@ replay: setup ## send EVENTS (or a generated shop) through the collector
 import: setup ## load FILE (a file, a directory or a pattern) as history of SHOP into STAGE (ARGS=--dry-run; docs/importing.md)
 	@$(IN_STAGE) $(PY) -m imports --file "$(FILE)" --shop '$(SHOP)' --stage $(STAGE) $(ARGS)
 
-run: setup ## start one execution of the state machine and follow it (ARGS=--full-refresh, --skip-training, --tune)
-	@$(IN_STAGE) $(PY) -m demo.follow $(ARGS)
+run: setup ## train and publish for SHOP, or for all trained shops, and follow it (SHOP=a,b; ARGS=--full-refresh, --skip-training, --tune)
+	@$(IN_STAGE) $(PY) -m demo.follow $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
 
-rerun: setup ## continue the failed run RUN (default: the latest) at the step that failed, and follow it
-	@$(IN_STAGE) $(PY) -m demo.rerun $(if $(RUN),--run $(RUN)) $(ARGS)
+rerun: setup ## continue the failed run RUN (default: the latest, of SHOP) at the step that failed, and follow it
+	@$(IN_STAGE) $(PY) -m demo.rerun $(if $(RUN),--run $(RUN)) $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
 
 catalogue: setup ## import the product feed FILE of SHOP: Merchant Center, Shopify, WooCommerce (ARGS=--dry-run, --check-ids, --help)
 	@$(IN_STAGE) $(PY) -m catalogue "$(FILE)" --shop '$(SHOP)' --stage $(STAGE) $(ARGS)
@@ -104,11 +104,11 @@ training-images: setup $(SDK)/.installed ## look up AWS's training containers of
 base-image: setup ## ask the registry for the current digest of the serving image's base, and write it (ARGS=--check)
 	@$(PY) -m deploy.base_image $(ARGS)
 
-recommend: setup ## ask /recommend for ITEMS=a,b
-	@$(IN_STAGE) $(PY) -m demo.recommend --items "$(ITEMS)" $(ARGS)
+recommend: setup ## ask /recommend for ITEMS=a,b of SHOP
+	@$(IN_STAGE) $(PY) -m demo.recommend --items "$(ITEMS)" $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
 
-canary: setup ## ask /recommend as many sessions, and show which release answers them (ARGS="--sessions 400")
-	@$(IN_STAGE) $(PY) -m demo.canary $(ARGS)
+canary: setup ## ask /recommend as many sessions of SHOP, and show which release answers them (ARGS="--sessions 400")
+	@$(IN_STAGE) $(PY) -m demo.canary $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
 
 shop: setup ## the demo shop on http://127.0.0.1:8095, against STAGE's API (ARGS=--help for more)
 	@$(IN_STAGE) $(PY) -m demo.shop.server $(ARGS)
@@ -116,8 +116,8 @@ shop: setup ## the demo shop on http://127.0.0.1:8095, against STAGE's API (ARGS
 secret-key: setup ## issue a secret key for the back end of SHOP (ARGS=--list, ARGS="--revoke NAME"; docs/deploy.md)
 	@$(IN_STAGE) $(PY) -m deploy.secret_key --stage $(STAGE) $(if $(SHOP),--shop '$(SHOP)') $(ARGS)
 
-rollback: setup ## the endpoint back onto the release before
-	@$(IN_STAGE) $(PY) -m deploy.rollback --stage $(STAGE)
+rollback: setup ## the endpoint of SHOP back onto the release before
+	@$(IN_STAGE) $(PY) -m deploy.rollback --stage $(STAGE) $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)')
 
 erase: setup ## remove one person everywhere: CLIENT=id or USER=id, SHOP=name for one shop (ARGS=--yes: do not ask)
 	@$(IN_STAGE) $(PY) -m deploy.erase --stage $(STAGE) $(if $(filter command line,$(origin CLIENT)),--client '$(CLIENT)') \

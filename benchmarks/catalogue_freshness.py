@@ -19,7 +19,7 @@ from benchmarks.own_stack import deployed_stack
 from functions.platform.catalogue_files import files_since
 from functions.platform.catalogue_state import CatalogueState
 from functions.platform.catalogue_store import read_state
-from functions.platform.contract import FALLBACK_KEY
+from functions.platform.s3_keys import fallback_key
 from local.testing import wait_for
 from testing.stage import EVENTS_BUCKET, MODELS_BUCKET, Stage
 
@@ -36,7 +36,7 @@ class Shop:
     def __init__(self, stage: Stage) -> None:
         self._stage, self._secret_key = stage, stage.secret_key("demo")
         self.s3 = stage.client("s3")
-        self.s3.put_object(Bucket=MODELS_BUCKET, Key=FALLBACK_KEY, Body=json.dumps(FALLBACK).encode())
+        self.s3.put_object(Bucket=MODELS_BUCKET, Key=fallback_key("demo"), Body=json.dumps(FALLBACK).encode())
 
     def put(self, lines: list[dict[str, Any]], key: str) -> int:
         """Send changes, and return the time of their receipt."""

@@ -12,7 +12,7 @@ from chalice.app import Chalice
 
 from benchmarks.fuzz_checks import Answered, Failed, Findings, Stored, compare, expected
 from functions.platform import receipt_keys, secret_keys
-from functions.platform.contract import FALLBACK_KEY
+from functions.platform.s3_keys import fallback_key
 from local.aws.proxy_event import MalformedProxyResponse, Request, build_event, build_response
 from testing.api import Context
 from testing.fakes import FakeEndpoint, FakeFirehose, FakeS3, FakeSecrets, client_error
@@ -73,7 +73,7 @@ class Door:
     def __init__(self) -> None:
         self._variables = api_variables()
         self._firehose, self._s3 = FakeFirehose(), FakeS3()
-        self._s3.objects[self._variables["TUGBOAT_MODELS_BUCKET"], FALLBACK_KEY] = json.dumps(
+        self._s3.objects[self._variables["TUGBOAT_MODELS_BUCKET"], fallback_key("demo")] = json.dumps(
             FALLBACK
         ).encode()
         self._endpoint = FakeEndpoint(self._recommend)

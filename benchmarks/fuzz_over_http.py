@@ -13,7 +13,8 @@ from benchmarks.fuzz_checks import Answered, Failed, Findings, Stored, compare, 
 from benchmarks.fuzz_in_process import FALLBACK
 from benchmarks.fuzz_requests import Maker
 from demo.terminal import Progress
-from functions.platform.contract import FALLBACK_KEY, RAW_PREFIX, REJECTED_PREFIX
+from functions.platform.contract import RAW_PREFIX, REJECTED_PREFIX
+from functions.platform.s3_keys import fallback_key
 from local.aws.proxy_event import Request, Response
 from testing.stage import EVENTS_BUCKET, MODELS_BUCKET, Stage
 
@@ -28,7 +29,9 @@ class Api:
     def __init__(self, stage: Stage, connections: int) -> None:
         self._address, self._connections = urlsplit(stage.api_url), connections
         self._s3 = stage.client("s3")
-        self._s3.put_object(Bucket=MODELS_BUCKET, Key=FALLBACK_KEY, Body=json.dumps(FALLBACK).encode())
+        self._s3.put_object(
+            Bucket=MODELS_BUCKET, Key=fallback_key("demo"), Body=json.dumps(FALLBACK).encode()
+        )
         self._lines: dict[str, Stored] = {}
         self._read: set[str] = set()
 

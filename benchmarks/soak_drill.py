@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import boto3
 from botocore.config import Config
 
-from functions.platform.contract import FALLBACK_KEY, RAW_PREFIX
+from functions.platform.contract import RAW_PREFIX
 from functions.platform.errors import Reason
+from functions.platform.s3_keys import fallback_key
 from local import processes
 from local.testing import aws_service, kill, kill_aws, start_stack, wait_for, warehouse_service
 from testing.lambda_services import FALLBACK, GOOD, address_variable
@@ -172,7 +173,7 @@ class Failures:
             DrillFailed: it answered otherwise.
         """
         body = json.dumps(FALLBACK).encode()
-        self._stage.client("s3").put_object(Bucket=MODELS_BUCKET, Key=FALLBACK_KEY, Body=body)
+        self._stage.client("s3").put_object(Bucket=MODELS_BUCKET, Key=fallback_key("demo"), Body=body)
         with self._redirected(LOCAL.prefix, "s3", Trouble.DRIP):
             status, answer = self._recommend()
             # API Gateway answers 504 after the Lambda's limit.

@@ -67,19 +67,20 @@ def main(arguments: list[str] | None = None) -> int:
         "--pages", type=int, default=2, help="carousels of each session (default %(default)s)"
     )
     parser.add_argument("--k", type=int, default=10, help="items of a carousel (default %(default)s)")
-    parser.add_argument("--shop", default="demo", metavar="SHOP", help="default %(default)s")
+    parser.add_argument("--shop", metavar="SHOP", help="default: the only shop that the stage trains for")
     parser.add_argument("--name", default="canary", help="start of the session ids (default %(default)s)")
     options = parser.parse_args(arguments)
     http = Http(CONNECTIONS, max_attempts=4)
     try:
         where = environment.from_variables()
+        shop = where.chosen_shop(options.shop)
         with ThreadPoolExecutor(CONNECTIONS) as threads:
             sessions = threads.map(
                 lambda number: list(
                     walk(
                         http,
                         where.api_url,
-                        options.shop,
+                        shop,
                         f"{options.name}-{number}",
                         options.pages,
                         options.k,

@@ -1,7 +1,7 @@
 """The stage that the commands talk to: names and clients, from environment variables."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,24 @@ class NotDeployed(Exception):
     """The address of the stage is not known."""
 
 
+class WrongShop(NotDeployed):
+    """The stage has no such shop, or a command needs one of several. The message lists them."""
+
+
 @dataclass(frozen=True)
 class Environment:
-    """One deployed stage, as a command line sees it. `shop_keys` has one sending key per shop."""
+    """One deployed stage, as a command line sees it. `shop_keys` has one sending key per shop.
+
+    A night trains for each of `trained_shops`.
+    """
 
     stage: str
     api_url: str
     region: str
     logs_dir: str | None
     shop_keys: Mapping[str, str]
+    shops: Sequence[str] = ("demo",)
+    trained_shops: Sequence[str] = ("demo",)
 
     @property
     def is_local(self) -> bool:
@@ -53,6 +62,36 @@ class Environment:
         """Return the ARN of the pipeline's state machine."""
         return f"arn:aws:states:{self.region}:{self.account()}:stateMachine:tugboat-{self.stage}-pipeline"
 
+    def night_arn(self) -> str:
+        """Return the ARN of the state machine that starts the pipeline for several shops."""
+        return f"arn:aws:states:{self.region}:{self.account()}:stateMachine:tugboat-{self.stage}-night"
+
+    def chosen_shops(self, given: str | None) -> list[str]:
+        """Return the shops of a text such as `demo,second`; without one, those that the stage trains for.
+
+        Raises:
+            WrongShop: the stage has no such shop. The message lists its shops.
+        """
+        wanted = [shop for shop in (given or "").split(",") if shop]
+        unknown = [shop for shop in wanted if shop not in self.shops]
+        if unknown:
+            raise WrongShop(
+                f"stage {self.stage} has no shop {', '.join(unknown)}. Its shops are {', '.join(self.shops)}: correct SHOP, or "
+                "add the shop to deploy/stages.toml"
+            )
+        return wanted or list(self.trained_shops)
+
+    def chosen_shop(self, given: str | None) -> str:
+        """Return the one shop that a command is about.
+
+        Raises:
+            WrongShop: the stage has no such shop, or trains for several and none is given.
+        """
+        shops = self.chosen_shops(given)
+        if len(shops) > 1:
+            raise WrongShop(f"name one shop of stage {self.stage}: SHOP= one of {', '.join(self.shops)}")
+        return shops[0]
+
 
 def from_variables() -> Environment:
     """Read TUGBOAT_STAGE, TUGBOAT_API_URL, TUGBOAT_LOGS_DIR, and AWS's own variables.
@@ -75,6 +114,8 @@ def from_variables() -> Environment:
         region=described.region,
         logs_dir=os.environ.get("TUGBOAT_LOGS_DIR") or _local_logs(),
         shop_keys=described.sending_keys,
+        shops=tuple(described.shops),
+        trained_shops=described.served_shops,
     )
 
 

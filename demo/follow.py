@@ -10,6 +10,8 @@ import re
 import sys
 import time
 import uuid
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,6 +23,7 @@ from demo.environment import Environment
 from demo.generator import History
 from demo.terminal import duration
 from functions.platform.run_history import Execution, State, folded, parse, read_history
+from functions.platform.run_names import run_id_of
 
 POLL_S = 1.0
 OVER = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
@@ -36,8 +39,6 @@ def execution_input(options: argparse.Namespace) -> dict[str, Any]:
         "skip_training": options.skip_training,
         "tune": options.tune,
     }
-    if options.shop:
-        wanted["shop_id"] = options.shop
     if options.canary_seconds is not None:
         wanted["canary_seconds"] = options.canary_seconds
     if options.override_reason:
@@ -201,6 +202,64 @@ def _local_copy(where: Environment, bucket: str, key: str) -> str:
     return str(path)
 
 
+def run_shops(where: Environment, wanted: dict[str, Any], given: str | None) -> bool:
+    """Start the pipeline for one shop, or a night for several, and follow it. Return True if it succeeded."""
+    shops = where.chosen_shops(given)
+    if len(shops) == 1:
+        return run(where, {**wanted, "shop_id": shops[0]}).status == "SUCCEEDED"
+    client = where.client("stepfunctions")
+    arn = start(client, where.night_arn(), {**wanted, "shops": shops})
+    return follow_night(client, where, arn, shops).status == "SUCCEEDED"
+
+
+def follow_night(client: Any, where: Environment, arn: str, shops: Sequence[str]) -> Execution:
+    """Draw the night's states, and below them those of its executions, until it ends. Print what failed."""
+    print(f"execution {arn}, for the shops {', '.join(shops)}", flush=True)
+    begun = client.describe_execution(executionArn=arn)["startDate"]
+    run_id, pipeline = (
+        run_id_of(arn, begun),
+        where.state_machine_arn().replace(":stateMachine:", ":execution:"),
+    )
+    names = {"tables": f"night-{run_id}.tables", **{shop: f"night-{run_id}-{shop[:50]}" for shop in shops}}
+    view = View(sys.stdout)
+    while True:
+        status = client.describe_execution(executionArn=arn)
+        story = parse(read_history(client, arn))
+        inner = {of: _story(client, f"{pipeline}:{name}") for of, name in names.items()}
+        states = [
+            replace(state, name=f"{of}: {state.name}")
+            for of, one in inner.items()
+            if one
+            for state in folded(one.states)
+        ]
+        view.draw(Execution([*folded(story.states), *states]), datetime.now(UTC))
+        if status["status"] in OVER:
+            break
+        time.sleep(POLL_S)
+    story.status, story.error = status["status"], str(status.get("error", ""))
+    story.cause = str(status.get("cause", ""))
+    for of, one in inner.items():
+        if one and one.status not in ("SUCCEEDED", "RUNNING"):
+            print(explain(one, f"{pipeline}:{names[of]}", where, of), file=sys.stderr)
+    if story.status != "SUCCEEDED":
+        print(f"The night {run_id} ended as {story.status}: {story.error} {story.cause}", file=sys.stderr)
+    return story
+
+
+def _story(client: Any, execution_arn: str) -> Execution | None:
+    """Return an execution of the night, or None before it has started."""
+    try:
+        status = client.describe_execution(executionArn=execution_arn)
+        story = parse(read_history(client, execution_arn))
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
+            raise
+        return None
+    if status["status"] in OVER:
+        story.status = status["status"]
+    return story
+
+
 def run(where: Environment, wanted: dict[str, Any], execution_arn: str | None = None) -> Execution:
     """Start an execution unless one is given, follow it, and print its failure if there is one."""
     client = where.client("stepfunctions")
@@ -252,7 +311,11 @@ def main(arguments: list[str] | None = None) -> int:
         epilog="example: python -m demo.follow --full-refresh",
     )
     add_arguments(parser)
-    parser.add_argument("--shop", metavar="ID", help="train for this shop; default: the stage's first")
+    parser.add_argument(
+        "--shop",
+        metavar="A,B",
+        help="train for these shops; default: for all that the stage trains for. Several have their tables made once",
+    )
     parser.add_argument("--execution", metavar="ARN", help="follow this execution instead of starting one")
     parser.add_argument("--latest", action="store_true", help="follow the execution started last")
     options = parser.parse_args(arguments)
@@ -264,7 +327,9 @@ def main(arguments: list[str] | None = None) -> int:
             if arn is None:
                 print("follow: there is no execution yet; start one without --latest", file=sys.stderr)
                 return 1
-        return 0 if run(where, execution_input(options), arn).status == "SUCCEEDED" else 1
+        if arn is None:
+            return 0 if run_shops(where, execution_input(options), options.shop) else 1
+        return 0 if run(where, {}, arn).status == "SUCCEEDED" else 1
     except environment.NotDeployed as unknown:
         print(f"follow: {unknown}", file=sys.stderr)
         return 1

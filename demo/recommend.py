@@ -93,13 +93,14 @@ def main(arguments: list[str] | None = None) -> int:
         "--items", required=True, metavar="A,B", help="items viewed, oldest first, separated by commas"
     )
     parser.add_argument("--k", type=int, default=10, help="number of recommendations (default %(default)s)")
-    parser.add_argument("--shop", default="demo", metavar="SHOP", help="default demo")
+    parser.add_argument("--shop", metavar="SHOP", help="default: the only shop that the stage trains for")
     parser.add_argument("--json", action="store_true", help="print the response as one JSON line")
     options = parser.parse_args(arguments)
     items = [item for item in options.items.split(",") if item]
     try:
         where = environment.from_variables()
-        carousel = ask(Http(1, max_attempts=4), where.api_url, items, options.k, options.shop)
+        shop = where.chosen_shop(options.shop)
+        carousel = ask(Http(1, max_attempts=4), where.api_url, items, options.k, shop)
     except (environment.NotDeployed, RequestFailed) as failed:
         print(f"recommend: {failed}", file=sys.stderr)
         return 1

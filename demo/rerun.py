@@ -57,21 +57,33 @@ class Failed:
         return "\n".join(lines)
 
 
-def choose(client: Any, machine: str, named: str | None, stage: str) -> Failed:
-    """Find the run to continue: the one with this run id, name or ARN, otherwise the latest.
+def choose(
+    client: Any, machine: str, named: str | None, stage: str, shop: str | None = None, default_shop: str = ""
+) -> Failed:
+    """Find the run to continue: the one with this run id, name or ARN, otherwise the latest, of one shop if that is given.
+
+    A later run matters only if it is of the same shop. `default_shop` is that of an execution whose input names none.
 
     Raises:
         NotRerun: no such run, it runs or has succeeded, a later run matters more, or Step Functions refuses a redrive.
     """
     new_run = f"`make run{stage}` starts a new run"
+    later: list[tuple[str, str, dict[str, Any]]] = []
     pages = client.get_paginator("list_executions").paginate(stateMachineArn=machine)
     for listed in (one for page in pages for one in page["executions"]):
         arn, status = str(listed["executionArn"]), listed["status"]
         run_id = run_id_of(arn, listed["startDate"])
         described = client.describe_execution(executionArn=arn)
-        if named not in (None, arn, listed["name"], run_id):
-            _require_no_later(run_id, status, described, named, stage)
+        of_shop = shop_of(described, default_shop)
+        if named is None and shop not in (None, of_shop):
             continue
+        if named not in (None, arn, listed["name"], run_id):
+            later.append((run_id, status, described))
+            continue
+        for one in later:
+            # A run of another shop cannot replace its model, but while it runs it holds the lock.
+            if one[1] == "RUNNING" or shop_of(one[2], default_shop) == of_shop:
+                _require_no_later(*one, str(named), stage)
         if named is None and described.get("error") == REFUSED and not described["redriveCount"]:
             continue
         if status == "RUNNING":
@@ -103,6 +115,12 @@ def choose(client: Any, machine: str, named: str | None, stage: str) -> Failed:
         f"no execution of {machine.rsplit(':', 1)[1]} is the run {named}. The notification of the failure names the run id; "
         f"without RUN the command takes the latest run"
     )
+
+
+def shop_of(described: dict[str, Any], default_shop: str) -> str:
+    """Return the shop of an execution; an empty text for one that only makes the tables of all shops."""
+    wanted = json.loads(described.get("input") or "{}")
+    return "" if wanted.get("only_tables") else str(wanted.get("shop_id") or default_shop)
 
 
 def _require_no_later(
@@ -167,10 +185,12 @@ def redrive(client: Any, failed: Failed) -> None:
         time.sleep(0.2)
 
 
-def rerun(where: Environment, named: str | None) -> int:
+def rerun(where: Environment, named: str | None, shop: str | None = None) -> int:
     """Continue a run and follow it; return 0 only if it succeeded."""
+    if shop or (named is None and len(where.trained_shops) > 1):
+        shop = where.chosen_shop(shop)
     client, stage = where.client("stepfunctions"), stage_argument(where)
-    failed = choose(client, where.state_machine_arn(), named, stage)
+    failed = choose(client, where.state_machine_arn(), named, stage, shop, where.trained_shops[0])
     print(failed, f"execution {failed.arn}", sep="\n", flush=True)
     redrive(client, failed)
     story = follow(client, failed.arn, sys.stdout)
@@ -192,9 +212,10 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="ID",
         help="the run to continue: its run id, the name of its execution, or the ARN; default: the latest",
     )
+    parser.add_argument("--shop", metavar="SHOP", help="without --run: the latest run of this shop")
     options = parser.parse_args(arguments)
     try:
-        return rerun(environment.from_variables(), options.run)
+        return rerun(environment.from_variables(), options.run, options.shop)
     except (NotRerun, environment.NotDeployed) as refused:
         print(f"rerun: {refused}", file=sys.stderr)
     except (BotoCoreError, ClientError) as error:

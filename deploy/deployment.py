@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from deploy import (
+    adopt_release,
     api_routes,
     build_layers,
     chalice_config,
@@ -111,6 +112,7 @@ def deploy(deployment: Deployment) -> str:
     set_up_warehouse(deployment)
     update_stack(deployment)
     upload_training_code(deployment)
+    adopt_old_release(deployment)
     build_serving_image(deployment)
     layer_arns = publish_layers(deployment)
     write_chalice_config(deployment, layer_arns)
@@ -199,10 +201,19 @@ def update_stack(deployment: Deployment, dry_run: bool = False) -> None:
 
 def upload_training_code(deployment: Deployment) -> None:
     """Upload the code that SageMaker's jobs run."""
-    training_code.reserve_champion_prefix(deployment.bucket, deployment.s3)
+    training_code.reserve_champion_prefixes(deployment.stage.shops, deployment.bucket, deployment.s3)
     uploaded = training_code.upload(deployment.code, deployment.bucket, deployment.s3)
     outcome = "uploaded" if uploaded else "there already"
     deployment.say(f"training code {deployment.code.digest[:12]}: {outcome}")
+
+
+def adopt_old_release(deployment: Deployment) -> None:
+    """Give the release of a stage that served one shop only to that shop."""
+    shop = adopt_release.adopt(deployment.stage.served_shops[0], deployment.bucket, deployment.s3)
+    if shop is not None:
+        deployment.say(
+            f"the release on record is the release of shop {shop}; its endpoint stays until its next run"
+        )
 
 
 def build_serving_image(deployment: Deployment) -> None:

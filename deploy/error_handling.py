@@ -1,11 +1,12 @@
-"""Write the Retry and Catch of every task, and the time limit of every Lambda's state, into statemachine/pipeline.asl.json.
+"""Write the Retry and Catch of every task, and the time limit of every Lambda's state, into statemachine/*.asl.json.
 
 ASL has no way to share them between states, and JSON has no comments. They are defined here once, with their reasons, and
-pipeline.asl.json stays the plain ASL that is deployed. Which state a failure leads to is read from the state itself.
+the files stay the plain ASL that is deployed. Which state a failure leads to is read from the state itself.
 """
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from deploy import lambdas
 from deploy.command import DeployError, command_parser
 from functions.platform import errors
 
-PIPELINE_FILE = Path(__file__).resolve().parent.parent / "statemachine" / "pipeline.asl.json"
+FOLDER = Path(__file__).resolve().parent.parent / "statemachine"
+PIPELINE_FILE, NIGHT_FILE = FOLDER / "pipeline.asl.json", FOLDER / "night.asl.json"
 
 Json = dict[str, Any]
 
@@ -72,6 +74,14 @@ RETRY_BUILD = _retry(
     max_attempts=4,
     max_delay_s=120,
 )
+# Only the start of a shop's execution is retried, while the account runs too many. Its name makes a second one impossible.
+# https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+RETRY_EXECUTION = _retry(
+    ["StepFunctions.ExecutionLimitExceededException", "StepFunctions.AWSStepFunctionsException"],
+    interval_s=10,
+    max_attempts=4,
+    max_delay_s=120,
+)
 # A call of an AWS API is cheap and can be repeated after any failure.
 RETRY_CALL = _retry(["States.TaskFailed"], interval_s=2, max_attempts=4, max_delay_s=30)
 
@@ -82,7 +92,11 @@ STATE_MARGIN_S = 60
 # Unlock has its own: a lock that is not released must not report a failure either.
 # Failed has no Catch: its failure is the end of the execution.
 # The others have their own: they run after a failure, which they must not overwrite.
-OWN_CATCH = ("Unlock", "NotifySuccess", "Rollback", "UnlockAfterFailure", "NotifyFailure", "Failed")
+OF_PIPELINE = ("Unlock", "NotifySuccess", "Rollback", "UnlockAfterFailure", "NotifyFailure", "Failed")
+OF_NIGHT = ("LockTables", "UnlockTables", "Notify")
+OWN_CATCH = (*OF_PIPELINE, *OF_NIGHT)
+
+START_EXECUTION = "arn:aws:states:::states:startExecution.sync:2"
 
 # Where a redriven run continues: at the step that failed. After Rollback the endpoint serves the release on record again, so
 # a model that was published and is not on record is published again.
@@ -102,6 +116,9 @@ def with_error_handling(definition: Json) -> Json:
 
 
 def _handled(name: str, state: Json) -> Json:
+    if state["Type"] == "Map":
+        inner = with_error_handling(state["ItemProcessor"])
+        return state | {"ItemProcessor": inner, "Catch": [_night_catch(name, state["Catch"][-1]["Next"])]}
     if state["Type"] != "Task":
         return state
     handling: Json = {
@@ -109,7 +126,9 @@ def _handled(name: str, state: Json) -> Json:
     }
     if state["Resource"].endswith(":lambda:invoke"):
         handling = {"TimeoutSeconds": _lambda_timeout_s(name, state) + STATE_MARGIN_S} | handling
-    if name in OWN_CATCH:
+    if state["Resource"] == START_EXECUTION:
+        handling["Catch"] = [_night_catch(name, state["Catch"][-1]["Next"])]
+    elif name in OWN_CATCH:
         handling |= {key: state[key] for key in ("Catch",) if key in state}
     else:
         caught = state.get("Catch", [{"Next": "LockHeld?"}])
@@ -135,6 +154,8 @@ def _retry_of(name: str, resource: str) -> Json:
         return RETRY_SERVICE
     if resource.endswith(":lambda:invoke"):
         return RETRY_LAMBDA
+    if resource == START_EXECUTION:
+        return RETRY_EXECUTION
     return RETRY_JOB if resource.endswith(".sync") else RETRY_CALL
 
 
@@ -166,20 +187,49 @@ def catch(name: str, next_state: str, resume: str) -> Json:
     }
 
 
+def _night_catch(name: str, next_state: str) -> Json:
+    """Return the rule of a state of the night: Shop hands its failure to the result of the Map, any other one ends the night.
+
+    The cause of an execution that failed is its description, as JSON. The cause in it is JSON too if a Lambda reported it.
+    """
+    described = (
+        "$described := $states.errorOutput.Error = 'States.TaskFailed' ? $parse($states.errorOutput.Cause) : "
+        "{'Error': $states.errorOutput.Error, 'Cause': $states.errorOutput.Cause}; "
+    )
+    error = f"({described}$exists($described.Error) ? $described.Error : $string($described.Status))"
+    cause = (
+        f"({described}$exists($described.Cause) ? ($contains($described.Cause, 'errorMessage') ? "
+        "$parse($described.Cause).errorMessage : $described.Cause) : 'no cause was given')"
+    )
+    rule: Json = {"ErrorEquals": ["States.ALL"]}
+    if name == "Shop":
+        outcome = f"{{% 'failed with ' & {error} & ': ' & $substring({cause}, 0, 300) %}}"
+        rule["Output"] = {"shop_id": "{% $states.input.shop_id %}", "outcome": outcome}
+    else:
+        failure = {"state": name, "error": f"{{% {error} %}}", "cause": f"{{% {cause} %}}"}
+        rule["Assign"] = {"failure": failure}
+    return rule | {"Next": next_state}
+
+
 def render(definition: Json) -> str:
     """Return the text of the definition as it is committed."""
     return json.dumps(with_error_handling(definition), indent=2, ensure_ascii=False) + "\n"
 
 
-def main(arguments: list[str] | None = None, path: Path = PIPELINE_FILE) -> int:
+def main(arguments: list[str] | None = None, paths: Sequence[Path] = (PIPELINE_FILE, NIGHT_FILE)) -> int:
     """Run the command line."""
     parser = command_parser("deploy.error_handling", __doc__, "--check")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file is outdated")
     args = parser.parse_args(arguments)
+    return max(_update(path, args.check) for path in paths)
+
+
+def _update(path: Path, check: bool) -> int:
+    """Write one definition, or with `check` only compare it. Return 1 if it is outdated and not written."""
     before = path.read_text()
     definition = json.loads(before)
     after = render(definition)
-    if args.check and after != before:
+    if check and after != before:
         handled = with_error_handling(definition)["States"]
         differing = [name for name, state in definition["States"].items() if handled[name] != state]
         print(
@@ -188,7 +238,7 @@ def main(arguments: list[str] | None = None, path: Path = PIPELINE_FILE) -> int:
             file=sys.stderr,
         )
         return 1
-    if not args.check and after != before:
+    if not check and after != before:
         path.write_text(after)
         print(f"wrote {path.name}")
     return 0

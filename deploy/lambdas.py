@@ -15,13 +15,11 @@ from deploy.policies import Statement, list_bucket, list_versions, objects, stre
 from deploy.stages import SETTINGS, Stage, setting_text
 from functions.platform.contract import (
     CATALOGUE_STATES_PREFIX,
-    CURRENT_KEY,
     ERASURE_CERTIFICATES_PREFIX,
     ERASURE_JOURNALS_PREFIX,
     ERRORS_PREFIX,
     EVALUATIONS_PREFIX,
     EXPORTS_PREFIX,
-    FALLBACK_KEY,
     LOCK_KEY,
     OPERATIONS_PREFIX,
     PACKED_MANIFESTS_PREFIX,
@@ -30,6 +28,8 @@ from functions.platform.contract import (
     REJECTED_PREFIX,
     RELEASES_PREFIX,
     RULES_PREFIX,
+    SHOP_LOCKS_PREFIX,
+    SHOPS_PREFIX,
     STOCK_PREFIX,
     TRAINING_PREFIX,
     VALIDATION_LATEST_PREFIX,
@@ -123,8 +123,8 @@ LAMBDAS = (
                 "ReadRelease",
                 ("s3:GetObject",),
                 (
-                    objects("models", CURRENT_KEY),
-                    objects("models", FALLBACK_KEY),
+                    policies.RECORDS,
+                    policies.FALLBACKS,
                     objects("models", f"{RULES_PREFIX}*"),
                     objects("models", f"{CATALOGUE_STATES_PREFIX}*"),
                 ),
@@ -166,10 +166,10 @@ LAMBDAS = (
             Statement(
                 "HoldLock",
                 ("s3:DeleteObject", "s3:GetObject", "s3:PutObject"),
-                (objects("models", LOCK_KEY),),
+                (objects("models", LOCK_KEY), objects("models", f"{SHOP_LOCKS_PREFIX}*")),
             ),
             list_bucket("FindLock", "models", "locks/*"),
-            Statement("HolderRuns", ("states:DescribeExecution",), (policies.EXECUTIONS,)),
+            Statement("HolderRuns", ("states:DescribeExecution",), (policies.EXECUTIONS, policies.NIGHTS)),
         ),
     ),
     Lambda(
@@ -282,7 +282,7 @@ LAMBDAS = (
             Statement(
                 "ReadScaled",
                 ("sagemaker:DescribeEndpointConfig", "sagemaker:UpdateEndpointWeightsAndCapacities"),
-                (policies.REALTIME_ENDPOINT, policies.ENDPOINT_CONFIGS),
+                (policies.REALTIME_ENDPOINTS, policies.ENDPOINT_CONFIGS),
             ),
             policies.READ_ARCHIVES,
             policies.RECORD_RELEASE,
@@ -450,7 +450,7 @@ LAMBDAS = (
             Statement(
                 "ReadModels",
                 ("s3:GetObject",),
-                (objects("models", f"{EXPORTS_PREFIX}*"), objects("models", CURRENT_KEY)),
+                (objects("models", f"{EXPORTS_PREFIX}*"), policies.RECORDS),
             ),
             policies.FIND_RECORD,
         ),
@@ -487,11 +487,7 @@ LAMBDAS = (
             Statement("ListRuns", ("states:ListExecutions",), (policies.PIPELINE,)),
             Statement("ReadRuns", ("states:GetExecutionHistory",), (policies.EXECUTIONS,)),
             Statement("ReadSchedule", ("events:DescribeRule",), (policies.NIGHTLY_RULE,)),
-            Statement(
-                "ReadEndpoint",
-                ("sagemaker:DescribeEndpoint",),
-                (policies.ENDPOINT, policies.REALTIME_ENDPOINT),
-            ),
+            Statement("ReadEndpoint", ("sagemaker:DescribeEndpoint",), policies.ENDPOINTS),
             # CloudWatch lists by prefix only on the resource of all alarms, and knows no resource of a metric.
             Statement(
                 "ReadAlarms",
@@ -503,7 +499,7 @@ LAMBDAS = (
             list_bucket(
                 "FindResults",
                 "models",
-                CURRENT_KEY,
+                f"{SHOPS_PREFIX}*",
                 f"{EVALUATIONS_PREFIX}*",
                 f"{OPERATIONS_PREFIX}*",
                 f"{VALIDATION_LATEST_PREFIX}*",
@@ -512,7 +508,7 @@ LAMBDAS = (
                 "ReadResults",
                 ("s3:GetObject",),
                 (
-                    objects("models", CURRENT_KEY),
+                    policies.RECORDS,
                     objects("models", f"{EVALUATIONS_PREFIX}*"),
                     objects("models", f"{OPERATIONS_PREFIX}*"),
                     # The page links the reports by addresses that the role signs.
@@ -590,9 +586,11 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
             }
         case "recommend":
             return copied | {
-                "TUGBOAT_ENDPOINT": stage.endpoint_name,
                 "TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id),
+                "TUGBOAT_PREFIX": stage.prefix,
                 "TUGBOAT_RECEIPTS_SECRET": stage.receipts_secret,
+                "TUGBOAT_SHOPS": setting_text(list(stage.shops)),
+                "TUGBOAT_TRAINED_SHOPS": setting_text(stage.served_shops),
             }
         case "canary":
             return copied | {"TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id)}
@@ -600,18 +598,17 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
             return {"TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id)}
         case "operations":
             return copied | {
-                "TUGBOAT_ENDPOINT": stage.endpoint_name,
                 "TUGBOAT_EVENTS_BUCKET": stage.events_bucket(account_id),
                 "TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id),
                 "TUGBOAT_PREFIX": stage.prefix,
                 "TUGBOAT_STATE_MACHINE_ARN": stage.state_machine_arn(account_id),
+                "TUGBOAT_TRAINED_SHOPS": setting_text(stage.served_shops),
             }
         case "warehouse":
             return copied | {
                 "TUGBOAT_EVENTS_BUCKET": stage.events_bucket(account_id),
                 "TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id),
-                # The nightly run trains for the first shop.
-                "TUGBOAT_SHOP": next(iter(stage.shops)),
+                "TUGBOAT_SHOP": stage.served_shops[0],
                 "TUGBOAT_SNOWFLAKE_SECRET": stage.secret_name,
             }
         case "publish":
@@ -620,4 +617,5 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
                 "TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id),
                 "TUGBOAT_PREFIX": stage.prefix,
                 "TUGBOAT_SAGEMAKER_ROLE_ARN": f"arn:aws:iam::{account_id}:role/{stage.prefix}-sagemaker",
+                "TUGBOAT_SHOP": stage.served_shops[0],
             }

@@ -12,17 +12,20 @@ from functions.platform.contract import (
     CATALOGUE_CLAIMS_PREFIX,
     CATALOGUE_PREFIX,
     CATALOGUE_STATES_PREFIX,
-    CURRENT_KEY,
     RAW_PREFIX,
     REJECTED_PREFIX,
 )
+from functions.platform.s3_keys import current_key, fallback_key
 
 Json = dict[str, Any]
 
-ENDPOINT = "arn:aws:sagemaker:{region}:{account}:endpoint/{prefix}"
-REALTIME_ENDPOINT = ENDPOINT + "-realtime"
-CANDIDATES = (ENDPOINT + "-candidate", REALTIME_ENDPOINT + "-candidate")
-ENDPOINTS = (ENDPOINT, REALTIME_ENDPOINT, *CANDIDATES)
+# No name of another stage begins so: names of stages have no hyphen. The first has no shop in its name, and is a stage's from
+# before it could serve several shops.
+ENDPOINTS = (
+    "arn:aws:sagemaker:{region}:{account}:endpoint/{prefix}",
+    "arn:aws:sagemaker:{region}:{account}:endpoint/{prefix}-*",
+)
+REALTIME_ENDPOINTS = "arn:aws:sagemaker:{region}:{account}:endpoint/{prefix}-*realtime"
 ENDPOINT_CONFIGS = "arn:aws:sagemaker:{region}:{account}:endpoint-config/{prefix}-*"
 MODELS = "arn:aws:sagemaker:{region}:{account}:model/{prefix}-*"
 SAGEMAKER_ROLE = "arn:aws:iam::{account}:role/{prefix}-sagemaker"
@@ -31,11 +34,13 @@ SCALING_ROLE = (
     "arn:aws:iam::{account}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
     "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
 )
-SCALING_ALARMS = "arn:aws:cloudwatch:{region}:{account}:alarm:TargetTracking-endpoint/{prefix}-realtime/*"
+SCALING_ALARMS = "arn:aws:cloudwatch:{region}:{account}:alarm:TargetTracking-endpoint/{prefix}-*realtime/*"
 PIPELINE = "arn:aws:states:{region}:{account}:stateMachine:{prefix}-pipeline"
 NIGHTLY_RULE = "arn:aws:events:{region}:{account}:rule/{prefix}-nightly"
 ALARMS = "arn:aws:cloudwatch:{region}:{account}:alarm:*"
+NIGHT = "arn:aws:states:{region}:{account}:stateMachine:{prefix}-night"
 EXECUTIONS = "arn:aws:states:{region}:{account}:execution:{prefix}-pipeline:*"
+NIGHTS = "arn:aws:states:{region}:{account}:execution:{prefix}-night:*"
 # Services that accept no resource for these actions.
 ANY = "*"
 
@@ -125,12 +130,14 @@ STOP_SCALING = Statement(
     (SCALABLE_TARGETS,),
     OF_SAGEMAKER,
 )
-# The release on record, for prove and rollback. List before reading: without s3:ListBucket, S3 answers 403 for a missing key.
+RECORDS = objects("models", current_key("*"))
+FALLBACKS = objects("models", fallback_key("*"))
+# The releases on record, for prove and rollback. List before reading: without s3:ListBucket, S3 answers 403 for a missing key.
 READ_ARCHIVES = Statement("ReadArchives", ("s3:GetObject",), (objects("models", "serving/*"),))
 RECORD_RELEASE = Statement("RecordRelease", ("s3:PutObject",), (objects("models", "serving/*"),))
 FIND_RECORD = list_bucket("FindRecord", "models", "serving/*")
 CHANGE_CANARY = (
-    Statement("ChangeCanary", ("s3:GetObject", "s3:PutObject"), (objects("models", CURRENT_KEY),)),
+    Statement("ChangeCanary", ("s3:GetObject", "s3:PutObject"), (RECORDS,)),
     FIND_RECORD,
 )
 _TRACES = Statement("Traces", ("xray:PutTelemetryRecords", "xray:PutTraceSegments"), (ANY,))

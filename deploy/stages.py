@@ -17,7 +17,9 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from deploy.command import DeployError
-from functions.platform.endpoint import endpoint_name, endpoint_names
+from functions.platform.endpoint import endpoint_name, endpoint_names, unnamed_endpoints
+from functions.platform.shop_names import short_name
+from training_jobs.gate.thresholds import ThresholdsError, with_bounds
 
 FOLDER = Path(__file__).parent
 STAGES_FILE = FOLDER / "stages.toml"
@@ -54,6 +56,15 @@ def _one_shop_per_key(shops: dict[str, list[str]]) -> dict[str, list[str]]:
     keys = [key for of_shop in shops.values() for key in of_shop]
     if len(set(keys)) < len(keys):
         raise PydanticCustomError("key_twice", "has a key twice: a key identifies the shop that sends")
+    by_name: dict[str, str] = {}
+    for shop in shops:
+        other = by_name.setdefault(short_name(shop), shop)
+        if other != shop:
+            raise PydanticCustomError(
+                "name_twice",
+                "has the shops {one} and {other}, whose endpoints would have the same name: rename one",
+                {"one": other, "other": shop},
+            )
     return shops
 
 
@@ -123,6 +134,10 @@ class Stage:
     endpoint_poll_seconds: Annotated[int, Field(ge=1)]
     # The state machine ends after 27 hours, and waits twice.
     canary_seconds: Annotated[int, Field(ge=0, le=21_600)]
+    trained_shops: list[ShopId]
+    shops_at_once: Annotated[int, Field(ge=1, le=40)]
+    hyperparameters: dict[ShopId, dict[str, str | int | float]]
+    gate: dict[ShopId, dict[str, int | float]]
 
     @property
     def prefix(self) -> str:
@@ -135,14 +150,19 @@ class Stage:
         return self.name
 
     @property
-    def endpoint_name(self) -> str:
-        """The name of the endpoint of the stage's kind."""
-        return endpoint_name(self.prefix, self.endpoint_kind)
+    def served_shops(self) -> tuple[str, ...]:
+        """The shops that the nightly run trains for."""
+        return tuple(self.trained_shops or self.shops)
+
+    def endpoint_name(self, shop: str) -> str:
+        """Return the name of a shop's endpoint of the stage's kind."""
+        return endpoint_name(self.prefix, shop, self.endpoint_kind)
 
     @property
     def endpoint_names(self) -> tuple[str, ...]:
-        """The names of all endpoints that the stage may have: one per kind, and one per kind for the candidate of a run."""
-        return endpoint_names(self.prefix)
+        """The names of all endpoints that the stage may have: per shop one per kind, and one per kind for a run's candidate."""
+        of_shops = (name for shop in self.shops for name in endpoint_names(self.prefix, shop))
+        return (*of_shops, *unnamed_endpoints(self.prefix))
 
     @property
     def region_variables(self) -> dict[str, str]:
@@ -193,8 +213,12 @@ class Stage:
         return f"{self.prefix}-models-{account_id}"
 
     def state_machine_arn(self, account_id: str) -> str:
-        """Return the ARN of the pipeline."""
+        """Return the ARN of the pipeline, which trains and publishes for one shop."""
         return f"arn:aws:states:{self.region}:{account_id}:stateMachine:{self.prefix}-pipeline"
+
+    def night_arn(self, account_id: str) -> str:
+        """Return the ARN of the state machine that starts the pipeline for several shops."""
+        return f"arn:aws:states:{self.region}:{account_id}:stateMachine:{self.prefix}-night"
 
 
 SETTINGS = frozenset(field.name for field in fields(Stage)) - {"name"}
@@ -204,6 +228,8 @@ def setting_text(value: object) -> str:
     """Return a setting as the text of an environment variable or of a template's parameter."""
     if isinstance(value, dict):
         return ",".join(f"{key}={one}" for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -242,12 +268,38 @@ def read_stage(name: str, stages_file: Path = STAGES_FILE) -> Stage:
             f'stage {name} has load_on_arrival, and load_by = "snowpipe" loads each file on arrival too, so every file '
             f"would be loaded twice. Set load_on_arrival = false in {stages_file}"
         )
+    _require_known_shops(stage, stages_file)
+    _require_bounds(stage, stages_file)
     if stage.schedule_enabled and not stage.model_max_age_hours:
         raise StageError(
             f"stage {name} trains by a schedule and has no alarm for an old model. Set model_max_age_hours, such as 48, for "
             f"the stage in {stages_file}"
         )
     return stage
+
+
+def _require_known_shops(stage: Stage, stages_file: Path) -> None:
+    """Check that every setting of a shop is of a shop of the stage."""
+    for name in ("trained_shops", "hyperparameters", "gate", "currencies"):
+        unknown = [shop for shop in getattr(stage, name) if shop not in stage.shops]
+        if unknown:
+            raise StageError(
+                f"stage {stage.name} has {name} of {', '.join(unknown)}, which is no shop of it. Its shops are "
+                f"{', '.join(stage.shops)}: correct the name in {stages_file}, or add the shop to [{stage.name}.shops]"
+            )
+    if len(set(stage.trained_shops)) < len(stage.trained_shops):
+        raise StageError(f"stage {stage.name} has a shop twice in trained_shops: correct {stages_file}")
+
+
+def _require_bounds(stage: Stage, stages_file: Path) -> None:
+    """Check the bounds of every shop's gate."""
+    for shop, bounds in stage.gate.items():
+        try:
+            with_bounds(bounds)
+        except ThresholdsError as error:
+            raise StageError(
+                f"stage {stage.name} has wrong bounds in gate of {shop}: {error}. Correct {stages_file}"
+            ) from None
 
 
 def _sentence(detail: ErrorDetails, tables: dict[str, Any], stage: str) -> str:

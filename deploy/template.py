@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from deploy import error_handling, serving_image, step_jobs
+from deploy import error_handling, serving_image, shop_resources, step_jobs
 from deploy.command import DeployError
 from deploy.lambdas import LAMBDAS
 from deploy.stages import SETTINGS, Stage, setting_text, training_image
@@ -15,7 +15,7 @@ from functions.platform.contract import CODE_PREFIX
 
 FOLDER = Path(__file__).resolve().parent.parent / "statemachine"
 RESOURCES_FILE = FOLDER / "resources.yaml"
-PIPELINE_FILE = error_handling.PIPELINE_FILE
+PIPELINE_FILE, NIGHT_FILE = error_handling.PIPELINE_FILE, error_handling.NIGHT_FILE
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 BODY_MAX_BYTES = 51_200  # in a request
 STORED_MAX_BYTES = 1_000_000  # read by CloudFormation from S3
@@ -95,7 +95,8 @@ def render_without_pipeline(stage: Stage, account_id: str, resources: Path = RES
         TemplateError: the body is larger than a request may be.
     """
     template = _with_literal_names(load_resources(resources), stage, account_id)
-    template["Resources"]["Pipeline"]["Properties"].pop("DefinitionSubstitutions")
+    for machine in ("Pipeline", "Night"):
+        template["Resources"][machine]["Properties"].pop("DefinitionSubstitutions")
     template["Resources"] = {
         name: one for name, one in template["Resources"].items() if one["Type"] not in LATER_TYPES
     }
@@ -105,25 +106,62 @@ def render_without_pipeline(stage: Stage, account_id: str, resources: Path = RES
 def render(
     stage: Stage, account_id: str, resources: Path = RESOURCES_FILE, pipeline: Path = PIPELINE_FILE
 ) -> str:
-    """Return the whole template. CloudFormation fills the placeholders of the definition in.
+    """Return the whole template. CloudFormation fills the placeholders of the definitions in.
 
     Raises:
         TemplateError: a placeholder has no value, or the template is too large.
     """
     template = _with_literal_names(load_resources(resources), stage, account_id)
     step_jobs.add_resources(template["Resources"], stage, account_id)
-    definition = _compact(
-        _without_comments(step_jobs.with_jobs(json.loads(pipeline.read_text()), stage, account_id))
-    )
-    machine = template["Resources"]["Pipeline"]["Properties"]
-    missing = substitution_keys(definition) - machine["DefinitionSubstitutions"].keys()
+    shop_resources.add(template["Resources"], stage, account_id)
+    definition = with_shop_settings(json.loads(pipeline.read_text()), stage)
+    _define(template, "Pipeline", step_jobs.with_jobs(definition, stage, account_id), pipeline, resources)
+    night = with_trained_shops(json.loads(NIGHT_FILE.read_text()), stage)
+    _define(template, "Night", night, NIGHT_FILE, resources)
+    return _within(STORED_MAX_BYTES, _compact(template))
+
+
+def _define(template: Json, machine: str, definition: Json, file: Path, resources: Path) -> None:
+    """Put the definition of a state machine into the template.
+
+    Raises:
+        TemplateError: a placeholder has no value.
+    """
+    text = _compact(_without_comments(definition))
+    properties = template["Resources"][machine]["Properties"]
+    missing = substitution_keys(text) - properties["DefinitionSubstitutions"].keys()
     if missing:
         raise TemplateError(
-            f"{pipeline.name} wants {', '.join(sorted(missing))}, which has no value: declare the Lambda in "
+            f"{file.name} wants {', '.join(sorted(missing))}, which has no value: declare the Lambda in "
             f"deploy/lambdas.py, or add the value to DefinitionSubstitutions in {resources.name}"
         )
-    machine["DefinitionString"] = definition
-    return _within(STORED_MAX_BYTES, _compact(template))
+    properties["DefinitionString"] = text
+
+
+def with_shop_settings(definition: Json, stage: Stage) -> Json:
+    """Return the pipeline with the hyperparameters and the gate's bounds of each shop that has some of its own."""
+    shops = sorted({*stage.hyperparameters, *stage.gate})
+    definition["States"]["Prepare"]["Assign"]["shop_settings"] = {
+        shop: {
+            # SageMaker takes hyperparameters as texts.
+            "hyperparameters": {
+                name: setting_text(value) for name, value in stage.hyperparameters.get(shop, {}).items()
+            },
+            "bounds": [
+                argument
+                for name, bound in stage.gate.get(shop, {}).items()
+                for argument in ("--bound", f"{name}={bound}")
+            ],
+        }
+        for shop in shops
+    }
+    return definition
+
+
+def with_trained_shops(definition: Json, stage: Stage) -> Json:
+    """Return the night with the shops for which it starts the pipeline."""
+    definition["States"]["Prepare"]["Assign"]["trained_shops"] = list(stage.served_shops)
+    return definition
 
 
 def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[str, str]:
@@ -137,7 +175,9 @@ def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[st
     return {name: setting_text(getattr(stage, settings[name])) for name in parameters if name in settings} | {
         "Stage": stage.name,
         "ApiStage": stage.api_stage,
-        "EndpointName": stage.endpoint_name,
+        "EndpointName": stage.endpoint_name(stage.served_shops[0]),
+        "FirstShop": stage.served_shops[0],
+        "NightlyMachine": "night" if len(stage.served_shops) > 1 else "pipeline",
         "ScheduleExpression": stage.schedule,
         "ScheduleState": "ENABLED" if stage.schedule_enabled else "DISABLED",
         "LoadOnArrivalState": "ENABLED" if stage.load_on_arrival else "DISABLED",

@@ -2,12 +2,14 @@
 
 import io
 import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from functions.platform.contract import CHAMPION_PREFIX, CODE_PREFIX
+from functions.platform.contract import CODE_PREFIX
+from functions.platform.s3_keys import champion_prefix
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,11 @@ def upload(code: TrainingCode, bucket: str, s3: Any) -> bool:
     return True
 
 
-def reserve_champion_prefix(bucket: str, s3: Any) -> None:
-    """Put a note under the champion's prefix, because SageMaker refuses a job whose input prefix is empty."""
-    note = "The archive of the served model is kept here. The next candidate is compared with it.\n"
-    s3.put_object(Bucket=bucket, Key=f"{CHAMPION_PREFIX}README.txt", Body=note.encode())
+def reserve_champion_prefixes(shops: Iterable[str], bucket: str, s3: Any) -> None:
+    """Put a note under each shop's prefix of the champion, because SageMaker refuses a job whose input prefix is empty."""
+    note = "The archive of the shop's served model is kept here. The next candidate is compared with it.\n"
+    for shop in shops:
+        s3.put_object(Bucket=bucket, Key=f"{champion_prefix(shop)}README.txt", Body=note.encode())
 
 
 def exists(s3: Any, bucket: str, key: str) -> bool:

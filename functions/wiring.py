@@ -19,7 +19,7 @@ from functions.platform.time_box import Deadline
 if TYPE_CHECKING:
     from functions.platform.events.intake import Intake
     from functions.platform.warehouse import Credentials
-    from functions.recommend.recommend import Recommender
+    from functions.recommend.shops import Recommenders
 
 # The state machine's input and output of a step: JSON objects, typed by the step.
 Event = Any
@@ -73,25 +73,30 @@ def recommend(request: Request | None) -> Response:
 
     keys = receipt_keys(settings.recommend_settings().receipts_secret)
     deadline = Deadline.of_lambda(_remaining_ms(request)())
-    return answer_recommend(read_request(request), recommender(), keys, deadline)
+    return answer_recommend(read_request(request), recommenders(), keys, deadline)
 
 
 @lru_cache(maxsize=1)
-def recommender() -> "Recommender":
-    """Return the recommender of this execution environment, with what it remembers between requests."""
+def recommenders() -> "Recommenders":
+    """Return the shops' recommenders of this execution environment, with what they remember between requests."""
     from functions.recommend.experiments import FOLDER, read_experiments
     from functions.recommend.fallback import stored_fallback
     from functions.recommend.recommend import Recommender
     from functions.recommend.served import served_release
+    from functions.recommend.shops import Recommenders
     from functions.recommend.steering import sources
 
     environment = settings.recommend_settings()
     endpoint = time_boxed_client("sagemaker-runtime", environment.endpoint_timeout_ms)
     s3 = time_boxed_client("s3", S3_TIMEOUT_MS)
-    served = served_release(s3, environment.models_bucket)
-    fallback = stored_fallback(s3, environment.models_bucket)
-    stored = sources(s3, environment.models_bucket)
-    return Recommender(environment, endpoint, served, fallback, read_experiments(FOLDER), stored)
+    bucket, experiments = environment.models_bucket, read_experiments(FOLDER)
+    stored = sources(s3, bucket)
+
+    def of(shop_id: str) -> Recommender:
+        served, fallback = served_release(s3, bucket, shop_id), stored_fallback(s3, bucket, shop_id)
+        return Recommender(environment, shop_id, endpoint, served, fallback, experiments, stored)
+
+    return Recommenders(environment, of)
 
 
 def script(request: Request | None) -> Response:

@@ -15,7 +15,7 @@ from botocore.compat import unquote
 
 from functions import wiring
 from functions.platform import clients, receipt_keys, secret_keys, settings, time_box
-from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY
+from functions.platform.s3_keys import current_key, fallback_key
 from testing.troubled_service import Answer, Received, Trouble, TroubledService, json_answer, troubled
 
 SECRET_KEY = "tugboat-secret-of-demo"
@@ -39,7 +39,10 @@ def object_of(received: Received) -> Answer:
     method, _, path = received.line.partition(" ")
     if method == "PUT":
         return Answer(200, b"", {"etag": '"e"'})
-    stored = {CURRENT_KEY: {"release": {"endpoint": ENDPOINT}}, FALLBACK_KEY: FALLBACK}
+    stored = {
+        current_key("demo"): {"release": {"endpoint": ENDPOINT, "shop_id": "demo"}},
+        fallback_key("demo"): FALLBACK,
+    }
     return json_answer(stored[unquote(path.partition("?")[0]).split("/", 2)[2]])
 
 
@@ -97,7 +100,7 @@ def start_cold() -> None:
     """Forget all that app.py remembers between requests, as in a new execution environment."""
     for cached in (
         *(settings.collect_settings, settings.recommend_settings),
-        *(clients.time_boxed_client, receipt_keys.receipt_keys, secret_keys.secret_keys, wiring.recommender),
+        *(clients.time_boxed_client, receipt_keys.receipt_keys, secret_keys.secret_keys, wiring.recommenders),
         time_box.executor,
     ):
         cached.cache_clear()

@@ -10,7 +10,6 @@ from typing import Any
 
 from functions.operations.gather import Clients
 from functions.platform.contract import (
-    CURRENT_KEY,
     EVALUATIONS_PREFIX,
     METRICS_NAMESPACE,
     RAW_PREFIX,
@@ -18,6 +17,7 @@ from functions.platform.contract import (
     VALIDATION_LATEST_PREFIX,
 )
 from functions.platform.run_names import release_name, run_id_of
+from functions.platform.s3_keys import current_key
 from functions.platform.settings import OperationsSettings
 from testing.fakes import FakeS3, FakeSageMaker, client_error
 
@@ -454,7 +454,7 @@ def release(
         }
 
     record = {"release": row(current), "previous": row(previous) if previous else None}
-    services.s3.put(MODELS_BUCKET, CURRENT_KEY, record)
+    services.s3.put(MODELS_BUCKET, current_key("demo"), record)
     config = served or row(current)["endpoint_config"]
     services.sagemaker.endpoints["tugboat-prod"] = {
         "EndpointStatus": "InService",

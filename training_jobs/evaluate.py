@@ -32,6 +32,17 @@ def _finite(value: Any) -> Any:
     return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
 
 
+def _bound(text: str) -> tuple[str, float]:
+    """Return name and number of NAME=NUMBER. A whole number stays one, because some thresholds are counts."""
+    name, _, number = text.partition("=")
+    try:
+        return name, int(number) if number.removeprefix("-").isdigit() else float(number)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not NAME=NUMBER, such as minimum_hr_at_20=0.05"
+        ) from None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the evaluation as a command, and return its exit code."""
     parser = argparse.ArgumentParser(
@@ -56,6 +67,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--items", type=Path, default=INPUT / "items", help="parquet of the catalogue; may be absent")
     add("--output", type=Path, default=OUTPUT, help="where evaluation.json and evaluation.html go")
     add("--thresholds", type=Path, default=THRESHOLDS, help="bounds of the checks")
+    add(
+        "--bound",
+        action="append",
+        default=[],
+        type=_bound,
+        metavar="NAME=NUMBER",
+        help="a bound of this shop instead of that in the file; repeatable",
+    )
     add("--snapshot-id", default="", help="the export the candidate must have been trained on")
     add("--override-reason", default="", help="publish despite failures; the reason is recorded")
     options = parser.parse_args(argv)
@@ -75,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 options.thresholds,
                 snapshot_id=options.snapshot_id,
                 override_reason=options.override_reason.strip(),
+                bounds=dict(options.bound),
             )
     except (ArchiveError, DataError, ThresholdsError) as error:
         print(f"the evaluation could not be made: {error}", file=sys.stderr)

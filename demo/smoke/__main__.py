@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (StepFailed, NotDeployed, DeployError, BotoCoreError, ClientError) as failed:
         print(f"smoke: {failed}", file=sys.stderr)
         return 1
-    result = SmokeResult(_facts(stage))
+    result = SmokeResult(_facts(stage, options.shop))
     for row in walk(smoke):
         result.rows.append(row)
         print(
@@ -134,14 +134,14 @@ def _clean(stage: Stage) -> list[str]:
     return left
 
 
-def _facts(stage: Stage) -> dict[str, str]:
+def _facts(stage: Stage, shop: str) -> dict[str, str]:
     """Return what a reader of the report needs to know of the stage. The account stays out of it."""
     return {
         "Stage": stage.name,
         "Region": stage.region,
         "Begun": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "Training": f"{stage.training_instance_type}{', spot' if stage.use_spot else ''}",
-        "Endpoint": f"{stage.endpoint_kind}, {stage.endpoint_name}",
+        "Endpoint": f"{stage.endpoint_kind}, {stage.endpoint_name(shop)}",
         "Laptop": f"Python {platform.python_version()} on {platform.system()}",
     }
 

@@ -28,7 +28,7 @@ from deploy.rollback import PATIENT, rollback
 from deploy.stages import Stage
 from functions.platform import warehouse
 from functions.platform.contract import RAW_PREFIX
-from functions.platform.releases import Release, read_record
+from functions.platform.releases import Release, read_record, served_shops
 from functions.platform.run_history import Execution, State, folded
 from imports.rejects import Rejects
 
@@ -60,8 +60,9 @@ class Smoke:
     recommendation_id: str = ""
 
     def release(self) -> Release | None:
-        """Return the release on record."""
-        return read_record(self.where.client("s3"), self.stage.models_bucket(self.account_id)).current
+        """Return the release of the shop on record."""
+        bucket = self.stage.models_bucket(self.account_id)
+        return read_record(self.where.client("s3"), bucket, self.shop_id).current
 
 
 def require_replaceable(smoke: Smoke) -> None:
@@ -75,7 +76,7 @@ def require_replaceable(smoke: Smoke) -> None:
         smoke.stage, smoke.account_id, current, smoke.where.client("s3")
     ):
         raise StepFailed(
-            f"stage {smoke.stage.name} serves model {current.model_version}, which is not a smoke test's. "
+            f"stage {smoke.stage.name} serves shop {smoke.shop_id} model {current.model_version}, which is not a smoke test's. "
             "Run the smoke test on a stage of its own: add one to deploy/stages.toml, deploy it, then "
             "make smoke STAGE=<its name>"
         )
@@ -90,7 +91,8 @@ def require_empty(smoke: Smoke) -> None:
     found = smoke.where.client("s3").list_objects_v2(
         Bucket=smoke.where.events_bucket(), Prefix=RAW_PREFIX, MaxKeys=1
     )
-    if found.get("KeyCount") or smoke.release() is not None:
+    bucket = smoke.stage.models_bucket(smoke.account_id)
+    if found.get("KeyCount") or served_shops(smoke.where.client("s3"), bucket):
         raise StepFailed(
             f"stage {smoke.stage.name} already holds events or a model, which --clean would delete. Leave --clean out, "
             f"or delete them first: make destroy STAGE={smoke.stage.name} ARGS=--delete-data, then deploy again"

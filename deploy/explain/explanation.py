@@ -92,7 +92,7 @@ def explain(
     notes = [*_notes_of(trace), *_note_of_rules(trace, clients, models_bucket)]
     version = trace.model_version
     if version is None:
-        version = release_at(clients, models_bucket, trace.issued_at_ms)
+        version = release_at(clients, models_bucket, trace.shop_id, trace.issued_at_ms)
         notes.append(
             "No event has a receipt of this recommendation, so the model that answered is not on record. "
             + (
@@ -112,7 +112,7 @@ def explain(
         return Explanation(
             stage, trace, files, None, Reproduction("not asked", reasons=["the model is unknown"]), notes
         )
-    origin = origin_of(clients, models_bucket, machine_arn, version)
+    origin = origin_of(clients, models_bucket, trace.shop_id, machine_arn, version)
     reproduction = Reproduction("not asked", reasons=["the model's archive is gone"])
     if origin.archive_uri:
         with unpacked(clients.s3, origin.archive_uri) as archive:

@@ -60,18 +60,18 @@ class Clients:
     stepfunctions: Any
 
 
-def release_at(clients: Clients, bucket: str, issued_at_ms: int) -> str | None:
-    """Return the version of the release that was published last before an answer, if it is still on record."""
-    record = read_record(clients.s3, bucket)
+def release_at(clients: Clients, bucket: str, shop_id: str, issued_at_ms: int) -> str | None:
+    """Return the version of the shop's release that was published last before an answer, if it is still on record."""
+    record = read_record(clients.s3, bucket, shop_id)
     for release in (record.current, record.previous):
         if release and datetime.fromisoformat(release.published_at).timestamp() * 1000 <= issued_at_ms:
             return release.model_version
     return None
 
 
-def origin_of(clients: Clients, bucket: str, machine_arn: str, model_version: str) -> Origin:
-    """Return where a model comes from. Every part that expired is left out and listed among the gaps."""
-    record = read_record(clients.s3, bucket)
+def origin_of(clients: Clients, bucket: str, shop_id: str, machine_arn: str, model_version: str) -> Origin:
+    """Return where a model of a shop comes from. Every part that expired is left out and listed among the gaps."""
+    record = read_record(clients.s3, bucket, shop_id)
     candidate = record.canary.release if record.canary else None
     releases = {"current": record.current, "canary": candidate, "previous": record.previous}
     found = next(

@@ -70,7 +70,9 @@ def _replayed(
     s3 = session.client("s3")
     release = release_of(s3, bucket, rule_set.shop)
     if release is None:
-        say(f"stage {stage.name} has no model of {rule_set.shop} yet, so no session is replayed: make run")
+        say(
+            f"stage {stage.name} has no model of {rule_set.shop} yet, so no session is replayed: make run SHOP={rule_set.shop}"
+        )
         return None
     asked = question(rule_set.shop, release, sessions, s3, bucket, session.client("sagemaker-runtime"))
     served = served_rules(s3, bucket, rule_set.shop)

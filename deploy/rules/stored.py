@@ -8,9 +8,8 @@ from deploy.command import DeployError
 from deploy.rules import replay
 from deploy.rules.sessions import sessions_of
 from functions.platform.catalogue_state import CatalogueState, state_key, unpack
-from functions.platform.contract import FALLBACK_KEY
 from functions.platform.releases import Release, read_record
-from functions.platform.s3_keys import rules_key
+from functions.platform.s3_keys import fallback_key, rules_key
 from functions.platform.stored_json import MISSING, find_bytes, read_json
 from functions.recommend.fallback import Fallback
 from functions.recommend.rules.model import RuleSet, decode
@@ -37,8 +36,7 @@ def catalogue_of(s3: Any, bucket: str, shop: str) -> CatalogueState | None:
 
 def release_of(s3: Any, bucket: str, shop: str) -> Release | None:
     """Return the release that answers the shop, or None if there is none."""
-    release = read_record(s3, bucket).current
-    return release if release and release.shop_id in (shop, "") else None
+    return read_record(s3, bucket, shop).current
 
 
 def question(shop: str, release: Release, count: int, s3: Any, bucket: str, endpoint: Any) -> replay.Question:
@@ -51,7 +49,7 @@ def question(shop: str, release: Release, count: int, s3: Any, bucket: str, endp
     # An empty session is the first page that a visitor opens.
     sessions = [[], *found.items]
     candidates = replay.ask_all(sessions, release.endpoint, endpoint)
-    stored = read_json(s3, bucket, FALLBACK_KEY)
+    stored = read_json(s3, bucket, fallback_key(shop))
     fallback = Fallback(stored["popular"], stored["related"], stored["model_version"]) if stored else None
     return replay.Question(sessions, found.source, candidates, fallback, catalogue_of(s3, bucket, shop))
 

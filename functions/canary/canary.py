@@ -52,9 +52,11 @@ def canary(
     """
     now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     seconds = settings.canary_seconds if event["seconds"] < 0 else event["seconds"]
-    record = read_record(s3, settings.models_bucket)
+    record = read_record(s3, settings.models_bucket, event["shop_id"])
     if record.current is None:
-        return _over(0, "No canary: this is the first release, and the golden sessions proved it.")
+        return _over(
+            0, "No canary: this is the first release of the shop, and the golden sessions proved it."
+        )
     if seconds == 0:
         return _over(0, "No canary: it is switched off, and the golden sessions proved the release.")
     if event["share"] == 0 and not _is_of(record, event):
@@ -106,7 +108,7 @@ def _judge(current: Release, running: Canary, settings: CanarySettings, cloudwat
     """
     times = (running.began_at_ms / 1000, now_ms / 1000)
     of_current, of_candidate = read_figures(
-        cloudwatch, settings.stage, current.endpoint, running.release.endpoint, *times
+        cloudwatch, settings.stage, current.shop_id, current.endpoint, running.release.endpoint, *times
     )
     counted = f"{of_candidate.requests:,.0f} requests of the candidate, {of_current.requests:,.0f} of the current release"
     if min(of_candidate.requests, of_current.requests) < REQUESTS_MIN:

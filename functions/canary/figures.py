@@ -35,12 +35,20 @@ class Figures(NamedTuple):
 
 
 def read_figures(
-    cloudwatch: Any, stage: str, current_endpoint: str, candidate_endpoint: str, start_s: float, end_s: float
+    cloudwatch: Any,
+    stage: str,
+    shop_id: str,
+    current_endpoint: str,
+    candidate_endpoint: str,
+    start_s: float,
+    end_s: float,
 ) -> tuple[Figures, Figures]:
-    """Return the figures of the current release and of the candidate, from the minute of the canary's start until now."""
+    """Return the figures of a shop's current release and of its candidate, from the minute of the canary's start until now."""
     endpoints = {ComparedRelease.CURRENT: current_endpoint, ComparedRelease.CANDIDATE: candidate_endpoint}
     queries = [
-        query for release, endpoint in endpoints.items() for query in _queries(stage, release, endpoint)
+        query
+        for release, endpoint in endpoints.items()
+        for query in _queries(stage, shop_id, release, endpoint)
     ]
     sums: dict[str, float] = {}
     token: dict[str, str] = {}
@@ -67,8 +75,8 @@ def _id(release: ComparedRelease, metric: str) -> str:
     return f"{release.value}_{metric.lower()}"
 
 
-def _queries(stage: str, release: ComparedRelease, endpoint: str) -> list[dict[str, Any]]:
-    dimensions = {"Stage": stage, "Release": release.value}
+def _queries(stage: str, shop_id: str, release: ComparedRelease, endpoint: str) -> list[dict[str, Any]]:
+    dimensions = {"Stage": stage, "Shop": shop_id, "Release": release.value}
     queries = [_query(release, METRICS_NAMESPACE, name, dimensions, "Sum") for name in SUMS]
     if not is_realtime(endpoint):
         # A serverless endpoint reports it once per new container:

@@ -50,13 +50,14 @@ class Refusal:
 class Collected(NamedTuple):
     """The number of accepted events of a request, its refusals, and the time of its receipt.
 
-    `clicks` counts the clicks on items of the two releases of a canary.
+    `clicks` counts the clicks on items of the two releases of the shop's canary.
     """
 
     accepted: int
     refused: list[Refusal]
     received_at_ms: int
     clicks: Mapping[ComparedRelease, int] = MappingProxyType({})
+    shop_id: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return the body of the response. By `received_at_ms`, a client measures the error of its clock."""
@@ -199,7 +200,7 @@ def _collect(events: list[Any], arrival: Arrival, intake: Intake) -> Collected:
         _store_refused(refused, arrival, intake)
     log.info("events collected", source=arrival.source, accepted=len(lines), refused=len(refused))
     refusals = [refusal for refusal, _, _ in refused]
-    return Collected(len(lines), refusals, arrival.timing.received_at_ms, clicks)
+    return Collected(len(lines), refusals, arrival.timing.received_at_ms, clicks, arrival.shop_id)
 
 
 def _compared(receipts: Iterable[Stamp]) -> set[ComparedRelease]:

@@ -67,7 +67,7 @@ def answer_pixel(request: ApiRequest, origin: Origin, intake: Intake) -> Respons
 def _count_collected(intake: Intake, collected: Collected) -> None:
     _count(intake, collected.accepted, (Reason(refused.reason) for refused in collected.refused))
     for release, clicks in collected.clicks.items():
-        metrics.write(intake.settings.stage, {"Clicks": clicks}, release=release)
+        metrics.write(intake.settings.stage, {"Clicks": clicks}, release=release, shop=collected.shop_id)
 
 
 def _count(intake: Intake, accepted: int, refused: Iterable[Reason]) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.erase.journal import Journal, StoredKey, delete_version, versions_below
-from functions.platform.contract import CHAMPION_PREFIX, EXPORTS_PREFIX, TRAINING_PREFIX
+from functions.platform.contract import EXPORTS_PREFIX, TRAINING_PREFIX
 from functions.platform.errors import StorageUnavailable
-from functions.platform.releases import read_record
+from functions.platform.releases import ReleaseRecord, read_record, served_shops
+from functions.platform.s3_keys import champion_prefix
 from functions.platform.settings import EraseSettings
 
 # The bucket's lifecycle deletes the old version of an expired object after this time (statemachine/resources.yaml).
@@ -58,7 +59,17 @@ def _overlaps(journal: Journal, settings: EraseSettings, shop: Any, last_ms: Any
 def _releases(
     journal: Journal, settings: EraseSettings, s3: Any, seen: dict[str, bool]
 ) -> list[dict[str, Any]]:
-    record = read_record(s3, settings.models_bucket)
+    """Return the releases of all shops that saw the person."""
+    bucket = settings.models_bucket
+    records = {shop: read_record(s3, bucket, shop) for shop in served_shops(s3, bucket)}
+    return [
+        one for shop, record in records.items() for one in _releases_of(shop, record, journal, bucket, seen)
+    ]
+
+
+def _releases_of(
+    shop: str, record: ReleaseRecord, journal: Journal, bucket: str, seen: dict[str, bool]
+) -> list[dict[str, Any]]:
     ends = {
         "current": "two later models are released, or it is rolled back and one is released",
         "previous": "the next model is released",
@@ -72,12 +83,13 @@ def _releases(
         saw = seen.get(release.snapshot_id)
         # The snapshot has expired: judge by the time of the release.
         if saw is None:
-            saw = any(first <= trained_ms for first, _ in journal.times.values())
+            times = (first for of, (first, _) in journal.times.items() if of == shop)
+            saw = any(first <= trained_ms for first in times)
         if saw:
             found.append(
                 {
                     "model": release.model_version,
-                    "place": f"{name} release, s3://{settings.models_bucket}/{CHAMPION_PREFIX} and its archive",
+                    "place": f"{name} release of {shop}, s3://{bucket}/{champion_prefix(shop)} and its archive",
                     "gone_by": None,
                     "gone_when": until,
                 }

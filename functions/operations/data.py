@@ -21,7 +21,7 @@ LISTED_MAX = 1000
 
 
 def read_data(
-    s3: Any, events_bucket: str, models_bucket: str, runs: Runs | None, serving: Serving | None, now: datetime
+    s3: Any, events_bucket: str, models_bucket: str, runs: Runs | None, serving: list[Serving], now: datetime
 ) -> Data:
     """Return the places and the shops. Runs and releases that could not be read leave their places without a time."""
     shops = read_shops(s3, models_bucket)
@@ -29,10 +29,6 @@ def read_data(
     fresh = newest.freshness if newest else None
     load, transform, export = (
         runs.latest_with(step) if runs else None for step in ("Load", "Transform", "Export")
-    )
-    release = serving.current if serving else None
-    trained = (
-        next((run for run in runs.newest if release and run.run_id == release.run_id), None) if runs else None
     )
     event_at = max((at for shop in shops if (at := moment(shop.freshness.newest_event_at))), default=None)
     places = [
@@ -68,15 +64,24 @@ def read_data(
             f"run {export.run_id}" if export else "no run",
             _snapshot_event(export),
         ),
-        Place(
-            "endpoint",
-            "the model that answers",
-            release.published_at if release else None,
-            f"release {release.model_version}" if release else "no release",
-            _snapshot_event(trained),
-        ),
+        *(_endpoint(one, runs, len(serving) > 1) for one in serving),
     ]
     return Data(places, shops)
+
+
+def _endpoint(serving: Serving, runs: Runs | None, is_one_of_several: bool) -> Place:
+    """Return the endpoint of a shop as the place of its data."""
+    release = serving.current
+    trained = (
+        next((run for run in runs.newest if release and run.run_id == release.run_id), None) if runs else None
+    )
+    return Place(
+        f"endpoint of {serving.shop_id}" if is_one_of_several else "endpoint",
+        "the model that answers",
+        release.published_at if release else None,
+        f"release {release.model_version}" if release else "no release",
+        _snapshot_event(trained),
+    )
 
 
 def moment(text: str | None) -> datetime | None:

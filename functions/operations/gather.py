@@ -16,7 +16,8 @@ from functions.operations.money import read_money
 from functions.operations.reports import LINK_HOURS, sign_reports
 from functions.operations.runs import kept_runs, read_runs
 from functions.operations.schedule import read_schedule
-from functions.operations.serving import read_serving
+from functions.operations.serving import endpoints_of, read_serving
+from functions.platform.endpoint import endpoint_name
 from functions.platform.errors import StorageUnavailable
 from functions.platform.log import get_logger
 from functions.platform.settings import OperationsSettings
@@ -54,10 +55,11 @@ def gather(
     if runs.value is None:
         kept = _part("kept runs", PART_S, lambda: kept_runs(s3, bucket))
         runs = Section(kept.value, runs.problem)
-    serving = _part("serving", PART_S, lambda: read_serving(s3, clients.sagemaker, bucket, settings.endpoint))
-    endpoint = serving.value.endpoint if serving.value else settings.endpoint
+    expected = {shop: endpoint_name(prefix, shop, settings.endpoint_kind) for shop in settings.trained_shops}
+    serving = _part("serving", PART_S, lambda: read_serving(s3, clients.sagemaker, bucket, expected))
+    endpoints = endpoints_of(serving.value) if serving.value else expected
     metrics = _part(
-        "metrics", PART_S, lambda: read_metrics(clients.cloudwatch, settings.stage, endpoint, prefix, now)
+        "metrics", PART_S, lambda: read_metrics(clients.cloudwatch, settings.stage, endpoints, prefix, now)
     )
     return Operations(
         stage=settings.stage,
@@ -73,7 +75,7 @@ def gather(
         data=_part(
             "data",
             PART_S,
-            lambda: read_data(s3, settings.events_bucket, bucket, runs.value, serving.value, now),
+            lambda: read_data(s3, settings.events_bucket, bucket, runs.value, serving.value or [], now),
         ),
         alarms=_part("alarms", PART_S, lambda: read_alarms(clients.cloudwatch, prefix)),
         money=_part("money", PART_S, lambda: read_money(s3, bucket, runs.value, metrics.value, now)),

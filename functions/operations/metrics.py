@@ -16,6 +16,8 @@ PERIOD_S = 3600
 QUERIES_MAX = 500
 # A reason comes from a list in the code. More of them than this would be a fault, and would cost.
 REASONS_MAX = 25
+# Shops with figures on the page. Each has five series.
+SHOPS_MAX = 20
 # Sums of the month, from which the money is estimated. They are in the last day's series too.
 OF_MONTH = ("accepted", "refused", "recommendations", "api_requests")
 
@@ -30,9 +32,8 @@ class Query(NamedTuple):
     stat: str
 
 
-def standing_queries(stage: str, endpoint: str, api_function: str) -> list[Query]:
+def standing_queries(stage: str, api_function: str) -> list[Query]:
     """Return the series that every stage has."""
-    of_endpoint = {"EndpointName": endpoint, "VariantName": VARIANT}
     of_api = {"ApiName": "tugboat", "Stage": stage}
     of_stage = {"Stage": stage}
     rows = [
@@ -46,35 +47,62 @@ def standing_queries(stage: str, endpoint: str, api_function: str) -> list[Query
         ("api_4xx", "AWS/ApiGateway", "4XXError", of_api, "Sum"),
         ("api_p50", "AWS/Lambda", "Duration", {"FunctionName": api_function}, "p50"),
         ("api_p99", "AWS/Lambda", "Duration", {"FunctionName": api_function}, "p99"),
-        ("invocations", "AWS/SageMaker", "Invocations", of_endpoint, "Sum"),
-        ("endpoint_5xx", "AWS/SageMaker", "Invocation5XXErrors", of_endpoint, "Sum"),
-        ("endpoint_4xx", "AWS/SageMaker", "Invocation4XXErrors", of_endpoint, "Sum"),
-        # In microseconds: https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
-        ("latency_p50", "AWS/SageMaker", "ModelLatency", of_endpoint, "p50"),
-        ("latency_p99", "AWS/SageMaker", "ModelLatency", of_endpoint, "p99"),
-        ("overhead_p99", "AWS/SageMaker", "OverheadLatency", of_endpoint, "p99"),
-        # A serverless endpoint reports it once per new container, so its number is that of the cold starts.
-        ("cold_starts", "AWS/SageMaker", "ModelSetupTime", of_endpoint, "SampleCount"),
-        ("cold_start_max", "AWS/SageMaker", "ModelSetupTime", of_endpoint, "Maximum"),
-        (
-            "concurrency",
-            "AWS/SageMaker",
-            "ServerlessConcurrentExecutionsUtilization",
-            of_endpoint,
-            "Maximum",
-        ),
     ]
     return [Query(*row) for row in rows]
 
 
-def read_metrics(cloudwatch: Any, stage: str, endpoint: str, api_function: str, now: datetime) -> Metrics:
-    """Return the series that have values."""
+def endpoint_queries(endpoint: str) -> list[Query]:
+    """Return the series of the endpoint of a stage that serves one shop."""
+    of_endpoint = {"EndpointName": endpoint, "VariantName": VARIANT}
+    rows = [
+        ("invocations", "Invocations", "Sum"),
+        ("endpoint_5xx", "Invocation5XXErrors", "Sum"),
+        ("endpoint_4xx", "Invocation4XXErrors", "Sum"),
+        # In microseconds: https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
+        ("latency_p50", "ModelLatency", "p50"),
+        ("latency_p99", "ModelLatency", "p99"),
+        ("overhead_p99", "OverheadLatency", "p99"),
+        # A serverless endpoint reports it once per new container, so its number is that of the cold starts.
+        ("cold_starts", "ModelSetupTime", "SampleCount"),
+        ("cold_start_max", "ModelSetupTime", "Maximum"),
+        ("concurrency", "ServerlessConcurrentExecutionsUtilization", "Maximum"),
+    ]
+    return [Query(name, "AWS/SageMaker", metric, of_endpoint, stat) for name, metric, stat in rows]
+
+
+def shop_queries(stage: str, shop: str, endpoint: str, number: int) -> list[Query]:
+    """Return the series of one of several shops. An id of CloudWatch cannot contain every shop's."""
+    of_shop = {"Stage": stage, "Shop": shop}
+    of_endpoint = {"EndpointName": endpoint, "VariantName": VARIANT}
+    rows = [
+        ("recommendations", METRICS_NAMESPACE, "Recommendations", of_shop, "Sum"),
+        ("fallbacks", METRICS_NAMESPACE, "Fallbacks", of_shop, "Sum"),
+        ("empty", METRICS_NAMESPACE, "EmptyAnswers", of_shop, "Sum"),
+        ("latency_p99", "AWS/SageMaker", "ModelLatency", of_endpoint, "p99"),
+        ("endpoint_5xx", "AWS/SageMaker", "Invocation5XXErrors", of_endpoint, "Sum"),
+    ]
+    return [Query(f"shop{number}_{name}", *row) for name, *row in rows]  # type: ignore[arg-type]
+
+
+def read_metrics(
+    cloudwatch: Any, stage: str, endpoints: dict[str, str], api_function: str, now: datetime
+) -> Metrics:
+    """Return the series that have values. `endpoints` has the endpoint of each shop that the stage serves."""
     since = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
     month_start = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    standing = standing_queries(stage, endpoint, api_function)
+    standing = standing_queries(stage, api_function)
+    by_shop = {}
+    if len(endpoints) == 1:
+        standing += endpoint_queries(*endpoints.values())
+    else:
+        by_shop = {
+            shop: shop_queries(stage, shop, endpoint, number)
+            for number, (shop, endpoint) in enumerate(list(endpoints.items())[:SHOPS_MAX])
+        }
     by_reason = list(_by_reason(cloudwatch, stage))
     of_month = [one for one in standing if one.id in OF_MONTH]
     of_day = [one for one in standing if one.id not in OF_MONTH] + by_reason
+    of_day += [query for queries in by_shop.values() for query in queries]
     found = _read(cloudwatch, of_day, since, now)
     long = _read(cloudwatch, of_month, min(since, month_start), now)
     day = {name: [point for point in points if point[0] >= since] for name, points in long.items()}
@@ -92,8 +120,18 @@ def read_metrics(cloudwatch: Any, stage: str, endpoint: str, api_function: str, 
         }
         for name in ("EventsRefused", "Fallbacks")
     }
+    shops = {
+        shop: Metrics(
+            since,
+            {query.id.split("_", 1)[1]: points for query in queries if (points := found.pop(query.id, []))},
+            {},
+            {},
+            {},
+        )
+        for shop, queries in by_shop.items()
+    }
     series = {name: points for name, points in (found | day).items() if points and name not in reasons}
-    return Metrics(since, series, month, _used(sums["EventsRefused"]), _used(sums["Fallbacks"]))
+    return Metrics(since, series, month, _used(sums["EventsRefused"]), _used(sums["Fallbacks"]), shops)
 
 
 def _used(counts: dict[str, float]) -> dict[str, float]:

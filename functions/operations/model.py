@@ -114,7 +114,12 @@ class Run(msgspec.Struct, frozen=True):
     @property
     def trains(self) -> bool:
         """Return True if the run was to train a model."""
-        return not self.options.get("skip_training", False)
+        return not self.options.get("skip_training", False) and not self.options.get("only_tables", False)
+
+    @property
+    def shop_id(self) -> str:
+        """The shop of its input; empty for the only trained one, and for the tables of all."""
+        return "" if self.options.get("only_tables", False) else str(self.options.get("shop_id", ""))
 
     def step(self, name: str) -> Step | None:
         """Return the step of this name if it succeeded."""
@@ -134,9 +139,13 @@ class Runs:
     month: list[datetime] = field(default_factory=list)
 
     @property
-    def latest_ended(self) -> Run | None:
-        """The run that ended last."""
-        return next((run for run in self.newest if run.ended_at), None)
+    def latest_ended(self) -> list[Run]:
+        """The run that ended last, of each shop and of the tables."""
+        of_shops: dict[str, Run] = {}
+        for run in self.newest:
+            if run.ended_at:
+                of_shops.setdefault(run.shop_id, run)
+        return list(of_shops.values())
 
     @property
     def latest_success(self) -> Run | None:
@@ -173,8 +182,9 @@ class ReleaseRow:
 
 @dataclass(frozen=True)
 class Serving:
-    """The release on record against what the endpoint serves, and the share of a canary in percent."""
+    """A shop's release on record against what its endpoint serves, and the share of a canary in percent."""
 
+    shop_id: str
     releases: list[ReleaseRow]
     endpoint: str
     endpoint_status: str
@@ -201,6 +211,8 @@ class Metrics:
     month: dict[str, float]
     refused: dict[str, float]
     fallbacks: dict[str, float]
+    # The series of each shop, if the stage serves several. `series` then has none of an endpoint.
+    shops: dict[str, "Metrics"] = field(default_factory=dict)
 
     def total(self, name: str) -> float | None:
         """Return the sum of a series, or None without data."""
@@ -213,9 +225,12 @@ class Metrics:
         return points[-1][1] if points else None
 
     def largest(self, name: str) -> float | None:
-        """Return the largest value of a series, or None without data."""
+        """Return the largest value of a series, of any shop, or None without data."""
         points = self.series.get(name)
-        return max(value for _, value in points) if points else None
+        if points:
+            return max(value for _, value in points)
+        of_shops = (one.largest(name) for one in self.shops.values())
+        return max((value for value in of_shops if value is not None), default=None)
 
     def share(self, part: str, whole: str) -> float | None:
         """Return a sum's share of another sum, or None without data of the whole."""
@@ -379,7 +394,7 @@ class Operations:
     every_minutes: int
     runs: Section[Runs]
     schedule: Section[Schedule]
-    serving: Section[Serving]
+    serving: Section[list[Serving]]
     metrics: Section[Metrics]
     data: Section[Data]
     alarms: Section[Alarms]

@@ -120,8 +120,7 @@ def _grouped(kind: str, pairs: Iterable[tuple[str, Run]]) -> list[Artifact]:
 
 def _with_places(found: list[Artifact], page: Operations) -> list[Artifact]:
     """Name the releases on record, and add those whose run is no longer listed."""
-    serving = page.serving.value
-    for row in serving.releases if serving else ():
+    for row in (row for serving in page.serving.value or () for row in serving.releases):
         known = next((index for index, one in enumerate(found) if one.full == row.config), None)
         if known is None:
             found.append(

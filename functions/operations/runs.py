@@ -23,6 +23,8 @@ LISTED = 1000
 FAILURE_CHARACTERS = 600
 RUNNING = "RUNNING"
 # The settings of a training job that say where it reads and writes, and not how it learns.
+# Fields of an execution's input that the night adds for Step Functions and for the lock.
+OF_NIGHT = ("night", "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID")
 ADDRESSES = ("sagemaker_", "checkpoint_dir", "snapshot_id")
 
 
@@ -93,9 +95,11 @@ def _read(one: dict[str, Any], states: Any, s3: Any, bucket: str, deadline: Dead
 
 
 def started_by(name: str) -> str:
-    """Return who started an execution, by its name: EventBridge joins two ids, and `make run` begins with demo-."""
+    """Return who started an execution, by its name: EventBridge joins two ids, and others begin with a word of their own."""
     if "_" in name and len(name) > 70:
         return "schedule"
+    if name.startswith("night-"):
+        return "the night"
     return "make run" if name.startswith("demo-") else "by hand"
 
 
@@ -130,7 +134,7 @@ def digest(run: Run, events: list[dict[str, Any]], s3: Any, bucket: str) -> Run:
         options={
             name: value
             for name, value in _options(story.states).items()
-            if value not in ("", False, {}, None)
+            if value not in ("", False, {}, None) and name not in OF_NIGHT
         },
         steps=[_step(state, run, has_ended) for state in spans],
         transitions=len(story.states),

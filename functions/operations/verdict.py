@@ -5,7 +5,7 @@ from datetime import timedelta
 from statistics import median
 
 from functions.operations.alarms import FIRING
-from functions.operations.model import Operations, Reason, Run, Runs, Verdict
+from functions.operations.model import Metrics, Operations, Reason, Run, Runs, Serving, Verdict
 
 # A share of fallbacks above this is worth a look before the alarm fires.
 FALLBACK_SHARE = 0.05
@@ -38,6 +38,7 @@ def usual_seconds(runs: Runs, of: Run) -> float | None:
         and run.ended_at
         and run.started_at < of.started_at
         and run.trains == of.trains
+        and run.shop_id == of.shop_id
     ]
     return median(earlier[:USUAL_RUNS]) if earlier else None
 
@@ -80,17 +81,29 @@ def _alarms(page: Operations) -> Iterator[Reason]:
 
 
 def _serving(page: Operations) -> Iterator[Reason]:
-    serving = page.serving.value
-    if serving is None:
-        return
+    for serving in page.serving.value or ():
+        yield from _of_shop(page, serving)
+
+
+def _of_shop(page: Operations, serving: Serving) -> Iterator[Reason]:
+    several = len(page.serving.value or ()) > 1
+    of_shop = f" of shop {serving.shop_id}" if several else ""
+    argument = f" SHOP={serving.shop_id}" if several else ""
     if serving.current is None:
-        if page.runs.value and page.runs.value.latest_success:
-            start = f"make run{_stage(page)} trains and publishes one."
+        runs = page.runs.value
+        is_expected = runs and any(
+            run.status == "SUCCEEDED" and run.shop_id in ("", serving.shop_id) for run in runs.newest
+        )
+        if is_expected:
+            start = f"make run{_stage(page)}{argument} trains and publishes one."
             yield Reason(
-                2, "No model is published, so /recommend has nothing to answer with.", start, "#serving"
+                2,
+                f"No model{of_shop} is published, so /recommend has nothing to answer with.",
+                start,
+                "#serving",
             )
         return
-    again = f"make rollback{_stage(page)} returns to the previous release; docs/operations.md, Going back."
+    again = f"make rollback{_stage(page)}{argument} returns to the previous release; docs/operations.md, Going back."
     if serving.endpoint_status in ("", "Failed", "OutOfService"):
         state = serving.endpoint_status or "missing"
         yield Reason(
@@ -99,7 +112,7 @@ def _serving(page: Operations) -> Iterator[Reason]:
     elif not serving.agrees and serving.endpoint_status == "InService":
         yield Reason(
             1,
-            f"The endpoint serves {serving.served_config}, and the release on record is {serving.current.config}.",
+            f"The endpoint{of_shop} serves {serving.served_config}, and the release on record is {serving.current.config}.",
             again,
             "#serving",
         )
@@ -109,13 +122,14 @@ def _runs(page: Operations) -> Iterator[Reason]:
     runs = page.runs.value
     if runs is None:
         return
-    ended = runs.latest_ended
-    if ended and ended.status not in ("SUCCEEDED", "RUNNING"):
+    for ended in runs.latest_ended:
+        if ended.status in ("SUCCEEDED", "RUNNING"):
+            continue
         at = f" in {ended.failed_step}" if ended.failed_step else ""
         why = f" with {ended.error}" if ended.error else ""
         yield Reason(
             2,
-            f"The last run ended as {ended.status}{at}{why}.",
+            f"The last run{f' of shop {ended.shop_id}' if ended.shop_id else ''} ended as {ended.status}{at}{why}.",
             f"Correct the cause, then make rerun{_stage(page)} RUN={ended.run_id}.",
             f"#run-{ended.run_id}",
         )
@@ -143,12 +157,18 @@ def _traffic(page: Operations) -> Iterator[Reason]:
     metrics = page.metrics.value
     if metrics is None:
         return
-    share, fallbacks = metrics.share("fallbacks", "recommendations"), metrics.total("fallbacks")
+    for shop, figures in (metrics.shops or {"": metrics}).items():
+        yield from _fallbacks(shop, figures, metrics)
+
+
+def _fallbacks(shop: str, figures: Metrics, metrics: Metrics) -> Iterator[Reason]:
+    share, fallbacks = figures.share("fallbacks", "recommendations"), figures.total("fallbacks")
     if share is not None and share > FALLBACK_SHARE and (fallbacks or 0) >= FALLBACK_MIN:
         most = next(iter(metrics.fallbacks), "unknown")
         yield Reason(
             2,
-            f"The fallback answered {share:.0%} of the carousels of the last day, mostly because of {most}.",
+            f"The fallback answered {share:.0%} of the carousels{f' of shop {shop}' if shop else ''} of the last day, mostly "
+            f"because of {most}.",
             "Read the endpoint's log group; docs/operations.md, When something fails.",
             "#serving",
         )

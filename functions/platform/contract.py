@@ -44,11 +44,10 @@ VALIDATION_REPORTS_PREFIX = "reports/validation/"
 VALIDATION_LATEST_PREFIX = "reports/validation/latest/"
 VALIDATION_INDEX_PREFIX = "reports/validation/index/"
 RELEASES_PREFIX = "serving/releases/"
-CHAMPION_PREFIX = "serving/champion/"
+SHOPS_PREFIX = "serving/shops/"
 CATALOGUE_STATES_PREFIX = "serving/catalogue/"
 LOCK_KEY = "locks/pipeline.json"
-CURRENT_KEY = "serving/current.json"
-FALLBACK_KEY = "serving/fallback.json"
+SHOP_LOCKS_PREFIX = "locks/shops/"
 RULES_PREFIX = "serving/rules/"
 CODE_PREFIX = "code/"
 EVALUATIONS_PREFIX = "evaluation/"
@@ -105,16 +104,16 @@ METRICS_NAMESPACE = "Tugboat"
 METRICS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
     "EventsAccepted": ("Count", (("Stage",),)),
     "EventsRefused": ("Count", (("Stage",), ("Stage", "Reason"))),
-    "Recommendations": ("Count", (("Stage",),)),
-    "Fallbacks": ("Count", (("Stage",), ("Stage", "Reason"))),
-    "EmptyAnswers": ("Count", (("Stage",),)),
-    "ModelRequests": ("Count", (("Stage", "Release"),)),
-    "ModelTimeouts": ("Count", (("Stage", "Release"),)),
-    "ModelErrors": ("Count", (("Stage", "Release"),)),
-    "ShortAnswers": ("Count", (("Stage", "Release"),)),
-    "ModelMilliseconds": ("Milliseconds", (("Stage", "Release"),)),
-    "Clicks": ("Count", (("Stage", "Release"),)),
-    "ModelAgeHours": ("None", (("Stage",),)),
+    "Recommendations": ("Count", (("Stage",), ("Stage", "Shop"))),
+    "Fallbacks": ("Count", (("Stage",), ("Stage", "Shop"), ("Stage", "Reason"))),
+    "EmptyAnswers": ("Count", (("Stage",), ("Stage", "Shop"))),
+    "ModelRequests": ("Count", (("Stage", "Shop", "Release"),)),
+    "ModelTimeouts": ("Count", (("Stage", "Shop", "Release"),)),
+    "ModelErrors": ("Count", (("Stage", "Shop", "Release"),)),
+    "ShortAnswers": ("Count", (("Stage", "Shop", "Release"),)),
+    "ModelMilliseconds": ("Milliseconds", (("Stage", "Shop", "Release"),)),
+    "Clicks": ("Count", (("Stage", "Shop", "Release"),)),
+    "ModelAgeHours": ("None", (("Stage",), ("Stage", "Shop"))),
     "DataAgeMinutes": ("None", (("Stage",),)),
     "VolumeRatio": ("None", (("Stage",),)),
     "ChecksFailed": ("Count", (("Stage",),)),

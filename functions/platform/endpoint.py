@@ -1,6 +1,6 @@
-"""The serving endpoints of a stage: two names per kind, each created on a configuration or moved there.
+"""The serving endpoints of a shop: two names per kind, each created on a configuration or moved there.
 
-The stage's own endpoint serves the release on record. A new release is proved, and compared with the one on record, on the
+The shop's own endpoint serves the release on record. A new release is proved, and compared with the one on record, on the
 candidate's endpoint, which exists only during a run.
 
 SageMaker refuses to turn a real-time endpoint into a serverless one. A serverless endpoint can become real-time, but never
@@ -11,25 +11,32 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
 from typing import Any
 
 from functions.platform.errors import EndpointBusy
+from functions.platform.shop_names import shop_prefix
 
 KINDS = ("serverless", "realtime")
 REALTIME_SUFFIX = "-realtime"
 CANDIDATE_SUFFIX = "-candidate"
 
 
-def endpoint_name(prefix: str, kind: str) -> str:
-    """Return the name of the endpoint of a kind, `serverless` or `realtime`, of the stage with this prefix."""
-    return prefix + (REALTIME_SUFFIX if kind == "realtime" else "")
+def endpoint_name(prefix: str, shop_id: str, kind: str) -> str:
+    """Return the name of a shop's endpoint of a kind, `serverless` or `realtime`, in the stage with this prefix."""
+    return shop_prefix(prefix, shop_id) + (REALTIME_SUFFIX if kind == "realtime" else "")
 
 
-def candidate_name(prefix: str, kind: str) -> str:
-    """Return the name of the endpoint on which a new release of the stage is proved."""
-    return endpoint_name(prefix, kind) + CANDIDATE_SUFFIX
+def candidate_name(prefix: str, shop_id: str, kind: str) -> str:
+    """Return the name of the endpoint on which a new release of a shop is proved."""
+    return endpoint_name(prefix, shop_id, kind) + CANDIDATE_SUFFIX
 
 
-def endpoint_names(prefix: str) -> tuple[str, ...]:
-    """Return the names of all endpoints that the stage with this prefix may have."""
-    own = tuple(endpoint_name(prefix, kind) for kind in KINDS)
+def endpoint_names(prefix: str, shop_id: str) -> tuple[str, ...]:
+    """Return the names of all endpoints that a shop may have."""
+    own = tuple(endpoint_name(prefix, shop_id, kind) for kind in KINDS)
+    return (*own, *(name + CANDIDATE_SUFFIX for name in own))
+
+
+def unnamed_endpoints(prefix: str) -> tuple[str, ...]:
+    """Return the endpoints without a shop in their names. A stage has them from before it could serve several shops."""
+    own = (prefix, prefix + REALTIME_SUFFIX)
     return (*own, *(name + CANDIDATE_SUFFIX for name in own))
 
 

@@ -2,7 +2,8 @@
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 Names, units and dimensions are in contracts/metrics.json. Each combination of a metric and its dimension values is billed.
-The other dimensions besides the stage are a reason and a release. Their types are enums: no text of a caller becomes one.
+The other dimensions besides the stage are a shop of its settings, a reason and a release. The types of the last two are enums:
+no text of a caller becomes a dimension.
 """
 
 import time
@@ -25,10 +26,17 @@ class ComparedRelease(StrEnum):
 
 
 def write(
-    stage: str, values: MetricValues, reason: StrEnum | None = None, release: ComparedRelease | None = None
+    stage: str,
+    values: MetricValues,
+    reason: StrEnum | None = None,
+    release: ComparedRelease | None = None,
+    shop: str = "",
 ) -> None:
-    """Write one line of metrics. With a reason or a release, the metrics that have this dimension also count under it."""
-    log.info("metrics", **document(stage, values, reason, time.time_ns() // 1_000_000, release))
+    """Write one line of metrics. With a shop, a reason or a release, the metrics that have this dimension also count under it.
+
+    `shop` is one of the stage's settings, and never an id that only a request names.
+    """
+    log.info("metrics", **document(stage, values, reason, time.time_ns() // 1_000_000, release, shop))
 
 
 def count_by_reason(stage: str, name: str, counts: Mapping[StrEnum, int], values: MetricValues) -> None:
@@ -48,9 +56,10 @@ def document(
     reason: StrEnum | None,
     timestamp_ms: int,
     release: ComparedRelease | None = None,
+    shop: str = "",
 ) -> dict[str, Any]:
     """Return the members of a document in the embedded metric format."""
-    dimensions = {"Stage": stage}
+    dimensions = {"Stage": stage} | ({"Shop": shop} if shop else {})
     if reason is not None:
         dimensions["Reason"] = reason.value
     if release is not None:

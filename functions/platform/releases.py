@@ -1,14 +1,17 @@
-"""The release record in S3: the current release, the previous one that a rollback returns to, and the candidate of a canary."""
+"""The release record of each shop in S3: its current release, the previous one, and the candidate of a canary.
+
+A rollback returns to the previous one.
+"""
 
 import json
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, NotRequired, TypedDict
+from typing import Any, TypedDict
 
-from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY
+from functions.platform.contract import SHOPS_PREFIX
 from functions.platform.errors import StorageUnavailable
 from functions.platform.model_archive import ModelArchive, copy_archive
-from functions.platform.s3_keys import CHAMPION_KEY
+from functions.platform.s3_keys import champion_key, current_key, fallback_key
 
 
 @dataclass(frozen=True)
@@ -23,15 +26,15 @@ class Release:
     snapshot_id: str
     run_id: str
     published_at: str
-    # The shop whose events the model has learnt. A record of before this field does not name it.
-    shop_id: str = ""
+    # The shop whose events the model has learnt.
+    shop_id: str
 
 
 class ReleaseEvent(TypedDict):
     """The facts of a run from which its release is made: its snapshot, and the resources that publish made."""
 
     run_id: str
-    shop_id: NotRequired[str]
+    shop_id: str
     snapshot_id: str
     model_data_uri: str
     endpoint_config_name: str
@@ -49,7 +52,7 @@ def release_of(event: ReleaseEvent, endpoint: str, model_version: str) -> Releas
         snapshot_id=event["snapshot_id"],
         run_id=event["run_id"],
         published_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        shop_id=event.get("shop_id", ""),
+        shop_id=event["shop_id"],
     )
 
 
@@ -72,23 +75,24 @@ class ReleaseRecord:
     etag: str = field(default="", compare=False)
 
 
-def read_record(s3: Any, bucket: str) -> ReleaseRecord:
-    """Read the record; it is empty before the first release.
+def read_record(s3: Any, bucket: str, shop_id: str) -> ReleaseRecord:
+    """Read the record of a shop; it is empty before the shop's first release.
 
     Raises:
         StorageUnavailable: S3 did not answer.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
+    key = current_key(shop_id)
     try:
-        found = s3.get_object(Bucket=bucket, Key=CURRENT_KEY)
+        found = s3.get_object(Bucket=bucket, Key=key)
         stored = json.loads(found["Body"].read())
     except ClientError as error:
         if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
             return ReleaseRecord(None, None)
-        raise StorageUnavailable(f"s3://{bucket}/{CURRENT_KEY}: {error}") from error
+        raise StorageUnavailable(f"s3://{bucket}/{key}: {error}") from error
     except BotoCoreError as error:
-        raise StorageUnavailable(f"s3://{bucket}/{CURRENT_KEY}: {error}") from error
+        raise StorageUnavailable(f"s3://{bucket}/{key}: {error}") from error
     current, previous, canary = stored["release"], stored["previous"], stored.get("canary")
     return ReleaseRecord(
         Release(**current) if current else None,
@@ -96,6 +100,23 @@ def read_record(s3: Any, bucket: str) -> ReleaseRecord:
         Canary(**{**canary, "release": Release(**canary["release"])}) if canary else None,
         found["ETag"],
     )
+
+
+def served_shops(s3: Any, bucket: str) -> list[str]:
+    """Return the shops that have a release, sorted.
+
+    Raises:
+        StorageUnavailable: S3 did not answer.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=SHOPS_PREFIX)
+        keys = {found["Key"] for page in pages for found in page.get("Contents", [])}
+    except (ClientError, BotoCoreError) as error:
+        raise StorageUnavailable(f"s3://{bucket}/{SHOPS_PREFIX} cannot be listed: {error}") from error
+    shops = {key.removeprefix(SHOPS_PREFIX).split("/")[0] for key in keys}
+    return sorted(shop for shop in shops if current_key(shop) in keys)
 
 
 def write_record(record: ReleaseRecord, archive: ModelArchive, s3: Any, bucket: str) -> None:
@@ -106,10 +127,11 @@ def write_record(record: ReleaseRecord, archive: ModelArchive, s3: Any, bucket: 
     """
     if record.current is None:
         raise ValueError("a record without a current release would lose what is served")
+    shop_id = record.current.shop_id
     fallback = {**archive.fallback, "model_version": archive.model_version}
-    s3.put_object(Bucket=bucket, Key=FALLBACK_KEY, Body=json.dumps(fallback).encode())
-    copy_archive(record.current.model_data_uri, bucket, CHAMPION_KEY, s3)
-    s3.put_object(Bucket=bucket, Key=CURRENT_KEY, Body=_encoded(record))
+    s3.put_object(Bucket=bucket, Key=fallback_key(shop_id), Body=json.dumps(fallback).encode())
+    copy_archive(record.current.model_data_uri, bucket, champion_key(shop_id), s3)
+    s3.put_object(Bucket=bucket, Key=current_key(shop_id), Body=_encoded(record))
 
 
 def write_canary(record: ReleaseRecord, canary: Canary | None, s3: Any, bucket: str) -> None:
@@ -117,14 +139,18 @@ def write_canary(record: ReleaseRecord, canary: Canary | None, s3: Any, bucket: 
 
     Raises:
         StorageUnavailable: the record changed since it was read, or S3 did not answer.
+        ValueError: the record has no current release.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
+    if record.current is None:
+        raise ValueError("a shop without a current release has no canary")
+    key = current_key(record.current.shop_id)
     body = _encoded(replace(record, canary=canary))
     try:
-        s3.put_object(Bucket=bucket, Key=CURRENT_KEY, Body=body, IfMatch=record.etag)
+        s3.put_object(Bucket=bucket, Key=key, Body=body, IfMatch=record.etag)
     except (ClientError, BotoCoreError) as error:
-        raise StorageUnavailable(f"s3://{bucket}/{CURRENT_KEY} is not written: {error}") from error
+        raise StorageUnavailable(f"s3://{bucket}/{key} is not written: {error}") from error
 
 
 def _encoded(record: ReleaseRecord) -> bytes:

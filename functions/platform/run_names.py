@@ -1,9 +1,14 @@
 """The names of a run: its id, and its model and endpoint configuration in SageMaker."""
 
 import hashlib
+import re
 from datetime import UTC, datetime
 
+from functions.platform.shop_names import shop_prefix
+
 NAME_MAX_CHARACTERS = 63
+# No part of a shop's name has two hyphens, so a shop's releases are told from those of a shop with a longer name.
+SEPARATOR = "--"
 
 
 def run_id_of(execution_arn: str, started: datetime) -> str:
@@ -11,7 +16,12 @@ def run_id_of(execution_arn: str, started: datetime) -> str:
     return f"{started.astimezone(UTC):%Y%m%d}-{hashlib.sha256(execution_arn.encode()).hexdigest()[:12]}"
 
 
-def release_name(prefix: str, run_id: str) -> str:
+def release_prefix(prefix: str, shop_id: str) -> str:
+    """Return the start of the names of a shop's models and endpoint configurations."""
+    return shop_prefix(prefix, shop_id) + SEPARATOR
+
+
+def release_name(prefix: str, shop_id: str, run_id: str) -> str:
     """Return the name of a run's model and endpoint configuration: at most 63 letters, digits and hyphens."""
-    cleaned = "".join(letter if letter.isalnum() else "-" for letter in run_id)
-    return f"{prefix}-{cleaned}"[:NAME_MAX_CHARACTERS].rstrip("-")
+    cleaned = re.sub("[^A-Za-z0-9]", "-", run_id)
+    return f"{release_prefix(prefix, shop_id)}{cleaned}"[:NAME_MAX_CHARACTERS].rstrip("-")

@@ -1,8 +1,31 @@
 """Keys in the models bucket that are made of a prefix of the contract."""
 
-from functions.platform.contract import CHAMPION_PREFIX, RELEASES_PREFIX, RULES_PREFIX
+from functions.platform.contract import RELEASES_PREFIX, RULES_PREFIX, SHOP_LOCKS_PREFIX, SHOPS_PREFIX
 
-CHAMPION_KEY = f"{CHAMPION_PREFIX}model.tar.gz"
+
+def current_key(shop_id: str) -> str:
+    """Return the key of a shop's release record."""
+    return f"{SHOPS_PREFIX}{shop_id}/current.json"
+
+
+def fallback_key(shop_id: str) -> str:
+    """Return the key of the lists that answer while a shop's endpoint does not."""
+    return f"{SHOPS_PREFIX}{shop_id}/fallback.json"
+
+
+def champion_prefix(shop_id: str) -> str:
+    """Return the prefix below which a shop's next candidate finds the model that it is compared with."""
+    return f"{SHOPS_PREFIX}{shop_id}/champion/"
+
+
+def champion_key(shop_id: str) -> str:
+    """Return the key of the archive of a shop's served model."""
+    return f"{champion_prefix(shop_id)}model.tar.gz"
+
+
+def lock_key(shop_id: str) -> str:
+    """Return the key of the lock that lets one run at a time publish for a shop."""
+    return f"{SHOP_LOCKS_PREFIX}{shop_id}.json"
 
 
 def release_key(release: str) -> str:

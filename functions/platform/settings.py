@@ -18,6 +18,7 @@ Text = Annotated[str, Meta(min_length=1)]
 SHARED = "shared"
 # obey: events of a request with `Sec-GPC: 1` are not stored, and /recommend gives it no receipt.
 PrivacyControl = Literal["obey", "ignore"]
+EndpointKind = Literal["serverless", "realtime"]
 
 
 class SettingsError(Exception):
@@ -84,11 +85,30 @@ class CollectSettings(Struct, frozen=True, rename=_variable):
         return frozenset(self.shop_keys.values())
 
 
+class ShopIds(tuple[str, ...]):
+    """Ids of shops, in their order."""
+
+    @classmethod
+    def parse(cls, text: str) -> "ShopIds":
+        """Read `shop,shop`.
+
+        Raises:
+            ValueError: there is no shop, or one is listed twice.
+        """
+        shops = cls(filter(None, text.split(",")))
+        if not shops or len(set(shops)) < len(shops):
+            raise ValueError(f"{text!r} is no list of different shops")
+        return shops
+
+
 class RecommendSettings(Struct, frozen=True, rename=_variable):
-    """Settings of /recommend."""
+    """Settings of /recommend. A release of any of `shops` is served; of `trained_shops`, one is expected."""
 
     stage: Text
-    endpoint: Text
+    prefix: Text
+    endpoint_kind: EndpointKind
+    shops: ShopIds
+    trained_shops: ShopIds
     endpoint_timeout_ms: Annotated[int, Meta(ge=10, le=25_000)]
     models_bucket: Text
     receipts_secret: Text
@@ -151,13 +171,14 @@ class WarehouseSettings(Struct, frozen=True, rename=_variable):
 
 
 class PublishSettings(Struct, frozen=True, rename=_variable):
-    """Settings of publish, prove and rollback."""
+    """Settings of publish, prove and rollback. `shop` is that of an execution whose input names none."""
 
     stage: Text
+    shop: Text
     models_bucket: Text
     # The stage's prefix: the start of the names of its endpoints, models and configurations.
     prefix: Text
-    endpoint_kind: Literal["serverless", "realtime"]
+    endpoint_kind: EndpointKind
     # Memory and concurrency of a serverless endpoint:
     # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariantServerlessConfig.html
     endpoint_memory_mb: Annotated[int, Meta(ge=1024, le=6144)]
@@ -170,15 +191,13 @@ class PublishSettings(Struct, frozen=True, rename=_variable):
     inference_image: Text
     sagemaker_role_arn: Text
 
-    @property
-    def endpoint(self) -> str:
-        """The name of the endpoint of the stage's kind."""
-        return endpoint_name(self.prefix, self.endpoint_kind)
+    def endpoint(self, shop_id: str) -> str:
+        """Return the name of a shop's endpoint of the stage's kind."""
+        return endpoint_name(self.prefix, shop_id, self.endpoint_kind)
 
-    @property
-    def candidate(self) -> str:
-        """The name of the endpoint on which a new release is proved."""
-        return candidate_name(self.prefix, self.endpoint_kind)
+    def candidate(self, shop_id: str) -> str:
+        """Return the name of the endpoint on which a new release of a shop is proved."""
+        return candidate_name(self.prefix, shop_id, self.endpoint_kind)
 
 
 class CanarySettings(Struct, frozen=True, rename=_variable):
@@ -190,13 +209,14 @@ class CanarySettings(Struct, frozen=True, rename=_variable):
 
 
 class OperationsSettings(Struct, frozen=True, rename=_variable):
-    """Settings of the operations page. `endpoint` is that of the stage's kind, before there is a release."""
+    """Settings of the operations page. `trained_shops` and `endpoint_kind` name the endpoints, before there is a release."""
 
     stage: Text
     prefix: Text
     events_bucket: Text
     models_bucket: Text
-    endpoint: Text
+    endpoint_kind: EndpointKind
+    trained_shops: ShopIds
     state_machine_arn: Text
     # The minutes between two rebuilds; 0 for none but those at the end of a run.
     operations_minutes: Annotated[int, Meta(ge=0)]

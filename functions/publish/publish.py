@@ -19,12 +19,13 @@ log = get_logger(__name__)
 
 
 class PublishEvent(TypedDict):
-    """The run, the archive of its training job, and the endpoint that starts to serve it.
+    """The run, its shop, the archive of its training job, and the endpoint that starts to serve it.
 
-    `candidate` is an endpoint that no shopper asks. `stage` is the stage's own, for a release that was proved as a candidate.
+    `candidate` is an endpoint that no shopper asks. `stage` is the shop's own, for a release that was proved as a candidate.
     """
 
     run_id: str
+    shop_id: str
     model_data_uri: str
     target: NotRequired[Literal["candidate", "stage"]]
 
@@ -34,22 +35,23 @@ def publish(
 ) -> PublishResult:
     """Start to serve a copy of the archive. The state machine waits until the endpoint is in service.
 
-    If the stage's kind of endpoint has changed, the stage's endpoint of the new kind starts beside the other one. Shoppers
+    If the stage's kind of endpoint has changed, the shop's endpoint of the new kind starts beside the other one. Shoppers
     are sent to it when the release is on record.
 
     Raises:
         EndpointBusy: another caller is changing the endpoint.
         StorageUnavailable: S3 did not answer, or another caller changed the record.
     """
-    name = release_name(settings.prefix, event["run_id"])
+    shop_id = event["shop_id"]
+    name = release_name(settings.prefix, shop_id, event["run_id"])
     kept_uri = _keep_archive(name, event["model_data_uri"], settings, s3)
     _create_model(name, kept_uri, settings, sagemaker)
     _create_config(name, settings, sagemaker)
     target = event.get("target", "stage")
-    endpoint = settings.endpoint
+    endpoint = settings.endpoint(shop_id)
     if target == "candidate":
-        endpoint = settings.candidate
-        _end_other_canary(name, settings, s3)
+        endpoint = settings.candidate(shop_id)
+        _end_other_canary(shop_id, name, settings, s3)
     status = move_endpoint(endpoint, name, sagemaker, autoscaling)
     log.info("endpoint moves to a new configuration", endpoint=endpoint, config=name, status=status)
     return {
@@ -62,9 +64,9 @@ def publish(
     }
 
 
-def _end_other_canary(name: str, settings: PublishSettings, s3: Any) -> None:
+def _end_other_canary(shop_id: str, name: str, settings: PublishSettings, s3: Any) -> None:
     """Withdraw the canary that an earlier run left behind. Its shoppers must not ask the candidate's endpoint meanwhile."""
-    record = read_record(s3, settings.models_bucket)
+    record = read_record(s3, settings.models_bucket, shop_id)
     if record.canary and record.canary.release.endpoint_config != name:
         log.warning("an earlier run left its canary", of_run=record.canary.release.run_id)
         write_canary(record, None, s3, settings.models_bucket)

@@ -34,9 +34,15 @@ def asked_release(candidate: Candidate, session: Session | None) -> ComparedRele
 
 
 def count(
-    stage: str, release: ComparedRelease, wanted: int, items: int | None, timed_out: bool, took_s: float
+    stage: str,
+    shop_id: str,
+    release: ComparedRelease,
+    wanted: int,
+    items: int | None,
+    timed_out: bool,
+    took_s: float,
 ) -> None:
-    """Count one request to the model of a release. Without an answer, `items` is None."""
+    """Count one request to the model of a shop's release. Without an answer, `items` is None."""
     values: MetricValues = {
         "ModelRequests": 1,
         "ModelTimeouts": int(timed_out),
@@ -45,4 +51,4 @@ def count(
     if items is not None:
         values["ShortAnswers"] = int(items < wanted)
         values["ModelMilliseconds"] = round(took_s * 1000, 1)
-    metrics.write(stage, values, release=release)
+    metrics.write(stage, values, release=release, shop=shop_id)

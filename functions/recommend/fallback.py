@@ -6,8 +6,8 @@ The step prove writes it to S3 with each model. Here it is read once and cached 
 from dataclasses import dataclass
 from typing import Any
 
-from functions.platform.contract import FALLBACK_KEY
 from functions.platform.refreshed import Refreshed
+from functions.platform.s3_keys import fallback_key
 from functions.platform.stored_json import read_json
 
 REFRESH_S = 300.0
@@ -38,14 +38,15 @@ class Fallback:
         return picked, "related" if picked and picked[0] in related else "popular"
 
 
-def stored_fallback(s3: Any, bucket: str) -> Refreshed[Fallback]:
-    """Return the fallback of the release on record. It has no value before the first release."""
+def stored_fallback(s3: Any, bucket: str, shop_id: str) -> Refreshed[Fallback]:
+    """Return the fallback of a shop's release on record. It has no value before the shop's first release."""
+    key = fallback_key(shop_id)
 
     def read() -> Fallback | None:
-        stored = read_json(s3, bucket, FALLBACK_KEY)
+        stored = read_json(s3, bucket, key)
         return None if stored is None else _fallback(stored)
 
-    return Refreshed(FALLBACK_KEY, read, REFRESH_S)
+    return Refreshed(key, read, REFRESH_S)
 
 
 def _fallback(stored: Any) -> Fallback:

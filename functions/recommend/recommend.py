@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from functions.platform import metrics
 from functions.platform.contract import MetricValues
+from functions.platform.endpoint import endpoint_name
 from functions.platform.errors import UNREADABLE, Reason, RequestRefused
 from functions.platform.log import get_logger
 from functions.platform.metrics import ComparedRelease
@@ -29,8 +30,8 @@ log = get_logger(__name__)
 FALLBACK_VARIANT = "fallback"
 # A new execution environment reads the release's record, the rules with the products, and the fallback, each within this time.
 STORED_S = 1.0
-# A request for another shop reads the record again if it is older: a run for that shop may have ended a moment ago.
-FOREIGN_RECORD_S = 1.0
+# A shop without a release reads the record again if the last reading is older: its first run may have ended a moment ago.
+UNSERVED_S = 1.0
 NO_ARM = Assigned()
 
 
@@ -84,12 +85,13 @@ class Recommendation(NamedTuple):
 
 @dataclass(frozen=True)
 class Recommender:
-    """The endpoint and what stands in for it.
+    """The endpoint of a shop and what stands in for it.
 
-    `endpoint` is a sagemaker-runtime client, `served` the release on record, `sources` the rules and products of the shops.
+    `endpoint` is a sagemaker-runtime client, `served` the release on record, `sources` the rules and products of shops.
     """
 
     settings: RecommendSettings
+    shop_id: str
     endpoint: Any
     served: Refreshed[Served]
     fallback: Refreshed[Fallback]
@@ -116,63 +118,73 @@ def recommend(
         clock: the time in seconds since 1970, at which rules and prices hold.
 
     Raises:
-        RequestRefused: SHOP_NOT_SERVED, if the release on record is of another shop; NO_MODEL_YET, before the first model
-            is published; MODEL_UNAVAILABLE, if neither the endpoint nor S3 answers a new execution environment.
+        RequestRefused: SHOP_NOT_SERVED, if the stage has no model of the shop and trains none; NO_MODEL_YET, before the
+            shop's first model is published; MODEL_UNAVAILABLE, if a new execution environment gets no answer of the endpoint
+            and none of S3.
     """
     recommender.fallback.begin()
     settings = recommender.settings
-    served = _served(request, recommender, deadline)
-    steering = _steering(request, served, recommender, deadline)
+    served = _served(recommender, deadline)
+    steering = _steering(recommender, deadline)
     wide = request._replace(k=steering.candidates(request.k)) if steering else request
-    name = served.endpoint if served else settings.endpoint
+    name = (
+        served.endpoint
+        if served
+        else endpoint_name(settings.prefix, recommender.shop_id, settings.endpoint_kind)
+    )
     until = deadline.at_most(settings.endpoint_timeout_ms / 1000)
     found, cause = _ask_release(wide, request.k, name, served, recommender, until)
     if found is None:
         log.warning("the endpoint failed, the fallback answers", endpoint=name, cause=cause)
         known = recommender.fallback.get(deadline.at_most(STORED_S))
         if known is None:
-            raise _without_fallback(recommender.fallback.failure)
+            raise _without_fallback(recommender)
         found = _listed(known, wide, request.items, f"endpoint: {cause}", FALLBACK_VARIANT)
     found = _answer_of_arm(found, assigned, wide, recommender, deadline)
     if steering and assigned.treatment != "none":
         found = _steered(found, steering, request, recommender, deadline, round(clock() * 1000))
     is_empty = not found.items and assigned.treatment != "none"
-    _count(settings.stage, is_empty, served, fallback_reason(cause) if cause else None)
+    _count(recommender, is_empty, served, fallback_reason(cause) if cause else None)
     return found
 
 
-def _served(request: RecommendRequest, recommender: Recommender, deadline: Deadline) -> Served | None:
-    """Return the release on record.
+def _served(recommender: Recommender, deadline: Deadline) -> Served | None:
+    """Return the shop's release on record.
 
     Raises:
-        RequestRefused: it is of another shop than the request's.
+        RequestRefused: there is none, and the stage trains no model of the shop.
     """
     served = recommender.served.get(deadline.at_most(STORED_S))
-    if _is_foreign(request, served):
-        recommender.served.read_again(FOREIGN_RECORD_S, deadline.at_most(STORED_S))
+    shop_id = recommender.shop_id
+    if (
+        served is None
+        and not recommender.served.failure
+        and shop_id not in recommender.settings.trained_shops
+    ):
+        recommender.served.read_again(UNSERVED_S, deadline.at_most(STORED_S))
         served = recommender.served.get(deadline.at_most(STORED_S))
-    if served and _is_foreign(request, served):
-        raise RequestRefused(
-            Reason.SHOP_NOT_SERVED,
-            f"the model is of the shop {served.shop_id}, not of {request.shop}: use the stage that serves {request.shop}, "
-            f"or train a model for it (make run ARGS='--shop {request.shop}')",
-        )
+        if served is None and not recommender.served.failure:
+            raise not_served(shop_id, recommender.settings)
     return served
 
 
-def _is_foreign(request: RecommendRequest, served: Served | None) -> bool:
-    """Return True if the model is of another shop than the request's. A record of an older release names no shop."""
-    return bool(served and served.shop_id and request.shop and request.shop != served.shop_id)
+def not_served(shop_id: str, settings: RecommendSettings) -> RequestRefused:
+    """Return the refusal of a shop of which the stage has no model."""
+    how = (
+        f"train one with make run SHOP={shop_id}"
+        if shop_id in settings.shops
+        else "add it to the stage's shops in deploy/stages.toml, or use the stage that serves it"
+    )
+    return RequestRefused(
+        Reason.SHOP_NOT_SERVED, f"stage {settings.stage} has no model of the shop {shop_id}: {how}"
+    )
 
 
-def _steering(
-    request: RecommendRequest, served: Served | None, recommender: Recommender, deadline: Deadline
-) -> Steering | None:
-    """Return the rules and products of the model's shop."""
-    shop_id = (served.shop_id if served else "") or request.shop
-    if not shop_id or not recommender.sources:
+def _steering(recommender: Recommender, deadline: Deadline) -> Steering | None:
+    """Return the rules and products of the shop."""
+    if not recommender.sources:
         return None
-    return steering_of(recommender.sources, shop_id, deadline.at_most(STORED_S))
+    return steering_of(recommender.sources, recommender.shop_id, deadline.at_most(STORED_S))
 
 
 def _steered(
@@ -262,7 +274,9 @@ def fallback_reason(cause: str) -> FallbackReason:
     return FALLBACK_REASONS.get(cause, FallbackReason.OTHER)
 
 
-def _count(stage: str, is_empty: bool, served: Served | None, reason: FallbackReason | None) -> None:
+def _count(
+    recommender: Recommender, is_empty: bool, served: Served | None, reason: FallbackReason | None
+) -> None:
     values: MetricValues = {
         "Recommendations": 1,
         "Fallbacks": 0 if reason is None else 1,
@@ -271,17 +285,19 @@ def _count(stage: str, is_empty: bool, served: Served | None, reason: FallbackRe
     age_hours = served.age_hours(time.time()) if served else None
     if age_hours is not None:
         values["ModelAgeHours"] = round(age_hours, 3)
-    metrics.write(stage, values, reason)
+    metrics.write(recommender.settings.stage, values, reason, shop=recommender.shop_id)
 
 
-def _without_fallback(failure: str) -> RequestRefused:
-    if failure:
+def _without_fallback(recommender: Recommender) -> RequestRefused:
+    if failure := recommender.fallback.failure:
         return RequestRefused(
             Reason.MODEL_UNAVAILABLE,
             f"neither the model nor its fallback can be read now ({failure}): ask again in some seconds",
         )
     return RequestRefused(
-        Reason.NO_MODEL_YET, "no model is published yet: run the pipeline once (make run), then ask again"
+        Reason.NO_MODEL_YET,
+        f"no model of shop {recommender.shop_id} is published yet: run the pipeline once "
+        f"(make run SHOP={recommender.shop_id}), then ask again",
     )
 
 
@@ -310,7 +326,8 @@ def _ask_release(
         return _ask(request, name, recommender, deadline)
     timed_out = found is None and fallback_reason(cause) is FallbackReason.TIMEOUT
     items = len(found.items) if found else None
-    count(recommender.settings.stage, release, wanted, items, timed_out, time.monotonic() - began_s)
+    stage, shop_id = recommender.settings.stage, recommender.shop_id
+    count(stage, shop_id, release, wanted, items, timed_out, time.monotonic() - began_s)
     if found is not None:
         return found._replace(variant=release.value), ""
     return _ask(request, name, recommender, deadline) if is_candidate else (None, cause)

@@ -13,14 +13,16 @@ from functions.platform.time_box import Deadline
 from functions.recommend.experiments import Assigned, Shop, assign
 from functions.recommend.recommend import Recommendation, Recommender, recommend
 from functions.recommend.request import RecommendRequest, Session, parse_request
+from functions.recommend.shops import Recommenders
 
 
 def answer_recommend(
-    request: ApiRequest, recommender: Recommender, receipt_keys: ReceiptKeys, deadline: Deadline
+    request: ApiRequest, recommenders: Recommenders, receipt_keys: ReceiptKeys, deadline: Deadline
 ) -> Response:
-    """Return 200 with items, 400 for an invalid request or another shop, 503 before the first model or without S3."""
+    """Return 200 with items, 400 for an invalid request or an unserved shop, 503 before the first model or without S3."""
     try:
         asked = parse_request(request)
+        recommender = recommenders.of(asked.shop)
         # A receipt links the answer to the session's events. A person who opted out has none, and is in no experiment.
         opted_out = request.privacy_control and recommender.settings.global_privacy_control == "obey"
         assigned = Assigned() if opted_out else _assigned(asked, recommender)

@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from functions.platform.contract import CURRENT_KEY
 from functions.platform.refreshed import Refreshed
+from functions.platform.s3_keys import current_key
 from functions.platform.stored_json import read_json
 from functions.recommend.canary import Candidate
 
@@ -15,13 +15,11 @@ REFRESH_S = 10.0
 class Served(NamedTuple):
     """The endpoint of the release on record, and the time of its publication in seconds since 1970, if it is readable.
 
-    `shop_id` is the shop of the model. A record of before this field does not name it. `candidate` is the release that is
-    compared with it.
+    `candidate` is the release that is compared with it.
     """
 
     endpoint: str
     published_at_s: float | None = None
-    shop_id: str = ""
     candidate: Candidate | None = None
 
     def age_hours(self, now_s: float) -> float | None:
@@ -29,26 +27,26 @@ class Served(NamedTuple):
         return None if self.published_at_s is None else max(0.0, (now_s - self.published_at_s) / 3600)
 
 
-def served_release(s3: Any, bucket: str) -> Refreshed[Served]:
-    """Return the release on record. It has no value before the first release."""
+def served_release(s3: Any, bucket: str, shop_id: str) -> Refreshed[Served]:
+    """Return a shop's release on record. It has no value before the shop's first release."""
+    key = current_key(shop_id)
 
     def read() -> Served | None:
-        stored = read_json(s3, bucket, CURRENT_KEY)
+        stored = read_json(s3, bucket, key)
         if stored is None:
             return None
         release = stored["release"]
-        shop_id = str(release.get("shop_id", ""))
         candidate = _candidate(stored.get("canary"), shop_id)
-        return Served(str(release["endpoint"]), _seconds(release.get("published_at")), shop_id, candidate)
+        return Served(str(release["endpoint"]), _seconds(release.get("published_at")), candidate)
 
-    return Refreshed(CURRENT_KEY, read, REFRESH_S)
+    return Refreshed(key, read, REFRESH_S)
 
 
 def _candidate(canary: Any, shop_id: str) -> Candidate | None:
-    """Return the candidate, if it is of the served shop. A canary that nobody can read must not cost the endpoint."""
+    """Return the candidate, if it is of the shop. A canary that nobody can read must not cost the endpoint."""
     try:
         release = canary["release"]
-        if release.get("shop_id", "") not in ("", shop_id):
+        if release["shop_id"] != shop_id:
             return None
         endpoint, config = str(release["endpoint"]), str(release["endpoint_config"])
         return Candidate(endpoint, config, str(release["model_version"]), int(canary["share"]))

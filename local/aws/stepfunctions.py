@@ -47,6 +47,7 @@ from local.aws.cloudwatch import store
 from local.aws.patching import replace_everywhere
 from local.aws.settings import Settings
 from local.aws.stepfunctions_codebuild import CodeBuildTask
+from local.aws.stepfunctions_executions import ExecutionTask
 from local.aws.stepfunctions_sagemaker import SageMakerTask
 
 _NAME = re.compile(r"[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}")
@@ -58,7 +59,9 @@ def install(settings: Settings) -> None:
     """Patch moto's interpreter."""
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     stepfunctions_parsing.install()
-    stepfunctions_jobs.install({"codebuild": CodeBuildTask, "sagemaker": SageMakerTask})
+    stepfunctions_jobs.install(
+        {"codebuild": CodeBuildTask, "sagemaker": SageMakerTask, "states": ExecutionTask}
+    )
     stepfunctions_roles.install(settings)
     stepfunctions_stops.install()
     jsonata_.install()

@@ -1,6 +1,6 @@
 """The base of Step Functions' optimized integrations of jobs: their clients, their errors, and the failure of a job.
 
-moto 5.2.5 lists CodeBuild and SageMaker as unsupported.
+moto 5.2.5 lists CodeBuild and SageMaker as unsupported, and its integration of Step Functions itself fails.
 """
 
 from __future__ import annotations

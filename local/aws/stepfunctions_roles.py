@@ -26,8 +26,9 @@ _RULES = {
     "createProcessingJob": "StepFunctionsGetEventsForSageMakerProcessingJobsRule",
     "createHyperParameterTuningJob": "StepFunctionsGetEventsForSageMakerTuningJobsRule",
     "startBuild": "StepFunctionsGetEventForCodeBuildStartBuildRule",
+    "startExecution": "StepFunctionsGetEventsForStepFunctionsExecutionRule",
 }
-_SYNC = re.compile(r"arn:aws:states:::(?:codebuild|sagemaker):(?P<action>\w+)\.sync")
+_SYNC = re.compile(r"arn:aws:states:::(?:codebuild|sagemaker|states):(?P<action>\w+)\.sync")
 
 
 class Refused(AWSError):

@@ -43,7 +43,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
         settings.collect_settings,
         settings.recommend_settings,
         receipt_keys.receipt_keys,
-        wiring.recommender,
+        wiring.recommenders,
     )
     for read_once in cached:
         read_once.cache_clear()

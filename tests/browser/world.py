@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
 
-from functions.platform.contract import FALLBACK_KEY
+from functions.platform.s3_keys import fallback_key
 from local.aws.proxy_event import Request, Response, build_response
 from testing.api import invoke
 from testing.fakes import FakeEndpoint, FakeFirehose, FakeS3, FakeSecrets
@@ -30,7 +30,10 @@ SETTINGS = {
     "TUGBOAT_REJECTED_STREAM": REJECTED_STREAM,
     "TUGBOAT_EVENTS_BUCKET": "events-bucket",
     "TUGBOAT_MODELS_BUCKET": "models-bucket",
-    "TUGBOAT_ENDPOINT": "tugboat-test",
+    "TUGBOAT_PREFIX": "tugboat-test",
+    "TUGBOAT_ENDPOINT_KIND": "serverless",
+    "TUGBOAT_SHOPS": "demo",
+    "TUGBOAT_TRAINED_SHOPS": "demo",
     "TUGBOAT_ENDPOINT_TIMEOUT_MS": "500",
     "TUGBOAT_RECEIPTS_SECRET": "receipts",
     "TUGBOAT_GLOBAL_PRIVACY_CONTROL": "obey",
@@ -201,4 +204,4 @@ def serving(answer: Answer) -> Iterator[str]:
 def published(s3: FakeS3) -> None:
     """Return a fallback, as `prove` writes it."""
     fallback = {"popular": ["sku-00001", "sku-00002"], "related": {}, "model_version": "model-7"}
-    s3.objects["models-bucket", FALLBACK_KEY] = json.dumps(fallback).encode()
+    s3.objects["models-bucket", fallback_key("demo")] = json.dumps(fallback).encode()

@@ -16,7 +16,7 @@ from typing import Any
 
 from deploy.erase import WAREHOUSE_PHASES
 from functions.platform.catalogue_store import read_state
-from functions.platform.contract import CURRENT_KEY
+from functions.platform.s3_keys import current_key
 from local.aws.proxy_event import Request, build_event
 from local.testing import wait_for
 from testing import deployment
@@ -391,7 +391,7 @@ def _waiting_jobs(sagemaker: Any, name: str, search: str) -> dict[str, Any]:
 def leave_a_canary(stage: Stage, run: Run) -> Any:
     """Let Publish meet the canary of a run that was killed; return the canary on record afterwards."""
     s3 = stage.client("s3")
-    place = {"Bucket": MODELS_BUCKET, "Key": CURRENT_KEY}
+    place = {"Bucket": MODELS_BUCKET, "Key": current_key("demo")}
     record = json.loads(s3.get_object(**place)["Body"].read())
     left = {**record["release"], "endpoint": f"{LOCAL.prefix}-candidate", "endpoint_config": "left-behind"}
     canary = {"release": left, "share": 5, "began_at_ms": 1}

@@ -25,8 +25,9 @@ from demo.http import Http
 from demo.landed import LandingWatch
 from demo.replay import Replayed, send
 from demo.shop.landing import Landing
-from functions.platform.contract import CURRENT_KEY, OPERATIONS_PAGE_KEY
+from functions.platform.contract import OPERATIONS_PAGE_KEY
 from functions.platform.run_history import State, read_history
+from functions.platform.s3_keys import current_key
 from functions.recommend.recommend import FOREIGN_RECORD_S
 from functions.replay.replay import STOP_BEFORE_END_MS
 from local import processes
@@ -407,16 +408,16 @@ def test_recommend_answers_from_the_fallback_within_its_time_box_while_the_endpo
 def released_for(stage: Stage, shop: str) -> Iterator[None]:
     """Let the release on record be a model of another shop for a while."""
     s3 = stage.client("s3")
-    stored = s3.get_object(Bucket=MODELS_BUCKET, Key=CURRENT_KEY)["Body"].read()
+    stored = s3.get_object(Bucket=MODELS_BUCKET, Key=current_key("demo"))["Body"].read()
     record = json.loads(stored)
     assert record["release"]["shop_id"] == "demo"
     record["release"]["shop_id"] = shop
-    s3.put_object(Bucket=MODELS_BUCKET, Key=CURRENT_KEY, Body=json.dumps(record).encode())
+    s3.put_object(Bucket=MODELS_BUCKET, Key=current_key("demo"), Body=json.dumps(record).encode())
     time.sleep(FOREIGN_RECORD_S)
     try:
         yield
     finally:
-        s3.put_object(Bucket=MODELS_BUCKET, Key=CURRENT_KEY, Body=stored)
+        s3.put_object(Bucket=MODELS_BUCKET, Key=current_key("demo"), Body=stored)
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from training_jobs.gate import metrics
@@ -22,7 +24,7 @@ from training_jobs.gate.checks_served import (
 from training_jobs.gate.checks_snapshot import network_check, surge_check
 from training_jobs.gate.measure import HeldOut, held_out, measure_baselines, measure_recommender
 from training_jobs.gate.model import Model
-from training_jobs.gate.thresholds import Thresholds, read_thresholds
+from training_jobs.gate.thresholds import Thresholds, with_bounds
 from training_jobs.serving.model_files import (
     ArchiveError,
     ModelCard,
@@ -62,12 +64,13 @@ def evaluate(
     *,
     snapshot_id: str = "",
     override_reason: str = "",
+    bounds: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Read the files, measure on the held-out day and judge.
+    """Read the files, measure on the held-out day and judge. `bounds` are a shop's own, instead of those of the file.
 
     A given `snapshot_id` must be the snapshot that the candidate was trained on.
     """
-    limits = read_thresholds(thresholds)
+    limits = with_bounds(bounds, thresholds)
     candidate = read_candidate(candidate_dir)
     card = candidate.card
     if snapshot_id and card.snapshot_id != snapshot_id:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -64,8 +65,8 @@ class Thresholds:
     probes: int
 
 
-def read_thresholds(path: Path = THRESHOLDS) -> Thresholds:
-    """Read and validate a file of thresholds.
+def with_bounds(bounds: Mapping[str, float], path: Path = THRESHOLDS) -> Thresholds:
+    """Read and validate a file of thresholds with a shop's own bounds. A key such as `margin.hr_at_20` is nested.
 
     Raises:
         ThresholdsError: the file is not JSON, or a key is missing, unknown or of another type.
@@ -76,8 +77,19 @@ def read_thresholds(path: Path = THRESHOLDS) -> Thresholds:
         raise ThresholdsError(
             f"{path} is not readable JSON ({error}): restore it from {THRESHOLDS}"
         ) from error
+    for name, bound in bounds.items():
+        outer, _, inner = name.partition(".")
+        if inner and isinstance(raw.get(outer), dict):
+            raw[outer][inner] = bound
+        else:
+            raw[name] = bound
     margin = _built(Margin, raw.get("margin") if isinstance(raw, dict) else None, path, "margin.")
     return Thresholds(**_values(Thresholds, raw, path, "") | {"margin": margin})
+
+
+def read_thresholds(path: Path = THRESHOLDS) -> Thresholds:
+    """Read and validate a file of thresholds. It raises what `with_bounds` raises."""
+    return with_bounds({}, path)
 
 
 def _built(kind: type[Margin], raw: Any, path: Path, prefix: str) -> Margin:

@@ -138,7 +138,7 @@ def test_a_warm_environment_answers_from_its_fallback_while_endpoint_and_s3_are_
     cold.recommend()
     for name in ("s3", "sagemaker-runtime", "secretsmanager"):
         cold.services[name].trouble = trouble
-    recommender = wiring.recommender()
+    recommender = wiring.recommenders().of(None)
     monkeypatch.setattr(recommender.fallback, "_due_at_s", float("-inf"))
     monkeypatch.setattr(recommender.served, "_due_at_s", float("-inf"))
     answered = cold.recommend()

@@ -18,15 +18,20 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from deploy import template
-from functions.platform.contract import CURRENT_KEY, LOCK_KEY
+from functions.platform.contract import LOCK_KEY
 from functions.platform.endpoint import config_of
 from functions.platform.run_history import Execution, parse, read_history
+from functions.platform.s3_keys import champion_prefix, current_key
 from local.testing import wait_for
 from local.tests.integration.aws.clients import IMAGE, ROLE, Aws
 from local.tests.integration.aws.sagemaker import make_archive, serving_image
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 DEFINITION: dict[str, Any] = json.loads(template.PIPELINE_FILE.read_text())
+NIGHT: dict[str, Any] = json.loads(template.NIGHT_FILE.read_text())
+
+# The data of `broken` is refused, and `unserved` is never trained.
+SHOPS = ("demo", "second", "broken", "unserved")
 
 REPLACED = """
 import time
@@ -38,12 +43,14 @@ def slow(event, context):
 def transform(event, context):
     return {"run_id": event["run_id"], "models": [], "seconds": 0.1}
 def validate(event, context):
-    return {"run_id": event["run_id"], "passed": True, "failures": [], "overrides": [], "checks": 3, "report_uri": "s3://report"}
+    bad = event["shop_id"] == "broken"
+    return {"run_id": event["run_id"], "passed": not bad, "failures": ["no prices"] if bad else [], "overrides": [],
+            "checks": 3, "report_uri": "s3://report"}
 def export(event, context):
     base = "s3://BUCKET/exports"
     return {"run_id": event["run_id"], "snapshot_id": event["run_id"], "interactions_uri": base + "/interactions",
             "items_uri": base + "/items", "manifest_uri": base, "interactions": 1, "sessions": 1, "items": 1,
-            "shop_id": "demo"}
+            "shop_id": event["shop_id"]}
 """
 # The real steps, without Chalice around them.
 STEPS = """
@@ -68,14 +75,16 @@ def shop(event, context):
     from functions.recommend.recommend import Recommender, recommend
     from functions.recommend.request import RecommendRequest, Session
     from functions.recommend.served import served_release
+    from functions.recommend.shops import Recommenders
     from functions.platform.time_box import Deadline
     environment, s3 = settings.recommend_settings(), client("s3")
     bucket = environment.models_bucket
-    recommender = Recommender(
-        environment, client("sagemaker-runtime"), served_release(s3, bucket), stored_fallback(s3, bucket)
-    )
+    shop = event.get("shop_id", "demo")
+    recommender = Recommenders(environment, lambda shop: Recommender(
+        environment, shop, client("sagemaker-runtime"), served_release(s3, bucket, shop), stored_fallback(s3, bucket, shop)
+    )).of(shop)
     return [
-        recommend(RecommendRequest([one], 2, [], Session("demo", one)), recommender, Deadline.after(20))._asdict()
+        recommend(RecommendRequest([one], 2, [], Session(shop, one)), recommender, Deadline.after(20))._asdict()
         for one in event["sessions"]
     ]
 def rollback(event, context):
@@ -182,6 +191,12 @@ class Pipeline:
     use_spot: bool = False
     functions: dict[str, str] = field(default_factory=dict)
     arn: str = ""
+    night_arn: str = ""
+
+    @property
+    def endpoint(self) -> str:
+        """The endpoint of the shop demo."""
+        return f"{self.name}-demo"
 
     def deploy(self, definition: dict[str, Any] | None = None) -> None:
         """Create the state machine, or replace its definition."""
@@ -211,7 +226,28 @@ class Pipeline:
             "EndpointPollSeconds": "1",
             "Stage": "test",
             "UseSpot": str(self.use_spot).lower(),
+            "FirstShop": "demo",
+            "ShopsAtOnce": "2",
+            "Pipeline": self.arn,
         } | {f"{title}Function": name for title, name in self.functions.items()}
+
+    def deploy_night(self) -> None:
+        """Create the state machine of the night."""
+        text = json.dumps(NIGHT)
+        for key, value in self._substitutions().items():
+            text = text.replace(f"${{{key}}}", value)
+        client = self.aws.client("stepfunctions")
+        self.night_arn = client.create_state_machine(
+            name=f"{self.name}-night", definition=text, roleArn=ROLE
+        )["stateMachineArn"]
+
+    def start_night(self, shops: list[str], do: str = "train", **input_fields: Any) -> str:
+        """Start a night for these shops; return its ARN."""
+        wanted = {"shops": shops, "hyperparameters": {"do": do}, **input_fields}
+        client = self.aws.client("stepfunctions")
+        return str(
+            client.start_execution(stateMachineArn=self.night_arn, input=json.dumps(wanted))["executionArn"]
+        )
 
     def start(self, name: str | None = None, do: str = "train", **input_fields: Any) -> str:
         """Start an execution; return its ARN. Without the field `canary_seconds` it has no canary."""
@@ -264,7 +300,7 @@ class Pipeline:
 
     def serving(self) -> tuple[str, str]:
         """Return the status of the endpoint, and the configuration that it serves or moves to."""
-        described = self.aws.client("sagemaker").describe_endpoint(EndpointName=self.name)
+        described = self.aws.client("sagemaker").describe_endpoint(EndpointName=self.endpoint)
         return described["EndpointStatus"], config_of(described)
 
     def use_endpoint_kind(self, kind: str) -> None:
@@ -282,29 +318,36 @@ class Pipeline:
             changed = {"Variables": variables | {variable: value}}
             client.update_function_configuration(FunctionName=name, Environment=changed)
 
-    def released(self) -> dict[str, Any]:
-        """Return the release on record."""
-        stored = self.aws.client("s3").get_object(Bucket=self.bucket, Key=CURRENT_KEY)["Body"].read()
+    def released(self, shop: str = "demo") -> dict[str, Any]:
+        """Return the release of a shop on record."""
+        stored = self.aws.client("s3").get_object(Bucket=self.bucket, Key=current_key(shop))["Body"].read()
         release: dict[str, Any] = json.loads(stored)["release"]
         return release
 
     def canary(self) -> dict[str, Any] | None:
         """Return the canary on record."""
-        stored = self.aws.client("s3").get_object(Bucket=self.bucket, Key=CURRENT_KEY)["Body"].read()
+        stored = self.aws.client("s3").get_object(Bucket=self.bucket, Key=current_key("demo"))["Body"].read()
         canary: dict[str, Any] | None = json.loads(stored).get("canary")
         return canary
 
-    def shop(self, sessions: list[str]) -> list[dict[str, Any]]:
-        """Let each session ask for recommendations, in a new execution environment; return the answers."""
-        payload = json.dumps({"sessions": sessions})
-        response = self.aws.client("lambda").invoke(FunctionName=self.functions["Shop"], Payload=payload)
+    def shop(self, sessions: list[str], shop: str = "demo") -> list[dict[str, Any]]:
+        """Let each session of a shop ask for recommendations, in a new execution environment; return the answers."""
+        response = self.ask(sessions, shop)
         answers: list[dict[str, Any]] = json.load(response["Payload"])
         assert "FunctionError" not in response, answers
         return answers
 
+    def ask(self, sessions: list[str], shop: str) -> dict[str, Any]:
+        """Return the response of the Lambda that answers the sessions of a shop."""
+        payload = json.dumps({"sessions": sessions, "shop_id": shop})
+        response: dict[str, Any] = self.aws.client("lambda").invoke(
+            FunctionName=self.functions["Shop"], Payload=payload
+        )
+        return response
+
     def asked_of_candidate(self, version: str) -> list[str]:
         """Return the items that a model was asked for on the candidate's endpoint, in their order."""
-        path = self.aws.stack.logs / "endpoint" / f"{self.name}-candidate.log"
+        path = self.aws.stack.logs / "endpoint" / f"{self.endpoint}-candidate.log"
         before = f"{version} asked for "
         lines = path.read_text().splitlines()
         return [line.removeprefix(before) for line in lines if line.startswith(before)]
@@ -354,7 +397,8 @@ def deployed(aws: Aws, use_spot: bool = False) -> Pipeline:
     source = make_archive({"train.py": TRAIN, "server.txt": SERVER})
     s3.put_object(Bucket=bucket, Key="code/source.tar.gz", Body=source)
     s3.put_object(Bucket=bucket, Key="code/files/evaluate.py", Body=EVALUATE.encode())
-    s3.put_object(Bucket=bucket, Key="serving/champion/README.txt", Body=b"")
+    for shop in SHOPS:
+        s3.put_object(Bucket=bucket, Key=f"{champion_prefix(shop)}README.txt", Body=b"")
     pipeline = Pipeline(aws, bucket, use_spot=use_spot)
     settings = {
         # The figures of a canary are by stage, and all tests share one CloudWatch.
@@ -371,7 +415,9 @@ def deployed(aws: Aws, use_spot: bool = False) -> Pipeline:
         "TUGBOAT_INFERENCE_IMAGE": serving_image(aws, bucket),
         "TUGBOAT_SAGEMAKER_ROLE_ARN": ROLE,
         "TUGBOAT_CANARY_SECONDS": "0",
-        "TUGBOAT_ENDPOINT": pipeline.name,
+        "TUGBOAT_SHOP": "demo",
+        "TUGBOAT_SHOPS": ",".join(SHOPS),
+        "TUGBOAT_TRAINED_SHOPS": "demo,second",
         "TUGBOAT_ENDPOINT_TIMEOUT_MS": "600",
         "TUGBOAT_RECEIPTS_SECRET": "receipts",
         "TUGBOAT_GLOBAL_PRIVACY_CONTROL": "obey",

@@ -214,11 +214,11 @@ def test_a_stopped_run_whose_release_was_undone_publishes_it_again(aws: Aws) -> 
     slow["States"]["WaitForEndpoint"]["Seconds"] = f"{{% {REDRIVES} = 0 ? 60 : 1 %}}"
     pipeline.deploy(slow)
     stopped = pipeline.start()
-    candidate = f"{pipeline.name}-candidate"
+    candidate = f"{pipeline.endpoint}-candidate"
     wait_for(lambda: pipeline.endpoints().get(candidate) == "InService", 60)
     pipeline.aws.client("stepfunctions").stop_execution(executionArn=stopped)
     assert pipeline.finish(stopped).status == "ABORTED"
-    wait_for(lambda: pipeline.endpoints() == {pipeline.name: "InService"}, 60)
+    wait_for(lambda: pipeline.endpoints() == {pipeline.endpoint: "InService"}, 60)
     assert pipeline.serving() == ("InService", proved["endpoint_config"])
     ended = redrive(pipeline, stopped)
     assert ended.status == "SUCCEEDED"

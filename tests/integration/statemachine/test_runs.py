@@ -14,9 +14,9 @@ import pytest
 
 from functions.operations.gather import Clients, gather
 from functions.operations.operations import build
-from functions.platform.contract import CURRENT_KEY
 from functions.platform.metrics import ComparedRelease
-from functions.platform.settings import OperationsSettings
+from functions.platform.s3_keys import current_key
+from functions.platform.settings import OperationsSettings, ShopIds
 from functions.recommend.canary import Candidate, asked_release
 from functions.recommend.request import Session
 from local.testing import interrupt_training, wait_for
@@ -65,7 +65,7 @@ def test_a_run_under_eventbridge_s_name_publishes_a_model(pipeline: Pipeline) ->
     output = json.loads(run.described["output"])
     assert job == f"{pipeline.name}-{output['run_id']}-0-0"
     record = json.loads(
-        pipeline.aws.client("s3").get_object(Bucket=pipeline.bucket, Key=CURRENT_KEY)["Body"].read()
+        pipeline.aws.client("s3").get_object(Bucket=pipeline.bucket, Key=current_key("demo"))["Body"].read()
     )
     assert record["release"]["model_version"] == job
     assert pipeline.lock_holder() is None
@@ -79,7 +79,8 @@ def test_the_operations_page_reads_the_run_and_links_it_to_its_release(pipeline:
         prefix=pipeline.name,
         events_bucket=pipeline.bucket,
         models_bucket=pipeline.bucket,
-        endpoint=pipeline.name,
+        endpoint_kind="serverless",
+        trained_shops=ShopIds(("demo",)),
         state_machine_arn=pipeline.arn,
         operations_minutes=5,
     )
@@ -110,16 +111,16 @@ def test_an_unproved_model_reaches_no_shopper_and_the_failure_that_led_there_is_
     pipeline: Pipeline,
 ) -> None:
     sagemaker = pipeline.aws.client("sagemaker")
-    before = sagemaker.describe_endpoint(EndpointName=pipeline.name)
+    before = sagemaker.describe_endpoint(EndpointName=pipeline.endpoint)
     run = pipeline.run(do="lie", canary_seconds=5)
     assert run.status == "FAILED"
     assert run.described["error"] == "GoldenMismatch"
     assert [run.visits(state) for state in ("Prove", "Rollback", "NotifyFailure")] == [1, 1, 1]
     (message,) = run.messages
     assert message["subject"] == "Tugboat test: GoldenMismatch in Prove"
-    after = sagemaker.describe_endpoint(EndpointName=pipeline.name)
+    after = sagemaker.describe_endpoint(EndpointName=pipeline.endpoint)
     assert (after["EndpointStatus"], after["LastModifiedTime"]) == ("InService", before["LastModifiedTime"])
-    wait_for(lambda: pipeline.endpoints() == {pipeline.name: "InService"}, 10)
+    wait_for(lambda: pipeline.endpoints() == {pipeline.endpoint: "InService"}, 10)
     assert pipeline.canary() is None
     assert pipeline.lock_holder() is None
 
@@ -152,7 +153,7 @@ def test_a_new_model_is_proved_then_compared_and_then_has_all_shoppers(pipeline:
     assert {(one["variant"], one["model_version"]) for one in pipeline.shop([*old, *new])} == {
         ("all-traffic", version)
     }
-    wait_for(lambda: pipeline.endpoints() == {pipeline.name: "InService"}, 10)
+    wait_for(lambda: pipeline.endpoints() == {pipeline.endpoint: "InService"}, 10)
     (message,) = run.messages
     assert (
         "Canary at 25%: no figure is worse (10 requests of the candidate, 30 of the current release)."
@@ -189,7 +190,7 @@ def test_a_candidate_that_is_worse_for_shoppers_is_taken_back_without_a_person(
     assert "It is taken back" in message["message"]
     assert (pipeline.released(), pipeline.canary(), pipeline.serving()) == (before, None, served)
     assert {one["model_version"] for one in pipeline.shop(new)} == {before["model_version"]}
-    wait_for(lambda: pipeline.endpoints() == {pipeline.name: "InService"}, 10)
+    wait_for(lambda: pipeline.endpoints() == {pipeline.endpoint: "InService"}, 10)
 
 
 def test_the_kind_of_endpoint_changes_both_ways_and_a_bad_model_on_a_new_kind_is_never_asked(
@@ -197,17 +198,17 @@ def test_the_kind_of_endpoint_changes_both_ways_and_a_bad_model_on_a_new_kind_is
 ) -> None:
     pipeline = deployed(aws)
     sagemaker = aws.client("sagemaker")
-    realtime = f"{pipeline.name}-realtime"
+    realtime = f"{pipeline.endpoint}-realtime"
     assert pipeline.run().status == "SUCCEEDED"
     first = pipeline.released()
-    assert first["endpoint"] == pipeline.name
+    assert first["endpoint"] == pipeline.endpoint
 
     pipeline.use_endpoint_kind("realtime")
     refused = pipeline.run(do="lie")
     assert (refused.status, refused.described["error"]) == ("FAILED", "GoldenMismatch")
     assert pipeline.released() == first
-    wait_for(lambda: pipeline.endpoints() == {pipeline.name: "InService"}, 10)
-    assert sagemaker.describe_endpoint(EndpointName=pipeline.name)["EndpointStatus"] == "InService"
+    wait_for(lambda: pipeline.endpoints() == {pipeline.endpoint: "InService"}, 10)
+    assert sagemaker.describe_endpoint(EndpointName=pipeline.endpoint)["EndpointStatus"] == "InService"
 
     assert pipeline.run().status == "SUCCEEDED"
     assert pipeline.released()["endpoint"] == realtime
@@ -216,11 +217,11 @@ def test_the_kind_of_endpoint_changes_both_ways_and_a_bad_model_on_a_new_kind_is
         f"endpoint/{realtime}/variant/all-traffic"
     ]
     assert pipeline.run().status == "SUCCEEDED"
-    sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=pipeline.name, WaiterConfig={"Delay": 1})
+    sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=pipeline.endpoint, WaiterConfig={"Delay": 1})
 
     pipeline.use_endpoint_kind("serverless")
     assert pipeline.run().status == "SUCCEEDED"
-    assert pipeline.released()["endpoint"] == pipeline.name
+    assert pipeline.released()["endpoint"] == pipeline.endpoint
     assert sagemaker.describe_endpoint(EndpointName=realtime)["EndpointStatus"] == "InService"
 
 
@@ -240,7 +241,7 @@ def test_a_run_that_is_aborted_before_its_release_is_on_record_is_undone(aws: Aw
     pipeline.aws.client("stepfunctions").stop_execution(executionArn=started)
     assert pipeline.finish(started).status == "ABORTED"
     wait_for(lambda: pipeline.serving() == ("InService", proved["endpoint_config"]), 60)
-    wait_for(lambda: pipeline.endpoints() == {pipeline.name: "InService"}, 30)
+    wait_for(lambda: pipeline.endpoints() == {pipeline.endpoint: "InService"}, 30)
     assert (pipeline.released(), pipeline.canary()) == (proved, None)
 
 

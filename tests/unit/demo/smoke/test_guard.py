@@ -12,8 +12,8 @@ from demo.smoke.result import StepFailed
 from demo.smoke.steps import Smoke, require_replaceable
 from deploy.bill.prices import read_prices
 from deploy.stages import read_stage
-from functions.platform.contract import CURRENT_KEY
 from functions.platform.releases import Release
+from functions.platform.s3_keys import current_key
 from testing.fakes import FakeS3
 
 LOCAL = read_stage("local")
@@ -41,7 +41,7 @@ def _smoke(s3: FakeS3) -> Smoke:
 
 def _record(s3: FakeS3) -> None:
     body = json.dumps({"release": RELEASE.__dict__, "previous": None}).encode()
-    s3.put_object(Bucket=BUCKET, Key=CURRENT_KEY, Body=body)
+    s3.put_object(Bucket=BUCKET, Key=current_key("demo"), Body=body)
 
 
 def test_a_stage_without_a_model_may_be_used() -> None:

@@ -14,8 +14,8 @@ import pytest
 from deploy.explain.explanation import Explanation, explain
 from deploy.explain.model import Clients
 from deploy.explain.trace import Trace, from_raw_files
-from functions.platform.contract import CURRENT_KEY
 from functions.platform.releases import Release
+from functions.platform.s3_keys import current_key
 from testing.fakes import FakeS3, client_error
 from tests.unit.training_jobs.conftest import Trained
 from training_jobs.serving.model_files import load_recommender
@@ -139,7 +139,7 @@ def world(packed_archive: bytes) -> World:
     s3.objects[MODELS, "serving/releases/r/model.tar.gz"] = packed_archive
     release = Release("e", "c", "n", "m1", ARCHIVE, RUN_ID, RUN_ID, "2026-11-29T03:00:00+00:00")
     stored = {"release": asdict(release), "previous": None}
-    s3.objects[MODELS, CURRENT_KEY] = json.dumps(stored).encode()
+    s3.objects[MODELS, current_key("demo")] = json.dumps(stored).encode()
     manifest = {
         "run_id": RUN_ID,
         "snapshot_id": RUN_ID,

@@ -22,9 +22,8 @@ from deploy.rules.stored import (
 )
 from functions.platform.catalogue_editor import CatalogueEditor
 from functions.platform.catalogue_state import CatalogueState
-from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY
 from functions.platform.releases import Release
-from functions.platform.s3_keys import rules_key
+from functions.platform.s3_keys import current_key, fallback_key, rules_key
 from functions.recommend.fallback import Fallback
 from functions.recommend.rules.model import Boost, Pin, Rule, RuleSet, Selector, When, decode
 from testing.fakes import FakeEndpoint, FakeS3
@@ -153,8 +152,8 @@ def test_the_sessions_are_those_of_the_last_week_and_the_same_ones_again() -> No
 def stage_with_model() -> FakeS3:
     s3 = FakeS3()
     record: dict[str, Any] = {"release": {**RELEASE.__dict__}, "previous": None}
-    s3.objects["models", CURRENT_KEY] = json.dumps(record).encode()
-    s3.objects["models", FALLBACK_KEY] = json.dumps(
+    s3.objects["models", current_key("demo")] = json.dumps(record).encode()
+    s3.objects["models", fallback_key("demo")] = json.dumps(
         {"popular": POPULAR, "related": {}, "model_version": "m1"}
     ).encode()
     s3.objects["models", "serving/releases/r1/model.tar.gz"] = archive("m1")

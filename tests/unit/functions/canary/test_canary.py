@@ -12,7 +12,7 @@ from msgspec import structs
 from functions.canary.canary import CanaryEvent, canary
 from functions.canary.compare import wilson, worse_figures
 from functions.canary.figures import Figures, read_figures
-from functions.platform.contract import CURRENT_KEY, CanaryResult
+from functions.platform.contract import CanaryResult
 from functions.platform.errors import CanaryWithdrawn, CanaryWorse, StorageUnavailable
 from functions.platform.releases import (
     Canary,
@@ -21,13 +21,16 @@ from functions.platform.releases import (
     read_record,
     write_canary,
 )
+from functions.platform.s3_keys import current_key
 from functions.platform.settings import CanarySettings
 from testing.fakes import FakeCloudWatch, FakeS3
 
 SETTINGS = CanarySettings("test", "models", 1800)
-CURRENT = Release("tugboat-test", "c1", "c1", "v1", "s3://models/c1", "s1", "r1", "2026-11-29T00:00:00+00:00")
+CURRENT = Release(
+    "tugboat-test-demo", "c1", "c1", "v1", "s3://models/c1", "s1", "r1", "2026-11-29T00:00:00+00:00", "demo"
+)
 CANDIDATE = replace(
-    CURRENT, endpoint="tugboat-test-candidate", endpoint_config="c2", model_version="v2", run_id="r2"
+    CURRENT, endpoint="tugboat-test-demo-candidate", endpoint_config="c2", model_version="v2", run_id="r2"
 )
 BEGAN_MS = 1_790_000_030_000
 GOOD = Figures(requests=1000, timeouts=5, errors=2, short=10, milliseconds=30_000, clicks=60)
@@ -38,7 +41,7 @@ def recorded(canary: Canary | None = None, current: Release | None = CURRENT) ->
     stored: dict[str, Any] = {"release": asdict(current) if current else None, "previous": None}
     if canary:
         stored["canary"] = asdict(canary)
-    s3.objects["models", CURRENT_KEY] = json.dumps(stored).encode()
+    s3.objects["models", current_key("demo")] = json.dumps(stored).encode()
     return s3
 
 
@@ -49,10 +52,11 @@ def running(share: int) -> FakeS3:
 def event(share: int = 0, seconds: int = -1) -> CanaryEvent:
     return {
         "run_id": "r2",
+        "shop_id": "demo",
         "snapshot_id": "s2",
         "model_data_uri": "s3://models/c2",
         "endpoint_config_name": "c2",
-        "endpoint_name": "tugboat-test-candidate",
+        "endpoint_name": "tugboat-test-demo-candidate",
         "model_name": "c2",
         "model_version": "v2",
         "share": share,
@@ -76,24 +80,24 @@ def figures(current: Figures, candidate: Figures) -> FakeCloudWatch:
     }
     of = {"current": current, "candidate": candidate}
     sums = {(metric, side): getattr(of[side], field) for metric, field in names.items() for side in of}
-    sums["ModelSetupTime", "tugboat-test"] = current.cold_starts
-    sums["ModelSetupTime", "tugboat-test-candidate"] = candidate.cold_starts
+    sums["ModelSetupTime", "tugboat-test-demo"] = current.cold_starts
+    sums["ModelSetupTime", "tugboat-test-demo-candidate"] = candidate.cold_starts
     return FakeCloudWatch(sums)
 
 
 def share_on_record(s3: FakeS3) -> int | None:
-    running = read_record(s3, "models").canary
+    running = read_record(s3, "models", "demo").canary
     return running.share if running else None
 
 
 def test_a_candidate_begins_with_a_small_share_and_its_time() -> None:
     s3 = recorded()
     assert call(s3) == {"share": 5, "over": False, "wait_s": 1800, "verdict": ""}
-    stored = read_record(s3, "models")
+    stored = read_record(s3, "models", "demo")
     assert stored.current == CURRENT
     assert stored.canary is not None
     assert (stored.canary.release.endpoint, stored.canary.release.model_version) == (
-        "tugboat-test-candidate",
+        "tugboat-test-demo-candidate",
         "v2",
     )
     assert stored.canary.share == 5
@@ -171,7 +175,7 @@ def test_a_worse_figure_stops_the_run_and_the_message_has_both_values_and_what_t
     said = str(stopped.value)
     assert f"v2 is worse than v1 at 5% of the sessions: {phrase} (" in said
     assert "It is taken back, and v1 serves all sessions." in said
-    assert "/aws/sagemaker/Endpoints/tugboat-test-candidate" in said
+    assert "/aws/sagemaker/Endpoints/tugboat-test-demo-candidate" in said
     assert share_on_record(s3) == 5, "the rollback of the run withdraws it"
 
 
@@ -191,9 +195,9 @@ def test_cold_starts_are_read_of_serverless_endpoints_only() -> None:
         ("ModelSetupTime", name): 7.0 for name in ("e", "e-candidate", "e-realtime", "e-realtime-candidate")
     }
     cloudwatch = FakeCloudWatch(sums)
-    found = read_figures(cloudwatch, "test", "e", "e-candidate", 0, 60)
+    found = read_figures(cloudwatch, "test", "demo", "e", "e-candidate", 0, 60)
     assert [one.cold_starts for one in found] == [7, 7]
-    found = read_figures(cloudwatch, "test", "e-realtime", "e-realtime-candidate", 0, 60)
+    found = read_figures(cloudwatch, "test", "demo", "e-realtime", "e-realtime-candidate", 0, 60)
     assert [one.cold_starts for one in found] == [0, 0]
 
 
@@ -234,8 +238,8 @@ def test_a_canary_that_a_rollback_withdrew_stops_the_run() -> None:
 
 def test_a_record_that_changed_meanwhile_is_not_overwritten() -> None:
     s3 = running(5)
-    read = read_record(s3, "models")
+    read = read_record(s3, "models", "demo")
     write_canary(read, None, s3, "models")
     with pytest.raises(StorageUnavailable):
         write_canary(read, Canary(CANDIDATE, 25, BEGAN_MS), s3, "models")
-    assert read_record(s3, "models") == ReleaseRecord(CURRENT, None)
+    assert read_record(s3, "models", "demo") == ReleaseRecord(CURRENT, None)

@@ -7,7 +7,7 @@ import pytest
 
 from functions.erase import snapshots
 from functions.erase.journal import Journal
-from functions.platform.contract import CURRENT_KEY
+from functions.platform.s3_keys import current_key
 from testing.fakes import VersionedS3
 from tests.unit.functions.erase.world import MODELS, SETTINGS
 
@@ -71,7 +71,7 @@ def release(s3: VersionedS3, **snapshot_of: str) -> None:
         }
 
     record = {"release": one("current"), "previous": one("previous") if "previous" in snapshot_of else None}
-    s3.put_object(Bucket=MODELS, Key=CURRENT_KEY, Body=json.dumps(record).encode())
+    s3.put_object(Bucket=MODELS, Key=current_key("demo"), Body=json.dumps(record).encode())
 
 
 def test_models_are_listed_with_the_end_of_their_life(s3: VersionedS3) -> None:

@@ -10,6 +10,7 @@ import pytest
 from functions.lock.lock import TRIES, UNKNOWN_MEANS_ENDED_AFTER, Failure, LockEvent, lock
 from functions.platform.contract import LOCK_KEY, LockResult
 from functions.platform.errors import StorageUnavailable
+from functions.platform.s3_keys import lock_key
 from functions.platform.settings import LockSettings
 from testing.fakes import FakeS3, client_error
 
@@ -214,3 +215,81 @@ def test_a_redriven_run_takes_the_lock_again_unless_another_run_took_it(
     assert acquire(FIRST, s3, states) == {"acquired": False, "holder": SECOND}
     states.status[SECOND] = "SUCCEEDED"
     assert acquire(FIRST, s3, states)["acquired"]
+
+
+NIGHT = "arn:aws:states:us-east-1:1:execution:tugboat-test-night:n"
+
+
+def of_shop(
+    action: Literal["acquire", "release"],
+    execution: str,
+    shop: str,
+    s3: FakeS3,
+    states: Executions,
+    night: str = "",
+) -> LockResult:
+    event: LockEvent = {
+        "run_id": "20261129-0",
+        "action": action,
+        "execution_arn": execution,
+        "shop_id": shop,
+        "night": night,
+    }
+    return lock(event, SETTINGS, s3, states)
+
+
+def holders(s3: FakeS3) -> dict[str, str]:
+    """Return the holder of each lock by its key."""
+    return {key: json.loads(body)["execution_arn"] for (_, key), body in s3.objects.items()}
+
+
+def test_the_executions_of_a_night_run_beside_each_other_under_its_lock(
+    s3: RacingS3, states: Executions
+) -> None:
+    states.status[NIGHT] = "RUNNING"
+    acquire(NIGHT, s3, states)
+    for execution, shop in ((FIRST, "demo"), (SECOND, "second")):
+        assert of_shop("acquire", execution, shop, s3, states, NIGHT)["acquired"]
+    assert holders(s3) == {LOCK_KEY: NIGHT, lock_key("demo"): FIRST, lock_key("second"): SECOND}
+    for execution, shop in ((FIRST, "demo"), (SECOND, "second")):
+        of_shop("release", execution, shop, s3, states, NIGHT)
+    assert holders(s3) == {LOCK_KEY: NIGHT}
+
+
+def test_a_run_that_no_night_started_holds_both_locks_and_waits_for_the_night(
+    s3: RacingS3, states: Executions
+) -> None:
+    assert of_shop("acquire", FIRST, "demo", s3, states)["acquired"]
+    assert holders(s3) == {LOCK_KEY: FIRST, lock_key("demo"): FIRST}
+    assert acquire(NIGHT, s3, states) == {"acquired": False, "holder": FIRST}
+    of_shop("release", FIRST, "demo", s3, states)
+    assert holders(s3) == {}
+    states.status[NIGHT] = "RUNNING"
+    acquire(NIGHT, s3, states)
+    assert of_shop("acquire", SECOND, "second", s3, states) == {"acquired": False, "holder": NIGHT}
+    assert holders(s3) == {LOCK_KEY: NIGHT}, "a refused run leaves no lock"
+
+
+def test_the_execution_of_a_stopped_night_keeps_its_shop_from_the_next_one(
+    s3: RacingS3, states: Executions
+) -> None:
+    """A night that was stopped may leave an execution that still publishes."""
+    states.status[NIGHT] = "RUNNING"
+    acquire(NIGHT, s3, states)
+    of_shop("acquire", FIRST, "demo", s3, states, NIGHT)
+    states.status[NIGHT] = "ABORTED"
+    following = f"{NIGHT}2"
+    states.status[following] = "RUNNING"
+    assert acquire(following, s3, states)["acquired"]
+    refused = of_shop("acquire", SECOND, "demo", s3, states, following)
+    assert refused == {"acquired": False, "holder": FIRST}
+    assert of_shop("acquire", THIRD, "second", s3, states, following)["acquired"]
+
+
+def test_a_redriven_execution_takes_the_lock_of_the_tables_that_its_night_has_released(
+    s3: RacingS3, states: Executions
+) -> None:
+    states.status[NIGHT] = "FAILED"
+    assert of_shop("acquire", FIRST, "demo", s3, states, NIGHT)["acquired"]
+    assert holders(s3) == {LOCK_KEY: FIRST, lock_key("demo"): FIRST}
+    assert of_shop("acquire", SECOND, "second", s3, states, NIGHT) == {"acquired": False, "holder": FIRST}

@@ -13,11 +13,11 @@ from functions.operations.operations import operations
 from functions.operations.page import comparable, figure, percent, render, took
 from functions.operations.verdict import judge
 from functions.platform.contract import (
-    CURRENT_KEY,
     EVALUATIONS_PREFIX,
     OPERATIONS_PAGE_KEY,
     VALIDATION_REPORTS_PREFIX,
 )
+from functions.platform.s3_keys import current_key
 from testing.operations_services import (
     MODELS_BUCKET,
     NOW,
@@ -257,7 +257,7 @@ def test_a_canary_is_shown_with_its_share_and_the_shop_is_well_meanwhile() -> No
     services = a_well_shop(3)
     assert "canary" not in document(services)
     run = add_run(services, NOW - timedelta(minutes=20), 7, running_in="WaitForShoppers")
-    record = services.s3.json(MODELS_BUCKET, CURRENT_KEY)
+    record = services.s3.json(MODELS_BUCKET, current_key("demo"))
     name = f"tugboat-prod-{run.run_id}"
     candidate = {"endpoint": "tugboat-prod-candidate", "endpoint_config": name, "run_id": run.run_id}
     canary = {
@@ -265,7 +265,7 @@ def test_a_canary_is_shown_with_its_share_and_the_shop_is_well_meanwhile() -> No
         "share": 25,
         "began_at_ms": 0,
     }
-    services.s3.put(MODELS_BUCKET, CURRENT_KEY, record | {"canary": canary})
+    services.s3.put(MODELS_BUCKET, current_key("demo"), record | {"canary": canary})
     shown = document(services)
     assert "a canary has 25% of the sessions" in shown
     assert '<tr><th scope="row">canary <span class="tag warn">25% of the sessions</span></th>' in shown

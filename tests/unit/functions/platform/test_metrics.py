@@ -15,13 +15,14 @@ import contracts
 from functions.collect.origin import Origin
 from functions.collect.routes import answer_batch, answer_pixel
 from functions.platform import metrics
-from functions.platform.contract import FALLBACK_KEY, METRICS, METRICS_NAMESPACE
+from functions.platform.contract import METRICS, METRICS_NAMESPACE
 from functions.platform.errors import Reason
 from functions.platform.events.intake import Intake
 from functions.platform.http import ApiRequest
 from functions.platform.log import JsonFormatter, get_logger
 from functions.platform.receipt import issue
 from functions.platform.receipt_keys import ReceiptKeys
+from functions.platform.s3_keys import current_key, fallback_key
 from functions.platform.settings import CollectSettings
 from functions.platform.time_box import Deadline
 from functions.recommend.fallback import stored_fallback
@@ -69,7 +70,12 @@ def written(printed: io.StringIO) -> dict[tuple[str, str], list[float]]:
         for datum in read(line):
             dimensions = dict(datum.metric.dimensions)
             assert dimensions.pop("Stage") == "test"
-            reason = dimensions.pop("Reason", "") or dimensions.pop("Release", "")
+            # Of a shop only what no other set counts: the figures of a canary.
+            shop, release = dimensions.pop("Shop", ""), dimensions.pop("Release", "")
+            assert shop in ("", "demo")
+            if shop and not release:
+                continue
+            reason = dimensions.pop("Reason", "") or release
             assert not dimensions
             assert datum.metric.namespace == METRICS_NAMESPACE
             found.setdefault((datum.metric.name, reason), []).extend(datum.values)
@@ -115,8 +121,8 @@ def test_the_contract_names_each_metric_with_its_unit_dimensions_and_meaning() -
     for name, one in contract["metrics"].items():
         assert one["unit"] in UNITS, name
         # A metric of a canary is of one release, and a metric without releases has its sum.
-        assert ["Stage"] in one["dimensions"] or one["dimensions"] == [["Stage", "Release"]], name
-        known = {"Stage", "Reason", "Release"}
+        assert ["Stage"] in one["dimensions"] or one["dimensions"] == [["Stage", "Shop", "Release"]], name
+        known = {"Stage", "Shop", "Reason", "Release"}
         assert {dimension for names in one["dimensions"] for dimension in names} <= known
         assert one["meaning"].endswith(".")
         assert one["writer"] in ("collect", "recommend", "validate")
@@ -175,21 +181,22 @@ def answered(endpoint: Any, s3: FakeS3) -> None:
     settings = SETTINGS.__class__(
         **{f: getattr(SETTINGS, f) for f in SETTINGS.__struct_fields__} | {"stage": "test"}
     )
-    recommender = Recommender(settings, endpoint, served_release(s3, "models"), stored_fallback(s3, "models"))
+    served, fallback = served_release(s3, "models", "demo"), stored_fallback(s3, "models", "demo")
+    recommender = Recommender(settings, "demo", endpoint, served, fallback)
     recommend(RecommendRequest(["a"], 3, []), recommender, Deadline.after(20))
 
 
 def with_fallback(popular: list[str]) -> FakeS3:
     s3 = FakeS3()
     stored = {"popular": popular, "related": {}, "model_version": "m1"}
-    s3.objects["models", FALLBACK_KEY] = json.dumps(stored).encode()
+    s3.objects["models", fallback_key("demo")] = json.dumps(stored).encode()
     return s3
 
 
 def test_a_carousel_of_the_model_counts_with_the_age_of_its_release(printed: io.StringIO) -> None:
     s3 = with_fallback(["p"])
     release = {"endpoint": "tugboat-test", "published_at": "2026-01-01T00:00:00+00:00"}
-    s3.objects["models", "serving/current.json"] = json.dumps({"release": release}).encode()
+    s3.objects["models", current_key("demo")] = json.dumps({"release": release}).encode()
     answered(FakeEndpoint(good_answer), s3)
     found = sums(printed)
     assert found["ModelAgeHours", ""] > 24
@@ -202,7 +209,7 @@ def test_a_release_without_a_readable_time_is_served_and_has_no_age(
 ) -> None:
     s3 = with_fallback(["p"])
     release = {"endpoint": "other", "published_at": published_at}
-    s3.objects["models", "serving/current.json"] = json.dumps({"release": release}).encode()
+    s3.objects["models", current_key("demo")] = json.dumps({"release": release}).encode()
     endpoint = FakeEndpoint(good_answer)
     answered(endpoint, s3)
     assert endpoint.asked == ["other"]
@@ -223,9 +230,9 @@ def test_both_releases_count_while_a_canary_runs_and_none_without(printed: io.St
     answered(FakeEndpoint(good_answer), with_fallback(["p"]))
     assert not {name for name, _ in written(printed)} & {"ModelRequests", "ModelErrors", "ModelMilliseconds"}
     s3 = with_fallback(["p"])
-    release = {"endpoint": "candidate", "endpoint_config": "c2", "model_version": "m1"}
+    release = {"shop_id": "demo", "endpoint": "candidate", "endpoint_config": "c2", "model_version": "m1"}
     stored = {"release": {"endpoint": "current"}, "canary": {"release": release, "share": 100}}
-    s3.objects["models", "serving/current.json"] = json.dumps(stored).encode()
+    s3.objects["models", current_key("demo")] = json.dumps(stored).encode()
     answered(FakeEndpoint(good_answer), s3)
     found = sums(printed)
     assert (found["ModelRequests", "candidate"], found["ModelErrors", "candidate"]) == (1, 0)
@@ -279,9 +286,11 @@ def test_the_largest_line_is_far_below_the_limits_of_the_format(printed: io.Stri
 
     values = metrics.MetricValues(**{name: 123_456.789 for name in METRICS})  # type: ignore[typeddict-item]
     candidate = metrics.ComparedRelease.CANDIDATE
-    document = metrics.document("longest-stage-na", values, Longest.ONE, 1_790_000_000_000, candidate)
-    assert len(json.dumps(document)) < 2_000
+    document = metrics.document(
+        "longest-stage-na", values, Longest.ONE, 1_790_000_000_000, candidate, "s" * 64
+    )
+    assert len(json.dumps(document)) < 2_500
     directives = document["_aws"]["CloudWatchMetrics"]
-    assert len(directives) <= 3
+    assert len(directives) <= 5
     named = Counter(metric["Name"] for directive in directives for metric in directive["Metrics"])
     assert named == Counter(METRICS.keys())

@@ -19,7 +19,10 @@ LOCAL = read_stage("local")
 RECOMMEND = {
     "TUGBOAT_STAGE": "local",
     **named("api_handler").environment(LOCAL, LOCAL.account_id),
-    "TUGBOAT_ENDPOINT": "tugboat-local",
+    "TUGBOAT_PREFIX": "tugboat-local",
+    "TUGBOAT_ENDPOINT_KIND": "serverless",
+    "TUGBOAT_SHOPS": "demo,second",
+    "TUGBOAT_TRAINED_SHOPS": "demo",
     "TUGBOAT_ENDPOINT_TIMEOUT_MS": " 1000 ",
     "TUGBOAT_MODELS_BUCKET": "models",
     "TUGBOAT_RECEIPTS_SECRET": "receipts",
@@ -53,7 +56,8 @@ PUBLISH = {
 
 def test_variables_become_typed_fields_without_surrounding_blanks() -> None:
     settings = read_settings(RecommendSettings, RECOMMEND)
-    assert (settings.endpoint, settings.endpoint_timeout_ms) == ("tugboat-local", 1000)
+    assert (settings.prefix, settings.endpoint_timeout_ms) == ("tugboat-local", 1000)
+    assert (settings.shops, settings.trained_shops) == (("demo", "second"), ("demo",))
     assert (settings.models_bucket, settings.receipts_secret) == ("models", "receipts")
     assert read_settings(PublishSettings, PUBLISH).endpoint_memory_mb == 3072
 

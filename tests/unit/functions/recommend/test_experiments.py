@@ -24,7 +24,14 @@ from functions.recommend.experiments import (
 )
 from functions.recommend.routes import answer_recommend
 from testing.fakes import FakeEndpoint, FakeS3, client_error
-from tests.unit.functions.recommend.test_recommend import Api, environment, failing, good_answer, published
+from tests.unit.functions.recommend.test_recommend import (
+    Api,
+    environment,
+    failing,
+    good_answer,
+    only,
+    published,
+)
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 CLIENTS = [f"client-{n}" for n in range(20_000)]
@@ -246,7 +253,7 @@ def test_every_arm_is_refused_alike_before_the_first_model(tmp_path: Path) -> No
         environment(failing(client_error("ValidationError")), FakeS3()), of_demo
     )
     request = ApiRequest("r", "GET", {"items": "a", "shop": "demo", "session": "s", "client": "c"}, b"")
-    assert answer_recommend(request, api.recommender, api.keys, Deadline.after(20)).status_code == 503
+    assert answer_recommend(request, only(api.recommender), api.keys, Deadline.after(20)).status_code == 503
 
 
 @pytest.mark.parametrize("missing", ["shop", "session", "client"])

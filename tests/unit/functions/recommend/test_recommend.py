@@ -10,11 +10,11 @@ from msgspec import structs
 
 from deploy.lambdas import named
 from deploy.stages import read_stage
-from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY
 from functions.platform.errors import Reason, RequestRefused
 from functions.platform.http import ApiRequest
 from functions.platform.receipt_keys import ReceiptKeys
 from functions.platform.refreshed import RETRY_S, Refreshed
+from functions.platform.s3_keys import current_key, fallback_key
 from functions.platform.settings import RecommendSettings, read_settings
 from functions.platform.time_box import Deadline
 from functions.recommend.fallback import stored_fallback
@@ -22,6 +22,7 @@ from functions.recommend.recommend import Recommendation, Recommender, recommend
 from functions.recommend.request import RecommendRequest, Session, from_body, from_query
 from functions.recommend.routes import answer_recommend
 from functions.recommend.served import REFRESH_S, Served, served_release
+from functions.recommend.shops import Recommenders
 from testing.fakes import FakeEndpoint, FakeS3, FakeSecrets, client_error
 from testing.threads import at_once
 
@@ -32,7 +33,7 @@ SETTINGS = structs.replace(
         RecommendSettings,
         {"TUGBOAT_STAGE": "test", **named("api_handler").environment(LOCAL, LOCAL.account_id)},
     ),
-    endpoint="tugboat-test",
+    prefix="tugboat-test",
     endpoint_timeout_ms=300,
     models_bucket="models",
     receipts_secret="receipts",
@@ -41,7 +42,18 @@ SETTINGS = structs.replace(
 
 def environment(endpoint: Any, s3: FakeS3) -> Recommender:
     """A new execution environment."""
-    return Recommender(SETTINGS, endpoint, served_release(s3, "models"), stored_fallback(s3, "models"))
+    return Recommender(
+        SETTINGS,
+        "demo",
+        endpoint,
+        served_release(s3, "models", "demo"),
+        stored_fallback(s3, "models", "demo"),
+    )
+
+
+def only(recommender: Recommender) -> Recommenders:
+    """The recommenders of a stage that serves one shop."""
+    return Recommenders(recommender.settings, lambda _: recommender)
 
 
 def ask(request: RecommendRequest, endpoint: Any, s3: FakeS3) -> Recommendation:
@@ -52,7 +64,7 @@ def ask(request: RecommendRequest, endpoint: Any, s3: FakeS3) -> Recommendation:
 def published() -> FakeS3:
     s3 = FakeS3()
     popular = ", ".join(f'"p{n}"' for n in range(30))
-    s3.objects["models", FALLBACK_KEY] = (
+    s3.objects["models", fallback_key("demo")] = (
         f'{{"popular": [{popular}], "related": {{"a": ["r1", "b", "r2"]}}, "model_version": "m1"}}'.encode()
     )
     return s3
@@ -166,7 +178,7 @@ SOON = Deadline.after(3600)
 
 def test_the_fallback_survives_an_s3_failure(clock: Clock) -> None:
     s3 = published()
-    fallback = stored_fallback(s3, "models")
+    fallback = stored_fallback(s3, "models", "demo")
     assert fallback.get(SOON) is not None
     s3.down = True
     clock.now_s += 301
@@ -189,9 +201,9 @@ def test_a_broken_fallback_leaves_the_old_one_and_is_read_again_only_later(
     clock: Clock, garbage: bytes
 ) -> None:
     s3 = published()
-    fallback = stored_fallback(s3, "models")
+    fallback = stored_fallback(s3, "models", "demo")
     old = fallback.get(SOON)
-    s3.objects["models", FALLBACK_KEY] = garbage
+    s3.objects["models", fallback_key("demo")] = garbage
     clock.now_s += 301
     reads = []
     s3.before_request = lambda: reads.append(1)
@@ -293,7 +305,7 @@ class Api:
         return self.ask(ApiRequest("rec-1", "POST", {}, body))
 
     def ask(self, request: ApiRequest) -> dict[str, Any]:
-        answer = answer_recommend(request, self.recommender, self.keys, Deadline.after(20))
+        answer = answer_recommend(request, only(self.recommender), self.keys, Deadline.after(20))
         assert answer.status_code == 200
         return dict(answer.body)
 
@@ -360,24 +372,26 @@ def test_a_person_who_opted_out_gets_items_and_no_receipt() -> None:
 
 def recorded(s3: FakeS3, endpoint: str) -> FakeS3:
     s3.put_object(
-        Bucket="models", Key=CURRENT_KEY, Body=json.dumps({"release": {"endpoint": endpoint}}).encode()
+        Bucket="models",
+        Key=current_key("demo"),
+        Body=json.dumps({"release": {"endpoint": endpoint}}).encode(),
     )
     return s3
 
 
-def test_the_endpoint_of_the_release_on_record_is_asked_and_the_stages_own_before_the_first() -> None:
+def test_the_endpoint_of_the_release_on_record_is_asked_and_the_shops_own_before_the_first() -> None:
     s3 = FakeS3()
     endpoint = FakeEndpoint(good_answer)
     recommender = environment(endpoint, s3)
     for _ in range(2):
         recommend(RecommendRequest(["a"], 3, []), recommender, SOON)
         recorded(s3, "other")
-    assert endpoint.asked == ["tugboat-test", "other"], "the record is read again at once"
+    assert endpoint.asked == ["tugboat-test-demo", "other"], "the record is read again at once"
 
 
 def test_the_record_is_read_once_a_minute_and_the_last_name_survives_an_s3_failure(clock: Clock) -> None:
     s3 = recorded(FakeS3(), "first")
-    served = served_release(s3, "models")
+    served = served_release(s3, "models", "demo")
     assert served.get(SOON) == Served("first")
     recorded(s3, "second")
     assert served.get(SOON) == Served("first")
@@ -402,13 +416,18 @@ def test_a_score_that_json_cannot_express_is_an_unreadable_answer(score: str) ->
     assert "unreadable" in ask(RecommendRequest(["a"], 3, []), endpoint, published()).reason
 
 
-CANARY = {"endpoint": "candidate", "endpoint_config": "tugboat-test-r2", "model_version": "m2"}
+CANARY = {
+    "shop_id": "demo",
+    "endpoint": "candidate",
+    "endpoint_config": "tugboat-test-demo--r2",
+    "model_version": "m2",
+}
 
 
 def comparing(s3: FakeS3, share: int) -> FakeS3:
     """Put a canary on record."""
     stored = {"release": {"endpoint": "current"}, "canary": {"release": CANARY, "share": share}}
-    s3.put_object(Bucket="models", Key=CURRENT_KEY, Body=json.dumps(stored).encode())
+    s3.put_object(Bucket="models", Key=current_key("demo"), Body=json.dumps(stored).encode())
     return s3
 
 
@@ -455,11 +474,10 @@ def test_a_canary_has_its_share_of_the_sessions_and_each_keeps_its_release_while
 
 def test_a_candidate_of_another_shop_gets_no_session() -> None:
     s3 = comparing(published(), 100)
-    stored = json.loads(s3.objects["models", CURRENT_KEY])
-    stored["release"]["shop_id"] = "demo"
+    stored = json.loads(s3.objects["models", current_key("demo")])
     for shop_id, variant in (("demo", "candidate"), ("other", "all-traffic")):
         stored["canary"]["release"]["shop_id"] = shop_id
-        s3.objects["models", CURRENT_KEY] = json.dumps(stored).encode()
+        s3.objects["models", current_key("demo")] = json.dumps(stored).encode()
         assert recommend(visit(1), patient(TwoModels(), s3), SOON).variant == variant
 
 
@@ -505,5 +523,5 @@ def test_a_withdrawn_canary_is_asked_for_seconds_only(clock: Clock) -> None:
 def test_a_canary_that_nobody_can_read_costs_nothing(canary: Any) -> None:
     s3 = published()
     stored = {"release": {"endpoint": "current"}, "canary": canary}
-    s3.put_object(Bucket="models", Key=CURRENT_KEY, Body=json.dumps(stored).encode())
+    s3.put_object(Bucket="models", Key=current_key("demo"), Body=json.dumps(stored).encode())
     assert ask(visit(1), TwoModels(), s3).variant == "all-traffic"

@@ -1,7 +1,6 @@
 """Rules and products reach every path of /recommend, a bad set never breaks an answer, and another shop is refused."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ from msgspec import json as struct_json
 from functions.platform import metrics
 from functions.platform.catalogue_editor import CatalogueEditor
 from functions.platform.catalogue_state import state_key
-from functions.platform.contract import CURRENT_KEY, RECOMMEND_K_MAX
-from functions.platform.errors import Reason, RequestRefused
+from functions.platform.contract import RECOMMEND_K_MAX
 from functions.platform.refreshed import Refreshed
 from functions.platform.s3_keys import rules_key
 from functions.platform.time_box import Deadline
@@ -172,11 +170,12 @@ def test_a_sale_begins_at_its_time_by_itself() -> None:
 
 def test_an_answer_that_rules_leave_empty_says_so_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[Any] = []
-    monkeypatch.setattr(metrics, "write", lambda *given: written.append(given))
+    monkeypatch.setattr(metrics, "write", lambda *given, **of: written.append((*given, of)))
     found = ask(stored(published(), Rule("nothing", only=Selector(items="none-such"))))
     assert (found.items, found.reason) == ([], "the shop's rules leave no item")
     assert found.rules == [{"id": "nothing", "removed": 133}]
-    [(_, values, _)] = written
+    [(_, values, _, of)] = written
+    assert of == {"shop": "demo"}
     assert values["EmptyAnswers"] == 1
 
 
@@ -243,52 +242,6 @@ def test_s3_that_is_away_costs_the_rules_and_not_the_answer() -> None:
     s3.down = True
     found = ask(s3)
     assert (len(found.items), found.rules) == (5, None)
-
-
-def recorded(s3: FakeS3, **release: str) -> FakeS3:
-    record = {"release": {"endpoint": "tugboat-test", **release}}
-    s3.put_object(Bucket="models", Key=CURRENT_KEY, Body=json.dumps(record).encode())
-    return s3
-
-
-def test_a_shop_that_is_not_served_is_refused_and_a_request_without_a_shop_is_answered() -> None:
-    s3 = recorded(published(), shop_id="demo")
-    assert ask(s3).items
-    assert ask(s3, shop=None).items
-    with pytest.raises(RequestRefused, match="the model is of the shop demo, not of serenade") as refused:
-        ask(s3, shop="serenade")
-    assert refused.value.reason is Reason.SHOP_NOT_SERVED
-
-
-def test_the_rules_of_the_models_shop_hold_for_a_request_without_a_shop() -> None:
-    assert ids(ask(stored(recorded(published(), shop_id="demo"), HERO), shop=None))[1] == "p7"
-
-
-def test_a_record_of_before_answers_every_shop() -> None:
-    assert ask(recorded(published()), shop="serenade").items
-
-
-def test_a_run_for_another_shop_that_ended_a_moment_ago_is_followed_at_once(clock: Clock) -> None:
-    s3 = recorded(published(), shop_id="demo")
-    recommender = steered(FakeEndpoint(good_answer), s3)
-    request = RecommendRequest(["a"], 3, [], shop="demo")
-    assert recommend(request, recommender, SOON).items
-    recorded(s3, shop_id="serenade")
-    clock.now_s += 2
-    assert recommend(request._replace(shop="serenade"), recommender, SOON).items
-    with pytest.raises(RequestRefused, match="of the shop serenade"):
-        recommend(request, recommender, SOON)
-
-
-def test_a_refused_shop_gets_400_and_the_reason() -> None:
-    from functions.platform.http import ApiRequest
-    from functions.recommend.routes import answer_recommend
-
-    api = Api()
-    recommender = steered(FakeEndpoint(good_answer), recorded(published(), shop_id="demo"))
-    request = ApiRequest("r", "GET", {"items": "a", "shop": "other", "session": "s"}, b"")
-    answer = answer_recommend(request, recommender, api.keys, SOON)
-    assert (answer.status_code, answer.body["error"]["reason"]) == (400, "shop_not_served")
 
 
 def test_a_limit_and_a_boost_change_the_order_of_the_models_items() -> None:
