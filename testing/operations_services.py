@@ -18,7 +18,7 @@ from functions.platform.contract import (
 )
 from functions.platform.run_names import release_name, run_id_of
 from functions.platform.s3_keys import current_key
-from functions.platform.settings import OperationsSettings
+from functions.platform.settings import OperationsSettings, ShopIds
 from testing.fakes import FakeS3, FakeSageMaker, client_error
 
 NOW = datetime(2026, 11, 29, 14, 20, tzinfo=UTC)
@@ -29,7 +29,8 @@ SETTINGS = OperationsSettings(
     prefix="tugboat-prod",
     events_bucket=EVENTS_BUCKET,
     models_bucket=MODELS_BUCKET,
-    endpoint="tugboat-prod",
+    endpoint_kind="serverless",
+    trained_shops=ShopIds(("demo",)),
     state_machine_arn=MACHINE,
     operations_minutes=5,
 )
@@ -375,9 +376,9 @@ def add_run(
         },
         "Train": {"job": f"tugboat-prod-{run_id}-0-0", "status": "Completed"},
         "Publish": {
-            "endpoint_name": "tugboat-prod",
-            "endpoint_config_name": release_name("tugboat-prod", run_id),
-            "model_name": release_name("tugboat-prod", run_id),
+            "endpoint_name": "tugboat-prod-demo",
+            "endpoint_config_name": release_name("tugboat-prod", "demo", run_id),
+            "model_name": release_name("tugboat-prod", "demo", run_id),
             "model_data_uri": f"s3://{MODELS_BUCKET}/serving/releases/{run_id}/model.tar.gz",
         },
         "Prove": {"overlap": 1.0, "model_version": f"tugboat-prod-{run_id}-0-0"},
@@ -436,14 +437,19 @@ def _evaluation(run_id: str, number: int) -> dict[str, Any]:
 
 
 def release(
-    services: Services, current: Execution, previous: Execution | None = None, served: str = ""
+    services: Services,
+    current: Execution,
+    previous: Execution | None = None,
+    served: str = "",
+    shop: str = "demo",
 ) -> None:
-    """Put a release on record, and the endpoint on it, or on another configuration."""
+    """Put a release of a shop on record, and its endpoint on it, or on another configuration."""
 
     def row(run: Execution) -> dict[str, Any]:
-        name = release_name("tugboat-prod", run.run_id)
+        name = release_name("tugboat-prod", shop, run.run_id)
         return {
-            "endpoint": "tugboat-prod",
+            "endpoint": f"tugboat-prod-{shop}",
+            "shop_id": shop,
             "endpoint_config": name,
             "model_name": name,
             "model_version": f"tugboat-prod-{run.run_id}-0-0",
@@ -454,9 +460,9 @@ def release(
         }
 
     record = {"release": row(current), "previous": row(previous) if previous else None}
-    services.s3.put(MODELS_BUCKET, current_key("demo"), record)
+    services.s3.put(MODELS_BUCKET, current_key(shop), record)
     config = served or row(current)["endpoint_config"]
-    services.sagemaker.endpoints["tugboat-prod"] = {
+    services.sagemaker.endpoints[f"tugboat-prod-{shop}"] = {
         "EndpointStatus": "InService",
         "EndpointConfigName": config,
     }
@@ -489,7 +495,7 @@ def add_traffic(services: Services, fallbacks_per_hour: int = 2) -> None:
         put(METRICS_NAMESPACE, "Fallbacks", {**stage, "Reason": reason}, "Sum", hourly(always(count)))
     for reason, count in (("unknown_key", 5), ("event_too_old", 3)):
         put(METRICS_NAMESPACE, "EventsRefused", {**stage, "Reason": reason}, "Sum", hourly(always(count)))
-    endpoint = {"EndpointName": "tugboat-prod", "VariantName": "all-traffic"}
+    endpoint = {"EndpointName": "tugboat-prod-demo", "VariantName": "all-traffic"}
     put("AWS/SageMaker", "Invocations", endpoint, "Sum", hourly(wave(600)))
     put("AWS/SageMaker", "ModelLatency", endpoint, "p50", hourly(lambda hour: 4_200 + 40 * hour))
     put("AWS/SageMaker", "ModelLatency", endpoint, "p99", hourly(lambda hour: 11_000 + 350 * (hour % 7)))

@@ -113,7 +113,7 @@ def _grouped(kind: str, pairs: Iterable[tuple[str, Run]]) -> list[Artifact]:
         if full:
             by_name.setdefault(full, []).append(run.run_id)
     return [
-        Artifact(kind, f"{kind}-{re.sub(r'[^A-Za-z0-9]+', '-', full)}", short(kind, full), full, run_ids)
+        Artifact(kind, f"{kind}-{re.sub(r'[^A-Za-z0-9-]+', '-', full)}", short(kind, full), full, run_ids)
         for full, run_ids in by_name.items()
     ]
 

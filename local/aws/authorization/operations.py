@@ -325,4 +325,5 @@ OPERATIONS: dict[tuple[str, str], Rule] = {
     ("states", "ListExecutions"): _simple("states:ListExecutions", "{stateMachineArn}"),
     ("states", "RedriveExecution"): _simple("states:RedriveExecution", "{executionArn}"),
     ("states", "StartExecution"): _simple("states:StartExecution", "{stateMachineArn}"),
+    ("states", "StopExecution"): _simple("states:StopExecution", "{executionArn}"),
 }

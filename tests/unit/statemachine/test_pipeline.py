@@ -100,7 +100,7 @@ def test_every_task_catches_everything_and_ends_in_a_notification(name: str) -> 
 
 
 def test_a_lock_that_is_not_released_changes_no_outcome() -> None:
-    for name, notification in (("Unlock", "NotifySuccess"), ("UnlockAfterFailure", "NotifyFailure")):
+    for name, notification in (("Unlock", "Notify?"), ("UnlockAfterFailure", "NotifyFailure")):
         assert STATES[name]["Catch"] == [{"ErrorEquals": ["States.ALL"], "Next": notification}]
         assert STATES[name]["Next"] == notification
 
@@ -108,8 +108,10 @@ def test_a_lock_that_is_not_released_changes_no_outcome() -> None:
 def test_every_way_that_ends_a_run_releases_the_lock() -> None:
     for name, state in STATES.items():
         for target in targets(state):
-            if target in ("NotifySuccess", "NotifyFailure"):
+            if target in ("Notify?", "NotifyFailure"):
                 assert name in UNLOCKING
+            if target == "NotifySuccess":
+                assert name == "Notify?"
 
 
 def test_states_have_the_names_of_the_folders() -> None:
@@ -136,7 +138,8 @@ def test_nothing_is_trained_or_published_without_passing_its_gate() -> None:
 
     assert not without("Valid?") & {"Export", "Train", "Tune", "Publish"}
     assert not without("Better?") & {"Publish", "Prove"}
-    assert "NotifySuccess" not in without("TrainingWanted?", "Record")
+    assert "NotifySuccess" not in without("OnlyTables?", "TrainingWanted?", "Record")
+    assert STATES["OnlyTables?"]["Choices"][0]["Condition"] == STATES["Notify?"]["Choices"][0]["Condition"]
 
 
 def test_the_stage_s_endpoint_gets_a_model_only_after_its_proof_and_its_canary() -> None:

@@ -59,7 +59,7 @@ def test_a_deleted_snapshot_has_no_version_left_and_the_others_stay(s3: Versione
     }
 
 
-def release(s3: VersionedS3, **snapshot_of: str) -> None:
+def release(s3: VersionedS3, shop: str = "demo", **snapshot_of: str) -> None:
     def one(name: str) -> dict[str, str]:
         published = datetime.fromtimestamp((SEEN_MS + DAY_MS) / 1000, UTC).isoformat()
         fields = ("endpoint", "endpoint_config", "model_name", "model_data_uri", "run_id")
@@ -68,10 +68,11 @@ def release(s3: VersionedS3, **snapshot_of: str) -> None:
             "model_version": name,
             "snapshot_id": snapshot_of[name],
             "published_at": published,
+            "shop_id": shop,
         }
 
     record = {"release": one("current"), "previous": one("previous") if "previous" in snapshot_of else None}
-    s3.put_object(Bucket=MODELS, Key=current_key("demo"), Body=json.dumps(record).encode())
+    s3.put_object(Bucket=MODELS, Key=current_key(shop), Body=json.dumps(record).encode())
 
 
 def test_models_are_listed_with_the_end_of_their_life(s3: VersionedS3) -> None:
@@ -103,3 +104,13 @@ def test_a_person_without_staged_events_was_seen_by_no_model(s3: VersionedS3) ->
     of = Journal("client", "c", None, "2026-01-01")
     s3.put_object(Bucket=MODELS, Key="exports/broken/interactions/data.parquet", Body=b"rows")
     assert (found(s3, of).models, of.snapshots) == ([], [])
+
+
+def test_the_model_of_every_shop_is_looked_at_and_only_by_its_own_events(s3: VersionedS3) -> None:
+    release(s3, "demo", current="expired")
+    release(s3, "second", current="expired-too")
+    of_both = journal(demo=(SEEN_MS, SEEN_MS), second=(SEEN_MS, SEEN_MS))
+    assert len(found(s3, of_both).models) == 2
+    (model,) = found(s3, journal(second=(SEEN_MS, SEEN_MS))).models
+    assert "current release of second, s3://" in model["place"]
+    assert "serving/shops/second/champion/" in model["place"]

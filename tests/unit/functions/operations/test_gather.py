@@ -57,7 +57,7 @@ def test_a_run_has_its_tries_its_artifacts_and_its_verdict() -> None:
     assert [epoch.epoch for epoch in found.evaluation.curve] == [1, 2, 3, 4, 5, 6]
     assert "curve" not in found.evaluation.settings
     assert found.published is not None
-    assert (found.published.config, found.published.overlap) == (f"tugboat-prod-{run.run_id}", 1.0)
+    assert (found.published.config, found.published.overlap) == (f"tugboat-prod-demo--{run.run_id}", 1.0)
 
 
 def test_a_finished_run_is_read_once_and_a_redriven_one_again() -> None:
@@ -242,7 +242,8 @@ def test_a_release_that_the_endpoint_does_not_serve_is_seen() -> None:
     release(services, services.states.executions[-1], served="tugboat-prod-of-somebody")
     page = gather(SETTINGS, services.clients, NOW)
     assert page.serving.value is not None
-    assert not page.serving.value.agrees
+    (serving,) = page.serving.value
+    assert not serving.agrees
     (reason,) = judge(page).reasons
     assert (reason.weight, reason.link) == (1, "#serving")
     assert "tugboat-prod-of-somebody" in reason.text

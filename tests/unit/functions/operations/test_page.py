@@ -258,8 +258,8 @@ def test_a_canary_is_shown_with_its_share_and_the_shop_is_well_meanwhile() -> No
     assert "canary" not in document(services)
     run = add_run(services, NOW - timedelta(minutes=20), 7, running_in="WaitForShoppers")
     record = services.s3.json(MODELS_BUCKET, current_key("demo"))
-    name = f"tugboat-prod-{run.run_id}"
-    candidate = {"endpoint": "tugboat-prod-candidate", "endpoint_config": name, "run_id": run.run_id}
+    name = f"tugboat-prod-demo--{run.run_id}"
+    candidate = {"endpoint": "tugboat-prod-demo-candidate", "endpoint_config": name, "run_id": run.run_id}
     canary = {
         "release": {**record["release"], **candidate, "model_version": "the-new-model"},
         "share": 25,

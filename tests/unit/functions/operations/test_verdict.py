@@ -41,16 +41,16 @@ def test_reasons_are_ordered_by_their_weight_and_say_what_to_do() -> None:
 
 def test_one_reason_is_in_the_first_line() -> None:
     services = a_well_shop(3)
-    services.sagemaker.endpoints["tugboat-prod"]["EndpointStatus"] = "Failed"
+    services.sagemaker.endpoints["tugboat-prod-demo"]["EndpointStatus"] = "Failed"
     assert (
         verdict(services).sentence
-        == "Look here: The endpoint tugboat-prod is Failed, so the fallback answers."
+        == "Look here: The endpoint tugboat-prod-demo is Failed, so the fallback answers."
     )
 
 
 def test_an_endpoint_that_is_moving_is_no_reason() -> None:
     services = a_well_shop(3)
-    services.sagemaker.endpoints["tugboat-prod"] |= {
+    services.sagemaker.endpoints["tugboat-prod-demo"] |= {
         "EndpointStatus": "Updating",
         "EndpointConfigName": "old",
     }
