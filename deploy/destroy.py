@@ -119,14 +119,17 @@ def remove_lambdas_and_api(stage: Stage, models_bucket: str, s3: Any, say: Say) 
 
 def remove_endpoint(stage: Stage, sagemaker: Any) -> list[str]:
     """Delete the endpoints, their configurations and models, and return the names of the deleted resources."""
-    removed = []
+    removed, endpoints = [], []
+    # Also those of shops that stages.toml does not list any more.
     for page in sagemaker.get_paginator("list_endpoints").paginate(NameContains=stage.prefix):
         for endpoint in page["Endpoints"]:
             name = endpoint["EndpointName"]
-            if name in stage.endpoint_names and endpoint["EndpointStatus"] != "Deleting":
-                sagemaker.delete_endpoint(EndpointName=name)
-                removed.append(f"endpoint {name}")
-    for name in stage.endpoint_names:
+            if belongs(stage, name):
+                endpoints.append(name)
+                if endpoint["EndpointStatus"] != "Deleting":
+                    sagemaker.delete_endpoint(EndpointName=name)
+                    removed.append(f"endpoint {name}")
+    for name in endpoints:
         # AWS deletes for a minute or two, and the next deployment may want the name.
         sagemaker.get_waiter("endpoint_deleted").wait(
             EndpointName=name, WaiterConfig={"Delay": stage.endpoint_poll_seconds, "MaxAttempts": 100}

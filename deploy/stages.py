@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from deploy.command import DeployError
-from functions.platform.endpoint import endpoint_name, endpoint_names, unnamed_endpoints
+from functions.platform.endpoint import endpoint_name
 from functions.platform.shop_names import short_name
 from training_jobs.gate.thresholds import ThresholdsError, with_bounds
 
@@ -157,12 +157,6 @@ class Stage:
     def endpoint_name(self, shop: str) -> str:
         """Return the name of a shop's endpoint of the stage's kind."""
         return endpoint_name(self.prefix, shop, self.endpoint_kind)
-
-    @property
-    def endpoint_names(self) -> tuple[str, ...]:
-        """The names of all endpoints that the stage may have: per shop one per kind, and one per kind for a run's candidate."""
-        of_shops = (name for shop in self.shops for name in endpoint_names(self.prefix, shop))
-        return (*of_shops, *unnamed_endpoints(self.prefix))
 
     @property
     def region_variables(self) -> dict[str, str]:

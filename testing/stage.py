@@ -29,6 +29,7 @@ KEYS = LOCAL.sending_keys
 EVENTS_BUCKET = LOCAL.events_bucket(LOCAL.account_id)
 MODELS_BUCKET = LOCAL.models_bucket(LOCAL.account_id)
 MACHINE = f"arn:aws:states:us-east-1:{LOCAL.account_id}:stateMachine:{LOCAL.prefix}-pipeline"
+NIGHT = MACHINE.removesuffix("pipeline") + "night"
 # Settings with which training takes seconds. The model is worse than with the defaults.
 QUICK = {"epochs": "3", "tune_cases": "0"}
 
@@ -113,10 +114,18 @@ class Stage:
         )
         return str(started["executionArn"])
 
-    def finish(self, arn: str) -> Run:
+    def start_night(self, shops: list[str], **input_fields: Any) -> str:
+        """Start a night for these shops; return its ARN."""
+        execution_input = {"shops": shops, "hyperparameters": QUICK, "canary_seconds": 0, **input_fields}
+        started = self.client("stepfunctions").start_execution(
+            stateMachineArn=NIGHT, name=f"e2e-{time.time_ns()}", input=json.dumps(execution_input)
+        )
+        return str(started["executionArn"])
+
+    def finish(self, arn: str, timeout_s: float = 240) -> Run:
         """Wait until an execution has ended; return it."""
         states = self.client("stepfunctions")
-        wait_for(lambda: states.describe_execution(executionArn=arn)["status"] != "RUNNING", 240, 0.25)
+        wait_for(lambda: states.describe_execution(executionArn=arn)["status"] != "RUNNING", timeout_s, 0.25)
         status = states.describe_execution(executionArn=arn)
         history = read_history(states, arn)
         story = parse(history)

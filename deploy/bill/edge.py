@@ -109,8 +109,8 @@ def _endpoint(month: Month) -> Iterator[Line]:
             "SageMaker",
             "real-time endpoint of candidates",
             month.prices.instance(stage.endpoint_instance_type),
-            stage.endpoint_min_instances * month.candidate_hours,
-            f"{stage.endpoint_min_instances} {stage.endpoint_instance_type} x {number(month.candidate_hours)} hours "
+            month.shops * stage.endpoint_min_instances * month.candidate_hours,
+            f"{month.shops * stage.endpoint_min_instances} {stage.endpoint_instance_type} x {number(month.candidate_hours)} hours "
             "of proofs and canaries",
         )
     yield line(

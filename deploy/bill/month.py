@@ -154,20 +154,27 @@ class Month:
         """True if Train runs on a GPU. SageMaker's instance types with NVIDIA GPUs are ml.g* and ml.p*."""
         return self.stage.training_instance_type.startswith(("ml.g", "ml.p"))
 
+    @property
+    def shops(self) -> int:
+        """The shops that a night trains for. The figures of a month are those of all of them together."""
+        return len(self.stage.served_shops)
+
     @cached_property
     def train_s(self) -> float:
-        """Seconds of one training job."""
+        """Seconds of the training jobs of a night."""
         assumed = self.assumed
         per_million = assumed.train_gpu_s_per_million if self.on_gpu else assumed.train_cpu_s_per_million
         return min(
-            self.assumed.train_limit_s, self.assumed.train_fixed_s + per_million * self.training_millions
+            self.shops * self.assumed.train_limit_s,
+            self.shops * self.assumed.train_fixed_s + per_million * self.training_millions,
         )
 
     @cached_property
     def evaluate_s(self) -> float:
-        """Seconds of one evaluation job."""
-        seconds = self.assumed.evaluate_fixed_s + self.assumed.evaluate_s_per_million * self.training_millions
-        return min(self.assumed.evaluate_limit_s, seconds)
+        """Seconds of the evaluation jobs of a night."""
+        fixed_s = self.shops * self.assumed.evaluate_fixed_s
+        seconds = fixed_s + self.assumed.evaluate_s_per_million * self.training_millions
+        return min(self.shops * self.assumed.evaluate_limit_s, seconds)
 
     @cached_property
     def arrivals(self) -> float:
@@ -242,10 +249,11 @@ class Month:
 
     @cached_property
     def endpoint_instances(self) -> float:
-        """Instances of a real-time endpoint, at the mean rate of requests."""
-        per_minute = self.workload.recommendations / (DAYS * 24 * 60)
+        """Instances of the real-time endpoints of all shops, at the mean rate of requests."""
+        per_minute = self.workload.recommendations / (DAYS * 24 * 60) / self.shops
         wanted = -(-per_minute // self.stage.endpoint_requests_per_instance_minute)
-        return min(self.stage.endpoint_max_instances, max(self.stage.endpoint_min_instances, wanted))
+        of_shop = min(self.stage.endpoint_max_instances, max(self.stage.endpoint_min_instances, wanted))
+        return self.shops * of_shop
 
 
 def memory_gb(name: str) -> float:

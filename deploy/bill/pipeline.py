@@ -20,8 +20,8 @@ def pipeline_lines(month: Month) -> Iterator[Line]:
         "state transitions",
         month.prices["step_functions.transition"],
         # Each job is followed by a state that reads its result.
-        runs * (transitions + jobs),
-        f"{number(runs)} runs x {number(transitions + jobs)} states",
+        runs * month.shops * (transitions + jobs),
+        f"{number(runs)} runs x {f'{month.shops} shops x ' if month.shops > 1 else ''}{number(transitions + jobs)} states",
     )
     mails = month.assumed.mails_per_month if runs and month.stage.notification_email else 0
     yield line("SNS", "mails", month.prices["sns.email"], mails, f"{number(mails)} mails")

@@ -6,6 +6,7 @@ from typing import Any
 
 from contracts import read
 from deploy.lambdas import LAMBDAS
+from deploy.shop_resources import ALARMS as SHOP_ALARMS
 from deploy.template import PIPELINE_FILE, load_resources, substitution_keys
 from functions.platform.contract import METRICS
 from functions.platform.errors import Reason
@@ -25,30 +26,37 @@ def of_type(kind: str) -> list[dict[str, Any]]:
     return [one.get("Properties", {}) for one in resources().values() if one["Type"] == kind]
 
 
-def alarm_metrics() -> int:
+def alarm_metrics(shops: int = 1) -> int:
     """Return the number of metrics in all alarms. An alarm on an expression is billed per metric in it."""
     return sum(
-        sum("MetricStat" in metric for metric in alarm["Metrics"]) if "Metrics" in alarm else 1
-        for alarm in of_type("AWS::CloudWatch::Alarm")
+        (
+            sum("MetricStat" in metric for metric in one["Properties"]["Metrics"])
+            if "Metrics" in one["Properties"]
+            else 1
+        )
+        * (shops if name in SHOP_ALARMS else 1)
+        for name, one in resources().items()
+        if one["Type"] == "AWS::CloudWatch::Alarm"
     )
 
 
-def metrics_written() -> int:
-    """Return the number of metrics that a stage writes while nothing is refused and the endpoint answers."""
-    return sum(("Stage",) in sets for _, sets in METRICS.values())
+def metrics_written(shops: int = 1) -> int:
+    """Return the number of metrics that a stage writes while nothing is refused and the endpoints answer."""
+    counted = (sets for _, sets in METRICS.values())
+    return sum((("Stage",) in sets) + shops * (("Stage", "Shop") in sets) for sets in counted)
 
 
 def canary_metrics() -> int:
-    """Return the number of metrics that exist only while a canary runs, of both releases."""
-    return sum(("Stage", "Release") in sets for _, sets in METRICS.values()) * len(ComparedRelease)
+    """Return the number of metrics that exist only while a canary of one shop runs, of both releases."""
+    return sum(("Stage", "Shop", "Release") in sets for _, sets in METRICS.values()) * len(ComparedRelease)
 
 
-def metrics_at_most() -> int:
+def metrics_at_most(shops: int = 1) -> int:
     """Return the number of metrics with every reason, and a canary, in every hour. No caller can add another one."""
     reasons = {"collect": len(Reason), "recommend": len(FallbackReason)}
     contract = read("metrics")["metrics"]
     by_reason = (one["writer"] for one in contract.values() if ["Stage", "Reason"] in one["dimensions"])
-    return metrics_written() + canary_metrics() + sum(reasons[writer] for writer in by_reason)
+    return metrics_written(shops) + shops * canary_metrics() + sum(reasons[writer] for writer in by_reason)
 
 
 @cache

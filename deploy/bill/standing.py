@@ -13,9 +13,9 @@ SCALING_ALARMS = 2
 
 def standing_lines(month: Month) -> Iterator[Line]:
     """Yield the lines of a deployed stage in which nothing happens."""
-    prices, assumed = month.prices, month.assumed
-    of_stack = alarm_metrics()
-    scaling = SCALING_ALARMS if month.stage.endpoint_kind == "realtime" else 0
+    prices, assumed, shops = month.prices, month.assumed, month.shops
+    of_stack = alarm_metrics(shops)
+    scaling = SCALING_ALARMS * shops if month.stage.endpoint_kind == "realtime" else 0
     yield line(
         "CloudWatch",
         "alarms",
@@ -28,8 +28,8 @@ def standing_lines(month: Month) -> Iterator[Line]:
             "CloudWatch",
             "metrics of our own",
             prices["cloudwatch.metric_month"],
-            metrics_written(),
-            f"{metrics_written()} metrics; {metrics_at_most()} at most, with every reason in every hour",
+            metrics_written(shops),
+            f"{metrics_written(shops)} metrics; {metrics_at_most(shops)} at most, with every reason in every hour",
         )
         if month.canary_shares and month.workload.runs:
             # A metric is billed for the hours in which it has values.
@@ -38,8 +38,8 @@ def standing_lines(month: Month) -> Iterator[Line]:
                 "CloudWatch",
                 "metrics of canaries",
                 prices["cloudwatch.metric_month"],
-                canary_metrics() * hours / HOURS,
-                f"{canary_metrics()} metrics x {number(hours)} of {HOURS} hours",
+                shops * canary_metrics() * hours / HOURS,
+                f"{shops * canary_metrics()} metrics x {number(hours)} of {HOURS} hours",
             )
     dashboards = len(of_type("AWS::CloudWatch::Dashboard"))
     yield line(

@@ -40,6 +40,10 @@ def denied(stage: Stage, role: str, action: str) -> Iterator[None]:
         iam.delete_role_policy(RoleName=role, PolicyName="drill")
 
 
+# The endpoint of the shop of most tests.
+ENDPOINT = LOCAL.endpoint_name("demo")
+
+
 def park_events(stage: Stage) -> int:
     """Send and replay events while Firehose refuses them; return how many of those sent arrived in raw/."""
     events = list(aisles.events(aisles.visits()[:2]))
@@ -235,7 +239,7 @@ def _objects_with(s3: Any, prefix: str, text: str) -> list[str]:
 
 def roll_back_before_any_model(stage: Stage) -> str:
     """Ask for a rollback of nothing; return the name of the error."""
-    return str(_invoke(stage, "rollback", {"to": "previous"})["errorType"])
+    return str(_invoke(stage, "rollback", {"to": "previous", "shop_id": "demo"})["errorType"])
 
 
 def export_again(stage: Stage, run: Run) -> int:
@@ -300,6 +304,21 @@ def start_by_schedule(stage: Stage) -> str:
     (arn,) = wait_for(started, 30)
     wait_for(lambda: states.describe_execution(executionArn=arn)["status"] != "RUNNING", 120, 0.5)
     return str(arn)
+
+
+def stop_a_night(stage: Stage) -> str:
+    """Stop a night while it makes the tables; return the status of the execution that makes them."""
+    states = stage.client("stepfunctions")
+    arn = stage.start_night(["own"])
+
+    def inner() -> str | None:
+        listed = states.list_executions(stateMachineArn=MACHINE, statusFilter="RUNNING")["executions"]
+        return next((one["executionArn"] for one in listed if one["name"].endswith(".tables")), None)
+
+    tables = wait_for(inner, 60)
+    states.stop_execution(executionArn=arn)
+    wait_for(lambda: states.describe_execution(executionArn=tables)["status"] != "RUNNING", 60, 0.25)
+    return str(states.describe_execution(executionArn=tables)["status"])
 
 
 def time_out_jobs(stage: Stage) -> dict[str, str]:
@@ -393,7 +412,7 @@ def leave_a_canary(stage: Stage, run: Run) -> Any:
     s3 = stage.client("s3")
     place = {"Bucket": MODELS_BUCKET, "Key": current_key("demo")}
     record = json.loads(s3.get_object(**place)["Body"].read())
-    left = {**record["release"], "endpoint": f"{LOCAL.prefix}-candidate", "endpoint_config": "left-behind"}
+    left = {**record["release"], "endpoint": f"{ENDPOINT}-candidate", "endpoint_config": "left-behind"}
     canary = {"release": left, "share": 5, "began_at_ms": 1}
     s3.put_object(**place, Body=json.dumps({**record, "canary": canary}).encode())
     published = _invoke(stage, "publish", {**_release(stage, run), "target": "candidate"})
@@ -406,7 +425,7 @@ def leave_a_canary(stage: Stage, run: Run) -> Any:
 def replace_failed_endpoints(stage: Stage, run: Run) -> list[str]:
     """Let Publish and Rollback meet a failed endpoint; return the endpoint's status after each."""
     statuses = []
-    events = {"publish": _release(stage, run), "rollback": {"to": "current"}}
+    events = {"publish": _release(stage, run), "rollback": {"to": "current", "shop_id": "demo"}}
     for name, event in events.items():
         _fail_endpoint(stage)
         first = _invoke(stage, name, event)
@@ -432,11 +451,11 @@ def change_the_kind(stage: Stage, runs: Sequence[Run]) -> dict[str, str]:
         assert _settled(stage, release["endpoint_name"]) == "InService"
         proved = _invoke(stage, "prove", {**event, **release, "snapshot_id": run.run_id})
         assert "errorType" not in proved, proved
-    rolled_back = _invoke(stage, "rollback", {"to": "previous"})
+    rolled_back = _invoke(stage, "rollback", {"to": "previous", "shop_id": "demo"})
     assert "errorType" not in rolled_back, rolled_back
     _settled(stage, rolled_back["endpoint_name"])
     wait_for(lambda: not _endpoint_exists(stage), 30)
-    listed = stage.client("sagemaker").list_endpoints(NameContains=LOCAL.prefix)["Endpoints"]
+    listed = stage.client("sagemaker").list_endpoints(NameContains=ENDPOINT)["Endpoints"]
     return {one["EndpointName"]: one["EndpointStatus"] for one in listed}
 
 
@@ -455,13 +474,13 @@ def _release(stage: Stage, run: Run) -> dict[str, Any]:
     (archive,) = (
         one["Key"] for one in listed if run.run_id in one["Key"] and one["Key"].endswith("model.tar.gz")
     )
-    return {"run_id": run.run_id, "model_data_uri": f"s3://{MODELS_BUCKET}/{archive}"}
+    return {"run_id": run.run_id, "shop_id": "demo", "model_data_uri": f"s3://{MODELS_BUCKET}/{archive}"}
 
 
 def _fail_endpoint(stage: Stage) -> None:
     """Replace the endpoint by one whose archive does not exist."""
     sagemaker, name = stage.client("sagemaker"), f"{LOCAL.prefix}-without-archive-{time.time_ns()}"
-    endpoint = sagemaker.describe_endpoint(EndpointName=LOCAL.prefix)
+    endpoint = sagemaker.describe_endpoint(EndpointName=ENDPOINT)
     config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
     model = sagemaker.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
     missing = {
@@ -473,13 +492,13 @@ def _fail_endpoint(stage: Stage) -> None:
     )
     variant = {**config["ProductionVariants"][0], "ModelName": name}
     sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
-    sagemaker.delete_endpoint(EndpointName=LOCAL.prefix)
+    sagemaker.delete_endpoint(EndpointName=ENDPOINT)
     wait_for(lambda: not _endpoint_exists(stage), 30)
-    sagemaker.create_endpoint(EndpointName=LOCAL.prefix, EndpointConfigName=name)
+    sagemaker.create_endpoint(EndpointName=ENDPOINT, EndpointConfigName=name)
     assert _settled(stage) == "Failed"
 
 
-def _settled(stage: Stage, name: str = LOCAL.prefix) -> str:
+def _settled(stage: Stage, name: str = ENDPOINT) -> str:
     sagemaker = stage.client("sagemaker")
 
     def status() -> str | None:
@@ -490,8 +509,8 @@ def _settled(stage: Stage, name: str = LOCAL.prefix) -> str:
 
 
 def _endpoint_exists(stage: Stage) -> bool:
-    listed = stage.client("sagemaker").list_endpoints(NameContains=LOCAL.prefix)["Endpoints"]
-    return any(one["EndpointName"] == LOCAL.prefix for one in listed)
+    listed = stage.client("sagemaker").list_endpoints(NameContains=ENDPOINT)["Endpoints"]
+    return any(one["EndpointName"] == ENDPOINT for one in listed)
 
 
 def _invoke(stage: Stage, name: str, event: dict[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from demo.shop.landing import Landing
 from functions.platform.contract import OPERATIONS_PAGE_KEY
 from functions.platform.run_history import State, read_history
 from functions.platform.s3_keys import current_key
-from functions.recommend.recommend import FOREIGN_RECORD_S
+from functions.recommend.recommend import UNSERVED_S
 from functions.replay.replay import STOP_BEFORE_END_MS
 from local import processes
 from local.aws.authorization.record import FILE
@@ -118,7 +118,7 @@ def test_the_operations_page_is_built_at_the_end_of_the_run_and_names_its_artifa
 
     def of_this_run() -> str:
         body = page()
-        return body if f"release-{LOCAL.prefix}-{first_run.run_id}" in body else ""
+        return body if f"release-{drills.ENDPOINT}--{first_run.run_id}" in body else ""
 
     body = wait_for(of_this_run, 60)
     assert "succeeded" in body
@@ -287,10 +287,10 @@ def test_the_second_run_ships_the_second_model_and_keeps_the_first_for_a_rollbac
 ) -> None:
     assert stage.recommend(ITEM)["model_version"] == f"{LOCAL.prefix}-{second_run.run_id}-0-0"
     sagemaker = stage.client("sagemaker")
-    endpoint = sagemaker.describe_endpoint(EndpointName=LOCAL.prefix)
-    assert endpoint["EndpointConfigName"] == f"{LOCAL.prefix}-{second_run.run_id}"
+    endpoint = sagemaker.describe_endpoint(EndpointName=drills.ENDPOINT)
+    assert endpoint["EndpointConfigName"] == f"{drills.ENDPOINT}--{second_run.run_id}"
     kept = {one["EndpointConfigName"] for one in sagemaker.list_endpoint_configs()["EndpointConfigs"]}
-    assert kept == {f"{LOCAL.prefix}-{first_run.run_id}", f"{LOCAL.prefix}-{second_run.run_id}"}
+    assert kept == {f"{drills.ENDPOINT}--{one.run_id}" for one in (first_run, second_run)}
     champion = stage.evaluation(second_run)
     assert any("champion" in str(check) for check in champion["checks"])
     assert "Canary at 25%: too little traffic to compare" in second_run.notification["message"]
@@ -406,18 +406,16 @@ def test_recommend_answers_from_the_fallback_within_its_time_box_while_the_endpo
 
 @contextlib.contextmanager
 def released_for(stage: Stage, shop: str) -> Iterator[None]:
-    """Let the release on record be a model of another shop for a while."""
+    """Let the release of the shop demo also be that of another shop for a while."""
     s3 = stage.client("s3")
-    stored = s3.get_object(Bucket=MODELS_BUCKET, Key=current_key("demo"))["Body"].read()
-    record = json.loads(stored)
-    assert record["release"]["shop_id"] == "demo"
+    record = json.loads(s3.get_object(Bucket=MODELS_BUCKET, Key=current_key("demo"))["Body"].read())
     record["release"]["shop_id"] = shop
-    s3.put_object(Bucket=MODELS_BUCKET, Key=current_key("demo"), Body=json.dumps(record).encode())
-    time.sleep(FOREIGN_RECORD_S)
+    s3.put_object(Bucket=MODELS_BUCKET, Key=current_key(shop), Body=json.dumps(record).encode())
+    time.sleep(UNSERVED_S)
     try:
         yield
     finally:
-        s3.put_object(Bucket=MODELS_BUCKET, Key=current_key("demo"), Body=stored)
+        s3.delete_object(Bucket=MODELS_BUCKET, Key=current_key(shop))
 
 
 @pytest.fixture(scope="module")
@@ -748,7 +746,57 @@ def without_receipts(event: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def test_every_line_of_the_lambdas_logs_is_json_and_carries_an_id(stage: Stage, second_run: Run) -> None:
+@pytest.fixture(scope="module")
+def night(stage: Stage, second_run: Run, tuned_model: str) -> Run:
+    """A night of a shop with a catalogue of its own, and of one whose sessions have one item, so nothing can be learnt."""
+    own = ({**one, "shop_id": "own", "items": _renamed(one["items"])} for one in aisles.events(VISITS))
+    single = (
+        {**one, "shop_id": "eshop"}
+        for one in aisles.events([one._replace(items=one.items[:1]) for one in VISITS])
+    )
+    for events in (own, single):
+        sent = stage.send(events)
+        assert sent.refused == 0
+    arn = stage.start_night(["own", "eshop"], override_reason="a small shop")
+    return stage.finish(arn, 400)
+
+
+def _renamed(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**one, "item_id": f"own-{one['item_id']}"} for one in items]
+
+
+def test_a_night_releases_one_shop_while_another_fails_and_a_third_stays_refused(
+    stage: Stage, night: Run, tuned_model: str
+) -> None:
+    assert (night.story.status, night.story.error) == ("FAILED", "ShopsFailed")
+    assert night.story.cause.startswith("Shops: eshop: failed with ")
+    of_own = stage.recommend(f"own-{ITEM}", shop="own")
+    assert of_own["source"] == "model"
+    assert all(one["item_id"].startswith("own-") for one in of_own["items"])
+    of_demo = stage.recommend(ITEM, shop="demo")
+    assert of_demo["source"] == "model"
+    assert not any(one["item_id"].startswith("own-") for one in of_demo["items"])
+    assert of_own["model_version"] != of_demo["model_version"]
+    for shop in ("eshop", "rees46", "nobody"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            stage.recommend(ITEM, shop=shop)
+        assert json.load(refused.value)["error"]["reason"] == "shop_not_served"
+
+
+def test_each_shop_of_the_night_reports_itself_and_the_night_reports_all(stage: Stage, night: Run) -> None:
+    subjects = [one["subject"] for one in stage.notifications()]
+    assert "Tugboat local: run of shop own succeeded" in subjects
+    assert any(one.startswith("Tugboat local: shop eshop: ") for one in subjects)
+    assert "Tugboat local: night failed for 1 of 2 shops" in subjects
+
+
+def test_a_night_that_is_stopped_stops_its_executions(stage: Stage, night: Run) -> None:
+    assert drills.stop_a_night(stage) == "ABORTED"
+
+
+def test_every_line_of_the_lambdas_logs_is_json_and_carries_an_id(
+    stage: Stage, second_run: Run, night: Run
+) -> None:
     lines = [
         line
         for path in (stage.stack.state / "logs" / "lambda").glob("*.log")

@@ -28,6 +28,7 @@ def test_the_help_of_a_command_ends_with_an_example_that_it_accepts(
     example = re.search(rf"example: python -m {re.escape(module)} (.+)\n$", capsys.readouterr().out)
     assert example is not None
     source = (FOLDER / f"{name}.py").read_text() + (FOLDER / "command.py").read_text()
+    source += (FOLDER / "shop_option.py").read_text()
     assert all(f'"{option}"' in source for option in re.findall(r"--[\w-]+", example[1]))
 
 

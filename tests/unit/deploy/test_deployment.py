@@ -19,6 +19,7 @@ from moto import mock_aws
 from deploy import build_layers, deployment, destroy, layer_versions, stack, template, training_code
 from deploy.command import DeployError
 from deploy.stages import read_stage
+from functions.platform.s3_keys import champion_prefix
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 LOCAL = read_stage("local")
@@ -201,8 +202,9 @@ def test_the_training_code_is_uploaded_once_as_archive_and_as_files() -> None:
 def test_the_first_evaluation_finds_an_input_under_the_champion_s_prefix() -> None:
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket=MODELS)
-    training_code.reserve_champion_prefix(MODELS, s3)
-    assert s3.list_objects_v2(Bucket=MODELS, Prefix="serving/champion/")["KeyCount"] == 1
+    training_code.reserve_champion_prefixes(LOCAL.shops, MODELS, s3)
+    for shop in LOCAL.shops:
+        assert s3.list_objects_v2(Bucket=MODELS, Prefix=champion_prefix(shop))["KeyCount"] == 1
 
 
 def test_the_rules_may_invoke_their_lambdas_after_every_deployment() -> None:

@@ -115,10 +115,10 @@ def test_a_state_that_differs_is_named_with_the_command_that_writes_it(
     changed["States"]["Load"]["Retry"][0]["MaxAttempts"] = 9
     changed["States"]["Train"]["Catch"][0]["Assign"]["failure"]["state"] = "Load"
     copy.write_text(json.dumps(changed, indent=2, ensure_ascii=False) + "\n")
-    assert error_handling.main(["--check"], copy) == 1
+    assert error_handling.main(["--check"], [copy]) == 1
     said = capsys.readouterr().err
     assert "Retry, Catch or time limit of Load, Train differs" in said
     assert "python -m deploy.error_handling" in said
-    assert error_handling.main([], copy) == 0
+    assert error_handling.main([], [copy]) == 0
     assert copy.read_text() == PIPELINE_FILE.read_text()
-    assert error_handling.main(["--check"], copy) == 0
+    assert error_handling.main(["--check"], [copy]) == 0

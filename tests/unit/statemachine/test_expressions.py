@@ -221,7 +221,7 @@ def test_a_run_ends_with_its_failure_and_a_redrive_continues_it() -> None:
     assert given_ == {"state": "Load", "error": "Timeout", "cause": "c" * 8000}
 
 
-def message(state: str, redrives: int, overrides: list[str] | None = None) -> str:
+def message(state: str, redrives: int, overrides: list[str] | None = None, night: str = "") -> str:
     """Return the text of a notification."""
     given_ = context("nightly", redrives)
     release = {"endpoint_name": "e"}
@@ -238,7 +238,7 @@ def message(state: str, redrives: int, overrides: list[str] | None = None) -> st
             failure={"state": "Prove", "error": "GoldenMismatch", "cause": "other items"},
             load={"rows_loaded": 1, "files_loaded": 1, "files_failed": []},
             validation=validation,
-            options={"skip_training": False},
+            options={"skip_training": False, "shop_id": "demo", "night": night},
             evaluation={"model_version": "v"},
             release=release,
             canary={"verdict": "Canary at 25%: no figure is worse."},
@@ -252,6 +252,11 @@ def test_a_notification_counts_the_tries_and_says_how_the_run_continues() -> Non
     assert "now serves on endpoint e. Canary at 25%: no figure is worse. Evaluation:" in message(
         "NotifySuccess", 0
     )
+    assert (
+        "Run 20261129-0 of shop demo (execution nightly) succeeded. The night loaded the events, 3 checks"
+        in message("NotifySuccess", 0, night="arn")
+    )
+    assert "make rollback STAGE=${Stage} SHOP=demo returns to it" in message("NotifySuccess", 0)
     assert "stopped in Prove with GoldenMismatch.\n" in message("NotifyFailure", 0)
     again = message("NotifyFailure", 1)
     assert "stopped in Prove with GoldenMismatch in try 2.\n" in again

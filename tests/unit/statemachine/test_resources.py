@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from deploy.template import stack_parameters
 from functions.canary.figures import SUMS
 from functions.compact.compact import PACKED_TAG
 from functions.platform.contract import PACKED_PREFIX, RAW_PREFIX
+from functions.platform.shop_names import short_name
 from functions.rollback.rollback import BUSY_POLL_S, LAST_TRY_S
 from functions.validate.thresholds import thresholds
 
@@ -166,17 +168,69 @@ def test_a_shop_that_sends_nothing_is_an_alarm_although_it_has_no_data() -> None
 
 
 def test_the_dashboard_is_json_and_shows_every_alarm() -> None:
-    body, values = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
-    with_model_age = values["ModelOldAlarm"]["Fn::If"][1]["Fn::Sub"]
-    for conditional in (with_model_age, ""):
-        widgets = json.loads(body.replace("${ModelOldAlarm}", conditional))["widgets"]
+    of_shops = replace(DEV, shops={"demo": ["key-of-demo"], "second": ["key-of-second"]})
+    for stage in (DEV, of_shops, replace(of_shops, model_max_age_hours=48)):
+        resources = json.loads(template.render(stage, ACCOUNT))["Resources"]
+        body, values = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+        for name, text in values.items():
+            body = body.replace(f"${{{name}}}", text)
+        widgets = json.loads(body.replace("${Stage}", stage.name))["widgets"]
         shown = next(widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm")
         names = {
-            alarm["Properties"]["AlarmName"]["Fn::Sub"]
-            for alarm in RESOURCES.values()
-            if alarm["Type"] == "AWS::CloudWatch::Alarm" and (conditional or "Condition" not in alarm)
+            alarm["Properties"]["AlarmName"]["Fn::Sub"].replace("${Stage}", stage.name)
+            for alarm in resources.values()
+            if alarm["Type"] == "AWS::CloudWatch::Alarm"
+            and (stage.model_max_age_hours or "Condition" not in alarm)
         }
         assert {arn.rpartition(":alarm:")[2] for arn in shown} == names
+
+
+def test_each_of_several_shops_has_its_alarms_and_the_logs_of_its_endpoints() -> None:
+    stage = replace(DEV, shops={"demo": ["key-of-demo"], "Shop.2": ["key-of-second"]})
+    resources = json.loads(template.render(stage, ACCOUNT))["Resources"]
+    alarms = {
+        one["Properties"]["AlarmName"]["Fn::Sub"]: one["Properties"]
+        for one in resources.values()
+        if one["Type"] == "AWS::CloudWatch::Alarm"
+    }
+    for shop in stage.shops:
+        end = short_name(shop)
+        for name in ("fallbacks", "empty-answers", "model-old", "endpoint-5xx", "endpoint-slow"):
+            assert f"tugboat-${{Stage}}-{name}-{end}" in alarms
+            assert f"tugboat-${{Stage}}-{name}" not in alarms
+        slow = json.dumps(alarms[f"tugboat-${{Stage}}-endpoint-slow-{end}"])
+        assert f'"Value": "tugboat-dev-{end}"' in slow
+        fallbacks = json.dumps(alarms[f"tugboat-${{Stage}}-fallbacks-{end}"])
+        assert f'{{"Name": "Shop", "Value": "{shop}"}}' in fallbacks
+        assert f"Shop {shop}: " in fallbacks
+        logs = {one["Properties"].get("LogGroupName") for one in resources.values() if "Properties" in one}
+        endpoints = [
+            f"tugboat-dev-{end}{more}" for more in ("", "-realtime", "-candidate", "-realtime-candidate")
+        ]
+        assert {f"/aws/sagemaker/Endpoints/{one}" for one in endpoints} <= {
+            one for one in logs if isinstance(one, str)
+        }
+
+
+def test_the_schedule_starts_the_pipeline_for_one_shop_and_the_night_for_several() -> None:
+    several = replace(DEV, shops={"demo": ["key-of-demo"], "second": ["key-of-second"]})
+    for stage, machine in ((DEV, "pipeline"), (several, "night")):
+        assert template.stack_parameters(stage, ACCOUNT, "digest")["NightlyMachine"] == machine
+    night = json.loads(template.render(several, ACCOUNT))["Resources"]["Night"]["Properties"]
+    definition = json.loads(night["DefinitionString"])
+    assert definition["States"]["Prepare"]["Assign"]["trained_shops"] == ["demo", "second"]
+
+
+def test_a_shop_has_its_own_hyperparameters_and_bounds_of_the_gate() -> None:
+    stage = replace(
+        DEV,
+        hyperparameters={"demo": {"epochs": 8}},
+        gate={"demo": {"margin.hr_at_20": 0.02, "minimum_cases": 50}},
+    )
+    pipeline = json.loads(template.render(stage, ACCOUNT))["Resources"]["Pipeline"]["Properties"]
+    settings = json.loads(pipeline["DefinitionString"])["States"]["Prepare"]["Assign"]["shop_settings"]
+    bounds = ["--bound", "margin.hr_at_20=0.02", "--bound", "minimum_cases=50"]
+    assert settings == {"demo": {"hyperparameters": {"epochs": "8"}, "bounds": bounds}}
 
 
 def allowed(role: str, action: str) -> list[Any]:
@@ -416,7 +470,7 @@ def test_no_two_stages_share_an_alarms_metric() -> None:
 def test_a_definition_that_asks_for_an_unknown_value_is_refused(tmp_path: Any) -> None:
     pipeline = tmp_path / "pipeline.asl.json"
     pipeline.write_text(
-        '{"StartAt": "A", "States": {"A": {"Type": "Pass", "Result": "${Unknown}", "End": true}}}'
+        '{"StartAt": "Prepare", "States": {"Prepare": {"Type": "Pass", "Assign": {}, "Result": "${Unknown}", "End": true}}}'
     )
     with pytest.raises(template.TemplateError, match="wants Unknown"):
         template.render(DEV, ACCOUNT, pipeline=pipeline)

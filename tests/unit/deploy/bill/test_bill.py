@@ -293,17 +293,17 @@ def test_step_functions_bills_each_state() -> None:
 
 def test_an_alarm_on_an_expression_bills_each_of_its_metrics() -> None:
     # Twelve alarms on one metric, three shares of two metrics, one latency in milliseconds, and the one on failed, timed
-    # out and aborted runs.
-    assert alarm_metrics() == 12 + 3 * 2 + 1 + 3
-    assert bill().amount("CloudWatch", "alarms") == pytest.approx(2.20)
+    # out and aborted runs and nights.
+    assert alarm_metrics() == 12 + 3 * 2 + 1 + 6
+    assert bill().amount("CloudWatch", "alarms") == pytest.approx(2.50)
 
 
 def test_metrics_of_our_own_cost_the_same_whatever_callers_send() -> None:
-    assert metrics_written() == 9
-    assert bill().amount("CloudWatch", "metrics of our own") == pytest.approx(9 * 0.3)
+    assert metrics_written() == 9 + 4
+    assert bill().amount("CloudWatch", "metrics of our own") == pytest.approx(13 * 0.3)
     # Each reason of a refused event and of a fallback, and six metrics of both releases of a canary, in every hour.
-    assert metrics_at_most() == 9 + len(Reason) + len(FallbackReason) + 2 * 6
-    assert metrics_at_most() * 0.3 < 18
+    assert metrics_at_most() == 13 + len(Reason) + len(FallbackReason) + 2 * 6
+    assert metrics_at_most() * 0.3 < 20
 
 
 def test_a_canary_bills_its_metrics_and_a_real_time_candidate_while_it_runs() -> None:
@@ -325,8 +325,8 @@ def test_an_idle_stage_pays_for_what_is_only_there() -> None:
         ("Secrets Manager", "secrets"),
         ("ECR", "images of the endpoint"),
     }
-    # 2.20 of alarms, 3.00 of the dashboard, four secrets of 0.40, five images of 0.1 GB at $0.10.
-    assert found.usd == pytest.approx(2.20 + 3.00 + 1.60 + 0.05)
+    # 2.50 of alarms, 3.00 of the dashboard, four secrets of 0.40, five images of 0.1 GB at $0.10.
+    assert found.usd == pytest.approx(2.50 + 3.00 + 1.60 + 0.05)
 
 
 def test_the_operations_page_is_billed_per_rebuild_and_also_on_an_idle_stage() -> None:
@@ -505,3 +505,23 @@ def test_an_unknown_assumption_is_refused_with_the_known_ones() -> None:
         ASSUMED.with_values({"event_per_request": 3})
     with pytest.raises(AssumptionUnknown, match="at least 0"):
         ASSUMED.with_values({"month": -1})
+
+
+def test_more_shops_cost_their_alarms_metrics_endpoints_and_jobs_and_no_more_events() -> None:
+    shops = {f"shop{number}": [f"key-of-shop-{number}"] for number in range(3)}
+    one, three = bill(changed(endpoint_kind="realtime")), bill(changed(endpoint_kind="realtime", shops=shops))
+    # Five alarms per shop with eight metrics together, and two of scaling.
+    assert three.amount("CloudWatch", "alarms") - one.amount("CloudWatch", "alarms") == pytest.approx(
+        2 * 9 * 0.1
+    )
+    more = three.amount("CloudWatch", "metrics of our own") - one.amount("CloudWatch", "metrics of our own")
+    assert more == pytest.approx(2 * 4 * 0.3)
+    for item in ("real-time endpoint", "real-time endpoint of candidates"):
+        assert three.amount("SageMaker", item) == pytest.approx(3 * one.amount("SageMaker", item))
+    for item in ("training", "evaluation"):
+        assert (
+            one.amount("SageMaker", item)
+            < three.amount("SageMaker", item)
+            < 3 * one.amount("SageMaker", item)
+        )
+    assert three.amount("Firehose", "ingestion") == one.amount("Firehose", "ingestion")

@@ -137,9 +137,9 @@ class World:
 def world(packed_archive: bytes) -> World:
     s3 = FakeS3()
     s3.objects[MODELS, "serving/releases/r/model.tar.gz"] = packed_archive
-    release = Release("e", "c", "n", "m1", ARCHIVE, RUN_ID, RUN_ID, "2026-11-29T03:00:00+00:00")
+    release = Release("e", "c", "n", "m1", ARCHIVE, RUN_ID, RUN_ID, "2026-11-29T03:00:00+00:00", "shop")
     stored = {"release": asdict(release), "previous": None}
-    s3.objects[MODELS, current_key("demo")] = json.dumps(stored).encode()
+    s3.objects[MODELS, current_key("shop")] = json.dumps(stored).encode()
     manifest = {
         "run_id": RUN_ID,
         "snapshot_id": RUN_ID,

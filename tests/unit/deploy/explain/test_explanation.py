@@ -10,6 +10,7 @@ import pytest
 from deploy.explain import text
 from deploy.explain.explanation import compare
 from deploy.explain.trace import Shown
+from functions.platform.s3_keys import current_key
 from functions.recommend.recommend import FALLBACK_VARIANT
 from testing.fakes import client_error
 from tests.unit.deploy.explain.conftest import (
@@ -110,9 +111,7 @@ def test_a_model_that_is_no_release_any_more_is_found_by_its_training_job(
     seen: Seen, packed_archive: bytes
 ) -> None:
     world = seen()
-    world.s3.objects[MODELS, "serving/current.json"] = json.dumps(
-        {"release": None, "previous": None}
-    ).encode()
+    world.s3.objects[MODELS, current_key("shop")] = json.dumps({"release": None, "previous": None}).encode()
     world.s3.objects[MODELS, "training/m1/output/model.tar.gz"] = packed_archive
     explanation = world.explanation()
     assert explanation.origin is not None
@@ -135,9 +134,9 @@ def test_expired_snapshot_evaluation_and_execution_are_named_with_what_deleted_t
 def test_the_execution_of_a_run_is_found_by_its_hash(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
     world = seen()
     run_id = f"20261129-{hashlib.sha256(EXECUTION.encode()).hexdigest()[:12]}"
-    record = world.s3.json(MODELS, "serving/current.json")
+    record = world.s3.json(MODELS, current_key("shop"))
     record["release"]["run_id"] = run_id
-    world.s3.objects[MODELS, "serving/current.json"] = json.dumps(record).encode()
+    world.s3.objects[MODELS, current_key("shop")] = json.dumps(record).encode()
     explanation = world.explanation()
     assert explanation.origin is not None
     assert explanation.origin.execution is not None
