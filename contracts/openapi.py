@@ -505,7 +505,11 @@ def _question(limits: dict[str, int]) -> dict[str, Any]:
                 "maxItems": limits["exclude_max"],
                 "items": an_item,
             },
-            "shop": {"description": "shop_id of the session's events.", **an_id},
+            "shop": {
+                "description": "shop_id of the session's events. Its model answers. Only in a stage that trains for one shop it "
+                "may be missing.",
+                **an_id,
+            },
             "session": {"description": "session_id of them. With both, the answer has a receipt.", **an_id},
             "client": {
                 "description": "client_id of them. With it, the client takes part in the shop's experiments.",

@@ -1,8 +1,8 @@
 """Give the release of a stage from before it could serve several shops to its shop.
 
-Then one record per stage was at serving/current.json. /recommend reads the record of a shop only, so a deployment copies it, with
-the fallback and the champion, before the Lambdas change. The record names the endpoint that serves, which stays: the shop's next
-run publishes on the shop's own endpoint, and the run after that deletes the old one (functions/prove).
+Such a stage has one record, at serving/current.json. /recommend reads the record of a shop only. So a deployment copies the
+record, the fallback and the champion before the Lambdas change. The record names the old endpoint, which keeps serving. The next
+run of the shop publishes on its own endpoint, and the run after that deletes the old one (functions/prove).
 """
 
 import json

@@ -110,8 +110,8 @@ def _endpoint(month: Month) -> Iterator[Line]:
             "real-time endpoint of candidates",
             month.prices.instance(stage.endpoint_instance_type),
             month.shops * stage.endpoint_min_instances * month.candidate_hours,
-            f"{month.shops * stage.endpoint_min_instances} {stage.endpoint_instance_type} x {number(month.candidate_hours)} hours "
-            "of proofs and canaries",
+            f"{month.shops * stage.endpoint_min_instances} {stage.endpoint_instance_type} x "
+            f"{number(month.candidate_hours)} hours of proofs and canaries",
         )
     yield line(
         "SageMaker",

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functions.platform.shop_names import shop_prefix
 
 NAME_MAX_CHARACTERS = 63
-# No part of a shop's name has two hyphens, so a shop's releases are told from those of a shop with a longer name.
+# No part of a shop's name has two hyphens, so no shop's prefix begins the names of another shop's releases.
 SEPARATOR = "--"
 
 

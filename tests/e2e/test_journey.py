@@ -752,7 +752,7 @@ def night(stage: Stage, second_run: Run, tuned_model: str) -> Run:
     own = ({**one, "shop_id": "own", "items": _renamed(one["items"])} for one in aisles.events(VISITS))
     single = (
         {**one, "shop_id": "eshop"}
-        for one in aisles.events([one._replace(items=one.items[:1]) for one in VISITS])
+        for one in aisles.events([replace(one, items=one.items[:1]) for one in VISITS])
     )
     for events in (own, single):
         sent = stage.send(events)

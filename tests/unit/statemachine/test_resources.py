@@ -203,7 +203,7 @@ def test_each_of_several_shops_has_its_alarms_and_the_logs_of_its_endpoints() ->
         fallbacks = json.dumps(alarms[f"tugboat-${{Stage}}-fallbacks-{end}"])
         assert f'{{"Name": "Shop", "Value": "{shop}"}}' in fallbacks
         assert f"Shop {shop}: " in fallbacks
-        logs = {one["Properties"].get("LogGroupName") for one in resources.values() if "Properties" in one}
+        logs = [one["Properties"].get("LogGroupName") for one in resources.values() if "Properties" in one]
         endpoints = [
             f"tugboat-dev-{end}{more}" for more in ("", "-realtime", "-candidate", "-realtime-candidate")
         ]

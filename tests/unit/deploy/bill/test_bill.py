@@ -6,6 +6,7 @@ The assumptions are pinned here, so that a new measurement changes the bill and 
 
 import dataclasses
 import json
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -23,7 +24,7 @@ from deploy.bill.storage import ages
 from deploy.lambdas import LAMBDAS, NAMES, named
 from deploy.stages import Stage, read_stage
 from deploy.step_jobs import with_jobs
-from deploy.template import PIPELINE_FILE
+from deploy.template import NIGHT_FILE, PIPELINE_FILE
 from functions.platform.errors import Reason
 from functions.recommend.recommend import FallbackReason
 
@@ -292,8 +293,8 @@ def test_step_functions_bills_each_state() -> None:
 
 
 def test_an_alarm_on_an_expression_bills_each_of_its_metrics() -> None:
-    # Twelve alarms on one metric, three shares of two metrics, one latency in milliseconds, and the one on failed, timed
-    # out and aborted runs and nights.
+    # Twelve alarms on one metric, three shares of two metrics, and one latency in milliseconds. One is on failed, timed out
+    # and aborted runs and nights.
     assert alarm_metrics() == 12 + 3 * 2 + 1 + 6
     assert bill().amount("CloudWatch", "alarms") == pytest.approx(2.50)
 
@@ -398,6 +399,7 @@ def test_every_service_of_the_state_machine_is_priced_or_named_as_free() -> None
         for state in with_jobs(definition, changed(runner=runner), "123456789012")["States"].values()
         if state["Type"] == "Task"
     }
+    called |= set(re.findall(r'"Resource": "(arn:aws:states:::[^"]+)"', NIGHT_FILE.read_text()))
     assert called == TASKS.keys() | FREE_TASKS.keys(), "add the new service to deploy/bill/coverage.py"
     billed = {one.service for one in bill(changed(notification_email="a@example.com")).lines}
     assert {service for services in TASKS.values() for service in services} <= billed
@@ -510,7 +512,7 @@ def test_an_unknown_assumption_is_refused_with_the_known_ones() -> None:
 def test_more_shops_cost_their_alarms_metrics_endpoints_and_jobs_and_no_more_events() -> None:
     shops = {f"shop{number}": [f"key-of-shop-{number}"] for number in range(3)}
     one, three = bill(changed(endpoint_kind="realtime")), bill(changed(endpoint_kind="realtime", shops=shops))
-    # Five alarms per shop with eight metrics together, and two of scaling.
+    # Five alarms per shop with seven metrics together, and two of scaling.
     assert three.amount("CloudWatch", "alarms") - one.amount("CloudWatch", "alarms") == pytest.approx(
         2 * 9 * 0.1
     )
