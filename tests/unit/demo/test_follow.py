@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from demo.environment import Environment
+from demo.environment import Environment, WrongShop
 from demo.follow import View, explain, follow, line_of
 from functions.platform.run_history import Execution, folded, key_figures, parse, read_history
 
@@ -209,3 +209,16 @@ def test_an_execution_that_is_aborted_is_over() -> None:
 )
 def test_key_figures_are_what_a_state_added(before: Any, after: Any, figures: dict[str, str]) -> None:
     assert key_figures(json.dumps(before), json.dumps(after)) == figures
+
+
+def test_the_shops_of_a_run_are_the_named_ones_or_all_trained_ones() -> None:
+    where = Environment(
+        "dev", "http://x", "us-east-1", None, {}, ("demo", "second", "third"), ("demo", "second")
+    )
+    assert where.chosen_shops(None) == ["demo", "second"]
+    assert where.chosen_shops("third") == ["third"]
+    assert where.chosen_shops("demo,third") == ["demo", "third"]
+    with pytest.raises(WrongShop, match=r"no shop secnod\. Its shops are demo, second, third"):
+        where.chosen_shops("demo,secnod")
+    with pytest.raises(WrongShop, match="name one shop of stage dev: SHOP= one of demo, second, third"):
+        where.chosen_shop(None)

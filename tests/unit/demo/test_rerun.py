@@ -122,6 +122,32 @@ def test_a_run_is_named_by_its_id_its_execution_or_its_arn() -> None:
     assert "is the run 20261129-0" in refusal(states, "20261129-0")
 
 
+def test_of_several_shops_the_latest_run_of_the_named_one_continues() -> None:
+    of_second, of_tables = {"input": '{"shop_id": "second"}'}, {"input": '{"only_tables": true}'}
+    states = States({"status": "SUCCEEDED", "input": "{}"}, of_tables, of_second, {"input": "{}"})
+    assert choose(states, MACHINE, None, "", "second", "demo").arn.endswith(states_name(states, 2))
+    with pytest.raises(NotRerun, match="succeeded"):
+        choose(states, MACHINE, None, "", "demo", "demo")
+
+
+def states_name(states: States, position: int) -> str:
+    return list(states.executions)[position].rsplit(":", 1)[1]
+
+
+def test_a_later_release_of_another_shop_does_not_forbid_a_redrive() -> None:
+    published = {
+        "status": "SUCCEEDED",
+        "output": '{"outcome": "published"}',
+        "input": '{"shop_id": "second"}',
+    }
+    states = States(published, {})
+    named = states_name(states, 1)
+    assert choose(states, MACHINE, named, "", None, "demo").arn.endswith(named)
+    published["input"] = "{}"
+    with pytest.raises(NotRerun, match="published its model"):
+        choose(States(published, {}), MACHINE, named, "", None, "demo")
+
+
 @pytest.mark.parametrize(
     ("status", "said"),
     [

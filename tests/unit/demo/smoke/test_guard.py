@@ -19,7 +19,7 @@ from testing.fakes import FakeS3
 LOCAL = read_stage("local")
 BUCKET = LOCAL.models_bucket(LOCAL.account_id)
 RELEASE = Release(
-    "tugboat-local", "config", "model", "version-1", "s3://b/k", "snapshot", "run", "2026-01-01"
+    "tugboat-local", "config", "model", "version-1", "s3://b/k", "snapshot", "run", "2026-01-01", "smoke"
 )
 
 
@@ -39,13 +39,19 @@ def _smoke(s3: FakeS3) -> Smoke:
     return Smoke(where, LOCAL, LOCAL.account_id, "smoke", Http(1), {}, read_prices("us-east-1"))
 
 
-def _record(s3: FakeS3) -> None:
-    body = json.dumps({"release": RELEASE.__dict__, "previous": None}).encode()
-    s3.put_object(Bucket=BUCKET, Key=current_key("demo"), Body=body)
+def _record(s3: FakeS3, shop: str = "smoke") -> None:
+    body = json.dumps({"release": RELEASE.__dict__ | {"shop_id": shop}, "previous": None}).encode()
+    s3.put_object(Bucket=BUCKET, Key=current_key(shop), Body=body)
 
 
 def test_a_stage_without_a_model_may_be_used() -> None:
     require_replaceable(_smoke(FakeS3()))
+
+
+def test_the_model_of_another_shop_is_not_replaced_by_the_test() -> None:
+    s3 = FakeS3()
+    _record(s3, "demo")
+    require_replaceable(_smoke(s3))
 
 
 def test_a_stage_that_serves_shoppers_is_refused_with_the_way_out() -> None:
