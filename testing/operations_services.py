@@ -341,8 +341,9 @@ def add_run(
     factor: float = 1.0,
     scheduled: bool = True,
     skip_training: bool = False,
+    shop: str = "",
 ) -> Execution:
-    """Add an execution with its evaluation. The figures differ by `number`."""
+    """Add an execution with its evaluation. The figures differ by `number`. Without `shop`, its input names none."""
     event_id = f"{number:08x}-1111-4222-8333-444455556666"
     name = f"{event_id}_{event_id}" if scheduled else f"demo-{started:%Y%m%d-%H%M%S}-abcdef"
     run = Execution(name, started, "RUNNING", [], None)
@@ -350,7 +351,7 @@ def add_run(
     events = 31_204 + 517 * number
     outputs = {
         "hyperparameters": {"epochs": "10", "learning_rate": "0.003" if number % 4 else "0.004"},
-        "Prepare": {"skip_training": True} if skip_training else {},
+        "Prepare": ({"skip_training": True} if skip_training else {}) | ({"shop_id": shop} if shop else {}),
         "Load": {
             "run_id": run_id,
             "rows_loaded": events,
@@ -376,9 +377,9 @@ def add_run(
         },
         "Train": {"job": f"tugboat-prod-{run_id}-0-0", "status": "Completed"},
         "Publish": {
-            "endpoint_name": "tugboat-prod-demo",
-            "endpoint_config_name": release_name("tugboat-prod", "demo", run_id),
-            "model_name": release_name("tugboat-prod", "demo", run_id),
+            "endpoint_name": f"tugboat-prod-{shop or 'demo'}",
+            "endpoint_config_name": release_name("tugboat-prod", shop or "demo", run_id),
+            "model_name": release_name("tugboat-prod", shop or "demo", run_id),
             "model_data_uri": f"s3://{MODELS_BUCKET}/serving/releases/{run_id}/model.tar.gz",
         },
         "Prove": {"overlap": 1.0, "model_version": f"tugboat-prod-{run_id}-0-0"},

@@ -277,6 +277,7 @@ def roll_back(smoke: Smoke) -> Row:
         for release in (first, second):
             rollback(
                 smoke.stage,
+                smoke.shop_id,
                 smoke.where.client("lambda", PATIENT),
                 smoke.where.client("sagemaker"),
                 smoke.where.client("s3"),

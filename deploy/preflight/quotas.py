@@ -30,12 +30,14 @@ def needs(stage: Stage) -> list[Need]:
     """Return the quotas that the stage's settings need."""
     reserved = sum(one.max_concurrency(stage) for one in LAMBDAS if one.max_concurrency)
     kind = "spot training" if stage.use_spot else "training"
+    shops = len(stage.served_shops)
+    at_once = min(shops, stage.shops_at_once)
     serving = (
-        # The stage's endpoint, and during a run that of the candidate.
+        # The endpoint of each shop, and during a run that of its candidate.
         Need(
             "sagemaker",
             SERVERLESS_CONCURRENCY,
-            2 * stage.endpoint_max_concurrency,
+            (shops + at_once) * stage.endpoint_max_concurrency,
             "the serverless endpoints",
         )
         if stage.endpoint_kind == "serverless"
@@ -43,14 +45,14 @@ def needs(stage: Stage) -> list[Need]:
         else Need(
             "sagemaker",
             f"{stage.endpoint_instance_type} for endpoint usage",
-            3 * stage.endpoint_min_instances,
+            (shops + 2 * at_once) * stage.endpoint_min_instances,
             "the real-time endpoints",
         )
     )
     return [
         Need("lambda", "Concurrent executions", reserved + LAMBDA_UNRESERVED_MIN, "the Lambdas"),
-        Need("sagemaker", f"{stage.training_instance_type} for {kind} job usage", 1, "Train"),
-        Need("sagemaker", f"{stage.processing_instance_type} for processing job usage", 1, "Evaluate"),
+        Need("sagemaker", f"{stage.training_instance_type} for {kind} job usage", at_once, "Train"),
+        Need("sagemaker", f"{stage.processing_instance_type} for processing job usage", at_once, "Evaluate"),
         serving,
         Need("codebuild", BUILDS, 1, "the image build"),
     ]

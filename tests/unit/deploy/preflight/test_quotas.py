@@ -1,6 +1,7 @@
 """Checks of quotas: names are those of Service Quotas, and a missing increase comes with its command."""
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -86,3 +87,13 @@ def test_a_caller_who_may_not_ask_gets_unchecked_rows_with_what_to_look_up() -> 
         found = list(quotas.check_quotas(PROD, client))
     assert {one.outcome for one in found} == {"unchecked"}
     assert all("servicequotas:ListServiceQuotas" in one.fix for one in found)
+
+
+def test_several_shops_need_quotas_for_all_endpoints_and_for_the_runs_at_the_same_time() -> None:
+    shops = {f"shop{number}": [f"key-of-shop-{number}"] for number in range(6)}
+    stage = replace(read_stage("dev"), shops=shops, shops_at_once=2)
+    wanted = {need.purpose: need.minimum for need in quotas.needs(stage)}
+    assert (wanted["Train"], wanted["Evaluate"]) == (2, 2)
+    assert wanted["the serverless endpoints"] == (6 + 2) * stage.endpoint_max_concurrency
+    realtime = {need.purpose: need.minimum for need in quotas.needs(replace(stage, endpoint_kind="realtime"))}
+    assert realtime["the real-time endpoints"] == (6 + 2 * 2) * stage.endpoint_min_instances

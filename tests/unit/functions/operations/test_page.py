@@ -5,6 +5,7 @@ import re
 from datetime import timedelta
 from html.parser import HTMLParser
 
+import msgspec
 import pytest
 from botocore.exceptions import NoCredentialsError
 
@@ -14,10 +15,12 @@ from functions.operations.page import comparable, figure, percent, render, took
 from functions.operations.verdict import judge
 from functions.platform.contract import (
     EVALUATIONS_PREFIX,
+    METRICS_NAMESPACE,
     OPERATIONS_PAGE_KEY,
     VALIDATION_REPORTS_PREFIX,
 )
 from functions.platform.s3_keys import current_key
+from functions.platform.settings import ShopIds
 from testing.operations_services import (
     MODELS_BUCKET,
     NOW,
@@ -26,7 +29,9 @@ from testing.operations_services import (
     a_well_shop,
     add_run,
     add_shop,
+    hourly,
     refuse,
+    release,
 )
 
 ODD = '<img src=x onerror="alert(1)">'
@@ -273,3 +278,53 @@ def test_a_canary_is_shown_with_its_share_and_the_shop_is_well_meanwhile() -> No
     assert not judge(gather(SETTINGS, services.clients, NOW)).reasons
     outline = Outline(shown)
     assert set(outline.links) <= set(outline.ids)
+
+
+TWO_SHOPS = msgspec.structs.replace(SETTINGS, trained_shops=ShopIds(("demo", "second")))
+
+
+def two_shops() -> Services:
+    """A well stage whose second shop has a release and traffic of its own."""
+    services = a_well_shop(3)
+    run = add_run(services, NOW - timedelta(hours=12), 6, shop="second")
+    release(services, run, shop="second")
+    stage = {"Stage": "prod", "Shop": "second"}
+    services.cloudwatch.put(METRICS_NAMESPACE, "Recommendations", stage, "Sum", hourly(lambda _: 100))
+    services.cloudwatch.put(METRICS_NAMESPACE, "Fallbacks", stage, "Sum", hourly(lambda _: 50))
+    return services
+
+
+def test_each_of_several_shops_has_its_endpoint_its_releases_and_its_figures() -> None:
+    page = gather(TWO_SHOPS, two_shops().clients, NOW)
+    shown = render(page, judge(page))
+    for shop in ("demo", "second"):
+        assert f">Shop {shop}</h3>" in shown
+        assert f"tugboat-prod-{shop}" in shown
+    assert "2 of 2 shops" in shown
+    assert '<tr><th scope="row">second</th><td class="n">2,400</td><td class="n">50%</td>' in shown
+    outline = Outline(shown)
+    assert set(outline.links) <= set(outline.ids)
+
+
+def test_a_shop_that_its_fallback_answers_or_that_has_no_endpoint_is_named() -> None:
+    services = two_shops()
+    services.sagemaker.endpoints["tugboat-prod-second"]["EndpointStatus"] = "Failed"
+    texts = [one.text for one in judge(gather(TWO_SHOPS, services.clients, NOW)).reasons]
+    assert texts[0] == "The endpoint tugboat-prod-second is Failed, so the fallback answers."
+    assert any(one.startswith("The fallback answered 50% of the carousels of shop second") for one in texts)
+    again = [
+        one.action for one in judge(gather(TWO_SHOPS, services.clients, NOW)).reasons if "Failed" in one.text
+    ]
+    assert "make rollback STAGE=prod SHOP=second" in again[0]
+
+
+def test_the_failed_run_of_one_shop_is_a_reason_although_another_shop_succeeded_later() -> None:
+    services = two_shops()
+    failed = add_run(services, NOW - timedelta(hours=2), 7, fails_in="Train", shop="second")
+    add_run(services, NOW - timedelta(hours=1), 8)
+    reasons = judge(gather(TWO_SHOPS, services.clients, NOW)).reasons
+    assert any(
+        one.text.startswith("The last run of shop second ended as FAILED in Train")
+        and failed.run_id in one.link
+        for one in reasons
+    )
