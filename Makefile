@@ -158,7 +158,7 @@ check-rules: setup ## replay last week's sessions of STAGE with rules/SHOP.yaml,
 	@$(IN_STAGE) $(PY) -m deploy.rules --check --stage $(STAGE) --shop '$(or $(SHOP),demo)' $(ARGS)
 
 drill: setup ## ring ALARM (a name, or all) of STAGE on purpose and print its message; without ALARM: the list
-	@$(if $(ALARM),$(IN_STAGE)) $(PY) -m deploy.drill --stage $(STAGE) $(if $(ALARM),--alarm "$(ALARM)") $(ARGS)
+	@$(if $(ALARM),$(IN_STAGE)) $(PY) -m deploy.drill --stage $(STAGE) $(if $(ALARM),--alarm "$(ALARM)") $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
 
 smoke: setup ## walk the whole journey on STAGE at small size, and write its times and costs (ARGS=--help for more)
 	@$(IN_STAGE) $(PY) -m demo.smoke $(ARGS)

@@ -19,6 +19,7 @@ from deploy.command import DeployError, exit_status, stage_parser
 from deploy.drill.delivery import Delivered, Subscriber, subscriber
 from deploy.drill.drills import DRILLS, SHARE_PERIOD_S, Drill
 from deploy.drill.place import NotPossible, Place
+from deploy.shop_option import add_shop, chosen_shop
 from deploy.stages import Stage, account_of, read_stage
 
 # CloudWatch evaluates once a minute, and metrics of services arrive a few minutes late.
@@ -117,13 +118,13 @@ def api_url(stage: Stage, account_id: str, s3: object) -> str:
     return str(api["rest_api_url"])
 
 
-def run(stage: Stage, wanted: str) -> int:
-    """Ring one alarm or all of them; return the exit status."""
+def run(stage: Stage, wanted: str, shop: str) -> int:
+    """Ring one alarm or all of them, of a shop where each shop has its own; return the exit status."""
     if wanted != ALL and wanted not in DRILLS:
         raise DeployError(f"there is no alarm {wanted!r}. Use ALARM={ALL} or one of {', '.join(DRILLS)}")
     session = boto3.Session(region_name=stage.region)
     account_id = account_of(stage, session.client("sts"))
-    place = Place(stage, account_id, session, api_url(stage, account_id, session.client("s3")))
+    place = Place(stage, account_id, session, api_url(stage, account_id, session.client("s3")), shop)
     drills = list(DRILLS.values()) if wanted == ALL else [DRILLS[wanted]]
     outcomes = []
     with subscriber(place) as listening:
@@ -152,11 +153,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = stage_parser("deploy.drill", __doc__, "--stage local --alarm events-refused")
     parser.add_argument("--alarm", default="", help="an alarm's name, or all (default: list the alarms)")
+    add_shop(parser)
     args = parser.parse_args(arguments)
     if not args.alarm:
         print(listing())
         return 0
-    return exit_status(lambda: run(read_stage(args.stage), args.alarm))
+
+    def ring() -> int:
+        stage = read_stage(args.stage)
+        return run(stage, args.alarm, chosen_shop(stage, args.shop))
+
+    return exit_status(ring)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def aborted_run(place: Place) -> Iterator[str]:
     """Start a run of the pipeline and stop it at once."""
     states, name = place.client("stepfunctions"), drill_id()
     machine = place.arn("states", f"stateMachine:{place.stage.prefix}-pipeline")
-    shop = next(iter(place.stage.shops))
+    shop = place.shop or place.stage.served_shops[0]
     started = states.start_execution(
         stateMachineArn=machine, name=name, input=json.dumps({"shop_id": shop, "skip_training": True})
     )
@@ -74,7 +74,7 @@ def refused_concurrency(place: Place) -> Iterator[str]:
     before = lambda_.get_function_concurrency(FunctionName=name).get("ReservedConcurrentExecutions")
     lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
     try:
-        statuses = [place.ask("/recommend?items=drill")[0] for _ in range(ERRORS)]
+        statuses = [place.ask(_carousel(place))[0] for _ in range(ERRORS)]
     finally:
         if before is None:
             lambda_.delete_function_concurrency(FunctionName=name)
@@ -142,7 +142,7 @@ def refused_events(place: Place) -> Iterator[str]:
 @contextmanager
 def denied_endpoint(place: Place) -> Iterator[str]:
     """Deny the API's role the endpoint, so that the fallback answers; then allow it again."""
-    status, answer = place.ask("/recommend?items=drill")
+    status, answer = place.ask(_carousel(place))
     if status != 200:
         reason = answer.get("error", {}).get("reason", status)
         raise NotPossible(f"/recommend answers {reason}, and the fallback needs a published model")
@@ -163,7 +163,7 @@ def denied_endpoint(place: Place) -> Iterator[str]:
     )
     try:
         _ask_until_fallback(place)
-        variants = [place.ask("/recommend?items=drill")[1].get("variant") for _ in range(count)]
+        variants = [place.ask(_carousel(place))[1].get("variant") for _ in range(count)]
     finally:
         iam.delete_role_policy(RoleName=role, PolicyName=policy)
     yield (
@@ -172,9 +172,14 @@ def denied_endpoint(place: Place) -> Iterator[str]:
     )
 
 
+def _carousel(place: Place) -> str:
+    """Return the path of a request for a carousel of the drill's shop."""
+    return f"/recommend?items=drill&shop={place.shop or place.stage.served_shops[0]}"
+
+
 def _ask_until_fallback(place: Place) -> None:
     deadline = time.monotonic() + POLICY_S
-    while place.ask("/recommend?items=drill")[1].get("variant") != "fallback":
+    while place.ask(_carousel(place))[1].get("variant") != "fallback":
         if time.monotonic() > deadline:
             raise NotPossible(f"the endpoint still answers {POLICY_S} s after its denial")
         time.sleep(0.5)

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from deploy.shop_resources import alarm_suffix
 from deploy.stages import Stage
 from functions.platform.contract import METRICS, METRICS_NAMESPACE
 
 REQUEST_TIMEOUT_S = 30
+# The alarms that each of several shops has: those of deploy/shop_resources.py, by the ends of their names.
+OF_SHOPS = ("fallbacks", "empty-answers", "model-old", "endpoint-5xx", "endpoint-slow")
 
 
 class NotPossible(Exception):
@@ -21,12 +24,13 @@ class NotPossible(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """A deployed stage."""
+    """A deployed stage, and the shop whose alarms are rung if each shop has its own."""
 
     stage: Stage
     account_id: str
     session: Any
     api_url: str
+    shop: str = ""
 
     def client(self, service: str) -> Any:
         """Return a client of the stage's region."""
@@ -38,7 +42,8 @@ class Place:
 
     def alarm_name(self, alarm: str) -> str:
         """Return the alarm's name in CloudWatch."""
-        return f"{self.stage.prefix}-{alarm}"
+        of_shop = alarm_suffix(self.stage, self.shop) if alarm in OF_SHOPS else ""
+        return f"{self.stage.prefix}-{alarm}{of_shop}"
 
     def alarm(self, alarm: str) -> dict[str, Any] | None:
         """Return the alarm, or None if the stage has none of this name."""
@@ -52,12 +57,12 @@ class Place:
         )
 
     def put(self, values: Mapping[str, float], after_s: int = 0) -> None:
-        """Put values of the stage's metrics, `after_s` seconds from now."""
+        """Put values of the stage's metrics, `after_s` seconds from now. Alarms of shops look at those of their shop."""
         at = datetime.now(UTC) + timedelta(seconds=after_s)
         data = [
             {
                 "MetricName": name,
-                "Dimensions": [{"Name": "Stage", "Value": self.stage.name}],
+                "Dimensions": self._dimensions(name),
                 "Timestamp": at,
                 "Value": value,
                 "Unit": METRICS[name][0],
@@ -72,13 +77,20 @@ class Place:
         found = self.client("cloudwatch").get_metric_statistics(
             Namespace=METRICS_NAMESPACE,
             MetricName=metric,
-            Dimensions=[{"Name": "Stage", "Value": self.stage.name}],
+            Dimensions=self._dimensions(metric),
             StartTime=now - timedelta(seconds=seconds + 60),
             EndTime=now + timedelta(seconds=60),
             Period=60,
             Statistics=["Sum"],
         )
         return float(sum(point["Sum"] for point in found["Datapoints"]))
+
+    def _dimensions(self, metric: str) -> list[dict[str, str]]:
+        """Return the dimensions that the alarms on a metric have."""
+        dimensions = [{"Name": "Stage", "Value": self.stage.name}]
+        if len(self.stage.served_shops) > 1 and ("Stage", "Shop") in METRICS[metric][1]:
+            dimensions.append({"Name": "Shop", "Value": self.shop})
+        return dimensions
 
     def ask(self, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
         """Send a request to the stage's API. Return its status, and its body if that is JSON."""

@@ -38,6 +38,18 @@ def test_an_unknown_stage_is_refused_with_the_known_ones() -> None:
         ("shops = { demo = ['short'] }", "8 to 64 letters"),
         ("shops = { 'a,b' = ['long-enough'] }", "shop id 'a,b'"),
         ("shops = { a = ['long-enough'], b = ['long-enough'] }", "a key twice"),
+        (
+            "shops = { Demo = ['key-of-one'], demo-8a2cc0 = ['key-of-two'] }",
+            "Demo and demo-8a2cc0, whose endpoints would have the same name",
+        ),
+        ("trained_shops = ['demmo']", "trained_shops of demmo, which is no shop of it. Its shops are demo"),
+        ("trained_shops = ['demo', 'demo']", "a shop twice in trained_shops"),
+        (
+            "gate = { demo = { minimum_hits = 1 } }",
+            "wrong bounds in gate of demo: .*unknown key minimum_hits",
+        ),
+        ("gate = { demo = { 'margin.hr_at_20' = 'x' } }", "has gate = "),
+        ("hyperparameters = { demo = 5 }", "has hyperparameters = "),
     ],
 )
 def test_a_wrong_value_in_stages_toml_is_refused(tmp_path: Path, line: str, message: str) -> None:

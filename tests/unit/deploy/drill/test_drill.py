@@ -11,8 +11,10 @@ from deploy.command import DeployError
 from deploy.drill import __main__ as command
 from deploy.drill.delivery import Delivered
 from deploy.drill.drills import DRILLS, MARKED, Drill
-from deploy.drill.place import NotPossible, Place
+from deploy.drill.place import OF_SHOPS, NotPossible, Place
+from deploy.shop_resources import ALARMS
 from deploy.stages import Stage, read_stage
+from deploy.template import load_resources
 from functions.catalogue.catalogue import catalogue
 from functions.compact.compact import compact
 from functions.platform.contract import METRICS
@@ -163,3 +165,17 @@ def test_the_lambdas_refuse_the_events_of_their_drills_before_they_change_anythi
 
 class _Publish:
     models_bucket = "models"
+
+
+def test_each_of_several_shops_has_alarms_of_its_own_and_the_stage_the_others() -> None:
+    stage = replace(LOCAL, trained_shops=["demo", "own"])
+    place = Place(stage, LOCAL.account_id, FakeSession(FakeCloudWatch()), "http://127.0.0.1:1", "own")
+    assert place.alarm_name("fallbacks") == "tugboat-local-fallbacks-own"
+    assert place.alarm_name("api-5xx") == "tugboat-local-api-5xx"
+    assert replace(place, stage=LOCAL).alarm_name("fallbacks") == "tugboat-local-fallbacks"
+
+
+def test_the_alarms_of_shops_are_those_that_the_template_writes_for_each() -> None:
+    resources = load_resources()["Resources"]
+    names = {resources[name]["Properties"]["AlarmName"]["Fn::Sub"] for name in ALARMS}
+    assert names == {f"tugboat-${{Stage}}-{name}" for name in OF_SHOPS}
