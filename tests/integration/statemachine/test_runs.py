@@ -99,8 +99,9 @@ def test_the_operations_page_reads_the_run_and_links_it_to_its_release(pipeline:
     assert run.training.billed_seconds > 0
     assert run.published is not None
     assert page.serving.value is not None
-    assert page.serving.value.agrees
-    assert page.serving.value.served_config == run.published.config
+    (serving,) = page.serving.value
+    assert serving.agrees
+    assert serving.served_config == run.published.config
     assert f'id="release-{run.published.config}"' in body.decode()
     # The pipeline of this test has no nightly rule, and every other part can be read.
     parts = ("runs", "schedule", "serving", "metrics", "data", "alarms", "money")
@@ -117,7 +118,7 @@ def test_an_unproved_model_reaches_no_shopper_and_the_failure_that_led_there_is_
     assert run.described["error"] == "GoldenMismatch"
     assert [run.visits(state) for state in ("Prove", "Rollback", "NotifyFailure")] == [1, 1, 1]
     (message,) = run.messages
-    assert message["subject"] == "Tugboat test: GoldenMismatch in Prove"
+    assert message["subject"] == "Tugboat test: shop demo: GoldenMismatch in Prove"
     after = sagemaker.describe_endpoint(EndpointName=pipeline.endpoint)
     assert (after["EndpointStatus"], after["LastModifiedTime"]) == ("InService", before["LastModifiedTime"])
     wait_for(lambda: pipeline.endpoints() == {pipeline.endpoint: "InService"}, 10)
@@ -184,7 +185,7 @@ def test_a_candidate_that_is_worse_for_shoppers_is_taken_back_without_a_person(
     run = pipeline.finish(started)
     assert (run.status, run.described["error"]) == ("FAILED", "CanaryWorse")
     (message,) = run.messages
-    assert message["subject"] == "Tugboat test: CanaryWorse in Canary"
+    assert message["subject"] == "Tugboat test: shop demo: CanaryWorse in Canary"
     # On a busy machine the shoppers come at the second share.
     assert re.search(rf"at (5|25)% of the sessions: {re.escape(figure)} \(10 requests", message["message"])
     assert "It is taken back" in message["message"]
@@ -280,7 +281,7 @@ def test_a_state_that_times_out_without_a_cause_is_notified(slow_load: Pipeline)
     run = slow_load.run()
     assert (run.status, run.described["error"]) == ("FAILED", "Timeout")
     (message,) = run.messages
-    assert message["subject"] == "Tugboat test: States.Timeout in Load"
+    assert message["subject"] == "Tugboat test: shop demo: States.Timeout in Load"
 
 
 def test_of_several_executions_that_start_at_once_one_runs(slow_load: Pipeline) -> None:
