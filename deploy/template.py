@@ -159,8 +159,9 @@ def with_shop_settings(definition: Json, stage: Stage) -> Json:
 
 
 def with_trained_shops(definition: Json, stage: Stage) -> Json:
-    """Return the night with the shops for which it starts the pipeline."""
+    """Return the night with the shops for which it starts the pipeline, and how many of them run at the same time."""
     definition["States"]["Prepare"]["Assign"]["trained_shops"] = list(stage.served_shops)
+    definition["States"]["Shops"]["MaxConcurrency"] = stage.shops_at_once
     return definition
 
 

@@ -227,7 +227,6 @@ class Pipeline:
             "Stage": "test",
             "UseSpot": str(self.use_spot).lower(),
             "FirstShop": "demo",
-            "ShopsAtOnce": "2",
             "Pipeline": self.arn,
         } | {f"{title}Function": name for title, name in self.functions.items()}
 

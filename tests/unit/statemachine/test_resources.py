@@ -219,6 +219,7 @@ def test_the_schedule_starts_the_pipeline_for_one_shop_and_the_night_for_several
     night = json.loads(template.render(several, ACCOUNT))["Resources"]["Night"]["Properties"]
     definition = json.loads(night["DefinitionString"])
     assert definition["States"]["Prepare"]["Assign"]["trained_shops"] == ["demo", "second"]
+    assert definition["States"]["Shops"]["MaxConcurrency"] == several.shops_at_once
 
 
 def test_a_shop_has_its_own_hyperparameters_and_bounds_of_the_gate() -> None:
