@@ -78,7 +78,7 @@ def change_catalogues(stage: Stage) -> list[int]:
     """
     line = b'{"item_id": "nobody-asks-for-it", "availability": "out_of_stock"}\n'
     statuses = []
-    for shop, step in (("demo", "collect"), ("own", "")):
+    for shop, step in (("demo", "collect"), ("smoke", "")):
         asked = _asked(stage, "PUT", "/catalogue", line, shop, ("Idempotency-Key", "drill"))
 
         def put(step: str = step, asked: dict[str, Any] = asked) -> int:
