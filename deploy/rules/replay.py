@@ -1,7 +1,7 @@
 """Replay sessions with the rules that are served now and with those of the file, and compare the carousels.
 
 The endpoint is asked once per session. The code of /recommend then applies both sets of rules, to the fallback's lists too.
-If a rule names a placement, it does so at every placement, and it does so now and at each begin or end of a rule's period.
+It does so now and at each begin or end of a rule's period; at every placement if a rule names one.
 The visitor's own lists are left out: no session of the snapshot has them, and an empty one is no failure.
 """
 

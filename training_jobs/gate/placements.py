@@ -56,7 +56,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Past:
-    """What was known before the held-out day."""
+    """The model and the tables that have not seen the held-out day, and the snapshot that has it."""
 
     model: Model
     held: HeldOut

@@ -190,8 +190,8 @@ def _networks_per_item(sessions: Sessions, items: int) -> Int64:
 def pairs_of_orders(sessions: Sessions, items: int) -> tuple[Pairs, Int64]:
     """Return the items that orders contain together, and the number of orders per item.
 
-    The strength of a pair is the root of its log-likelihood ratio (Dunning 1993), so that two best sellers are not paired
-    because both are in many orders, and a pair of one order is not paired at all.
+    The strength of a pair is the root of its log-likelihood ratio (Dunning 1993). So two best sellers are not paired because
+    both are in many orders, and two rare items are not paired because of one order.
     """
     order, item = bought_items(sessions, items)
     orders = np.bincount(item, minlength=items)
