@@ -17,10 +17,8 @@ VIEWS = 5
 # Of an item's score. A view that is worth less is not named.
 LEAST_FALL = 0.1
 
-# viewed: a view of `item_id` brought it.
-# again: the session viewed the item itself.
-# popular: no single view brought it.
-# related: the item is like `item_id`, whatever else the session has.
+# A view of `item_id` brought the item (viewed). The session viewed the item itself (again). No single view brought it (popular).
+# The item is like `item_id`, whatever else the session has (related).
 Kind = Literal["viewed", "again", "related", "popular"]
 
 
