@@ -31,7 +31,9 @@ def show(visit: Visit, attributes: str, early: str = "") -> Any:
     """Open a page with one carousel."""
     script = f'<script async src="{visit.api_url}/api/tugboat-carousel.js"></script>'
     queue = f"<script>window.tugboat = [{early}]</script>"
-    carousel = f'<tugboat-carousel id="slot" k="4" cards="/cards.json?ids={{ids}}" {attributes}></tugboat-carousel>'
+    carousel = (
+        f'<tugboat-carousel id="slot" k="4" cards="/cards.json?ids={{ids}}" {attributes}></tugboat-carousel>'
+    )
     visit.write(head=STYLE + queue + script, body=carousel)
     return visit.open()
 
@@ -66,7 +68,9 @@ def test_a_list_of_the_shop_is_shown_in_its_new_order_and_nothing_else(visit: Vi
     page = show(visit, 'placement="rerank" candidates="sku-00003,sku-00001,sku-00002"'.replace('k="4"', ""))
     state(page, "shown")
     assert page.evaluate(TITLES) == [f"Product sku-{n:05d}" for n in (2, 1, 3)]
-    page.evaluate("document.querySelector('tugboat-carousel').setAttribute('candidates', 'sku-00009,sku-00008')")
+    page.evaluate(
+        "document.querySelector('tugboat-carousel').setAttribute('candidates', 'sku-00009,sku-00008')"
+    )
     page.wait_for_function(f"{TITLES}[0] === 'Product sku-00008'")
 
 
@@ -170,7 +174,9 @@ def test_the_demo_shop_shows_every_placement_that_answers_differently(
         page.wait_for_selector("tugboat-carousel[state=shown]")
         page.wait_for_timeout(200)
     shown = {asked["placement"] for asked in _questions(visit)}
-    assert set(PLACEMENTS) - shown == {"category", "search"}, "these show what comes next, like product and cart"
+    assert set(PLACEMENTS) - shown == {"category", "search"}, (
+        "these show what comes next, like product and cart"
+    )
     assert OWN_LISTS <= shown
 
 

@@ -59,13 +59,15 @@ def planted(clients: int = 160) -> HeldOut:
 def test_what_is_planted_is_found_by_the_tables() -> None:
     held = planted()
     figures, checks = measure_placements(Silent(80), held, LIMITS)  # type: ignore[arg-type]
-    assert figures["bought_together"]["value"] > 0.95
+    assert figures["bought_together"]["value"] > 0.8
     assert figures["bought_together"]["baseline_value"] < 0.7
     assert figures["buy_again"]["value"] > figures["buy_again"]["baseline_value"] + 0.1
     assert figures["recently_viewed"]["value"] == 1.0
     verdicts = {check.name: check.verdict for check in checks}
     assert verdicts["placement recently_viewed"] == "passed"
-    assert verdicts["placement similar"] == "failed", "a model that recommends nothing is worse than best sellers"
+    assert verdicts["placement similar"] == "failed", (
+        "a model that recommends nothing is worse than best sellers"
+    )
     assert figures["rerank"]["value"] == figures["rerank"]["baseline_value"], "the order is that of the shop"
 
 
@@ -79,7 +81,9 @@ def test_each_task_has_a_row_of_the_gate_and_a_bounded_number_of_cases(trained: 
     bought[sessions.offsets[1:] - 2] = True
     data = replace(
         trained.data,
-        sessions=replace(sessions, clients=rng.integers(0, 90, len(sessions)).astype(np.int32), bought=bought),
+        sessions=replace(
+            sessions, clients=rng.integers(0, 90, len(sessions)).astype(np.int32), bought=bought
+        ),
     )
     figures, checks = measure_placements(variant, held_out(data, card.holdout_start_ms), LIMITS)
     assert {f"placement {name}" for name in TASKS} == {check.name for check in checks}
