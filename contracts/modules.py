@@ -110,6 +110,7 @@ def functions_module() -> str:
     time = contracts.read("event.schema")["properties"]["client_time_ms"]
     lines += [
         f"ID_MAX_CHARACTERS = {contracts.id_max_characters()}",
+        f"TEXT_MAX_CHARACTERS = {contracts.read('event.schema')['definitions']['text']['maxLength']}",
         f"CLIENT_TIME_MAX_MS = {time['maximum']}",
     ]
     lines += _constants("collect", contracts.read("limits")["collect"])
@@ -126,6 +127,7 @@ def functions_module() -> str:
         f"EXPOSURE_EVENT = {contracts.event_kinds('records_exposure')[0]!r}",
         f"PLACEMENTS = {tuple(contracts.placements())!r}",
         f"PLACEMENT_DEFAULT = {contracts.placements()[0]!r}",
+        f"PLACEMENT_ANSWERS = {contracts.placement_answers()!r}",
     ]
     lines += _metrics(contracts.read("metrics"))
     for step, fields in contracts.read("step_results").items():

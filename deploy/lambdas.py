@@ -26,6 +26,7 @@ from functions.platform.contract import (
     OPERATIONS_PREFIX,
     PACKED_MANIFESTS_PREFIX,
     PACKED_PREFIX,
+    PLACEMENTS_PREFIX,
     RAW_PREFIX,
     REJECTED_PREFIX,
     RELEASES_PREFIX,
@@ -125,6 +126,7 @@ LAMBDAS = (
                 (
                     objects("models", CURRENT_KEY),
                     objects("models", FALLBACK_KEY),
+                    objects("models", f"{PLACEMENTS_PREFIX}*"),
                     objects("models", f"{RULES_PREFIX}*"),
                     objects("models", f"{CATALOGUE_STATES_PREFIX}*"),
                 ),

@@ -83,7 +83,8 @@ def recommender() -> "Recommender":
     from functions.recommend.fallback import stored_fallback
     from functions.recommend.recommend import Recommender
     from functions.recommend.served import served_release
-    from functions.recommend.steering import sources
+    from functions.recommend.steering import PerShop, sources
+    from functions.recommend.tables import stored_tables
 
     environment = settings.recommend_settings()
     endpoint = time_boxed_client("sagemaker-runtime", environment.endpoint_timeout_ms)
@@ -91,7 +92,8 @@ def recommender() -> "Recommender":
     served = served_release(s3, environment.models_bucket)
     fallback = stored_fallback(s3, environment.models_bucket)
     stored = sources(s3, environment.models_bucket)
-    return Recommender(environment, endpoint, served, fallback, read_experiments(FOLDER), stored)
+    tables = PerShop(lambda shop_id: stored_tables(s3, environment.models_bucket, shop_id))
+    return Recommender(environment, endpoint, served, fallback, read_experiments(FOLDER), stored, tables)
 
 
 def script(request: Request | None) -> Response:

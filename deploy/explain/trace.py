@@ -14,7 +14,7 @@ from functions.platform import warehouse
 from functions.platform.contract import RAW_PREFIX, RECOMMEND_ITEMS_MAX, SESSION_ITEM_EVENTS
 from functions.platform.packed_days import Manifest, read_manifest
 from functions.platform.receipt import LIFETIME_S, Verdict
-from functions.recommend.recommend import FALLBACK_VARIANT
+from functions.recommend.recommendation import FALLBACK_VARIANT
 
 Json = dict[str, Any]
 

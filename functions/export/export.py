@@ -22,12 +22,13 @@ log = get_logger(__name__)
 # The run_id of the state machine. It becomes part of a stage path, which cannot be a bound parameter.
 SNAPSHOT_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 # The rows of each table, and their order. SESSION_KEY is 32 characters of text. Training needs a number that groups and
-# orders sessions like the key, and a rank never collides (docs/decisions/0039-training-memory.md). NETWORK is a rank for the same
-# reason, and it means nothing outside this snapshot.
+# orders sessions like the key, and a rank never collides (docs/decisions/0039-training-memory.md). NETWORK and CLIENT are
+# ranks for the same reason, and they mean nothing outside this snapshot.
 ROWS = {
     "interactions": (
         "select *, dense_rank() over (order by SESSION_KEY) as SESSION_ID, "
-        "iff(NETWORK_KEY is null, 0, dense_rank() over (order by NETWORK_KEY nulls last)) as NETWORK "
+        "iff(NETWORK_KEY is null, 0, dense_rank() over (order by NETWORK_KEY nulls last)) as NETWORK, "
+        "dense_rank() over (order by CLIENT_KEY) as CLIENT "
         "from TRAINING.TRAINING_SAMPLE",
         "order by SESSION_ID, POSITION",
     ),

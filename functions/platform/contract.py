@@ -3,6 +3,7 @@
 from typing import Any, TypedDict
 
 ID_MAX_CHARACTERS = 64
+TEXT_MAX_CHARACTERS = 500
 CLIENT_TIME_MAX_MS = 4102444800000
 COLLECT_BODY_MAX_BYTES = 1048576
 COLLECT_EVENTS_MAX = 500
@@ -22,11 +23,15 @@ CATALOGUE_IDEMPOTENCY_KEY_MAX_CHARACTERS = 200
 RECOMMEND_BODY_MAX_BYTES = 65536
 RECOMMEND_ITEMS_MAX = 50
 RECOMMEND_EXCLUDE_MAX = 500
+RECOMMEND_CANDIDATES_MAX = 100
+RECOMMEND_HISTORY_MAX = 50
+RECOMMEND_BOUGHT_MAX = 100
 RECOMMEND_K_MAX = 100
 RECOMMEND_K_DEFAULT = 10
 ARCHIVE_CARD = "model.json"
 ARCHIVE_GOLDEN = "golden.json"
 ARCHIVE_FALLBACK = "fallback.json"
+ARCHIVE_PLACEMENTS = "placements.json"
 ARCHIVE_VOCABULARY = "vocabulary.json"
 ARCHIVE_OUT_OF_STOCK = "out_of_stock.json"
 ARCHIVE_FILES_SHA256 = "files_sha256"
@@ -49,6 +54,7 @@ CATALOGUE_STATES_PREFIX = "serving/catalogue/"
 LOCK_KEY = "locks/pipeline.json"
 CURRENT_KEY = "serving/current.json"
 FALLBACK_KEY = "serving/fallback.json"
+PLACEMENTS_PREFIX = "serving/placements/"
 RULES_PREFIX = "serving/rules/"
 CODE_PREFIX = "code/"
 EVALUATIONS_PREFIX = "evaluation/"
@@ -70,6 +76,7 @@ INTERACTION_COLUMNS = {
     "EVENT_NAME": "varchar",
     "EVENT_TIME_MS": "bigint",
     "NETWORK": "int",
+    "CLIENT": "int",
 }
 ITEM_COLUMNS = {
     "SHOP_ID": "varchar",
@@ -99,8 +106,33 @@ SHOPPING_EVENTS = frozenset(
 )
 SESSION_ITEM_EVENTS = ("view_item", "add_to_cart")
 EXPOSURE_EVENT = "recommendation_exposure"
-PLACEMENTS = ("product", "home", "cart", "category", "search")
+PLACEMENTS = (
+    "product",
+    "home",
+    "cart",
+    "category",
+    "search",
+    "similar",
+    "bought_together",
+    "popular",
+    "recently_viewed",
+    "buy_again",
+    "rerank",
+)
 PLACEMENT_DEFAULT = "product"
+PLACEMENT_ANSWERS = {
+    "product": "next",
+    "home": "home",
+    "cart": "next",
+    "category": "next",
+    "search": "next",
+    "similar": "similar",
+    "bought_together": "bought_together",
+    "popular": "popular",
+    "recently_viewed": "recently_viewed",
+    "buy_again": "buy_again",
+    "rerank": "rerank",
+}
 METRICS_NAMESPACE = "Tugboat"
 METRICS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
     "EventsAccepted": ("Count", (("Stage",),)),

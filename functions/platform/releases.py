@@ -8,7 +8,10 @@ from typing import Any, NotRequired, TypedDict
 from functions.platform.contract import CURRENT_KEY, FALLBACK_KEY
 from functions.platform.errors import StorageUnavailable
 from functions.platform.model_archive import ModelArchive, copy_archive
-from functions.platform.s3_keys import CHAMPION_KEY
+from functions.platform.s3_keys import CHAMPION_KEY, placements_key
+
+# A release of before the tables of placements: the fallback's lists answer.
+NO_TABLES: dict[str, Any] = {"popular": {}, "rising": {}, "bought_together": {}, "again": {}}
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def read_record(s3: Any, bucket: str) -> ReleaseRecord:
 
 
 def write_record(record: ReleaseRecord, archive: ModelArchive, s3: Any, bucket: str) -> None:
-    """Write the record, after the fallback for /recommend and the champion for the next evaluation.
+    """Write the record, after the lists for /recommend and the champion for the next evaluation.
 
     Raises:
         ValueError: the record has no current release.
@@ -108,6 +111,10 @@ def write_record(record: ReleaseRecord, archive: ModelArchive, s3: Any, bucket: 
         raise ValueError("a record without a current release would lose what is served")
     fallback = {**archive.fallback, "model_version": archive.model_version}
     s3.put_object(Bucket=bucket, Key=FALLBACK_KEY, Body=json.dumps(fallback).encode())
+    if record.current.shop_id:
+        tables = {**(archive.placements or NO_TABLES), "model_version": archive.model_version}
+        key = placements_key(record.current.shop_id)
+        s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(tables).encode())
     copy_archive(record.current.model_data_uri, bucket, CHAMPION_KEY, s3)
     s3.put_object(Bucket=bucket, Key=CURRENT_KEY, Body=_encoded(record))
 

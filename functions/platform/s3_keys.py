@@ -1,6 +1,6 @@
 """Keys in the models bucket that are made of a prefix of the contract."""
 
-from functions.platform.contract import CHAMPION_PREFIX, RELEASES_PREFIX, RULES_PREFIX
+from functions.platform.contract import CHAMPION_PREFIX, PLACEMENTS_PREFIX, RELEASES_PREFIX, RULES_PREFIX
 
 CHAMPION_KEY = f"{CHAMPION_PREFIX}model.tar.gz"
 
@@ -13,6 +13,11 @@ def release_key(release: str) -> str:
 def rules_key(shop_id: str, revision: str | None = None) -> str:
     """Return the key of a shop's rules, or of a revision of them. Each revision stays, so that answers can be explained."""
     return f"{RULES_PREFIX}{shop_id}/{revision or 'current'}.json"
+
+
+def placements_key(shop_id: str) -> str:
+    """Return the key of the tables of a shop's placements."""
+    return f"{PLACEMENTS_PREFIX}{shop_id}.json"
 
 
 def split_s3_uri(uri: str) -> tuple[str, str]:

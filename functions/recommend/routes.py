@@ -11,7 +11,8 @@ from functions.platform.receipt import Labels, issue
 from functions.platform.receipt_keys import ReceiptKeys
 from functions.platform.time_box import Deadline
 from functions.recommend.experiments import Assigned, Shop, assign
-from functions.recommend.recommend import Recommendation, Recommender, recommend
+from functions.recommend.recommend import Recommender, recommend
+from functions.recommend.recommendation import Recommendation
 from functions.recommend.request import RecommendRequest, Session, parse_request
 
 

@@ -73,10 +73,17 @@ class Steering(NamedTuple):
         return CANDIDATES_MAX if self.rules.prepared else min(k + SPARE, CANDIDATES_MAX)
 
     def apply(
-        self, request: RecommendRequest, now_ms: int, candidates: Iterable[Sequence[Scored]]
+        self,
+        request: RecommendRequest,
+        now_ms: int,
+        candidates: Iterable[Sequence[Scored]],
+        own_list: bool = False,
     ) -> Arranged:
-        """Return the items of an answer. `candidates` are lists of items, each best first."""
-        asked = Request(request.items, request.k, request.placement, now_ms, request.exclude)
+        """Return the items of an answer. `candidates` are lists of items, each best first.
+
+        With `own_list`, the answer has no items but those of the first list.
+        """
+        asked = Request(request.items, request.k, request.placement, now_ms, request.exclude, own_list)
         return arrange(self.rules, self.products.catalogue, asked, candidates, self.products.reserve)
 
 

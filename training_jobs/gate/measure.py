@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,11 @@ class HeldOut:
     active: NDArray[np.bool_]
     past: int  # sessions before the cut
     holdout_start_ms: int
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Return the row of each item."""
+        return {item: row for row, item in enumerate(self.data.vocabulary)}
 
 
 def held_out(data: Dataset, holdout_start_ms: int, limit: int = 5000) -> HeldOut:

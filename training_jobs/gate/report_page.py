@@ -52,6 +52,7 @@ def render(result: Mapping[str, Any]) -> str:
         curves=_curves(result["hit_rates"]),
         gains=_gains(result["checks"]),
         slices=_slices(result["slices"], list(models)),
+        placements=result.get("placements", {}),
     )
 
 

@@ -65,6 +65,7 @@ def arrange(
         catalogue: the current products, or None if nobody knows them.
         request: the request.
         candidates: lists of items, each best first. A later list is read only if the earlier ones leave slots empty.
+            Of a request with `own_list`, only the first one counts, and pins have only its items.
         reserve: the last list, of products that the removing rules allow. What rules remove of it is not counted.
     """
     active = rules.active(request, catalogue)
@@ -74,6 +75,8 @@ def arrange(
     first = next(lists, ())
     carousel.pin(dict(first))
     carousel.fill(first, counted=True)
+    if request.own_list:
+        return Arranged([one for one in carousel.slots if one], counts.by_rule, carousel.candidates)
     for scored in lists:
         if carousel.is_full:
             break
@@ -124,7 +127,7 @@ class _Carousel:
         self.slots: list[Placed | None] = [None] * request.k
         self.candidates = 0
         self._free = list(range(request.k - 1, -1, -1))
-        self._seen = {*request.excluded, *request.items[-1:]}
+        self._seen = {*request.excluded, *(() if request.own_list else request.items[-1:])}
         self._in_limit: list[dict[str, int]] = [{} for _ in active.limits]
         self._in_diversity: list[dict[str, int]] = [{} for _ in active.diversities]
         # Per never_with: if an item of either side is here.
@@ -142,6 +145,8 @@ class _Carousel:
         """Put the pinned items at their slots. A pin without an item that may be shown has no effect."""
         pins = [(one.rule.id, one.rule.pin) for one in self._active.pins if one.rule.pin]
         wanted = [item for _, pin in pins for item in _listed(pin.items) if item not in self._seen]
+        if self._request.own_list:
+            wanted = [item for item in wanted if item in scores]
         if not wanted:
             return
         table = self._table(list(dict.fromkeys(wanted)))

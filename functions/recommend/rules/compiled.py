@@ -21,6 +21,9 @@ class Request(NamedTuple):
     """The facts of a request that rules depend on. `items` are the session's, oldest first.
 
     No item of `excluded` is in the answer, nor is the last one of the session.
+
+    With `own_list`, the answer has items of the first list of candidates only, such as the visitor's own views. The last
+    item of the session may be one of them.
     """
 
     items: Sequence[str]
@@ -28,6 +31,7 @@ class Request(NamedTuple):
     placement: str
     now_ms: int
     excluded: Sequence[str] = ()
+    own_list: bool = False
 
 
 class Prepared(NamedTuple):

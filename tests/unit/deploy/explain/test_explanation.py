@@ -10,7 +10,7 @@ import pytest
 from deploy.explain import text
 from deploy.explain.explanation import compare
 from deploy.explain.trace import Shown
-from functions.recommend.recommend import FALLBACK_VARIANT
+from functions.recommend.recommendation import FALLBACK_VARIANT
 from testing.fakes import client_error
 from tests.unit.deploy.explain.conftest import (
     EVENTS,

@@ -158,6 +158,7 @@ requests = st.builds(
     placement=st.sampled_from(["product", "cart"]),
     now_ms=st.just(NOW_MS),
     excluded=st.lists(ids, max_size=3),
+    own_list=st.just(False),
 )
 
 

@@ -175,6 +175,22 @@ def test_what_the_documentation_promises_holds_for_every_answer(
 
 
 @EXAMPLES
+@given(rules=shops.rule_sets, state=shops.catalogues, request=shops.requests, lists=shops.candidate_lists())
+def test_a_list_of_the_shop_or_the_visitor_gets_no_item_from_elsewhere(
+    rules: Rules, state: CatalogueState, request: Request, lists: Lists
+) -> None:
+    request = request._replace(own_list=True)
+    items = [one.item_id for one in answer(rules, state, request, lists).items]
+    own = {item for item, _ in lists[0]} - {*request.excluded}
+    assert len(items) == len(set(items)) <= request.k
+    assert {*items} <= own
+    assert [item for item in items if remover(rules, request, state, item)] == []
+    if not active(rules, request, state, "limit", "never_with"):
+        left = [item for item in own if remover(rules, request, state, item) is None]
+        assert len(items) == min(request.k, len(left))
+
+
+@EXAMPLES
 @given(request=shops.requests, lists=shops.candidate_lists())
 def test_without_rules_and_catalogue_the_answer_is_that_of_the_candidates(
     request: Request, lists: Lists
