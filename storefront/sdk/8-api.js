@@ -14,11 +14,11 @@ function safe(action) {
 /** Request recommendations for the session; return null if there is no response in time. */
 async function recommend(question) {
   try {
-    const asked = { exclude: [], ...question };
+    const asked = { k: RECOMMEND_K_DEFAULT, exclude: [], ...question };
     asked.items ||= sessionItems();
     for (const name in asked) {
       if (Array.isArray(asked[name])) asked[name] = asked[name].map(toId).filter(Boolean);
-      else if (!asked[name]) delete asked[name];
+      else if ([null, undefined, false, ""].includes(asked[name])) delete asked[name];
     }
     // The receipt contains the session, so a visitor without consent sends none. The client is for experiments.
     if (consent === "granted" && SHOP) {

@@ -204,6 +204,7 @@ def javascript(schema: dict[str, Any]) -> str:
     ]
     # With the flag u, characters are counted as in Python.
     lines.append(f"const ID = /{schema['definitions']['id']['pattern']}/u;")
+    lines.append(f"const RECOMMEND_K_DEFAULT = {contracts.read('limits')['recommend']['k_default']};")
     lines.append(f"const QUEUE_MAX_AGE_MS = {contracts.read('limits')['collect']['page_queue_max_ms']};")
     return "\n".join(lines) + "\n" + session_items_max()
 

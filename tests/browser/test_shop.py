@@ -92,7 +92,7 @@ def test_the_drawer_shows_events_their_fate_and_the_reason_of_a_recommendation(
     page.goto(f"{shop_url}/p/sku-00123")
     ready(page)
     drawer = page.get_by_role("complementary", name="Behind the scenes")
-    drawer.locator(".answers").get_by_text("after sku-00123").wait_for()
+    drawer.locator(".answers").get_by_text("after sku-00123").first.wait_for()
     assert drawer.locator(".source").first.inner_text() == "model"
     assert "model model-7" in drawer.locator(".answers").inner_text()
     drawer.locator(".fate.accepted").first.wait_for()

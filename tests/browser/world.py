@@ -51,8 +51,13 @@ def related(question: dict[str, Any]) -> dict[str, Any]:
         items = [{"item_id": item, "score": 0.5} for item in reversed(question["candidates"])]
     if question.get("because"):
         items[0]["because"] = {"kind": "viewed", "item_id": last}
-    reason = f"after {last}" if task == "next" else f"{task}: {last}"
-    return {"items": items, "task": task, "model_version": "model-7", "source": "session", "reason": reason}
+    return {
+        "items": items,
+        "task": task,
+        "model_version": "model-7",
+        "source": "session",
+        "reason": f"after {last}",
+    }
 
 
 @dataclass

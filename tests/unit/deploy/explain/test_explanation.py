@@ -233,5 +233,17 @@ def test_the_rules_that_changed_an_answer_are_named(seen: Seen, answer: list[str
     assert "hero" in text.render(explanation)
 
 
+@pytest.mark.parametrize("placement", ["similar", "recently_viewed"])
+def test_a_placement_with_a_list_of_its_own_is_not_asked_again(
+    seen: Seen, answer: list[str], placement: str
+) -> None:
+    none = {"model_version": "none", "variant": "own"} if placement == "recently_viewed" else {}
+    explanation = seen(answer, placement=placement, **none).explanation()
+    assert explanation.reproduction.status == "not asked"
+    assert f"the placement {placement} has a list of its own" in explanation.reproduction.reasons[0]
+    assert (explanation.origin is None) == bool(none)
+    assert f"the placement {placement}" in text.render(explanation)
+
+
 def test_an_answer_without_rules_has_no_note_of_them(seen: Seen) -> None:
     assert not any("rules" in note for note in seen().explanation().notes)
