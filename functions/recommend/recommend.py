@@ -135,7 +135,17 @@ def recommend(
         found = _listed(known, wide, request.items, f"endpoint: {cause}", FALLBACK_VARIANT)
     found = _answer_of_arm(found, assigned, wide, recommender, deadline)
     if steering and assigned.treatment != "none":
-        found = _steered(found, steering, request, recommender, deadline, round(clock() * 1000))
+        found = steered(
+            found,
+            steering,
+            request,
+            lambda: recommender.fallback.get(deadline.at_most(STORED_S)),
+            round(clock() * 1000),
+        )
+        if len(found.items) < request.k:
+            log.warning(
+                "the rules left an answer short", items=len(found.items), k=request.k, rules=found.rules
+            )
     is_empty = not found.items and assigned.treatment != "none"
     _count(settings.stage, is_empty, served, fallback_reason(cause) if cause else None)
     return found
@@ -175,20 +185,19 @@ def _steering(
     return steering_of(recommender.sources, shop_id, deadline.at_most(STORED_S))
 
 
-def _steered(
+def steered(
     found: Recommendation,
     steering: Steering,
     request: RecommendRequest,
-    recommender: Recommender,
-    deadline: Deadline,
+    read_fallback: Callable[[], Fallback | None],
     now_ms: int,
 ) -> Recommendation:
-    """Return the answer that the shop's rules make of the candidates."""
+    """Return the answer that the shop's rules make of the candidates. Only an answer with free slots reads the fallback."""
     known = {one["item_id"]: one for one in found.items}
 
     def candidates() -> Iterator[Sequence[Scored]]:
         yield [(one["item_id"], one["score"]) for one in found.items]
-        fallback = recommender.fallback.get(deadline.at_most(STORED_S))
+        fallback = read_fallback()
         if fallback:
             every = request._replace(k=len(fallback.popular) + CANDIDATES_MAX)
             more = _listed(fallback, every, request.items, "", "").items
@@ -198,8 +207,6 @@ def _steered(
     arranged = steering.apply(request, now_ms, candidates())
     items = [_item(one, known, request.because) for one in arranged.items]
     effects = [{"id": rule_id, **counts} for rule_id, counts in arranged.effects.items()]
-    if len(items) < request.k:
-        log.warning("the rules left an answer short", items=len(items), k=request.k, rules=effects)
     reason = found.reason if items else "the shop's rules leave no item"
     return found._replace(
         items=items, reason=reason, rules=effects, rules_revision=steering.rules.rule_set.revision
