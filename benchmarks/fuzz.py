@@ -13,6 +13,7 @@ With --over-http it starts a local stack of its own: gateway, Lambda workers, Fi
 With --model-server, it starts a model server, and a request is a conversation with it. The bytes are valid, odd or
 spoiled, in parts and pipelined, and the callers wait, close or reset the connection.
 After every hundred conversations, a normal invocation must get the same response as at the start.
+What PUT /catalogue accepts must be stored, and the Lambda catalogue must be able to fold it. It is fuzzed in process only.
 
 A request depends only on the seed, the endpoint and its number, so --first NUMBER --requests 1 repeats a failure.
 It prints one JSON line, and exits with 1 on any failure.
@@ -28,9 +29,10 @@ from functools import partial
 from typing import Any, Protocol
 
 from benchmarks.conditions import conditions, parser
+from benchmarks.fuzz_catalogue import CatalogueDoor
 from benchmarks.fuzz_checks import Failed, Findings
 from benchmarks.fuzz_in_process import Door
-from benchmarks.fuzz_requests import Maker
+from benchmarks.fuzz_requests import CATALOGUE, Maker
 from demo.terminal import Progress
 from local.aws.proxy_event import Request
 
@@ -70,7 +72,14 @@ def fuzz_in_process(door: Checked, maker: Maker, first: int, requests: int, find
 
 def in_process(options: argparse.Namespace) -> dict[str, Any]:
     """Fuzz each endpoint in this process."""
-    return _each_in_process(Door(), options)
+    door = Door()
+    doors: dict[str, Checked] = {CATALOGUE: CatalogueDoor(door)}
+    return {
+        endpoint: measure(
+            partial(fuzz_in_process, doors.get(endpoint, door), Maker(endpoint, options.seed)), options
+        )
+        for endpoint in options.endpoint or (*IN_PROCESS, CATALOGUE)
+    }
 
 
 def with_troubles(options: argparse.Namespace) -> dict[str, Any]:
@@ -78,14 +87,10 @@ def with_troubles(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.fuzz_troubled import troubled_door
 
     with troubled_door(options.seed, options.troubled) as door:
-        return _each_in_process(door, options)
-
-
-def _each_in_process(door: Checked, options: argparse.Namespace) -> dict[str, Any]:
-    return {
-        endpoint: measure(partial(fuzz_in_process, door, Maker(endpoint, options.seed)), options)
-        for endpoint in options.endpoint or IN_PROCESS
-    }
+        return {
+            endpoint: measure(partial(fuzz_in_process, door, Maker(endpoint, options.seed)), options)
+            for endpoint in options.endpoint or IN_PROCESS
+        }
 
 
 def over_http(options: argparse.Namespace) -> dict[str, Any]:
@@ -122,7 +127,12 @@ def main(arguments: list[str] | None = None) -> int:
     add("--requests", type=int, default=100_000, help="requests per endpoint (default %(default)s)")
     add("--first", type=int, default=0, metavar="NUMBER", help="number of the first request (default 0)")
     add("--seed", type=int, default=1, help="seed of the requests (default 1)")
-    add("--endpoint", action="append", choices=OVER_HTTP, help="fuzz only this endpoint (repeatable)")
+    add(
+        "--endpoint",
+        action="append",
+        choices=(*OVER_HTTP, CATALOGUE),
+        help="fuzz only this endpoint (repeatable)",
+    )
     where = command.add_mutually_exclusive_group()
     where.add_argument(
         "--troubled",

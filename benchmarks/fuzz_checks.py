@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from benchmarks.fuzz_requests import CATALOGUE
 from functions.collect.collect import OTHERS_KEPT
 from functions.collect.routes import GIF
 from functions.platform.errors import Reason
@@ -72,6 +73,15 @@ def expected(endpoint: str, response: Response, may_be_unavailable: bool = False
         return Stored(0, ())
     if headers.get("access-control-allow-origin") != "*":
         raise Failed("a page may not read the answer")
+    return told(endpoint, response)
+
+
+def told(endpoint: str, response: Response) -> Stored:
+    """Return what the body of a response says about the storage.
+
+    Raises:
+        Failed: the body cannot be read, or a refusal lacks its reason.
+    """
     try:
         body = json.loads(response.body, parse_constant=_no_constant)
         return _told(endpoint, response.status, body)
@@ -89,6 +99,8 @@ def _told(endpoint: str, status: int, body: dict[str, Any]) -> Stored:
                 raise ValueError(f"503 because of {reason}")
             return Stored(0, ())
         return Stored(0, kept([reason]) if endpoint == "POST /events" else ())
+    if endpoint == CATALOGUE:
+        return Stored(body["accepted"], tuple(sorted(one["reason"] for one in body["refused"])))
     if endpoint == "POST /events":
         return Stored(body["accepted"], kept(one["reason"] for one in body["refused"]))
     if not body["items"] or not all(isinstance(item["item_id"], str) for item in body["items"]):

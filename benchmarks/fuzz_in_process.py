@@ -11,6 +11,8 @@ from unittest import mock
 from chalice.app import Chalice
 
 from benchmarks.fuzz_checks import Answered, Failed, Findings, Stored, compare, expected
+from benchmarks.fuzz_requests import SECRET_KEY
+from deploy.stages import read_stage
 from functions.platform import receipt_keys, secret_keys
 from functions.platform.contract import FALLBACK_KEY
 from local.aws.proxy_event import MalformedProxyResponse, Request, build_event, build_response
@@ -67,17 +69,23 @@ def stored_of(accepted: list[dict[str, Any]], refused: list[dict[str, Any]], req
     return Stored(len(accepted), tuple(sorted(line["reason"] for line in refused)))
 
 
+def _secret_keys() -> str:
+    """Return the secret with the key of the fuzz, which is the local stage's first shop's."""
+    shop = next(iter(read_stage("local").shops))
+    return json.dumps({shop: [{"sha256": secret_keys.digest(SECRET_KEY), "issued_on": "2026-11-29"}]})
+
+
 class Door:
     """The collector and the recommender of the local stage."""
 
     def __init__(self) -> None:
         self._variables = api_variables()
-        self._firehose, self._s3 = FakeFirehose(), FakeS3()
-        self._s3.objects[self._variables["TUGBOAT_MODELS_BUCKET"], FALLBACK_KEY] = json.dumps(
+        self._firehose, self.s3 = FakeFirehose(), FakeS3()
+        self.s3.objects[self._variables["TUGBOAT_MODELS_BUCKET"], FALLBACK_KEY] = json.dumps(
             FALLBACK
         ).encode()
         self._endpoint = FakeEndpoint(self._recommend)
-        self._secrets, self._no_keys = FakeSecrets(), FakeSecrets("{}")
+        self._secrets, self._secret_keys = FakeSecrets(), FakeSecrets(_secret_keys())
         with self._in_place():
             import app
 
@@ -120,12 +128,12 @@ class Door:
             mock.patch.dict(os.environ, self._variables),
             mock.patch.object(wiring, "time_boxed_client", self._client),
             mock.patch.object(receipt_keys, "time_boxed_client", mock.Mock(return_value=self._secrets)),
-            mock.patch.object(secret_keys, "time_boxed_client", mock.Mock(return_value=self._no_keys)),
+            mock.patch.object(secret_keys, "time_boxed_client", mock.Mock(return_value=self._secret_keys)),
         ):
             yield
 
     def _client(self, service: str, _: int) -> Any:
-        return {"firehose": self._firehose, "s3": self._s3, "sagemaker-runtime": self._endpoint}[service]
+        return {"firehose": self._firehose, "s3": self.s3, "sagemaker-runtime": self._endpoint}[service]
 
     @staticmethod
     def _recommend(question: dict[str, Any]) -> dict[str, Any]:

@@ -152,6 +152,22 @@ FIELDS = [
     *("quantity", "item_id", "item_name", "recommendation_id", "sent_at_ms", "events", "__class__", "server"),
 ]
 
+RECOMMEND_FIELDS = ["items", "k", "exclude", "shop", "session", "placement", "because"]
+CATALOGUE = "PUT /catalogue"
+SECRET_KEY = "the-secret-key-of-the-fuzz"
+PRODUCT: dict[str, list[Any]] = {
+    "availability": ["in_stock", "out_of_stock", "preorder", "backorder"],
+    "price": [19.9, 0.01, 5, None],
+    "sale_price": [9.9, None],
+    "currency": ["EUR"],
+    "category": ["Outdoor > Tents", None],
+    "brand": ["Bramwell", "Böot", None],
+    "title": ["A tent", "テント"],
+    "item_group_id": ["tents", None],
+    "attributes": [{"colour": "red"}, {}, None],
+}
+PRODUCT_FIELDS = [*PRODUCT, *FIELDS, "delete", "sale_price_effective_date", "image", "url", "gtin", "cost"]
+
 
 class Maker:
     """The requests to one endpoint. The same seed and number give the same request, independent of earlier ones."""
@@ -165,6 +181,7 @@ class Maker:
             "GET /recommend": self._recommend_by_query,
             "POST /recommend": self._recommend_by_body,
             "GET /tugboat.js": self._script,
+            CATALOGUE: self._catalogue,
             "OPTIONS /events": self._preflight,
             "OPTIONS /recommend": self._preflight,
         }[endpoint]
@@ -212,7 +229,7 @@ class Maker:
         if dice.random() < 0.5:
             pairs += [("shop", "demo"), ("session", "s1")]
         for _ in range(dice.choice([0, 1, 2])):
-            pairs.append((dice.choice(["items", "k", "exclude", "shop", "session"]), self.odd_value(dice)))
+            pairs.append((dice.choice(RECOMMEND_FIELDS), self.odd_value(dice)))
         return self._built("GET", "/recommend", dice, query=self.query(dice, pairs))
 
     def _recommend_by_body(self, dice: random.Random) -> Request:
@@ -220,10 +237,40 @@ class Maker:
         if dice.random() < 0.5:
             asked |= {"shop": "demo", "session": "s1"}
         if dice.random() < 0.5:
-            asked[dice.choice(["items", "k", "exclude", "shop", "session"])] = self.odd_value(dice)
+            asked[dice.choice(RECOMMEND_FIELDS)] = self.odd_value(dice)
         if dice.random() < 0.1:
             asked = self.odd_value(dice)
         return self._built("POST", "/recommend", dice, body=self.body(dice, asked), kind="application/json")
+
+    def _catalogue(self, dice: random.Random) -> Request:
+        lines = [self.product(dice) for _ in range(dice.choice([1, 1, 2, 3, 8]))]
+        for _ in range(dice.choice([0, 0, 1, 1, 3])):
+            line = dice.choice(lines)
+            line[dice.choice(PRODUCT_FIELDS)] = self.odd_value(dice)
+        whole = b"\n".join(json.dumps(line).encode() for line in lines)
+        body = (
+            whole
+            if dice.random() < 0.7
+            else self.body(dice, dice.choice([lines, lines[0], self.odd_value(dice)]))
+        )
+        # The last header of a name counts, and the others must do no harm.
+        headers = [("Authorization", f"Bearer {SECRET_KEY}")]
+        if dice.random() < 0.05:
+            headers = dice.choice(
+                [[], [("Authorization", dice.choice(["", "Bearer", "Bearer key", "Basic a2V5"]))]]
+            )
+        if dice.random() < 0.3:
+            headers.append(("Idempotency-Key", str(dice.choice([*range(20), *ODD_TEXTS]))))
+        return self._built("PUT", "/catalogue", dice, body=body, kind="application/x-ndjson", headers=headers)
+
+    def product(self, dice: random.Random) -> dict[str, Any]:
+        """Return a valid change of a product."""
+        change: dict[str, Any] = {"item_id": f"i{dice.randrange(50)}"}
+        if dice.random() < 0.1:
+            return {**change, "delete": True}
+        for name in dice.sample(sorted(PRODUCT), dice.randrange(1, len(PRODUCT))):
+            change[name] = dice.choice(PRODUCT[name])
+        return change
 
     def _script(self, dice: random.Random) -> Request:
         pairs: list[tuple[str, Any]] = [("v", self.odd_value(dice))] if dice.random() < 0.3 else []

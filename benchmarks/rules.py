@@ -8,6 +8,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 from functions.platform.catalogue_editor import CatalogueEditor
 from functions.platform.catalogue_state import CatalogueState
@@ -64,19 +65,22 @@ def catalogue(products: int) -> CatalogueState:
     drawn = random.Random(SEED)
     editor = CatalogueEditor()
     for number in range(products):
-        editor.change(
-            f"item-{number}",
-            {
-                "availability": "out_of_stock" if drawn.random() < 0.05 else "in_stock",
-                "price": drawn.uniform(1, 200),
-                "cost": drawn.uniform(1, 60),
-                "category": f"c{drawn.randrange(12)}/s{drawn.randrange(20)}",
-                "brand": RARE if number == products // 2 else f"b{drawn.randrange(60)}",
-                "item_group_id": f"g{number // 3}",
-                "attributes": {"color": drawn.choice("rgbw"), "size": drawn.choice("sml")},
-            },
-        )
+        rare = {"brand": RARE} if number == products // 2 else {}
+        editor.change(f"item-{number}", facts(number, drawn) | rare)
     return editor.state(NOW_MS)
+
+
+def facts(number: int, drawn: random.Random) -> dict[str, Any]:
+    """Return all facts of a product."""
+    return {
+        "availability": "out_of_stock" if drawn.random() < 0.05 else "in_stock",
+        "price": drawn.uniform(1, 200),
+        "cost": drawn.uniform(1, 60),
+        "category": f"c{drawn.randrange(12)}/s{drawn.randrange(20)}",
+        "brand": f"b{drawn.randrange(60)}",
+        "item_group_id": f"g{number // 3}",
+        "attributes": {"color": drawn.choice("rgbw"), "size": drawn.choice("sml")},
+    }
 
 
 def report(name: str, call: Callable[[], object], repeats: int) -> None:

@@ -136,11 +136,15 @@ class FakeS3:
     def upload_fileobj(self, Fileobj: IO[bytes], Bucket: str, Key: str, **_: Any) -> None:
         self.put_object(Bucket, Key, Fileobj.read())
 
-    def get_object(self, Bucket: str, Key: str, Range: str = "", **_: Any) -> dict[str, Any]:
+    def get_object(
+        self, Bucket: str, Key: str, Range: str = "", IfNoneMatch: str = "", **_: Any
+    ) -> dict[str, Any]:
         self._check()
         if (Bucket, Key) not in self.objects:
             raise client_error("NoSuchKey")
         body = self.objects[Bucket, Key]
+        if IfNoneMatch and IfNoneMatch == etag(body):
+            raise client_error("304")
         if Range:
             first, last = Range.removeprefix("bytes=").split("-")
             body = body[int(first) : int(last) + 1]
@@ -222,10 +226,10 @@ class VersionedS3(FakeS3):
         return {"VersionId": name}
 
     def get_object(
-        self, Bucket: str, Key: str, Range: str = "", VersionId: str = "", **_: Any
+        self, Bucket: str, Key: str, Range: str = "", IfNoneMatch: str = "", VersionId: str = "", **_: Any
     ) -> dict[str, Any]:
         if not VersionId:
-            return super().get_object(Bucket, Key, Range)
+            return super().get_object(Bucket, Key, Range, IfNoneMatch)
         self._check()
         found = dict(self.versions.get((Bucket, Key), [])).get(VersionId)
         if found is None:

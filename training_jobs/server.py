@@ -57,6 +57,17 @@ def responder(model: inference.Model) -> Respond:
     return respond
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that accepts connections, each of which sends at once what is written to it.
+
+    asyncio sets TCP_NODELAY itself only on sockets that state their protocol, which a socket of `create_server` does not.
+    Without it, the body of an answer waits for the receipt of its head, which callers delay by 40 ms.
+    """
+    listener = socket.create_server((host, port), backlog=BACKLOG)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
 def serve(worker: Worker, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT. Then finish the requests that have begun, for at most DRAIN_S."""
     logged = 0
@@ -140,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The model stays loaded: garbage collections that visit it delay answers by 5 to 12 ms.
     gc.collect()
     gc.freeze()
-    with socket.create_server((options.host, options.port), backlog=BACKLOG) as listener:
+    with listen(options.host, options.port) as listener:
         log(
             "ready",
             port=listener.getsockname()[1],

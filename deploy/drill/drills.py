@@ -201,6 +201,11 @@ DRILLS = {
             _failing("compact", {"from_day": "drill", "to_day": "drill"}),
         ),
         Drill(
+            "catalogue",
+            "invokes the Lambda catalogue without a file, which it refuses",
+            _failing("catalogue", {}),
+        ),
+        Drill(
             "rollback",
             "invokes the Lambda rollback without an order, which it refuses",
             _failing("rollback", {}),

@@ -12,6 +12,8 @@ MISSING = ("NoSuchKey", "404")
 # Without s3:ListBucket, S3 answers 403 for a key that does not exist:
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
 ABSENT = (*MISSING, "AccessDenied", "403")
+# The object has the ETag of `IfNoneMatch`. botocore makes an error of it.
+NOT_MODIFIED = "304"
 
 
 def find_object(

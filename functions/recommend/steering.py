@@ -8,7 +8,7 @@ from functions.platform.contract import RECOMMEND_K_MAX
 from functions.platform.log import get_logger
 from functions.platform.refreshed import Refreshed
 from functions.platform.s3_keys import rules_key
-from functions.platform.stored_json import find_bytes
+from functions.platform.stored_json import NOT_MODIFIED, find_bytes, find_object
 from functions.platform.time_box import Deadline
 from functions.recommend.request import RecommendRequest
 from functions.recommend.rules.arrange import Arranged, Scored, arrange
@@ -100,15 +100,27 @@ def stored_rules(s3: Any, bucket: str, shop_id: str) -> Refreshed[Rules]:
 
 
 def stored_products(s3: Any, bucket: str, shop_id: str) -> Refreshed[Products]:
-    """Return the products of a shop. Unreadable ones leave the last good ones."""
+    """Return the products of a shop. Unreadable ones leave the last good ones, and a state is loaded once per change."""
     key = state_key(shop_id)
+    loaded: tuple[str, Products] | None = None
 
     def read() -> Products | None:
-        stored = find_bytes(s3, bucket, key)
-        if stored is None:
+        from botocore.exceptions import ClientError
+
+        nonlocal loaded
+        before = loaded
+        try:
+            found = find_object(s3, bucket, key, **({"IfNoneMatch": before[0]} if before else {}))
+        except ClientError as error:
+            if before and error.response["Error"]["Code"] == NOT_MODIFIED:
+                return before[1]
+            raise
+        if found is None:
+            loaded = None
             return Products(None, None)
-        state = unpack(stored)
-        return Products(KeptProducts(state), Reserve(state))
+        state = unpack(found["Body"].read())
+        loaded = str(found["ETag"]), Products(KeptProducts(state), Reserve(state))
+        return loaded[1]
 
     return Refreshed(key, read, REFRESH_S)
 

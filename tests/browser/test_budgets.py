@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, ready
 from tests.browser.test_carousel import SHIFTS
 
 OBSERVE = SHIFTS.removeprefix("<script>").removesuffix("</script>")
@@ -94,3 +94,27 @@ def test_nothing_moves_while_the_page_and_its_carousel_arrive(visit: Visit, shop
     page.get_by_role("button", name="Add to cart").click()
     page.wait_for_timeout(300)
     assert page.evaluate("shift") <= LAYOUT_SHIFT_MAX
+
+
+def test_a_page_of_which_only_the_beginning_has_arrived_has_it_at_its_place(
+    visit: Visit, shop_url: str
+) -> None:
+    page = visit.page()
+    page.goto(f"{shop_url}/p/sku-00123")
+    ready(page)
+    heading = page.get_by_role("heading", level=1)
+    whole = heading.bounding_box()
+    page.evaluate(
+        "while (document.querySelector('h1').nextSibling) document.querySelector('h1').nextSibling.remove()"
+    )
+    assert heading.bounding_box() == whole
+
+
+def test_the_number_of_an_order_moves_nothing_when_it_appears(visit: Visit, shop_url: str) -> None:
+    page = visit.page()
+    page.goto(f"{shop_url}/done")
+    ready(page)
+    home = page.get_by_role("link", name="Back to the harbour")
+    before = home.bounding_box()
+    page.evaluate("document.getElementById('order').textContent = 'Order T-1, 20.00 USD'")
+    assert home.bounding_box() == before

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.unit.training_jobs.conftest import Trained
+from training_jobs.server import listen
 from training_jobs.serving import http_limits
 
 ROOT = Path(__file__).parents[3]
@@ -127,6 +128,15 @@ def slow(trained: Trained) -> Iterator[Server]:
     yield running
     running.process.kill()
     running.process.wait()
+
+
+def test_what_is_written_to_an_accepted_connection_is_sent_at_once() -> None:
+    with (
+        listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_ping_is_answered_once_the_model_is_loaded(server: Server) -> None:

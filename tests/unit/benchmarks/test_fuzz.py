@@ -6,11 +6,16 @@ from typing import Any
 import pytest
 
 from benchmarks.fuzz import IN_PROCESS, fuzz_in_process
+from benchmarks.fuzz_catalogue import CatalogueDoor
 from benchmarks.fuzz_checks import STATUSES, Failed, Findings, Stored, compare, expected
 from benchmarks.fuzz_in_process import Door
-from benchmarks.fuzz_requests import Maker
+from benchmarks.fuzz_requests import CATALOGUE, Maker
 from functions.collect.routes import GIF
+from functions.platform.catalogue_editor import CatalogueEditor
+from functions.platform.catalogue_state import state_key
+from functions.platform.settings import CatalogueSettings
 from local.aws.proxy_event import Response
+from testing.fakes import FakeS3
 
 SLICE = 600
 
@@ -34,7 +39,37 @@ def test_odd_requests_are_answered_and_all_is_stored_that_the_answers_say(door: 
         assert len(findings.statuses) >= 2
 
 
-@pytest.mark.parametrize("endpoint", IN_PROCESS)
+def test_odd_changes_of_products_are_answered_and_what_is_accepted_can_be_folded(door: Door) -> None:
+    findings = Findings()
+    fuzz_in_process(CatalogueDoor(door), Maker(CATALOGUE, seed=7), 0, SLICE, findings)
+    assert findings.examples == []
+    assert findings.statuses.total() == SLICE
+    assert findings.accepted > SLICE / 5
+    assert len(findings.reasons) >= 5
+
+
+@pytest.mark.parametrize("defect", ["unreadable", "incomplete"])
+def test_a_file_of_changes_that_cannot_be_folded_is_a_failure(
+    door: Door, monkeypatch: pytest.MonkeyPatch, defect: str
+) -> None:
+    def broken(event: dict[str, str], settings: CatalogueSettings, s3: FakeS3) -> None:
+        if defect == "unreadable":
+            raise ValueError(event["key"])
+        s3.put_object(
+            Bucket=settings.models_bucket, Key=state_key("demo"), Body=CatalogueEditor().packed(1, [])
+        )
+
+    monkeypatch.setattr("benchmarks.fuzz_catalogue.catalogue", broken)
+    findings = Findings()
+    fuzz_in_process(CatalogueDoor(door), Maker(CATALOGUE, seed=7), 0, 20, findings)
+    assert findings.failures > 5
+    assert ("cannot be folded" if defect == "unreadable" else "the state has []") in findings.examples[0][
+        "why"
+    ]
+    assert not [key for _, key in door.s3.objects if key.startswith("catalogue/")]
+
+
+@pytest.mark.parametrize("endpoint", [*IN_PROCESS, CATALOGUE])
 def test_a_request_can_be_made_again_by_its_number(endpoint: str) -> None:
     def made(seed: int, number: int) -> tuple[Any, ...]:
         request = Maker(endpoint, seed).request(number)

@@ -29,6 +29,16 @@ def test_objects_keep_their_metadata_and_are_gone_when_deleted(aws: Aws) -> None
     assert not (aws.stack.state / "s3" / bucket).exists()
 
 
+def test_an_object_that_the_caller_has_is_not_sent_again(aws: Aws) -> None:
+    s3, bucket = aws.client("s3"), aws.make_bucket()
+    etag = s3.put_object(Bucket=bucket, Key="a", Body=b"one")["ETag"]
+    with pytest.raises(ClientError) as raised:
+        s3.get_object(Bucket=bucket, Key="a", IfNoneMatch=etag)
+    assert raised.value.response["Error"]["Code"] == "304"
+    s3.put_object(Bucket=bucket, Key="a", Body=b"two")
+    assert s3.get_object(Bucket=bucket, Key="a", IfNoneMatch=etag)["Body"].read() == b"two"
+
+
 def test_a_multipart_upload_is_one_object(aws: Aws) -> None:
     s3, bucket = aws.client("s3"), aws.make_bucket()
     part = b"x" * 5 * 1024 * 1024

@@ -292,10 +292,10 @@ def test_step_functions_bills_each_state() -> None:
 
 
 def test_an_alarm_on_an_expression_bills_each_of_its_metrics() -> None:
-    # Twelve alarms on one metric, three shares of two metrics, one latency in milliseconds, and the one on failed, timed
+    # Thirteen alarms on one metric, three shares of two metrics, one latency in milliseconds, and the one on failed, timed
     # out and aborted runs.
-    assert alarm_metrics() == 12 + 3 * 2 + 1 + 3
-    assert bill().amount("CloudWatch", "alarms") == pytest.approx(2.20)
+    assert alarm_metrics() == 13 + 3 * 2 + 1 + 3
+    assert bill().amount("CloudWatch", "alarms") == pytest.approx(2.30)
 
 
 def test_metrics_of_our_own_cost_the_same_whatever_callers_send() -> None:
@@ -325,8 +325,8 @@ def test_an_idle_stage_pays_for_what_is_only_there() -> None:
         ("Secrets Manager", "secrets"),
         ("ECR", "images of the endpoint"),
     }
-    # 2.20 of alarms, 3.00 of the dashboard, four secrets of 0.40, five images of 0.1 GB at $0.10.
-    assert found.usd == pytest.approx(2.20 + 3.00 + 1.60 + 0.05)
+    # 2.30 of alarms, 3.00 of the dashboard, four secrets of 0.40, five images of 0.1 GB at $0.10.
+    assert found.usd == pytest.approx(2.30 + 3.00 + 1.60 + 0.05)
 
 
 def test_the_operations_page_is_billed_per_rebuild_and_also_on_an_idle_stage() -> None:

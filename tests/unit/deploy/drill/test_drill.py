@@ -13,9 +13,10 @@ from deploy.drill.delivery import Delivered
 from deploy.drill.drills import DRILLS, MARKED, Drill
 from deploy.drill.place import NotPossible, Place
 from deploy.stages import Stage, read_stage
+from functions.catalogue.catalogue import catalogue
 from functions.compact.compact import compact
 from functions.platform.contract import METRICS
-from functions.platform.settings import CompactSettings
+from functions.platform.settings import CatalogueSettings, CompactSettings
 from functions.rollback.rollback import rollback
 from testing.fakes import FakeS3
 
@@ -153,6 +154,8 @@ def test_the_lambdas_refuse_the_events_of_their_drills_before_they_change_anythi
     s3 = FakeS3()
     with pytest.raises(ValueError, match="drill"):
         compact({"from_day": "drill", "to_day": "drill"}, CompactSettings("bucket", 0), s3)
+    with pytest.raises(KeyError):
+        catalogue({}, CatalogueSettings("events", "models"), s3)
     with pytest.raises(KeyError):
         rollback({}, _Publish(), None, None, s3, None, lambda: 1)  # type: ignore[typeddict-item,arg-type]
     assert not s3.objects

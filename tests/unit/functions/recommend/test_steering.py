@@ -20,7 +20,7 @@ from functions.recommend.experiments import Assigned
 from functions.recommend.recommend import Recommendation, recommend
 from functions.recommend.request import RecommendRequest
 from functions.recommend.rules.model import Boost, Limit, Pin, Rule, RuleSet, Selector
-from functions.recommend.steering import REFRESH_S, STALE_S, sources
+from functions.recommend.steering import REFRESH_S, STALE_S, Products, sources, stored_products
 from testing.fakes import FakeEndpoint, FakeS3, client_error
 from testing.threads import at_once
 from tests.unit.functions.recommend.test_experiments import AB, shop, with_experiments
@@ -298,3 +298,27 @@ def test_a_limit_and_a_boost_change_the_order_of_the_models_items() -> None:
     assert limited.rules == [{"id": "two", "removed": 1}]
     boosted = ask(stored(s3, Rule("c", boost=Boost(Selector(brand="C"), 1000))), k=3)
     assert ids(boosted) == ["m3", "m0", "m1"]
+
+
+def test_the_products_are_loaded_again_only_if_they_changed() -> None:
+    s3 = catalogue(FakeS3(), a={"price": 1.0})
+    kept = stored_products(s3, "models", "demo")
+
+    def read() -> Products:
+        kept.forget()
+        found = kept.get(SOON)
+        assert found is not None
+        assert not kept.failure
+        return found
+
+    first = read()
+    assert read() is first
+    catalogue(s3, a={"price": 2.0})
+    second = read()
+    assert second is not first
+    assert second.catalogue is not None
+    assert getattr(second.catalogue.product("a", 0), "price", None) == 2.0
+    s3.objects.clear()
+    assert read() == Products(None, None)
+    catalogue(s3, a={"price": 2.0})
+    assert read().catalogue is not None
