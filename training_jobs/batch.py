@@ -61,7 +61,7 @@ def score(model_dir: Path, histories: Path, output: Path, processes: int) -> dic
     done: Synchronized[int] = context.Value("q", 0)
     began_s = time.monotonic()
     workers = [
-        context.Process(target=_work, args=(model_dir, files, output, (at, processes), done))
+        context.Process(target=_work, args=(model_dir, files, output, (at, processes), done), daemon=True)
         for at in range(processes)
     ]
     for worker in workers:
