@@ -21,7 +21,7 @@ OF_RECOMMEND = {
     Reason.SHOP_NOT_SERVED,
 }
 # What a rule does to items: functions/recommend/rules/arrange.py counts them.
-EFFECTS = ("removed", "pinned", "boosted", "buried", "weighted", "moved")
+EFFECTS = ("removed", "pinned", "boosted", "buried", "weighted", "moved", "explored")
 # Reasons that refuse one event of a batch: the answer is 200, and names them.
 OF_EVENTS = {
     Reason.EVENT_NOT_AN_OBJECT,
@@ -424,11 +424,15 @@ def _schemas() -> dict[str, Any]:
                             "item_id": a_text,
                             "score": {"description": "0 for an item that no model scored.", "type": "number"},
                             "pinned_by": {"description": "The rule that gave it its slot.", **a_text},
+                            "explored_by": {
+                                "description": "The rule of exploration that gave it its slot.",
+                                **a_text,
+                            },
                             "because": {
                                 "description": "Only if asked. `viewed` and `related` name the view that brought the item.",
                                 **_object(
                                     {
-                                        "kind": {"enum": ["viewed", "again", "related", "popular", "pinned"]},
+                                        "kind": {"enum": ["viewed", "again", "related", "popular", "pinned", "new"]},
                                         "item_id": a_text,
                                     },
                                     ["kind"],

@@ -218,8 +218,11 @@ def _item(placed: Placed, known: Mapping[str, dict[str, Any]], because: bool) ->
     item = dict(known.get(placed.item_id, {"item_id": placed.item_id, "score": placed.score}))
     if placed.pinned_by:
         item["pinned_by"] = placed.pinned_by
+    if placed.explored_by:
+        item["explored_by"] = placed.explored_by
     if because:
-        item["because"] = {"kind": "pinned"} if placed.pinned_by else item.get("because", {"kind": "popular"})
+        given = {"kind": "pinned"} if placed.pinned_by else {"kind": "new"} if placed.explored_by else None
+        item["because"] = given or item.get("because", {"kind": "popular"})
     return item
 
 

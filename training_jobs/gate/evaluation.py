@@ -114,6 +114,7 @@ def judged(
     resampler = metrics.Resampler(held.cases.session)
     probes = probe_sessions(held.cases, data.vocabulary, limits.probes)
     own = measured["candidate"]
+    prices = data.catalogue.prices if data.catalogue else None
     found: list[Check] = [
         *measured_checks(measured, held, resampler, limits, note),
         *leakage_checks(candidate.variant, candidate.variant_card, whole, evidence, card, own, held, limits),
@@ -134,7 +135,7 @@ def judged(
         "override_reason": override_reason or None,
         "champion": note,
         "metrics": {
-            name: model.figures(held.cases, held.popularity, len(data.vocabulary), resampler)
+            name: model.figures(held.cases, held.popularity, len(data.vocabulary), resampler, prices)
             for name, model in measured.items()
         },
         "hit_rates": {

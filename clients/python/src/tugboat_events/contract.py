@@ -124,7 +124,7 @@ class Fields(_RequiredFields, total=False):
 
 
 class _RequiredBecause(TypedDict):
-    kind: Literal["viewed", "again", "related", "popular", "pinned"]
+    kind: Literal["viewed", "again", "related", "popular", "pinned", "new"]
 
 
 class Because(_RequiredBecause, total=False):
@@ -144,6 +144,8 @@ class RecommendedItem(_RequiredRecommendedItem, total=False):
 
     # The rule that gave it its slot.
     pinned_by: str
+    # The rule of exploration that gave it its slot.
+    explored_by: str
     # Only if asked. `viewed` and `related` name the view that brought the item.
     because: Because
 
