@@ -30,7 +30,8 @@ FIGURES = (
     *("rows", "seconds", "statements_s", "cpu_s", "warehouse_cpu_s", "memory_mb", "warehouse_mb"),
     *("listed_keys", "listed_bytes"),
 )
-VALIDATED_DAYS = 7
+# Validate reads what a week has loaded, and Transform what the night before has loaded.
+VALIDATED_DAYS, OVERLAP_DAYS = 7, 1
 # Until then, the seven days of Validate's comparison are not full.
 WARM_UP = 8
 
@@ -63,7 +64,8 @@ def slopes(nights: list[dict[str, Any]], warm_up: int) -> dict[str, Any]:
     ]
     for step in STEPS:
         weekly = {"load": "swept", "validate": "every_row"}.get(step)
-        fitted = [night for night in kept if step != "validate" or not _after_many_days(night, nights, usual)]
+        days = VALIDATED_DAYS if step == "validate" else OVERLAP_DAYS
+        fitted = [night for night in kept if not _after_many_days(night, nights, usual, days)]
         plain = [night for night in fitted if not (weekly and night["steps"][step][weekly])]
         found[step] = {name: _fit(plain, step, name) for name in FIGURES}
         if weekly:
@@ -73,10 +75,10 @@ def slopes(nights: list[dict[str, Any]], warm_up: int) -> dict[str, Any]:
     return found
 
 
-def _after_many_days(night: dict[str, Any], nights: list[dict[str, Any]], usual: int) -> bool:
-    """Return True if many days were loaded together in the week before: Validate reads what a week has loaded."""
-    week = [other for other in nights if night["day"] - VALIDATED_DAYS <= other["day"] < night["day"]]
-    return any(other["days"] > usual for other in week)
+def _after_many_days(night: dict[str, Any], nights: list[dict[str, Any]], usual: int, days: int) -> bool:
+    """Return True if many days were loaded together in these days before, because the step reads them again."""
+    before = [other for other in nights if night["day"] - days <= other["day"] < night["day"]]
+    return any(other["days"] > usual for other in before)
 
 
 def _repeated(night: dict[str, Any]) -> bool:
