@@ -21,10 +21,10 @@ OF_RECOMMEND = {
     Reason.SHOP_NOT_SERVED,
 }
 # What a rule does to items: functions/recommend/rules/arrange.py counts them.
-EFFECTS = ("removed", "pinned", "boosted", "buried", "weighted", "moved")
+EFFECTS = ("removed", "pinned", "boosted", "buried", "weighted", "moved", "explored")
 # The lists that items are from: functions/recommend/lists.py.
 SOURCES = ("model", "related", "popular", "rising", "bought_together", "viewed", "bought", "given", "none")
-BECAUSE_KINDS = ("viewed", "again", "related", "popular", "bought_with", "bought", "pinned")
+BECAUSE_KINDS = ("viewed", "again", "related", "popular", "bought_with", "bought", "pinned", "new")
 # Reasons that refuse one event of a batch: the answer is 200, and names them.
 OF_EVENTS = {
     Reason.EVENT_NOT_AN_OBJECT,
@@ -427,6 +427,10 @@ def _schemas() -> dict[str, Any]:
                             "item_id": a_text,
                             "score": {"description": "0 for an item that no model scored.", "type": "number"},
                             "pinned_by": {"description": "The rule that gave it its slot.", **a_text},
+                            "explored_by": {
+                                "description": "The rule of exploration that gave it its slot.",
+                                **a_text,
+                            },
                             "because": {
                                 "description": "Only if asked. `viewed`, `related` and `bought_with` name the item that "
                                 "brought it.",

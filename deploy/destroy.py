@@ -67,8 +67,8 @@ def destroy(stage: Stage, session: Any, say: Say, delete_data: bool = False) -> 
     say(f"destroying stage {stage.name}, account {account_id}, {stage.region}")
     cloudformation = session.client("cloudformation")
     if stack.is_deployed(cloudformation, stage.prefix):
-        pipeline_arn = f"arn:aws:states:{stage.region}:{account_id}:stateMachine:{stage.prefix}-pipeline"
-        stopped = stop_executions(pipeline_arn, session.client("stepfunctions"))
+        machines = (stage.state_machine_arn(account_id), stage.batch_arn(account_id))
+        stopped = sum(stop_executions(arn, session.client("stepfunctions")) for arn in machines)
         say(f"stopped {stopped} running executions")
     remove_lambdas_and_api(stage, stage.models_bucket(account_id), session.client("s3"), say)
     for removed in remove_endpoint(stage, session.client("sagemaker")):
@@ -94,11 +94,11 @@ def destroy(stage: Stage, session: Any, say: Say, delete_data: bool = False) -> 
     return left
 
 
-def stop_executions(pipeline_arn: str, stepfunctions: Any) -> int:
-    """Stop the running executions of the pipeline, and return their number."""
+def stop_executions(machine_arn: str, stepfunctions: Any) -> int:
+    """Stop the running executions of a state machine, and return their number."""
     stopped = 0
     for page in stepfunctions.get_paginator("list_executions").paginate(
-        stateMachineArn=pipeline_arn, statusFilter="RUNNING"
+        stateMachineArn=machine_arn, statusFilter="RUNNING"
     ):
         for execution in page["executions"]:
             stepfunctions.stop_execution(

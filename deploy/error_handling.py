@@ -1,11 +1,12 @@
-"""Write the Retry and Catch of every task, and the time limit of every Lambda's state, into statemachine/pipeline.asl.json.
+"""Write the Retry and Catch of every task, and the time limit of every Lambda's state, into the files of statemachine/.
 
 ASL has no way to share them between states, and JSON has no comments. They are defined here once, with their reasons, and
-pipeline.asl.json stays the plain ASL that is deployed. Which state a failure leads to is read from the state itself.
+the files stay the plain ASL that is deployed. Which state a failure leads to is read from the state itself.
 """
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from deploy import lambdas
 from deploy.command import DeployError, command_parser
 from functions.platform import errors
 
-PIPELINE_FILE = Path(__file__).resolve().parent.parent / "statemachine" / "pipeline.asl.json"
+FOLDER = Path(__file__).resolve().parent.parent / "statemachine"
+PIPELINE_FILE, BATCH_FILE = FOLDER / "pipeline.asl.json", FOLDER / "batch.asl.json"
 
 Json = dict[str, Any]
 
@@ -97,11 +99,13 @@ def with_error_handling(definition: Json) -> Json:
     Raises:
         DeployError: a state invokes a Lambda that deploy/lambdas.py does not declare.
     """
-    states = {name: _handled(name, state) for name, state in definition["States"].items()}
+    # A run of the pipeline can be redriven. A batch is made anew.
+    can_resume = "Lock" not in definition["States"] or "WhichStep?" in definition["States"]
+    states = {name: _handled(name, state, can_resume) for name, state in definition["States"].items()}
     return definition | {"States": states}
 
 
-def _handled(name: str, state: Json) -> Json:
+def _handled(name: str, state: Json, can_resume: bool) -> Json:
     if state["Type"] != "Task":
         return state
     handling: Json = {
@@ -113,7 +117,10 @@ def _handled(name: str, state: Json) -> Json:
         handling |= {key: state[key] for key in ("Catch",) if key in state}
     else:
         caught = state.get("Catch", [{"Next": "LockHeld?"}])
-        handling["Catch"] = [_catch(name, state["Resource"], caught[-1]["Next"])]
+        rule = _catch(name, state["Resource"], caught[-1]["Next"])
+        if not can_resume:
+            rule["Assign"] = {"failure": rule["Assign"]["failure"]}
+        handling["Catch"] = [rule]
     last = ("Retry", "Catch", "Next", "End")
     rest = {key: value for key, value in state.items() if key not in {*handling, *last}}
     return rest | handling | {key: state[key] for key in ("Next", "End") if key in state}
@@ -171,15 +178,20 @@ def render(definition: Json) -> str:
     return json.dumps(with_error_handling(definition), indent=2, ensure_ascii=False) + "\n"
 
 
-def main(arguments: list[str] | None = None, path: Path = PIPELINE_FILE) -> int:
+def main(arguments: list[str] | None = None, paths: Sequence[Path] = (PIPELINE_FILE, BATCH_FILE)) -> int:
     """Run the command line."""
     parser = command_parser("deploy.error_handling", __doc__, "--check")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file is outdated")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is outdated")
     args = parser.parse_args(arguments)
+    return max(_update(path, args.check) for path in paths)
+
+
+def _update(path: Path, check: bool) -> int:
+    """Write a definition, or check it; return 1 if it is outdated and stays so."""
     before = path.read_text()
     definition = json.loads(before)
     after = render(definition)
-    if args.check and after != before:
+    if check and after != before:
         handled = with_error_handling(definition)["States"]
         differing = [name for name, state in definition["States"].items() if handled[name] != state]
         print(
@@ -188,7 +200,7 @@ def main(arguments: list[str] | None = None, path: Path = PIPELINE_FILE) -> int:
             file=sys.stderr,
         )
         return 1
-    if not args.check and after != before:
+    if not check and after != before:
         path.write_text(after)
         print(f"wrote {path.name}")
     return 0

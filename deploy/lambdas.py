@@ -14,6 +14,7 @@ from deploy import policies, serving_image
 from deploy.policies import Statement, list_bucket, list_versions, objects, stream
 from deploy.stages import SETTINGS, Stage, setting_text
 from functions.platform.contract import (
+    BATCH_PREFIX,
     CATALOGUE_STATES_PREFIX,
     CURRENT_KEY,
     ERASURE_CERTIFICATES_PREFIX,
@@ -37,6 +38,7 @@ from functions.platform.contract import (
     VALIDATION_REPORTS_PREFIX,
 )
 from functions.platform.settings import (
+    AnswersSettings,
     CanarySettings,
     CatalogueSettings,
     CollectSettings,
@@ -52,6 +54,7 @@ from sql.setup.apply import role_prefix
 
 # One group per settings class of functions/: the variables that the class reads.
 SettingsGroup = Literal[
+    "answers",
     "canary",
     "catalogue",
     "collect",
@@ -171,7 +174,11 @@ LAMBDAS = (
                 (objects("models", LOCK_KEY),),
             ),
             list_bucket("FindLock", "models", "locks/*"),
-            Statement("HolderRuns", ("states:DescribeExecution",), (policies.EXECUTIONS,)),
+            Statement(
+                "HolderRuns",
+                ("states:DescribeExecution",),
+                (policies.EXECUTIONS, policies.BATCH_EXECUTIONS),
+            ),
         ),
     ),
     Lambda(
@@ -223,6 +230,53 @@ LAMBDAS = (
         ),
         layer="warehouse",
         as_job=True,
+    ),
+    Lambda(
+        "histories",
+        memory_mb=512,
+        timeout_s=900,
+        settings=("warehouse",),
+        policy=(
+            policies.WAREHOUSE_LOGIN,
+            Statement("ReadRecord", ("s3:GetObject",), (objects("models", CURRENT_KEY),)),
+            policies.FIND_RECORD,
+            Statement("RemoveFiles", ("s3:DeleteObject",), (objects("models", f"{BATCH_PREFIX}*"),)),
+            list_bucket("ListBatch", "models", f"{BATCH_PREFIX}*"),
+        ),
+        layer="warehouse",
+    ),
+    Lambda(
+        "answers",
+        memory_mb=1769,
+        timeout_s=900,
+        settings=("answers",),
+        policy=(
+            Statement(
+                "ReadSteering",
+                ("s3:GetObject",),
+                (
+                    objects("models", FALLBACK_KEY),
+                    objects("models", f"{RULES_PREFIX}*"),
+                    objects("models", f"{CATALOGUE_STATES_PREFIX}*"),
+                ),
+            ),
+            policies.FIND_RECORD,
+            Statement("Answer", ("s3:GetObject", "s3:PutObject"), (objects("models", f"{BATCH_PREFIX}*"),)),
+            list_bucket("ListCandidates", "models", f"{BATCH_PREFIX}*"),
+        ),
+        layer="pandas",
+    ),
+    Lambda(
+        "batch",
+        memory_mb=512,
+        timeout_s=900,
+        settings=("warehouse",),
+        policy=(
+            policies.WAREHOUSE_LOGIN,
+            Statement("RemoveFiles", ("s3:DeleteObject",), (objects("models", f"{BATCH_PREFIX}*"),)),
+            list_bucket("ListFiles", "models", f"{BATCH_PREFIX}*"),
+        ),
+        layer="warehouse",
     ),
     Lambda(
         "publish",
@@ -429,6 +483,7 @@ LAMBDAS = (
                     objects("events", f"{PACKED_PREFIX}*"),
                     objects("events", f"{ERASURE_JOURNALS_PREFIX}*"),
                     objects("models", f"{EXPORTS_PREFIX}*"),
+                    objects("models", f"{BATCH_PREFIX}*"),
                 ),
             ),
             list_versions(
@@ -448,7 +503,9 @@ LAMBDAS = (
                 f"{PACKED_MANIFESTS_PREFIX}*",
                 f"{ERASURE_JOURNALS_PREFIX}*",
             ),
-            list_versions("ListSnapshots", "models", f"{EXPORTS_PREFIX}*", f"{TRAINING_PREFIX}*"),
+            list_versions(
+                "ListSnapshots", "models", f"{EXPORTS_PREFIX}*", f"{TRAINING_PREFIX}*", f"{BATCH_PREFIX}*"
+            ),
             Statement(
                 "ReadModels",
                 ("s3:GetObject",),
@@ -540,6 +597,7 @@ def common_environment(stage: Stage) -> dict[str, str]:
 
 # The settings class of each group, from whose fields the variables follow.
 SETTINGS_CLASSES: dict[SettingsGroup, type[Struct]] = {
+    "answers": AnswersSettings,
     "catalogue": CatalogueSettings,
     "collect": CollectSettings,
     "compact": CompactSettings,
@@ -596,7 +654,7 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
                 "TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id),
                 "TUGBOAT_RECEIPTS_SECRET": stage.receipts_secret,
             }
-        case "canary":
+        case "answers" | "canary":
             return copied | {"TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id)}
         case "lock":
             return {"TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id)}

@@ -36,6 +36,7 @@ PIPELINE = "arn:aws:states:{region}:{account}:stateMachine:{prefix}-pipeline"
 NIGHTLY_RULE = "arn:aws:events:{region}:{account}:rule/{prefix}-nightly"
 ALARMS = "arn:aws:cloudwatch:{region}:{account}:alarm:*"
 EXECUTIONS = "arn:aws:states:{region}:{account}:execution:{prefix}-pipeline:*"
+BATCH_EXECUTIONS = "arn:aws:states:{region}:{account}:execution:{prefix}-batch:*"
 # Services that accept no resource for these actions.
 ANY = "*"
 

@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from deploy.command import DeployError
+from functions.platform.contract import RECOMMEND_K_MAX
 from functions.platform.endpoint import endpoint_name, endpoint_names
 
 FOLDER = Path(__file__).parent
@@ -112,6 +113,9 @@ class Stage:
     job_timeout_minutes: Annotated[int, Field(ge=15, le=480)]
     training_days: Annotated[int, Field(ge=1)]
     currencies: dict[ShopId, Currency]
+    batch_nightly: bool
+    batch_days: Annotated[int, Field(ge=1, le=365)]
+    batch_items: Annotated[int, Field(ge=1, le=RECOMMEND_K_MAX)]
     endpoint_kind: Literal["serverless", "realtime"]
     endpoint_memory_mb: ServerlessMemoryMb
     endpoint_max_concurrency: Annotated[int, Field(ge=1, le=200)]
@@ -195,6 +199,10 @@ class Stage:
     def state_machine_arn(self, account_id: str) -> str:
         """Return the ARN of the pipeline."""
         return f"arn:aws:states:{self.region}:{account_id}:stateMachine:{self.prefix}-pipeline"
+
+    def batch_arn(self, account_id: str) -> str:
+        """Return the ARN of the state machine of a batch."""
+        return f"arn:aws:states:{self.region}:{account_id}:stateMachine:{self.prefix}-batch"
 
 
 SETTINGS = frozenset(field.name for field in fields(Stage)) - {"name"}

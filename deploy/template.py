@@ -1,4 +1,4 @@
-"""Render resources.yaml as the JSON text for CloudFormation, with the pipeline and the resources of lambdas.py."""
+"""Render resources.yaml as the JSON text for CloudFormation, with the state machines and the resources of lambdas.py."""
 
 import json
 import re
@@ -15,7 +15,9 @@ from functions.platform.contract import CODE_PREFIX
 
 FOLDER = Path(__file__).resolve().parent.parent / "statemachine"
 RESOURCES_FILE = FOLDER / "resources.yaml"
-PIPELINE_FILE = error_handling.PIPELINE_FILE
+PIPELINE_FILE, BATCH_FILE = error_handling.PIPELINE_FILE, error_handling.BATCH_FILE
+# The definition of each state machine.
+DEFINITIONS = {"Pipeline": PIPELINE_FILE, "BatchMachine": BATCH_FILE}
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 BODY_MAX_BYTES = 51_200  # in a request
 STORED_MAX_BYTES = 1_000_000  # read by CloudFormation from S3
@@ -67,17 +69,18 @@ def load_resources(path: Path = RESOURCES_FILE) -> Json:
                 "RetentionInDays": {"Ref": "LogRetentionDays"},
             },
         }
-    wanted = substitution_keys(PIPELINE_FILE.read_text())
-    functions = {
-        f"{one.title}Function": {
-            "Fn::Sub": "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
-            f"tugboat-${{Stage}}{one.suffix}"
+    for machine_name, definition in DEFINITIONS.items():
+        wanted = substitution_keys(definition.read_text())
+        functions = {
+            f"{one.title}Function": {
+                "Fn::Sub": "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
+                f"tugboat-${{Stage}}{one.suffix}"
+            }
+            for one in LAMBDAS
+            if f"{one.title}Function" in wanted
         }
-        for one in LAMBDAS
-        if f"{one.title}Function" in wanted
-    }
-    machine = template["Resources"]["Pipeline"]["Properties"]
-    machine["DefinitionSubstitutions"] = functions | machine["DefinitionSubstitutions"]
+        machine = template["Resources"][machine_name]["Properties"]
+        machine["DefinitionSubstitutions"] = functions | machine["DefinitionSubstitutions"]
     return template
 
 
@@ -95,7 +98,8 @@ def render_without_pipeline(stage: Stage, account_id: str, resources: Path = RES
         TemplateError: the body is larger than a request may be.
     """
     template = _with_literal_names(load_resources(resources), stage, account_id)
-    template["Resources"]["Pipeline"]["Properties"].pop("DefinitionSubstitutions")
+    for machine in DEFINITIONS:
+        template["Resources"][machine]["Properties"].pop("DefinitionSubstitutions")
     template["Resources"] = {
         name: one for name, one in template["Resources"].items() if one["Type"] not in LATER_TYPES
     }
@@ -112,17 +116,18 @@ def render(
     """
     template = _with_literal_names(load_resources(resources), stage, account_id)
     step_jobs.add_resources(template["Resources"], stage, account_id)
-    definition = _compact(
-        _without_comments(step_jobs.with_jobs(json.loads(pipeline.read_text()), stage, account_id))
-    )
-    machine = template["Resources"]["Pipeline"]["Properties"]
-    missing = substitution_keys(definition) - machine["DefinitionSubstitutions"].keys()
-    if missing:
-        raise TemplateError(
-            f"{pipeline.name} wants {', '.join(sorted(missing))}, which has no value: declare the Lambda in "
-            f"deploy/lambdas.py, or add the value to DefinitionSubstitutions in {resources.name}"
+    for name, path in (DEFINITIONS | {"Pipeline": pipeline}).items():
+        definition = _compact(
+            _without_comments(step_jobs.with_jobs(json.loads(path.read_text()), stage, account_id))
         )
-    machine["DefinitionString"] = definition
+        machine = template["Resources"][name]["Properties"]
+        missing = substitution_keys(definition) - machine["DefinitionSubstitutions"].keys()
+        if missing:
+            raise TemplateError(
+                f"{path.name} wants {', '.join(sorted(missing))}, which has no value: declare the Lambda in "
+                f"deploy/lambdas.py, or add the value to DefinitionSubstitutions in {resources.name}"
+            )
+        machine["DefinitionString"] = definition
     return _within(STORED_MAX_BYTES, _compact(template))
 
 
@@ -141,6 +146,7 @@ def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[st
         "ScheduleExpression": stage.schedule,
         "ScheduleState": "ENABLED" if stage.schedule_enabled else "DISABLED",
         "LoadOnArrivalState": "ENABLED" if stage.load_on_arrival else "DISABLED",
+        "BatchState": "ENABLED" if stage.batch_nightly else "DISABLED",
         # A schedule that is off still needs a valid expression.
         "OperationsSchedule": _every(stage.operations_minutes or 60),
         "OperationsState": "ENABLED" if stage.operations_minutes else "DISABLED",

@@ -144,6 +144,30 @@ def export(event: Event, _: Any) -> Event:
         return export(event, settings.warehouse_settings(), connection, client("s3"))
 
 
+def histories(event: Event, _: Any) -> Event:
+    """Run histories, the first step of a batch."""
+    from functions.batch.histories import histories
+
+    with _connection("histories") as connection:
+        return histories(event, settings.warehouse_settings(), connection, client("s3"))
+
+
+def answers(event: Event, context: Any) -> Event:
+    """Run answers of a batch, for as long as the Lambda's remaining time allows."""
+    from functions.recommend.batch import answers
+
+    remaining_ms = context.get_remaining_time_in_millis
+    return answers(event, settings.answers_settings(), client("s3"), remaining_ms)
+
+
+def batch(event: Event, _: Any) -> Event:
+    """Run batch, the last step of a batch."""
+    from functions.batch.batch import batch
+
+    with _connection("batch") as connection:
+        return batch(event, settings.warehouse_settings(), connection, client("s3"))
+
+
 def publish(event: Event, _: Any) -> Event:
     """Run publish."""
     from functions.publish.publish import publish

@@ -15,6 +15,7 @@ from functions.platform.contract import (
     ExportResult,
 )
 from functions.platform.log import get_logger
+from functions.platform.s3_keys import delete_below
 from functions.platform.settings import WarehouseSettings
 
 log = get_logger(__name__)
@@ -74,7 +75,8 @@ def export(event: dict[str, Any], settings: WarehouseSettings, connection: Any, 
         )
     out_of_stock = _out_of_stock(connection, s3, settings.models_bucket, shop_id)
     prefix = f"{EXPORTS_PREFIX}{run_id}/"
-    _delete_all(s3, settings.models_bucket, prefix)
+    # A retry may write fewer files, and OVERWRITE leaves those of an earlier try.
+    delete_below(s3, settings.models_bucket, prefix)
     interactions = _unload(connection, run_id, "interactions", INTERACTION_COLUMNS, shop_id)
     items = _unload(connection, run_id, "items", ITEM_COLUMNS, shop_id)
     if out_of_stock is not None:
@@ -171,11 +173,3 @@ def _unload(connection: Any, snapshot_id: str, table: str, columns: dict[str, st
         (shop_id,),
     )
     return int(unloaded[0])
-
-
-def _delete_all(s3: Any, bucket: str, prefix: str) -> None:
-    """Delete the files of an earlier try. A retry may write fewer files, and OVERWRITE leaves the others."""
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        keys = [{"Key": found["Key"]} for found in page.get("Contents", [])]
-        if keys:
-            s3.delete_objects(Bucket=bucket, Delete={"Objects": keys})

@@ -61,6 +61,7 @@ EVALUATIONS_PREFIX = "evaluation/"
 TRAINING_PREFIX = "training/"
 CHECKPOINTS_PREFIX = "checkpoints/"
 JOBS_PREFIX = "jobs/"
+BATCH_PREFIX = "batch/"
 ERRORS_PREFIX = "errors/"
 ERASURE_JOURNALS_PREFIX = "erasures/journals/"
 ERASURE_CERTIFICATES_PREFIX = "erasures/certificates/"
@@ -90,6 +91,15 @@ ITEM_COLUMNS = {
     "INTERACTIONS": "int",
     "PURCHASES": "int",
 }
+HISTORY_COLUMNS = {
+    "CLIENT_KEY": "varchar",
+    "CLIENT_ID": "varchar",
+    "USER_ID": "varchar",
+    "LAST_EVENT_TIME_MS": "bigint",
+    "ITEMS": "varchar",
+}
+CANDIDATE_COLUMNS = ("CANDIDATES", "SCORES", "BECAUSE", "BECAUSE_ITEMS", "REASON")
+BATCH_MANIFEST = "manifest.json"
 EVENTS_WITH_ITEMS = ("view_item", "select_item", "add_to_cart", "remove_from_cart", "purchase")
 SHOPPING_EVENTS = frozenset(
     (
@@ -262,6 +272,40 @@ class RollbackResult(TypedDict):
     endpoint_config_name: str | None
     model_version: str | None
     endpoint_status: str
+
+
+class HistoriesResult(TypedDict):
+    """The result of histories, which the state machine or the caller reads."""
+
+    run_id: str
+    shop_id: str
+    clients: int
+    made_at_ms: int
+    model_data_uri: str
+    histories_uri: str
+    candidates_uri: str
+
+
+class AnswersResult(TypedDict):
+    """The result of answers, which the state machine or the caller reads."""
+
+    after: str
+    clients: int
+    rows: int
+    affinities: int
+    finished: bool
+    model_version: str
+
+
+class BatchResult(TypedDict):
+    """The result of batch, which the state machine or the caller reads."""
+
+    run_id: str
+    shop_id: str
+    clients: int
+    rows: int
+    affinities: int
+    model_version: str
 
 
 class ReplayResult(TypedDict):

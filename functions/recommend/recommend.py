@@ -124,7 +124,18 @@ def recommend(
         found, cause = _from_model(asked, request.k, served, recommender, deadline)
     found = _answer_of_arm(found, assigned, asked, recommender, deadline)
     if steering and assigned.treatment != "none":
-        found = _steered(found, steering, request, asked, recommender, deadline, round(clock() * 1000))
+        found = steered(
+            found,
+            steering,
+            request,
+            asked,
+            lambda: recommender.fallback.get(deadline.at_most(STORED_S)),
+            round(clock() * 1000),
+        )
+        if len(found.items) < request.k and request.answered_by not in OWN_LISTS:
+            log.warning(
+                "the rules left an answer short", items=len(found.items), k=request.k, rules=found.rules
+            )
     else:
         found = found._replace(items=found.items[: request.k])
     # The visitor's own lists are empty for a new visitor, so that is no failure.
@@ -242,22 +253,21 @@ def _steering(
     return steering_of(recommender.sources, shop_id, deadline.at_most(STORED_S))
 
 
-def _steered(
+def steered(
     found: Recommendation,
     steering: Steering,
     request: RecommendRequest,
     asked: RecommendRequest,
-    recommender: Recommender,
-    deadline: Deadline,
+    read_fallback: Callable[[], Fallback | None],
     now_ms: int,
 ) -> Recommendation:
-    """Return the answer that the shop's rules make of the candidates."""
+    """Return the answer that the shop's rules make of the candidates. Only an answer with free slots reads the fallback."""
     known = {one["item_id"]: one for one in found.items}
     own_list = request.answered_by in OWN_LISTS
 
     def candidates() -> Iterator[Sequence[Scored]]:
         yield [(one["item_id"], one["score"]) for one in found.items]
-        fallback = recommender.fallback.get(deadline.at_most(STORED_S))
+        fallback = read_fallback()
         if fallback:
             every = asked._replace(k=len(fallback.popular) + CANDIDATES_MAX)
             more = related_or_popular(fallback, every, asked.items, "", "").items
@@ -268,8 +278,6 @@ def _steered(
     arranged = steering.apply(limits, now_ms, candidates(), own_list)
     items = [_item(one, known, request.because) for one in arranged.items]
     effects = [{"id": rule_id, **counts} for rule_id, counts in arranged.effects.items()]
-    if len(items) < request.k and not own_list:
-        log.warning("the rules left an answer short", items=len(items), k=request.k, rules=effects)
     reason = found.reason if items else "the shop's rules leave no item"
     return found._replace(
         items=items, reason=reason, rules=effects, rules_revision=steering.rules.rule_set.revision
@@ -281,8 +289,11 @@ def _item(placed: Placed, known: Mapping[str, dict[str, Any]], because: bool) ->
     item = dict(known.get(placed.item_id, {"item_id": placed.item_id, "score": placed.score}))
     if placed.pinned_by:
         item["pinned_by"] = placed.pinned_by
+    if placed.explored_by:
+        item["explored_by"] = placed.explored_by
     if because:
-        item["because"] = {"kind": "pinned"} if placed.pinned_by else item.get("because", {"kind": "popular"})
+        given = {"kind": "pinned"} if placed.pinned_by else {"kind": "new"} if placed.explored_by else None
+        item["because"] = given or item.get("because", {"kind": "popular"})
     return item
 
 

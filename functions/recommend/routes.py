@@ -70,5 +70,6 @@ def _receipt(
             assigned.assignments,
             session.client_id or "",
             found.rules_revision if found.rules else "",
+            tuple(slot for slot, item in enumerate(found.items) if "explored_by" in item),
         ),
     )

@@ -88,6 +88,7 @@ export interface TugboatAnswer {
     because?: { kind: %(because_kinds)s | string; item_id?: string };
     /** The rule that gave it its slot. */
     pinned_by?: string;
+    explored_by?: string;
   }[];
   /** The set of rules that was applied. */
   rules_revision?: string;

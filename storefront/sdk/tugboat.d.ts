@@ -119,9 +119,10 @@ export interface TugboatAnswer {
     item_id: string;
     score: number;
     /** Only if asked. `viewed`, `related` and `bought_with` name the item that brought it. */
-    because?: { kind: "viewed" | "again" | "related" | "popular" | "bought_with" | "bought" | "pinned" | string; item_id?: string };
+    because?: { kind: "viewed" | "again" | "related" | "popular" | "bought_with" | "bought" | "pinned" | "new" | string; item_id?: string };
     /** The rule that gave it its slot. */
     pinned_by?: string;
+    explored_by?: string;
   }[];
   /** The set of rules that was applied. */
   rules_revision?: string;

@@ -116,6 +116,7 @@ def judged(
     probes = probe_sessions(held.cases, data.vocabulary, limits.probes)
     own = measured["candidate"]
     of_placements, placement_checks = measure_placements(candidate.variant, held, limits)
+    prices = data.catalogue.prices if data.catalogue else None
     found: list[Check] = [
         *measured_checks(measured, held, resampler, limits, note),
         *leakage_checks(candidate.variant, candidate.variant_card, whole, evidence, card, own, held, limits),
@@ -137,7 +138,7 @@ def judged(
         "override_reason": override_reason or None,
         "champion": note,
         "metrics": {
-            name: model.figures(held.cases, held.popularity, len(data.vocabulary), resampler)
+            name: model.figures(held.cases, held.popularity, len(data.vocabulary), resampler, prices)
             for name, model in measured.items()
         },
         "hit_rates": {

@@ -37,6 +37,15 @@ ITEM_COLUMNS = (
     "PURCHASES",
 )
 EVENT_STRENGTHS = {"view_item": 1, "add_to_cart": 2, "purchase": 3}
+HISTORY_COLUMNS = {
+    "CLIENT_KEY": "varchar",
+    "CLIENT_ID": "varchar",
+    "USER_ID": "varchar",
+    "LAST_EVENT_TIME_MS": "bigint",
+    "ITEMS": "varchar",
+}
+CANDIDATE_COLUMNS = ("CANDIDATES", "SCORES", "BECAUSE", "BECAUSE_ITEMS", "REASON")
+BATCH_MANIFEST = "manifest.json"
 
 
 class Column:

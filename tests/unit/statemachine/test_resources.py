@@ -229,29 +229,33 @@ def test_the_state_machine_is_traced_and_logged() -> None:
 
 
 def test_the_definition_gets_a_value_for_each_placeholder_and_no_other() -> None:
-    wanted = template.substitution_keys(template.PIPELINE_FILE.read_text())
-    assert RESOURCES["Pipeline"]["Properties"]["DefinitionSubstitutions"].keys() == wanted
+    for machine, definition in template.DEFINITIONS.items():
+        wanted = template.substitution_keys(definition.read_text())
+        assert RESOURCES[machine]["Properties"]["DefinitionSubstitutions"].keys() == wanted
 
 
-def test_the_state_machine_may_invoke_exactly_the_lambdas_of_its_definition() -> None:
+@pytest.mark.parametrize("machine", sorted(template.DEFINITIONS))
+def test_the_state_machine_may_invoke_exactly_the_lambdas_of_its_definition(machine: str) -> None:
     wanted = {
         re.sub(r"Function$", "", key).lower()
-        for key in template.substitution_keys(template.PIPELINE_FILE.read_text())
+        for key in template.substitution_keys(template.DEFINITIONS[machine].read_text())
         if key.endswith("Function")
     }
     (allowed,) = (
         statement["Resource"]
         for role, statement in role_statements()
-        if role == "PipelineRole" and "lambda:InvokeFunction" in listed(statement["Action"])
+        if role == f"{machine}Role" and "lambda:InvokeFunction" in listed(statement["Action"])
     )
     named = {arn["Fn::Sub"].rpartition("-")[2] for arn in allowed}
     assert named == wanted, (
-        f"the definition invokes {sorted(wanted)}, PipelineRole may invoke {sorted(named)}: "
-        "change the statement Lambdas of PipelineRole in resources.yaml"
+        f"the definition invokes {sorted(wanted)}, {machine}Role may invoke {sorted(named)}: "
+        f"change the statement Lambdas of {machine}Role in resources.yaml"
     )
 
 
-@pytest.mark.parametrize("rule", ["NightlyRule", "LoadOnArrival", "CatalogueRule", "CompactRule", "RunEnded"])
+@pytest.mark.parametrize(
+    "rule", ["NightlyRule", "LoadOnArrival", "CatalogueRule", "CompactRule", "RunEnded", "BatchRule"]
+)
 def test_a_message_that_a_rule_cannot_deliver_goes_to_the_dead_letters(rule: str) -> None:
     (target,) = RESOURCES[rule]["Properties"]["Targets"]
     assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["DeadLetters", "Arn"]}}
@@ -454,5 +458,9 @@ def test_snowflakes_role_reads_and_writes_exactly_where_its_stages_are() -> None
         (bucket.lower(), prefix) for bucket, prefix in re.findall(r"\{(\w+)Bucket\.Arn\}/([\w-]+/)\*", text)
     }
     [listed] = [one["Condition"] for one in policy["PolicyDocument"]["Statement"] if "Condition" in one]
-    assert of_role == of_stages == {("events", "raw/"), ("events", "catalogue/"), ("models", "exports/")}
+    assert of_role == of_stages
+    assert of_stages == {
+        *(("events", "raw/"), ("events", "catalogue/")),
+        *(("models", "exports/"), ("models", "batch/")),
+    }
     assert {f"{prefix}*" for _, prefix in of_stages} == set(listed["StringLike"]["s3:prefix"])

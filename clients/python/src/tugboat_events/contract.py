@@ -136,7 +136,7 @@ class Fields(_RequiredFields, total=False):
 
 
 class _RequiredBecause(TypedDict):
-    kind: Literal["viewed", "again", "related", "popular", "bought_with", "bought", "pinned"]
+    kind: Literal["viewed", "again", "related", "popular", "bought_with", "bought", "pinned", "new"]
 
 
 class Because(_RequiredBecause, total=False):
@@ -156,6 +156,8 @@ class RecommendedItem(_RequiredRecommendedItem, total=False):
 
     # The rule that gave it its slot.
     pinned_by: str
+    # The rule of exploration that gave it its slot.
+    explored_by: str
     # Only if asked. `viewed`, `related` and `bought_with` name the item that brought it.
     because: Because
 
