@@ -100,7 +100,8 @@ def recommend(
 ) -> Recommendation:
     """Return `request.k` items for the session, or fewer where the shop's rules and products leave no more.
 
-    It takes at most `endpoint_timeout_ms`, and in a new execution environment up to three times `STORED_S` more.
+    It takes at most `endpoint_timeout_ms`, and in a new execution environment up to three times `STORED_S` more. A placement
+    that needs no model takes at most four times `STORED_S` there, and no time of the endpoint.
 
     Args:
         request: the session's items, and the items to exclude.
