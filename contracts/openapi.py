@@ -432,7 +432,9 @@ def _schemas() -> dict[str, Any]:
                                 "description": "Only if asked. `viewed` and `related` name the view that brought the item.",
                                 **_object(
                                     {
-                                        "kind": {"enum": ["viewed", "again", "related", "popular", "pinned", "new"]},
+                                        "kind": {
+                                            "enum": ["viewed", "again", "related", "popular", "pinned", "new"]
+                                        },
                                         "item_id": a_text,
                                     },
                                     ["kind"],

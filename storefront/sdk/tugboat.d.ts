@@ -109,9 +109,10 @@ export interface TugboatAnswer {
     item_id: string;
     score: number;
     /** Only if asked. `viewed` and `related` name the view that brought the item. */
-    because?: { kind: "viewed" | "again" | "related" | "popular" | "pinned" | string; item_id?: string };
+    because?: { kind: "viewed" | "again" | "related" | "popular" | "pinned" | "new" | string; item_id?: string };
     /** The rule that gave it its slot. */
     pinned_by?: string;
+    explored_by?: string;
   }[];
   /** The set of rules that was applied. */
   rules_revision?: string;

@@ -61,7 +61,6 @@ class Measured:
             "popularity_ratio": round(metrics.popularity_ratio(self.top, cases.targets, popularity), 5),
         }
 
-
     def _revenue(self, prices: Float64) -> dict[str, float]:
         found = {
             "revenue_hr_at_20": metrics.revenue_hit_rate(self.rank, prices, 20),
