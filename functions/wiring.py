@@ -145,10 +145,10 @@ def export(event: Event, _: Any) -> Event:
 
 
 def histories(event: Event, _: Any) -> Event:
-    """Run histories, the first step of a batch."""
+    """Run histories, the first step of a batch, on the warehouse of export."""
     from functions.batch.histories import histories
 
-    with _connection("histories") as connection:
+    with _connection("export") as connection:
         return histories(event, settings.warehouse_settings(), connection, client("s3"))
 
 
@@ -161,10 +161,10 @@ def answers(event: Event, context: Any) -> Event:
 
 
 def batch(event: Event, _: Any) -> Event:
-    """Run batch, the last step of a batch."""
+    """Run batch, the last step of a batch, on the warehouse of export."""
     from functions.batch.batch import batch
 
-    with _connection("batch") as connection:
+    with _connection("export") as connection:
         return batch(event, settings.warehouse_settings(), connection, client("s3"))
 
 

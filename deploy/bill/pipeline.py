@@ -6,6 +6,7 @@ from deploy.bill.month import HOURS, WAREHOUSE_STEPS, Line, Month, line, number
 from deploy.bill.runners import runner_lines
 from deploy.bill.warehouses import snowflake_lines
 from deploy.step_jobs import runs_as_job
+from deploy.warehouse_sizes import warehouse_size
 
 
 def pipeline_lines(month: Month) -> Iterator[Line]:
@@ -39,7 +40,7 @@ def _batches(month: Month) -> Iterator[Line]:
         f"{number(month.batches)} batches x {month.batch_score_s:.0f} s / 3600 of {kind}, for "
         f"{number(month.batch_clients)} clients",
     )
-    size = month.stage.warehouse_size
+    size = warehouse_size(month.stage, "export")
     per_hour = month.prices.credits_per_hour[size]
     yield line(
         "Snowflake",

@@ -12,7 +12,7 @@ from functions.platform.contract import (
 )
 from functions.platform.log import get_logger
 from functions.platform.releases import read_record
-from functions.platform.s3_keys import CANDIDATES, HISTORIES, batch_prefix, delete_below
+from functions.platform.s3_keys import CANDIDATES, HISTORIES, batch_prefix
 from functions.platform.settings import WarehouseSettings
 
 log = get_logger(__name__)
@@ -108,7 +108,6 @@ def histories(
             f"no model of shop {shop_id} is on record: train and publish one (make run ARGS='--shop {shop_id}'), then make "
             "batch again"
         )
-    delete_below(s3, settings.models_bucket, prefix)
     made_at_ms = round(time.time() * 1000) if now_ms is None else now_ms
     newest_ms = warehouse.one(connection, NEWEST, (shop_id, made_at_ms))[0]
     clients = 0

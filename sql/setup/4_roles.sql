@@ -40,7 +40,8 @@ grant usage, create table on schema {{ database }}.MARTS to role {{ prefix }}_TR
 grant usage, create table, create view on schema {{ database }}.TRAINING to role {{ prefix }}_TRANSFORMER;
 grant usage on stage {{ database }}.TRAINING.EXPORTS to role {{ prefix }}_TRANSFORMER;
 grant usage on stage {{ database }}.TRAINING.BATCH to role {{ prefix }}_TRANSFORMER;
-grant select, insert, delete on table {{ database }}.MARTS.RECOMMENDATIONS_BATCH to role {{ prefix }}_TRANSFORMER;
+grant select, insert, delete on table {{ database }}.MARTS.RECOMMENDATIONS_BATCH
+to role {{ prefix }}_TRANSFORMER;
 grant select, insert, delete on table {{ database }}.MARTS.CLIENT_AFFINITIES to role {{ prefix }}_TRANSFORMER;
 grant usage on schema {{ database }}.QA to role {{ prefix }}_TRANSFORMER;
 grant select, insert on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_TRANSFORMER;

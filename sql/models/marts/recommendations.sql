@@ -58,7 +58,9 @@ select
     count(
         distinct iff(event_name = 'recommendation_impression' and is_explored, item_id, null)
     )::int as explored_shown,
-    count(distinct iff(event_name = 'recommendation_click' and is_explored, item_id, null))::int as explored_clicked,
+    count(
+        distinct iff(event_name = 'recommendation_click' and is_explored, item_id, null)
+    )::int as explored_clicked,
     count(distinct iff(event_name = 'add_to_cart', item_id, null))::int as items_carted,
     count(distinct iff(is_bought, item_id, null))::int as items_bought,
     sum(iff(is_bought, revenue, 0))::float as revenue,

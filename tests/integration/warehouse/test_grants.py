@@ -199,7 +199,8 @@ def recorded(new_stack: Any) -> list[Statement]:
 def _warehouse(step: str) -> str:
     if step in ("explain", "decide"):
         return READERS
-    return LOGIN.warehouse if step in ("load", "deploy", "erase", "batch") else LOGIN.step_warehouse(step)
+    step = "export" if step == "batch" else step
+    return LOGIN.warehouse if step in ("load", "deploy", "erase") else LOGIN.step_warehouse(step)
 
 
 class PipelineOnly:
