@@ -110,6 +110,13 @@ recommend: setup ## ask /recommend for ITEMS=a,b of SHOP
 canary: setup ## ask /recommend as many sessions of SHOP, and show which release answers them (ARGS="--sessions 400")
 	@$(IN_STAGE) $(PY) -m demo.canary $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
 
+batch: setup ## make the lists for mail of every client of SHOP, in Snowflake (docs/batch.md; ARGS="--export lists.csv --users-only")
+	@$(IN_STAGE) $(PY) -m deploy.batch --stage $(STAGE) $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
+
+segment: setup ## the K clients of SHOP that suit ITEM best, by the newest batch, as CSV (ARGS="--export FILE", ARGS=--help)
+	@$(IN_STAGE) $(PY) -m deploy.batch.segment --stage $(STAGE) --item $(call quoted,$(ITEM)) $(if $(K),-k '$(K)') \
+	$(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
+
 shop: setup ## the demo shop on http://127.0.0.1:8095, against STAGE's API (ARGS=--help for more)
 	@$(IN_STAGE) $(PY) -m demo.shop.server $(ARGS)
 

@@ -59,6 +59,9 @@ publish = step(name="publish")(wiring.publish)  # an accepted model behind the e
 prove = step(name="prove")(wiring.prove)  # the golden sessions against an endpoint, then the record
 canary = step(name="canary")(wiring.canary)  # a share of the shoppers for a new release, and its figures
 rollback = step(name="rollback")(wiring.rollback)  # the endpoint back onto an earlier release
+histories = step(name="histories")(wiring.histories)  # the recent items of each client, for a batch
+answers = step(name="answers")(wiring.answers)  # the rules and the catalogue for the candidates of a batch
+batch = step(name="batch")(wiring.batch)  # the lists of a batch into the warehouse
 replay = step(name="replay")(wiring.replay)  # archived events once more through the current contract
 catalogue = step(name="catalogue")(wiring.catalogue)  # new files of catalogue/ into the current state
 compact = step(name="compact")(wiring.compact)  # a finished day's raw files as a few parquet files

@@ -19,6 +19,7 @@ from benchmarks.next_item_layouts import load
 from demo.generator import BOT_PREFIX, History, generate
 from demo.sessions import Event, EventLog, cut, interactions
 from training_jobs.serving.contract import Column
+from training_jobs.snapshot.interactions import PURCHASE
 
 
 def write_snapshot(history: History, directory: Path) -> tuple[Path, Path]:
@@ -72,17 +73,22 @@ def snapshot(events: Iterable[Event]) -> tuple[pa.Table, pa.Table]:
         for block in event.get("items", ()):
             if block["item_id"] not in catalogue or moment >= catalogue[block["item_id"]][0]:
                 catalogue[block["item_id"]] = moment, block
-    owners, positions, names, times, networks = (list[Any]() for _ in range(5))
+    owners, positions, names, kinds, times, networks, clients = (list[Any]() for _ in range(7))
     number = 0
-    for client in sorted(log.moments):
+    for of_client, client in enumerate(sorted(log.moments)):
         for session in cut(log.moments[client]):
             found = list(interactions(session))
-            for position, (time_ms, _, item, _) in enumerate(found if len(found) > 1 else ()):
+            # Of an item's visits, the last one is its order, as the strongest event of a visit counts.
+            order = {item for _, kind, item, _ in session if kind == PURCHASE}
+            last = {item: position for position, (_, _, item, _) in enumerate(found)}
+            for position, (time_ms, kind, item, _) in enumerate(found if len(found) > 1 else ()):
                 owners.append(number)
                 positions.append(position)
                 names.append(item)
                 times.append(time_ms)
+                kinds.append(PURCHASE if item in order and last[item] == position else kind)
                 networks.append(_network(client))
+                clients.append(of_client)
             number += 1
     clicks = pa.table(
         {
@@ -91,7 +97,9 @@ def snapshot(events: Iterable[Event]) -> tuple[pa.Table, pa.Table]:
             Column.POSITION: pa.array(positions, pa.int32()),
             Column.ITEM_ID: names,
             Column.EVENT_TIME_MS: pa.array(times, pa.int64()),
+            Column.EVENT_NAME: kinds,
             Column.NETWORK: pa.array(networks, pa.int32()),
+            Column.CLIENT: pa.array(clients, pa.int32()),
         }
     )
     blocks = [catalogue[item][1] for item in sorted(catalogue)]

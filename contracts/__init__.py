@@ -26,8 +26,13 @@ def event_kinds(annotation: str | None = None) -> list[str]:
 
 
 def placements() -> list[str]:
-    """Return the names of the places where a carousel can stand, the default first."""
+    """Return the names of the placements, the default first."""
     return list(read("placements"))
+
+
+def placement_answers() -> dict[str, str]:
+    """Return what answers each placement, such as `next` for the placements that show what comes next."""
+    return {name: placement["answered_by"] for name, placement in read("placements").items()}
 
 
 def also_named() -> dict[str, str]:

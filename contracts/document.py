@@ -120,8 +120,11 @@ def _kind(field: dict[str, Any], definitions: dict[str, Any]) -> str:
 
 
 def _placements() -> str:
-    rows = [(f"`{name}`", stands_on) for name, stands_on in contracts.read("placements").items()]
-    return _table(("placement", "the carousel stands on"), rows)
+    rows = [
+        (f"`{name}`", placement["stands_on"], placement["shows"])
+        for name, placement in contracts.read("placements").items()
+    ]
+    return _table(("placement", "the carousel stands on", "it shows"), rows)
 
 
 def _event_types() -> str:

@@ -110,6 +110,7 @@ def functions_module() -> str:
     time = contracts.read("event.schema")["properties"]["client_time_ms"]
     lines += [
         f"ID_MAX_CHARACTERS = {contracts.id_max_characters()}",
+        f"TEXT_MAX_CHARACTERS = {contracts.read('event.schema')['definitions']['text']['maxLength']}",
         f"CLIENT_TIME_MAX_MS = {time['maximum']}",
     ]
     lines += _constants("collect", contracts.read("limits")["collect"])
@@ -120,12 +121,14 @@ def functions_module() -> str:
     lines += [
         f"INTERACTION_COLUMNS = {contracts.read('snapshot')['interactions']!r}",
         f"ITEM_COLUMNS = {contracts.read('snapshot')['items']!r}",
+        *_batch(),
         f"EVENTS_WITH_ITEMS = {tuple(contracts.event_kinds('requires_items'))!r}",
         f"SHOPPING_EVENTS = frozenset({tuple(contracts.event_kinds('counts_as_shopping'))!r})",
         f"SESSION_ITEM_EVENTS = {tuple(contracts.event_kinds('extends_session_items'))!r}",
         f"EXPOSURE_EVENT = {contracts.event_kinds('records_exposure')[0]!r}",
         f"PLACEMENTS = {tuple(contracts.placements())!r}",
         f"PLACEMENT_DEFAULT = {contracts.placements()[0]!r}",
+        f"PLACEMENT_ANSWERS = {contracts.placement_answers()!r}",
     ]
     lines += _metrics(contracts.read("metrics"))
     for step, fields in contracts.read("step_results").items():
@@ -158,6 +161,7 @@ def training_module() -> str:
         f"INTERACTION_COLUMNS = {tuple(snapshot['interactions'])!r}",
         f"ITEM_COLUMNS = {tuple(snapshot['items'])!r}",
         f"EVENT_STRENGTHS = {strengths!r}",
+        *_batch(),
         "",
         "",
         "class Column:",
@@ -168,6 +172,14 @@ def training_module() -> str:
         f"    {name} = {name!r}" for name in dict.fromkeys([*snapshot["interactions"], *snapshot["items"]])
     ]
     return formatted("\n".join(lines) + "\n")
+
+
+def _batch() -> Iterator[str]:
+    """Yield the columns and files that the steps of a batch hand over to each other."""
+    batch = contracts.read("batch")
+    yield f"HISTORY_COLUMNS = {batch['histories']!r}"
+    yield f"CANDIDATE_COLUMNS = {tuple(batch['candidates'])!r}"
+    yield f"BATCH_MANIFEST = {batch['manifest']!r}"
 
 
 def _constants(prefix: str, values: dict[str, Any]) -> list[str]:

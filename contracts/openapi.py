@@ -21,7 +21,10 @@ OF_RECOMMEND = {
     Reason.SHOP_NOT_SERVED,
 }
 # What a rule does to items: functions/recommend/rules/arrange.py counts them.
-EFFECTS = ("removed", "pinned", "boosted", "buried", "weighted", "moved")
+EFFECTS = ("removed", "pinned", "boosted", "buried", "weighted", "moved", "explored")
+# The lists that items are from: functions/recommend/lists.py.
+SOURCES = ("model", "related", "popular", "rising", "bought_together", "viewed", "bought", "given", "none")
+BECAUSE_KINDS = ("viewed", "again", "related", "popular", "bought_with", "bought", "pinned", "new")
 # Reasons that refuse one event of a batch: the answer is 200, and names them.
 OF_EVENTS = {
     Reason.EVENT_NOT_AN_OBJECT,
@@ -424,11 +427,16 @@ def _schemas() -> dict[str, Any]:
                             "item_id": a_text,
                             "score": {"description": "0 for an item that no model scored.", "type": "number"},
                             "pinned_by": {"description": "The rule that gave it its slot.", **a_text},
+                            "explored_by": {
+                                "description": "The rule of exploration that gave it its slot.",
+                                **a_text,
+                            },
                             "because": {
-                                "description": "Only if asked. `viewed` and `related` name the view that brought the item.",
+                                "description": "Only if asked. `viewed`, `related` and `bought_with` name the item that "
+                                "brought it.",
                                 **_object(
                                     {
-                                        "kind": {"enum": ["viewed", "again", "related", "popular", "pinned"]},
+                                        "kind": {"enum": list(BECAUSE_KINDS)},
                                         "item_id": a_text,
                                     },
                                     ["kind"],
@@ -449,8 +457,8 @@ def _schemas() -> dict[str, Any]:
                 },
                 "rules_revision": {"description": "The set of rules that was applied.", **a_text},
                 "source": {
-                    "description": "`model`, what stood in for it, or the arm of an experiment: `none` has no items.",
-                    "enum": ["model", "related", "popular", "none"],
+                    "description": "`model`, the list that the items are from, or the arm of an experiment: `none` has no items.",
+                    "enum": list(SOURCES),
                 },
                 "reason": a_text,
                 "model_version": a_text,
@@ -493,7 +501,7 @@ def _question(limits: dict[str, int]) -> dict[str, Any]:
                 "items": an_item,
             },
             "k": {
-                "description": "The number of items.",
+                "description": "The number of items. The default of `rerank` is the length of `candidates`.",
                 "type": "integer",
                 "minimum": 1,
                 "maximum": limits["k_max"],
@@ -516,10 +524,38 @@ def _question(limits: dict[str, int]) -> dict[str, Any]:
                 **an_id,
             },
             "placement": {
-                "description": "Where the carousel stands. The receipt carries it.",
+                "description": "What the carousel shows, and where it stands. The receipt carries it.",
                 "type": "string",
                 "enum": contracts.placements(),
                 "default": contracts.placements()[0],
+            },
+            "candidates": {
+                "description": "Placement `rerank`: the list that is put in order. The answer has no other items.",
+                "type": "array",
+                "maxItems": limits["candidates_max"],
+                "items": an_item,
+            },
+            "history": {
+                "description": "Placements `home` and `recently_viewed`: the visitor's views of earlier sessions, oldest first. "
+                f"The last {limits['history_max']} are used.",
+                "type": "array",
+                "items": an_item,
+            },
+            "bought": {
+                "description": "Placement `buy_again`: what the visitor bought before, oldest first. "
+                f"The last {limits['bought_max']} are used.",
+                "type": "array",
+                "items": an_item,
+            },
+            "category": {
+                "description": "Placement `popular`: the path of a category, such as outdoor/tents.",
+                "type": "string",
+                "maxLength": contracts.read("event.schema")["definitions"]["text"]["maxLength"],
+            },
+            "rising": {
+                "description": "Placement `popular`: products whose share of the views grows are first.",
+                "type": "boolean",
+                "default": False,
             },
             "because": {
                 "description": "Whether each item says what brought it, which takes up to five times as long.",

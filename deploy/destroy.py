@@ -68,8 +68,12 @@ def destroy(stage: Stage, session: Any, say: Say, delete_data: bool = False) -> 
     cloudformation = session.client("cloudformation")
     if stack.is_deployed(cloudformation, stage.prefix):
         states = session.client("stepfunctions")
-        # The nights first: a night would start more.
-        machines = (stage.night_arn(account_id), stage.state_machine_arn(account_id))
+        # The nights first: a night would start more. A run that ends may start a batch.
+        machines = (
+            stage.night_arn(account_id),
+            stage.state_machine_arn(account_id),
+            stage.batch_arn(account_id),
+        )
         stopped = sum(stop_executions(machine, states) for machine in machines)
         say(f"stopped {stopped} running executions")
     remove_lambdas_and_api(stage, stage.models_bucket(account_id), session.client("s3"), say)

@@ -15,7 +15,13 @@ from deploy.command import DeployError, command_parser
 from functions.platform import errors
 
 FOLDER = Path(__file__).resolve().parent.parent / "statemachine"
-PIPELINE_FILE, NIGHT_FILE = FOLDER / "pipeline.asl.json", FOLDER / "night.asl.json"
+# The definition of each state machine of statemachine/resources.yaml.
+DEFINITIONS = {
+    "Pipeline": FOLDER / "pipeline.asl.json",
+    "Night": FOLDER / "night.asl.json",
+    "BatchMachine": FOLDER / "batch.asl.json",
+}
+PIPELINE_FILE, NIGHT_FILE, BATCH_FILE = DEFINITIONS.values()
 
 Json = dict[str, Any]
 
@@ -111,11 +117,13 @@ def with_error_handling(definition: Json) -> Json:
     Raises:
         DeployError: a state invokes a Lambda that deploy/lambdas.py does not declare.
     """
-    states = {name: _handled(name, state) for name, state in definition["States"].items()}
+    # A run of the pipeline can be redriven. A batch is made anew.
+    can_resume = "Lock" not in definition["States"] or "WhichStep?" in definition["States"]
+    states = {name: _handled(name, state, can_resume) for name, state in definition["States"].items()}
     return definition | {"States": states}
 
 
-def _handled(name: str, state: Json) -> Json:
+def _handled(name: str, state: Json, can_resume: bool) -> Json:
     if state["Type"] == "Map":
         inner = with_error_handling(state["ItemProcessor"])
         return state | {"ItemProcessor": inner, "Catch": [_night_catch(name, state["Catch"][-1]["Next"])]}
@@ -132,7 +140,10 @@ def _handled(name: str, state: Json) -> Json:
         handling |= {key: state[key] for key in ("Catch",) if key in state}
     else:
         caught = state.get("Catch", [{"Next": "LockHeld?"}])
-        handling["Catch"] = [_catch(name, state["Resource"], caught[-1]["Next"])]
+        rule = _catch(name, state["Resource"], caught[-1]["Next"])
+        if not can_resume:
+            rule["Assign"] = {"failure": rule["Assign"]["failure"]}
+        handling["Catch"] = [rule]
     last = ("Retry", "Catch", "Next", "End")
     rest = {key: value for key, value in state.items() if key not in {*handling, *last}}
     return rest | handling | {key: state[key] for key in ("Next", "End") if key in state}
@@ -216,16 +227,16 @@ def render(definition: Json) -> str:
     return json.dumps(with_error_handling(definition), indent=2, ensure_ascii=False) + "\n"
 
 
-def main(arguments: list[str] | None = None, paths: Sequence[Path] = (PIPELINE_FILE, NIGHT_FILE)) -> int:
+def main(arguments: list[str] | None = None, paths: Sequence[Path] = tuple(DEFINITIONS.values())) -> int:
     """Run the command line."""
     parser = command_parser("deploy.error_handling", __doc__, "--check")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the file is outdated")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is outdated")
     args = parser.parse_args(arguments)
     return max(_update(path, args.check) for path in paths)
 
 
 def _update(path: Path, check: bool) -> int:
-    """Write one definition, or with `check` only compare it. Return 1 if it is outdated and not written."""
+    """Write a definition, or with `check` only compare it. Return 1 if it is outdated and not written."""
     before = path.read_text()
     definition = json.loads(before)
     after = render(definition)

@@ -14,6 +14,7 @@ from deploy import policies, serving_image
 from deploy.policies import Statement, list_bucket, list_versions, objects, stream
 from deploy.stages import SETTINGS, Stage, setting_text
 from functions.platform.contract import (
+    BATCH_PREFIX,
     CATALOGUE_STATES_PREFIX,
     ERASURE_CERTIFICATES_PREFIX,
     ERASURE_JOURNALS_PREFIX,
@@ -24,6 +25,7 @@ from functions.platform.contract import (
     OPERATIONS_PREFIX,
     PACKED_MANIFESTS_PREFIX,
     PACKED_PREFIX,
+    PLACEMENTS_PREFIX,
     RAW_PREFIX,
     REJECTED_PREFIX,
     RELEASES_PREFIX,
@@ -36,6 +38,7 @@ from functions.platform.contract import (
     VALIDATION_REPORTS_PREFIX,
 )
 from functions.platform.settings import (
+    AnswersSettings,
     CanarySettings,
     CatalogueSettings,
     CollectSettings,
@@ -51,6 +54,7 @@ from sql.setup.apply import role_prefix
 
 # One group per settings class of functions/: the variables that the class reads.
 SettingsGroup = Literal[
+    "answers",
     "canary",
     "catalogue",
     "collect",
@@ -125,6 +129,7 @@ LAMBDAS = (
                 (
                     policies.RECORDS,
                     policies.FALLBACKS,
+                    objects("models", f"{PLACEMENTS_PREFIX}*"),
                     objects("models", f"{RULES_PREFIX}*"),
                     objects("models", f"{CATALOGUE_STATES_PREFIX}*"),
                 ),
@@ -169,7 +174,11 @@ LAMBDAS = (
                 (objects("models", LOCK_KEY), objects("models", f"{SHOP_LOCKS_PREFIX}*")),
             ),
             list_bucket("FindLock", "models", "locks/*"),
-            Statement("HolderRuns", ("states:DescribeExecution",), (policies.EXECUTIONS, policies.NIGHTS)),
+            Statement(
+                "HolderRuns",
+                ("states:DescribeExecution",),
+                (policies.EXECUTIONS, policies.NIGHTS, policies.BATCH_EXECUTIONS),
+            ),
         ),
     ),
     Lambda(
@@ -221,6 +230,50 @@ LAMBDAS = (
         ),
         layer="warehouse",
         as_job=True,
+    ),
+    Lambda(
+        "histories",
+        memory_mb=512,
+        timeout_s=900,
+        settings=("warehouse",),
+        policy=(
+            policies.WAREHOUSE_LOGIN,
+            Statement("ReadRecord", ("s3:GetObject",), (policies.RECORDS,)),
+            policies.FIND_RECORD,
+        ),
+        layer="warehouse",
+    ),
+    Lambda(
+        "answers",
+        memory_mb=1769,
+        timeout_s=900,
+        settings=("answers",),
+        policy=(
+            Statement(
+                "ReadSteering",
+                ("s3:GetObject",),
+                (
+                    policies.FALLBACKS,
+                    objects("models", f"{RULES_PREFIX}*"),
+                    objects("models", f"{CATALOGUE_STATES_PREFIX}*"),
+                ),
+            ),
+            Statement("Answer", ("s3:GetObject", "s3:PutObject"), (objects("models", f"{BATCH_PREFIX}*"),)),
+            list_bucket("ListCandidates", "models", f"{BATCH_PREFIX}*"),
+        ),
+        layer="pandas",
+    ),
+    Lambda(
+        "batch",
+        memory_mb=512,
+        timeout_s=900,
+        settings=("warehouse",),
+        policy=(
+            policies.WAREHOUSE_LOGIN,
+            Statement("RemoveFiles", ("s3:DeleteObject",), (objects("models", f"{BATCH_PREFIX}*"),)),
+            list_bucket("ListFiles", "models", f"{BATCH_PREFIX}*"),
+        ),
+        layer="warehouse",
     ),
     Lambda(
         "publish",
@@ -427,6 +480,7 @@ LAMBDAS = (
                     objects("events", f"{PACKED_PREFIX}*"),
                     objects("events", f"{ERASURE_JOURNALS_PREFIX}*"),
                     objects("models", f"{EXPORTS_PREFIX}*"),
+                    objects("models", f"{BATCH_PREFIX}*"),
                 ),
             ),
             list_versions(
@@ -446,7 +500,9 @@ LAMBDAS = (
                 f"{PACKED_MANIFESTS_PREFIX}*",
                 f"{ERASURE_JOURNALS_PREFIX}*",
             ),
-            list_versions("ListSnapshots", "models", f"{EXPORTS_PREFIX}*", f"{TRAINING_PREFIX}*"),
+            list_versions(
+                "ListSnapshots", "models", f"{EXPORTS_PREFIX}*", f"{TRAINING_PREFIX}*", f"{BATCH_PREFIX}*"
+            ),
             Statement(
                 "ReadModels",
                 ("s3:GetObject",),
@@ -534,6 +590,7 @@ def common_environment(stage: Stage) -> dict[str, str]:
 
 # The settings class of each group, from whose fields the variables follow.
 SETTINGS_CLASSES: dict[SettingsGroup, type[Struct]] = {
+    "answers": AnswersSettings,
     "catalogue": CatalogueSettings,
     "collect": CollectSettings,
     "compact": CompactSettings,
@@ -592,7 +649,7 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
                 "TUGBOAT_SHOPS": setting_text(list(stage.shops)),
                 "TUGBOAT_TRAINED_SHOPS": setting_text(stage.served_shops),
             }
-        case "canary":
+        case "answers" | "canary":
             return copied | {"TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id)}
         case "lock":
             return {"TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id)}

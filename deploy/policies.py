@@ -41,6 +41,7 @@ ALARMS = "arn:aws:cloudwatch:{region}:{account}:alarm:*"
 NIGHT = "arn:aws:states:{region}:{account}:stateMachine:{prefix}-night"
 EXECUTIONS = "arn:aws:states:{region}:{account}:execution:{prefix}-pipeline:*"
 NIGHTS = "arn:aws:states:{region}:{account}:execution:{prefix}-night:*"
+BATCH_EXECUTIONS = "arn:aws:states:{region}:{account}:execution:{prefix}-batch:*"
 # Services that accept no resource for these actions.
 ANY = "*"
 

@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from deploy.command import DeployError
+from functions.platform.contract import RECOMMEND_K_MAX
 from functions.platform.endpoint import endpoint_name
 from functions.platform.shop_names import short_name
 from training_jobs.gate.thresholds import ThresholdsError, with_bounds
@@ -123,6 +124,9 @@ class Stage:
     job_timeout_minutes: Annotated[int, Field(ge=15, le=480)]
     training_days: Annotated[int, Field(ge=1)]
     currencies: dict[ShopId, Currency]
+    batch_nightly: bool
+    batch_days: Annotated[int, Field(ge=1, le=365)]
+    batch_items: Annotated[int, Field(ge=1, le=RECOMMEND_K_MAX)]
     endpoint_kind: Literal["serverless", "realtime"]
     endpoint_memory_mb: ServerlessMemoryMb
     endpoint_max_concurrency: Annotated[int, Field(ge=1, le=200)]
@@ -213,6 +217,10 @@ class Stage:
     def night_arn(self, account_id: str) -> str:
         """Return the ARN of the state machine that starts the pipeline for several shops."""
         return f"arn:aws:states:{self.region}:{account_id}:stateMachine:{self.prefix}-night"
+
+    def batch_arn(self, account_id: str) -> str:
+        """Return the ARN of the state machine of a batch."""
+        return f"arn:aws:states:{self.region}:{account_id}:stateMachine:{self.prefix}-batch"
 
 
 SETTINGS = frozenset(field.name for field in fields(Stage)) - {"name"}

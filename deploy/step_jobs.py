@@ -122,6 +122,8 @@ def with_jobs(definition: Json, stage: Stage, account_id: str) -> Json:
                 name: _job(name, one, state, stage, account_id),
                 f"Read{name}": _read(name, state),
             }
+    if not jobs:
+        return definition
     states |= {"ReadFailure": _read_failure(), "TransientFailure?": _transient_failure(jobs)}
     lock = states["Lock"]
     states["Lock"] = lock | {"Assign": lock["Assign"] | {"step_failures": 0}}

@@ -1,4 +1,4 @@
-"""Render resources.yaml as the JSON text for CloudFormation, with the pipeline and the resources of lambdas.py."""
+"""Render resources.yaml as the JSON text for CloudFormation, with the state machines and the resources of lambdas.py."""
 
 import json
 import re
@@ -15,7 +15,8 @@ from functions.platform.contract import CODE_PREFIX
 
 FOLDER = Path(__file__).resolve().parent.parent / "statemachine"
 RESOURCES_FILE = FOLDER / "resources.yaml"
-PIPELINE_FILE, NIGHT_FILE = error_handling.PIPELINE_FILE, error_handling.NIGHT_FILE
+DEFINITIONS = error_handling.DEFINITIONS
+PIPELINE_FILE, NIGHT_FILE, BATCH_FILE = DEFINITIONS.values()
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 BODY_MAX_BYTES = 51_200  # in a request
 STORED_MAX_BYTES = 1_000_000  # read by CloudFormation from S3
@@ -67,17 +68,18 @@ def load_resources(path: Path = RESOURCES_FILE) -> Json:
                 "RetentionInDays": {"Ref": "LogRetentionDays"},
             },
         }
-    wanted = substitution_keys(PIPELINE_FILE.read_text())
-    functions = {
-        f"{one.title}Function": {
-            "Fn::Sub": "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
-            f"tugboat-${{Stage}}{one.suffix}"
+    for machine_name, definition in DEFINITIONS.items():
+        wanted = substitution_keys(definition.read_text())
+        functions = {
+            f"{one.title}Function": {
+                "Fn::Sub": "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
+                f"tugboat-${{Stage}}{one.suffix}"
+            }
+            for one in LAMBDAS
+            if f"{one.title}Function" in wanted
         }
-        for one in LAMBDAS
-        if f"{one.title}Function" in wanted
-    }
-    machine = template["Resources"]["Pipeline"]["Properties"]
-    machine["DefinitionSubstitutions"] = functions | machine["DefinitionSubstitutions"]
+        machine = template["Resources"][machine_name]["Properties"]
+        machine["DefinitionSubstitutions"] = functions | machine["DefinitionSubstitutions"]
     return template
 
 
@@ -95,7 +97,7 @@ def render_without_pipeline(stage: Stage, account_id: str, resources: Path = RES
         TemplateError: the body is larger than a request may be.
     """
     template = _with_literal_names(load_resources(resources), stage, account_id)
-    for machine in ("Pipeline", "Night"):
+    for machine in DEFINITIONS:
         template["Resources"][machine]["Properties"].pop("DefinitionSubstitutions")
     template["Resources"] = {
         name: one for name, one in template["Resources"].items() if one["Type"] not in LATER_TYPES
@@ -114,10 +116,11 @@ def render(
     template = _with_literal_names(load_resources(resources), stage, account_id)
     step_jobs.add_resources(template["Resources"], stage, account_id)
     shop_resources.add(template["Resources"], stage, account_id)
-    definition = with_shop_settings(json.loads(pipeline.read_text()), stage)
-    _define(template, "Pipeline", step_jobs.with_jobs(definition, stage, account_id), pipeline, resources)
-    night = with_trained_shops(json.loads(NIGHT_FILE.read_text()), stage)
-    _define(template, "Night", night, NIGHT_FILE, resources)
+    for name, path in (DEFINITIONS | {"Pipeline": pipeline}).items():
+        definition = json.loads(path.read_text())
+        if name in OF_STAGE:
+            definition = OF_STAGE[name](definition, stage)
+        _define(template, name, step_jobs.with_jobs(definition, stage, account_id), path, resources)
     return _within(STORED_MAX_BYTES, _compact(template))
 
 
@@ -165,6 +168,10 @@ def with_trained_shops(definition: Json, stage: Stage) -> Json:
     return definition
 
 
+# What the settings of a stage change in a definition.
+OF_STAGE = {"Pipeline": with_shop_settings, "Night": with_trained_shops}
+
+
 def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[str, str]:
     """Return the values of the template's parameters.
 
@@ -182,6 +189,7 @@ def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[st
         "ScheduleExpression": stage.schedule,
         "ScheduleState": "ENABLED" if stage.schedule_enabled else "DISABLED",
         "LoadOnArrivalState": "ENABLED" if stage.load_on_arrival else "DISABLED",
+        "BatchState": "ENABLED" if stage.batch_nightly else "DISABLED",
         # A schedule that is off still needs a valid expression.
         "OperationsSchedule": _every(stage.operations_minutes or 60),
         "OperationsState": "ENABLED" if stage.operations_minutes else "DISABLED",

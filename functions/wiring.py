@@ -84,17 +84,19 @@ def recommenders() -> "Recommenders":
     from functions.recommend.recommend import Recommender
     from functions.recommend.served import served_release
     from functions.recommend.shops import Recommenders
-    from functions.recommend.steering import sources
+    from functions.recommend.steering import PerShop, sources
+    from functions.recommend.tables import stored_tables
 
     environment = settings.recommend_settings()
     endpoint = time_boxed_client("sagemaker-runtime", environment.endpoint_timeout_ms)
     s3 = time_boxed_client("s3", S3_TIMEOUT_MS)
     bucket, experiments = environment.models_bucket, read_experiments(FOLDER)
     stored = sources(s3, bucket)
+    tables = PerShop(lambda shop_id: stored_tables(s3, bucket, shop_id))
 
     def of(shop_id: str) -> Recommender:
         served, fallback = served_release(s3, bucket, shop_id), stored_fallback(s3, bucket, shop_id)
-        return Recommender(environment, shop_id, endpoint, served, fallback, experiments, stored)
+        return Recommender(environment, shop_id, endpoint, served, fallback, experiments, stored, tables)
 
     return Recommenders(environment, of)
 
@@ -145,6 +147,30 @@ def export(event: Event, _: Any) -> Event:
 
     with _connection("export") as connection:
         return export(event, settings.warehouse_settings(), connection, client("s3"))
+
+
+def histories(event: Event, _: Any) -> Event:
+    """Run histories, the first step of a batch, on the warehouse of export."""
+    from functions.batch.histories import histories
+
+    with _connection("export") as connection:
+        return histories(event, settings.warehouse_settings(), connection, client("s3"))
+
+
+def answers(event: Event, context: Any) -> Event:
+    """Run answers of a batch, for as long as the Lambda's remaining time allows."""
+    from functions.recommend.batch import answers
+
+    remaining_ms = context.get_remaining_time_in_millis
+    return answers(event, settings.answers_settings(), client("s3"), remaining_ms)
+
+
+def batch(event: Event, _: Any) -> Event:
+    """Run batch, the last step of a batch, on the warehouse of export."""
+    from functions.batch.batch import batch
+
+    with _connection("export") as connection:
+        return batch(event, settings.warehouse_settings(), connection, client("s3"))
 
 
 def publish(event: Event, _: Any) -> Event:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import hypothesis
 import pytest
 from botocore.loaders import JSONFileLoader
 
@@ -22,6 +23,9 @@ if shutil.which("python3") and (shutil.which("cc") or shutil.which("gcc")):
 # Every session of botocore parses the descriptions of its services again, and most tests have a session of their own.
 _parsed = functools.cache(functools.partial(JSONFileLoader.load_file, JSONFileLoader()))
 JSONFileLoader.load_file = lambda self, file_path: _parsed(file_path)
+# A busy machine takes any time for an example.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
-_ENTRY_SCRIPTS = ("train.py", "evaluate.py")
+_ENTRY_SCRIPTS = ("train.py", "evaluate.py", "batch.py")
 _SUFFIXES = (".py", ".json", ".jinja", ".c", ".h")
 
 

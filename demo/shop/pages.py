@@ -10,6 +10,7 @@ from demo.catalogue import Catalogue
 NAME = "Tugboat Outfitters"
 PAGE_SIZE = 24
 CAROUSEL_CARDS = 12
+BECAUSE = "Because you viewed {title}"
 Item = dict[str, Any]
 
 
@@ -85,7 +86,11 @@ def home(index: CatalogueIndex, api: Api) -> str:
 <div><p class="eyebrow">Everything for out there</p><h1>Small boat,<br>long way.</h1>
 <p>Gear for people who get far with little.</p><a class="button" href="/c/outdoor/tents">Start with a tent</a></div></section>
 <section><h2>Departments</h2><div class="departments">{departments}</div></section>
-<section><h2>Most wanted</h2>{grid(index, index.by_popularity[:8], "most-wanted")}</section>"""
+<section><h2>Most wanted</h2>{grid(index, index.by_popularity[:8], "most-wanted")}</section>
+{carousel("For your next trip", "home")}
+{carousel("On the rise", "popular", rising="")}
+{carousel("Viewed recently", "recently_viewed")}
+{carousel("Time for another?", "buy_again")}"""
     return page(index, api, "home", body, {"list": "most-wanted", "items": index.by_popularity[:8]})
 
 
@@ -99,7 +104,8 @@ def category(index: CatalogueIndex, api: Api, path: str) -> str:
     )
     body = f"""
 <nav class="trail" aria-label="Breadcrumb"><a href="/">Home</a> / {escape(department.title())}</nav>
-<h1>{escape(leaf.title())}</h1><nav class="chips" aria-label="Categories">{neighbours}</nav>{grid(index, ids, path)}"""
+<h1>{escape(leaf.title())}</h1><nav class="chips" aria-label="Categories">{neighbours}</nav>{grid(index, ids, path)}
+{carousel(f"Popular in {leaf.title()}", "popular", category=path)}"""
     return page(index, api, f"{leaf.title()}", body, {"list": path, "items": ids})
 
 
@@ -115,6 +121,8 @@ def results(index: CatalogueIndex, api: Api, term: str) -> str:
     if len(ids) > PAGE_SIZE:
         count += f", the {PAGE_SIZE} most wanted"
     body = f'<h1>“{escape(term)}”</h1><p class="muted">{count}</p>{found}'
+    if len(ids) > 1:
+        body += carousel("Of these, for you", "rerank", candidates=",".join(ids[:PAGE_SIZE]))
     return page(
         index, api, f"Search: {term}", body, {"search": term, "list": "search", "items": ids[:PAGE_SIZE]}
     )
@@ -136,15 +144,16 @@ def product(index: CatalogueIndex, api: Api, item_id: str) -> str:
 <button class="button" id="add" type="button">Add to cart</button><p id="added" role="status"></p>
 <ul class="promises"><li>Sent today if ordered before 3 pm</li><li>100 days to change your mind</li>
 <li>Mended for life</li></ul></div></article>
-{carousel("You may also like", "product", item_id)}"""
+{carousel("You may also like", "product", item=item_id, because=BECAUSE)}
+{carousel("Similar products", "similar", item=item_id)}"""
     return page(index, api, item["item_name"], body, {"item": item})
 
 
 def cart(index: CatalogueIndex, api: Api) -> str:
     """Build the cart page, which the browser fills: the cart exists only there."""
-    body = (
-        f"""<h1>Your cart</h1><div id="cart" class="cart"></div>{carousel("Goes with your cart", "cart")}"""
-    )
+    body = f"""<h1>Your cart</h1><div id="cart" class="cart"></div>
+{carousel("Goes with your cart", "cart", because=BECAUSE)}
+{carousel("Often bought together", "bought_together", items="", because="With {title}")}"""
     return page(index, api, "Cart", body, {"cart": True})
 
 
@@ -186,13 +195,12 @@ def grid(index: CatalogueIndex, ids: list[str], name: str) -> str:
     return f'<ul class="grid" data-list="{escape(name)}">{cards}</ul>'
 
 
-def carousel(heading: str, placement: str, item_id: str | None = None) -> str:
-    """Build the carousel element. `item_id` is the page's own item."""
-    own = f' item="{escape(item_id)}"' if item_id else ""
+def carousel(heading: str, placement: str, **attributes: str) -> str:
+    """Build the carousel element of a placement, with further attributes."""
+    more = "".join(f' {name}="{escape(value)}"' for name, value in attributes.items())
     return (
-        f'<tugboat-carousel id="product-carousel" heading="{escape(heading)}" k="{CAROUSEL_CARDS}"'
-        f' placement="{placement}"{own} because="Because you viewed {{title}}"'
-        ' cards="/cards.json?ids={ids}"></tugboat-carousel>'
+        f'<tugboat-carousel id="{placement.replace("_", "-")}-carousel" heading="{escape(heading)}" k="{CAROUSEL_CARDS}"'
+        f' placement="{placement}"{more} cards="/cards.json?ids={{ids}}"></tugboat-carousel>'
     )
 
 

@@ -74,6 +74,13 @@ class Assumptions:
     train_cpu_s_per_million: float
     train_gpu_s_per_million: float
     train_limit_s: float
+    sessions_per_client: float
+    batch_fixed_s: float
+    batch_score_s_per_thousand: float
+    batch_answer_s_per_thousand: float
+    batch_warehouse_fixed_s: float
+    batch_warehouse_s_per_thousand: float
+    transitions_per_batch: float
     evaluate_fixed_s: float
     evaluate_s_per_million: float
     evaluate_limit_s: float

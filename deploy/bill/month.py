@@ -150,6 +150,33 @@ class Month:
         }
 
     @property
+    def batches(self) -> float:
+        """Batches of lists for mail: one for each shop after a night."""
+        return self.workload.runs * self.shops if self.stage.batch_nightly else 0
+
+    @property
+    def batch_clients(self) -> float:
+        """Clients of a shop with a list."""
+        days = min(self.stage.batch_days, self.history_days)
+        clients = self.workload.sessions / DAYS * days / max(1, self.assumed.sessions_per_client)
+        return clients / self.shops
+
+    @property
+    def batch_score_s(self) -> float:
+        """Seconds of the job that scores a batch."""
+        return (
+            self.assumed.batch_fixed_s + self.batch_clients / 1000 * self.assumed.batch_score_s_per_thousand
+        )
+
+    @property
+    def batch_warehouse_s(self) -> float:
+        """Seconds of the warehouse per batch: it runs for the histories, and again for the tables."""
+        suspend_s = self.assumed.auto_suspend_s
+        return 2 * (self.assumed.batch_warehouse_fixed_s + suspend_s) + (
+            self.batch_clients / 1000 * self.assumed.batch_warehouse_s_per_thousand
+        )
+
+    @property
     def on_gpu(self) -> bool:
         """True if Train runs on a GPU. SageMaker's instance types with NVIDIA GPUs are ml.g* and ml.p*."""
         return self.stage.training_instance_type.startswith(("ml.g", "ml.p"))
@@ -201,7 +228,7 @@ class Month:
         known = {
             "api_handler": Calls(api, api_ms / api / 1000 if api else 0),
             "collect": Calls(self.event_requests, assumed.collect_ms / 1000),
-            "lock": Calls(2 * runs, assumed.lock_s),
+            "lock": Calls(2 * (runs + self.batches), assumed.lock_s),
             "load": Calls(loads, load_s / loads if loads else 0),
             **{
                 step: Calls(0, 0) if runs_as_job(self.stage, step) else Calls(runs, steps[step])
@@ -215,6 +242,9 @@ class Month:
             # One feed per run. Batches of PUT /catalogue come on top.
             "catalogue": Calls(runs, assumed.catalogue_s),
             "operations": Calls(self.page_builds, assumed.page_s),
+            "histories": Calls(self.batches, assumed.batch_warehouse_fixed_s),
+            "answers": Calls(self.batches, self.batch_clients / 1000 * assumed.batch_answer_s_per_thousand),
+            "batch": Calls(self.batches, assumed.batch_warehouse_fixed_s),
             # Only a failed run calls it.
             "rollback": Calls(0, 0),
         }

@@ -6,6 +6,7 @@ from deploy.bill.month import HOURS, WAREHOUSE_STEPS, Line, Month, line, number
 from deploy.bill.runners import runner_lines
 from deploy.bill.warehouses import snowflake_lines
 from deploy.step_jobs import runs_as_job
+from deploy.warehouse_sizes import warehouse_size
 
 
 def pipeline_lines(month: Month) -> Iterator[Line]:
@@ -13,6 +14,7 @@ def pipeline_lines(month: Month) -> Iterator[Line]:
     yield from snowflake_lines(month)
     yield from runner_lines(month)
     yield from _jobs(month)
+    yield from _batches(month)
     runs, transitions = month.workload.runs, month.assumed.transitions_per_run
     jobs = sum(runs_as_job(month.stage, step) for step in WAREHOUSE_STEPS)
     yield line(
@@ -25,6 +27,35 @@ def pipeline_lines(month: Month) -> Iterator[Line]:
     )
     mails = month.assumed.mails_per_month if runs and month.stage.notification_email else 0
     yield line("SNS", "mails", month.prices["sns.email"], mails, f"{number(mails)} mails")
+
+
+def _batches(month: Month) -> Iterator[Line]:
+    """Yield the lines of the lists for mail, of a stage that makes them each night."""
+    kind = month.stage.processing_instance_type
+    yield line(
+        "SageMaker",
+        "batches",
+        month.prices.instance(kind),
+        month.batches * month.batch_score_s / 3600,
+        f"{number(month.batches)} batches x {month.batch_score_s:.0f} s / 3600 of {kind}, for "
+        f"{number(month.batch_clients)} clients",
+    )
+    size = warehouse_size(month.stage, "export")
+    per_hour = month.prices.credits_per_hour[size]
+    yield line(
+        "Snowflake",
+        "batches",
+        month.prices.credit,
+        month.batches * month.batch_warehouse_s / 3600 * per_hour,
+        f"{number(month.batches)} batches x {month.batch_warehouse_s:.0f} s / 3600 x {number(per_hour)} credits of {size}",
+    )
+    yield line(
+        "Step Functions",
+        "state transitions of batches",
+        month.prices["step_functions.transition"],
+        month.batches * month.assumed.transitions_per_batch,
+        f"{number(month.batches)} batches x {number(month.assumed.transitions_per_batch)} states",
+    )
 
 
 def _jobs(month: Month) -> Iterator[Line]:

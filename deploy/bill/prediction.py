@@ -33,6 +33,9 @@ OF_ITEM = {
     ("Lambda", "api_handler: GB-seconds"): "recommendations",
     ("SageMaker", "serverless endpoint"): "recommendations",
     ("SageMaker", "data through the endpoint"): "recommendations",
+    ("SageMaker", "batches"): "runs",
+    ("Snowflake", "batches"): "runs",
+    ("Step Functions", "state transitions of batches"): "runs",
     ("SageMaker", "training"): "train_s",
     ("SageMaker", "evaluation"): "evaluate_s",
     ("SageMaker", "volumes of the jobs"): "train_s",
@@ -40,7 +43,7 @@ OF_ITEM = {
     ("Snowflake", "warehouse of the pipeline"): "warehouse_s",
 }
 # Lambdas of a run are billed by their time in it.
-OF_RUNS = ("lock", "publish", "prove", "compact", *WAREHOUSE_STEPS)
+OF_RUNS = ("lock", "publish", "prove", "compact", "histories", "answers", "batch", *WAREHOUSE_STEPS)
 
 
 def driver(line: Line) -> str:

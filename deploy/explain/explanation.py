@@ -7,10 +7,11 @@ from pathlib import Path
 
 from deploy.explain.model import Clients, Origin, ask, origin_of, read_fallback, release_at, unpacked
 from deploy.explain.trace import Json, Shown, StoredEvent, Trace, file_states
-from functions.platform.contract import RECOMMEND_K_DEFAULT, RECOMMEND_K_MAX
+from functions.platform.contract import PLACEMENT_ANSWERS, RECOMMEND_K_DEFAULT, RECOMMEND_K_MAX
 from functions.platform.s3_keys import rules_key
 from functions.platform.stored_json import read_json
 from functions.recommend.fallback import Fallback
+from functions.recommend.recommendation import NO_MODEL
 
 # Items beyond the last one shown, to find those that the page may have excluded.
 SPARE = 20
@@ -112,6 +113,16 @@ def explain(
         return Explanation(
             stage, trace, files, None, Reproduction("not asked", reasons=["the model is unknown"]), notes
         )
+    if PLACEMENT_ANSWERS.get(trace.placement, "next") != "next":
+        why = (
+            f"the placement {trace.placement} has a list of its own, and only what comes next is asked again"
+        )
+        origin = (
+            None
+            if version == NO_MODEL
+            else origin_of(clients, models_bucket, trace.shop_id, machine_arn, version)
+        )
+        return Explanation(stage, trace, files, origin, Reproduction("not asked", reasons=[why]), notes)
     origin = origin_of(clients, models_bucket, trace.shop_id, machine_arn, version)
     reproduction = Reproduction("not asked", reasons=["the model's archive is gone"])
     if origin.archive_uri:

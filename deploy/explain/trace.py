@@ -11,10 +11,15 @@ from botocore.exceptions import ClientError
 
 from deploy.command import DeployError
 from functions.platform import warehouse
-from functions.platform.contract import RAW_PREFIX, RECOMMEND_ITEMS_MAX, SESSION_ITEM_EVENTS
+from functions.platform.contract import (
+    PLACEMENT_DEFAULT,
+    RAW_PREFIX,
+    RECOMMEND_ITEMS_MAX,
+    SESSION_ITEM_EVENTS,
+)
 from functions.platform.packed_days import Manifest, read_manifest
 from functions.platform.receipt import LIFETIME_S, Verdict
-from functions.recommend.recommend import FALLBACK_VARIANT
+from functions.recommend.recommendation import FALLBACK_VARIANT
 
 Json = dict[str, Any]
 
@@ -107,6 +112,12 @@ class Trace:
     outcome: Json | None
     naming: list[StoredEvent]
     session: list[StoredEvent]
+
+    @property
+    def placement(self) -> str:
+        """Return the placement of the answer."""
+        stamps = [stamp for event in self.naming for stamp in event.stamps(self.recommendation_id)]
+        return str(stamps[0].get("placement", PLACEMENT_DEFAULT)) if stamps else PLACEMENT_DEFAULT
 
     @property
     def is_fallback(self) -> bool:

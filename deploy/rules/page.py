@@ -18,6 +18,7 @@ EFFECTS = {
     "buried": "buried",
     "weighted": "weighted by margin",
     "moved": "moved back",
+    "explored": "shown as exploration",
 }
 
 

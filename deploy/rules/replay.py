@@ -1,7 +1,8 @@
 """Replay sessions with the rules that are served now and with those of the file, and compare the carousels.
 
 The endpoint is asked once per session. The code of /recommend then applies both sets of rules, to the fallback's lists too.
-It does so at every placement that a rule names, now and at each begin or end of a rule's period.
+It does so now and at each begin or end of a rule's period; at every placement if a rule names one.
+The visitor's own lists are left out: no session of the snapshot has them, and an empty one is no failure.
 """
 
 import json
@@ -12,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from functions.platform.catalogue_state import CatalogueState
-from functions.platform.contract import PLACEMENT_DEFAULT, PLACEMENTS, RECOMMEND_K_DEFAULT
+from functions.platform.contract import PLACEMENT_ANSWERS, PLACEMENT_DEFAULT, PLACEMENTS, RECOMMEND_K_DEFAULT
 from functions.recommend.fallback import Fallback
+from functions.recommend.lists import OWN_LISTS
 from functions.recommend.request import RecommendRequest
 from functions.recommend.rules.arrange import Arranged, Scored
 from functions.recommend.rules.compiled import Rules
@@ -35,6 +37,10 @@ class Case(NamedTuple):
     items: list[str]
     path: str
     lists: list[list[Scored]]
+
+    def lists_of(self, placement: str) -> list[list[Scored]]:
+        """Return the lists of a placement. Only what comes next has the model's candidates for the session."""
+        return self.lists if PLACEMENT_ANSWERS[placement] in ("next", "home") else self.lists[-1:]
 
 
 class Moment(NamedTuple):
@@ -132,8 +138,9 @@ def replay(
         best: Change | None = None
         for moment in moments:
             request = RecommendRequest(case.items, k, [], None, moment.placement)
-            one = before.apply(request, moment.now_ms, case.lists)
-            other = after.apply(request, moment.now_ms, case.lists)
+            lists = case.lists_of(moment.placement)
+            one = before.apply(request, moment.now_ms, lists)
+            other = after.apply(request, moment.now_ms, lists)
             change = Change(case.items, case.path, moment, one, other, weight_of(one, other))
             for rule_id, effects in other.effects.items():
                 if rule_id in uses:
@@ -186,7 +193,11 @@ def _moments(rule_set: RuleSet, served: RuleSet, now_ms: int) -> list[Moment]:
     }
     times = [now_ms, *sorted(ends)[:MOMENTS_MAX]]
     names_place = any(rule.when and rule.when.placements for rule in rules)
-    places = PLACEMENTS if names_place else (PLACEMENT_DEFAULT,)
+    places = (
+        [name for name in PLACEMENTS if PLACEMENT_ANSWERS[name] not in OWN_LISTS]
+        if names_place
+        else [PLACEMENT_DEFAULT]
+    )
     return [Moment(time, place) for time in times for place in places]
 
 

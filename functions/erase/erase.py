@@ -184,13 +184,14 @@ def _refused(_: Person, settings: EraseSettings, store: Store, journal: Journal,
 
 
 def _snapshots(_: Person, settings: EraseSettings, store: Store, journal: Journal, budget: Budget) -> None:
-    """Delete the snapshots that contain the person, and list the models that learned from them."""
+    """Delete the snapshots and batches that contain the person, and list the models that learned from them."""
     if not journal.after:
         snapshots.find(journal, settings, store.s3)
         journal.after = "found"
         store.write(journal)
     for run in journal.snapshots:
         snapshots.delete(run, settings, store.s3)
+    snapshots.delete_batches(journal, settings, store.s3)
     next_phase(store, journal, "certificate")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.erase.journal import Journal, StoredKey, delete_version, versions_below
-from functions.platform.contract import EXPORTS_PREFIX, TRAINING_PREFIX
+from functions.platform.contract import BATCH_PREFIX, EXPORTS_PREFIX, TRAINING_PREFIX
 from functions.platform.errors import StorageUnavailable
 from functions.platform.releases import ReleaseRecord, read_record, served_shops
 from functions.platform.s3_keys import champion_prefix
@@ -39,6 +39,17 @@ def delete(run: str, settings: EraseSettings, s3: Any) -> None:
     for stored in versions_below(s3, settings.models_bucket, f"{EXPORTS_PREFIX}{run}/"):
         for version in stored.versions:
             delete_version(s3, settings.models_bucket, stored.key, version)
+
+
+def delete_batches(journal: Journal, settings: EraseSettings, s3: Any) -> None:
+    """Delete what is left of the batches of the person's shops, with all versions.
+
+    A batch deletes its files when its tables are loaded, and none runs while the erasure holds the lock.
+    """
+    for shop in sorted({shop for shop, _ in journal.clients}):
+        for stored in versions_below(s3, settings.models_bucket, f"{BATCH_PREFIX}{shop}/"):
+            for version in stored.versions:
+                delete_version(s3, settings.models_bucket, stored.key, version)
 
 
 def _runs(s3: Any, bucket: str) -> dict[str, list[StoredKey]]:

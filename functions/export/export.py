@@ -15,6 +15,7 @@ from functions.platform.contract import (
     ExportResult,
 )
 from functions.platform.log import get_logger
+from functions.platform.s3_keys import delete_below
 from functions.platform.settings import WarehouseSettings
 
 log = get_logger(__name__)
@@ -22,12 +23,13 @@ log = get_logger(__name__)
 # The run_id of the state machine. It becomes part of a stage path, which cannot be a bound parameter.
 SNAPSHOT_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 # The rows of each table, and their order. SESSION_KEY is 32 characters of text. Training needs a number that groups and
-# orders sessions like the key, and a rank never collides (docs/decisions/0039-training-memory.md). NETWORK is a rank for the same
-# reason, and it means nothing outside this snapshot.
+# orders sessions like the key, and a rank never collides (docs/decisions/0039-training-memory.md). NETWORK and CLIENT are
+# ranks for the same reason, and they mean nothing outside this snapshot.
 ROWS = {
     "interactions": (
         "select *, dense_rank() over (order by SESSION_KEY) as SESSION_ID, "
-        "iff(NETWORK_KEY is null, 0, dense_rank() over (order by NETWORK_KEY nulls last)) as NETWORK "
+        "iff(NETWORK_KEY is null, 0, dense_rank() over (order by NETWORK_KEY nulls last)) as NETWORK, "
+        "dense_rank() over (order by CLIENT_KEY) as CLIENT "
         "from TRAINING.TRAINING_SAMPLE",
         "order by SESSION_ID, POSITION",
     ),
@@ -73,7 +75,8 @@ def export(event: dict[str, Any], settings: WarehouseSettings, connection: Any, 
         )
     out_of_stock = _out_of_stock(connection, s3, settings.models_bucket, shop_id)
     prefix = f"{EXPORTS_PREFIX}{run_id}/"
-    _delete_all(s3, settings.models_bucket, prefix)
+    # A retry may write fewer files, and OVERWRITE leaves those of an earlier try.
+    delete_below(s3, settings.models_bucket, prefix)
     interactions = _unload(connection, run_id, "interactions", INTERACTION_COLUMNS, shop_id)
     items = _unload(connection, run_id, "items", ITEM_COLUMNS, shop_id)
     if out_of_stock is not None:
@@ -170,11 +173,3 @@ def _unload(connection: Any, snapshot_id: str, table: str, columns: dict[str, st
         (shop_id,),
     )
     return int(unloaded[0])
-
-
-def _delete_all(s3: Any, bucket: str, prefix: str) -> None:
-    """Delete the files of an earlier try. A retry may write fewer files, and OVERWRITE leaves the others."""
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        keys = [{"Key": found["Key"]} for found in page.get("Contents", [])]
-        if keys:
-            s3.delete_objects(Bucket=bucket, Delete={"Objects": keys})

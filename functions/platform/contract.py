@@ -3,6 +3,7 @@
 from typing import Any, TypedDict
 
 ID_MAX_CHARACTERS = 64
+TEXT_MAX_CHARACTERS = 500
 CLIENT_TIME_MAX_MS = 4102444800000
 COLLECT_BODY_MAX_BYTES = 1048576
 COLLECT_EVENTS_MAX = 500
@@ -22,11 +23,15 @@ CATALOGUE_IDEMPOTENCY_KEY_MAX_CHARACTERS = 200
 RECOMMEND_BODY_MAX_BYTES = 65536
 RECOMMEND_ITEMS_MAX = 50
 RECOMMEND_EXCLUDE_MAX = 500
+RECOMMEND_CANDIDATES_MAX = 100
+RECOMMEND_HISTORY_MAX = 50
+RECOMMEND_BOUGHT_MAX = 100
 RECOMMEND_K_MAX = 100
 RECOMMEND_K_DEFAULT = 10
 ARCHIVE_CARD = "model.json"
 ARCHIVE_GOLDEN = "golden.json"
 ARCHIVE_FALLBACK = "fallback.json"
+ARCHIVE_PLACEMENTS = "placements.json"
 ARCHIVE_VOCABULARY = "vocabulary.json"
 ARCHIVE_OUT_OF_STOCK = "out_of_stock.json"
 ARCHIVE_FILES_SHA256 = "files_sha256"
@@ -48,12 +53,14 @@ SHOPS_PREFIX = "serving/shops/"
 CATALOGUE_STATES_PREFIX = "serving/catalogue/"
 LOCK_KEY = "locks/pipeline.json"
 SHOP_LOCKS_PREFIX = "locks/shops/"
+PLACEMENTS_PREFIX = "serving/placements/"
 RULES_PREFIX = "serving/rules/"
 CODE_PREFIX = "code/"
 EVALUATIONS_PREFIX = "evaluation/"
 TRAINING_PREFIX = "training/"
 CHECKPOINTS_PREFIX = "checkpoints/"
 JOBS_PREFIX = "jobs/"
+BATCH_PREFIX = "batch/"
 ERRORS_PREFIX = "errors/"
 ERASURE_JOURNALS_PREFIX = "erasures/journals/"
 ERASURE_CERTIFICATES_PREFIX = "erasures/certificates/"
@@ -69,6 +76,7 @@ INTERACTION_COLUMNS = {
     "EVENT_NAME": "varchar",
     "EVENT_TIME_MS": "bigint",
     "NETWORK": "int",
+    "CLIENT": "int",
 }
 ITEM_COLUMNS = {
     "SHOP_ID": "varchar",
@@ -82,6 +90,15 @@ ITEM_COLUMNS = {
     "INTERACTIONS": "int",
     "PURCHASES": "int",
 }
+HISTORY_COLUMNS = {
+    "CLIENT_KEY": "varchar",
+    "CLIENT_ID": "varchar",
+    "USER_ID": "varchar",
+    "LAST_EVENT_TIME_MS": "bigint",
+    "ITEMS": "varchar",
+}
+CANDIDATE_COLUMNS = ("CANDIDATES", "SCORES", "BECAUSE", "BECAUSE_ITEMS", "REASON")
+BATCH_MANIFEST = "manifest.json"
 EVENTS_WITH_ITEMS = ("view_item", "select_item", "add_to_cart", "remove_from_cart", "purchase")
 SHOPPING_EVENTS = frozenset(
     (
@@ -98,8 +115,33 @@ SHOPPING_EVENTS = frozenset(
 )
 SESSION_ITEM_EVENTS = ("view_item", "add_to_cart")
 EXPOSURE_EVENT = "recommendation_exposure"
-PLACEMENTS = ("product", "home", "cart", "category", "search")
+PLACEMENTS = (
+    "product",
+    "home",
+    "cart",
+    "category",
+    "search",
+    "similar",
+    "bought_together",
+    "popular",
+    "recently_viewed",
+    "buy_again",
+    "rerank",
+)
 PLACEMENT_DEFAULT = "product"
+PLACEMENT_ANSWERS = {
+    "product": "next",
+    "home": "home",
+    "cart": "next",
+    "category": "next",
+    "search": "next",
+    "similar": "similar",
+    "bought_together": "bought_together",
+    "popular": "popular",
+    "recently_viewed": "recently_viewed",
+    "buy_again": "buy_again",
+    "rerank": "rerank",
+}
 METRICS_NAMESPACE = "Tugboat"
 METRICS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
     "EventsAccepted": ("Count", (("Stage",),)),
@@ -229,6 +271,40 @@ class RollbackResult(TypedDict):
     endpoint_config_name: str | None
     model_version: str | None
     endpoint_status: str
+
+
+class HistoriesResult(TypedDict):
+    """The result of histories, which the state machine or the caller reads."""
+
+    run_id: str
+    shop_id: str
+    clients: int
+    made_at_ms: int
+    model_data_uri: str
+    histories_uri: str
+    candidates_uri: str
+
+
+class AnswersResult(TypedDict):
+    """The result of answers, which the state machine or the caller reads."""
+
+    after: str
+    clients: int
+    rows: int
+    affinities: int
+    finished: bool
+    model_version: str
+
+
+class BatchResult(TypedDict):
+    """The result of batch, which the state machine or the caller reads."""
+
+    run_id: str
+    shop_id: str
+    clients: int
+    rows: int
+    affinities: int
+    model_version: str
 
 
 class ReplayResult(TypedDict):

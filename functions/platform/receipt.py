@@ -62,13 +62,15 @@ class Assignment(NamedTuple):
 class Labels(NamedTuple):
     """Facts about an answer that its receipt carries: its placement, and the arms of the client that it is for.
 
-    `rules` is the revision of the shop's rules, if they changed the answer.
+    `rules` is the revision of the shop's rules, if they changed the answer. `explored` are the slots, from 0, that a rule gave
+    to items which the model would not show there.
     """
 
     placement: str = PLACEMENT_DEFAULT
     assignments: tuple[Assignment, ...] = ()
     client_id: str = ""
     rules: str = ""
+    explored: tuple[int, ...] = ()
 
 
 UNLABELED = Labels()
@@ -90,6 +92,7 @@ class Receipt(NamedTuple):
     assignments: tuple[Assignment, ...] = ()
     client_digest: str = ""
     rules: str = ""
+    explored: tuple[int, ...] = ()
 
     def slot_of(self, item_id: str) -> int | None:
         """Return the position of an item, from 0; None if the item was not recommended."""
@@ -172,6 +175,7 @@ def read(token: str, keys: Sequence[bytes]) -> Receipt | None:
             tuple(Assignment(*one) for one in labels.get("arms", ())),
             labels.get("client", ""),
             labels.get("rules", ""),
+            tuple(labels.get("explored", ())),
         ]
     )
 
@@ -189,6 +193,8 @@ def _written(labels: Labels, recommendation_id: str, key: bytes) -> dict[str, An
         written["placement"] = labels.placement
     if labels.rules:
         written["rules"] = labels.rules
+    if labels.explored:
+        written["explored"] = labels.explored
     if labels.assignments:
         written["arms"] = labels.assignments
         written["client"] = client_digest(labels.client_id, recommendation_id, key)

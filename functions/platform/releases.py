@@ -11,7 +11,10 @@ from typing import Any, TypedDict
 from functions.platform.contract import SHOPS_PREFIX
 from functions.platform.errors import StorageUnavailable
 from functions.platform.model_archive import ModelArchive, copy_archive
-from functions.platform.s3_keys import champion_key, current_key, fallback_key
+from functions.platform.s3_keys import champion_key, current_key, fallback_key, placements_key
+
+# A release of before the tables of placements: the fallback's lists answer.
+NO_TABLES: dict[str, Any] = {"popular": {}, "rising": {}, "bought_together": {}, "again": {}}
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def served_shops(s3: Any, bucket: str) -> list[str]:
 
 
 def write_record(record: ReleaseRecord, archive: ModelArchive, s3: Any, bucket: str) -> None:
-    """Write the record, after the fallback for /recommend and the champion for the next evaluation.
+    """Write the record, after the lists for /recommend and the champion for the next evaluation.
 
     Raises:
         ValueError: the record has no current release.
@@ -130,6 +133,8 @@ def write_record(record: ReleaseRecord, archive: ModelArchive, s3: Any, bucket: 
     shop_id = record.current.shop_id
     fallback = {**archive.fallback, "model_version": archive.model_version}
     s3.put_object(Bucket=bucket, Key=fallback_key(shop_id), Body=json.dumps(fallback).encode())
+    tables = {**(archive.placements or NO_TABLES), "model_version": archive.model_version}
+    s3.put_object(Bucket=bucket, Key=placements_key(shop_id), Body=json.dumps(tables).encode())
     copy_archive(record.current.model_data_uri, bucket, champion_key(shop_id), s3)
     s3.put_object(Bucket=bucket, Key=current_key(shop_id), Body=_encoded(record))
 

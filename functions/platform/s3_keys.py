@@ -1,6 +1,22 @@
 """Keys in the models bucket that are made of a prefix of the contract."""
 
-from functions.platform.contract import RELEASES_PREFIX, RULES_PREFIX, SHOP_LOCKS_PREFIX, SHOPS_PREFIX
+import re
+from typing import Any
+
+from functions.platform.contract import (
+    BATCH_PREFIX,
+    PLACEMENTS_PREFIX,
+    RELEASES_PREFIX,
+    RULES_PREFIX,
+    SHOP_LOCKS_PREFIX,
+    SHOPS_PREFIX,
+)
+
+# The folders of one batch, in the order of its steps.
+HISTORIES, CANDIDATES, ANSWERS, AFFINITIES = "histories/", "candidates/", "answers/", "affinities/"
+# They become part of a stage path, which cannot be a bound parameter.
+SHOP_IN_PATH = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+RUN_IN_PATH = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
 def current_key(shop_id: str) -> str:
@@ -36,6 +52,32 @@ def release_key(release: str) -> str:
 def rules_key(shop_id: str, revision: str | None = None) -> str:
     """Return the key of a shop's rules, or of a revision of them. Each revision stays, so that answers can be explained."""
     return f"{RULES_PREFIX}{shop_id}/{revision or 'current'}.json"
+
+
+def placements_key(shop_id: str) -> str:
+    """Return the key of the tables of a shop's placements."""
+    return f"{PLACEMENTS_PREFIX}{shop_id}.json"
+
+
+def batch_prefix(shop_id: str, run_id: str) -> str:
+    """Return the prefix of the files of one batch.
+
+    Raises:
+        ValueError: the run or the shop cannot be part of a path.
+    """
+    if not SHOP_IN_PATH.fullmatch(shop_id) or not RUN_IN_PATH.fullmatch(run_id):
+        raise ValueError(
+            f"shop {shop_id!r} or run {run_id!r} cannot be part of a path: use letters, digits, - and _"
+        )
+    return f"{BATCH_PREFIX}{shop_id}/{run_id}/"
+
+
+def delete_below(s3: Any, bucket: str, prefix: str) -> None:
+    """Delete every object below a prefix."""
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        keys = [{"Key": found["Key"]} for found in page.get("Contents", [])]
+        if keys:
+            s3.delete_objects(Bucket=bucket, Delete={"Objects": keys})
 
 
 def split_s3_uri(uri: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from msgspec import Meta, Struct, ValidationError, convert, field
 
+from functions.platform.contract import RECOMMEND_K_MAX
 from functions.platform.endpoint import candidate_name, endpoint_name
 
 Text = Annotated[str, Meta(min_length=1)]
@@ -149,7 +150,7 @@ class LockSettings(Struct, frozen=True, rename=_variable):
 
 
 class WarehouseSettings(Struct, frozen=True, rename=_variable):
-    """Settings of load, transform, validate and export. `shop` is the shop whose model is trained by default."""
+    """Settings of load, transform, validate, export, histories and batch. `shop` is the shop of a run that names none."""
 
     stage: Text
     events_bucket: Text
@@ -164,10 +165,20 @@ class WarehouseSettings(Struct, frozen=True, rename=_variable):
     transform_warehouse_size: Text = SHARED
     validate_warehouse_size: Text = SHARED
     export_warehouse_size: Text = SHARED
+    # A batch has the clients with an event in so many days, and follows each run that succeeds if it is nightly.
+    batch_days: Annotated[int, Meta(ge=1)] = 30
+    batch_nightly: bool = False
 
     def has_own_warehouse(self, step: str) -> bool:
         """Return True if the step has a warehouse of its own. Load has none."""
         return bool(getattr(self, f"{step}_warehouse_size", SHARED) != SHARED)
+
+
+class AnswersSettings(Struct, frozen=True, rename=_variable):
+    """Settings of answers: the number of items in the list of a client."""
+
+    models_bucket: Text
+    batch_items: Annotated[int, Meta(ge=1, le=RECOMMEND_K_MAX)]
 
 
 class PublishSettings(Struct, frozen=True, rename=_variable):
@@ -287,6 +298,12 @@ def lock_settings() -> LockSettings:
 def warehouse_settings() -> WarehouseSettings:
     """Read the warehouse steps' settings, once per execution environment."""
     return read_settings(WarehouseSettings, os.environ)
+
+
+@lru_cache(maxsize=1)
+def answers_settings() -> AnswersSettings:
+    """Read the settings of answers, once per execution environment."""
+    return read_settings(AnswersSettings, os.environ)
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""Recommend: the endpoint's items if they arrive in time, else the fallback's, with their source and the reason."""
+"""Recommend: the items of a placement from the endpoint if they arrive in time, or from lists, with source and reason."""
 
 import json
 import math
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from functions.platform import metrics
 from functions.platform.contract import MetricValues
@@ -20,14 +20,16 @@ from functions.platform.time_box import Deadline, DeadlinePassed, call_until
 from functions.recommend.canary import asked_release, count
 from functions.recommend.experiments import Assigned, Shop
 from functions.recommend.fallback import Fallback
+from functions.recommend.lists import ANSWERS, OWN_LISTS, Known, given, related_or_popular
+from functions.recommend.recommendation import FALLBACK_VARIANT, TABLE_VARIANT, Recommendation
 from functions.recommend.request import RecommendRequest
 from functions.recommend.rules.arrange import Placed, Scored
 from functions.recommend.served import Served
-from functions.recommend.steering import CANDIDATES_MAX, Sources, Steering, steering_of
+from functions.recommend.steering import CANDIDATES_MAX, PerShop, Sources, Steering, steering_of
+from functions.recommend.tables import Tables
 
 log = get_logger(__name__)
 
-FALLBACK_VARIANT = "fallback"
 # A new execution environment reads the release's record, the rules with the products, and the fallback, each within this time.
 STORED_S = 1.0
 # A shop without a release reads the record again if the last reading is older: its first run may have ended a moment ago.
@@ -48,7 +50,13 @@ class FallbackReason(StrEnum):
     OTHER = "other"
 
 
+class EarlierModel(Exception):
+    """The endpoint serves a model of an earlier release, which answers every request with what comes next."""
+
+
 UNREADABLE_ANSWER = "unreadable answer"
+# What the endpoint is asked for besides what comes next.
+TASKS = frozenset({"similar", "rerank"})
 # The codes of https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html and botocore's errors.
 FALLBACK_REASONS = {
     "DeadlinePassed": FallbackReason.TIMEOUT,
@@ -67,27 +75,12 @@ FALLBACK_REASONS = {
 }
 
 
-class Recommendation(NamedTuple):
-    """A carousel's items, best first, and where they come from.
-
-    `rules` are the effects of the shop's rules, each with the rule's id; None if the shop has neither rules nor a catalogue.
-    `rules_revision` names the set.
-    """
-
-    items: list[dict[str, Any]]
-    source: str
-    reason: str
-    model_version: str
-    variant: str
-    rules: list[dict[str, Any]] | None = None
-    rules_revision: str = ""
-
-
 @dataclass(frozen=True)
 class Recommender:
     """The endpoint of a shop and what stands in for it.
 
-    `endpoint` is a sagemaker-runtime client, `served` the release on record, `sources` the rules and products of shops.
+    `endpoint` is a sagemaker-runtime client, `served` the release on record, `sources` the rules and products of shops,
+    `tables` those of their placements.
     """
 
     settings: RecommendSettings
@@ -97,6 +90,7 @@ class Recommender:
     fallback: Refreshed[Fallback]
     experiments: Mapping[str, Shop] = field(default_factory=dict)
     sources: Sources | None = None
+    tables: PerShop[Tables] | None = None
 
 
 def recommend(
@@ -108,7 +102,8 @@ def recommend(
 ) -> Recommendation:
     """Return `request.k` items for the session, or fewer where the shop's rules and products leave no more.
 
-    It takes at most `endpoint_timeout_ms`, and in a new execution environment up to three times `STORED_S` more.
+    It takes at most `endpoint_timeout_ms`, and in a new execution environment up to three times `STORED_S` more. A placement
+    that needs no model takes at most four times `STORED_S` there, and no time of the endpoint.
 
     Args:
         request: the session's items, and the items to exclude.
@@ -123,29 +118,108 @@ def recommend(
             and none of S3.
     """
     recommender.fallback.begin()
-    settings = recommender.settings
     served = _served(recommender, deadline)
     steering = _steering(recommender, deadline)
-    wide = request._replace(k=steering.candidates(request.k)) if steering else request
+    # The request as the model and the lists get it: with enough candidates for the rules.
+    asked = _asked(request, steering)
+    if request.answered_by in ANSWERS:
+        found, cause = _from_lists(asked, recommender, deadline), ""
+    else:
+        found, cause = _from_model(asked, request.k, served, recommender, deadline)
+    found = _answer_of_arm(found, assigned, asked, recommender, deadline)
+    if steering and assigned.treatment != "none":
+        found = steered(
+            found,
+            steering,
+            request,
+            asked,
+            lambda: recommender.fallback.get(deadline.at_most(STORED_S)),
+            round(clock() * 1000),
+        )
+        if len(found.items) < request.k and request.answered_by not in OWN_LISTS:
+            log.warning(
+                "the rules left an answer short", items=len(found.items), k=request.k, rules=found.rules
+            )
+    else:
+        found = found._replace(items=found.items[: request.k])
+    # The visitor's own lists are empty for a new visitor, so that is no failure.
+    is_empty = not (found.items or assigned.treatment == "none" or request.answered_by in OWN_LISTS)
+    _count(recommender, is_empty, served, fallback_reason(cause) if cause else None)
+    return found
+
+
+def _asked(request: RecommendRequest, steering: Steering | None) -> RecommendRequest:
+    """Return the request with the number of candidates, and with the items that its placement considers."""
+    k = steering.candidates(request.k) if steering else request.k
+    if request.answered_by == "rerank":
+        return request._replace(k=len(request.candidates))
+    if request.answered_by == "home":
+        return request._replace(k=k, items=[*request.history, *request.items])
+    if request.answered_by == "bought_together":
+        # Nobody needs a product of the basket a second time.
+        return request._replace(k=k, exclude=[*request.exclude, *request.items])
+    return request._replace(k=k)
+
+
+def _from_lists(asked: RecommendRequest, recommender: Recommender, deadline: Deadline) -> Recommendation:
+    """Return the answer of a placement that needs no model.
+
+    Raises:
+        RequestRefused: NO_MODEL_YET or MODEL_UNAVAILABLE, if the placement needs lists and none could be read.
+    """
+    is_own = asked.answered_by in OWN_LISTS
+    tables = None if asked.answered_by == "recently_viewed" else _tables(recommender, deadline)
+    fallback = None if is_own else recommender.fallback.get(deadline.at_most(STORED_S))
+    if fallback is None and tables is None and not is_own:
+        raise _without_fallback(recommender)
+    return ANSWERS[asked.answered_by](asked, Known(fallback, tables))
+
+
+def _tables(recommender: Recommender, deadline: Deadline) -> Tables | None:
+    """Return the tables of the shop's placements."""
+    if not recommender.tables:
+        return None
+    return recommender.tables.of(recommender.shop_id).get(deadline.at_most(STORED_S))
+
+
+def _from_model(
+    asked: RecommendRequest,
+    wanted: int,
+    served: Served | None,
+    recommender: Recommender,
+    deadline: Deadline,
+) -> tuple[Recommendation, str]:
+    """Return the model's answer, or the fallback's and the cause.
+
+    Raises:
+        RequestRefused: NO_MODEL_YET or MODEL_UNAVAILABLE, if there is neither an answer nor a fallback.
+    """
+    settings = recommender.settings
+    if asked.answered_by == "similar" and not asked.items:
+        known = _fallback(recommender, deadline)
+        return related_or_popular(known, asked, [], "no item to compare with", TABLE_VARIANT), ""
     name = (
         served.endpoint
         if served
         else endpoint_name(settings.prefix, recommender.shop_id, settings.endpoint_kind)
     )
     until = deadline.at_most(settings.endpoint_timeout_ms / 1000)
-    found, cause = _ask_release(wide, request.k, name, served, recommender, until)
-    if found is None:
-        log.warning("the endpoint failed, the fallback answers", endpoint=name, cause=cause)
-        known = recommender.fallback.get(deadline.at_most(STORED_S))
-        if known is None:
-            raise _without_fallback(recommender)
-        found = _listed(known, wide, request.items, f"endpoint: {cause}", FALLBACK_VARIANT)
-    found = _answer_of_arm(found, assigned, wide, recommender, deadline)
-    if steering and assigned.treatment != "none":
-        found = _steered(found, steering, request, recommender, deadline, round(clock() * 1000))
-    is_empty = not found.items and assigned.treatment != "none"
-    _count(recommender, is_empty, served, fallback_reason(cause) if cause else None)
-    return found
+    found, cause = _ask_release(asked, min(wanted, asked.k), name, served, recommender, until)
+    if found:
+        return found, ""
+    log.warning("the endpoint failed, the fallback answers", endpoint=name, cause=cause)
+    reason = f"endpoint: {cause}"
+    if asked.answered_by == "rerank":
+        return given(asked, reason, FALLBACK_VARIANT), cause
+    known = _fallback(recommender, deadline)
+    return related_or_popular(known, asked, asked.items, reason, FALLBACK_VARIANT), cause
+
+
+def _fallback(recommender: Recommender, deadline: Deadline) -> Fallback:
+    known = recommender.fallback.get(deadline.at_most(STORED_S))
+    if known is None:
+        raise _without_fallback(recommender)
+    return known
 
 
 def _served(recommender: Recommender, deadline: Deadline) -> Served | None:
@@ -187,31 +261,31 @@ def _steering(recommender: Recommender, deadline: Deadline) -> Steering | None:
     return steering_of(recommender.sources, recommender.shop_id, deadline.at_most(STORED_S))
 
 
-def _steered(
+def steered(
     found: Recommendation,
     steering: Steering,
     request: RecommendRequest,
-    recommender: Recommender,
-    deadline: Deadline,
+    asked: RecommendRequest,
+    read_fallback: Callable[[], Fallback | None],
     now_ms: int,
 ) -> Recommendation:
-    """Return the answer that the shop's rules make of the candidates."""
+    """Return the answer that the shop's rules make of the candidates. Only an answer with free slots reads the fallback."""
     known = {one["item_id"]: one for one in found.items}
+    own_list = request.answered_by in OWN_LISTS
 
     def candidates() -> Iterator[Sequence[Scored]]:
         yield [(one["item_id"], one["score"]) for one in found.items]
-        fallback = recommender.fallback.get(deadline.at_most(STORED_S))
+        fallback = read_fallback()
         if fallback:
-            every = request._replace(k=len(fallback.popular) + CANDIDATES_MAX)
-            more = _listed(fallback, every, request.items, "", "").items
+            every = asked._replace(k=len(fallback.popular) + CANDIDATES_MAX)
+            more = related_or_popular(fallback, every, asked.items, "", "").items
             known.update({one["item_id"]: one for one in more if one["item_id"] not in known})
             yield [(one["item_id"], one["score"]) for one in more]
 
-    arranged = steering.apply(request, now_ms, candidates())
+    limits = request._replace(exclude=asked.exclude)
+    arranged = steering.apply(limits, now_ms, candidates(), own_list)
     items = [_item(one, known, request.because) for one in arranged.items]
     effects = [{"id": rule_id, **counts} for rule_id, counts in arranged.effects.items()]
-    if len(items) < request.k:
-        log.warning("the rules left an answer short", items=len(items), k=request.k, rules=effects)
     reason = found.reason if items else "the shop's rules leave no item"
     return found._replace(
         items=items, reason=reason, rules=effects, rules_revision=steering.rules.rule_set.revision
@@ -223,8 +297,11 @@ def _item(placed: Placed, known: Mapping[str, dict[str, Any]], because: bool) ->
     item = dict(known.get(placed.item_id, {"item_id": placed.item_id, "score": placed.score}))
     if placed.pinned_by:
         item["pinned_by"] = placed.pinned_by
+    if placed.explored_by:
+        item["explored_by"] = placed.explored_by
     if because:
-        item["because"] = {"kind": "pinned"} if placed.pinned_by else item.get("because", {"kind": "popular"})
+        given = {"kind": "pinned"} if placed.pinned_by else {"kind": "new"} if placed.explored_by else None
+        item["because"] = given or item.get("because", {"kind": "popular"})
     return item
 
 
@@ -245,26 +322,15 @@ def _answer_of_arm(
     reason = f"experiment {arm.experiment}, arm {arm.arm}"
     if assigned.treatment == "none":
         return found._replace(items=[], source="none", reason=reason, variant="none")
+    if request.answered_by == "rerank":
+        return given(request, reason, assigned.treatment)
+    if request.answered_by in OWN_LISTS:
+        return found
     known = recommender.fallback.get(deadline.at_most(STORED_S))
     if known is None:
         return found
     items = request.items if assigned.treatment == "related" else []
-    return _listed(known, request, items, reason, assigned.treatment)
-
-
-def _listed(
-    known: Fallback, request: RecommendRequest, items: list[str], reason: str, variant: str
-) -> Recommendation:
-    """Return items of the fallback's lists: related to the last known one of `items`, then popular ones."""
-    excluded = {*request.exclude, *request.items[-1:]}
-    picked, source = known.pick(items, request.k, excluded)
-    listed: list[dict[str, Any]] = [{"item_id": item, "score": 0.0} for item in picked]
-    if request.because:
-        anchor, related = known.related_to(items)
-        for one in listed:
-            is_related = one["item_id"] in related
-            one["because"] = {"kind": "related", "item_id": anchor} if is_related else {"kind": "popular"}
-    return Recommendation(listed, source, reason, known.model_version, variant)
+    return related_or_popular(known, request, items, reason, assigned.treatment)
 
 
 def fallback_reason(cause: str) -> FallbackReason:
@@ -350,6 +416,8 @@ def _ask(
         return None, cause
     except BotoCoreError as error:
         return None, type(error).__name__
+    except EarlierModel as error:
+        return None, type(error).__name__
     except UNREADABLE as error:
         return None, f"{UNREADABLE_ANSWER}: {type(error).__name__}"
 
@@ -358,6 +426,11 @@ def _invoke(request: RecommendRequest, endpoint_name: str, endpoint: Any) -> Rec
     body: dict[str, Any] = {"items": request.items, "k": request.k, "exclude": request.exclude}
     if request.because:
         body["because"] = True
+    task = request.answered_by if request.answered_by in TASKS else None
+    if task:
+        body["task"] = task
+    if task == "rerank":
+        body["candidates"] = request.candidates
     response = endpoint.invoke_endpoint(
         EndpointName=endpoint_name,
         ContentType="application/json",
@@ -365,6 +438,8 @@ def _invoke(request: RecommendRequest, endpoint_name: str, endpoint: Any) -> Rec
         Body=json.dumps(body).encode(),
     )
     parsed = json.loads(response["Body"].read())
+    if task and parsed.get("task") != task:
+        raise EarlierModel
     items: list[dict[str, Any]] = [
         {"item_id": str(item["item_id"]), "score": float(item["score"])}
         # Of a model of an earlier release, no item says what brought it.

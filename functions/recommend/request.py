@@ -2,18 +2,23 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from functions.platform.contract import (
     ID_MAX_CHARACTERS,
+    PLACEMENT_ANSWERS,
     PLACEMENT_DEFAULT,
     PLACEMENTS,
     RECOMMEND_BODY_MAX_BYTES,
+    RECOMMEND_BOUGHT_MAX,
+    RECOMMEND_CANDIDATES_MAX,
     RECOMMEND_EXCLUDE_MAX,
+    RECOMMEND_HISTORY_MAX,
     RECOMMEND_ITEMS_MAX,
     RECOMMEND_K_DEFAULT,
     RECOMMEND_K_MAX,
+    TEXT_MAX_CHARACTERS,
 )
 from functions.platform.errors import Reason, RequestRefused
 from functions.platform.http import ApiRequest
@@ -22,6 +27,7 @@ from functions.platform.http import ApiRequest
 ID = re.compile(rf"[^\x00-\x1f\x7f]{{1,{ID_MAX_CHARACTERS}}}")
 # int() also takes spaces, underscores and the digits of every script.
 WHOLE_NUMBER = re.compile("[0-9]{1,3}")
+LISTS = ("items", "exclude", "candidates", "history", "bought")
 
 
 class Session(NamedTuple):
@@ -35,7 +41,8 @@ class Session(NamedTuple):
 class RecommendRequest(NamedTuple):
     """The session's items, oldest first; the number of items wanted; the items to exclude; the receipt's labels; the shop.
 
-    With `because`, each item of the answer says what brought it.
+    With `because`, each item of the answer says what brought it. The fields after `shop` are for some placements only:
+    docs/storefront.md explains them.
     """
 
     items: list[str]
@@ -45,6 +52,16 @@ class RecommendRequest(NamedTuple):
     placement: str = PLACEMENT_DEFAULT
     because: bool = False
     shop: str | None = None
+    candidates: Sequence[str] = ()
+    history: Sequence[str] = ()
+    bought: Sequence[str] = ()
+    category: str = ""
+    rising: bool = False
+
+    @property
+    def answered_by(self) -> str:
+        """Return what answers the placement, such as `next`."""
+        return PLACEMENT_ANSWERS[self.placement]
 
 
 def parse_request(request: ApiRequest) -> RecommendRequest:
@@ -62,12 +79,8 @@ def from_query(query: Mapping[str, str]) -> RecommendRequest:
     Raises:
         RequestRefused: a parameter is invalid.
     """
-    return _request(
-        _split(query.get("items", "")),
-        query.get("k", RECOMMEND_K_DEFAULT),
-        _split(query.get("exclude", "")),
-        query,
-    )
+    lists = {name: _split(query[name]) for name in LISTS if name in query}
+    return _request({**query, **lists})
 
 
 def from_body(body: bytes) -> RecommendRequest:
@@ -88,30 +101,44 @@ def from_body(body: bytes) -> RecommendRequest:
         raise RequestRefused(
             Reason.PARAMETER_INVALID, 'the body is not an object such as {"items": ["a", "b"], "k": 10}'
         )
-    return _request(
-        parsed.get("items", []), parsed.get("k", RECOMMEND_K_DEFAULT), parsed.get("exclude", []), parsed
-    )
+    return _request(parsed)
 
 
 def _split(text: str) -> list[str]:
     return [part for part in text.split(",") if part]
 
 
-def _request(items: Any, k: Any, exclude: Any, parameters: Mapping[str, Any]) -> RecommendRequest:
+def _request(parameters: Mapping[str, Any]) -> RecommendRequest:
+    placement = _placement(parameters)
+    candidates = list(dict.fromkeys(_limited("candidates", parameters, RECOMMEND_CANDIDATES_MAX)))
+    is_reranked = PLACEMENT_ANSWERS[placement] == "rerank"
+    if is_reranked and not candidates:
+        raise RequestRefused(
+            Reason.PARAMETER_INVALID, f"the placement {placement} needs candidates: the items to put in order"
+        )
+    k = parameters.get("k", len(candidates) if is_reranked else RECOMMEND_K_DEFAULT)
+    ids = _session_ids(parameters)
+    return RecommendRequest(
+        _ids("items", parameters)[-RECOMMEND_ITEMS_MAX:],
+        _count(k),
+        _limited("exclude", parameters, RECOMMEND_EXCLUDE_MAX),
+        _session(ids),
+        placement,
+        _flag("because", parameters),
+        ids.get("shop"),
+        tuple(candidates),
+        tuple(_ids("history", parameters)[-RECOMMEND_HISTORY_MAX:]),
+        tuple(_ids("bought", parameters)[-RECOMMEND_BOUGHT_MAX:]),
+        _category(parameters),
+        _flag("rising", parameters),
+    )
+
+
+def _count(k: Any) -> int:
     count = int(k) if WHOLE_NUMBER.fullmatch(str(k)) and isinstance(k, str | int) else 0
     if not 1 <= count <= RECOMMEND_K_MAX:
         raise RequestRefused(Reason.PARAMETER_INVALID, f"k is a whole number from 1 to {RECOMMEND_K_MAX}")
-    kept = _ids("items", items)[-RECOMMEND_ITEMS_MAX:]
-    excluded = _ids("exclude", exclude)
-    if len(excluded) > RECOMMEND_EXCLUDE_MAX:
-        raise RequestRefused(
-            Reason.PARAMETER_INVALID,
-            f"exclude holds {len(excluded)} ids, at most {RECOMMEND_EXCLUDE_MAX} are taken",
-        )
-    ids = _session_ids(parameters)
-    return RecommendRequest(
-        kept, count, excluded, _session(ids), _placement(parameters), _because(parameters), ids.get("shop")
-    )
+    return count
 
 
 def _placement(parameters: Mapping[str, Any]) -> str:
@@ -123,11 +150,22 @@ def _placement(parameters: Mapping[str, Any]) -> str:
     return str(placement)
 
 
-def _because(parameters: Mapping[str, Any]) -> bool:
-    because = parameters.get("because", False)
-    if str(because).lower() not in ("true", "false"):
-        raise RequestRefused(Reason.PARAMETER_INVALID, "because is true or false")
-    return str(because).lower() == "true"
+def _flag(name: str, parameters: Mapping[str, Any]) -> bool:
+    value = str(parameters.get(name, False)).lower()
+    if value not in ("true", "false"):
+        raise RequestRefused(Reason.PARAMETER_INVALID, f"{name} is true or false")
+    return value == "true"
+
+
+def _category(parameters: Mapping[str, Any]) -> str:
+    """Return the path of the category without slashes at its ends; empty for the whole shop."""
+    category = parameters.get("category") or ""
+    if not isinstance(category, str) or len(category) > TEXT_MAX_CHARACTERS:
+        raise RequestRefused(
+            Reason.PARAMETER_INVALID,
+            f"category is a path such as outdoor/tents, of at most {TEXT_MAX_CHARACTERS} characters",
+        )
+    return category.strip("/ ")
 
 
 def _session_ids(parameters: Mapping[str, Any]) -> dict[str, str]:
@@ -156,7 +194,18 @@ def _is_unicode(text: str) -> bool:
     return text == text.encode("utf-8", "replace").decode()
 
 
-def _ids(name: str, value: Any) -> list[str]:
+def _limited(name: str, parameters: Mapping[str, Any], most: int) -> list[str]:
+    """Return the ids of a list. A longer list is refused, because cutting it would change what the shop means."""
+    found = _ids(name, parameters)
+    if len(found) > most:
+        raise RequestRefused(
+            Reason.PARAMETER_INVALID, f"{name} holds {len(found)} ids, at most {most} are taken"
+        )
+    return found
+
+
+def _ids(name: str, parameters: Mapping[str, Any]) -> list[str]:
+    value = parameters.get(name, [])
     if not isinstance(value, list) or not all(
         isinstance(item, str) and 0 < len(item) <= ID_MAX_CHARACTERS for item in value
     ):

@@ -11,7 +11,8 @@ from functions.platform.receipt import Labels, issue
 from functions.platform.receipt_keys import ReceiptKeys
 from functions.platform.time_box import Deadline
 from functions.recommend.experiments import Assigned, Shop, assign
-from functions.recommend.recommend import Recommendation, Recommender, recommend
+from functions.recommend.recommend import Recommender, recommend
+from functions.recommend.recommendation import Recommendation
 from functions.recommend.request import RecommendRequest, Session, parse_request
 from functions.recommend.shops import Recommenders
 
@@ -71,5 +72,6 @@ def _receipt(
             assigned.assignments,
             session.client_id or "",
             found.rules_revision if found.rules else "",
+            tuple(slot for slot, item in enumerate(found.items) if "explored_by" in item),
         ),
     )

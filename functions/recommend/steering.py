@@ -21,6 +21,7 @@ log = get_logger(__name__)
 T = TypeVar("T")
 
 REFRESH_S = 60.0
+DAY_MS = 86_400_000
 # An environment that was idle has older rules and products than this. Its next request waits for new ones.
 STALE_S = 75.0
 # The shops whose rules and products are kept. A stage serves few shops, and the name comes from the request.
@@ -73,11 +74,32 @@ class Steering(NamedTuple):
         return CANDIDATES_MAX if self.rules.prepared else min(k + SPARE, CANDIDATES_MAX)
 
     def apply(
-        self, request: RecommendRequest, now_ms: int, candidates: Iterable[Sequence[Scored]]
+        self,
+        request: RecommendRequest,
+        now_ms: int,
+        candidates: Iterable[Sequence[Scored]],
+        own_list: bool = False,
     ) -> Arranged:
-        """Return the items of an answer. `candidates` are lists of items, each best first."""
-        asked = Request(request.items, request.k, request.placement, now_ms, request.exclude)
+        """Return the items of an answer. `candidates` are lists of items, each best first.
+
+        With `own_list`, the answer has no items but those of the first list.
+        """
+        asked = Request(
+            request.items,
+            request.k,
+            request.placement,
+            now_ms,
+            request.exclude,
+            own_list,
+            _seed(request, now_ms),
+        )
         return arrange(self.rules, self.products.catalogue, asked, candidates, self.products.reserve)
+
+
+def _seed(request: RecommendRequest, now_ms: int) -> str:
+    """Return the seed of exploration: one per session and viewed item, so that a page that is loaded again shows the same."""
+    who = request.session.session_id if request.session else "\n".join(request.items)
+    return f"{now_ms // DAY_MS}\n{who}\n{(request.items or [''])[-1]}"
 
 
 def sources(s3: Any, bucket: str) -> Sources:

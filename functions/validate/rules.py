@@ -65,7 +65,8 @@ class Rule:
 
     def limit_names(self) -> list[str]:
         """Return the names of the thresholds that decide about this check."""
-        names = [self.bound, self.upper_bound, self.minimum_n, "drift.failing_psi" if self.warns else None]
+        failing = "drift.failing_psi" if self.bound.startswith("drift.") else None
+        names = [self.bound, self.upper_bound, self.minimum_n, failing]
         return [name for name in names if isinstance(name, str)]
 
 
@@ -149,6 +150,18 @@ RULES: dict[str, Rule] = {
             "orders of the back end",
         ),
         by_groups=False,
+    ),
+    "batch age": Rule(
+        "The lists for mail were made lately; the value is in hours.",
+        *("MARTS.RECOMMENDATIONS_BATCH", "<=", "batch.largest_hours", 1, "batches"),
+        by_groups=False,
+        warns=True,
+    ),
+    "batch clients": Rule(
+        "Most clients of the days of the batch have a list for mail.",
+        *("MARTS.RECOMMENDATIONS_BATCH", ">=", "batch.lowest_ratio", "batch.fewest_clients", "clients"),
+        by_groups=False,
+        warns=True,
     ),
     "drift": Rule(
         "No column of the newest day is distributed differently; the value is the largest PSI of the model's columns.",

@@ -100,6 +100,14 @@ class Drift(Struct, frozen=True, forbid_unknown_fields=True):
     fewest_rows: Count
 
 
+class Batch(Struct, frozen=True, forbid_unknown_fields=True):
+    """Age of the lists for mail, and their share of the clients; fewer clients are not judged."""
+
+    largest_hours: Annotated[float, Meta(gt=0)]
+    lowest_ratio: Annotated[float, Meta(gt=0, le=1)]
+    fewest_clients: Count
+
+
 class History(Struct, frozen=True, forbid_unknown_fields=True):
     """The days that are judged, the days that they are compared with, and the fewest days to compare with."""
 
@@ -123,6 +131,7 @@ class Thresholds(Struct, frozen=True, forbid_unknown_fields=True):
     lost: Lost
     other_currencies: OrderShare
     drift: Drift
+    batch: Batch
     history: History
 
 

@@ -12,6 +12,7 @@ from functions.platform.log import get_logger
 from functions.platform.settings import WarehouseSettings
 from functions.platform.warehouse import Credentials
 from functions.validate import failing_rows
+from functions.validate.batches import batch_checks
 from functions.validate.data_checks import VOLUME_CHECK, data_checks, dbt_check
 from functions.validate.limits import expectation_limits, read_limits, shop_thresholds
 from functions.validate.measures import Measures, measure
@@ -84,11 +85,12 @@ def validate(
         trailing_days=limits.history.trailing_days,
         judged_days=limits.history.judged_days,
     )
+    batches = list(batch_checks(connection, settings, shop_id, now, limits))
     profiles, drift = profile(connection, shop_id, measures.shop, limits)
     tested_until = None if event.get("full") else _tested_until(connection, shop_id, now)
     tests = run_dbt(_tests(shop_id, tested_until, expectation_limits(own_limits)), credentials)
     judged: list[tuple[Check, NodeResult | None]] = [
-        (check, None) for check in (*data_checks(measures, limits), *drift, _scope(tested_until))
+        (check, None) for check in (*data_checks(measures, limits), *drift, *batches, _scope(tested_until))
     ]
     for result in tests:
         breaks = result.status in BREACHES

@@ -189,9 +189,13 @@ def _load_file(
     loaded_at = datetime.datetime.now(datetime.UTC).isoformat()
     connection.execute(
         f"INSERT INTO {database}._fs_information_schema._fs_load_history "
-        "(SCHEMA_NAME, FILE_NAME, TABLE_NAME, LAST_LOAD_TIME, STATUS, ROW_COUNT, ROW_PARSED, ERROR_COUNT, ERROR_LIMIT, ETAG) "
-        "VALUES (?, ?, ?, ?, 'LOADED', ?, ?, 0, 1, ?)",
-        [schema, url, table, loaded_at, rows, rows, etag],
+        "(SCHEMA_NAME, FILE_NAME, TABLE_NAME, LAST_LOAD_TIME, STATUS, ROW_COUNT, ROW_PARSED, ERROR_COUNT, ERROR_LIMIT) "
+        "VALUES (?, ?, ?, ?, 'LOADED', ?, ?, 0, 1)",
+        [schema, url, table, loaded_at, rows, rows],
+    )
+    connection.execute(
+        f"INSERT INTO {_etags(connection, database)} VALUES (?, ?, ?, ?, ?)",
+        [schema, table, url, loaded_at, etag],
     )
     return FileResult(url, "LOADED", rows=rows)
 
@@ -215,13 +219,30 @@ def loaded_by_copy(
     history = f"{database}._fs_information_schema._fs_load_history"
     # Snowflake loads a file again whose checksum has changed:
     # https://docs.snowflake.com/en/sql-reference/sql/copy-into-table#copy-options-copyoptions
-    connection.execute(f"ALTER TABLE {history} ADD COLUMN IF NOT EXISTS ETAG VARCHAR")
+    etags = _etags(connection, database)
     rows = connection.execute(
-        f"SELECT FILE_NAME, ETAG FROM {history} WHERE SCHEMA_NAME = ? AND TABLE_NAME = ? AND STATUS = 'LOADED' "
-        "ORDER BY LAST_LOAD_TIME",
+        f"SELECT h.FILE_NAME, e.ETAG FROM {history} AS h LEFT JOIN {etags} AS e "
+        "ON h.SCHEMA_NAME = e.SCHEMA_NAME AND h.TABLE_NAME = e.TABLE_NAME AND h.FILE_NAME = e.FILE_NAME "
+        "AND h.LAST_LOAD_TIME = e.LAST_LOAD_TIME "
+        "WHERE h.SCHEMA_NAME = ? AND h.TABLE_NAME = ? AND h.STATUS = 'LOADED' ORDER BY h.LAST_LOAD_TIME",
         [schema, table],
     ).fetchall()
     return dict(rows)
+
+
+def _etags(connection: duckdb.DuckDBPyConnection, database: str) -> str:
+    """Return the name of the table with the checksums of loaded files, and create it.
+
+    It is a table of its own, because fakesnow inserts into its load history by position.
+    """
+    schema = f"{database}._fs_information_schema"
+    # The state of an earlier release has them in the history.
+    connection.execute(f"ALTER TABLE {schema}._fs_load_history DROP COLUMN IF EXISTS ETAG")
+    connection.execute(
+        f"CREATE TABLE IF NOT EXISTS {schema}._load_etags "
+        "(SCHEMA_NAME VARCHAR, TABLE_NAME VARCHAR, FILE_NAME VARCHAR, LAST_LOAD_TIME TIMESTAMPTZ, ETAG VARCHAR)"
+    )
+    return f"{schema}._load_etags"
 
 
 def _insert(expr: exp.Copy, url: str, target: tuple[str, str, str]) -> exp.Insert:

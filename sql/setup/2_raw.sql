@@ -1,4 +1,4 @@
--- The raw events and catalogue feeds, the load log and the check results. Safe to run again.
+-- The raw events and catalogue feeds, the load log, the check results, the lists for mail. Safe to run again.
 
 use role SYSADMIN;
 
@@ -106,3 +106,37 @@ select
     coalesce(sum(ROWS_PARSED - ROWS_LOADED), 0) as ROWS_REFUSED
 from {{ database }}.RAW.LOAD_LOG
 group by RUN_ID;
+
+-- Grain: one item in the list of one client. A batch replaces all rows of its shop.
+-- Transient: the next batch writes it again.
+create transient table if not exists {{ database }}.MARTS.RECOMMENDATIONS_BATCH (
+    SHOP_ID varchar,
+    CLIENT_KEY varchar comment 'Key of the client, as in MARTS.SESSIONS',
+    CLIENT_ID varchar,
+    USER_ID varchar comment 'The newest user id of the client within the days of the batch, or empty',
+    LAST_EVENT_TIME_MS number comment 'Newest event of the client, in milliseconds since 1970 UTC',
+    ITEM_RANK number comment 'Place in the list, from 1',
+    ITEM_ID varchar,
+    SCORE float comment 'Score of the model; 0 for an item that a rule or the fallback brought',
+    BECAUSE varchar comment 'Why the item is here: viewed, again, related, popular or pinned',
+    BECAUSE_ITEM_ID varchar comment 'The view that brought the item, for viewed and related',
+    PINNED_BY varchar comment 'Id of the rule that gave the item its place',
+    MODEL_VERSION varchar,
+    RULES_REVISION varchar comment 'Revision of the rules of the shop; empty without rules',
+    RUN_ID varchar comment 'The run of the batch',
+    MADE_AT_MS number comment 'Start of the batch: rules and prices hold at this time'
+);
+
+-- Grain: one client and one of the items that the model scores highest for it, before any rule.
+create transient table if not exists {{ database }}.MARTS.CLIENT_AFFINITIES (
+    SHOP_ID varchar,
+    CLIENT_KEY varchar comment 'Key of the client, as in MARTS.SESSIONS',
+    CLIENT_ID varchar,
+    USER_ID varchar comment 'As in RECOMMENDATIONS_BATCH',
+    LAST_EVENT_TIME_MS number comment 'As in RECOMMENDATIONS_BATCH',
+    ITEM_ID varchar,
+    SCORE float comment 'Score of the model',
+    MODEL_VERSION varchar,
+    RUN_ID varchar comment 'The run of the batch',
+    MADE_AT_MS number comment 'Start of the batch, in milliseconds since 1970 UTC'
+);

@@ -13,7 +13,8 @@ create storage integration if not exists {{ integration }}
     storage_allowed_locations = (
         's3://{{ events_bucket }}/raw/',
         's3://{{ events_bucket }}/catalogue/',
-        's3://{{ models_bucket }}/exports/'
+        's3://{{ models_bucket }}/exports/',
+        's3://{{ models_bucket }}/batch/'
     );
 -- ALTER, not CREATE OR REPLACE: a new integration has a new external id, which the AWS role does not trust.
 alter storage integration {{ integration }} set
@@ -22,7 +23,8 @@ alter storage integration {{ integration }} set
     storage_allowed_locations = (
         's3://{{ events_bucket }}/raw/',
         's3://{{ events_bucket }}/catalogue/',
-        's3://{{ models_bucket }}/exports/'
+        's3://{{ models_bucket }}/exports/',
+        's3://{{ models_bucket }}/batch/'
     );
 grant usage on integration {{ integration }} to role SYSADMIN;
 
@@ -53,4 +55,11 @@ create stage if not exists {{ database }}.TRAINING.EXPORTS
     storage_integration = {{ integration }};
 alter stage {{ database }}.TRAINING.EXPORTS set
     url = 's3://{{ models_bucket }}/exports/'
+    storage_integration = {{ integration }};
+
+create stage if not exists {{ database }}.TRAINING.BATCH
+    url = 's3://{{ models_bucket }}/batch/'
+    storage_integration = {{ integration }};
+alter stage {{ database }}.TRAINING.BATCH set
+    url = 's3://{{ models_bucket }}/batch/'
     storage_integration = {{ integration }};

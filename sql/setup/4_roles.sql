@@ -39,6 +39,10 @@ grant usage, create table, create view on schema {{ database }}.INTERMEDIATE to 
 grant usage, create table on schema {{ database }}.MARTS to role {{ prefix }}_TRANSFORMER;
 grant usage, create table, create view on schema {{ database }}.TRAINING to role {{ prefix }}_TRANSFORMER;
 grant usage on stage {{ database }}.TRAINING.EXPORTS to role {{ prefix }}_TRANSFORMER;
+grant usage on stage {{ database }}.TRAINING.BATCH to role {{ prefix }}_TRANSFORMER;
+grant select, insert, delete on table {{ database }}.MARTS.RECOMMENDATIONS_BATCH
+to role {{ prefix }}_TRANSFORMER;
+grant select, insert, delete on table {{ database }}.MARTS.CLIENT_AFFINITIES to role {{ prefix }}_TRANSFORMER;
 grant usage on schema {{ database }}.QA to role {{ prefix }}_TRANSFORMER;
 grant select, insert on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_TRANSFORMER;
 grant insert on table {{ database }}.QA.REFUSED_EVENTS to role {{ prefix }}_TRANSFORMER;
@@ -48,6 +52,8 @@ grant select on table {{ database }}.QA.OVERRIDES to role {{ prefix }}_TRANSFORM
 grant usage on schema {{ database }}.MARTS to role {{ prefix }}_READER;
 -- dbt replaces its tables. A new table has no grants but those on future tables.
 grant select on future tables in schema {{ database }}.MARTS to role {{ prefix }}_READER;
+grant select on table {{ database }}.MARTS.RECOMMENDATIONS_BATCH to role {{ prefix }}_READER;
+grant select on table {{ database }}.MARTS.CLIENT_AFFINITIES to role {{ prefix }}_READER;
 grant usage on schema {{ database }}.QA to role {{ prefix }}_READER;
 grant select on table {{ database }}.QA.CHECK_RESULTS to role {{ prefix }}_READER;
 grant select on view {{ database }}.QA.LOADS to role {{ prefix }}_READER;
@@ -68,6 +74,8 @@ grant select, update, delete on future tables in schema {{ database }}.INTERMEDI
 to role {{ prefix }}_ERASER;
 grant usage on schema {{ database }}.MARTS to role {{ prefix }}_ERASER;
 grant select, update, delete on future tables in schema {{ database }}.MARTS to role {{ prefix }}_ERASER;
+grant select, delete on table {{ database }}.MARTS.RECOMMENDATIONS_BATCH to role {{ prefix }}_ERASER;
+grant select, delete on table {{ database }}.MARTS.CLIENT_AFFINITIES to role {{ prefix }}_ERASER;
 grant usage on schema {{ database }}.TRAINING to role {{ prefix }}_ERASER;
 grant select, delete on future tables in schema {{ database }}.TRAINING to role {{ prefix }}_ERASER;
 

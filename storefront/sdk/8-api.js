@@ -14,18 +14,19 @@ function safe(action) {
 /** Request recommendations for the session; return null if there is no response in time. */
 async function recommend(question) {
   try {
-    const { k = RECOMMEND_K_DEFAULT, placement, because, ...lists } = question || {};
-    const [items, exclude] = [lists.items || sessionItems(), lists.exclude || []].map((ids) => ids.map(toId).filter(Boolean));
-    const asked = { items, k, exclude };
-    if (placement) asked.placement = placement;
-    if (because) asked.because = true;
+    const asked = { k: RECOMMEND_K_DEFAULT, exclude: [], ...question };
+    asked.items ||= sessionItems();
+    for (const name in asked) {
+      if (Array.isArray(asked[name])) asked[name] = asked[name].map(toId).filter(Boolean);
+      else if ([null, undefined, false, ""].includes(asked[name])) delete asked[name];
+    }
     // The receipt contains the session, so a visitor without consent sends none. The client is for experiments.
     if (consent === "granted" && SHOP) {
       const { session_id: session, client_id: client } = visit();
       Object.assign(asked, { shop: SHOP, session, client });
     }
     const address = ENDPOINT + "recommend?" + new URLSearchParams(asked);
-    const simple = address.length <= POST_ABOVE_CHARACTERS && ![...items, ...exclude].some((id) => String(id).includes(","));
+    const simple = address.length <= POST_ABOVE_CHARACTERS && !Object.values(asked).flat().some((id) => String(id).includes(","));
     const response = await fetch(simple ? address : ENDPOINT + "recommend", {
       credentials: "omit",
       signal: AbortSignal.timeout?.(RECOMMEND_TIMEOUT_MS),
@@ -33,7 +34,7 @@ async function recommend(question) {
     });
     const answer = response.ok ? await response.json() : null;
     if (!Array.isArray(answer?.items)) return null;
-    announce("recommended", { asked: items, answer });
+    announce("recommended", { asked: asked.items, answer });
     return answer;
   } catch {
     return null;

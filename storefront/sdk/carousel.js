@@ -3,6 +3,9 @@
 // The element requests recommendations for the session's last items and shows one card per item.
 // It keeps its place from the start, and shows nothing instead of an error.
 // It reports cards that are half visible for a second, and clicks.
+//
+// For the placements home, recently_viewed and buy_again, the browser keeps what the visitor viewed and bought. It is sent with
+// these requests and stored nowhere else. Load this script on the page after an order too.
 
 const CSS_TEXT = CAROUSEL_CSS;
 
@@ -27,6 +30,11 @@ const REPORT_AFTER_MS = 300;
 const ASK_AFTER_MS = 60;
 const GIVE_UP_AFTER_MS = 8_000;
 const COUNT = 10;
+const VISITS = "tugboat.visits";
+const VISITS_MAX = 100;
+const VISITS_KEPT_MS = 90 * 86_400_000;
+// These show products like the page's own item, whatever the session viewed before.
+const OF_OWN_ITEM = ["similar", "bought_together"];
 const LINK_PROTOCOLS = ["http:", "https:"];
 
 function element(name, properties, ...children) {
@@ -58,8 +66,44 @@ function whenLoaded(act) {
   document.addEventListener("tugboat", listen);
 }
 
+const distinct = (ids) => [...new Set(ids.reverse())].slice(0, VISITS_MAX).reverse();
+
+/** Return the views of earlier sessions and the products bought, after adding those of now. Without consent, store nothing. */
+function visits(bought = []) {
+  const { consent, session_id: session, items } = window.tugboat.visitor();
+  const none = { history: [], items: [], bought: [] };
+  try {
+    if (consent !== "granted") {
+      if (consent === "denied") localStorage.removeItem(VISITS);
+      return none;
+    }
+    let kept = JSON.parse(localStorage.getItem(VISITS)) || none;
+    if (!(Date.now() - kept.at < VISITS_KEPT_MS)) kept = none;
+    // The items of a session become history when another one has begun.
+    const history = kept.session === session ? kept.history : distinct([...kept.history, ...kept.items]);
+    const now = { at: Date.now(), session, history, items, bought: distinct([...kept.bought, ...bought]) };
+    localStorage.setItem(VISITS, JSON.stringify(now));
+    return now;
+  } catch {
+    return none;
+  }
+}
+
+// A sent event was queued on this page before this script ran, or on an earlier one. An order counts once in any case.
+document.addEventListener("tugboat", ({ detail }) => {
+  const events = ["queued", "sent"].includes(detail.type) ? detail.events : [];
+  const orders = events.filter((event) => event.event_name === "purchase");
+  if (orders.length || ["items", "consent", "ready"].includes(detail.type)) {
+    whenLoaded(() => visits(orders.flatMap((event) => (event.items || []).map((item) => item.item_id))));
+  }
+});
+whenLoaded(visits);
+
 class TugboatCarousel extends HTMLElement {
-  static observedAttributes = ["heading", "item", "items", "exclude", "k", "placement", "because"];
+  static observedAttributes = [
+    ...["heading", "item", "items", "exclude", "k", "placement", "because"],
+    ...["candidates", "history", "bought", "category", "rising"],
+  ];
 
   /** Look up cards: async (ids) => ({ id: { title, url, image, price } }). Items without a card are not shown. */
   lookup = async (ids) => {
@@ -145,18 +189,32 @@ class TugboatCarousel extends HTMLElement {
     return (this.getAttribute(attribute) || "").split(/[\s,]+/).filter(Boolean);
   }
 
+  /** Return the ids of an attribute; without it, those that this browser keeps. */
+  #own(name) {
+    return this.hasAttribute(name) ? this.#ids(name) : visits()[name];
+  }
+
   async #ask() {
     const tugboat = window.tugboat;
     const own = this.getAttribute("item");
     let items = this.hasAttribute("items") ? this.#ids("items") : tugboat.visitor().items;
-    if (own && !this.hasAttribute("items")) {
+    const placement = this.getAttribute("placement");
+    if (own && !this.hasAttribute("items") && OF_OWN_ITEM.includes(placement)) items = [own];
+    else if (own && !this.hasAttribute("items")) {
       this.#viewed ||= items[items.length - 1] === own;
       // Add the page's own item before its view_item arrives, so that the first response already includes it.
       if (!this.#viewed) items = [...items, own].slice(-SESSION_ITEMS_MAX);
     }
-    const k = Number(this.getAttribute("k")) || COUNT;
-    const exclude = [...this.#ids("exclude"), ...(own ? [own] : [])];
-    const question = { items, k, exclude, placement: this.getAttribute("placement"), because: this.hasAttribute("because") };
+    const question = { items, placement, because: this.hasAttribute("because") };
+    if (placement === "rerank") question.candidates = this.#ids("candidates");
+    if (["home", "recently_viewed"].includes(placement)) question.history = this.#own("history");
+    if (placement === "buy_again") question.bought = this.#own("bought");
+    if (placement === "popular") {
+      question.category = this.getAttribute("category");
+      question.rising = this.hasAttribute("rising");
+    }
+    question.k = Number(this.getAttribute("k")) || question.candidates?.length || COUNT;
+    question.exclude = [...this.#ids("exclude"), ...(own ? [own] : [])];
     const request = JSON.stringify(question);
     if (request === this.#lastRequest) return;
     this.#lastRequest = request;

@@ -1,9 +1,11 @@
 """Generate the event contract in JavaScript and TypeScript from contracts/."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import contracts
+from contracts import openapi
 
 # Fields that only the SDK sets.
 STAMPED = ("schema_version", "event_name", "shop_id", "client_id", "session_id", "client_time_ms", "sequence")
@@ -52,7 +54,7 @@ export interface TugboatSettings {
   userId?: string;
 }
 
-/** A place in the shop where a carousel stands. */
+/** What a carousel shows, and where it stands. */
 export type TugboatPlacement = %(placements)s;
 
 export interface TugboatQuestion {
@@ -62,8 +64,18 @@ export interface TugboatQuestion {
   items?: string[];
   /** Items to exclude, such as those in the cart. */
   exclude?: string[];
-  /** Where the carousel stands; the default is "%(placement)s". */
+  /** What the carousel shows; the default is "%(placement)s". */
   placement?: TugboatPlacement;
+  /** For "rerank": the list to put in order, at most %(candidates_max)d. The answer has nothing else. */
+  candidates?: string[];
+  /** For "home" and "recently_viewed": views of earlier sessions, oldest first. The carousel keeps them. */
+  history?: string[];
+  /** For "buy_again": products bought before, oldest first. The carousel keeps them. */
+  bought?: string[];
+  /** For "popular": the path of a category, such as outdoor/tents. */
+  category?: string;
+  /** For "popular": products whose share of the views grows are first. */
+  rising?: boolean;
   /** True: each item says what brought it. */
   because?: boolean;
 }
@@ -72,16 +84,17 @@ export interface TugboatAnswer {
   items: {
     item_id: string;
     score: number;
-    /** Only if asked. `viewed` and `related` name the view that brought the item. */
-    because?: { kind: "viewed" | "again" | "related" | "popular" | "pinned" | string; item_id?: string };
+    /** Only if asked. `viewed`, `related` and `bought_with` name the item that brought it. */
+    because?: { kind: %(because_kinds)s | string; item_id?: string };
     /** The rule that gave it its slot. */
     pinned_by?: string;
+    explored_by?: string;
   }[];
   /** The set of rules that was applied. */
   rules_revision?: string;
   /** The shop's rules that changed the answer, each with its number of items per effect. */
   rules?: ({ id: string } & { [effect: string]: string | number })[];
-  source: "model" | "related" | "popular" | "none" | string;
+  source: %(sources)s | string;
   reason: string;
   model_version: string;
   /** The endpoint's variant that answered, or fallback. */
@@ -225,12 +238,18 @@ def declarations(schema: dict[str, Any]) -> str:
     return DECLARATIONS % {
         **contracts.read("limits")["recommend"],
         "placement": contracts.placements()[0],
-        "placements": " | ".join(f'"{name}"' for name in contracts.placements()),
+        "placements": _union(contracts.placements()),
+        "sources": _union(openapi.SOURCES),
+        "because_kinds": _union(openapi.BECAUSE_KINDS),
         "names": "\n".join(f'  | "{name}"' for name in properties["event_name"]["enum"]),
         "item": _members(item["properties"], item["required"]),
         "fields": _members({n: f for n, f in properties.items() if n not in STAMPED}, ()),
         "stamped": _members({n: f for n, f in properties.items() if n in STAMPED}, schema["required"]),
     }
+
+
+def _union(names: Iterable[str]) -> str:
+    return " | ".join(f'"{name}"' for name in names)
 
 
 def _members(fields: dict[str, Any], required: tuple[str, ...] | list[str]) -> str:

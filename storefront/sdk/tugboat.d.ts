@@ -88,8 +88,8 @@ export interface TugboatSettings {
   userId?: string;
 }
 
-/** A place in the shop where a carousel stands. */
-export type TugboatPlacement = "product" | "home" | "cart" | "category" | "search";
+/** What a carousel shows, and where it stands. */
+export type TugboatPlacement = "product" | "home" | "cart" | "category" | "search" | "similar" | "bought_together" | "popular" | "recently_viewed" | "buy_again" | "rerank";
 
 export interface TugboatQuestion {
   /** Number of items, 1 to 100; the default is 10. */
@@ -98,8 +98,18 @@ export interface TugboatQuestion {
   items?: string[];
   /** Items to exclude, such as those in the cart. */
   exclude?: string[];
-  /** Where the carousel stands; the default is "product". */
+  /** What the carousel shows; the default is "product". */
   placement?: TugboatPlacement;
+  /** For "rerank": the list to put in order, at most 100. The answer has nothing else. */
+  candidates?: string[];
+  /** For "home" and "recently_viewed": views of earlier sessions, oldest first. The carousel keeps them. */
+  history?: string[];
+  /** For "buy_again": products bought before, oldest first. The carousel keeps them. */
+  bought?: string[];
+  /** For "popular": the path of a category, such as outdoor/tents. */
+  category?: string;
+  /** For "popular": products whose share of the views grows are first. */
+  rising?: boolean;
   /** True: each item says what brought it. */
   because?: boolean;
 }
@@ -108,16 +118,17 @@ export interface TugboatAnswer {
   items: {
     item_id: string;
     score: number;
-    /** Only if asked. `viewed` and `related` name the view that brought the item. */
-    because?: { kind: "viewed" | "again" | "related" | "popular" | "pinned" | string; item_id?: string };
+    /** Only if asked. `viewed`, `related` and `bought_with` name the item that brought it. */
+    because?: { kind: "viewed" | "again" | "related" | "popular" | "bought_with" | "bought" | "pinned" | "new" | string; item_id?: string };
     /** The rule that gave it its slot. */
     pinned_by?: string;
+    explored_by?: string;
   }[];
   /** The set of rules that was applied. */
   rules_revision?: string;
   /** The shop's rules that changed the answer, each with its number of items per effect. */
   rules?: ({ id: string } & { [effect: string]: string | number })[];
-  source: "model" | "related" | "popular" | "none" | string;
+  source: "model" | "related" | "popular" | "rising" | "bought_together" | "viewed" | "bought" | "given" | "none" | string;
   reason: string;
   model_version: string;
   /** The endpoint's variant that answered, or fallback. */

@@ -56,7 +56,7 @@ def test_everything_that_can_be_pressed_has_a_name_and_shows_its_focus(visit: Vi
     page.wait_for_selector("tugboat-carousel[state=shown]")
     page.locator(".fate.accepted").first.wait_for()
     seen = []
-    for _ in range(80):
+    for _ in range(120):
         page.keyboard.press("Tab")
         focus = page.evaluate("audit.focused()")
         if focus is None:

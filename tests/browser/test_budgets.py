@@ -11,7 +11,7 @@ from tests.browser.test_carousel import SHIFTS
 OBSERVE = SHIFTS.removeprefix("<script>").removesuffix("</script>")
 CLOSED_DRAWER = "sessionStorage['shop.log'] ??= JSON.stringify({events: [], answers: [], open: false})"
 # Uncompressed bytes: our scripts for any shop, and the demo shop's own with its drawer.
-SCRIPT_MAX_BYTES = {"tugboat.js": 14_500, "tugboat-carousel.js": 9_500, "the shop's": 25_000}
+SCRIPT_MAX_BYTES = {"tugboat.js": 14_500, "tugboat-carousel.js": 9_700, "the shop's": 25_000}
 LAYOUT_SHIFT_MAX = 0.01
 # Lighthouse rates up to 200 ms of blocking time as good, on a phone four times slower than this machine.
 BLOCKING_MAX_MS = 200

@@ -13,6 +13,7 @@ from functions.recommend import experiments
 from functions.recommend.experiments import bucket
 from tests.browser.conftest import Visit
 from tests.browser.test_carousel import TITLES, show, state
+from tests.browser.world import published
 
 ARMS = """
 [[experiment]]
@@ -128,6 +129,7 @@ def test_the_demo_shop_works_for_a_client_without_carousels(
     visit: Visit, shop_url: str, described: Describe
 ) -> None:
     described(ARMS.format("none"))
+    published(visit.api.s3)
     page = visit.open(f"{shop_url}/p/sku-00123")
     state(page, "empty")
     page.get_by_role("button", name="Add to cart").click()
@@ -135,6 +137,6 @@ def test_the_demo_shop_works_for_a_client_without_carousels(
     page.goto(f"{shop_url}/cart")
     state(page, "empty")
     page.evaluate("tugboat.flush()")
-    found = visit.api.wait_for(2, "recommendation_exposure")
-    placements = [event["server"]["receipts"][0].get("placement", "product") for event in found]
-    assert placements == ["product", "cart"]
+    found = visit.api.wait_for(4, "recommendation_exposure")
+    placements = {event["server"]["receipts"][0].get("placement", "product") for event in found}
+    assert placements == {"product", "similar", "cart", "bought_together"}

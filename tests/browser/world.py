@@ -49,9 +49,18 @@ def related(question: dict[str, Any]) -> dict[str, Any]:
     items: list[dict[str, Any]] = [
         {"item_id": f"sku-{number + n:05d}", "score": 1 / n} for n in range(1, question["k"] + 1)
     ]
+    task = question.get("task", "next")
+    if task == "rerank":
+        items = [{"item_id": item, "score": 0.5} for item in reversed(question["candidates"])]
     if question.get("because"):
         items[0]["because"] = {"kind": "viewed", "item_id": last}
-    return {"items": items, "model_version": "model-7", "source": "session", "reason": f"after {last}"}
+    return {
+        "items": items,
+        "task": task,
+        "model_version": "model-7",
+        "source": "session",
+        "reason": f"after {last}",
+    }
 
 
 @dataclass

@@ -67,7 +67,7 @@ class Shopper:
 
     def choose(self, item_id: str) -> list[str]:
         """Clicks a card; the ids in the carousel of the page that it leads to."""
-        self.page.locator(f"tugboat-carousel a[data-id='{item_id}']").click()
+        self.page.locator(f"tugboat-carousel a[data-id='{item_id}']").first.click()
         self.page.wait_for_url(f"**/p/{item_id}")
         return self.carousel()
 

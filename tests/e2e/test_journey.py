@@ -25,6 +25,7 @@ from demo.http import Http
 from demo.landed import LandingWatch
 from demo.replay import Replayed, send
 from demo.shop.landing import Landing
+from deploy.batch import __main__ as batch
 from functions.platform.contract import OPERATIONS_PAGE_KEY
 from functions.platform.run_history import State, read_history
 from functions.platform.s3_keys import current_key
@@ -75,6 +76,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 def before_any_model(stage: Stage) -> urllib.error.HTTPError:
     assert drills.roll_back_before_any_model(stage) == "NothingToRollBackTo"
     assert not any(drills.erase_before_any_model(stage).values())
+    states = stage.client("stepfunctions")
+    with pytest.raises(batch.BatchFailed, match="no model of shop demo is on record"):
+        batch.follow(batch.start(LOCAL, LOCAL.account_id, states, {}), LOCAL, states, print, poll_s=0.25)
     with pytest.raises(urllib.error.HTTPError) as refused:
         stage.recommend(VISITS[0].items[0])
     return refused.value
@@ -158,6 +162,25 @@ def test_golden_sessions_get_the_golden_recommendations(stage: Stage, first_run:
         after_the_stand = stage.recommend(came_for, between, k=3)["items"]
         assert last in [one["item_id"] for one in after_the_stand]
         assert all(f"-style{style}-" in one["item_id"] for one in after_the_stand)
+
+
+def test_a_batch_gives_a_client_the_list_that_recommend_gives_to_its_history(
+    stage: Stage, first_run: Run
+) -> None:
+    said: list[str] = []
+    states = stage.client("stepfunctions")
+    execution = batch.start(LOCAL, LOCAL.account_id, states, {"shop_id": "demo", "items": 5})
+    made = batch.follow(execution, LOCAL, states, said.append, poll_s=0.25)
+    assert (made["clients"], made["rows"]) == (len(VISITS), 5 * len(VISITS))
+    assert said == ["Lock", "Histories", "Score", "Answers", "Batch", "Unlock"]
+    for visit in VISITS[:5]:
+        listed = stage.rows(
+            "select item_id, score from MARTS.RECOMMENDATIONS_BATCH "
+            f"where client_id = '{visit.client_id}' order by item_rank"
+        )
+        asked = stage.recommend(*visit.items, k=5, shop="demo", placement="home")
+        assert [row[0] for row in listed] == [one["item_id"] for one in asked["items"]]
+        assert [row[1] for row in listed] == [pytest.approx(one["score"], abs=1e-6) for one in asked["items"]]
 
 
 def test_exclusions_are_kept_out_and_exactly_k_items_come_back(stage: Stage, first_run: Run) -> None:
@@ -904,6 +927,9 @@ NOT_USED_HERE = {
     # Step Functions lists the tags of a job that it waits for:
     # https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html#sagemaker-iam
     ("pipeline", "sagemaker:ListTags"),
+    ("batch-machine", "sagemaker:ListTags"),
+    # Nobody stops a batch in the journey.
+    ("batch-machine", "sagemaker:StopProcessingJob"),
     # SageMaker keeps a checkpoint folder and its copy in S3 equal, and training replaces its checkpoints:
     # https://docs.aws.amazon.com/sagemaker/latest/dg/model-checkpoints-enable.html
     ("sagemaker", "s3:DeleteObject"),

@@ -24,6 +24,7 @@ from training_jobs.gate.checks_served import (
 from training_jobs.gate.checks_snapshot import network_check, surge_check
 from training_jobs.gate.measure import HeldOut, held_out, measure_baselines, measure_recommender
 from training_jobs.gate.model import Model
+from training_jobs.gate.placements import measure_placements
 from training_jobs.gate.thresholds import Thresholds, with_bounds
 from training_jobs.serving.model_files import (
     ArchiveError,
@@ -117,6 +118,8 @@ def judged(
     resampler = metrics.Resampler(held.cases.session)
     probes = probe_sessions(held.cases, data.vocabulary, limits.probes)
     own = measured["candidate"]
+    of_placements, placement_checks = measure_placements(candidate.variant, held, limits)
+    prices = data.catalogue.prices if data.catalogue else None
     found: list[Check] = [
         *measured_checks(measured, held, resampler, limits, note),
         *leakage_checks(candidate.variant, candidate.variant_card, whole, evidence, card, own, held, limits),
@@ -129,6 +132,7 @@ def judged(
         *golden_checks(served, candidate.golden, limits),
         *parity_checks(candidate.directory, whole, evidence, candidate.variant, probes, limits),
         *budget_checks(served, evidence, probes, _size_bytes(candidate.directory), limits),
+        *placement_checks,
     ]
     failed = list(failures(found))
     return {
@@ -137,7 +141,7 @@ def judged(
         "override_reason": override_reason or None,
         "champion": note,
         "metrics": {
-            name: model.figures(held.cases, held.popularity, len(data.vocabulary), resampler)
+            name: model.figures(held.cases, held.popularity, len(data.vocabulary), resampler, prices)
             for name, model in measured.items()
         },
         "hit_rates": {
@@ -149,6 +153,7 @@ def judged(
             for said, came, n in metrics.reliability(own.confidence, own.hits)
         ],
         "slices": _slices(measured, held),
+        "placements": of_placements,
         "checks": [asdict(row) for row in found],
         "cases": len(held.cases),
         "holdout_start_ms": card.holdout_start_ms,

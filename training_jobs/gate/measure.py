@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,18 +43,31 @@ class Measured:
         return metrics.reciprocal_ranks(self.rank, 20)
 
     def figures(
-        self, cases: Cases, popularity: Float64, items: int, resampler: metrics.Resampler
+        self,
+        cases: Cases,
+        popularity: Float64,
+        items: int,
+        resampler: metrics.Resampler,
+        prices: Float64 | None = None,
     ) -> dict[str, float | list[float]]:
-        """Return the figures of one model for evaluation.json."""
+        """Return the figures of one model for evaluation.json. With `prices` per row, it has those of the objective revenue."""
         interval_hr, interval_mrr = resampler.interval(self.hits), resampler.interval(self.reciprocals)
         return {
             **metrics.summary(self.rank),
+            **({} if prices is None else self._revenue(prices[cases.targets])),
             "hr_at_20_interval": [round(value, 5) for value in interval_hr],
             "mrr_at_20_interval": [round(value, 5) for value in interval_mrr],
             "coverage": round(metrics.coverage(self.top, items), 5),
             "gini": round(metrics.gini(self.top, items), 5),
             "popularity_ratio": round(metrics.popularity_ratio(self.top, cases.targets, popularity), 5),
         }
+
+    def _revenue(self, prices: Float64) -> dict[str, float]:
+        found = {
+            "revenue_hr_at_20": metrics.revenue_hit_rate(self.rank, prices, 20),
+            "revenue_ndcg_at_20": metrics.revenue_ndcg(self.rank, prices, 20),
+        }
+        return {name: round(value, 5) for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,11 @@ class HeldOut:
     active: NDArray[np.bool_]
     past: int  # sessions before the cut
     holdout_start_ms: int
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Return the row of each item."""
+        return {item: row for row, item in enumerate(self.data.vocabulary)}
 
 
 def held_out(data: Dataset, holdout_start_ms: int, limit: int = 5000) -> HeldOut:

@@ -46,6 +46,25 @@ def ndcg(rank: Int64, k: int) -> float:
     return float(np.where(rank <= k, 1.0 / np.log2(rank + 1.0), 0.0).mean()) if len(rank) else 0.0
 
 
+def revenue_hit_rate(rank: Int64, prices: Float64, k: int) -> float | None:
+    """Return the share of the targets' money whose target is among the first `k`; None if no price is known.
+
+    With equal prices it is the hit rate. Targets without a price do not count.
+    """
+    return _priced((rank <= k).astype(np.float64), prices)
+
+
+def revenue_ndcg(rank: Int64, prices: Float64, k: int) -> float | None:
+    """Return the NDCG whose gain is the target's price; None if no price is known."""
+    return _priced(np.where(rank <= k, 1.0 / np.log2(rank + 1.0), 0.0), prices)
+
+
+def _priced(gains: Float64, prices: Float64) -> float | None:
+    known = np.isfinite(prices) & (prices > 0)
+    total = float(prices[known].sum())
+    return float((gains[known] * prices[known]).sum() / total) if total else None
+
+
 def coverage(top: NDArray[Any], items: int) -> float:
     """Return the share of the catalogue that was recommended at least once. -1 in `top` is no item."""
     shown = np.unique(top)

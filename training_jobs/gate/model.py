@@ -19,6 +19,16 @@ class Model(Protocol):
         """Return at most `k` items for a session of ids, the best first."""
         ...
 
+    def similar(self, item: str, k: int, exclude: Collection[str] = ()) -> Recommendation:
+        """Return at most `k` items like `item`, the best first."""
+        ...
+
+    def rerank(
+        self, items: Sequence[str], candidates: Sequence[str], exclude: Collection[str] = ()
+    ) -> Recommendation:
+        """Return the candidates in the order for the session."""
+        ...
+
     def scores(self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]] = ()) -> Float32:
         """Return the scores of all items per prefix of rows, [prefixes, items]; -inf where an item is excluded."""
         ...

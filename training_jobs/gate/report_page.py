@@ -24,6 +24,8 @@ _SHOWN_METRICS = (
     "hr_at_20",
     "mrr_at_20",
     "ndcg_at_20",
+    "revenue_hr_at_20",
+    "revenue_ndcg_at_20",
     "coverage",
     "gini",
     "popularity_ratio",
@@ -47,11 +49,13 @@ def render(result: Mapping[str, Any]) -> str:
         since=datetime.fromtimestamp(result["holdout_start_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         labels=_LABELS,
         models=models,
-        shown_metrics=_SHOWN_METRICS,
+        # A snapshot without prices has no figures of revenue.
+        shown_metrics=[name for name in _SHOWN_METRICS if all(name in one for one in models.values())],
         bar_plots={title: _bars(models, metric) for title, metric in _BAR_PLOTS.items()},
         curves=_curves(result["hit_rates"]),
         gains=_gains(result["checks"]),
         slices=_slices(result["slices"], list(models)),
+        placements=result.get("placements", {}),
     )
 
 

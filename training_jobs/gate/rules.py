@@ -52,6 +52,26 @@ def _opponents() -> dict[str, Rule]:
     }
 
 
+def _placements() -> dict[str, Rule]:
+    """Return the rules of the placements. Each is compared with the baseline of its own task (placements.py)."""
+    meanings = {
+        "similar": "Items like the viewed one have the next view more often than best sellers.",
+        "rerank": "The clicked item of a list stands further ahead than in the order by popularity.",
+        "bought_together": "A line that is taken out of an order is found more often than among best sellers.",
+        "popular": "A category's list of the last days is not worse than that of all days.",
+        "rising": "Rising items have at least their earlier share of the views.",
+        "home": "A returning client's first view is found more often than among best sellers.",
+        "recently_viewed": "A returning client's first view is among the last views more often than among best sellers.",
+        "buy_again": "What a client buys again stands further ahead than with the last bought first.",
+    }
+    return {
+        f"placement {name}": Rule(
+            f"{meaning} Within the margin.", ">=", "-placement_margin", "minimum_placement_cases", False, True
+        )
+        for name, meaning in meanings.items()
+    }
+
+
 RULES: dict[str, Rule] = {
     "hr_at_20": Rule("The hit rate has a floor.", ">=", "minimum_hr_at_20", "minimum_cases"),
     "hr_at_20 above popularity": Rule("The hit rate is above that of popularity.", ">", 0.0, "minimum_cases"),
@@ -187,6 +207,7 @@ RULES: dict[str, Rule] = {
     "latency p99 (CPU ms)": Rule("The slowest answers are fast enough.", "<=", "latency_p99_cpu_ms", 5),
     "archive size (bytes)": Rule("The archive fits the endpoint.", "<=", "maximum_archive_bytes"),
     "items without a finite vector": Rule("The model can score every item.", "==", 0),
+    **_placements(),
 }
 
 

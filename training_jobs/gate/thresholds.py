@@ -51,6 +51,8 @@ class Thresholds:
     network_minimum_share: float
     maximum_network_share: float
     served_tolerance: float
+    minimum_placement_cases: int
+    placement_margin: float
     maximum_cross_overlap: float
     maximum_padding_difference: float
     minimum_duplicate_overlap: float

@@ -17,8 +17,9 @@ VIEWS = 5
 # Of an item's score. A view that is worth less is not named.
 LEAST_FALL = 0.1
 
-# viewed: a view of `item_id` brought it. again: the session viewed the item itself. popular: no single view brought it.
-Kind = Literal["viewed", "again", "popular"]
+# A view of `item_id` brought the item (viewed). The session viewed the item itself (again). No single view brought it (popular).
+# The item is like `item_id`, whatever else the session has (related).
+Kind = Literal["viewed", "again", "related", "popular"]
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,23 @@ class Recommends(Protocol):
         """Return at most `k` items, the best first."""
         ...
 
+    def similar(self, item: str, k: int, exclude: Collection[str] = ()) -> Recommendation:
+        """Return at most `k` items like `item`, the best first."""
+        ...
+
+    def rerank(
+        self, items: Sequence[str], candidates: Sequence[str], exclude: Collection[str] = ()
+    ) -> Recommendation:
+        """Return the candidates in the order for the session."""
+        ...
+
 
 def because(
-    model: Recommends, items: Sequence[str], exclude: Collection[str], found: Recommendation
+    model: Recommends,
+    items: Sequence[str],
+    exclude: Collection[str],
+    found: Recommendation,
+    candidates: Sequence[str] = (),
 ) -> list[Because]:
     """Return the reason of each item of an answer.
 
@@ -54,12 +69,13 @@ def because(
         items: the session, oldest first.
         exclude: the items that the request excluded.
         found: the answer.
+        candidates: the list that the answer puts in order, if it is one.
     """
     session = [item for item in items if item in model.rows]
     if not session:
         return [Because("popular")] * len(found.items)
     tried = list(dict.fromkeys(reversed(session)))[:VIEWS]
-    without = {view: _scores_without(model, view, items, exclude) for view in tried}
+    without = {view: _scores_without(model, view, items, exclude, candidates) for view in tried}
     return [
         Because("again") if item in session else _brought_by(item, score, without)
         for item, score in zip(found.items, found.scores, strict=True)
@@ -67,11 +83,15 @@ def because(
 
 
 def _scores_without(
-    model: Recommends, view: str, items: Sequence[str], exclude: Collection[str]
+    model: Recommends, view: str, items: Sequence[str], exclude: Collection[str], candidates: Sequence[str]
 ) -> tuple[str | None, dict[str, float]]:
     """Return the item that the session without `view` cannot recommend, and the scores of its best items."""
     rest = [item for item in items if item != view]
-    found = model.recommend(rest, SHORTLIST, {*exclude, *items[-1:]})
+    found = (
+        model.rerank(rest, candidates, exclude)
+        if candidates
+        else model.recommend(rest, SHORTLIST, {*exclude, *items[-1:]})
+    )
     return (rest[-1] if rest else None), dict(zip(found.items, found.scores, strict=True))
 
 

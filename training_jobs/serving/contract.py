@@ -2,12 +2,14 @@
 
 ENDPOINT_ITEMS_MAX = 200
 ENDPOINT_EXCLUDE_MAX = 1000
+ENDPOINT_CANDIDATES_MAX = 100
 ENDPOINT_ID_MAX_CHARACTERS = 256
 ENDPOINT_K_MAX = 100
 ENDPOINT_K_DEFAULT = 20
 ARCHIVE_CARD = "model.json"
 ARCHIVE_GOLDEN = "golden.json"
 ARCHIVE_FALLBACK = "fallback.json"
+ARCHIVE_PLACEMENTS = "placements.json"
 ARCHIVE_VOCABULARY = "vocabulary.json"
 ARCHIVE_OUT_OF_STOCK = "out_of_stock.json"
 ARCHIVE_FILES_SHA256 = "files_sha256"
@@ -20,6 +22,7 @@ INTERACTION_COLUMNS = (
     "EVENT_NAME",
     "EVENT_TIME_MS",
     "NETWORK",
+    "CLIENT",
 )
 ITEM_COLUMNS = (
     "SHOP_ID",
@@ -34,6 +37,15 @@ ITEM_COLUMNS = (
     "PURCHASES",
 )
 EVENT_STRENGTHS = {"view_item": 1, "add_to_cart": 2, "purchase": 3}
+HISTORY_COLUMNS = {
+    "CLIENT_KEY": "varchar",
+    "CLIENT_ID": "varchar",
+    "USER_ID": "varchar",
+    "LAST_EVENT_TIME_MS": "bigint",
+    "ITEMS": "varchar",
+}
+CANDIDATE_COLUMNS = ("CANDIDATES", "SCORES", "BECAUSE", "BECAUSE_ITEMS", "REASON")
+BATCH_MANIFEST = "manifest.json"
 
 
 class Column:
@@ -46,6 +58,7 @@ class Column:
     EVENT_NAME = "EVENT_NAME"
     EVENT_TIME_MS = "EVENT_TIME_MS"
     NETWORK = "NETWORK"
+    CLIENT = "CLIENT"
     ITEM_NAME = "ITEM_NAME"
     ITEM_CATEGORY = "ITEM_CATEGORY"
     ITEM_BRAND = "ITEM_BRAND"

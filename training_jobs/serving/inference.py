@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training_jobs.serving.because import Recommends, because
+from training_jobs.serving.because import Because, Recommends, because
 from training_jobs.serving.contract import (
+    ENDPOINT_CANDIDATES_MAX,
     ENDPOINT_EXCLUDE_MAX,
     ENDPOINT_ID_MAX_CHARACTERS,
     ENDPOINT_ITEMS_MAX,
@@ -20,6 +21,10 @@ from training_jobs.serving.contract import (
     ENDPOINT_K_MAX,
 )
 from training_jobs.serving.model_files import load_recommender
+from training_jobs.serving.recommendation import Recommendation
+
+# What the endpoint does: items that come next, items like the last one, or the given candidates in order.
+TASKS = ("next", "similar", "rerank")
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class Query:
     k: int
     exclude: list[str]
     because: bool = False
+    task: str = "next"
+    candidates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,27 +77,53 @@ def input_fn(body: str | bytes, content_type: str | None = "application/json") -
     if not isinstance(wants_because, bool):
         raise ValueError(f"because must be true or false, not {repr(wants_because)[:40]}")
     items, exclude = _ids(raw, "items", ENDPOINT_ITEMS_MAX), _ids(raw, "exclude", ENDPOINT_EXCLUDE_MAX)
-    return Query(items, k, exclude, wants_because)
+    task = raw.get("task", "next")
+    if task not in TASKS:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}, not {repr(task)[:40]}")
+    candidates = tuple(_ids(raw, "candidates", ENDPOINT_CANDIDATES_MAX))
+    if task == "rerank" and not candidates:
+        raise ValueError("rerank needs candidates: the items to put in order")
+    if task == "similar" and not items:
+        raise ValueError("similar needs items: the last one is compared with all others")
+    return Query(items, k, exclude, wants_because, task, candidates)
 
 
 def predict_fn(data: Query, model: Model) -> dict[str, Any]:
     """Recommend. The lock serves callers with several threads, because a recommender answers one request at a time."""
     with model.lock:
-        found = model.recommender.recommend(data.items, data.k, data.exclude)
+        found = _found(data, model.recommender)
         items: list[dict[str, Any]] = [
             {"item_id": item, "score": round(score, 6)}
             for item, score in zip(found.items, found.scores, strict=True)
         ]
         if data.because:
-            reasons = because(model.recommender, data.items, data.exclude, found)
+            reasons = _reasons(data, model.recommender, found)
             for shown, reason in zip(items, reasons, strict=True):
                 shown["because"] = reason.fields()
     return {
+        "task": data.task,
         "items": items,
         "model_version": model.model_version,
         "source": found.source,
         "reason": found.reason,
     }
+
+
+def _found(data: Query, recommender: Recommends) -> Recommendation:
+    if data.task == "similar":
+        return recommender.similar(data.items[-1], data.k, data.exclude)
+    if data.task == "rerank":
+        found = recommender.rerank(data.items, data.candidates, data.exclude)
+        return Recommendation(found.items[: data.k], found.scores[: data.k], found.source, found.reason)
+    return recommender.recommend(data.items, data.k, data.exclude)
+
+
+def _reasons(data: Query, recommender: Recommends, found: Recommendation) -> list[Because]:
+    """Return the reason of each item. Similar items have the one that they are like, and those of a list are measured."""
+    if data.task == "similar" and found.source == "similar":
+        return [Because("related", data.items[-1])] * len(found.items)
+    candidates = data.candidates if data.task == "rerank" else ()
+    return because(recommender, data.items, data.exclude, found, candidates)
 
 
 def output_fn(prediction: dict[str, Any], accept: str = "application/json") -> tuple[str, str]:

@@ -15,6 +15,7 @@ The files of an archive:
     holdout/           the same files of the model without the held-out day, which the gate measures
     golden.json        sessions with this model's answers
     fallback.json      the answers while no endpoint answers
+    placements.json    the tables of placements that need no model
     code/              the server and its imports
 """
 

@@ -240,6 +240,53 @@ class Recommender:
         shown = [self.vocabulary[row] for row in best.tolist()]
         return Recommendation(shown, scores.tolist(), source, reason)
 
+    def similar(self, item: str, k: int, exclude: Collection[str] = ()) -> Recommendation:
+        """Return the best `k` items like `item`: near to it in the encoder's space, and viewed in the same sessions.
+
+        The encoder's query is the item's own vector. So the answer does not depend on what shoppers do next, and the ranker,
+        which has learnt that, is not asked. An item without a vector has its sessions alone.
+        """
+        row = self.rows.get(item)
+        excluded = np.array([self.rows[one] for one in {*exclude, item} if one in self.rows], np.int64)
+        if row is None:
+            best = self._popular_rows(k, excluded)
+            scores, source, reason = self._popular[best], "popularity", "the item is not known"
+        else:
+            own = np.asarray(self.weights.vectors[row], np.float32)
+            best, scores = self._scored(own, np.array([row], np.int32), k, excluded, ranked=False)
+            source, reason = "similar", f"like {item}"
+        return Recommendation(
+            [self.vocabulary[one] for one in best.tolist()], scores.tolist(), source, reason
+        )
+
+    def rerank(
+        self, items: Sequence[str], candidates: Sequence[str], exclude: Collection[str] = ()
+    ) -> Recommendation:
+        """Return the candidates in the order for the session.
+
+        Candidates that the model does not know, and the item that is being viewed, keep their places: no training example
+        says where they belong. A session without a known item changes nothing.
+        """
+        listed = [item for item in dict.fromkeys(candidates) if item not in set(exclude)]
+        known = np.array([self.rows[item] for item in items if item in self.rows], np.int32)
+        places = [
+            place
+            for place, item in enumerate(listed)
+            if item in self.rows and not self._out_of_stock[self.rows[item]] and item not in items[-1:]
+        ]
+        if len(known) == 0 or not places:
+            reason = "none of the session's items is known" if places else "no candidate is known"
+            return Recommendation(listed, [0.0] * len(listed), "given", reason)
+        only = np.array([self.rows[listed[place]] for place in places], np.int64)
+        nothing = np.zeros(0, np.int64)
+        best, values = self._scored(self._encode(known), known, len(only), nothing, ranked=True, only=only)
+        ordered, scores = list(listed), [0.0] * len(listed)
+        for place, row, value in zip(places, best.tolist(), values.tolist(), strict=True):
+            ordered[place], scores[place] = self.vocabulary[row], value
+        return Recommendation(
+            ordered, scores, "rerank", f"{len(places)} of {len(listed)} candidates are known"
+        )
+
     def _popular_rows(self, k: int, excluded: Int64) -> Int64:
         head = self._by_popularity[: k + len(excluded)]
         return head[~np.isin(head, excluded)][:k]
@@ -251,27 +298,30 @@ class Recommender:
 
     def _best(self, prefix: Int32, k: int, excluded: Int64) -> tuple[Int64, Float32]:
         """Rows and scores of the best `k`, none of them of `excluded`."""
+        return self._scored(self._encode(prefix), prefix, k, excluded, ranked=self.ranker is not None)
+
+    def _scored(
+        self,
+        query: Float32,
+        prefix: Int32,
+        k: int,
+        excluded: Int64,
+        *,
+        ranked: bool,
+        only: Int64 | None = None,
+    ) -> tuple[Int64, Float32]:
+        """Rows and scores of the best `k` for a query of the encoder and a session.
+
+        With `ranked`, the ranker orders the first ones. With `only`, these rows are the candidates.
+        """
         share = np.float32(self.settings.knn_weight)
         steepness = 1.0 / self.weights.temperature
-        query = self._encode(prefix)
         kept = max(k, SHORTLIST) + _SPARE
 
         peak, total = self._scan(query, steepness)
         cosines = self._blocks.cosines
-        candidates: list[NDArray[Any]] = [
-            self._blocks.best(kept + len(excluded)),
-            self._by_popularity[: kept + len(excluded)],
-            prefix,
-        ]
         voted, ballots = self._vote(prefix) if share > 0 else _NO_VOTES
-        candidates.append(voted)
-
-        pool: Int64 = np.sort(np.concatenate(candidates))
-        self._excluded[excluded] = True
-        dropped: NDArray[np.bool_] = self._excluded[pool]
-        dropped[1:] |= np.equal(pool[1:], pool[:-1])
-        pool = pool[~dropped]
-        self._excluded[excluded] = self._out_of_stock[excluded]
+        pool = self._pool(prefix, voted, kept, excluded) if only is None else np.sort(only)
         votes = self._values_at(pool, voted, ballots)
         floors = self._values_at(pool, *floor_of(self._return_floor, prefix))
         base = self._floor[pool] + share * votes
@@ -291,18 +341,34 @@ class Recommender:
         scores = np.maximum((1 - share) * probability + base, floors)
         order = np.argsort(-scores, kind="stable")
         pool, scores = pool[order], scores[order]
-        if self.ranker is None:
+        if not ranked or self.ranker is None:
             return pool[:k], scores[:k]
         first = order[:SHORTLIST]
         short = Shortlist(
             pool[:SHORTLIST], scores[:SHORTLIST], probability[first], votes[first], floors[first]
         )
-        ranked = self._ranked(prefix, short)
-        order = np.argsort(-ranked, kind="stable")
+        by_ranker = self._ranked(prefix, short)
+        order = np.argsort(-by_ranker, kind="stable")
         rest = scores[SHORTLIST:]
-        rest *= _behind(ranked, rest)
-        pool[:SHORTLIST], scores[:SHORTLIST] = pool[:SHORTLIST][order], ranked[order]
+        rest *= _behind(by_ranker, rest)
+        pool[:SHORTLIST], scores[:SHORTLIST] = pool[:SHORTLIST][order], by_ranker[order]
         return pool[:k], scores[:k]
+
+    def _pool(self, prefix: Int32, voted: Int64, kept: int, excluded: Int64) -> Int64:
+        """Return the candidates: the nearest of the scan, the most popular, those of the session and of its neighbors."""
+        candidates: list[NDArray[Any]] = [
+            self._blocks.best(kept + len(excluded)),
+            self._by_popularity[: kept + len(excluded)],
+            prefix,
+            voted,
+        ]
+        pool: Int64 = np.sort(np.concatenate(candidates))
+        self._excluded[excluded] = True
+        dropped: NDArray[np.bool_] = self._excluded[pool]
+        dropped[1:] |= np.equal(pool[1:], pool[:-1])
+        pool = pool[~dropped]
+        self._excluded[excluded] = self._out_of_stock[excluded]
+        return pool
 
 
 def ranked_scores(logits: Float32, total: np.float32, floor: Float32 | None) -> Float32:

@@ -30,13 +30,16 @@ class Sessions:
     """Sessions ordered by the time of their last event. `items` holds rows of the vocabulary.
 
     `networks` holds a number per session: one for each network that sent sessions, 0 where it is unknown. It is None for a
-    snapshot without networks.
+    snapshot without networks. `clients` holds a number per session, one for each client, and is None for a snapshot without
+    clients. `bought` marks the items of the session's order; it is None where nobody knows.
     """
 
     items: Int32
     offsets: Int64
     times_ms: Int64
     networks: Int32 | None = None
+    clients: Int32 | None = None
+    bought: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -60,17 +63,19 @@ class Sessions:
         """Return the sessions at `rows` (indices or a mask), in that order."""
         rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows.astype(np.int64)
         flat, offsets = ragged_rows(self.offsets, rows)
-        networks = None if self.networks is None else self.networks[rows]
-        return Sessions(self.items[flat], offsets, self.times_ms[flat], networks)
+        networks, clients = (None if of is None else of[rows] for of in (self.networks, self.clients))
+        bought = None if self.bought is None else self.bought[flat]
+        return Sessions(self.items[flat], offsets, self.times_ms[flat], networks, clients, bought)
 
     def between(self, first: int, last: int) -> Sessions:
-        """Return the sessions from `first` to before `last`. Items and times are views, not copies."""
+        """Return the sessions from `first` to before `last`. The columns of clicks are views, not copies."""
         begin, end = self.offsets[first], self.offsets[last]
         offsets = (
             self.offsets[: last + 1] if begin == 0 and first == 0 else self.offsets[first : last + 1] - begin
         )
-        networks = None if self.networks is None else self.networks[first:last]
-        return Sessions(self.items[begin:end], offsets, self.times_ms[begin:end], networks)
+        networks, clients = (None if of is None else of[first:last] for of in (self.networks, self.clients))
+        bought = None if self.bought is None else self.bought[begin:end]
+        return Sessions(self.items[begin:end], offsets, self.times_ms[begin:end], networks, clients, bought)
 
     def ended_before(self, time_ms: int) -> int:
         """Return the number of sessions whose last click is before this time: they come first."""

@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training_jobs.serving.contract import Column
+from training_jobs.serving.contract import EVENT_STRENGTHS, Column
 from training_jobs.serving.sessions import Int32, Int64, Sessions, ragged_rows, slices
 from training_jobs.snapshot import columns, mapped
 from training_jobs.snapshot.dataset import DataError
 from training_jobs.snapshot.memory import memory_limit, require_memory
 
 COLUMNS = (Column.SHOP_ID, Column.SESSION_ID, Column.POSITION, Column.ITEM_ID, Column.EVENT_TIME_MS)
+# The strongest event of training is an order.
+PURCHASE = max(EVENT_STRENGTHS, key=EVENT_STRENGTHS.__getitem__)
 BATCH_ROWS = 2**20
 _GATHERED_ROWS = 2**22
 _YEAR_1973_MS = 10**11
@@ -28,7 +30,7 @@ _YEAR_1973_MS = 10**11
 
 @dataclass
 class _Runs:
-    """Runs of interactions: session, shop, first position, first row and number of rows."""
+    """Runs of interactions: session, shop, first position, first row, number of rows, network and client."""
 
     session: Int64
     shop: Int32
@@ -36,6 +38,7 @@ class _Runs:
     row: Int64
     length: Int32
     network: Int32
+    client: Int32
 
 
 class _Names:
@@ -63,7 +66,7 @@ class _Names:
 def read_interactions(directory: Path) -> tuple[Sessions, list[str]]:
     """Return the sessions, ordered by their last event, and the sorted vocabulary.
 
-    A snapshot that was exported before the column NETWORK existed gives sessions without networks.
+    A snapshot that was exported before the columns NETWORK or CLIENT existed gives sessions without networks or clients.
 
     Raises:
         DataError: the files cannot be used, or training on them needs more memory than this machine has.
@@ -75,14 +78,24 @@ def read_interactions(directory: Path) -> tuple[Sessions, list[str]]:
             f"no interactions in {directory}: check TRAINING.TRAINING_INTERACTIONS and the export"
         )
     require_memory(rows, memory_limit())
-    has_networks = all(columns.has_column(file, Column.NETWORK) for file in files)
-    wanted = (*COLUMNS, Column.NETWORK) if has_networks else COLUMNS
+    per_session = [
+        name
+        for name in (Column.NETWORK, Column.CLIENT)
+        if all(columns.has_column(file, name) for file in files)
+    ]
+    has_kinds = all(columns.has_column(file, Column.EVENT_NAME) for file in files)
+    wanted = (*COLUMNS, *per_session, *((Column.EVENT_NAME,) if has_kinds else ()))
     items, times = mapped.empty(rows, np.int32), mapped.empty(rows, np.int64)
+    bought = mapped.empty(rows if has_kinds else 0, np.bool_)
     shop_names, item_names, runs, at = _Names(), _Names(), list[_Runs](), 0
     for file in files:
-        for batch in columns.batches(file, wanted, BATCH_ROWS, encoded=(Column.SHOP_ID, Column.ITEM_ID)):
+        encoded = (Column.SHOP_ID, Column.ITEM_ID, *((Column.EVENT_NAME,) if has_kinds else ()))
+        for batch in columns.batches(file, wanted, BATCH_ROWS, encoded=encoded):
             end = at + len(batch[Column.ITEM_ID])
-            networks = columns.integers(batch[Column.NETWORK], Column.NETWORK) if has_networks else None
+            numbers = {name: columns.integers(batch[name], name) for name in per_session}
+            if has_kinds:
+                kinds, indices = columns.dictionary(batch[Column.EVENT_NAME], Column.EVENT_NAME)
+                bought[at:end] = np.array([kind == PURCHASE for kind in kinds], np.bool_)[indices]
             items[at:end] = item_names.codes(batch[Column.ITEM_ID], Column.ITEM_ID)
             times[at:end] = columns.integers(batch[Column.EVENT_TIME_MS], Column.EVENT_TIME_MS)
             runs.append(
@@ -90,27 +103,47 @@ def read_interactions(directory: Path) -> tuple[Sessions, list[str]]:
                     columns.integers(batch[Column.SESSION_ID], Column.SESSION_ID),
                     shop_names.codes(batch[Column.SHOP_ID], Column.SHOP_ID),
                     columns.integers(batch[Column.POSITION], Column.POSITION),
-                    networks,
+                    numbers.get(Column.NETWORK),
+                    numbers.get(Column.CLIENT),
                     at,
                 )
             )
             at = end
     _check_times(times)
     vocabulary = _recode(items, item_names)
-    row, length, offsets, of_session = _by_session(_joined(runs, shop_names), times)
+    row, length, offsets, networks, clients = _by_session(_joined(runs, shop_names), times)
     items = _gather(items, row, length)  # one column after the other: the rows as read are freed between them
     times = _gather(times, row, length)
-    sessions = Sessions(items, offsets, times, of_session if has_networks else None)
+    sessions = Sessions(
+        items,
+        offsets,
+        times,
+        networks if Column.NETWORK in per_session else None,
+        clients if Column.CLIENT in per_session else None,
+        _gather(bought, row, length) if has_kinds else None,
+    )
     _check_order(sessions)
     return sessions, vocabulary
 
 
-def _runs(session: Int64, shop: Int32, position: Int64, networks: Int64 | None, at: int) -> _Runs:
+def _runs(
+    session: Int64,
+    shop: Int32,
+    position: Int64,
+    networks: Int64 | None,
+    clients: Int64 | None,
+    at: int,
+) -> _Runs:
     same = (session[1:] == session[:-1]) & (shop[1:] == shop[:-1]) & (position[1:] == position[:-1] + 1)
     first = np.flatnonzero(np.r_[True, ~same]) if len(session) else np.zeros(0, np.int64)
     length = np.diff(np.r_[first, len(session)])
-    network = np.zeros(len(first), np.int32) if networks is None else networks[first].astype(np.int32)
-    return _Runs(session[first], shop[first], position[first], first + at, length.astype(np.int32), network)
+    network, client = (
+        np.zeros(len(first), np.int32) if of is None else of[first].astype(np.int32)
+        for of in (networks, clients)
+    )
+    return _Runs(
+        session[first], shop[first], position[first], first + at, length.astype(np.int32), network, client
+    )
 
 
 def _joined(parts: list[_Runs], shops: _Names) -> _Runs:
@@ -149,16 +182,16 @@ def _check_times(times: Int64) -> None:
         )
 
 
-def _by_session(runs: _Runs, times: Int64) -> tuple[Int64, Int32, Int64, Int32]:
+def _by_session(runs: _Runs, times: Int64) -> tuple[Int64, Int32, Int64, Int32, Int32]:
     """Order the runs of sorted sessions by the time of each session's last event.
 
     Returns:
-        The first row and the length of each run, the offsets of the sessions, and their networks.
+        The first row and the length of each run, the offsets of the sessions, their networks and their clients.
 
     Raises:
         DataError: two runs of a session overlap.
     """
-    row, length, network = runs.row, runs.length, runs.network
+    row, length, network, client = runs.row, runs.length, runs.network, runs.client
     same = (runs.session[1:] == runs.session[:-1]) & (runs.shop[1:] == runs.shop[:-1])
     overlaps = int((same & (runs.position[1:] < runs.position[:-1] + length[:-1])).sum())
     if overlaps:
@@ -166,17 +199,17 @@ def _by_session(runs: _Runs, times: Int64) -> tuple[Int64, Int32, Int64, Int32]:
             f"{overlaps} runs of interactions repeat a POSITION of their session: "
             "two exports may share the prefix, so export again under a new one"
         )
-    del runs  # of the runs, only row, length and network stay in memory
+    del runs  # of the runs, only row, length, network and client stay in memory
     first = np.flatnonzero(np.r_[True, ~same])
     run_offsets = np.r_[first, len(row)]
     last = run_offsets[1:] - 1
     order = np.argsort(times[row[last] + length[last] - 1], kind="stable")
     offsets = np.zeros(len(order) + 1, np.int64)
     np.cumsum(np.add.reduceat(length, first)[order], out=offsets[1:])
-    network = network[first][order]
+    network, client = network[first][order], client[first][order]
     if len(first) < len(row):
         order = ragged_rows(run_offsets, order)[0]
-    return row[order], length[order], offsets, network
+    return row[order], length[order], offsets, network, client
 
 
 def _gather(values: NDArray[Any], row: Int64, length: Int32) -> NDArray[Any]:

@@ -22,7 +22,7 @@ import torch
 from training_jobs.gate import baselines, metrics
 from training_jobs.gate.measure import measure
 from training_jobs.serving import model_files
-from training_jobs.serving.contract import ARCHIVE_FALLBACK, ARCHIVE_GOLDEN
+from training_jobs.serving.contract import ARCHIVE_FALLBACK, ARCHIVE_GOLDEN, ARCHIVE_PLACEMENTS
 from training_jobs.serving.encoder_numpy import EncoderWeights, probabilities
 from training_jobs.serving.kernels.compile import compiled_kernels
 from training_jobs.serving.knn import KnnSettings, build_index
@@ -40,6 +40,7 @@ from training_jobs.snapshot.dataset import (
     sampled_cases,
     within,
 )
+from training_jobs.snapshot.placement_tables import placement_tables
 from training_jobs.training import fit_ranker, model_writer, tune
 from training_jobs.training.device import choose_device
 from training_jobs.training.distributed import shared
@@ -187,7 +188,7 @@ def run(
     recommender = _assemble(data.vocabulary, data.sessions, weights, blend, network)
     card = replace(card, trained_until_ms=int(data.sessions.ends_ms.max()))
     model_writer.save_recommender(model_dir, recommender, card)
-    _write_answers(model_dir, recommender, data.sessions)
+    _write_answers(model_dir, data)
     copy_serving_code(model_dir / "code")
     model_writer.write_checksums(model_dir)
     return card
@@ -336,8 +337,9 @@ def _holdout_figures(data: Dataset, split: Split, recommender: Recommender, job:
     return figures
 
 
-def _write_answers(model_dir: Path, recommender: Recommender, sessions: Sessions) -> None:
-    """Write golden.json and fallback.json, with the answers of the files just written."""
+def _write_answers(model_dir: Path, data: Dataset) -> None:
+    """Write golden.json and fallback.json, with the answers of the files just written, and the tables of placements."""
+    sessions = data.sessions
     served, _ = model_files.load_recommender(model_dir)
     latest = [sessions.session(row) for row in range(max(0, len(sessions) - GOLDEN_SESSIONS), len(sessions))]
     asked = [[served.vocabulary[item] for item in items[:-1]][-50:] for items in latest]
@@ -348,6 +350,9 @@ def _write_answers(model_dir: Path, recommender: Recommender, sessions: Sessions
     rows = np.argsort(-counts, kind="stable")[:RELATED_ITEMS]
     answers = model_writer.fallback_answers(served, [int(row) for row in rows if counts[row] > 0])
     model_writer.write_json(model_dir / ARCHIVE_FALLBACK, answers)
+    tables = placement_tables(sessions, len(served.vocabulary), data.catalogue)
+    out_of_stock = model_files.read_out_of_stock(model_dir)
+    model_writer.write_json(model_dir / ARCHIVE_PLACEMENTS, tables.as_json(served.vocabulary, out_of_stock))
 
 
 def _seen(sessions: Sessions, items: int) -> np.ndarray:

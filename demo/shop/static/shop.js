@@ -66,6 +66,7 @@ if (about.item) {
 function showCart() {
   const lines = Object.values(readCart());
   const place = document.getElementById("cart");
+  document.getElementById("bought-together-carousel").setAttribute("items", lines.map((line) => line.item_id).join(","));
   if (!lines.length) {
     place.replaceChildren(make("p", { className: "nothing", textContent: "Still empty. The tents are good." }));
     return;

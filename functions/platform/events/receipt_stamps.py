@@ -62,7 +62,9 @@ def stamps(
                 (token, verdict),
                 {"verdict": verdict, **_answer_of(receipt), "items": []},
             )
-            stamp["items"].append({"item_id": item_id, "slot": receipt.slot_of(item_id)})
+            slot = receipt.slot_of(item_id)
+            explored = {"explored": True} if slot in receipt.explored else {}
+            stamp["items"].append({"item_id": item_id, "slot": slot, **explored})
     return list(by_verdict.values())
 
 

@@ -1,18 +1,21 @@
 """Arrange the items of one answer by the shop's rules. The same code serves every path: model, fallback, empty session.
 
-The order of the work, whatever the priorities are: items are removed, pins take their slots, the other slots are filled
-best first. A limit and a `never_with` hold for pins too. Priorities decide between rules of the same kind.
+The order of the work, whatever the priorities are: items are removed, and pins take their slots. Slots are held for exploration,
+the others are filled best first, and then those that are held. A limit and a `never_with` hold for all of them. Priorities
+decide between rules of the same kind.
 docs/rules.md states what holds for every answer.
 """
 
+import hashlib
 import heapq
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import NamedTuple
 
 from functions.recommend.rules.compiled import Active, Catalogue, Prepared, Request, Rules, viewed_item
 from functions.recommend.rules.facts import Facts, Rows, Table, values_of
-from functions.recommend.rules.model import OUT_OF_STOCK
+from functions.recommend.rules.model import OUT_OF_STOCK, Rule
 
 # An item and its score. A score of 0 means that only its place is known.
 Scored = tuple[str, float]
@@ -20,14 +23,17 @@ Scored = tuple[str, float]
 Reserve = Callable[[Active, Request], Iterator[Sequence[Scored]]]
 # A product that earns nothing keeps this share of the median margin, so that its score stays above 0.
 LEAST_MARGIN = 0.01
+# Lists of the reserve that exploration draws from, each of 100 products.
+EXPLORED_LISTS = 5
 
 
 class Placed(NamedTuple):
-    """An item of the answer. `pinned_by` is the id of the rule that gave it its slot."""
+    """An item of the answer. `pinned_by` or `explored_by` is the id of the rule that gave it its slot."""
 
     item_id: str
     score: float
     pinned_by: str | None = None
+    explored_by: str | None = None
 
 
 class Counts:
@@ -65,6 +71,7 @@ def arrange(
         catalogue: the current products, or None if nobody knows them.
         request: the request.
         candidates: lists of items, each best first. A later list is read only if the earlier ones leave slots empty.
+            Of a request with `own_list`, only the first one counts, and pins have only its items.
         reserve: the last list, of products that the removing rules allow. What rules remove of it is not counted.
     """
     active = rules.active(request, catalogue)
@@ -73,7 +80,15 @@ def arrange(
     lists = iter(candidates)
     first = next(lists, ())
     carousel.pin(dict(first))
+    # No product is added to the visitor's own list.
+    explorers = () if request.own_list else active.explorers[:1]
+    for one in explorers:
+        carousel.hold(one)
     carousel.fill(first, counted=True)
+    if request.own_list:
+        return Arranged([one for one in carousel.slots if one], counts.by_rule, carousel.candidates)
+    for one in explorers:
+        carousel.explore(one, first, reserve)
     for scored in lists:
         if carousel.is_full:
             break
@@ -124,7 +139,11 @@ class _Carousel:
         self.slots: list[Placed | None] = [None] * request.k
         self.candidates = 0
         self._free = list(range(request.k - 1, -1, -1))
-        self._seen = {*request.excluded, *request.items[-1:]}
+        self._held: list[int] = []
+        self._seen = {*request.excluded, *(() if request.own_list else request.items[-1:])}
+        self._excluded = frozenset(self._seen)
+        # What is left of the first list when its slots are full.
+        self._rest: _Rest | None = None
         self._in_limit: list[dict[str, int]] = [{} for _ in active.limits]
         self._in_diversity: list[dict[str, int]] = [{} for _ in active.diversities]
         # Per never_with: if an item of either side is here.
@@ -142,6 +161,8 @@ class _Carousel:
         """Put the pinned items at their slots. A pin without an item that may be shown has no effect."""
         pins = [(one.rule.id, one.rule.pin) for one in self._active.pins if one.rule.pin]
         wanted = [item for _, pin in pins for item in _listed(pin.items) if item not in self._seen]
+        if self._request.own_list:
+            wanted = [item for item in wanted if item in scores]
         if not wanted:
             return
         table = self._table(list(dict.fromkeys(wanted)))
@@ -174,15 +195,90 @@ class _Carousel:
         table = self._table(list(new))
         scores = list(new.values())
         rows = allowed_rows(table, self._active, self._catalogue is not None, counts)
-        if self.is_full:
+        if self.is_full and not self._held:
             return
         sheet = _Sheet(table, self._active)
-        for row in self._by_preference(sheet, rows, scores, counts):
+        self._rest = _Rest(sheet, scores, counts, self._by_preference(sheet, rows, scores, counts))
+        self._place_rest()
+
+    def hold(self, one: Prepared) -> None:
+        """Hold slots for exploration: never the first one, and those that the request's seed draws."""
+        assert one.rule.explore is not None
+        share = one.rule.explore.share * self._request.k
+        wanted = int(share) + (_drawn(self._request.seed, "slots") < share % 1)
+        open_ = sorted(
+            (slot for slot in self._free if slot), key=lambda slot: _drawn(self._request.seed, f"slot {slot}")
+        )
+        self._held = sorted(open_[:wanted], reverse=True)
+        self._free = [slot for slot in self._free if slot not in self._held]
+
+    def explore(self, one: Prepared, first: Sequence[Scored], reserve: Reserve | None) -> None:
+        """Give the held slots to items that the rule matches: of the model's list, else of the whole catalogue.
+
+        The seed draws among them, so each gets its chance. A slot that no item fits is filled best first.
+        """
+        if not self._held:
+            return
+        lists: Iterator[Sequence[Scored]] = iter([first])
+        if reserve:
+            only = one._replace(rule=_only_rule(one))
+            narrowed = self._active._replace(removals=(*self._active.removals, only))
+            lists = chain(lists, islice(reserve(narrowed, self._request), EXPLORED_LISTS))
+        for scored in lists:
+            self._explore_list(one, scored)
+            if not self._held:
+                return
+        self._release()
+        self._place_rest()
+
+    def _release(self) -> None:
+        """Give the held slots back. The items that are placed move forward, so that they stay best first."""
+        own = [slot for slot, one in enumerate(self.slots) if one and not (one.pinned_by or one.explored_by)]
+        placed = [self.slots[slot] for slot in own]
+        open_ = sorted([*own, *self._held, *self._free])
+        for slot in own:
+            self.slots[slot] = None
+        for slot, one in zip(open_, placed, strict=False):
+            self.slots[slot] = one
+        self._free, self._held = open_[: len(placed) - 1 : -1] if placed else open_[::-1], []
+
+    def _explore_list(self, one: Prepared, scored: Sequence[Scored]) -> None:
+        assert one.match is not None
+        shown = {placed.item_id for placed in self.slots if placed} | self._excluded
+        scores = {item_id: score for item_id, score in scored if item_id not in shown}
+        if not scores:
+            return
+        table = self._table(list(scores))
+        allowed = allowed_rows(table, self._active, self._catalogue is not None, Counts())
+        sheet = _Sheet(table, self._active)
+        drawn = sorted(
+            one.match.match(table, allowed), key=lambda row: _drawn(self._request.seed, table.ids[row])
+        )
+        for row in drawn:
+            if not self._held:
+                return
+            if self._blocker(sheet, row):
+                continue
+            item_id = table.ids[row]
+            self.slots[self._held.pop()] = Placed(item_id, scores[item_id], explored_by=one.rule.id)
+            self._seen.add(item_id)
+            self._take(sheet, row)
+            self._counts.add(one.rule.id, "explored")
+
+    def _place_rest(self) -> None:
+        """Fill the free slots with what is left of the last list, best first."""
+        if self._rest is None or not self._free:
+            return
+        sheet, scores, counts, rows = self._rest
+        shown = {placed.item_id for placed in self.slots if placed}
+        for row in rows:
+            if sheet.table.ids[row] in shown:
+                continue
             blocker = self._blocker(sheet, row)
             if blocker:
                 counts.add(blocker, "removed")
                 continue
-            self.slots[self._free.pop()] = Placed(table.ids[row], scores[row])
+            self.slots[self._free.pop()] = Placed(sheet.table.ids[row], scores[row])
             self._take(sheet, row)
             if not self._free:
                 return
@@ -244,6 +340,27 @@ class _Carousel:
 
     def _take(self, sheet: "_Sheet", row: int) -> None:
         sheet.take(row, self._in_limit, self._in_diversity, self._sides)
+
+
+class _Rest(NamedTuple):
+    """The rows of a list that are not placed yet, best first."""
+
+    sheet: "_Sheet"
+    scores: Sequence[float]
+    counts: Counts
+    rows: Iterator[int]
+
+
+def _drawn(seed: str, subject: str) -> float:
+    """Return a number from 0 to below 1 that seed and subject decide."""
+    digest = hashlib.sha256(f"{seed}\0{subject}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:7], "big") / 2**56
+
+
+def _only_rule(one: Prepared) -> Rule:
+    """Return the rule that leaves only what an exploring rule matches."""
+    assert one.rule.explore is not None
+    return Rule(id=one.rule.id, only=one.rule.explore.match, unknown="remove")
 
 
 class _Sheet:

@@ -20,7 +20,10 @@ class Catalogue(Protocol):
 class Request(NamedTuple):
     """The facts of a request that rules depend on. `items` are the session's, oldest first.
 
-    No item of `excluded` is in the answer, nor is the last one of the session.
+    No item of `excluded` is in the answer, nor is the last one of the session. Requests of one `seed` explore alike.
+
+    With `own_list`, the answer has items of the first list of candidates only, such as the visitor's own views. The last
+    item of the session may be one of them.
     """
 
     items: Sequence[str]
@@ -28,6 +31,8 @@ class Request(NamedTuple):
     placement: str
     now_ms: int
     excluded: Sequence[str] = ()
+    own_list: bool = False
+    seed: str = ""
 
 
 class Prepared(NamedTuple):
@@ -49,6 +54,7 @@ class Active(NamedTuple):
     diversities: tuple[Prepared, ...] = ()
     limits: tuple[Prepared, ...] = ()
     conflicts: tuple[Prepared, ...] = ()
+    explorers: tuple[Prepared, ...] = ()
 
     @property
     def narrowing(self) -> tuple[str, ...]:
@@ -66,6 +72,7 @@ GROUPS = {
     "diversify": "diversities",
     "limit": "limits",
     "never_with": "conflicts",
+    "explore": "explorers",
 }
 
 
@@ -138,6 +145,7 @@ def _prepared(rule: Rule) -> Prepared:
         "boost": rule.boost.match if rule.boost else None,
         "bury": rule.bury.match if rule.bury else None,
         "limit": rule.limit.match if rule.limit else None,
+        "explore": rule.explore.match if rule.explore else None,
         "never_with": rule.never_with.match if rule.never_with else None,
     }
     match = selectors.get(rule.action)

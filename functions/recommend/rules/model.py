@@ -13,7 +13,7 @@ from functions.platform.contract import PLACEMENTS, RECOMMEND_ITEMS_MAX, RECOMME
 # The id under which the answer counts items that the catalogue lists as out of stock. No rule of a shop has it.
 OUT_OF_STOCK = "out-of-stock"
 RULES_MAX = 200
-ACTIONS = ("remove", "only", "pin", "boost", "bury", "limit", "diversify", "never_with", "margin")
+ACTIONS = ("remove", "only", "pin", "boost", "bury", "limit", "diversify", "never_with", "margin", "explore")
 
 Id = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,47}\Z")]
 Text = Annotated[str, Meta(min_length=1, max_length=500)]
@@ -124,6 +124,13 @@ class Margin(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     strength: Annotated[float, Meta(gt=0, le=1)]
 
 
+class Explore(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The share of an answer's slots that matching items get, which the model would not show there."""
+
+    share: Annotated[float, Meta(gt=0, le=0.3)]
+    match: Selector
+
+
 class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One rule: its requests, its period in milliseconds since 1970, and one action."""
 
@@ -143,6 +150,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     diversify: Diversify | None = None
     never_with: NeverWith | None = None
     margin: Margin | None = None
+    explore: Explore | None = None
 
     @property
     def action(self) -> str:
@@ -225,6 +233,7 @@ def _selectors(rule: Rule) -> Iterator[tuple[str, Selector]]:
         ("boost.match", rule.boost.match if rule.boost else None),
         ("bury.match", rule.bury.match if rule.bury else None),
         ("limit.match", rule.limit.match if rule.limit else None),
+        ("explore.match", rule.explore.match if rule.explore else None),
         ("never_with.match", rule.never_with.match if rule.never_with else None),
         ("never_with.with", rule.never_with.with_ if rule.never_with else None),
     ]

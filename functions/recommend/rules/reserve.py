@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from functions.platform.catalogue_state import CatalogueState, is_available
-from functions.platform.contract import RECOMMEND_EXCLUDE_MAX, RECOMMEND_K_MAX
+from functions.platform.contract import RECOMMEND_EXCLUDE_MAX, RECOMMEND_ITEMS_MAX, RECOMMEND_K_MAX
 from functions.recommend.rules.arrange import Counts, Scored, allowed_rows, limit_keys
 from functions.recommend.rules.compiled import Active, Request
 from functions.recommend.rules.facts import NO_ATTRIBUTES
@@ -19,7 +19,8 @@ from functions.recommend.rules.facts import NO_ATTRIBUTES
 BLOCK_ROWS = 16_384
 CHUNK = 100
 # Of the products with the same values in the limits, more than these are in no answer: the request excludes all others.
-PER_VALUE_MAX = RECOMMEND_K_MAX + RECOMMEND_EXCLUDE_MAX + 1
+# The items of a basket are excluded too.
+PER_VALUE_MAX = RECOMMEND_K_MAX + RECOMMEND_EXCLUDE_MAX + RECOMMEND_ITEMS_MAX
 PRODUCTS_MAX = 8 * PER_VALUE_MAX
 # Sets of rules whose products are kept. Conditions and periods make few of them.
 KEPT_MAX = 64

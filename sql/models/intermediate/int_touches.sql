@@ -54,6 +54,7 @@ select
     receipts.issued_at_ms,
     receipts.placement,
     receipts.rules,
+    receipts.is_explored,
     events.order_key,
     receipts.staged_at
 from receipts

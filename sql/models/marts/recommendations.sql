@@ -55,6 +55,12 @@ select
     -- Distinct items: a view or a click that is reported twice counts once.
     count(distinct iff(event_name = 'recommendation_impression', item_id, null))::int as items_shown,
     count(distinct iff(event_name = 'recommendation_click', item_id, null))::int as items_clicked,
+    count(
+        distinct iff(event_name = 'recommendation_impression' and is_explored, item_id, null)
+    )::int as explored_shown,
+    count(
+        distinct iff(event_name = 'recommendation_click' and is_explored, item_id, null)
+    )::int as explored_clicked,
     count(distinct iff(event_name = 'add_to_cart', item_id, null))::int as items_carted,
     count(distinct iff(is_bought, item_id, null))::int as items_bought,
     sum(iff(is_bought, revenue, 0))::float as revenue,

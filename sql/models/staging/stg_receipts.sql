@@ -44,6 +44,9 @@ typed as (
         iff(
             receipt.value:recommendation_id is null, null, coalesce(receipt.value:rules::varchar, 'none')
         ) as rules,
+        iff(
+            receipt.value:recommendation_id is null, null, coalesce(item.value:explored::boolean, false)
+        ) as is_explored,
         raw_events.filename,
         raw_events.line_number,
         raw_events.loaded_at
@@ -110,6 +113,7 @@ select
     issued_at_ms,
     placement,
     rules,
+    is_explored,
     client_day,
     loaded_at,
     date_trunc('millisecond', {{ statement_time() }}) as staged_at

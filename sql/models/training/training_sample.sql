@@ -95,7 +95,8 @@ select
     interactions.item_id,
     interactions.event_name,
     interactions.event_time_ms,
-    interactions.network_key
+    interactions.network_key,
+    interactions.client_key
 from {{ ref('training_interactions') }} as interactions
 left join dropped on interactions.session_key = dropped.session_key
 where

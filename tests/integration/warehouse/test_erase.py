@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
+from functions.batch.histories import histories
 from functions.erase.erase import erase
 from functions.erase.rows import erase_rows
 from functions.export.export import export
 from functions.load.load import load
 from functions.platform import warehouse
-from functions.platform.contract import CATALOGUE_STATES_PREFIX, EraseResult
+from functions.platform.contract import CATALOGUE_STATES_PREFIX, SHOPS_PREFIX, EraseResult
 from local import environment
+from testing.batches import EveryItem, make_batch, model_of, release
 from testing.leftovers import files_with, tables_with
 from testing.warehouse_stack import Stack, connected, connected_as_sysadmin, erase_settings
 from tests.integration.warehouse.events import DAY_MS, MIDNIGHT_MS, deliver
@@ -107,22 +109,33 @@ def test_after_an_erasure_the_tables_are_those_of_a_shop_that_never_saw_the_pers
     run_to_tables(stack, "e1")
     with connected(stack) as connection:
         export({"run_id": "e1"}, stack.settings, connection, stack.s3)
+        release(stack.s3, stack.settings.models_bucket, "demo", ["A"])
+        make_batch(stack.s3, stack.settings, connection, "b1", model_of(EveryItem(["A", "B", "C"])))
+        # A batch that failed leaves its files.
+        histories({"run_id": "b2"}, stack.settings, connection, stack.s3)
     # Not loaded, and not readable for COPY: the load log quotes the line.
     half = gzip.compress(b'{"client_id": "' + NAMES["c2"].encode() + b'", oops\n')
     stack.s3.put_object(Bucket=bucket, Key="raw/2026/01/02/00/half.gz", Body=half)
     with connected(stack) as connection:
         load({"run_id": "e2"}, stack.settings, connection)
     assert files_with("erased-person", local_stack.state) != []
+    listed, scored = [], []
     for name in NAMES.values():
         result = erased(stack, client=name)
         certificate = result["certificate"]
         assert certificate is not None
         assert certificate["erased"]["RAW.EVENTS rows"] > 0
         assert certificate["erased"]["STAGING.STG_EVENTS rows"] > 0
+        listed.append(certificate["erased"]["MARTS.RECOMMENDATIONS_BATCH rows"])
+        scored.append(certificate["erased"]["MARTS.CLIENT_AFFINITIES rows"])
         assert name not in json.dumps(result)
+    # A client without an event about an item has no list.
+    assert sum(listed) > 0
+    assert sum(scored) > 0
     versions = stack.s3.list_object_versions(Bucket=stack.settings.models_bucket).get("Versions", [])
-    # The state of the catalogue has products, and no person.
-    assert [one["Key"] for one in versions if not one["Key"].startswith(CATALOGUE_STATES_PREFIX)] == []
+    # The state of the catalogue and the release have products, and no person.
+    kept = (CATALOGUE_STATES_PREFIX, SHOPS_PREFIX)
+    assert [one["Key"] for one in versions if not one["Key"].startswith(kept)] == []
     assert files_with("erased-person", local_stack.state) == []
     with connected_as_sysadmin(stack) as connection:
         assert tables_with("erased-person", connection, stack.credentials.database) == []

@@ -39,6 +39,7 @@ from local.warehouse.access import keys, privileges, statements
 from local.warehouse.access.account import ACCOUNTADMIN, Account, Thing
 from local.warehouse.access.privileges import Session
 from sql.setup.apply import rendered
+from testing.batches import EveryItem, make_batch, model_of, release
 from testing.warehouse_stack import ACCOUNT as ACCOUNT_ID
 from testing.warehouse_stack import Stack, connected, erase_settings
 from tests.integration.warehouse.events import deliver
@@ -63,11 +64,13 @@ STEWARD = f"{PREFIX}_STEWARD"
 READERS = VALUES["reader_warehouse"]
 MARTS = (
     "CATALOGUE_HISTORY",
+    "CLIENT_AFFINITIES",
     "DAILY_FUNNEL",
     "DAILY_KPIS",
     "DAILY_RECOMMENDATIONS",
     "PRODUCTS",
     "RECOMMENDATIONS",
+    "RECOMMENDATIONS_BATCH",
     "SESSIONS",
 )
 READ = [
@@ -132,6 +135,9 @@ def recorded(new_stack: Any) -> list[Statement]:
         validate({"run_id": "r3"}, stack.settings, stack.credentials, connection, stack.s3)
     with recorder.step("export", patch), connected(stack) as connection:
         export({"run_id": "r3"}, stack.settings, connection, stack.s3)
+    release(stack.s3, stack.settings.models_bucket, "demo", ["A"])
+    with recorder.step("batch", patch), connected(stack) as connection:
+        make_batch(stack.s3, stack.settings, connection, "r3", model_of(EveryItem(["A", "B", "C"])))
     settings = erase_settings(stack)
     event = {"client": "k1", "seconds": 600}
     eraser = replace(stack.credentials, role=settings.eraser_role)
@@ -193,6 +199,7 @@ def recorded(new_stack: Any) -> list[Statement]:
 def _warehouse(step: str) -> str:
     if step in ("explain", "decide"):
         return READERS
+    step = "export" if step == "batch" else step
     return LOGIN.warehouse if step in ("load", "deploy", "erase") else LOGIN.step_warehouse(step)
 
 

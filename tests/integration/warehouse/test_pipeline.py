@@ -154,13 +154,21 @@ def test_a_small_good_history_passes_the_gate_and_is_exported(stack: Stack) -> N
         "EVENT_NAME",
         "EVENT_TIME_MS",
         "NETWORK",
+        "CLIENT",
     ]
     assert table.num_rows == snapshot["interactions"] == len(interactions)
     numbered, expected = defaultdict(list), defaultdict(list)
+    clients = defaultdict(set)
     for row in table.to_pylist():
         numbered[row["SESSION_ID"]].append(row["ITEM_ID"])
+        clients[row["CLIENT"]].add(row["SESSION_ID"])
     for _, client, start, _, item, _, _ in interactions:
         expected[client, start].append(item)
+    sessions_of = defaultdict(set)
+    for client, start in expected:
+        sessions_of[client].add(start)
+    assert sorted(map(len, clients.values())) == sorted(map(len, sessions_of.values()))
+    assert 0 not in clients
     assert sorted(numbered) == list(range(1, snapshot["sessions"] + 1))
     assert sorted(numbered.values()) == sorted(expected.values())
     assert snapshot["last_event_time_ms"] == max(int(row[-1]) for row in interactions)

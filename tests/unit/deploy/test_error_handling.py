@@ -8,13 +8,26 @@ import pytest
 
 from deploy import error_handling, lambdas
 from deploy.command import DeployError
-from deploy.template import PIPELINE_FILE
+from deploy.template import BATCH_FILE, DEFINITIONS, PIPELINE_FILE
 
 DEFINITION: dict[str, Any] = json.loads(PIPELINE_FILE.read_text())
 
 
-def test_the_committed_definition_is_what_the_command_writes() -> None:
-    assert error_handling.render(DEFINITION) == PIPELINE_FILE.read_text(), "python -m deploy.error_handling"
+@pytest.mark.parametrize("path", DEFINITIONS.values(), ids=lambda path: path.name)
+def test_the_committed_definition_is_what_the_command_writes(path: Path) -> None:
+    written = error_handling.render(json.loads(path.read_text()))
+    assert written == path.read_text(), "python -m deploy.error_handling"
+
+
+def test_a_batch_is_made_anew_so_its_failures_name_no_state_to_resume_at() -> None:
+    states = json.loads(BATCH_FILE.read_text())["States"]
+    assigned = [
+        state["Catch"][0]["Assign"]
+        for name, state in states.items()
+        if "Assign" in state.get("Catch", [{}])[0]
+    ]
+    assert len(assigned) == 5
+    assert all(one.keys() == {"failure"} for one in assigned)
 
 
 def test_a_new_state_gets_its_retry_and_its_catch() -> None:
@@ -115,10 +128,10 @@ def test_a_state_that_differs_is_named_with_the_command_that_writes_it(
     changed["States"]["Load"]["Retry"][0]["MaxAttempts"] = 9
     changed["States"]["Train"]["Catch"][0]["Assign"]["failure"]["state"] = "Load"
     copy.write_text(json.dumps(changed, indent=2, ensure_ascii=False) + "\n")
-    assert error_handling.main(["--check"], [copy]) == 1
+    assert error_handling.main(["--check"], (copy,)) == 1
     said = capsys.readouterr().err
     assert "Retry, Catch or time limit of Load, Train differs" in said
     assert "python -m deploy.error_handling" in said
-    assert error_handling.main([], [copy]) == 0
+    assert error_handling.main([], (copy,)) == 0
     assert copy.read_text() == PIPELINE_FILE.read_text()
-    assert error_handling.main(["--check"], [copy]) == 0
+    assert error_handling.main(["--check"], (copy,)) == 0

@@ -114,6 +114,7 @@ def test_nothing_is_replaced_that_carries_trust_or_grants() -> None:
         ("stage", "TUGBOAT_DEV.RAW.EVENT_FILES"),
         ("stage", "TUGBOAT_DEV.RAW.CATALOGUE_FILES"),
         ("stage", "TUGBOAT_DEV.TRAINING.EXPORTS"),
+        ("stage", "TUGBOAT_DEV.TRAINING.BATCH"),
     ]
 
 

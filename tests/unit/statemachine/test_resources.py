@@ -3,7 +3,7 @@
 import json
 import re
 from dataclasses import replace
-from fnmatch import fnmatch
+from fnmatch import fnmatch, fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +222,27 @@ def test_the_schedule_starts_the_pipeline_for_one_shop_and_the_night_for_several
     assert definition["States"]["Shops"]["MaxConcurrency"] == several.shops_at_once
 
 
+def test_a_batch_follows_the_run_of_one_shop_or_the_night_for_each_of_several() -> None:
+    one = json.loads(template.render(DEV, ACCOUNT))["Resources"]["BatchRule"]["Properties"]
+    assert one["EventPattern"]["detail"]["status"] == ["SUCCEEDED"]
+    assert one["Targets"][0]["Input"] == "{}"
+    several = replace(DEV, shops={"demo": ["key-of-demo"], "Shop.2": ["key-of-second"]})
+    resources = json.loads(template.render(several, ACCOUNT))["Resources"]
+    rules = {name: found["Properties"] for name, found in resources.items() if name.startswith("BatchRule")}
+    assert "BatchRule" not in rules
+    assert [json.loads(rule["Targets"][0]["Input"]) for rule in rules.values()] == [
+        {"shop_id": "demo", "wait": True},
+        {"shop_id": "Shop.2", "wait": True},
+    ]
+    names = [rule["Name"]["Fn::Sub"] for rule in rules.values()]
+    assert names == [f"tugboat-${{Stage}}-batch-{short_name(shop)}" for shop in several.shops]
+    for rule in rules.values():
+        # A night fails if one of its shops does.
+        assert rule["EventPattern"]["detail"]["status"] == ["SUCCEEDED", "FAILED"]
+        (machine,) = rule["EventPattern"]["detail"]["stateMachineArn"]
+        assert machine["Fn::Sub"].endswith(":stateMachine:tugboat-${Stage}-${NightlyMachine}")
+
+
 def test_a_shop_has_its_own_hyperparameters_and_bounds_of_the_gate() -> None:
     stage = replace(
         DEV,
@@ -284,29 +305,33 @@ def test_the_state_machine_is_traced_and_logged() -> None:
 
 
 def test_the_definition_gets_a_value_for_each_placeholder_and_no_other() -> None:
-    wanted = template.substitution_keys(template.PIPELINE_FILE.read_text())
-    assert RESOURCES["Pipeline"]["Properties"]["DefinitionSubstitutions"].keys() == wanted
+    for machine, definition in template.DEFINITIONS.items():
+        wanted = template.substitution_keys(definition.read_text())
+        assert RESOURCES[machine]["Properties"]["DefinitionSubstitutions"].keys() == wanted
 
 
-def test_the_state_machine_may_invoke_exactly_the_lambdas_of_its_definition() -> None:
+@pytest.mark.parametrize("machine", sorted(template.DEFINITIONS))
+def test_the_state_machine_may_invoke_exactly_the_lambdas_of_its_definition(machine: str) -> None:
     wanted = {
         re.sub(r"Function$", "", key).lower()
-        for key in template.substitution_keys(template.PIPELINE_FILE.read_text())
+        for key in template.substitution_keys(template.DEFINITIONS[machine].read_text())
         if key.endswith("Function")
     }
     (allowed,) = (
         statement["Resource"]
         for role, statement in role_statements()
-        if role == "PipelineRole" and "lambda:InvokeFunction" in listed(statement["Action"])
+        if role == f"{machine}Role" and "lambda:InvokeFunction" in listed(statement["Action"])
     )
-    named = {arn["Fn::Sub"].rpartition("-")[2] for arn in allowed}
+    named = {arn["Fn::Sub"].rpartition("-")[2] for arn in listed(allowed)}
     assert named == wanted, (
-        f"the definition invokes {sorted(wanted)}, PipelineRole may invoke {sorted(named)}: "
-        "change the statement Lambdas of PipelineRole in resources.yaml"
+        f"the definition invokes {sorted(wanted)}, {machine}Role may invoke {sorted(named)}: "
+        f"change the statement Lambdas of {machine}Role in resources.yaml"
     )
 
 
-@pytest.mark.parametrize("rule", ["NightlyRule", "LoadOnArrival", "CatalogueRule", "CompactRule", "RunEnded"])
+@pytest.mark.parametrize(
+    "rule", ["NightlyRule", "LoadOnArrival", "CatalogueRule", "CompactRule", "RunEnded", "BatchRule"]
+)
 def test_a_message_that_a_rule_cannot_deliver_goes_to_the_dead_letters(rule: str) -> None:
     (target,) = RESOURCES[rule]["Properties"]["Targets"]
     assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["DeadLetters", "Arn"]}}
@@ -314,7 +339,7 @@ def test_a_message_that_a_rule_cannot_deliver_goes_to_the_dead_letters(rule: str
     name = RESOURCES[rule]["Properties"]["Name"]["Fn::Sub"]
     assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
     sources = [one["Fn::Sub"] for one in allowed["Condition"]["ArnEquals"]["aws:SourceArn"]]
-    assert any(source.endswith(f":rule/{name}") for source in sources)
+    assert any(fnmatchcase(name, source.rpartition(":rule/")[2]) for source in sources)
 
 
 def test_a_run_that_does_not_succeed_is_undone_after_its_last_step() -> None:
@@ -509,5 +534,9 @@ def test_snowflakes_role_reads_and_writes_exactly_where_its_stages_are() -> None
         (bucket.lower(), prefix) for bucket, prefix in re.findall(r"\{(\w+)Bucket\.Arn\}/([\w-]+/)\*", text)
     }
     [listed] = [one["Condition"] for one in policy["PolicyDocument"]["Statement"] if "Condition" in one]
-    assert of_role == of_stages == {("events", "raw/"), ("events", "catalogue/"), ("models", "exports/")}
+    assert of_role == of_stages
+    assert of_stages == {
+        *(("events", "raw/"), ("events", "catalogue/")),
+        *(("models", "exports/"), ("models", "batch/")),
+    }
     assert {f"{prefix}*" for _, prefix in of_stages} == set(listed["StringLike"]["s3:prefix"])

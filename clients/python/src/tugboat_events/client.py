@@ -103,6 +103,11 @@ class Tugboat:
         exclude: Sequence[str] = (),
         session_id: str | None = None,
         placement: Placement | None = None,
+        candidates: Sequence[str] = (),
+        history: Sequence[str] = (),
+        bought: Sequence[str] = (),
+        category: str | None = None,
+        rising: bool = False,
         because: bool = False,
         timeout_s: float = 0.5,
     ) -> Recommendation | None:
@@ -113,7 +118,12 @@ class Tugboat:
             k: the number of items; the server has a default
             exclude: items that the answer must not contain, such as those in the cart
             session_id: the session_id of the events; with it, the answer has a receipt
-            placement: where the carousel stands; the server has a default
+            placement: what the carousel shows; the server has a default
+            candidates: for `rerank`: the list to put in order
+            history: for `home` and `recently_viewed`: views of earlier sessions, oldest first
+            bought: for `buy_again`: products bought before, oldest first
+            category: for `popular`: the path of a category
+            rising: for `popular`: True: products whose share of the views grows are first
             because: True: each item says what brought it
             timeout_s: the longest time that this call takes
 
@@ -129,6 +139,13 @@ class Tugboat:
             question.update(shop=self._shop, session=session_id)
         if placement:
             question["placement"] = placement
+        for name, given in (("candidates", candidates), ("history", history), ("bought", bought)):
+            if given:
+                question[name] = [str(item) for item in given]
+        if category:
+            question["category"] = category
+        if rising:
+            question["rising"] = True
         if because:
             question["because"] = True
         try:

@@ -20,7 +20,19 @@ EventName = Literal[
     "recommendation_click",
     "recommendation_exposure",
 ]
-Placement = Literal["product", "home", "cart", "category", "search"]
+Placement = Literal[
+    "product",
+    "home",
+    "cart",
+    "category",
+    "search",
+    "similar",
+    "bought_together",
+    "popular",
+    "recently_viewed",
+    "buy_again",
+    "rerank",
+]
 
 SCHEMA_VERSION = 1
 EVENTS_MAX = 500
@@ -124,7 +136,7 @@ class Fields(_RequiredFields, total=False):
 
 
 class _RequiredBecause(TypedDict):
-    kind: Literal["viewed", "again", "related", "popular", "pinned"]
+    kind: Literal["viewed", "again", "related", "popular", "bought_with", "bought", "pinned", "new"]
 
 
 class Because(_RequiredBecause, total=False):
@@ -144,14 +156,18 @@ class RecommendedItem(_RequiredRecommendedItem, total=False):
 
     # The rule that gave it its slot.
     pinned_by: str
-    # Only if asked. `viewed` and `related` name the view that brought the item.
+    # The rule of exploration that gave it its slot.
+    explored_by: str
+    # Only if asked. `viewed`, `related` and `bought_with` name the item that brought it.
     because: Because
 
 
 class _RequiredRecommendation(TypedDict):
     items: list[RecommendedItem]
-    # `model`, what stood in for it, or the arm of an experiment: `none` has no items.
-    source: Literal["model", "related", "popular", "none"]
+    # `model`, the list that the items are from, or the arm of an experiment: `none` has no items.
+    source: Literal[
+        "model", "related", "popular", "rising", "bought_together", "viewed", "bought", "given", "none"
+    ]
     reason: str
     model_version: str
     variant: str

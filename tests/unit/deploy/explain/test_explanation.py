@@ -11,7 +11,7 @@ from deploy.explain import text
 from deploy.explain.explanation import compare
 from deploy.explain.trace import Shown
 from functions.platform.s3_keys import current_key
-from functions.recommend.recommend import FALLBACK_VARIANT
+from functions.recommend.recommendation import FALLBACK_VARIANT
 from testing.fakes import client_error
 from tests.unit.deploy.explain.conftest import (
     EVENTS,
@@ -230,6 +230,18 @@ def test_the_rules_that_changed_an_answer_are_named(seen: Seen, answer: list[str
     assert explanation.reproduction.status == "differs"
     assert "rules of revision 5f0c2ad41b7e" in explanation.reproduction.reasons[0]
     assert "hero" in text.render(explanation)
+
+
+@pytest.mark.parametrize("placement", ["similar", "recently_viewed"])
+def test_a_placement_with_a_list_of_its_own_is_not_asked_again(
+    seen: Seen, answer: list[str], placement: str
+) -> None:
+    none = {"model_version": "none", "variant": "own"} if placement == "recently_viewed" else {}
+    explanation = seen(answer, placement=placement, **none).explanation()
+    assert explanation.reproduction.status == "not asked"
+    assert f"the placement {placement} has a list of its own" in explanation.reproduction.reasons[0]
+    assert (explanation.origin is None) == bool(none)
+    assert f"the placement {placement}" in text.render(explanation)
 
 
 def test_an_answer_without_rules_has_no_note_of_them(seen: Seen) -> None:

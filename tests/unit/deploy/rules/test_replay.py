@@ -81,7 +81,7 @@ def test_a_rule_set_that_empties_a_carousel_is_refused_with_the_session_and_the_
     with pytest.raises(RulesRefused) as raised:
         refuse_empty(found)
     message = str(raised.value)
-    assert "empty 6 of 30 carousels" in message
+    assert "empty 6 of 48 carousels" in message
     assert "placement cart, session an empty session: sale-only removes 60" in message
 
 

@@ -23,6 +23,8 @@ HTTP = ("api_handler", "collect")
 STEPS = {
     **{name: f"functions.{name}.{name}.{name}" for name in lambdas.NAMES if name not in HTTP},
     "erase_rows": "functions.erase.rows.erase_rows",
+    "histories": "functions.batch.histories.histories",
+    "answers": "functions.recommend.batch.answers",
 }
 LOGIN = warehouse.Credentials("account", "user", "key", "database", "warehouse", "role")
 
@@ -66,6 +68,7 @@ def test_every_line_of_a_step_names_its_request_and_its_execution(
     monkeypatch.setattr(warehouse, "connect", lambda _: nullcontext())
     monkeypatch.setattr(warehouse, "read_credentials", lambda *_: LOGIN)
     for read in (
+        "answers_settings",
         "canary_settings",
         "catalogue_settings",
         "collect_settings",

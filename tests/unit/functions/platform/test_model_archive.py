@@ -217,6 +217,31 @@ def test_files_are_compared_with_their_checksums() -> None:
             read_model_archive(uri, stored(packed(with_checksums(**changed))))
 
 
+TABLES = {"popular": {"": ["a"]}, "rising": {}, "bought_together": {}, "again": {}}
+
+
+@pytest.mark.parametrize("order", [("model.json", "placements.json"), ("placements.json", "model.json")])
+def test_the_tables_of_placements_are_read_if_model_json_lists_them(order: tuple[str, ...]) -> None:
+    tables = json.dumps(TABLES).encode()
+    files = with_checksums()
+    card = json.loads(files["model.json"])
+    card["files_sha256"]["placements.json"] = hashlib.sha256(tables).hexdigest()
+    files |= {"model.json": json.dumps(card).encode(), "placements.json": tables}
+    rest = {name: files[name] for name in files if name not in order}
+    uri = "s3://models/model.tar.gz"
+    found = read_model_archive(uri, stored(packed({name: files[name] for name in order} | rest)))
+    assert found.placements == TABLES
+    with pytest.raises(GoldenMismatch, match=r"placements\.json differs from its checksum"):
+        read_model_archive(uri, stored(packed({**files, "placements.json": b"{}"})))
+    del files["placements.json"]
+    with pytest.raises(GoldenMismatch, match=r"has no placements\.json"):
+        read_model_archive(uri, stored(packed(files)))
+
+
+def test_an_archive_of_before_the_tables_has_none() -> None:
+    assert read_model_archive("s3://models/model.tar.gz", stored(packed(with_checksums()))).placements is None
+
+
 @given(place=st.floats(0, 1, exclude_max=True), mask=st.integers(0, 255))
 @example(place=0.01171875, mask=0)  # three bytes
 @settings(max_examples=100, deadline=None)

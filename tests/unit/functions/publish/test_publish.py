@@ -24,9 +24,10 @@ from functions.platform.contract import (
 )
 from functions.platform.endpoint import config_of
 from functions.platform.errors import CanaryWithdrawn, EndpointBusy, GoldenMismatch, NothingToRollBackTo
-from functions.platform.releases import read_record, served_shops
+from functions.platform.model_archive import ModelArchive
+from functions.platform.releases import ReleaseRecord, read_record, release_of, served_shops, write_record
 from functions.platform.run_names import release_name, run_id_of
-from functions.platform.s3_keys import champion_key, current_key, fallback_key, release_key
+from functions.platform.s3_keys import champion_key, current_key, fallback_key, placements_key, release_key
 from functions.platform.settings import CanarySettings, PublishSettings, read_settings
 from functions.prove.prove import ProveEvent, prove
 from functions.publish.publish import PublishEvent, publish
@@ -236,6 +237,22 @@ def test_the_first_release_creates_the_endpoint_and_its_records() -> None:
         "model_version": "r1",
     }
     assert shop.s3.objects["models", champion_key("demo")] == archive("r1")
+
+
+def test_a_release_of_a_shop_has_its_tables_and_one_without_tables_replaces_them_by_none() -> None:
+    s3 = FakeS3()
+    s3.objects["models", "training/model.tar.gz"] = archive("r1")
+    event = {"run_id": "r1", "snapshot_id": "r1", "endpoint_config_name": "c", "model_name": "m"}
+    event["model_data_uri"] = "s3://models/training/model.tar.gz"
+    tables = {"popular": {"": ["a"]}, "rising": {}, "bought_together": {}, "again": {}}
+    for shop_id in ("bikes", "shoes"):
+        release = release_of({**event, "shop_id": shop_id}, "endpoint", "v1")  # type: ignore[typeddict-item]
+        for placements, popular in ((tables, {"": ["a"]}), (None, {})):
+            found = ModelArchive("v1", [], {}, placements)
+            write_record(ReleaseRecord(release, None), found, s3, "models")
+            stored = s3.json("models", placements_key(shop_id))
+            assert (stored["popular"], stored["model_version"]) == (popular, "v1")
+    assert placements_key("bikes") != placements_key("shoes")
 
 
 def test_the_second_run_ships_the_second_model_and_keeps_the_first() -> None:

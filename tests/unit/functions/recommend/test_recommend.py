@@ -18,7 +18,8 @@ from functions.platform.s3_keys import current_key, fallback_key
 from functions.platform.settings import RecommendSettings, read_settings
 from functions.platform.time_box import Deadline
 from functions.recommend.fallback import stored_fallback
-from functions.recommend.recommend import Recommendation, Recommender, recommend
+from functions.recommend.recommend import Recommender, recommend
+from functions.recommend.recommendation import Recommendation
 from functions.recommend.request import RecommendRequest, Session, from_body, from_query
 from functions.recommend.routes import answer_recommend
 from functions.recommend.served import REFRESH_S, Served, served_release

@@ -9,7 +9,7 @@ from msgspec import structs
 from functions.platform.errors import Reason, RequestRefused
 from functions.platform.http import ApiRequest
 from functions.platform.refreshed import Refreshed
-from functions.platform.s3_keys import current_key, fallback_key
+from functions.platform.s3_keys import current_key, fallback_key, placements_key
 from functions.platform.settings import ShopIds
 from functions.platform.time_box import Deadline
 from functions.recommend.fallback import stored_fallback
@@ -18,6 +18,8 @@ from functions.recommend.request import RecommendRequest
 from functions.recommend.routes import answer_recommend
 from functions.recommend.served import served_release
 from functions.recommend.shops import Recommenders
+from functions.recommend.steering import PerShop
+from functions.recommend.tables import stored_tables
 from testing.fakes import FakeEndpoint, FakeS3, client_error
 from testing.threads import at_once
 from tests.unit.functions.recommend.test_recommend import SETTINGS, Api, Clock, good_answer, published
@@ -52,13 +54,14 @@ def stage(s3: FakeS3, endpoint: Any = None, settings: Any = TWO) -> Recommenders
 
     def of(shop: str) -> Recommender:
         served, fallback = served_release(s3, "models", shop), stored_fallback(s3, "models", shop)
-        return Recommender(settings, shop, asked, served, fallback)
+        tables = PerShop(lambda shop_id: stored_tables(s3, "models", shop_id))
+        return Recommender(settings, shop, asked, served, fallback, tables=tables)
 
     return Recommenders(settings, of)
 
 
-def ask(recommenders: Recommenders, shop: str | None) -> Recommendation:
-    return recommend(RecommendRequest(["a"], 3, [], shop=shop), recommenders.of(shop), SOON)
+def ask(recommenders: Recommenders, shop: str | None, **more: Any) -> Recommendation:
+    return recommend(RecommendRequest(["a"], 3, [], shop=shop, **more), recommenders.of(shop), SOON)
 
 
 def test_each_shop_is_answered_by_its_own_endpoint() -> None:
@@ -78,6 +81,18 @@ def test_each_shop_has_its_own_fallback() -> None:
         found = ask(recommenders, shop)
         assert found.model_version == f"m-{shop}"
         assert [one["item_id"] for one in found.items] == [f"{shop}-{n}" for n in range(3)]
+
+
+def test_each_shop_has_its_own_tables_of_placements() -> None:
+    s3 = recorded(FakeS3(), "demo", "second")
+    for shop in ("demo", "second"):
+        tables = {"popular": {"": [f"{shop}-top"]}, "rising": {}, "bought_together": {}, "again": {}}
+        body = json.dumps({**tables, "model_version": f"m-{shop}"}).encode()
+        s3.put_object(Bucket="models", Key=placements_key(shop), Body=body)
+    recommenders = stage(s3)
+    for shop in ("demo", "second", "demo"):
+        found = ask(recommenders, shop, placement="popular")
+        assert (found.items[0]["item_id"], found.model_version) == (f"{shop}-top", f"m-{shop}")
 
 
 def test_a_shop_whose_record_is_missing_does_not_disturb_the_others() -> None:

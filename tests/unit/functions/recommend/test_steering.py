@@ -15,7 +15,8 @@ from functions.platform.refreshed import Refreshed
 from functions.platform.s3_keys import rules_key
 from functions.platform.time_box import Deadline
 from functions.recommend.experiments import Assigned
-from functions.recommend.recommend import Recommendation, recommend
+from functions.recommend.recommend import recommend
+from functions.recommend.recommendation import Recommendation
 from functions.recommend.request import RecommendRequest
 from functions.recommend.rules.model import Boost, Limit, Pin, Rule, RuleSet, Selector
 from functions.recommend.steering import REFRESH_S, STALE_S, Products, sources, stored_products

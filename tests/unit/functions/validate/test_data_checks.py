@@ -10,6 +10,8 @@ import msgspec
 import pytest
 
 from functions.platform.dbt import NodeResult
+from functions.platform.settings import WarehouseSettings
+from functions.validate.batches import NAMES, batch_checks
 from functions.validate.currencies import ShopOrders
 from functions.validate.data_checks import (
     data_checks,
@@ -37,6 +39,9 @@ ITEM_EVENTS = ("view_item", "add_to_cart", "purchase")
 def at(number: int) -> Cell:
     """Return the cell of an honest sender."""
     return Cell(number % 16, 5 * number % 16)
+
+
+WAREHOUSE = WarehouseSettings("test", "events", "models", "snowflake", "demo", 60)
 
 
 def tally(names: dict[str, int], sessions: int, without: Collection[str] = ()) -> Tally:
@@ -273,10 +278,11 @@ def test_a_usual_sunday_is_no_loss() -> None:
 
 def test_every_check_is_a_row_of_the_table_and_every_row_is_checked() -> None:
     _, drift = profile(None, "demo", None, thresholds())
-    checks = [*data_checks(GOOD, thresholds()), *drift]
+    batches = batch_checks(None, WAREHOUSE, "demo", NOW, thresholds())
+    checks = [*data_checks(GOOD, thresholds()), *drift, *batches]
     assert {check.name for check in checks} == RULES.keys()
     for check in checks:
-        assert check in drift or check.slice.startswith(RULES[check.name].slice)
+        assert check in drift or check.name in NAMES or check.slice.startswith(RULES[check.name].slice)
         assert check.against == RULES[check.name].against
 
 

@@ -106,3 +106,17 @@ def test_cases_of_one_session_are_resampled_together() -> None:
     together = metrics.bootstrap_interval(values, np.repeat(np.arange(100), 10))
     apart = metrics.bootstrap_interval(values, np.arange(1000))
     assert together[1] - together[0] > 2 * (apart[1] - apart[0])
+
+
+def test_revenue_counts_a_hit_by_the_price_of_its_target() -> None:
+    rank = np.array([1, 30, 2, 1])
+    prices = np.array([10.0, 80.0, 10.0, np.nan])
+    assert metrics.revenue_hit_rate(rank, prices, 20) == pytest.approx(0.2)
+    assert metrics.revenue_ndcg(rank, prices, 20) == pytest.approx((10 + 10 / np.log2(3)) / 100)
+    equal = np.full(4, 3.0)
+    assert metrics.revenue_hit_rate(rank, equal, 20) == metrics.hit_rate(rank, 20)
+    assert metrics.revenue_ndcg(rank, equal, 20) == pytest.approx(metrics.ndcg(rank, 20))
+
+
+def test_without_a_price_there_is_no_revenue_to_measure() -> None:
+    assert metrics.revenue_hit_rate(np.array([1]), np.array([np.nan]), 20) is None

@@ -51,6 +51,19 @@ class KnnModel:
             [self.vocabulary[row] for row in best], scores[best].tolist(), source, f"by {source}"
         )
 
+    def similar(self, item: str, k: int, exclude: Collection[str] = ()) -> Recommendation:
+        return self.recommend([item], k, exclude)
+
+    def rerank(
+        self, items: Sequence[str], candidates: Sequence[str], exclude: Collection[str] = ()
+    ) -> Recommendation:
+        prefix = np.array([self.rows[item] for item in items if item in self.rows], np.int32)
+        scores = self.scores([prefix])[0]
+        listed = sorted(candidates, key=lambda item: -scores[self.rows[item]])
+        return Recommendation(
+            listed, [float(scores[self.rows[item]]) for item in listed], "rerank", "by scores"
+        )
+
     def popular(self, k: int) -> list[str]:
         order = np.argsort(-self.popularity.astype(np.float32), kind="stable")
         return [self.vocabulary[row] for row in order[:k]]

@@ -124,3 +124,79 @@ def test_threads_that_ask_at_once_get_what_they_would_get_alone(model: inference
     for thread in threads:
         thread.join()
     assert [found[at] for at in range(20)] == alone
+
+
+def test_similar_items_are_of_the_neighbourhood_and_say_what_they_are_like(model: inference.Model) -> None:
+    answer = ask(model, {"task": "similar", "items": ["sku-070", "sku-021"], "k": 6, "because": True})
+    assert answer["task"] == "similar"
+    assert {"sku-020", "sku-022"} <= {*ids(answer)}, "both neighbours, whatever the direction of the walk"
+    assert not {"sku-021"} & {*ids(answer)}
+    assert answer["items"][0]["because"] == {"kind": "related", "item_id": "sku-021"}
+    scores = [item["score"] for item in answer["items"]]
+    assert scores == sorted(scores, reverse=True)
+    assert ids(ask(model, {"task": "similar", "items": ["sku-021"], "k": 6})) == ids(answer)
+    short = ask(model, {"task": "similar", "items": ["sku-021"], "k": 3, "exclude": ids(answer)[:1]})
+    assert ids(short) == ids(answer)[1:4]
+
+
+def test_an_item_that_nobody_knows_is_like_popular_ones(model: inference.Model) -> None:
+    answer = ask(model, {"task": "similar", "items": ["unknown"], "k": 3})
+    assert answer["source"] == "popularity"
+    assert ids(answer) == ids(ask(model, {"items": [], "k": 3}))
+
+
+CANDIDATES = ["sku-050", "new-1", "sku-022", "sku-060", "sku-021", "new-2", "sku-023"]
+
+
+def test_candidates_are_put_in_order_and_unknown_ones_keep_their_places(model: inference.Model) -> None:
+    question = {"task": "rerank", "items": ["sku-020", "sku-021"], "candidates": CANDIDATES, "k": 7}
+    answer = ask(model, question)
+    found = ids(answer)
+    assert sorted(found) == sorted(CANDIDATES)
+    assert (found[1], found[4], found[5]) == ("new-1", "sku-021", "new-2"), "the viewed item stays too"
+    assert {found[0], found[2]} == {"sku-022", "sku-023"}
+    assert answer["source"] == "rerank"
+    assert ids(ask(model, {**question, "k": 2})) == found[:2]
+    assert "sku-022" not in ids(ask(model, {**question, "exclude": ["sku-022"]}))
+
+
+def test_the_first_candidates_are_those_of_the_whole_ranking(model: inference.Model) -> None:
+    session = ["sku-030", "sku-031"]
+    whole = ids(ask(model, {"items": session, "k": 60}))
+    mixed = whole[::-1][::3]
+    answer = ids(ask(model, {"task": "rerank", "items": session, "candidates": mixed, "k": 60}))
+    # The ranker compares the items with each other, so a list of others can order distant ones in another way.
+    assert answer[:5] == sorted(mixed, key=whole.index)[:5]
+
+
+@pytest.mark.parametrize("items", [[], ["unknown"]])
+def test_a_session_that_says_nothing_leaves_the_list_as_it_is(
+    model: inference.Model, items: list[str]
+) -> None:
+    answer = ask(model, {"task": "rerank", "items": items, "candidates": CANDIDATES, "k": 9})
+    assert (ids(answer), answer["source"]) == (CANDIDATES, "given")
+
+
+def test_the_reasons_of_a_list_are_measured_within_it(model: inference.Model) -> None:
+    question = {"task": "rerank", "items": ["sku-060", "sku-020"], "candidates": CANDIDATES, "k": 7}
+    answer = ask(model, {**question, "because": True})
+    reasons = {item["item_id"]: item["because"] for item in answer["items"]}
+    assert reasons["sku-022"] == {"kind": "viewed", "item_id": "sku-020"}
+    assert reasons["sku-060"] == {"kind": "again"}
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"task": "sort"}, "task must be one of next, similar, rerank"),
+        ({"task": ["next"]}, "task must be one of"),
+        ({"task": "similar", "items": []}, "similar needs items"),
+        ({"task": "rerank", "items": ["sku-001"]}, "rerank needs candidates"),
+        ({"task": "rerank", "candidates": ["a"] * 101}, "candidates has 101 ids, at most 100"),
+    ],
+)
+def test_a_wrong_task_is_the_caller_s_mistake(
+    model: inference.Model, body: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        ask(model, body)

@@ -13,6 +13,7 @@ from functions.recommend.rules.model import (
     Bury,
     Count,
     Diversify,
+    Explore,
     Limit,
     Margin,
     NeverWith,
@@ -115,6 +116,7 @@ actions: st.SearchStrategy[dict[str, Any]] = st.one_of(
     facts.map(lambda per: {"diversify": Diversify(per)}),
     st.tuples(selectors, selectors).map(lambda one: {"never_with": NeverWith(*one)}),
     st.just({"margin": Margin(0.5)}),
+    st.tuples(st.sampled_from([0.1, 0.3]), selectors).map(lambda one: {"explore": Explore(*one)}),
 )
 conditions = st.none() | st.one_of(
     st.just(When(placements=("cart",))),
@@ -158,6 +160,7 @@ requests = st.builds(
     placement=st.sampled_from(["product", "cart"]),
     now_ms=st.just(NOW_MS),
     excluded=st.lists(ids, max_size=3),
+    own_list=st.just(False),
 )
 
 

@@ -9,6 +9,7 @@ from functions.recommend.rules.model import (
     Bury,
     Count,
     Diversify,
+    Explore,
     Limit,
     Margin,
     NeverWith,
@@ -165,3 +166,64 @@ def test_what_the_reserve_found_is_not_used_for_other_rules() -> None:
         found = arrange(rules, state, request, [], reserve)
         assert {state.product(one.item_id, NOW_MS).brand for one in found.items} == {brand}  # type: ignore[union-attr]
         assert len(found.items) == 5
+
+
+NEW = Selector(brand="new")
+NEW_ONES = Rule("new-ones", explore=Explore(0.25, NEW))
+
+
+def test_exploration_gives_a_share_of_the_slots_to_matching_items_and_never_the_first_one() -> None:
+    state = of(m4="new", m5="new")
+    seen = set()
+    for seed in map(str, range(40)):
+        found = answer(NEW_ONES, state=state, seed=seed)
+        explored = [(place, one.item_id) for place, one in enumerate(found.items) if one.explored_by]
+        ((place, item),) = explored
+        assert place > 0
+        assert [one for one in ids(found) if one != item] == ["m0", "m1", "m2"]
+        assert found.effects["new-ones"] == {"explored": 1}
+        assert answer(NEW_ONES, state=state, seed=seed) == found
+        seen.add((place, item))
+    assert seen == {(place, item) for place in (1, 2, 3) for item in ("m4", "m5")}
+
+
+def test_a_share_between_two_numbers_of_slots_is_kept_on_average() -> None:
+    state = of(m3="new", m4="new", m5="new")
+    rule = Rule("new-ones", explore=Explore(0.3, NEW))
+    numbers = [
+        sum(one.explored_by is not None for one in answer(rule, state=state, seed=str(seed)).items)
+        for seed in range(400)
+    ]
+    assert {*numbers} == {1, 2}
+    assert 1.1 < sum(numbers) / len(numbers) < 1.3, "0.3 of 4 slots"
+
+
+def test_without_a_matching_item_exploration_changes_nothing() -> None:
+    assert answer(NEW_ONES, state=of(m1="old")).items == answer(state=of(m1="old")).items
+    assert answer(NEW_ONES, state=None).items == answer().items
+    pinned = answer(NEW_ONES, Rule("hero", pin=Pin(1, "m5")), state=of(m1="old"), k=2)
+    assert ids(pinned) == ["m5", "m0"]
+
+
+def test_exploration_takes_what_no_candidate_is_from_the_whole_catalogue() -> None:
+    state = of(x1="new", x2="new", y="old")
+    request = Request(["a"], 4, "product", NOW_MS, seed="s")
+    found = arrange(Rules(RuleSet("demo", "r1", (NEW_ONES,))), state, request, [MODEL], Reserve(state))
+    (item,) = [one.item_id for one in found.items if one.explored_by]
+    assert item in ("x1", "x2")
+    without = Rule("not-these", remove=Selector(items=("x1", "x2")))
+    rules = Rules(RuleSet("demo", "r1", (NEW_ONES, without)))
+    found = arrange(rules, state, request, [MODEL], Reserve(state))
+    assert ids(found) == ["m0", "m1", "m2", "m3"]
+
+
+def test_limits_hold_for_explored_items() -> None:
+    state = of(m0="new", m4="new", m5="new")
+    found = answer(NEW_ONES, Rule("one", limit=Limit(1, "brand")), state=state)
+    assert ids(found) == ["m0", "m1", "m2", "m3"]
+
+
+def test_a_request_for_one_item_is_never_explored() -> None:
+    rule = Rule("new-ones", explore=Explore(0.3, NEW))
+    for seed in range(20):
+        assert ids(answer(rule, state=of(m4="new"), k=1, seed=str(seed))) == ["m0"]

@@ -1,5 +1,6 @@
 """Random rules on random catalogues: what docs/rules.md promises holds for every answer."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 
@@ -119,7 +120,10 @@ def each_candidate_is_shown_removed_or_spare_and_removed_by_the_first_rule(
 ) -> None:
     arranged = answer(rules, state, request, lists)
     pinned = {one.item_id for one in arranged.items if one.pinned_by}
-    seen = {*request.excluded, *request.items[-1:], *pinned}
+    # What exploration takes from the whole catalogue is no candidate any more.
+    listed = {item for item, _ in lists[0]}
+    found = {one.item_id for one in arranged.items if one.explored_by and one.item_id not in listed}
+    seen = {*request.excluded, *request.items[-1:], *pinned, *found}
     first = {item for item, _ in lists[0]} - seen
     second = {item for item, _ in lists[1]} - seen - first
     assert arranged.candidates in (len(first), len(first) + len(second))
@@ -142,12 +146,30 @@ def each_candidate_is_shown_removed_or_spare_and_removed_by_the_first_rule(
         "bury": "buried",
         "margin": "weighted",
         "diversify": "moved",
+        "explore": "explored",
     }
     of_rule = {one.rule.id: {effects[one.rule.action]} for one in rules.prepared} | {
         OUT_OF_STOCK: {"removed"}
     }
     assert all(counts.keys() == of_rule[rule_id] for rule_id, counts in arranged.effects.items())
     assert all(count > 0 for counts in arranged.effects.values() for count in counts.values())
+
+
+def exploration_is_bounded_and_shows_what_its_rule_matches(
+    rules: Rules, state: CatalogueState, request: Request, lists: Lists
+) -> None:
+    items = answer(rules, state, request, lists).items
+    explored = [(place, one) for place, one in enumerate(items) if one.explored_by]
+    rule = next(iter(active(rules, request, state, "explore")), None)
+    if rule is None or rule.explore is None:
+        assert explored == []
+        return
+    assert len(explored) <= math.ceil(rule.explore.share * request.k)
+    assert {one.explored_by for _, one in explored} <= {rule.id}
+    assert all(place > 0 for place, _ in explored) or len(items) < request.k
+    for _, one in explored:
+        product = state.product(one.item_id, shops.NOW_MS)
+        assert shops.matches(rule.explore.match, one.item_id, product)
 
 
 def the_answer_is_the_same_again_and_after_storing_the_rules(
@@ -169,9 +191,26 @@ def test_what_the_documentation_promises_holds_for_every_answer(
         an_answer_is_short_only_if_no_product_could_be_added,
         pins_are_at_their_slots,
         each_candidate_is_shown_removed_or_spare_and_removed_by_the_first_rule,
+        exploration_is_bounded_and_shows_what_its_rule_matches,
         the_answer_is_the_same_again_and_after_storing_the_rules,
     ):
         check(rules, state, request, lists)
+
+
+@EXAMPLES
+@given(rules=shops.rule_sets, state=shops.catalogues, request=shops.requests, lists=shops.candidate_lists())
+def test_a_list_of_the_shop_or_the_visitor_gets_no_item_from_elsewhere(
+    rules: Rules, state: CatalogueState, request: Request, lists: Lists
+) -> None:
+    request = request._replace(own_list=True)
+    items = [one.item_id for one in answer(rules, state, request, lists).items]
+    own = {item for item, _ in lists[0]} - {*request.excluded}
+    assert len(items) == len(set(items)) <= request.k
+    assert {*items} <= own
+    assert [item for item in items if remover(rules, request, state, item)] == []
+    if not active(rules, request, state, "limit", "never_with"):
+        left = [item for item in own if remover(rules, request, state, item) is None]
+        assert len(items) == min(request.k, len(left))
 
 
 @EXAMPLES

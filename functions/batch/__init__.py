@@ -1,0 +1,1 @@
+"""Batch: a list of recommendations per client, for mail, in the warehouse."""
