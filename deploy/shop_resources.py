@@ -82,7 +82,9 @@ def _batch_rule(rule: Json, shop: str) -> Json:
     properties = own["Properties"]
     properties["Name"]["Fn::Sub"] += f"-{short_name(shop)}"
     properties["EventPattern"]["detail"]["status"] = ["SUCCEEDED", "FAILED"]
-    # All start at the same moment, and the lock lets one work at a time.
+    # One event starts them all. EventBridge names an execution by the event and the target, and each name exists once.
+    properties["Targets"][0]["Id"] += f"-{short_name(shop)}"
+    # They start at the same moment, and the lock lets one work at a time.
     properties["Targets"][0]["Input"] = json.dumps({"shop_id": shop, "wait": True})
     return own
 

@@ -59,7 +59,9 @@ def machine(aws: Aws) -> Pipeline:
     made.functions["Lock"] = _create(
         made, "lock", _zip({"app.py": LOCK}, real=True), {"TUGBOAT_MODELS_BUCKET": bucket}
     )
-    made.deploy(json.loads(BATCH_FILE.read_text()))
+    definition = json.loads(BATCH_FILE.read_text())
+    definition["States"]["WaitForTurn"]["Seconds"] = 1
+    made.deploy(definition)
     return made
 
 
@@ -117,3 +119,22 @@ def test_a_batch_waits_for_nobody_while_a_run_holds_the_lock(machine: Pipeline) 
         )
     wait_for(lambda: machine.lock_holder() == "erasure-1", 5)
     s3.delete_object(Bucket=machine.bucket, Key=LOCK_KEY)
+
+
+def test_a_batch_of_a_night_waits_until_the_lock_is_free(machine: Pipeline) -> None:
+    s3, states = machine.aws.client("s3"), machine.aws.client("stepfunctions")
+    held = {"execution_arn": "erasure-2", "until": "2100-01-01T00:00:00+00:00"}
+    s3.put_object(Bucket=machine.bucket, Key=LOCK_KEY, Body=json.dumps(held).encode())
+    execution = start(machine, shop_id="second", wait=True)
+
+    def entered() -> list[str]:
+        events = states.get_execution_history(executionArn=execution)["events"]
+        return [
+            one["stateEnteredEventDetails"]["name"] for one in events if "stateEnteredEventDetails" in one
+        ]
+
+    wait_for(lambda: "WaitForTurn" in entered(), 30)
+    s3.delete_object(Bucket=machine.bucket, Key=LOCK_KEY)
+    output = follow(execution, read_stage("local"), states, lambda _: None, poll_s=0.2)
+    assert output["shop_id"] == "second"
+    assert machine.lock_holder() is None

@@ -236,6 +236,8 @@ def test_a_batch_follows_the_run_of_one_shop_or_the_night_for_each_of_several() 
     ]
     names = [rule["Name"]["Fn::Sub"] for rule in rules.values()]
     assert names == [f"tugboat-${{Stage}}-batch-{short_name(shop)}" for shop in several.shops]
+    # EventBridge names an execution by the event and the target.
+    assert len({rule["Targets"][0]["Id"] for rule in rules.values()}) == len(rules)
     for rule in rules.values():
         # A night fails if one of its shops does.
         assert rule["EventPattern"]["detail"]["status"] == ["SUCCEEDED", "FAILED"]
