@@ -244,7 +244,12 @@ def _run_commands(running: _Running, spec: dict[str, Any], sources: dict[str, zi
 
 
 def _variables(build: dict[str, Any]) -> dict[str, str]:
-    return {item["name"]: item["value"] for item in build["environment"]["environmentVariables"]}
+    return {item["name"]: _text(item["value"]) for item in build["environment"]["environmentVariables"]}
+
+
+def _text(value: str | bool) -> str:
+    """Return the text of a value. moto 5.2.5 makes a boolean of the text "false" in a template."""
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _next_phase(
