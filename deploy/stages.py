@@ -215,6 +215,18 @@ def setting_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def shop_of(stage: Stage, wanted: str | None) -> str:
+    """Return the wanted shop of a stage, or its first one.
+
+    Raises:
+        DeployError: the stage does not list the shop.
+    """
+    shop = wanted or next(iter(stage.shops))
+    if shop not in stage.shops:
+        raise DeployError(f"stage {stage.name} has no shop {shop!r}: use one of {', '.join(stage.shops)}")
+    return shop
+
+
 def stage_names(stages_file: Path = STAGES_FILE) -> list[str]:
     """Return the names of all stages."""
     return sorted(tomllib.loads(stages_file.read_text()).keys() - {"default"})

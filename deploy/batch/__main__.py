@@ -14,7 +14,7 @@ import boto3
 
 from deploy.batch.lists import about, lists, reader, write_csv
 from deploy.command import DeployError, Progress, Say, exit_status, stage_parser
-from deploy.stages import Stage, account_of, read_stage
+from deploy.stages import Stage, account_of, read_stage, shop_of
 from functions.platform.contract import PLACEMENTS
 
 POLL_S = 2.0
@@ -86,9 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def run() -> int:
         stage = read_stage(args.stage)
-        shop = args.shop or next(iter(stage.shops))
-        if shop not in stage.shops:
-            raise DeployError(f"stage {stage.name} has no shop {shop!r}: use one of {', '.join(stage.shops)}")
+        shop = shop_of(stage, args.shop)
         session = boto3.Session(region_name=stage.region)
         account_id = account_of(stage, session.client("sts"))
         if args.export:

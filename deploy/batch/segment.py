@@ -11,7 +11,7 @@ import boto3
 
 from deploy.batch.lists import about, reader, segment, write_csv, write_rows
 from deploy.command import DeployError, exit_status, stage_parser
-from deploy.stages import account_of, read_stage
+from deploy.stages import account_of, read_stage, shop_of
 
 HEADER = ("user_id", "client_id", "item_id", "score", "last_event")
 
@@ -34,9 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def run() -> int:
         stage = read_stage(args.stage)
-        shop = args.shop or next(iter(stage.shops))
-        if shop not in stage.shops:
-            raise DeployError(f"stage {stage.name} has no shop {shop!r}: use one of {', '.join(stage.shops)}")
+        shop = shop_of(stage, args.shop)
         session = boto3.Session(region_name=stage.region)
         account_id = account_of(stage, session.client("sts"))
         with reader(stage, account_id, session.client("secretsmanager")) as connected:
