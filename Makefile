@@ -159,10 +159,10 @@ check-experiments: setup ## check the files of experiments/, as a deployment doe
 	@$(PY) -m deploy.experiments.check
 
 rules: setup ## bring rules/SHOP.yaml to the carousels of STAGE within two minutes, without a deployment (docs/rules.md; ARGS=--help)
-	@$(IN_STAGE) $(PY) -m deploy.rules --stage $(STAGE) --shop '$(or $(SHOP),demo)' $(ARGS)
+	@$(IN_STAGE) $(PY) -m deploy.rules --stage $(STAGE) $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
 
 check-rules: setup ## replay last week's sessions of STAGE with rules/SHOP.yaml, and show the carousels that change most
-	@$(IN_STAGE) $(PY) -m deploy.rules --check --stage $(STAGE) --shop '$(or $(SHOP),demo)' $(ARGS)
+	@$(IN_STAGE) $(PY) -m deploy.rules --check --stage $(STAGE) $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
 
 drill: setup ## ring ALARM (a name, or all) of STAGE on purpose and print its message; without ALARM: the list
 	@$(if $(ALARM),$(IN_STAGE)) $(PY) -m deploy.drill --stage $(STAGE) $(if $(ALARM),--alarm "$(ALARM)") $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)

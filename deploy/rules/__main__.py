@@ -13,8 +13,9 @@ import boto3
 from deploy.command import Say, exit_status, stage_parser
 from deploy.rules import page
 from deploy.rules.replay import Replay, replay
-from deploy.rules.source import FOLDER, WrongRules, read
+from deploy.rules.source import FOLDER, read
 from deploy.rules.stored import question, refuse_empty, release_of, served_rules, upload
+from deploy.shop_option import add_shop, chosen_shop
 from deploy.stages import Stage, account_of, read_stage
 from functions.recommend.rules.model import RuleSet
 
@@ -25,7 +26,7 @@ SESSIONS = 200
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = stage_parser("deploy.rules", __doc__, "--stage dev --shop demo")
-    parser.add_argument("--shop", required=True, help="the shop, whose file is rules/<shop>.yaml")
+    add_shop(parser)
     parser.add_argument("--check", action="store_true", help="replay and write the page, and upload nothing")
     parser.add_argument(
         "--no-replay", action="store_true", help="upload without a replay, such as while no endpoint answers"
@@ -40,11 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     def run() -> int:
         stage = read_stage(args.stage)
-        if args.shop not in stage.shops:
-            raise WrongRules(
-                f"stage {stage.name} has no shop {args.shop!r}: use SHOP= one of {', '.join(stage.shops)}"
-            )
-        rule_set = read(FOLDER / f"{args.shop}.yaml").rule_set
+        shop = chosen_shop(stage, args.shop)
+        rule_set = read(FOLDER / f"{shop}.yaml").rule_set
         session = boto3.Session(region_name=stage.region)
         bucket = stage.models_bucket(account_of(stage, session.client("sts")))
         if not args.no_replay:
@@ -55,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         upload(rule_set, session.client("s3"), bucket)
         print(
-            f"{len(rule_set.rules)} rules of {args.shop} are uploaded to stage {stage.name}, revision {rule_set.revision}. "
+            f"{len(rule_set.rules)} rules of {shop} are uploaded to stage {stage.name}, revision {rule_set.revision}. "
             "Carousels have them within two minutes"
         )
         return 0

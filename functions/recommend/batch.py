@@ -190,6 +190,7 @@ def _add(
                 "BECAUSE": because.get("kind"),
                 "BECAUSE_ITEM_ID": because.get("item_id"),
                 "PINNED_BY": item.get("pinned_by"),
+                "EXPLORED_BY": item.get("explored_by"),
                 "RULES_REVISION": revision,
             }
         )
@@ -226,6 +227,7 @@ ANSWER_KINDS = WHOSE_KINDS | {
     "BECAUSE": "string",
     "BECAUSE_ITEM_ID": "string",
     "PINNED_BY": "string",
+    "EXPLORED_BY": "string",
     "RULES_REVISION": "string",
 }
 

@@ -56,10 +56,11 @@ def _fallback(stored: Any) -> Fallback:
         KeyError, TypeError, ValueError: it is no fallback.
     """
     popular, related = stored["popular"], stored["related"]
-    if not isinstance(related, dict) or not all(map(_is_items, [popular, *related.values()])):
+    if not isinstance(related, dict) or not all(map(is_items, [popular, *related.values()])):
         raise ValueError("items are not lists of texts")
     return Fallback(popular, related, str(stored["model_version"]))
 
 
-def _is_items(value: Any) -> bool:
+def is_items(value: Any) -> bool:
+    """Return True for a list of ids."""
     return isinstance(value, list) and all(isinstance(item, str) for item in value)

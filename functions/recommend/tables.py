@@ -10,6 +10,7 @@ from typing import Any
 from functions.platform.refreshed import Refreshed
 from functions.platform.s3_keys import placements_key
 from functions.platform.stored_json import read_json
+from functions.recommend.fallback import is_items
 
 REFRESH_S = 300.0
 
@@ -73,11 +74,7 @@ def _tables(stored: Any) -> Tables:
         for item, others in stored["bought_together"].items()
     }
     popular, rising = dict(stored["popular"]), dict(stored["rising"])
-    if not all(map(_is_items, [*popular.values(), *rising.values()])):
+    if not all(map(is_items, [*popular.values(), *rising.values()])):
         raise ValueError("items are not lists of texts")
     again = {str(item): float(rate) for item, rate in stored["again"].items()}
     return Tables(str(stored["model_version"]), popular, rising, pairs, again)
-
-
-def _is_items(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)

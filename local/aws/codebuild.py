@@ -95,7 +95,7 @@ class Project(CloudFormationModel):
             description=properties.get("Description"),
             project_source=source,
             artifacts=_as_api(properties["Artifacts"]),
-            environment=_as_api(properties["Environment"]),
+            environment=_environment(properties["Environment"]),
             service_role=properties["ServiceRole"],
             tags=None,
             cache=None,
@@ -290,4 +290,14 @@ def _buildspec(source: dict[str, Any], archive: zipfile.ZipFile) -> dict[str, An
 
 def _as_api(value: Any) -> Any:
     """Convert names and values of CloudFormation to the API's: `PrivilegedMode: "true"` to `privilegedMode: True`."""
-    return nested.mapped(value, nested.boolean, lambda name: name[0].lower() + name[1:])
+    return nested.mapped(value, nested.boolean, _api_name)
+
+
+def _environment(given: dict[str, Any]) -> dict[str, Any]:
+    """Convert an environment. The value of a variable stays a text, also "false"."""
+    variables = nested.mapped(given.get("EnvironmentVariables", []), key=_api_name)
+    return {**_as_api(given), "environmentVariables": variables}
+
+
+def _api_name(name: str) -> str:
+    return name[0].lower() + name[1:]

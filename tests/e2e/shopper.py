@@ -60,8 +60,8 @@ class Shopper:
         return self.carousel()
 
     def carousel(self) -> list[str]:
-        """The ids that the carousel shows, once it does."""
-        self.page.wait_for_selector("tugboat-carousel[state=shown]")
+        """The ids that the first carousel of the page shows, once it does."""
+        self.page.locator("tugboat-carousel").first.and_(self.page.locator("[state=shown]")).wait_for()
         found: list[str] = self.page.evaluate(SHOWN)
         return found
 

@@ -70,7 +70,9 @@ def test_changed_code_gives_another_name(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_entry_scripts_lie_at_the_root_and_find_all_they_import(shipped: Path) -> None:
-    assert {"train.py", "evaluate.py", "training_jobs"} == {path.name for path in shipped.iterdir()}
+    assert {"train.py", "evaluate.py", "batch.py", "training_jobs"} == {
+        path.name for path in shipped.iterdir()
+    }
     for script in ("train.py", "evaluate.py"):
         ran = subprocess.run(
             [sys.executable, str(shipped / script), "--help"],

@@ -364,6 +364,31 @@ def test_a_failure_after_the_stop_of_an_execution_does_not_hide_the_stop(aws: Aw
     assert _types(client, execution)[-2:] == ["TaskStarted", "ExecutionAborted"]
 
 
+def test_an_execution_that_is_stopped_at_its_start_is_aborted_before_its_first_task(aws: Aws) -> None:
+    call = {"Type": "Task", "Resource": LAMBDA, "Arguments": {"FunctionName": "none"}, "End": True}
+    waits = {"Type": "Wait", "Seconds": 1, "Next": "Call"}
+    definition = machine(aws, {"Wait": waits, "Call": call})
+    client = aws.client("stepfunctions")
+    for _ in range(30):
+        execution = client.start_execution(stateMachineArn=definition)["executionArn"]
+        client.stop_execution(executionArn=execution)
+        assert wait_for(lambda arn=execution: _ended(client, arn))["status"] == "ABORTED"
+        assert "TaskStateEntered" not in _types(client, execution)
+
+
+def test_the_iterations_of_a_map_begin_nothing_after_the_stop(aws: Aws) -> None:
+    call = {"Type": "Task", "Resource": LAMBDA, "Arguments": {"FunctionName": "none"}, "End": True}
+    each = {"ProcessorConfig": {"Mode": "INLINE"}, "StartAt": "Call", "States": {"Call": call}}
+    items = {"Type": "Map", "Items": "{% [1..40] %}", "ItemProcessor": each, "MaxConcurrency": 2, "End": True}
+    definition = machine(aws, {"Each": items})
+    client = aws.client("stepfunctions")
+    for _ in range(10):
+        execution = client.start_execution(stateMachineArn=definition)["executionArn"]
+        wait_for(lambda arn=execution: "MapStateStarted" in _types(client, arn))
+        client.stop_execution(executionArn=execution)
+        assert wait_for(lambda arn=execution: _ended(client, arn))["status"] in {"ABORTED", "FAILED"}
+
+
 def _types(client: Any, execution: str) -> list[str]:
     return [event["type"] for event in client.get_execution_history(executionArn=execution)["events"]]
 

@@ -21,7 +21,7 @@ from functions.recommend.batch import answers
 from functions.recommend.recommend import Recommendation, recommend
 from functions.recommend.request import RecommendRequest
 from functions.recommend.rules.compiled import Rules
-from functions.recommend.rules.model import Pin, Rule, Selector
+from functions.recommend.rules.model import Explore, Pin, Rule, Selector
 from testing.batches import EveryItem, answer, model_of, score
 from testing.fakes import FakeEndpoint, FakeS3
 from tests.unit.functions.recommend.rules import shops
@@ -90,7 +90,7 @@ def as_answer(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     assert [row["ITEM_RANK"] for row in found] == list(range(1, len(found) + 1))
     return [
         {"item_id": row["ITEM_ID"], "score": row["SCORE"]}
-        | ({"pinned_by": row["PINNED_BY"]} if row["PINNED_BY"] else {})
+        | {name: row[name.upper()] for name in ("pinned_by", "explored_by") if row[name.upper()]}
         | {
             "because": {"kind": row["BECAUSE"]}
             | ({"item_id": row["BECAUSE_ITEM_ID"]} if row["BECAUSE_ITEM_ID"] else {})
@@ -171,6 +171,15 @@ def test_under_random_rules_and_products_the_lists_are_those_of_recommend(
     s3.put_object(Bucket="models", Key=rules_key("demo"), Body=struct_json.encode(rules.rule_set))
     s3.put_object(Bucket="models", Key=state_key("demo"), Body=pack(NOW_MS, (), state.blocks))
     assert_same(s3, model_of(EveryItem(shops.ITEMS)), histories)
+
+
+def test_an_explored_item_names_its_rule() -> None:
+    newcomers = shops.ITEMS[len(shops.ITEMS) // 2 :]
+    s3 = stored(published(), Rule("newcomers", explore=Explore(0.3, Selector(items=tuple(newcomers)))))
+    assert_same(s3, model_of(EveryItem(shops.ITEMS)), [[shops.ITEMS[0]], [shops.ITEMS[1]]])
+    explored = [row for row in rows(s3, ANSWERS) if row["EXPLORED_BY"]]
+    assert {(row["EXPLORED_BY"], row["BECAUSE"]) for row in explored} == {("newcomers", "new")}
+    assert {row["ITEM_ID"] for row in explored} <= set(newcomers)
 
 
 def test_a_call_without_time_finishes_one_part_and_the_next_call_continues_behind_it(
