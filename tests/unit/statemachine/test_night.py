@@ -81,7 +81,7 @@ def test_the_input_of_the_night_reaches_its_executions_without_the_list_of_shops
 
 def test_the_readme_has_every_state_of_the_night() -> None:
     readme = (ROOT / "statemachine" / "README.md").read_text()
-    table = readme.partition("### The night")[2].partition("## Names of a run")[0]
+    table = readme.partition("### The night")[2].partition("### A batch")[0]
     named = {
         name
         for line in table.splitlines()

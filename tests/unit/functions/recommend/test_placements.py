@@ -243,7 +243,7 @@ def test_only_an_empty_list_of_the_visitor_is_no_empty_answer(monkeypatch: pytes
     counted: list[float] = []
     monkeypatch.setattr(
         "functions.recommend.recommend.metrics.write",
-        lambda _, values, *__: counted.append(values["EmptyAnswers"]),
+        lambda _, values, *__, **___: counted.append(values["EmptyAnswers"]),
     )
     ask("recently_viewed", items=[])
     ask("popular", stored(published(), Rule("none", only=Selector(items="none-such"))))
