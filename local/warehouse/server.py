@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from local.warehouse import columns, cursor, flatten, load
+from local.warehouse import columns, cursor, describe, flatten, load, merge, passes
 from local.warehouse.access import keys
 from local.warehouse.access.account import Account
 from local.warehouse.access.privileges import Session
@@ -54,6 +54,9 @@ def make_app(
     keys.first_users(store.account, state, users or {})
     flatten.install()
     load.install(files)
+    describe.install()
+    passes.install()
+    merge.install()
     columns.install()
     storage = StorageAccess(aws_endpoint, files)
     pipes = Pipes(store.account, storage, store.duck_conn, aws_endpoint)

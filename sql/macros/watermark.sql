@@ -43,14 +43,19 @@
     {{ return(as_time((found | max) if found else none)) }}
 {%- endmacro %}
 
-{# The time up to which this model has read its source. #}
+{# The time up to which this model has read its source. A model asks up to ten times before it writes. So the answer, which
+   takes two statements, is kept in the dictionary that dbt makes of the model for each rendering. #}
 {% macro watermark(column='staged_at', minus_hours=0) -%}
     {%- if not execute -%}{{ return(as_time(none)) }}{%- endif -%}
-    {%- set own = scalar("select max(" ~ column ~ ") from " ~ this) -%}
-    {%- set recorded = scalar("select max(read_until) from " ~ progress() ~ " where model = '" ~ this.name ~ "'") -%}
-    {%- set times = [own, recorded] | reject("none") | list -%}
-    {%- if not times -%}{{ return(as_time(none)) }}{%- endif -%}
-    {{ return(as_time((times | max) - modules.datetime.timedelta(hours=minus_hours))) }}
+    {%- set known = model.setdefault('read_until', {}) -%}
+    {%- if column not in known -%}
+        {%- set own = scalar("select max(" ~ column ~ ") from " ~ this) -%}
+        {%- set recorded = scalar("select max(read_until) from " ~ progress() ~ " where model = '" ~ this.name ~ "'") -%}
+        {%- set times = [own, recorded] | reject("none") | list -%}
+        {%- do known.update({column: times | max if times else none}) -%}
+    {%- endif -%}
+    {%- if not known[column] -%}{{ return(as_time(none)) }}{%- endif -%}
+    {{ return(as_time(known[column] - modules.datetime.timedelta(hours=minus_hours))) }}
 {%- endmacro %}
 
 {# The distinct values of columns of days in the rows that this model has not read, sorted. #}

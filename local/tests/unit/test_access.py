@@ -1,5 +1,6 @@
 """Snowflake's access control, without a server: each rule once."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -246,3 +247,27 @@ def test_databases_without_owners_are_refused(tmp_path: Path) -> None:
     (tmp_path / "TUGBOAT.db").touch()
     with pytest.raises(StateOutdated, match="delete that folder"):
         Store(tmp_path)
+
+
+def test_the_file_has_every_change_of_an_account(tmp_path: Path) -> None:
+    account = Account(tmp_path / "account.json")
+    table, view = Thing("TABLE", "D.S.T"), Thing("VIEW", "D.S.T")
+    account.create(Thing("ROLE", "READER"), "SECURITYADMIN")
+    account.create(Thing("DATABASE", "D"), "SYSADMIN")
+    account.create(Thing("SCHEMA", "D.S"), "SYSADMIN")
+    steps: list[Callable[[], object]] = [
+        lambda: account.create(table, "A"),
+        lambda: statements.execute("grant select on table D.S.T to role READER", Session("U", ACCOUNTADMIN), account),
+        lambda: account.create(view, "B", replace=True),
+        lambda: account.create(table, "C", {"COMMENT": "x"}, replace=True),
+        lambda: account.rename(table, "D.S.U"),
+        lambda: account.create(table, "E"),
+        lambda: statements.execute("grant select on table D.S.U to role READER", Session("U", ACCOUNTADMIN), account),
+        lambda: account.drop(Thing("ROLE", "READER")),
+        lambda: account.drop(Thing("SCHEMA", "D.S")),
+        lambda: account.create(table, "F"),
+    ]  # fmt: skip
+    for step in steps:
+        step()
+        kept = Account(tmp_path / "account.json")
+        assert (kept.objects, kept.parents, kept.future) == (account.objects, account.parents, account.future)

@@ -89,6 +89,8 @@ class Account:
         self._file = file
         self._lock = threading.RLock()
         self._inherited: dict[str, frozenset[str]] = {}
+        # The JSON of unchanged objects. A table of a model changes its name several times per run, and an account has many.
+        self._written: dict[Thing, str] = {}
         self._depth = 0
         self.objects: dict[Thing, Entry] = {}
         self.future: dict[str, set[tuple[str, str, str]]] = defaultdict(
@@ -164,8 +166,8 @@ class Account:
     # Writing
 
     @contextmanager
-    def change(self) -> Iterator[None]:
-        """Change the account, and write the file at the end."""
+    def change(self, only: Thing | None = None) -> Iterator[None]:
+        """Change the account, or `only` one object of it, and write the file at the end."""
         with self._lock:
             self._depth += 1
             try:
@@ -173,6 +175,10 @@ class Account:
             finally:
                 self._depth -= 1
                 self._inherited.clear()
+                if only:
+                    self._written.pop(only, None)
+                else:
+                    self._written.clear()
                 if self._file and not self._depth:
                     self._write(self._file)
 
@@ -182,7 +188,7 @@ class Account:
         """Register a new object with the future grants of its schema. An object that exists keeps its owner."""
         if thing in self.objects and not replace:
             return
-        with self.change():
+        with self.change(only=thing):
             if thing.kind in RELATIONS:  # a table can replace a view of the same name
                 for kind in RELATIONS:
                     self.objects.pop(Thing(kind, thing.name), None)
@@ -199,7 +205,7 @@ class Account:
 
     def drop(self, thing: Thing) -> None:
         """Remove an object with everything in it."""
-        with self.change():
+        with self.change(only=None if thing.kind == "ROLE" else thing):
             for other in list(self.objects):
                 inside = thing.kind in ("DATABASE", "SCHEMA") and other.name.startswith(f"{thing.name}.")
                 if other == thing or inside:
@@ -212,9 +218,10 @@ class Account:
 
     def rename(self, thing: Thing, name: str) -> None:
         """Rename a table or view; it keeps its owner and grants."""
-        with self.change():
+        renamed = Thing(thing.kind, name)
+        with self.change(only=renamed):
             if thing in self.objects:
-                self.objects[Thing(thing.kind, name)] = self.objects.pop(thing)
+                self.objects[renamed] = self.objects.pop(thing)
 
     def within(self, kind: str, schema: str) -> list[Thing]:
         """Return the objects of a kind in a schema."""
@@ -225,21 +232,15 @@ class Account:
     # The file
 
     def _write(self, file: Path) -> None:
-        state = {
-            "objects": [
-                [
-                    *thing,
-                    entry.owner,
-                    entry.properties,
-                    {role: sorted(held) for role, held in entry.grants.items()},
-                ]
-                for thing, entry in self.objects.items()
-            ],
-            "future": {schema: sorted(granted) for schema, granted in self.future.items()},
-            "parents": [[*thing, sorted(roles)] for thing, roles in self.parents.items()],
-        }
+        for thing, entry in self.objects.items():
+            if thing not in self._written:
+                grants = {role: sorted(held) for role, held in entry.grants.items()}
+                self._written[thing] = json.dumps([*thing, entry.owner, entry.properties, grants])
+        objects = ", ".join(self._written[thing] for thing in self.objects)
+        future = json.dumps({schema: sorted(granted) for schema, granted in self.future.items()})
+        parents = json.dumps([[*thing, sorted(roles)] for thing, roles in self.parents.items()])
         temporary = file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(state))
+        temporary.write_text(f'{{"objects": [{objects}], "future": {future}, "parents": {parents}}}')
         os.replace(temporary, file)
 
     def _read(self, state: dict[str, Any]) -> None:

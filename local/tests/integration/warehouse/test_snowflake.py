@@ -59,6 +59,77 @@ def test_dbts_merge_takes_unqualified_values_from_the_source(snowflake_server: S
         assert rows(connection, "select id, n from QA.TARGET order by id") == [(1, 10), (2, 20)]
 
 
+def test_merge_counts_its_rows_per_action(snowflake_server: Snowflake) -> None:
+    merge = (
+        "merge into QA.COUNTED as d using (select column1 as id from values (1), (2), (3)) as s on s.id = d.id "
+        "when matched and d.id = 1 then delete when matched then update set n = 0 "
+        "when not matched then insert (id, n) values (s.id, 7)"
+    )
+    with snowflake_server.connect() as connection, connection.cursor() as cursor:
+        rows(connection, "create or replace table QA.COUNTED (id int, n int)")
+        rows(connection, "insert into QA.COUNTED values (1, 5), (2, 5), (9, 5)")
+        (counts,) = cursor.execute(merge).fetchall()
+        names = [column.name for column in cursor.description]
+        assert (cursor.rowcount, dict(zip(names, map(int, counts), strict=True))) == (
+            3,
+            {"number of rows inserted": 1, "number of rows updated": 1, "number of rows deleted": 1},
+        )
+        assert rows(connection, "select id, n from QA.COUNTED order by id") == [(2, 0), (3, 7), (9, 5)]
+
+
+def test_merge_refuses_two_source_rows_for_one_target_row(snowflake_server: Snowflake) -> None:
+    """https://docs.snowflake.com/en/sql-reference/sql/merge#nondeterministic-results-for-update-and-delete."""
+    with snowflake_server.connect() as connection:
+        rows(connection, "create or replace table QA.TWICE (id int, n int)")
+        rows(connection, "insert into QA.TWICE values (1, 5)")
+        with pytest.raises(ProgrammingError, match="more than once"):
+            rows(
+                connection,
+                "merge into QA.TWICE as d using (select 1 as id, column1 as n from values (6), (7)) as s on s.id = d.id "
+                "when matched then update set n = s.n",
+            )
+        assert rows(connection, "select * from QA.TWICE") == [(1, 5)]
+
+
+def test_describe_lists_the_columns_of_tables_and_views_with_snowflake_s_types(
+    snowflake_server: Snowflake,
+) -> None:
+    columns = {
+        "A": ("int not null", "NUMBER(38,0)", "N"),
+        "B": ("varchar(10)", "VARCHAR(10)", "Y"),
+        "C": ("varchar", "VARCHAR(16777216)", "Y"),
+        "D": ("number(10, 2)", "NUMBER(10,2)", "Y"),
+        "E": ("float", "FLOAT", "Y"),
+        "F": ("timestamp_ntz", "TIMESTAMP_NTZ(9)", "Y"),
+        "G": ("timestamp_tz", "TIMESTAMP_TZ(9)", "Y"),
+        "H": ("boolean", "BOOLEAN", "Y"),
+        "I": ("date", "DATE", "Y"),
+        "J": ("variant", "VARIANT", "Y"),
+        "K": ("binary", "BINARY(8388608)", "Y"),
+        "L": ("time", "TIME(9)", "Y"),
+    }
+    declared = ", ".join(f"{name} {declaration}" for name, (declaration, *_) in columns.items())
+    with snowflake_server.connect() as connection, connection.cursor() as cursor:
+        rows(connection, f"create or replace table QA.DESCRIBED ({declared})")
+        rows(connection, "create or replace view QA.SEEN as select A, D from QA.DESCRIBED")
+        described = cursor.execute("describe table QA.DESCRIBED").fetchall()
+        assert [(row[0], row[1], row[3]) for row in described] == [
+            (name, type_, null) for name, (_, type_, null) in columns.items()
+        ]
+        assert [column.name for column in cursor.description][:5] == [
+            "name",
+            "type",
+            "kind",
+            "null?",
+            "default",
+        ]
+        assert [row[:2] for row in rows(connection, "describe view CONTRACT.QA.SEEN")] == [
+            ("A", "NUMBER(38,0)"), ("D", "NUMBER(10,2)"),
+        ]  # fmt: skip
+        with pytest.raises(ProgrammingError, match="does not exist"):
+            rows(connection, "describe table QA.NEVER_THERE")
+
+
 def test_two_sessions_may_merge_at_the_same_time(snowflake_server: Snowflake) -> None:
     def merge(number: int) -> None:
         with snowflake_server.connect() as connection:

@@ -1,0 +1,56 @@
+"""MERGE as one statement of DuckDB.
+
+fakesnow 0.12.1 takes a MERGE apart into up to five statements with a temporary table. That costs ten times the processor
+time, and a target row that several source rows match is updated by any of them. Snowflake refuses such a MERGE, as DuckDB does.
+"""
+
+from collections import Counter
+from typing import Any
+
+import fakesnow.transforms
+from fakesnow.cursor import FakeSnowflakeCursor
+from fakesnow.transforms.merge import operations
+from sqlglot import exp
+
+# The words of DuckDB's `merge_action`, by those of Snowflake's result columns.
+ACTIONS = {"inserted": "INSERT", "updated": "UPDATE", "deleted": "DELETE"}
+
+
+def install() -> None:
+    """Leave MERGE as it is, and count its rows per action."""
+    execute = FakeSnowflakeCursor._execute
+
+    def whole(statement: exp.Expr) -> list[exp.Expr]:
+        return [statement]
+
+    def _execute(self: FakeSnowflakeCursor, transformed: exp.Expr, params: Any = None) -> None:
+        if isinstance(transformed, exp.Merge):
+            transformed.set("returning", exp.Returning(expressions=[exp.column("merge_action")]))
+        execute(self, transformed, params)
+        if isinstance(transformed, exp.Merge):
+            _count(self, transformed)
+
+    fakesnow.transforms.merge = whole
+    FakeSnowflakeCursor._execute = _execute
+
+
+def _count(cursor: FakeSnowflakeCursor, merge: exp.Merge) -> None:
+    """Replace the actions in the cursor's result by Snowflake's columns, one per kind of action in the statement."""
+    done = Counter(cursor._arrow_table.column(0).to_pylist())
+    counts = {
+        f"number of rows {kind}": done[ACTIONS[kind]]
+        for kind, clauses in operations(merge).items()
+        if clauses
+    }
+    sql = "SELECT " + ", ".join(f'{count}::BIGINT AS "{name}"' for name, count in counts.items())
+    cursor._duck_conn.execute(sql)
+    cursor._arrow_table = cursor._duck_conn.to_arrow_table()
+    cursor._rowcount = sum(counts.values())
+    cursor._last_sql, cursor._last_params = sql, None
+    cursor._conn.results_cache[cursor._sfqid] = (
+        cursor._arrow_table,
+        cursor._rowcount,
+        sql,
+        None,
+        merge,
+    )
