@@ -12,10 +12,15 @@ from fakesnow.dialect import parse_one
 from fakesnow.variables import Variables
 from sqlglot import exp
 
+from local.warehouse import passes
 from local.warehouse.passes import Passes, changed_classes
 
 # Before local.warehouse.passes replaces it in this process.
 TRANSFORM = FakeSnowflakeCursor._transform
+COPYING = {
+    name: getattr(fakesnow.transforms, name)
+    for name in ("upper_case_unquoted_identifiers", "extract_comment_on_table")
+}
 PASSES = list(dict.fromkeys(re.findall(r"transforms\.(\w+)", inspect.getsource(TRANSFORM))))
 STATEMENTS = [
     "select a:b::varchar, split(c, ','), to_timestamp(d, 3), sum(e), array_agg(f) over (partition by g) from t",
@@ -47,9 +52,9 @@ def test_the_classes_of_every_pass_are_known(name: str) -> None:
 
 def test_a_statement_has_none_of_the_classes_of_most_passes() -> None:
     statement = Recorded(parse_one("select a from t where b > 1"))
-    passes = Passes(statement)  # type: ignore[arg-type]
+    few = Passes(statement)  # type: ignore[arg-type]
     for name in PASSES:
-        passes.transform(getattr(fakesnow.transforms, name), copy=False)
+        few.transform(getattr(fakesnow.transforms, name), copy=False)
     assert 0 < statement.passes < len(PASSES) / 4
 
 
@@ -72,6 +77,18 @@ def test_a_statement_without_the_skipped_passes_is_the_same(statement: str) -> N
     )
     cursor: Any = SimpleNamespace(_conn=connection, _duck_conn=None)
     whole = TRANSFORM(cursor, parse_one(statement), None)
-    passes: Any = TRANSFORM(cursor, Passes(parse_one(statement)), None)
-    assert passes.tree.sql(dialect="duckdb") == whole.sql(dialect="duckdb")
-    assert passes.tree.args.keys() == whole.args.keys()
+    few: Any = TRANSFORM(cursor, Passes(parse_one(statement)), None)
+    assert few.tree.sql(dialect="duckdb") == whole.sql(dialect="duckdb")
+    assert few.tree.args.keys() == whole.args.keys()
+
+
+@pytest.mark.parametrize("name", COPYING)
+@pytest.mark.parametrize(
+    "statement",
+    [*STATEMENTS, "comment on table s.t is 'x'", "alter table t set comment = 'y'", "create table t (a int)"],
+)
+def test_a_transform_in_place_gives_what_fakesnow_s_copy_is(name: str, statement: str) -> None:
+    copied = parse_one(statement).transform(COPYING[name], copy=False)
+    in_place = parse_one(statement).transform(getattr(passes, name), copy=False)
+    assert in_place == copied
+    assert in_place.args.get("table_comment") == copied.args.get("table_comment")
