@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -40,6 +41,8 @@ def run(settings: Settings) -> None:
     from local.aws.authorization import enforcement
 
     aws = DomainDispatcherApplication(create_backend_app)
+    # moto 5.2.5 lists its own folder and matches up to 600 patterns, twice per request, to find the service of a host.
+    aws.get_backend_for_host = functools.lru_cache(maxsize=256)(aws.get_backend_for_host)
     services = memory.collect_after_large_requests(firehose_front.in_front_of(aws, buffers))
     app = _with_health(enforcement.in_front_of(services))
     server = make_server(HOST, settings.port, app, threaded=True, request_handler=Handler)
