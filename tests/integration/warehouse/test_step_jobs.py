@@ -53,13 +53,14 @@ def empty_layer() -> bytes:
     return out.getvalue()
 
 
-def definition(stage: Settings) -> str:
-    """Return the deployed definition from Prepare to Export, without Lock, Load and the notification."""
+def definition(stage: Settings, steps: tuple[str, ...] = ("Transform", "Validate", LAST)) -> str:
+    """Return the deployed definition of these steps, after Prepare, without Lock, Load and the notification."""
     states = json.loads(template.PIPELINE_FILE.read_text())["States"]
-    chosen = {name: states[name] for name in ("Prepare", "Transform", "Validate", LAST)}
+    chosen = {name: states[name] for name in ("Prepare", *steps)}
     held = {"redrives": 0, "failure": {}}
-    chosen["Lock"] = {"Type": "Pass", "Assign": held, "Next": "Transform"}
-    chosen["Validate"] |= {"Next": LAST}
+    chosen["Lock"] = {"Type": "Pass", "Assign": held, "Next": steps[0]}
+    if "Validate" in chosen:
+        chosen["Validate"] |= {"Next": LAST}
     chosen[LAST] |= {"Next": "Done"}
     chosen["Done"] = {
         "Type": "Succeed",
@@ -128,6 +129,10 @@ class Machine:
             definition=definition(stage),
             roleArn=f"arn:aws:iam::{ACCOUNT}:role/{stage.prefix}-pipeline",
         )["stateMachineArn"]
+
+    def keep(self, step: str) -> None:
+        """Run only this step from now on: the jobs of the others take most of the time."""
+        self.states.update_state_machine(stateMachineArn=self.arn, definition=definition(self.stage, (step,)))
 
     def run(self, **given: Any) -> dict[str, Any]:
         """Run the steps; return the description of the execution."""
@@ -213,6 +218,7 @@ def test_the_steps_give_as_jobs_what_they_give_as_lambdas(
             f"jobs/{run_id}/{step}/0-0.json" for step in ("export", "transform", "validate")
         ]
         if runner == "codebuild":
+            machine.keep(LAST)
             refused = machine.run(shop_id="nobody")
             assert (refused["status"], refused["error"]) == ("FAILED", "EmptySnapshot")
             cause = json.loads(refused["cause"])
