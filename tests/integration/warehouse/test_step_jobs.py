@@ -80,6 +80,7 @@ def definition(stage: Settings) -> str:
     for name, value in {
         "ModelsBucket": stage.models_bucket(ACCOUNT),
         "Prefix": stage.prefix,
+        "FirstShop": "demo",
         "ProcessingInstanceType": stage.processing_instance_type,
     }.items():
         text = text.replace(f"${{{name}}}", value)
