@@ -5,6 +5,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,8 @@ def definition(stage: Settings, steps: tuple[str, ...] = ("Transform", "Validate
     chosen = {name: states[name] for name in ("Prepare", *steps)}
     held = {"redrives": 0, "failure": {}}
     chosen["Lock"] = {"Type": "Pass", "Assign": held, "Next": steps[0]}
-    if "Validate" in chosen:
-        chosen["Validate"] |= {"Next": LAST}
+    for name, following in pairwise(steps):
+        chosen[name] |= {"Next": following}
     chosen[LAST] |= {"Next": "Done"}
     chosen["Done"] = {
         "Type": "Succeed",
@@ -80,6 +81,7 @@ def definition(stage: Settings, steps: tuple[str, ...] = ("Transform", "Validate
     for name, value in {
         "ModelsBucket": stage.models_bucket(ACCOUNT),
         "Prefix": stage.prefix,
+        "FirstShop": "demo",
         "ProcessingInstanceType": stage.processing_instance_type,
     }.items():
         text = text.replace(f"${{{name}}}", value)
