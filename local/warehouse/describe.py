@@ -1,7 +1,7 @@
 """DESCRIBE TABLE from the one table.
 
-fakesnow 0.12.1 parses a long query over the columns of all databases for it. dbt describes two tables per incremental model,
-and with a dozen databases that query took 30 ms of processor time.
+fakesnow 0.12.1 parses a long query over the columns of all databases for it. dbt describes two tables per incremental model.
+With a dozen databases, that query takes 30 ms of processor time.
 """
 
 import uuid
