@@ -44,7 +44,7 @@ class Nights:
     ) -> dict[str, list[dict[str, Any]]]:
         """Deliver these days and run one night, `later_days` after the last one.
 
-        Validate and Export leave nothing that a later night reads, so they run only if they are `measured`.
+        Export leaves nothing that a later night reads, so it runs only if it is `measured`.
 
         Returns:
             The scans of each measured step.
@@ -59,11 +59,10 @@ class Nights:
         transform({"run_id": night}, self.stack.settings, self.stack.credentials)
         scanned["transform"] = self._new()
         with connected(self.stack) as connection:
-            if "validate" in measured:
-                validate(
-                    {"run_id": night}, self.stack.settings, self.stack.credentials, connection, self.stack.s3
-                )
-                scanned["validate"] = self._new()
+            validate(
+                {"run_id": night}, self.stack.settings, self.stack.credentials, connection, self.stack.s3
+            )
+            scanned["validate"] = self._new()
             if "export" in measured:
                 export({"run_id": night}, self.stack.settings, connection, self.stack.s3)
                 scanned["export"] = self._new()
