@@ -135,7 +135,7 @@ def test_the_rate_of_repeated_purchases_is_drawn_to_that_of_the_category() -> No
     assert rates[5] == pytest.approx(in_shop), "a category is not known"
 
 
-@pytest.mark.parametrize("column", ["clients", "bought"])
+@pytest.mark.parametrize("column", ["clients", "kinds"])
 def test_a_snapshot_without_a_column_has_the_other_tables(column: str) -> None:
     sessions = sessions_of([(at, at % 3, [0, 1], [1]) for at in range(9)])
     tables = placement_tables(replace(sessions, **{column: None}), 2, None)
