@@ -23,7 +23,18 @@ OF_RECOMMEND = {
 # What a rule does to items: functions/recommend/rules/arrange.py counts them.
 EFFECTS = ("removed", "pinned", "boosted", "buried", "weighted", "moved", "explored")
 # The lists that items are from: functions/recommend/lists.py.
-SOURCES = ("model", "related", "popular", "rising", "bought_together", "viewed", "bought", "given", "none")
+SOURCES = (
+    "model",
+    "related",
+    "popular",
+    "rising",
+    "bought_together",
+    "viewed",
+    "bought",
+    "given",
+    "new",
+    "none",
+)
 BECAUSE_KINDS = ("viewed", "again", "related", "popular", "bought_with", "bought", "pinned", "new")
 # Reasons that refuse one event of a batch: the answer is 200, and names them.
 OF_EVENTS = {

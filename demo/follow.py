@@ -23,7 +23,7 @@ from demo.environment import Environment
 from demo.generator import History
 from demo.terminal import duration
 from functions.platform.run_history import Execution, State, folded, parse, read_history
-from functions.platform.run_names import run_id_of
+from functions.platform.run_names import night_execution_name, run_id_of
 
 POLL_S = 1.0
 OVER = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
@@ -220,7 +220,10 @@ def follow_night(client: Any, where: Environment, arn: str, shops: Sequence[str]
         run_id_of(arn, begun),
         where.state_machine_arn().replace(":stateMachine:", ":execution:"),
     )
-    names = {"tables": f"night-{run_id}.tables", **{shop: f"night-{run_id}-{shop[:50]}" for shop in shops}}
+    names = {
+        "tables": f"night-{run_id}.tables",
+        **{shop: night_execution_name(run_id, shop) for shop in shops},
+    }
     view = View(sys.stdout)
     while True:
         status = client.describe_execution(executionArn=arn)

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from deploy.command import DeployError
 from functions.platform.contract import RECOMMEND_K_MAX
 from functions.platform.endpoint import endpoint_name
+from functions.platform.run_names import NIGHT_SHOP_CHARACTERS
 from functions.platform.shop_names import short_name
 from training_jobs.gate.thresholds import ThresholdsError, with_bounds
 
@@ -66,6 +67,14 @@ def _one_shop_per_key(shops: dict[str, list[str]]) -> dict[str, list[str]]:
                 "has the shops {one} and {other}, whose endpoints would have the same name: rename one",
                 {"one": other, "other": shop},
             )
+    beginnings = {shop[:NIGHT_SHOP_CHARACTERS] for shop in shops}
+    if len(beginnings) < len(shops):
+        raise PydanticCustomError(
+            "beginning_twice",
+            "has two shops with the same first {characters} characters, whose executions of a night would have the same name: "
+            "rename one",
+            {"characters": NIGHT_SHOP_CHARACTERS},
+        )
     return shops
 
 

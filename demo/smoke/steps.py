@@ -203,7 +203,7 @@ def click_and_buy(smoke: Smoke) -> Row:
     """Let a shopper see a carousel, click its first item and buy it, each with the carousel's receipt."""
     shopper = f"smoke-{uuid.uuid4().hex[:12]}"
     with _timed() as clock:
-        answer, _ = _ask(smoke, smoke.sessions[-1], shop=smoke.shop_id, session=shopper)
+        answer, _ = _ask(smoke, smoke.sessions[-1], session=shopper)
         if "receipt" not in answer:
             raise StepFailed(
                 f"/recommend answered without a receipt: look at the secret {smoke.stage.receipts_secret}"
@@ -296,7 +296,7 @@ def roll_back(smoke: Smoke) -> Row:
 
 def _ask(smoke: Smoke, items: list[str], **fields: str) -> tuple[dict[str, Any], float]:
     """Ask for a carousel; return the answer and its milliseconds."""
-    body = json.dumps({"items": items, "k": K, **fields}).encode()
+    body = json.dumps({"items": items, "k": K, "shop": smoke.shop_id, **fields}).encode()
     answer = smoke.http.post(f"{smoke.where.api_url}/recommend", body, {})
     return answer.body, answer.milliseconds
 

@@ -81,8 +81,7 @@ def run_dbt(arguments: list[str], credentials: Credentials) -> list[NodeResult]:
         WarehouseUnavailable: Snowflake did not answer.
         DbtFailed: dbt stopped before it ran the models.
     """
-    with _environment(credentials, home=str(_work_dir())):
-        _use_thread_locks()
+    with _environment(credentials, home=str(_work_dir())), _thread_locks():
         make_arrow_logger()
         finished = _invoke(arguments, _manifest(credentials))
     results = [_node_result(result) for result in getattr(finished, "results", [])]
@@ -221,9 +220,15 @@ def _environment(credentials: Credentials, home: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _use_thread_locks() -> None:
+@contextmanager
+def _thread_locks() -> Iterator[None]:
+    """Give dbt locks of threads where it asks for locks of processes."""
     import multiprocessing.context
 
     context: Any = multiprocessing.context.BaseContext
-    context.Lock = lambda _self: threading.Lock()
-    context.RLock = lambda _self: threading.RLock()
+    before = context.Lock, context.RLock
+    context.Lock, context.RLock = lambda _self: threading.Lock(), lambda _self: threading.RLock()
+    try:
+        yield
+    finally:
+        context.Lock, context.RLock = before

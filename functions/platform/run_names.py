@@ -9,11 +9,18 @@ from functions.platform.shop_names import shop_prefix
 NAME_MAX_CHARACTERS = 63
 # No part of a shop's name has two hyphens, so no shop's prefix begins the names of another shop's releases.
 SEPARATOR = "--"
+# The names of executions have 80 characters (https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html).
+NIGHT_SHOP_CHARACTERS = 50
 
 
 def run_id_of(execution_arn: str, started: datetime) -> str:
     """Return the run id that the state Prepare makes of an execution."""
     return f"{started.astimezone(UTC):%Y%m%d}-{hashlib.sha256(execution_arn.encode()).hexdigest()[:12]}"
+
+
+def night_execution_name(night_run_id: str, shop_id: str) -> str:
+    """Return the name of the execution that a night starts for a shop."""
+    return f"night-{night_run_id}-{shop_id[:NIGHT_SHOP_CHARACTERS]}"
 
 
 def release_prefix(prefix: str, shop_id: str) -> str:

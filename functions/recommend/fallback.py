@@ -4,7 +4,7 @@ The step prove writes it to S3 with each model. Here it is read once and cached 
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from functions.platform.refreshed import Refreshed
 from functions.platform.s3_keys import fallback_key
@@ -15,11 +15,15 @@ REFRESH_S = 300.0
 
 @dataclass(frozen=True)
 class Fallback:
-    """Popular items and, per known item, its related ones, both best first; and the version of their model."""
+    """Popular items and, per known item, its related ones, both best first; and the version of their model.
+
+    Before a shop's first model, the newest products stand in for the popular ones.
+    """
 
     popular: list[str]
     related: dict[str, list[str]]
     model_version: str
+    popular_because: Literal["popular", "new"] = "popular"
 
     def related_to(self, items: list[str]) -> tuple[str | None, list[str]]:
         """Return the last known one of `items`, and the items that are related to it, best first."""
@@ -30,12 +34,12 @@ class Fallback:
         """Pick up to `k` distinct items that are not excluded.
 
         Returns:
-            The items, and the source of the first one: `related` or `popular`.
+            The items, and the source of the first one: `related`, `popular` or `new`.
         """
         _, related = self.related_to(items)
         candidates = dict.fromkeys(item for item in [*related, *self.popular] if item not in excluded)
         picked = list(candidates)[:k]
-        return picked, "related" if picked and picked[0] in related else "popular"
+        return picked, "related" if picked and picked[0] in related else self.popular_because
 
 
 def stored_fallback(s3: Any, bucket: str, shop_id: str) -> Refreshed[Fallback]:

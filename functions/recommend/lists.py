@@ -35,7 +35,9 @@ def related_or_popular(
         anchor, related = known.related_to(list(items))
         for one in listed:
             is_related = one["item_id"] in related
-            one["because"] = {"kind": "related", "item_id": anchor} if is_related else {"kind": "popular"}
+            one["because"] = (
+                {"kind": "related", "item_id": anchor} if is_related else {"kind": known.popular_because}
+            )
     return Recommendation(listed, source, reason, known.model_version, variant)
 
 

@@ -21,7 +21,7 @@ from functions.recommend.canary import asked_release, count
 from functions.recommend.experiments import Assigned, Shop
 from functions.recommend.fallback import Fallback
 from functions.recommend.lists import ANSWERS, OWN_LISTS, Known, given, related_or_popular
-from functions.recommend.recommendation import FALLBACK_VARIANT, TABLE_VARIANT, Recommendation
+from functions.recommend.recommendation import FALLBACK_VARIANT, NO_MODEL, TABLE_VARIANT, Recommendation
 from functions.recommend.request import RecommendRequest
 from functions.recommend.rules.arrange import Placed, Scored
 from functions.recommend.served import Served
@@ -57,6 +57,8 @@ class EarlierModel(Exception):
 UNREADABLE_ANSWER = "unreadable answer"
 # What the endpoint is asked for besides what comes next.
 TASKS = frozenset({"similar", "rerank"})
+ReadLists = Callable[[], Fallback | None]
+FIRST_DAY = "the shop has no model yet: the catalogue answers"
 # The codes of https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html and botocore's errors.
 FALLBACK_REASONS = {
     "DeadlinePassed": FallbackReason.TIMEOUT,
@@ -122,10 +124,14 @@ def recommend(
     steering = _steering(recommender, deadline)
     # The request as the model and the lists get it: with enough candidates for the rules.
     asked = _asked(request, steering)
+
+    def read_lists() -> Fallback | None:
+        return _lists(recommender, steering, asked.items, deadline)
+
     if request.answered_by in ANSWERS:
-        found, cause = _from_lists(asked, recommender, deadline), ""
+        found, cause = _from_lists(asked, recommender, read_lists, deadline), ""
     else:
-        found, cause = _from_model(asked, request.k, served, recommender, deadline)
+        found, cause = _from_model(asked, request.k, served, recommender, read_lists, deadline)
     found = _answer_of_arm(found, assigned, asked, recommender, deadline)
     if steering and assigned.treatment != "none":
         found = steered(
@@ -133,7 +139,7 @@ def recommend(
             steering,
             request,
             asked,
-            lambda: recommender.fallback.get(deadline.at_most(STORED_S)),
+            read_lists,
             round(clock() * 1000),
         )
         if len(found.items) < request.k and request.answered_by not in OWN_LISTS:
@@ -161,7 +167,9 @@ def _asked(request: RecommendRequest, steering: Steering | None) -> RecommendReq
     return request._replace(k=k)
 
 
-def _from_lists(asked: RecommendRequest, recommender: Recommender, deadline: Deadline) -> Recommendation:
+def _from_lists(
+    asked: RecommendRequest, recommender: Recommender, read_lists: ReadLists, deadline: Deadline
+) -> Recommendation:
     """Return the answer of a placement that needs no model.
 
     Raises:
@@ -169,7 +177,7 @@ def _from_lists(asked: RecommendRequest, recommender: Recommender, deadline: Dea
     """
     is_own = asked.answered_by in OWN_LISTS
     tables = None if asked.answered_by == "recently_viewed" else _tables(recommender, deadline)
-    fallback = None if is_own else recommender.fallback.get(deadline.at_most(STORED_S))
+    fallback = None if is_own else read_lists()
     if fallback is None and tables is None and not is_own:
         raise _without_fallback(recommender)
     return ANSWERS[asked.answered_by](asked, Known(fallback, tables))
@@ -187,16 +195,17 @@ def _from_model(
     wanted: int,
     served: Served | None,
     recommender: Recommender,
+    read_lists: ReadLists,
     deadline: Deadline,
 ) -> tuple[Recommendation, str]:
-    """Return the model's answer, or the fallback's and the cause.
+    """Return the model's answer, or the fallback's and the cause. Before the first model, the catalogue answers, for no cause.
 
     Raises:
         RequestRefused: NO_MODEL_YET or MODEL_UNAVAILABLE, if there is neither an answer nor a fallback.
     """
     settings = recommender.settings
     if asked.answered_by == "similar" and not asked.items:
-        known = _fallback(recommender, deadline)
+        known = _require(read_lists(), recommender)
         return related_or_popular(known, asked, [], "no item to compare with", TABLE_VARIANT), ""
     name = (
         served.endpoint
@@ -211,15 +220,26 @@ def _from_model(
     reason = f"endpoint: {cause}"
     if asked.answered_by == "rerank":
         return given(asked, reason, FALLBACK_VARIANT), cause
-    known = _fallback(recommender, deadline)
+    known = _require(read_lists(), recommender)
+    if known.model_version == NO_MODEL:
+        return related_or_popular(known, asked, asked.items, FIRST_DAY, TABLE_VARIANT), ""
     return related_or_popular(known, asked, asked.items, reason, FALLBACK_VARIANT), cause
 
 
-def _fallback(recommender: Recommender, deadline: Deadline) -> Fallback:
-    known = recommender.fallback.get(deadline.at_most(STORED_S))
-    if known is None:
+def _lists(
+    recommender: Recommender, steering: Steering | None, items: Sequence[str], deadline: Deadline
+) -> Fallback | None:
+    """Return the lists of the release on record; before the shop's first one, those of its catalogue."""
+    found = recommender.fallback.get(deadline.at_most(STORED_S))
+    if found is None and not recommender.fallback.failure and steering and steering.products.first_day:
+        return steering.products.first_day.lists(items)
+    return found
+
+
+def _require(found: Fallback | None, recommender: Recommender) -> Fallback:
+    if found is None:
         raise _without_fallback(recommender)
-    return known
+    return found
 
 
 def _served(recommender: Recommender, deadline: Deadline) -> Served | None:
@@ -266,7 +286,7 @@ def steered(
     steering: Steering,
     request: RecommendRequest,
     asked: RecommendRequest,
-    read_fallback: Callable[[], Fallback | None],
+    read_fallback: ReadLists,
     now_ms: int,
 ) -> Recommendation:
     """Return the answer that the shop's rules make of the candidates. Only an answer with free slots reads the fallback."""
@@ -363,7 +383,7 @@ def _without_fallback(recommender: Recommender) -> RequestRefused:
     return RequestRefused(
         Reason.NO_MODEL_YET,
         f"no model of shop {recommender.shop_id} is published yet: run the pipeline once "
-        f"(make run SHOP={recommender.shop_id}), then ask again",
+        f"(make run SHOP={recommender.shop_id}), or send the catalogue (PUT /catalogue), then ask again",
     )
 
 

@@ -10,6 +10,7 @@ from functions.platform.refreshed import Refreshed
 from functions.platform.s3_keys import rules_key
 from functions.platform.stored_json import NOT_MODIFIED, find_bytes, find_object
 from functions.platform.time_box import Deadline
+from functions.recommend.first_day import FirstDay
 from functions.recommend.request import RecommendRequest
 from functions.recommend.rules.arrange import Arranged, Scored, arrange
 from functions.recommend.rules.compiled import NO_RULES, Catalogue, Request, Rules
@@ -33,10 +34,14 @@ CANDIDATES_MAX = RECOMMEND_K_MAX
 
 
 class Products(NamedTuple):
-    """The current products of a shop, and those that the rules allow. A shop without a catalogue has neither."""
+    """The current products of a shop, those that the rules allow, and its lists before the first model.
+
+    A shop without a catalogue has none of them.
+    """
 
     catalogue: Catalogue | None
     reserve: Reserve | None
+    first_day: FirstDay | None = None
 
 
 class PerShop(Generic[T]):
@@ -141,7 +146,7 @@ def stored_products(s3: Any, bucket: str, shop_id: str) -> Refreshed[Products]:
             loaded = None
             return Products(None, None)
         state = unpack(found["Body"].read())
-        loaded = str(found["ETag"]), Products(KeptProducts(state), Reserve(state))
+        loaded = str(found["ETag"]), Products(KeptProducts(state), Reserve(state), FirstDay(state))
         return loaded[1]
 
     return Refreshed(key, read, REFRESH_S)

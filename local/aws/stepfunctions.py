@@ -19,6 +19,7 @@ from typing import Any
 
 from botocore.response import StreamingBody
 from moto.core.config import default_user_config
+from moto.core.responses import ActionResult
 from moto.stepfunctions.exceptions import InvalidName
 from moto.stepfunctions.models import StepFunctionBackend
 from moto.stepfunctions.parser.api import ExecutionStatus
@@ -30,6 +31,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state
 from moto.stepfunctions.parser.asl.utils import json_path
 from moto.stepfunctions.parser.backend import execution as executions
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
+from moto.stepfunctions.responses import StepFunctionResponse
 from moto.stepfunctions.utils import PAGINATION_MODEL
 from moto.utilities.paginator import paginate
 
@@ -141,12 +143,16 @@ def _keep_executions(log: ExecutionLog) -> None:
             _send_event(next(one for one in machine.executions if one.exec_arn == arn), "RUNNING")
         return started
 
+    # moto 5.2.5 writes the status of an execution that ends before its error or output, and describes it meanwhile.
+    ending = threading.Lock()
+
     def terminated_and_logged(self: executions.BaseExecutionWorkerCommunication) -> None:
-        terminated(self)
         ended = self.execution
-        if ended.exec_status == ExecutionStatus.SUCCEEDED:
-            # moto 5.2.5 returns an output that is a string without JSON quotes.
-            ended.output = json.dumps(ended.output)
+        with ending:
+            terminated(self)
+            if ended.exec_status == ExecutionStatus.SUCCEEDED:
+                # moto 5.2.5 returns an output that is a string without JSON quotes.
+                ended.output = json.dumps(ended.output)
         log.write(
             ended.exec_arn,
             status=ended.status,
@@ -171,6 +177,13 @@ def _keep_executions(log: ExecutionLog) -> None:
         _send_event(execution, "RUNNING")
 
     stepfunctions_redrive.install(resumes)
+    describe = StepFunctionResponse.describe_execution
+
+    def describe_execution(self: StepFunctionResponse) -> ActionResult:
+        with ending:
+            return describe(self)
+
+    StepFunctionResponse.describe_execution = describe_execution
     StepFunctionsParserBackend.start_execution = start_execution
     StepFunctionsParserBackend.create_state_machine = create_state_machine
     executions.BaseExecutionWorkerCommunication.terminated = terminated_and_logged

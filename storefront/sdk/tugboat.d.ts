@@ -128,7 +128,7 @@ export interface TugboatAnswer {
   rules_revision?: string;
   /** The shop's rules that changed the answer, each with its number of items per effect. */
   rules?: ({ id: string } & { [effect: string]: string | number })[];
-  source: "model" | "related" | "popular" | "rising" | "bought_together" | "viewed" | "bought" | "given" | "none" | string;
+  source: "model" | "related" | "popular" | "rising" | "bought_together" | "viewed" | "bought" | "given" | "new" | "none" | string;
   reason: string;
   model_version: string;
   /** The endpoint's variant that answered, or fallback. */

@@ -15,12 +15,14 @@ import pytest
 
 from demo.smoke.result import STEPS
 from deploy.drill.drills import DRILLS
+from deploy.stages import read_stage
 from local.clients import aws_client
 from local.testing import running_stack
 from testing.deployment import REPOSITORY, copy_repository, run
 
 pytestmark = [pytest.mark.local_stack, pytest.mark.timeout(600)]
 
+LOCAL = read_stage("local")
 QUICK = ("--hyperparameter", "epochs=3", "--hyperparameter", "tune_cases=0")
 
 
@@ -90,7 +92,9 @@ def test_the_smoke_test_walks_the_whole_journey_writes_its_report_and_leaves_not
     for name in (*STEPS, "Load", "Train", "Prove"):
         assert f"<td>{name}</td>" in text
     assert "123456789012" not in text, "the report is for an issue: the account stays out of it"
-    assert "local-smoke" not in text
+    # The endpoint's name contains the key's letters on this stage.
+    (key,) = LOCAL.shops["smoke"]
+    assert key not in text.replace(LOCAL.endpoint_name("smoke"), "")
     aws = {
         service: aws_client(service, environment["AWS_ENDPOINT_URL"])
         for service in ("s3", "lambda", "sagemaker")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -133,6 +134,14 @@ def test_the_run_of_a_failed_shop_is_the_one_that_make_rerun_continues(
         choose(client, pipeline.arn, None, "", "second", "demo")
 
 
+def running_shop(pipeline: Pipeline, shop: str) -> dict[str, Any] | None:
+    """Return the shop's execution that runs."""
+    found = executions(pipeline).items()
+    return next(
+        (one for name, one in found if name.endswith(f"-{shop}") and one["status"] == "RUNNING"), None
+    )
+
+
 def test_a_second_night_waits_for_none(pipeline: Pipeline, night: Ended) -> None:
     """A night or a run that starts while a night runs ends at once, and leaves the night its lock."""
     client = pipeline.aws.client("stepfunctions")
@@ -141,14 +150,10 @@ def test_a_second_night_waits_for_none(pipeline: Pipeline, night: Ended) -> None
     second, direct = pipeline.finish(pipeline.start_night(["second"])), pipeline.run(shop_id="second")
     assert second.story.error == direct.story.error == "AlreadyRunning"
     assert pipeline.lock_holder() == running
+    inner = wait_for(partial(running_shop, pipeline, "demo"), 30, 0.2)
     client.stop_execution(executionArn=running)
     stopped = pipeline.finish(running)
     assert stopped.status == "ABORTED"
-    inner = next(
-        one
-        for name, one in executions(pipeline).items()
-        if name.endswith("-demo") and one["status"] != "SUCCEEDED"
-    )
     wait_for(
         lambda: client.describe_execution(executionArn=inner["executionArn"])["status"] == "ABORTED", 30, 0.2
     )

@@ -59,6 +59,7 @@ def definition(stage: Settings) -> str:
     chosen = {name: states[name] for name in ("Prepare", "Transform", "Validate", LAST)}
     held = {"redrives": 0, "failure": {}}
     chosen["Lock"] = {"Type": "Pass", "Assign": held, "Next": "Transform"}
+    chosen["Transform"] |= {"Next": "Validate"}
     chosen["Validate"] |= {"Next": LAST}
     chosen[LAST] |= {"Next": "Done"}
     chosen["Done"] = {
@@ -79,6 +80,7 @@ def definition(stage: Settings) -> str:
     for name, value in {
         "ModelsBucket": stage.models_bucket(ACCOUNT),
         "Prefix": stage.prefix,
+        "FirstShop": "demo",
         "ProcessingInstanceType": stage.processing_instance_type,
     }.items():
         text = text.replace(f"${{{name}}}", value)

@@ -42,6 +42,10 @@ def test_an_unknown_stage_is_refused_with_the_known_ones() -> None:
             "shops = { Demo = ['key-of-one'], demo-8a2cc0 = ['key-of-two'] }",
             "Demo and demo-8a2cc0, whose endpoints would have the same name",
         ),
+        (
+            f"shops = {{ {'a' * 50}b = ['key-of-one'], {'a' * 50}c = ['key-of-two'] }}",
+            "two shops with the same first 50 characters",
+        ),
         ("trained_shops = ['demmo']", "trained_shops of demmo, which is no shop of it. Its shops are demo"),
         ("trained_shops = ['demo', 'demo']", "a shop twice in trained_shops"),
         (

@@ -9,6 +9,7 @@ import pytest
 
 from deploy import template
 from deploy.error_handling import RETRY_CALL, RETRY_EXECUTION, RETRY_LAMBDA
+from functions.platform.run_names import NIGHT_SHOP_CHARACTERS
 from tests.unit.statemachine.test_pipeline import ROOT, expressions, targets
 
 NIGHT: dict[str, Any] = json.loads(template.NIGHT_FILE.read_text())
@@ -59,7 +60,8 @@ def test_a_shop_that_fails_stays_within_its_item_and_the_lock_is_released_on_eve
 def test_the_names_of_executions_fit_and_the_tables_are_no_shop() -> None:
     longest = f"night-20261129-{'0' * 12}-{'s' * 50}"
     assert len(longest) <= 80
-    assert "substring($states.input.shop_id, 0, 50)" in OF_SHOP["States"]["Shop"]["Arguments"]["Name"]
+    beginning = f"substring($states.input.shop_id, 0, {NIGHT_SHOP_CHARACTERS})"
+    assert beginning in OF_SHOP["States"]["Shop"]["Arguments"]["Name"]
     assert STATES["Tables"]["Arguments"]["Name"] == "{% 'night-' & $run_id & '.tables' %}"
 
 

@@ -166,7 +166,7 @@ class _RequiredRecommendation(TypedDict):
     items: list[RecommendedItem]
     # `model`, the list that the items are from, or the arm of an experiment: `none` has no items.
     source: Literal[
-        "model", "related", "popular", "rising", "bought_together", "viewed", "bought", "given", "none"
+        "model", "related", "popular", "rising", "bought_together", "viewed", "bought", "given", "new", "none"
     ]
     reason: str
     model_version: str

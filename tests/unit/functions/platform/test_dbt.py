@@ -1,6 +1,8 @@
 import logging
+import multiprocessing.synchronize
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -22,11 +24,19 @@ def described(manifest: Any) -> dict[str, Any]:
 
 def test_one_parsed_project_serves_every_value_of_the_variables_that_the_steps_set() -> None:
     changed = variables(training_days=7, tested_until="2026-01-02 03:04:05")
-    with dbt._environment(CREDENTIALS, home=str(dbt._work_dir())):
-        dbt._use_thread_locks()
+    with dbt._environment(CREDENTIALS, home=str(dbt._work_dir())), dbt._thread_locks():
         parsed = described(dbt._manifest(CREDENTIALS))
         assert described(dbt._invoke(["parse", *changed], None)) == parsed
     assert {node["database"] for node in parsed.values() if "database" in node} == {"DB"}
+
+
+def test_dbt_gets_locks_of_threads_and_other_code_those_of_processes() -> None:
+    spawn = multiprocessing.get_context("spawn")
+    with dbt._thread_locks():
+        assert isinstance(spawn.RLock(), type(threading.RLock()))
+        assert isinstance(spawn.Lock(), type(threading.Lock()))
+    assert isinstance(spawn.RLock(), multiprocessing.synchronize.RLock)
+    assert isinstance(spawn.Lock(), multiprocessing.synchronize.Lock)
 
 
 def test_making_the_logger_of_the_arrow_reader_logs_no_error(caplog: pytest.LogCaptureFixture) -> None:
