@@ -175,7 +175,8 @@ def test_names_are_taken_with_dashes_and_with_underscores() -> None:
 def test_every_setting_of_the_job_can_be_given(tmp_path: Path) -> None:
     changed = {
         "epochs": 7, "batch_events": 9, "learning_rate": 0.5, "negatives": 11, "weight_decay": 0.25,
-        "recency_days": 3.0, "cart_weight": 2.0, "purchase_weight": 4.0, "price_weight": 0.5, "dim": 12, "layers": 3, "heads": 4, "max_length": 13, "dropout": 0.15,
+        "recency_days": 3.0, "cart_weight": 2.0, "purchase_weight": 4.0, "price_weight": 0.5,
+        "dim": 12, "layers": 3, "heads": 4, "max_length": 13, "dropout": 0.15,
         "embedding_dropout": 0.35, "temperature": 0.4, "id_dropout": 0.45,
         "holdout_hours": 6.0, "seed": 8, "max_train_seconds": 99.0, "tune_cases": 12,
     }  # fmt: skip
