@@ -16,6 +16,7 @@ from training_jobs.serving.contract import EVENT_STRENGTHS
 from training_jobs.serving.encoder_numpy import probabilities
 from training_jobs.serving.sessions import Sessions
 from training_jobs.snapshot.dataset import Catalogue, DataError, Dataset, no_content, prefix_cases
+from training_jobs.snapshot.interactions import read_interactions
 from training_jobs.training.encoder_torch import Candidates, Encoder, EncoderSettings, sampled_loss
 from training_jobs.training.fit_encoder import FitSettings, Job, fit
 from training_jobs.training.fit_ranker import Shortlists, fit_network
@@ -216,8 +217,6 @@ def test_the_ranker_s_loss_has_the_weights_of_its_cases() -> None:
 
 
 def test_kinds_are_read_and_a_snapshot_without_their_column_is_read_too(tmp_path: Path) -> None:
-    from training_jobs.snapshot.interactions import read_interactions
-
     names = [*EVENT_STRENGTHS, "unknown"]
     rows = [shop.row(1, at, f"sku-{at}", shop.START_MS + at) | {"EVENT_NAME": names[at]} for at in range(4)]
     found, _ = read_interactions(shop.write(tmp_path / "new", rows))
