@@ -95,7 +95,7 @@ def test_each_task_has_a_row_of_the_gate_and_a_bounded_number_of_cases(trained: 
     assert [check.reason for check in checks if check.verdict == "failed"] == []
 
 
-@pytest.mark.parametrize("column", ["clients", "bought"])
+@pytest.mark.parametrize("column", ["clients", "kinds"])
 def test_a_snapshot_without_a_column_is_not_judged_by_it(column: str) -> None:
     held = planted(30)
     data = replace(held.data, sessions=replace(held.data.sessions, **{column: None}))
