@@ -199,6 +199,7 @@ def figures(times_ms: Sequence[float]) -> dict[str, Any]:
 def measured(options: argparse.Namespace) -> dict[str, Any]:
     """Measure the three kinds and the model alone, all in turns."""
     from benchmarks.serve_shops import made_up, write_archive
+    from training_jobs.serving.model_files import load_recommender
 
     recommender, prefixes = made_up(options.items, options.seed)
     sessions = [[recommender.vocabulary[row] for row in prefix] for prefix in prefixes]
@@ -209,6 +210,8 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         tempfile.TemporaryDirectory() as folder,
         model_server(write_archive(recommender, Path(folder))) as port,
     ):
+        # The server's form of the model: what is read from the archive is compact.
+        recommender, _ = load_recommender(Path(folder))
         environments = {kind: Environment(kind, options.items, port) for kind in KINDS}
         try:
             for environment in environments.values():
