@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from benchmarks.next_item_layouts import load
 from demo.generator import BOT_PREFIX, History, generate
 from demo.sessions import Event, EventLog, cut, interactions
-from training_jobs.serving.contract import Column
-from training_jobs.snapshot.interactions import PURCHASE
+from training_jobs.serving.contract import EVENT_STRENGTHS, Column
+
+# The strongest event of training is an order.
+PURCHASE = max(EVENT_STRENGTHS, key=EVENT_STRENGTHS.__getitem__)
 
 
 def write_snapshot(history: History, directory: Path) -> tuple[Path, Path]:

@@ -84,6 +84,24 @@ def parser() -> argparse.ArgumentParser:
         default=fit.recency_days,
         help="0, or older sessions weigh exp(-age / this)",
     )
+    add(
+        "--cart-weight",
+        type=float,
+        default=fit.cart_weight,
+        help="weight of a target that was put into the cart; a viewed one weighs 1",
+    )
+    add(
+        "--purchase-weight",
+        type=float,
+        default=fit.purchase_weight,
+        help="weight of a target that was bought; a viewed one weighs 1",
+    )
+    add(
+        "--price-weight",
+        type=float,
+        default=fit.price_weight,
+        help="0, or a target's weight is also (price / median price) to the power of this; 1 is revenue",
+    )
     add("--dim", type=int, default=encoder.dim, help="width of item vectors")
     add("--layers", type=int, default=encoder.layers, help="attention layers")
     add("--heads", type=int, default=encoder.heads, help="attention heads; divides --dim")
@@ -155,6 +173,9 @@ def _check(options: argparse.Namespace) -> None:
         ("negatives", 1, 2**24),
         ("weight_decay", 0.0, 10.0),
         ("recency_days", 0.0, 1e6),
+        ("cart_weight", 0.01, 100.0),
+        ("purchase_weight", 0.01, 100.0),
+        ("price_weight", 0.0, 1.0),
         ("dim", 2, 8192),
         ("layers", 0, 64),
         ("heads", 1, 64),
@@ -195,6 +216,9 @@ def settings_of(options: argparse.Namespace) -> JobSettings:
         weight_decay=options.weight_decay,
         negatives=options.negatives,
         recency_days=options.recency_days,
+        cart_weight=options.cart_weight,
+        purchase_weight=options.purchase_weight,
+        price_weight=options.price_weight,
     )
     return JobSettings(
         encoder,

@@ -22,10 +22,11 @@ from training_jobs.gate.checks_served import (
     stock_checks,
 )
 from training_jobs.gate.checks_snapshot import network_check, surge_check
-from training_jobs.gate.measure import HeldOut, held_out, measure_baselines, measure_recommender
+from training_jobs.gate.measure import HeldOut, Measured, held_out, measure_baselines, measure_recommender
 from training_jobs.gate.model import Model
 from training_jobs.gate.placements import measure_placements
 from training_jobs.gate.thresholds import Thresholds, with_bounds
+from training_jobs.serving.contract import EVENT_STRENGTHS
 from training_jobs.serving.model_files import (
     ArchiveError,
     ModelCard,
@@ -35,6 +36,7 @@ from training_jobs.serving.model_files import (
     read_out_of_stock,
     unpack,
 )
+from training_jobs.serving.sessions import Float64
 from training_jobs.snapshot.dataset import Dataset
 from training_jobs.snapshot.parquet import read_dataset
 
@@ -153,6 +155,7 @@ def judged(
             for said, came, n in metrics.reliability(own.confidence, own.hits)
         ],
         "slices": _slices(measured, held),
+        "target_kinds": _target_kinds(measured, held, prices, limits.minimum_slice_cases),
         "placements": of_placements,
         "checks": [asdict(row) for row in found],
         "cases": len(held.cases),
@@ -193,6 +196,25 @@ def _slices(measured: dict[str, Any], held: HeldOut) -> dict[str, dict[str, floa
         }
         for name, inside in slices(held).items()
     }
+
+
+def _target_kinds(
+    measured: Mapping[str, Measured], held: HeldOut, prices: Float64 | None, minimum_cases: int
+) -> dict[str, dict[str, Any]]:
+    """Return the figures per kind of the target. A kind with fewer than `minimum_cases` has no models, only its cases."""
+    kinds = held.cases.kinds
+    if kinds is None:
+        return {}
+    found = {}
+    for kind, strength in EVENT_STRENGTHS.items():
+        inside = kinds == strength
+        of_cases = None if prices is None else prices[held.cases.targets[inside]]
+        models = measured if int(inside.sum()) >= minimum_cases else {}
+        found[kind] = {
+            "cases": int(inside.sum()),
+            "models": {name: model.of_kind(inside, of_cases) for name, model in models.items()},
+        }
+    return found
 
 
 def _size_bytes(directory: Path) -> int:

@@ -54,7 +54,7 @@ class Measured:
         interval_hr, interval_mrr = resampler.interval(self.hits), resampler.interval(self.reciprocals)
         return {
             **metrics.summary(self.rank),
-            **({} if prices is None else self._revenue(prices[cases.targets])),
+            **({} if prices is None else _revenue(self.rank, prices[cases.targets])),
             "hr_at_20_interval": [round(value, 5) for value in interval_hr],
             "mrr_at_20_interval": [round(value, 5) for value in interval_mrr],
             "coverage": round(metrics.coverage(self.top, items), 5),
@@ -62,12 +62,20 @@ class Measured:
             "popularity_ratio": round(metrics.popularity_ratio(self.top, cases.targets, popularity), 5),
         }
 
-    def _revenue(self, prices: Float64) -> dict[str, float]:
-        found = {
-            "revenue_hr_at_20": metrics.revenue_hit_rate(self.rank, prices, 20),
-            "revenue_ndcg_at_20": metrics.revenue_ndcg(self.rank, prices, 20),
-        }
-        return {name: round(value, 5) for name, value in found.items() if value is not None}
+    def of_kind(self, inside: NDArray[np.bool_], prices: Float64 | None) -> dict[str, float]:
+        """Return the figures over the cases `inside`. `prices` are those of their targets."""
+        rank = self.rank[inside]
+        accuracy = {"hr_at_20": metrics.hit_rate(rank, 20), "mrr_at_20": metrics.mrr(rank, 20)}
+        found = {name: round(value, 5) for name, value in accuracy.items()}
+        return found | ({} if prices is None else _revenue(rank, prices))
+
+
+def _revenue(rank: Int64, prices: Float64) -> dict[str, float]:
+    found = {
+        "revenue_hr_at_20": metrics.revenue_hit_rate(rank, prices, 20),
+        "revenue_ndcg_at_20": metrics.revenue_ndcg(rank, prices, 20),
+    }
+    return {name: round(value, 5) for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ _LABELS = {
     "item_to_item": "item-to-item",
     "popularity": "popularity",
 }
+_KINDS = {"view_item": "viewed", "add_to_cart": "put into the cart", "purchase": "bought"}
 _BAR_PLOTS = {"Hit rate at 20": "hr_at_20", "MRR at 20": "mrr_at_20"}
 _SHOWN_METRICS = (
     "hr_at_1",
@@ -56,7 +57,20 @@ def render(result: Mapping[str, Any]) -> str:
         gains=_gains(result["checks"]),
         slices=_slices(result["slices"], list(models)),
         placements=result.get("placements", {}),
+        target_kinds=_target_kinds(result.get("target_kinds", {})),
     )
+
+
+def _target_kinds(kinds: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return one row per kind and model, and the metrics that all of them have. A kind of too few cases has no model."""
+    rows: list[dict[str, Any]] = []
+    for kind, found in kinds.items():
+        models = [(name, found["models"][name]) for name in _LABELS if name in found["models"]]
+        for model, figures in models or [("", {})]:
+            rows.append({"kind": _KINDS[kind], "cases": found["cases"], "model": model, "figures": figures})
+    measured = [row["figures"] for row in rows if row["figures"]]
+    shown = [name for name in _SHOWN_METRICS if measured and all(name in one for one in measured)]
+    return {"rows": rows, "metrics": shown}
 
 
 def _bars(models: Mapping[str, Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+UInt8 = NDArray[np.uint8]
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Float32 = NDArray[np.float32]
@@ -31,7 +32,8 @@ class Sessions:
 
     `networks` holds a number per session: one for each network that sent sessions, 0 where it is unknown. It is None for a
     snapshot without networks. `clients` holds a number per session, one for each client, and is None for a snapshot without
-    clients. `bought` marks the items of the session's order; it is None where nobody knows.
+    clients. `kinds` holds a number per interaction: the strength of its event (EVENT_STRENGTHS), 0 for an unknown event. It is
+    None for a snapshot without the events' names.
     """
 
     items: Int32
@@ -39,7 +41,7 @@ class Sessions:
     times_ms: Int64
     networks: Int32 | None = None
     clients: Int32 | None = None
-    bought: NDArray[np.bool_] | None = None
+    kinds: UInt8 | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -64,8 +66,8 @@ class Sessions:
         rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows.astype(np.int64)
         flat, offsets = ragged_rows(self.offsets, rows)
         networks, clients = (None if of is None else of[rows] for of in (self.networks, self.clients))
-        bought = None if self.bought is None else self.bought[flat]
-        return Sessions(self.items[flat], offsets, self.times_ms[flat], networks, clients, bought)
+        kinds = None if self.kinds is None else self.kinds[flat]
+        return Sessions(self.items[flat], offsets, self.times_ms[flat], networks, clients, kinds)
 
     def between(self, first: int, last: int) -> Sessions:
         """Return the sessions from `first` to before `last`. The columns of clicks are views, not copies."""
@@ -74,8 +76,8 @@ class Sessions:
             self.offsets[: last + 1] if begin == 0 and first == 0 else self.offsets[first : last + 1] - begin
         )
         networks, clients = (None if of is None else of[first:last] for of in (self.networks, self.clients))
-        bought = None if self.bought is None else self.bought[begin:end]
-        return Sessions(self.items[begin:end], offsets, self.times_ms[begin:end], networks, clients, bought)
+        kinds = None if self.kinds is None else self.kinds[begin:end]
+        return Sessions(self.items[begin:end], offsets, self.times_ms[begin:end], networks, clients, kinds)
 
     def ended_before(self, time_ms: int) -> int:
         """Return the number of sessions whose last click is before this time: they come first."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_jobs.serving.contract import ENDPOINT_ITEMS_MAX
-from training_jobs.serving.sessions import HOUR_MS, Float64, Int32, Int64, Sessions, ragged_rows
+from training_jobs.serving.sessions import HOUR_MS, Float64, Int32, Int64, Sessions, UInt8, ragged_rows
 
 
 class DataError(ValueError):
@@ -21,13 +21,15 @@ class DataError(ValueError):
 class Cases:
     """Test cases: the prefix `items[offsets[i]:offsets[i + 1]]` must predict `targets[i]`.
 
-    `session` is the session of each case, so that intervals resample whole sessions.
+    `session` is the session of each case, so that intervals resample whole sessions. `kinds` holds the kind of each target, as
+    Sessions does.
     """
 
     items: Int32
     offsets: Int64
     targets: Int64
     session: Int64
+    kinds: UInt8 | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -45,7 +47,8 @@ class Cases:
         """Return the cases at `rows` (indices or a mask)."""
         rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows.astype(np.int64)
         flat, offsets = ragged_rows(self.offsets, rows)
-        return Cases(self.items[flat], offsets, self.targets[rows], self.session[rows])
+        kinds = None if self.kinds is None else self.kinds[rows]
+        return Cases(self.items[flat], offsets, self.targets[rows], self.session[rows], kinds)
 
 
 def pack(
@@ -88,7 +91,9 @@ def _cases(sessions: Sessions, lengths: Int64, seed: int | None, limit: int | No
     offsets = np.zeros(len(session) + 1, np.int64)
     np.cumsum(position, out=offsets[1:])
     flat = np.arange(offsets[-1], dtype=np.int64) + np.repeat(begin - offsets[:-1], position)
-    return Cases(sessions.items[flat], offsets, sessions.items[begin + position].astype(np.int64), session)
+    target = begin + position
+    kinds = None if sessions.kinds is None else sessions.kinds[target]
+    return Cases(sessions.items[flat], offsets, sessions.items[target].astype(np.int64), session, kinds)
 
 
 def sampled_rows(rows: int, seed: int | None, limit: int | None) -> Int64:

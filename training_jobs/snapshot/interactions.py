@@ -1,8 +1,9 @@
 """Read the interactions of a snapshot in batches into packed sessions, so that memory holds numbers and never all text.
 
-A batch becomes an int32 item code and an int64 time per interaction, and a few numbers per run. A run is a stretch of rows
-with one session and consecutive positions. The export writes a session as one run, but any order of rows gives the same
-sessions. The codes and times are mapped from files, so memory holds the runs alone. It is stated in docs/recommender.md.
+A batch becomes an int32 item code, an int64 time and a byte for the event per interaction, and a few numbers per run. A run is
+a stretch of rows with one session and consecutive positions. The export writes a session as one run, but any order of rows
+gives the same sessions. The columns of interactions are mapped from files, so memory holds the runs alone.
+docs/recommender.md states it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from training_jobs.snapshot.dataset import DataError
 from training_jobs.snapshot.memory import memory_limit, require_memory
 
 COLUMNS = (Column.SHOP_ID, Column.SESSION_ID, Column.POSITION, Column.ITEM_ID, Column.EVENT_TIME_MS)
-# The strongest event of training is an order.
-PURCHASE = max(EVENT_STRENGTHS, key=EVENT_STRENGTHS.__getitem__)
 BATCH_ROWS = 2**20
 _GATHERED_ROWS = 2**22
 _YEAR_1973_MS = 10**11
@@ -66,7 +65,8 @@ class _Names:
 def read_interactions(directory: Path) -> tuple[Sessions, list[str]]:
     """Return the sessions, ordered by their last event, and the sorted vocabulary.
 
-    A snapshot that was exported before the columns NETWORK or CLIENT existed gives sessions without networks or clients.
+    A snapshot that was exported before the columns NETWORK, CLIENT or EVENT_NAME existed gives sessions without networks, clients
+    or kinds.
 
     Raises:
         DataError: the files cannot be used, or training on them needs more memory than this machine has.
@@ -86,7 +86,7 @@ def read_interactions(directory: Path) -> tuple[Sessions, list[str]]:
     has_kinds = all(columns.has_column(file, Column.EVENT_NAME) for file in files)
     wanted = (*COLUMNS, *per_session, *((Column.EVENT_NAME,) if has_kinds else ()))
     items, times = mapped.empty(rows, np.int32), mapped.empty(rows, np.int64)
-    bought = mapped.empty(rows if has_kinds else 0, np.bool_)
+    kinds = mapped.empty(rows if has_kinds else 0, np.uint8)
     shop_names, item_names, runs, at = _Names(), _Names(), list[_Runs](), 0
     for file in files:
         encoded = (Column.SHOP_ID, Column.ITEM_ID, *((Column.EVENT_NAME,) if has_kinds else ()))
@@ -94,8 +94,10 @@ def read_interactions(directory: Path) -> tuple[Sessions, list[str]]:
             end = at + len(batch[Column.ITEM_ID])
             numbers = {name: columns.integers(batch[name], name) for name in per_session}
             if has_kinds:
-                kinds, indices = columns.dictionary(batch[Column.EVENT_NAME], Column.EVENT_NAME)
-                bought[at:end] = np.array([kind == PURCHASE for kind in kinds], np.bool_)[indices]
+                events, indices = columns.dictionary(batch[Column.EVENT_NAME], Column.EVENT_NAME)
+                kinds[at:end] = np.array([EVENT_STRENGTHS.get(event, 0) for event in events], np.uint8)[
+                    indices
+                ]
             items[at:end] = item_names.codes(batch[Column.ITEM_ID], Column.ITEM_ID)
             times[at:end] = columns.integers(batch[Column.EVENT_TIME_MS], Column.EVENT_TIME_MS)
             runs.append(
@@ -120,7 +122,7 @@ def read_interactions(directory: Path) -> tuple[Sessions, list[str]]:
         times,
         networks if Column.NETWORK in per_session else None,
         clients if Column.CLIENT in per_session else None,
-        _gather(bought, row, length) if has_kinds else None,
+        _gather(kinds, row, length) if has_kinds else None,
     )
     _check_order(sessions)
     return sessions, vocabulary

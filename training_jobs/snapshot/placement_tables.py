@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training_jobs.serving.sessions import DAY_MS, Float64, Int64, Sessions
+from training_jobs.serving.contract import EVENT_STRENGTHS
+from training_jobs.serving.sessions import DAY_MS, Float64, Int64, Sessions, slices
 from training_jobs.snapshot.dataset import Catalogue
 
 HALF_LIFE_DAYS = 3.0
@@ -32,6 +33,7 @@ LIST_ITEMS = 100
 PAIRS_PER_ITEM = 20
 # Items with a list of their own, those of the most orders first.
 ITEMS = 20_000
+_PURCHASE = EVENT_STRENGTHS["purchase"]
 
 
 @dataclass(frozen=True)
@@ -213,9 +215,11 @@ def pairs_of_orders(sessions: Sessions, items: int) -> tuple[Pairs, Int64]:
 
 def bought_items(sessions: Sessions, items: int) -> tuple[Int64, Int64]:
     """Return the session and the item of each line of an order, once each, sorted by session."""
-    if sessions.bought is None:
+    if sessions.kinds is None:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    rows = np.flatnonzero(sessions.bought)
+    kinds = sessions.kinds
+    found_in = [np.flatnonzero(kinds[part] == _PURCHASE) + part.start for part in slices(len(kinds))]
+    rows = np.concatenate([np.zeros(0, np.int64), *found_in])
     owner = np.searchsorted(sessions.offsets, rows, side="right") - 1
     found = np.unique(owner.astype(np.int64) * items + sessions.items[rows])
     return found // items, found % items
@@ -250,7 +254,7 @@ def repurchase_rates(sessions: Sessions, items: int, catalogue: Catalogue | None
 
     Few buyers say little, so an item's share is drawn to that of its category, and the category's to the shop's.
     """
-    if sessions.bought is None or sessions.clients is None:
+    if sessions.kinds is None or sessions.clients is None:
         return np.zeros(0), 0.0
     order, item = bought_items(sessions, items)
     client, day = sessions.clients[order].astype(np.int64), sessions.ends_ms[order] // DAY_MS

@@ -20,6 +20,7 @@ from training_jobs.serving.sessions import Sessions
 from training_jobs.training.device import choose_device
 from training_jobs.training.encoder_torch import Encoder
 from training_jobs.training.fit_encoder import FitSettings, Job, fit
+from training_jobs.training.target_weights import TargetWeights
 from training_jobs.training.workers import Workers
 
 # The others wait while the first process reads, tunes and writes. If one of them dies, torchrun ends all.
@@ -65,11 +66,17 @@ class _Task:
     seed: int
     checkpoint: Path | None
     name: str
+    weights: TargetWeights | None
 
 
 @contextmanager
 def shared(
-    encoder: Encoder, sessions: Sessions, settings: FitSettings, job: Job, name: str
+    encoder: Encoder,
+    sessions: Sessions,
+    settings: FitSettings,
+    job: Job,
+    name: str,
+    weights: TargetWeights | None,
 ) -> Iterator[None]:
     """Let the other processes start the same fit. They map the sessions from files, so memory holds them once."""
     if job.workers.size == 1:
@@ -81,7 +88,7 @@ def shared(
         for field, array in vars(sessions).items():
             if array is not None:
                 np.save(directory / f"{field}.npy", array)
-        job.workers.from_first(_Task(directory, settings, job.seed, job.checkpoint, name))
+        job.workers.from_first(_Task(directory, settings, job.seed, job.checkpoint, name, weights))
         yield
 
 
@@ -97,4 +104,4 @@ def follow(workers: Workers) -> None:
         encoder = torch.load(task.directory / "encoder.pt", map_location=choose_device(), weights_only=False)
         arrays = {path.stem: np.load(path, mmap_mode="c") for path in task.directory.glob("*.npy")}
         job = replace(Job(task.seed), checkpoint=task.checkpoint, workers=workers)
-        fit(encoder, Sessions(**arrays), task.settings, job, task.name)
+        fit(encoder, Sessions(**arrays), task.settings, job, task.name, weights=task.weights)

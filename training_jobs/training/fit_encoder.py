@@ -19,6 +19,7 @@ from training_jobs.snapshot.dataset import DataError
 from training_jobs.training.encoder_torch import Encoder, draw_candidates, sampled_loss
 from training_jobs.training.lazy_adam import LazyAdam
 from training_jobs.training.shards import SHARD_EVENTS, Shards, batches
+from training_jobs.training.target_weights import TargetWeights
 from training_jobs.training.workers import ALONE, Workers
 
 # With a deadline, the pace is first measured after this many steps.
@@ -38,6 +39,10 @@ class FitSettings:
     weight_decay: float = 0.0
     negatives: int = 1024
     recency_days: float = 0.0  # 0: all sessions have the same weight; else exp(-age / recency_days)
+    # Of a target, beside its session's weight. 1, 1 and 0: all targets are equal (target_weights.py).
+    cart_weight: float = 1.0
+    purchase_weight: float = 1.0
+    price_weight: float = 0.0
     warmup_share: float = 0.08
     max_gradient_norm: float = 5.0
     exclude_current: bool = True  # the current item is never recommended, so it does not compete
@@ -88,6 +93,7 @@ def fit(
     job: Job,
     name: str,
     *,
+    weights: TargetWeights | None = None,
     shard_events: int = SHARD_EVENTS,
     on_epoch: Callable[[Epoch], None] = lambda _: None,
     on_step: Callable[[int, Tensor], None] = lambda *_: None,
@@ -96,13 +102,15 @@ def fit(
 
     Memory holds one shard of the sessions at a time. After each shard the number of shards is cut to fit the job's deadline, so
     the last epoch may be a part of one. The learning rate still decays to its end. One shard always runs. `on_step` receives the
-    number of events that each step predicted, and its loss. On a GPU the step may still be running then.
+    number of events that each step predicted, and its loss. On a GPU the step may still be running then. `weights` are those of
+    the targets, None if all are equal.
     """
     deadline_s, clock, workers = job.left_s(), job.clock, job.workers
     device = encoder.item.weight.device
     if int(sessions.lengths.max(initial=0)) < 2:
         raise DataError("no session with two items to learn from: check the date range of the export")
-    shards = Shards(sessions, encoder.settings.max_length, settings.recency_days, workers.size, shard_events)
+    length, recency = encoder.settings.max_length, settings.recency_days
+    shards = Shards(sessions, length, recency, workers.size, shard_events, weights)
     pool = torch.from_numpy(np.flatnonzero(sessions.clicks(encoder.item.num_embeddings))).to(device)
     others = [parameter for parameter in encoder.parameters() if parameter is not encoder.item.weight]
     optimiser = torch.optim.AdamW(

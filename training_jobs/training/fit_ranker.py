@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training_jobs.gate.measure import measure
@@ -22,6 +22,7 @@ from training_jobs.serving.ranker import (
 from training_jobs.serving.session_recommender import Recommender, ranked_scores
 from training_jobs.serving.sessions import Float32, Int64, Sessions
 from training_jobs.snapshot.dataset import Cases
+from training_jobs.training.target_weights import TargetWeights
 from training_jobs.training.tune import objective, sample
 
 CASES = 24_000  # all their shortlists are in memory at once: 260 MB
@@ -52,22 +53,26 @@ class Choice:
     rank: Int64
 
 
-def choose(blend: Recommender, learnt: Sessions, tail: Cases, seed: int) -> Choice:
+def choose(
+    blend: Recommender, learnt: Sessions, tail: Cases, seed: int, weights: TargetWeights | None = None
+) -> Choice:
     """Fit a network to the validation tail, and keep it if it beats the blend, with the return floor or without.
 
     The blend has learnt the sessions of `learnt`, which end before the `tail`. At most `case_limit` cases of the tail are
-    used. A network without a case's session judges that case. The returned network has seen all sessions.
+    used. A network without a case's session judges that case. The returned network has seen all sessions. `weights` are those of
+    the cases, None if all are equal.
     """
     items = len(blend.vocabulary)
     cases = sample(tail, seed, case_limit(items))
     if len(cases) < LEAST_CASES:
         measured = measure("blend", blend.scores, cases, exclude_current=blend.settings.exclude_current)
         return Choice(None, True, measured.rank)
-    lists = shortlists(blend, item_facts(learnt, items), cases)
+    lists = shortlists(blend, item_facts(learnt, items), cases, weights)
     floored, free = out_of_fold(lists, cases.session, seed)
-    floor_ranked = objective(floored) >= objective(free) - _FLOOR_PRICE
+    of_case = lists.weight
+    floor_ranked = objective(floored, of_case) >= objective(free, of_case) - _FLOOR_PRICE
     rank = floored if floor_ranked else free
-    if objective(rank) <= objective(lists.rank):
+    if objective(rank, of_case) <= objective(lists.rank, of_case):
         return Choice(None, True, lists.rank)
     return Choice(fit_network(lists, np.arange(len(lists)), seed), floor_ranked, rank)
 
@@ -76,7 +81,8 @@ def choose(blend: Recommender, learnt: Sessions, tail: Cases, seed: int) -> Choi
 class Shortlists:
     """Shortlists of the cases: [cases, SHORTLIST, features], [cases, features], [cases, SHORTLIST], [cases, SHORTLIST].
 
-    `target` is the index of the item clicked next, or -1 if it is not on the list. `rank` is its rank in the blend.
+    `target` is the index of the item clicked next, or -1 if it is not on the list. `rank` is its rank in the blend. `weight` is
+    that of each case in the loss, None if all are equal.
     """
 
     candidate: Float32
@@ -85,12 +91,15 @@ class Shortlists:
     floor: Float32
     target: Int64
     rank: Int64
+    weight: Float32 | None = None
 
     def __len__(self) -> int:
         return len(self.target)
 
 
-def shortlists(blend: Recommender, facts: Float32, cases: Cases) -> Shortlists:
+def shortlists(
+    blend: Recommender, facts: Float32, cases: Cases, weights: TargetWeights | None = None
+) -> Shortlists:
     """Return the shortlists that the ranker orders, under a blend that has not learnt these cases."""
     n, width = len(cases), min(SHORTLIST, len(blend.vocabulary) - blend.settings.exclude_current)
     candidate = np.empty((n, width, len(CANDIDATE_FEATURES)), np.float32)
@@ -114,7 +123,8 @@ def shortlists(blend: Recommender, facts: Float32, cases: Cases) -> Shortlists:
             place = np.flatnonzero(short.rows == cases.targets[row])
             if len(place):
                 target[row] = place[0]
-    return Shortlists(candidate, context, logit, floor, target, rank)
+    weight = None if weights is None else weights.of(cases.targets, cases.kinds)
+    return Shortlists(candidate, context, logit, floor, target, rank, weight)
 
 
 def fit_network(lists: Shortlists, rows: Int64, seed: int) -> Network:
@@ -143,7 +153,7 @@ def fit_network(lists: Shortlists, rows: Int64, seed: int) -> Network:
                 of_session = np.broadcast_to(of_session[:, None], (*of_item.shape[:2], of_session.shape[1]))
                 seen = torch.from_numpy(np.concatenate([of_item, of_session], axis=2))
                 logits = net(seen)[:, :, 0] + torch.from_numpy(lists.logit[at])
-                loss = F.cross_entropy(logits, torch.from_numpy(lists.target[at]))
+                loss = _mean_loss(logits, lists, at)
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
@@ -158,6 +168,14 @@ def fit_network(lists: Shortlists, rows: Int64, seed: int) -> Network:
         _numpy(layers[1].bias),
         _numpy(out.weight)[0],
     )
+
+
+def _mean_loss(logits: Tensor, lists: Shortlists, rows: Int64) -> Tensor:
+    target = torch.from_numpy(lists.target[rows])
+    if lists.weight is None:
+        return F.cross_entropy(logits, target)
+    weight = torch.from_numpy(lists.weight[rows])
+    return (F.cross_entropy(logits, target, reduction="none") * weight).sum() / weight.sum()
 
 
 def reached(lists: Shortlists, network: Network, rows: Int64) -> tuple[Int64, Int64]:

@@ -47,6 +47,7 @@ from training_jobs.training.distributed import shared
 from training_jobs.training.encoder_torch import Encoder, EncoderSettings
 from training_jobs.training.fit_encoder import Epoch, FitSettings, Job, Log, fit
 from training_jobs.training.model_writer import copy_serving_code
+from training_jobs.training.target_weights import TargetWeights, target_weights
 from training_jobs.training.warm_start import place_new_items, warm_start
 from training_jobs.training.workers import ALONE, Workers
 
@@ -113,7 +114,9 @@ def encoder_weights(encoder: Encoder, known: np.ndarray | None = None) -> Encode
     return EncoderWeights(vectors, tensors, encoder.settings.heads, encoder.settings.temperature)
 
 
-def job_digest(data: Dataset, settings: JobSettings, snapshot: str) -> str:
+def job_digest(
+    data: Dataset, settings: JobSettings, snapshot: str, weights: TargetWeights | None = None
+) -> str:
     """Return the name of a job's checkpoints. The jobs of a tuning job share one directory, and none may resume another's."""
     digest = hashlib.sha256(json.dumps([asdict(settings), snapshot], sort_keys=True).encode())
     digest.update("\n".join(data.vocabulary).encode())
@@ -122,6 +125,9 @@ def job_digest(data: Dataset, settings: JobSettings, snapshot: str) -> str:
         digest.update(np.ascontiguousarray(array).data)
     if sessions.networks is not None:
         digest.update(np.ascontiguousarray(sessions.networks).data)
+    for weighed in () if weights is None else (sessions.kinds, weights.of_item):
+        if weighed is not None:
+            digest.update(np.ascontiguousarray(weighed).data)
     return digest.hexdigest()[:16]
 
 
@@ -137,10 +143,13 @@ def run(
     workers: Workers = ALONE,
 ) -> model_files.ModelCard:
     """Train and write the archive. With a checkpoint directory a killed job resumes. The other `workers` must `follow`."""
+    weights = target_weights(
+        data, settings.fit.cart_weight, settings.fit.purchase_weight, settings.fit.price_weight
+    )
     job = Job(
         settings.seed,
         time.monotonic() + settings.max_train_seconds,
-        checkpoint / job_digest(data, settings, snapshot) if checkpoint else None,
+        checkpoint / job_digest(data, settings, snapshot, weights) if checkpoint else None,
         log,
         workers=workers,
     )
@@ -154,13 +163,13 @@ def run(
     watched = sampled_cases(tail, settings.seed, _WATCHED_CASES)
     encoder = new_encoder(learn, data.content, settings.encoder, settings.seed)
     curve = Curve(job.checkpoint)
-    pace_s = _fit(encoder, learn, settings.learn, job.within(0.35), "learn", watched, curve)
-    weights = encoder_weights(encoder, _seen(learn, items))
-    blend, network = _choose(weights, learn, tail, settings.tune_cases, job)
+    pace_s = _fit(encoder, learn, settings.learn, job.within(0.35), "learn", weights, watched, curve)
+    learnt = encoder_weights(encoder, _seen(learn, items))
+    blend, network = _choose(learnt, learn, tail, settings.tune_cases, job, weights)
 
     place_new_items(encoder, learn, measured, data.content, settings.seed)
-    weights = encoder_weights(encoder, _seen(measured, items))
-    recommender = _assemble(data.vocabulary, measured, weights, blend, network)
+    learnt = encoder_weights(encoder, _seen(measured, items))
+    recommender = _assemble(data.vocabulary, measured, learnt, blend, network)
     card = model_files.ModelCard(
         version,
         snapshot,
@@ -175,7 +184,7 @@ def run(
     # Writing the files takes about as long as half an epoch.
     if job.left_s() > pace_s * 1.3:
         encoder = new_encoder(data.sessions, data.content, settings.encoder, settings.seed)
-        _fit(encoder, data.sessions, settings.fit, job.within(1.0), "served")
+        _fit(encoder, data.sessions, settings.fit, job.within(1.0), "served", weights)
     else:
         place_new_items(encoder, measured, data.sessions, data.content, settings.seed)
         log(
@@ -184,8 +193,8 @@ def run(
                 "out_of_time": "the encoder has not learnt the last days: raise max_train_seconds",
             }
         )
-    weights = encoder_weights(encoder, _seen(data.sessions, items))
-    recommender = _assemble(data.vocabulary, data.sessions, weights, blend, network)
+    learnt = encoder_weights(encoder, _seen(data.sessions, items))
+    recommender = _assemble(data.vocabulary, data.sessions, learnt, blend, network)
     card = replace(card, trained_until_ms=int(data.sessions.ends_ms.max()))
     model_writer.save_recommender(model_dir, recommender, card)
     _write_answers(model_dir, data)
@@ -208,6 +217,7 @@ def _fit(
     settings: FitSettings,
     job: Job,
     name: str,
+    weights: TargetWeights | None,
     watched: Cases | None = None,
     curve: Curve | None = None,
 ) -> float:
@@ -227,15 +237,15 @@ def _fit(
             "events_per_s": round(epoch.events / max(epoch.seconds, 1e-6)),
         }
         if watched is not None and len(watched):
-            weights = encoder_weights(encoder)
-            rank = measure("encoder", lambda prefixes: probabilities(weights, prefixes), watched).rank
+            learnt = encoder_weights(encoder)
+            rank = measure("encoder", lambda prefixes: probabilities(learnt, prefixes), watched).rank
             line |= {"valid_hr_at_20": metrics.hit_rate(rank, 20), "valid_mrr_at_20": metrics.mrr(rank, 20)}
         if curve is not None:
             curve.add(line)
         job.log(line)
 
-    with shared(encoder, sessions, settings, job, name):
-        epochs = fit(encoder, sessions, settings, job, name, on_epoch=report)
+    with shared(encoder, sessions, settings, job, name, weights):
+        epochs = fit(encoder, sessions, settings, job, name, weights=weights, on_epoch=report)
     if epochs < settings.epochs:
         job.log(
             {
@@ -247,11 +257,12 @@ def _fit(
 
 
 def _choose(
-    weights: EncoderWeights,
+    learnt: EncoderWeights,
     learn: Sessions,
     tail: Sessions,
     tune_cases: int,
     job: Job,
+    weights: TargetWeights | None,
 ) -> tuple[BlendSettings, Network | None]:
     """Choose the blend and the ranker's network on the validation tail.
 
@@ -262,7 +273,7 @@ def _choose(
         blend = BlendSettings.from_json(json.loads((kept / "blend.json").read_text("utf-8")))
         return blend, load_network(kept / "ranker.npz") if (kept / "ranker.npz").exists() else None
     began = job.clock()
-    items = len(weights.vectors)
+    items = len(learnt.vectors)
     index = build_index(learn, items)
     floor = baselines.popularity(learn, items, POPULARITY_HALF_LIFE_DAYS)
 
@@ -277,11 +288,13 @@ def _choose(
     knn = KnnSettings()
     if tune_cases:
         cases = sampled_cases(tail, job.seed, tune_cases)
-        knn, _ = tune.tune_knn(index, cases, floor, kernels=compiled_kernels(weights.dim), stop=out_of_time)
+        weight = None if weights is None else weights.of(cases.targets, cases.kinds)
+        kernels = compiled_kernels(learnt.dim)
+        knn, _ = tune.tune_knn(index, cases, floor, kernels=kernels, weight=weight, stop=out_of_time)
     blend = BlendSettings(knn=knn, return_floor=return_floor(learn))
-    unranked = Recommender([str(row) for row in range(items)], weights, index, floor, blend)
+    unranked = Recommender([str(row) for row in range(items)], learnt, index, floor, blend)
     cases = sampled_cases(tail, job.seed, fit_ranker.case_limit(items))
-    choice = fit_ranker.choose(unranked, learn, cases, job.seed)
+    choice = fit_ranker.choose(unranked, learn, cases, job.seed, weights)
     blend = replace(blend, floor_ranked=choice.floor_ranked)
     job.log(
         {

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from training_jobs.serving.sessions import Float32, Int64, Sessions
 from training_jobs.snapshot.dataset import DataError
+from training_jobs.training.target_weights import TargetWeights
 
 # A shard of two million clicks takes some 150 MB while its batches are drawn.
 SHARD_EVENTS = 2**21
@@ -66,13 +67,17 @@ def batches(length: Int64, batch_events: int, rng: np.random.Generator) -> Itera
 
 @dataclass(frozen=True)
 class Shard:
-    """Packed sessions and their windows on the device, where batches are gathered. `lengths` is `length` on the CPU."""
+    """Packed sessions and their windows on the device, where batches are gathered. `lengths` is `length` on the CPU.
+
+    `weight` is that of a window by its age. `target_weight` is that of each item as a target, None if all are equal.
+    """
 
     items: Tensor
     start: Tensor
     length: Tensor
     weight: Tensor
     lengths: Int64
+    target_weight: Tensor | None = None
 
     def batch(self, rows: Tensor, width: int, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the inputs, padded at the end to `width`, the `count` predicted positions, the targets and their weights.
@@ -85,8 +90,11 @@ class Shard:
         targets = length - 1
         row = torch.repeat_interleave(targets, output_size=count)
         place = torch.arange(count, device=rows.device) - (targets.cumsum(0) - targets)[row]
-        target = self.items[start[row] + place + 1].long()
-        return inputs, row * width + place, target, self.weight[rows][row]
+        at_target = start[row] + place + 1
+        weight = self.weight[rows][row]
+        if self.target_weight is not None:
+            weight = weight * self.target_weight[at_target]
+        return inputs, row * width + place, self.items[at_target].long(), weight
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,7 @@ class Shards:
     recency_days: float
     workers: int = 1
     events: int = SHARD_EVENTS
+    weights: TargetWeights | None = None
 
     @property
     def rounds(self) -> int:
@@ -138,7 +147,11 @@ class Shards:
         start, length, session = start[usable], length[usable], session[usable]
         weight = np.concatenate([self._weights(part) for part in parts])[session]
         on_device = [torch.from_numpy(part).to(device) for part in (items, start, length, weight)]
-        return Shard(on_device[0], on_device[1], on_device[2], on_device[3], length)
+        target_weight = None
+        if self.weights is not None:
+            of_events = np.concatenate([self.weights.of(part.items, part.kinds) for part in parts])
+            target_weight = torch.from_numpy(of_events).to(device)
+        return Shard(on_device[0], on_device[1], on_device[2], on_device[3], length, target_weight)
 
     def _weights(self, sessions: Sessions) -> Float32:
         """Return the weight of each session by its age."""

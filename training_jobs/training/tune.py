@@ -15,7 +15,7 @@ from training_jobs.gate import metrics
 from training_jobs.serving.kernels.interface import Kernels
 from training_jobs.serving.kernels.reference import REFERENCE
 from training_jobs.serving.knn import KnnIndex, KnnSettings
-from training_jobs.serving.sessions import Float64, Int64
+from training_jobs.serving.sessions import Float32, Float64, Int64
 from training_jobs.snapshot.dataset import Cases, sampled_rows
 
 _GRID: dict[str, tuple[float, ...]] = {
@@ -32,9 +32,15 @@ _GRID: dict[str, tuple[float, ...]] = {
 CASES = 5000  # the evaluation sample: enough to distinguish settings
 
 
-def objective(rank: Int64) -> float:
-    """Return MRR@20 + HR@20 / 2. Both parts have the same weight, because HR is about twice MRR."""
-    return metrics.mrr(rank, 20) + 0.5 * metrics.hit_rate(rank, 20)
+def objective(rank: Int64, weight: Float32 | None = None) -> float:
+    """Return MRR@20 + HR@20 / 2. Both parts have the same weight, because HR is about twice MRR.
+
+    `weight` is that of each case, None if all are equal.
+    """
+    if weight is None:
+        return metrics.mrr(rank, 20) + 0.5 * metrics.hit_rate(rank, 20)
+    gain = metrics.reciprocal_ranks(rank, 20) + 0.5 * (rank <= 20)
+    return float(np.average(gain, weights=weight))
 
 
 def sample(cases: Cases, seed: int, limit: int = CASES) -> Cases:
@@ -50,6 +56,7 @@ def tune_knn(
     grid: dict[str, tuple[float, ...]] = _GRID,
     exclude_current: bool = True,
     kernels: Kernels = REFERENCE,
+    weight: Float32 | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[KnnSettings, Int64]:
     """Try one setting at a time, and keep each that improves the objective.
@@ -57,7 +64,8 @@ def tune_knn(
     Returns:
         The settings, and the ranks of the targets under them.
 
-    `stop` ends the search before the next try, when a job has run out of time. It changes the result.
+    `weight` is that of each case in the objective. `stop` ends the search before the next try, when a job has run out of time.
+    It changes the result.
     """
     best, best_rank = KnnSettings(), knn_ranks(index, KnnSettings(), cases, floor, exclude_current, kernels)
     for name, value in itertools.chain.from_iterable(((n, v) for v in values) for n, values in grid.items()):
@@ -68,7 +76,7 @@ def tune_knn(
         kind = type(getattr(best, name))
         tried = replace(best, **{name: kind(value)})
         rank = knn_ranks(index, tried, cases, floor, exclude_current, kernels)
-        if objective(rank) > objective(best_rank) + 1e-4:
+        if objective(rank, weight) > objective(best_rank, weight) + 1e-4:
             best, best_rank = tried, rank
     return best, best_rank
 

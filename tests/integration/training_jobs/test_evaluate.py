@@ -107,6 +107,24 @@ def test_a_sound_model_passes(good: Verdict) -> None:
     assert {"loss", "valid_hr_at_20"} <= settings["curve"][-1].keys()
 
 
+def test_figures_are_shown_per_kind_of_the_target_where_there_are_enough_cases(good: Verdict) -> None:
+    kinds, whole = good.result["target_kinds"], good.result["metrics"]
+    assert {kind: found["cases"] for kind, found in kinds.items()} == {
+        "view_item": good.result["cases"],
+        "add_to_cart": 0,
+        "purchase": 0,
+    }
+    assert kinds["view_item"]["models"] == {
+        name: {metric: whole[name][metric] for metric in found}
+        for name, found in kinds["view_item"]["models"].items()
+    }
+    assert set(kinds["view_item"]["models"]) == set(whole)
+    assert {"hr_at_20", "mrr_at_20", "revenue_hr_at_20"} <= kinds["view_item"]["models"]["candidate"].keys()
+    assert kinds["purchase"]["models"] == {}
+    assert "<td>bought</td>" in good.page
+    assert good.page.count("too few cases") == 2
+
+
 def test_every_check_tells_value_bound_cases_and_verdict(good: Verdict) -> None:
     checks = good.result["checks"]
     assert len({row["name"] for row in checks}) >= 35

@@ -130,6 +130,9 @@ def test_bad_data_fails_the_job_with_its_reason_in_the_failure_file(trained: Tra
         (["--learning_rate", "nan"], "learning_rate is nan"),
         (["--dim", "30", "--heads", "4"], "dim 30 is no multiple of heads 4"),
         (["--embedding-dropout", "1.5"], "embedding_dropout is 1.5"),
+        (["--cart_weight", "0"], "cart_weight is 0.0, must be from 0.01 to 100"),
+        (["--purchase_weight", "nan"], "purchase_weight is nan, must be from 0.01 to 100"),
+        (["--price_weight", "1.5"], "price_weight is 1.5, must be from 0 to 1"),
     ],
 )
 def test_a_hyperparameter_that_cannot_be_used_is_named_in_the_failure_file(
@@ -172,7 +175,8 @@ def test_names_are_taken_with_dashes_and_with_underscores() -> None:
 def test_every_setting_of_the_job_can_be_given(tmp_path: Path) -> None:
     changed = {
         "epochs": 7, "batch_events": 9, "learning_rate": 0.5, "negatives": 11, "weight_decay": 0.25,
-        "recency_days": 3.0, "dim": 12, "layers": 3, "heads": 4, "max_length": 13, "dropout": 0.15,
+        "recency_days": 3.0, "cart_weight": 2.0, "purchase_weight": 4.0, "price_weight": 0.5,
+        "dim": 12, "layers": 3, "heads": 4, "max_length": 13, "dropout": 0.15,
         "embedding_dropout": 0.35, "temperature": 0.4, "id_dropout": 0.45,
         "holdout_hours": 6.0, "seed": 8, "max_train_seconds": 99.0, "tune_cases": 12,
     }  # fmt: skip

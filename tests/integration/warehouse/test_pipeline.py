@@ -51,7 +51,7 @@ TABLES = {
     """,
     "recommendations": """
         select shop_id, recommendation_id, model_version, variant, placement, issued_at_ms, issued_on, items_shown, items_clicked,
-            items_carted, items_bought, revenue
+            explored_shown, explored_clicked, items_carted, items_bought, revenue
         from MARTS.RECOMMENDATIONS order by shop_id, recommendation_id
     """,
     "daily_recommendations": """

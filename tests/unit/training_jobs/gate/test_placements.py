@@ -12,6 +12,7 @@ from training_jobs.gate.measure import HeldOut, held_out
 from training_jobs.gate.placements import CASES, TASKS, measure_placements
 from training_jobs.gate.rules import RULES
 from training_jobs.gate.thresholds import read_thresholds
+from training_jobs.serving.contract import EVENT_STRENGTHS
 from training_jobs.serving.model_files import load_card, load_recommender
 from training_jobs.serving.recommendation import Recommendation
 from training_jobs.snapshot.dataset import Dataset, no_content
@@ -76,14 +77,12 @@ def test_each_task_has_a_row_of_the_gate_and_a_bounded_number_of_cases(trained: 
     variant, _ = load_recommender(trained.model_dir / "holdout")
     sessions = trained.data.sessions
     rng = np.random.default_rng(0)
-    bought = np.zeros(len(sessions.items), np.bool_)
-    bought[sessions.offsets[1:] - 1] = True
-    bought[sessions.offsets[1:] - 2] = True
+    kinds = np.full(len(sessions.items), EVENT_STRENGTHS["view_item"], np.uint8)
+    for place in (1, 2):
+        kinds[sessions.offsets[1:] - place] = EVENT_STRENGTHS["purchase"]
     data = replace(
         trained.data,
-        sessions=replace(
-            sessions, clients=rng.integers(0, 90, len(sessions)).astype(np.int32), bought=bought
-        ),
+        sessions=replace(sessions, clients=rng.integers(0, 90, len(sessions)).astype(np.int32), kinds=kinds),
     )
     figures, checks = measure_placements(variant, held_out(data, card.holdout_start_ms), LIMITS)
     assert {f"placement {name}" for name in TASKS} == {check.name for check in checks}
@@ -96,7 +95,7 @@ def test_each_task_has_a_row_of_the_gate_and_a_bounded_number_of_cases(trained: 
     assert [check.reason for check in checks if check.verdict == "failed"] == []
 
 
-@pytest.mark.parametrize("column", ["clients", "bought"])
+@pytest.mark.parametrize("column", ["clients", "kinds"])
 def test_a_snapshot_without_a_column_is_not_judged_by_it(column: str) -> None:
     held = planted(30)
     data = replace(held.data, sessions=replace(held.data.sessions, **{column: None}))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from training_jobs.serving.contract import EVENT_STRENGTHS
 from training_jobs.serving.sessions import DAY_MS, Sessions
 from training_jobs.snapshot.dataset import Catalogue
 from training_jobs.snapshot.placement_tables import (
@@ -20,6 +21,7 @@ from training_jobs.snapshot.placement_tables import (
     sessions_per_item,
 )
 
+VIEW, PURCHASE = EVENT_STRENGTHS["view_item"], EVENT_STRENGTHS["purchase"]
 START_MS = 1_700_000_000_000 // DAY_MS * DAY_MS
 Visit = tuple[float, int, Sequence[int], Sequence[int]]  # day, client, views, order
 
@@ -28,7 +30,7 @@ def sessions_of(visits: Sequence[Visit]) -> Sessions:
     """Return sessions in the order of their time. The order's items are the last ones of a session."""
     visits = sorted(visits, key=lambda visit: visit[0])
     items = [[*views, *order] for _, _, views, order in visits]
-    bought = [[False] * len(views) + [True] * len(order) for _, _, views, order in visits]
+    kinds = [[VIEW] * len(views) + [PURCHASE] * len(order) for _, _, views, order in visits]
     times = [
         [START_MS + int(day * DAY_MS) + at for at in range(len(of))]
         for (day, *_), of in zip(visits, items, strict=True)
@@ -39,7 +41,7 @@ def sessions_of(visits: Sequence[Visit]) -> Sessions:
         np.concatenate(times).astype(np.int64),
         None,
         np.array([client for _, client, *_ in visits], np.int32),
-        np.concatenate(bought).astype(np.bool_),
+        np.concatenate(kinds).astype(np.uint8),
     )
 
 
@@ -133,7 +135,7 @@ def test_the_rate_of_repeated_purchases_is_drawn_to_that_of_the_category() -> No
     assert rates[5] == pytest.approx(in_shop), "a category is not known"
 
 
-@pytest.mark.parametrize("column", ["clients", "bought"])
+@pytest.mark.parametrize("column", ["clients", "kinds"])
 def test_a_snapshot_without_a_column_has_the_other_tables(column: str) -> None:
     sessions = sessions_of([(at, at % 3, [0, 1], [1]) for at in range(9)])
     tables = placement_tables(replace(sessions, **{column: None}), 2, None)
