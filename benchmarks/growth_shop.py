@@ -103,7 +103,7 @@ class Shop:
                 at = start + timedelta(milliseconds=file * (DAY_MS // files))
                 name = hashlib.sha256(f"{self.seed}-{day}-{file}".encode()).hexdigest()[:32]
                 key = f"{RAW_PREFIX}{at:%Y/%m/%d/%H}/events-1-{at:%Y-%m-%d-%H-%M-%S}-{name}.gz"
-                yield key, gzip.compress("".join(lines).encode(), compresslevel=1), len(lines)
+                yield key, gzip.compress("".join(lines).encode(), compresslevel=1, mtime=0), len(lines)
 
     def arrivals(self, day: int) -> Events:
         """Return the events that arrive on a day, in order of arrival."""

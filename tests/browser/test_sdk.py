@@ -614,24 +614,24 @@ def test_a_page_rendered_ahead_is_counted_when_somebody_sees_it(visit: Visit) ->
 
 
 def test_the_page_s_main_thread_hardly_notices(visit: Visit) -> None:
-    visit.write(
-        head="""<script>
-        window.long = []; new PerformanceObserver((list) => long.push(...list.getEntries())).observe({type: "longtask"});
-        </script>"""
-    )
+    visit.write()
     page = visit.open()
-    rounds_ms = [
-        page.evaluate(
-            f"(() => {{ const start = performance.now(); for (let n = 0; n < 100; n++) {VIEW};"
-            " return performance.now() - start; })()"
-        )
-        for _ in range(3)
-        if page.evaluate("tugboat.flush()") is None
-    ]
+    devtools = page.context.new_cdp_session(page)
+    # The processor time of the main thread, because the machine may be busy.
+    devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def main_thread_s() -> float:
+        metrics = devtools.send("Performance.getMetrics")["metrics"]
+        return next(float(one["value"]) for one in metrics if one["name"] == "TaskDuration")
+
+    before_s = main_thread_s()
+    for _ in range(3):
+        page.evaluate(f"for (let n = 0; n < 100; n++) {VIEW}")
+        page.evaluate("tugboat.flush()")
     visit.api.wait_for(301)
-    # The best of three, because the machine may be busy.
-    assert min(rounds_ms) < 200
-    assert page.evaluate("long.filter((task) => task.duration > 500).length") == 0
+    used_ms = (main_thread_s() - before_s) * 1000
+    # 300 events: their making, storing and sending.
+    assert 0 < used_ms < 600
 
 
 def test_asking_for_recommendations_answers_with_the_model_or_with_nothing(visit: Visit) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import jinja2
 
+from training_jobs.serving.contract import EVENT_STRENGTHS
+
 _LABELS = {
     "candidate": "candidate",
     "champion": "champion",
@@ -16,7 +18,7 @@ _LABELS = {
     "item_to_item": "item-to-item",
     "popularity": "popularity",
 }
-_KINDS = {"view_item": "viewed", "add_to_cart": "put into the cart", "purchase": "bought"}
+_KINDS = dict(zip(EVENT_STRENGTHS, ("viewed", "put into the cart", "bought"), strict=True))
 _BAR_PLOTS = {"Hit rate at 20": "hr_at_20", "MRR at 20": "mrr_at_20"}
 _SHOWN_METRICS = (
     "hr_at_1",

@@ -120,6 +120,7 @@ def largest(scans: list[dict[str, Any]]) -> str:
     )
 
 
+@pytest.mark.timeout(900)
 def test_a_night_scans_as_much_on_day_30_as_on_day_2(nights: Nights) -> None:
     nights.play(1, 1)
     second = nights.play(2, 2, measured=("load", "transform", "export"))
