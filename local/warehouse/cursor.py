@@ -5,7 +5,6 @@ transaction aborted, so that every later statement of the session fails too.
 """
 
 import re
-import threading
 from typing import Any
 
 import duckdb
@@ -26,8 +25,6 @@ from local.warehouse.purge import Purge
 from local.warehouse.rewrites import rewrite
 from local.warehouse.stages import alter, store_file_format
 
-# fakesnow notes the temporary table of each MERGE in one table of all sessions. Two at a time violate its primary key.
-MERGING = threading.Lock()
 FIRST_WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(\w+)", re.DOTALL)
 
 
@@ -159,9 +156,6 @@ def _run(
     *args: Any,
     **kwargs: Any,
 ) -> Any:
-    if keyword == "merge":
-        with MERGING:
-            return original(cursor, command, *args, **kwargs)
     if keyword not in ("copy", "create", "truncate"):
         return original(cursor, command, *args, **kwargs)
     statement = parser.peek(command)

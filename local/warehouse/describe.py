@@ -4,12 +4,13 @@ fakesnow 0.12.1 parses a long query over the columns of all databases for it. db
 With a dozen databases, that query takes 30 ms of processor time.
 """
 
-import uuid
 from typing import Any
 
 import duckdb
 from fakesnow.cursor import FakeSnowflakeCursor
 from sqlglot import exp
+
+from local.warehouse.results import answer
 
 LENGTHS = """
     SELECT ext_column_name, ext_character_maximum_length FROM _fs_global._fs_information_schema._fs_columns_ext
@@ -66,15 +67,7 @@ def _describe(cursor: FakeSnowflakeCursor, statement: exp.Describe) -> bool:
         ["Y" if row[2] == "YES" else "N" for row in rows],
         [row[4] for row in rows],
     ]
-    cursor._duck_conn.execute(RESULT, columns)
-    cursor._arrow_table = cursor._duck_conn.to_arrow_table()
-    cursor._arrow_table_fetch_index = None
-    cursor._rowcount = len(rows)
-    cursor._sfqid = str(uuid.uuid4())
-    cursor._last_sql, cursor._last_params, cursor._last_transformed = RESULT, columns, statement
-    cursor._conn.results_cache[cursor._sfqid] = (
-        cursor._arrow_table, cursor._rowcount, RESULT, columns, statement,
-    )  # fmt: skip
+    answer(cursor, statement, RESULT, columns, len(rows))
     return True
 
 

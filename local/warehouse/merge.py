@@ -2,6 +2,7 @@
 
 fakesnow 0.12.1 takes a MERGE apart into up to five statements with a temporary table. That costs ten times the processor
 time, and a target row that several source rows match is updated by any of them. Snowflake refuses such a MERGE, as DuckDB does.
+In the parts, an unqualified value of a NOT MATCHED branch is ambiguous. In the whole, it is a column of the source.
 """
 
 from collections import Counter
@@ -11,6 +12,8 @@ import fakesnow.transforms
 from fakesnow.cursor import FakeSnowflakeCursor
 from fakesnow.transforms.merge import operations
 from sqlglot import exp
+
+from local.warehouse.results import answer
 
 # The words of DuckDB's `merge_action`, by those of Snowflake's result columns.
 ACTIONS = {"inserted": "INSERT", "updated": "UPDATE", "deleted": "DELETE"}
@@ -43,14 +46,4 @@ def _count(cursor: FakeSnowflakeCursor, merge: exp.Merge) -> None:
         if clauses
     }
     sql = "SELECT " + ", ".join(f'{count}::BIGINT AS "{name}"' for name, count in counts.items())
-    cursor._duck_conn.execute(sql)
-    cursor._arrow_table = cursor._duck_conn.to_arrow_table()
-    cursor._rowcount = sum(counts.values())
-    cursor._last_sql, cursor._last_params = sql, None
-    cursor._conn.results_cache[cursor._sfqid] = (
-        cursor._arrow_table,
-        cursor._rowcount,
-        sql,
-        None,
-        merge,
-    )
+    answer(cursor, merge, sql, None, sum(counts.values()))

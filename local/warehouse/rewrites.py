@@ -19,8 +19,6 @@ def rewrite(command: str, keyword: str) -> str:
     """Return the statement in a form that fakesnow supports. `keyword` is its first word in lower case."""
     if keyword == "create":
         command = qualified_temporary_as_permanent(command)
-    if keyword == "merge":
-        command = merge_values_from_source(command)
     if HEXADECIMAL.search(command):
         command = hexadecimal_as_cast(command)
     return command
@@ -48,19 +46,3 @@ def qualified_temporary_as_permanent(command: str) -> str:
         lambda match: f"{match[1]}{'transient table' if match[2].lower() == 'table' else 'view'}{match[3]}",
         command,
     )
-
-
-def merge_values_from_source(command: str) -> str:
-    """Qualify the columns in `insert (a) values (a)` of dbt's merge.
-
-    In a NOT MATCHED branch an unqualified name is a column of the source. fakesnow reports it as ambiguous.
-    """
-    merge = sqlglot.parse_one(command, read="snowflake")
-    source = merge.args["using"].alias_or_name
-    for when in merge.args["whens"].expressions:
-        insert = when.args.get("then")
-        if isinstance(insert, exp.Insert) and isinstance(insert.expression, exp.Tuple):
-            for column in insert.expression.find_all(exp.Column):
-                if not column.table:
-                    column.set("table", exp.to_identifier(source))
-    return merge.sql("snowflake")
