@@ -14,7 +14,7 @@ import json
 import sys
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from benchmarks.conditions import conditions, parser
 from demo.generator import BOT_PREFIX, History, generate
-from demo.sessions import EventLog, Moment, cut
+from demo.sessions import EventLog, Moment, cut, runs
 from imports.history import events, find_files, identify_all
 from imports.rejects import Rejects
 from training_jobs.gate import baselines, metrics
@@ -85,18 +85,18 @@ def of_events(history: Iterable[Mapping[str, Any]]) -> tuple[Dataset, list[str]]
             log.add(dict(event))
             prices |= {item["item_id"]: item["price"] for item in event.get("items", ()) if "price" in item}
     found = [
-        (client, runs)
+        (client, found_runs)
         for client, moments in log.moments.items()
-        for runs in (list(_runs(session)) for session in cut(moments))
-        if len(runs) > 1
+        for found_runs in (_runs(session) for session in cut(moments))
+        if len(found_runs) > 1
     ]
     found.sort(key=lambda one: one[1][-1][0])
-    vocabulary = sorted({item for _, runs in found for _, item, _ in runs})
+    vocabulary = sorted({item for _, of_client in found for _, item, _ in of_client})
     row = {item: at for at, item in enumerate(vocabulary)}
-    flat = [run for _, runs in found for run in runs]
+    flat = [run for _, of_client in found for run in of_client]
     sessions = Sessions(
         np.array([row[item] for _, item, _ in flat], np.int32),
-        np.cumsum([0, *(len(runs) for _, runs in found)]),
+        np.cumsum([0, *(len(of_client) for _, of_client in found)]),
         np.array([time_ms for time_ms, _, _ in flat], np.int64),
         kinds=np.array([kind for _, _, kind in flat], np.uint8),
     )
@@ -104,24 +104,11 @@ def of_events(history: Iterable[Mapping[str, Any]]) -> tuple[Dataset, list[str]]
     return _dataset(sessions, vocabulary, price_of), [client for client, _ in found]
 
 
-def _runs(session: Iterable[Moment]) -> Iterator[tuple[int, str, int]]:
-    """Yield the first time, the item and the strongest event of each run of one item, without what follows the first order."""
-    first_order, last = "", (0, "", 0)
-    for time_ms, name, item, order in session:
-        if first_order and order != first_order:
-            continue
-        first_order = first_order or order
-        if not item:
-            continue
-        strength = EVENT_STRENGTHS[name]
-        if item == last[1]:
-            last = (last[0], item, max(last[2], strength))
-            continue
-        if last[1]:
-            yield last
-        last = (time_ms, item, strength)
-    if last[1]:
-        yield last
+def _runs(session: Iterable[Moment]) -> list[tuple[int, str, int]]:
+    """Return the first time, the item and the strongest event of each run of one item."""
+    return [
+        (run[0][0], run[0][2], max(EVENT_STRENGTHS[name] for _, name, _, _ in run)) for run in runs(session)
+    ]
 
 
 def planted(sessions: int = 2000, items: int = 200, seed: int = 0) -> Dataset:

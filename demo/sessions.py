@@ -82,22 +82,30 @@ def cut(moments: Iterable[Moment]) -> Iterator[list[Moment]]:
         yield session
 
 
-def interactions(session: Iterable[Moment]) -> Iterator[Moment]:
-    """Yield the first moment of each run of one item, oldest first, without what follows the first order."""
+def runs(session: Iterable[Moment]) -> Iterator[list[Moment]]:
+    """Yield the moments of each run of one item, oldest first, without what follows the first order."""
     moments = list(session)
     purchases = [moment for moment in moments if moment[1] == "purchase"]
     # A repeat of an older order has no items that count. It ends the session only if no order does.
     first = next((moment for moment in purchases if moment[2]), purchases[0] if purchases else None)
     is_over = False
-    last_item = ""
+    run: list[Moment] = []
     for moment in moments:
         _, _, item_id, order = moment
         is_over = is_over or moment is first
-        if is_over and first is not None and order != first[3]:
+        if not item_id or (is_over and first is not None and order != first[3]):
             continue
-        if item_id and item_id != last_item:
-            last_item = item_id
-            yield moment
+        if run and item_id != run[0][2]:
+            yield run
+            run = []
+        run.append(moment)
+    if run:
+        yield run
+
+
+def interactions(session: Iterable[Moment]) -> Iterator[Moment]:
+    """Yield the first moment of each run."""
+    return (run[0] for run in runs(session))
 
 
 def item_sequence(session: Iterable[Moment]) -> list[str]:
