@@ -10,12 +10,12 @@ from functools import cached_property, lru_cache
 from heapq import nsmallest
 
 from functions.platform.catalogue_state import CatalogueState, is_available
-from functions.platform.contract import RECOMMEND_EXCLUDE_MAX, RECOMMEND_ITEMS_MAX, RECOMMEND_K_MAX
 from functions.recommend.fallback import Fallback
 from functions.recommend.recommendation import NO_MODEL
+from functions.recommend.rules.reserve import PER_VALUE_MAX
 
 # Whatever a request excludes, so many items are enough for it.
-LIST_MAX = RECOMMEND_K_MAX + RECOMMEND_EXCLUDE_MAX + RECOMMEND_ITEMS_MAX
+LIST_MAX = PER_VALUE_MAX
 # Products whose lists are kept. One has 10 kB at most.
 KEPT_MAX = 500
 # A brand in common says less than a part of the category in common.

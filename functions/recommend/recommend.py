@@ -116,8 +116,8 @@ def recommend(
 
     Raises:
         RequestRefused: SHOP_NOT_SERVED, if the stage has no model of the shop and trains none; NO_MODEL_YET, before the
-            shop's first model is published; MODEL_UNAVAILABLE, if a new execution environment gets no answer of the endpoint
-            and none of S3.
+            first model of a shop without a catalogue; MODEL_UNAVAILABLE, if a new execution environment gets no answer of
+            the endpoint and none of S3.
     """
     recommender.fallback.begin()
     served = _served(recommender, deadline)
