@@ -31,6 +31,8 @@ IDLE_S = 10.0
 BETWEEN_S = 1.0
 HISTORY_KEPT = 200
 REGION_NAMES = {"us-east-1": "US East (N. Virginia)"}
+# A state is published before the next one is set, so messages have the order of the states.
+_changing = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -73,18 +75,19 @@ def evaluate(alarm: Alarm, store: Store, now_s: float) -> None:
         return
     rule = _rule(alarm)
     points = data_points(alarm, store, now_s, rule.periods + EXTRA_PERIODS)
-    state: State = alarm.state_value
-    verdict = judge(rule, points, state)
-    if verdict.state != state:
-        known = [point for point in verdict.points if point.value is not None]
-        data = {
-            "version": "1.0",
-            "queryDate": _iso(datetime.now(UTC)),
-            "period": _period(alarm),
-            "recentDatapoints": [point.value for point in reversed(known)],
-            "threshold": rule.threshold,
-        }
-        change(alarm, verdict.state, verdict.reason, json.dumps(data))
+    with _changing:
+        state: State = alarm.state_value
+        verdict = judge(rule, points, state)
+        if verdict.state != state:
+            known = [point for point in verdict.points if point.value is not None]
+            data = {
+                "version": "1.0",
+                "queryDate": _iso(datetime.now(UTC)),
+                "period": _period(alarm),
+                "recentDatapoints": [point.value for point in reversed(known)],
+                "threshold": rule.threshold,
+            }
+            change(alarm, verdict.state, verdict.reason, json.dumps(data))
 
 
 def data_points(alarm: Alarm, store: Store, now_s: float, count: int) -> list[Point]:
@@ -97,28 +100,29 @@ def data_points(alarm: Alarm, store: Store, now_s: float, count: int) -> list[Po
 
 def change(alarm: Alarm, state: State, reason: str, data: str) -> None:
     """Change the state, write the history, and publish to the topics of the new state."""
-    before = alarm.state_value
-    now = datetime.now(UTC)
-    alarm.update_state(reason, data, state)
-    alarm.state_updated_timestamp = now.replace(tzinfo=None)
-    if before == state:
-        return
-    details = {
-        "version": "1.0",
-        "oldState": {"stateValue": before},
-        "newState": {
-            "stateValue": state,
-            "stateReason": reason,
-            "stateReasonData": json.loads(data or "null"),
-        },
-    }
-    _remember(alarm, now, "StateUpdate", f"Alarm updated from {before} to {state}", details)
-    actions = {"ALARM": alarm.alarm_actions, "OK": alarm.ok_actions}.get(
-        state, alarm.insufficient_data_actions
-    )
-    if alarm.actions_enabled:
-        for topic in actions:
-            _publish(alarm, topic, notification(alarm, before, now), state, now)
+    with _changing:
+        before = alarm.state_value
+        now = datetime.now(UTC)
+        alarm.update_state(reason, data, state)
+        alarm.state_updated_timestamp = now.replace(tzinfo=None)
+        if before == state:
+            return
+        details = {
+            "version": "1.0",
+            "oldState": {"stateValue": before},
+            "newState": {
+                "stateValue": state,
+                "stateReason": reason,
+                "stateReasonData": json.loads(data or "null"),
+            },
+        }
+        _remember(alarm, now, "StateUpdate", f"Alarm updated from {before} to {state}", details)
+        actions = {"ALARM": alarm.alarm_actions, "OK": alarm.ok_actions}.get(
+            state, alarm.insufficient_data_actions
+        )
+        if alarm.actions_enabled:
+            for topic in actions:
+                _publish(alarm, topic, notification(alarm, before, now), state, now)
 
 
 def notification(alarm: Alarm, before: str, at: datetime) -> dict[str, Any]:
