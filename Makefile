@@ -223,7 +223,8 @@ format: setup ## rewrite what check would complain of
 
 # Three processes for two cores: tests often wait for servers, jobs and browsers.
 test: setup ## every test (ARGS="-k name" for some)
-	@$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --ignore tests/integration/warehouse/test_dashboards.py $(ARGS)
+	@$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --ignore tests/integration/warehouse/test_dashboards.py $(ARGS) \
+	$(if $(ARGS),,|| { [ $$? = 1 ] && $(PY) -m testing.second_try; })
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-sanitized)
 
 # Superset needs a core of its own to draw its boards in time.
