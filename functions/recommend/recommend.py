@@ -216,14 +216,24 @@ def _from_model(
     found, cause = _ask_release(asked, min(wanted, asked.k), name, served, recommender, until)
     if found:
         return found, ""
-    log.warning("the endpoint failed, the fallback answers", endpoint=name, cause=cause)
     reason = f"endpoint: {cause}"
+    if _is_first_day(served, recommender, cause):
+        if asked.answered_by == "rerank":
+            return given(asked, FIRST_DAY, TABLE_VARIANT), ""
+    else:
+        log.warning("the endpoint failed, the fallback answers", endpoint=name, cause=cause)
     if asked.answered_by == "rerank":
         return given(asked, reason, FALLBACK_VARIANT), cause
     known = _require(read_lists(), recommender)
     if known.model_version == NO_MODEL:
         return related_or_popular(known, asked, asked.items, FIRST_DAY, TABLE_VARIANT), ""
     return related_or_popular(known, asked, asked.items, reason, FALLBACK_VARIANT), cause
+
+
+def _is_first_day(served: Served | None, recommender: Recommender, cause: str) -> bool:
+    """Return True if the shop has no endpoint because nothing was released yet."""
+    was_released = served is not None or bool(recommender.served.failure)
+    return not was_released and fallback_reason(cause) is FallbackReason.ENDPOINT_MISSING
 
 
 def _lists(

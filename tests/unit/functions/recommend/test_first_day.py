@@ -12,7 +12,7 @@ from functions.platform.catalogue_state import CatalogueState, state_key
 from functions.platform.errors import Reason, RequestRefused
 from functions.platform.s3_keys import fallback_key
 from functions.recommend.first_day import LIST_MAX, FirstDay
-from functions.recommend.recommend import recommend
+from functions.recommend.recommend import FIRST_DAY, recommend
 from functions.recommend.recommendation import Recommendation
 from functions.recommend.request import RecommendRequest
 from functions.recommend.rules.model import Rule, Selector
@@ -84,14 +84,19 @@ def test_every_placement_that_needs_a_model_has_items(placement: str) -> None:
     assert found.model_version == "none"
 
 
-def test_a_first_day_is_no_fallback_in_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("more", [{"k": 3}, {"placement": "rerank", "candidates": ["lamp", "sock"], "k": 2}])
+def test_a_first_day_is_no_fallback_in_the_figures_and_no_warning_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
     counted: list[Any] = []
+    monkeypatch.setattr("functions.recommend.recommend.log.warning", pytest.fail)
     monkeypatch.setattr(
         "functions.recommend.recommend.metrics.write",
         lambda _, values, reason, **__: counted.append((values["Fallbacks"], reason)),
     )
-    ask(catalogue(FakeS3(), **PRODUCTS))
+    found = ask(catalogue(FakeS3(), **PRODUCTS), **more)
     assert counted == [(0, None)]
+    assert found.reason == FIRST_DAY
 
 
 def test_without_a_catalogue_the_shop_is_told_what_to_do() -> None:
