@@ -20,6 +20,10 @@ SLOWER = 4
 MAIN_THREAD = "CrRendererMain"
 # `RunTask` events with their processor time (`tdur`), and the names of the threads.
 TRACED = ["disabled-by-default-devtools.timeline", "__metadata"]
+AFTER_LOAD = (
+    "() => new Promise((done) => document.readyState === 'complete'"
+    " ? setTimeout(done) : addEventListener('load', () => setTimeout(done)))"
+)
 BUSY = "addEventListener('load', () => { for (let turn = 0, sum = 0; turn < 5e8; turn++) sum += turn % 7; });"
 
 
@@ -72,6 +76,8 @@ def blocked_ms(page: Any) -> float:
     browser.start_tracing(page=page, categories=TRACED)
     page.reload()
     page.wait_for_selector("tugboat-carousel[state=shown]")
+    # The trace has only tasks that have ended.
+    page.evaluate(AFTER_LOAD)
     page.wait_for_timeout(200)
     events = json.loads(browser.stop_tracing())["traceEvents"]
     main_threads = {
