@@ -289,7 +289,7 @@ def interrupt_delivery(stage: Stage) -> list[str]:
 
 
 def start_by_schedule(stage: Stage) -> str:
-    """Deliver an event to the target of the nightly rule; return the ARN of the execution that it started."""
+    """Deliver an event to the target of the nightly rule; return the ARN of the execution that it started, and stop it."""
     events, states = stage.client("events"), stage.client("stepfunctions")
     (target,) = events.list_targets_by_rule(Rule=f"{LOCAL.prefix}-nightly")["Targets"]
     before = {one["executionArn"] for one in states.list_executions(stateMachineArn=MACHINE)["executions"]}
@@ -302,7 +302,8 @@ def start_by_schedule(stage: Stage) -> str:
         return {one["executionArn"] for one in listed} - before
 
     (arn,) = wait_for(started, 30)
-    wait_for(lambda: states.describe_execution(executionArn=arn)["status"] != "RUNNING", 120, 0.5)
+    states.stop_execution(executionArn=arn)
+    wait_for(lambda: states.describe_execution(executionArn=arn)["status"] != "RUNNING", 60, 0.25)
     return str(arn)
 
 

@@ -36,7 +36,7 @@ from local.aws.authorization.record import FILE
 from local.environment import Stack
 from local.testing import interrupt_training, kill_stack, running_stack, start_stack, wait_for
 from testing import deployment, permissions
-from testing.stage import EVENTS_BUCKET, KEYS, LOCAL, MODELS_BUCKET, Run, Stage, run_id_of
+from testing.stage import EVENTS_BUCKET, KEYS, LOCAL, MACHINE, MODELS_BUCKET, Run, Stage, run_id_of
 from tests.e2e import aisles, drills, merchandiser, shopper
 from tugboat_events import Tugboat
 
@@ -320,47 +320,13 @@ def test_the_second_run_ships_the_second_model_and_keeps_the_first_for_a_rollbac
 
 
 @pytest.fixture(scope="module")
-def tuned_run(stage: Stage, second_run: Run) -> Run:
-    """A search of two training jobs, too short for a good model: somebody says to publish it all the same."""
-    return stage.run(tune=True, tuning_jobs=2, override_reason="a drill of the search")
-
-
-@pytest.fixture(scope="module")
-def tuned_model(stage: Stage, tuned_run: Run) -> str:
-    """The version of the model that the search ended with: the name of its best training job."""
-    sagemaker = stage.client("sagemaker")
-    [search] = sagemaker.list_hyper_parameter_tuning_jobs()["HyperParameterTuningJobSummaries"]
-    found = sagemaker.describe_hyper_parameter_tuning_job(
-        HyperParameterTuningJobName=search["HyperParameterTuningJobName"]
-    )
-    return str(found["BestTrainingJob"]["TrainingJobName"])
-
-
-def test_a_search_trains_several_models_and_ships_the_best(
-    stage: Stage, tuned_run: Run, tuned_model: str
-) -> None:
-    assert tuned_run.story.status == "SUCCEEDED", tuned_run.story
-    assert tuned_run.reached("Tune")
-    assert not tuned_run.reached("Train")
-    sagemaker = stage.client("sagemaker")
-    [search] = sagemaker.list_hyper_parameter_tuning_jobs()["HyperParameterTuningJobSummaries"]
-    jobs = sagemaker.list_training_jobs_for_hyper_parameter_tuning_job(
-        HyperParameterTuningJobName=search["HyperParameterTuningJobName"]
-    )["TrainingJobSummaries"]
-    assert len({job["TunedHyperParameters"]["learning_rate"] for job in jobs}) == 2
-    reached = {
-        job["TrainingJobName"]: job["FinalHyperParameterTuningJobObjectiveMetric"]["Value"] for job in jobs
-    }
-    assert reached[tuned_model] == max(reached.values())
-    assert stage.recommend(ITEM)["model_version"] == tuned_model
-
-
-def test_who_overrides_the_gate_and_why_is_in_the_evaluation(stage: Stage, tuned_run: Run) -> None:
-    assert "a drill of the search" in json.dumps(stage.evaluation(tuned_run))
+def second_model(second_run: Run) -> str:
+    """The version of the second model, which serves until the rollback."""
+    return f"{LOCAL.prefix}-{second_run.run_id}-0-0"
 
 
 def test_a_training_job_that_fails_for_its_settings_runs_once_and_the_old_model_goes_on_serving(
-    stage: Stage, tuned_model: str
+    stage: Stage, second_model: str
 ) -> None:
     run = stage.run(hyperparameters={"learning_rate": "fast"})
     assert run.story.status == "FAILED"
@@ -368,10 +334,10 @@ def test_a_training_job_that_fails_for_its_settings_runs_once_and_the_old_model_
     assert run.notification["subject"].endswith("in Train")
     assert "learning" in run.notification["message"]
     assert "still serves" in run.notification["message"]
-    assert stage.recommend(ITEM)["model_version"] == tuned_model
+    assert stage.recommend(ITEM)["model_version"] == second_model
 
 
-def test_a_worse_model_is_refused_and_says_why(stage: Stage, tuned_model: str) -> None:
+def test_a_worse_model_is_refused_and_says_why(stage: Stage, second_model: str) -> None:
     spoil(stage.copy / "training_jobs" / "train.py")
     assert "uploaded" in stage.deploy()
     run = stage.run()
@@ -380,7 +346,7 @@ def test_a_worse_model_is_refused_and_says_why(stage: Stage, tuned_model: str) -
     assert not run.reached("Publish")
     assert "hr_at_20" in run.notification["message"]
     assert "evaluation.html" in run.notification["message"]
-    assert stage.recommend(ITEM)["model_version"] == tuned_model
+    assert stage.recommend(ITEM)["model_version"] == second_model
 
 
 def test_a_job_that_runs_into_its_timeout_is_stopped_under_the_pipeline_s_role(
@@ -390,7 +356,7 @@ def test_a_job_that_runs_into_its_timeout_is_stopped_under_the_pipeline_s_role(
 
 
 @pytest.fixture(scope="module")
-def timed_out(stage: Stage, tuned_model: str) -> dict[str, str]:
+def timed_out(stage: Stage, second_model: str) -> dict[str, str]:
     return drills.time_out_jobs(stage)
 
 
@@ -405,7 +371,7 @@ def spoil(program: Path) -> None:
 
 @pytest.mark.parametrize("signalled", [signal.SIGSTOP, signal.SIGKILL], ids=["slow", "down"])
 def test_recommend_answers_from_the_fallback_within_its_time_box_while_the_endpoint_is(
-    stage: Stage, tuned_model: str, signalled: signal.Signals
+    stage: Stage, second_model: str, signalled: signal.Signals
 ) -> None:
     records = (stage.stack.state / "pids" / "children").glob("*.json")
     running = [
@@ -518,7 +484,7 @@ def test_a_kill_in_the_middle_of_a_run_loses_nothing_and_the_next_run_refuses_a_
     stage: Stage,
     tables: dict[str, list[tuple[Any, ...]]],
     replayed: list[dict[str, Any]],
-    tuned_model: str,
+    second_model: str,
     interrupted: Interrupted,
 ) -> None:
     assert interrupted.killed.story.status == "ABORTED"
@@ -534,7 +500,7 @@ def test_a_kill_in_the_middle_of_a_run_loses_nothing_and_the_next_run_refuses_a_
     replays = sum(answer["sent"] for answer in replayed)
     assert raw[0] == raw[1] == 2 * CLICKS + replays + interrupted.sent.accepted
     assert stage.rows(TABLES["interactions"]) == tables["interactions"]
-    assert stage.recommend(ITEM)["model_version"] == tuned_model
+    assert stage.recommend(ITEM)["model_version"] == second_model
 
 
 def test_a_refused_batch_passes_once_its_failed_checks_are_overridden_and_the_run_continues(
@@ -629,10 +595,10 @@ def test_an_id_that_no_event_names_is_refused_with_the_next_step(stage: Stage, f
         explained(stage, "never-answered")
 
 
-def test_a_rollback_serves_the_model_before_again(stage: Stage, second_run: Run, tuned_model: str) -> None:
-    assert stage.recommend(ITEM)["model_version"] == tuned_model
+def test_a_rollback_serves_the_model_before_again(stage: Stage, first_run: Run, second_model: str) -> None:
+    assert stage.recommend(ITEM)["model_version"] == second_model
     deployment.run("deploy.rollback", stage.copy, stage.environment)
-    assert stage.recommend(ITEM)["model_version"] == f"{LOCAL.prefix}-{second_run.run_id}-0-0"
+    assert stage.recommend(ITEM)["model_version"] == f"{LOCAL.prefix}-{first_run.run_id}-0-0"
 
 
 def test_a_shopper_s_clicks_change_the_carousel_at_once_and_are_found_under_raw(
@@ -766,8 +732,8 @@ def without_receipts(event: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def night(stage: Stage, second_run: Run, tuned_model: str) -> Run:
-    """A night of a shop with a catalogue of its own, and of one whose sessions have one item, so nothing can be learnt."""
+def night(stage: Stage, second_run: Run) -> Run:
+    """A night that searches, of a shop with items of its own, and of one whose sessions have one item: nothing can be learnt."""
     own = ({**one, "shop_id": "own", "items": _renamed(one["items"])} for one in aisles.events(VISITS))
     single = (
         {**one, "shop_id": "eshop"}
@@ -776,7 +742,8 @@ def night(stage: Stage, second_run: Run, tuned_model: str) -> Run:
     for events in (own, single):
         sent = stage.send(events)
         assert sent.refused == 0
-    arn = stage.start_night(["own", "eshop"], override_reason="a small shop")
+    reason = "a small shop, and a short search"
+    arn = stage.start_night(["own", "eshop"], tune=True, tuning_jobs=2, override_reason=reason)
     return stage.finish(arn, 400)
 
 
@@ -785,7 +752,7 @@ def _renamed(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_a_night_releases_one_shop_while_another_fails_and_a_third_stays_refused(
-    stage: Stage, night: Run, tuned_model: str
+    stage: Stage, night: Run
 ) -> None:
     assert (night.story.status, night.story.error) == ("FAILED", "ShopsFailed")
     assert night.story.cause.startswith("Shops: eshop: failed with ")
@@ -809,6 +776,42 @@ def test_each_shop_of_the_night_reports_itself_and_the_night_reports_all(stage: 
     assert "Tugboat local: night failed for 1 of 2 shops" in subjects
 
 
+@pytest.fixture(scope="module")
+def own_run(stage: Stage, night: Run) -> Run:
+    """The night's run of the shop own."""
+    states = stage.client("stepfunctions")
+    listed = states.list_executions(stateMachineArn=MACHINE)["executions"]
+    (arn,) = (one["executionArn"] for one in listed if one["name"].endswith("-own"))
+    return stage.finish(arn)
+
+
+def test_a_search_trains_several_models_and_ships_the_best(stage: Stage, own_run: Run) -> None:
+    assert own_run.story.status == "SUCCEEDED", own_run.story
+    assert own_run.reached("Tune")
+    assert not own_run.reached("Train")
+    sagemaker = stage.client("sagemaker")
+    [search] = (
+        one["HyperParameterTuningJobName"]
+        for one in sagemaker.list_hyper_parameter_tuning_jobs()["HyperParameterTuningJobSummaries"]
+        if "drill" not in one["HyperParameterTuningJobName"]
+    )
+    jobs = sagemaker.list_training_jobs_for_hyper_parameter_tuning_job(HyperParameterTuningJobName=search)[
+        "TrainingJobSummaries"
+    ]
+    assert len({job["TunedHyperParameters"]["learning_rate"] for job in jobs}) == 2
+    reached = {
+        job["TrainingJobName"]: job["FinalHyperParameterTuningJobObjectiveMetric"]["Value"] for job in jobs
+    }
+    found = sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=search)
+    best = found["BestTrainingJob"]["TrainingJobName"]
+    assert reached[best] == max(reached.values())
+    assert stage.recommend(f"own-{ITEM}", shop="own")["model_version"] == best
+
+
+def test_who_overrides_the_gate_and_why_is_in_the_evaluation(stage: Stage, own_run: Run) -> None:
+    assert "a small shop, and a short search" in json.dumps(stage.evaluation(own_run))
+
+
 def test_a_night_that_is_stopped_stops_its_executions(stage: Stage, night: Run) -> None:
     assert drills.stop_a_night(stage) == "ABORTED"
 
@@ -827,7 +830,7 @@ def test_every_line_of_the_lambdas_logs_is_json_and_carries_an_id(
 
 
 def test_no_role_was_refused_anything_in_the_whole_journey(
-    stage: Stage, tuned_model: str, interrupted: Interrupted
+    stage: Stage, night: Run, interrupted: Interrupted
 ) -> None:
     # Before the first model, the fallback is missing. The API may not list keys, so S3 answers 403, which it treats as missing.
     expected = {(f"{LOCAL.prefix}-api_handler", "s3:ListBucket")}
