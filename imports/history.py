@@ -524,7 +524,10 @@ class History:
         self._db.execute(f"insert into rendered {self._rendered(orders, 'lines')}")
 
     def _rendered(self, source: str, lines: str) -> str:
-        """Return a query of the events' JSON without its closing bracket."""
+        """Return a query of the events' JSON without its closing bracket.
+
+        A sum that is larger than the contract's amounts is left out: the warehouse adds up the items.
+        """
         name, shop = "event_name", values.literal(json.dumps(self._shop, ensure_ascii=False))
         text = f"""concat(
             '{{"schema_version":1,"event_id":', to_json(event_id),
@@ -534,7 +537,8 @@ class History:
             ',"client_time_ms":', client_time_ms,
             case when items <> '' then ',"items":[' end, items, case when items <> '' then ']' end,
             fields,
-            ',"value":' || round(value, 2)::varchar)"""
+            case when value between {values.AMOUNT_MIN} and {values.AMOUNT_MAX}
+                then ',"value":' || round(value, 2)::varchar end)"""
         return f"select file, line, {lines} as lines, event_id, client_time_ms, {text} as text from {source}"
 
     def _reject_too_large(self) -> None:

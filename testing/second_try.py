@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example, after a run of pytest: python -m testing.second_try",
+        epilog="example: python -m testing.second_try",
     )
     parser.parse_args(argv)
 

@@ -87,6 +87,14 @@ def test_an_order_with_more_lines_than_the_contract_allows_keeps_its_value_and_r
     assert (found.account.rows, found.account.joined, found.account.rejected) == (203, 199, 3)
 
 
+@pytest.mark.parametrize("order_id", ["", "T1"])
+def test_a_sum_that_no_event_may_have_is_left_out_and_the_items_stay(tmp_path: Path, order_id: str) -> None:
+    lines = f"2026-03-01,purchase,a,c1,1000000000,1000,{order_id}\n"
+    (event,) = read(tmp_path, HEADER + lines).events
+    assert "value" not in event
+    assert event["items"] == [{"item_id": "a", "price": 1_000_000_000, "quantity": 1000}]
+
+
 def test_an_unclosed_quote_costs_one_row_of_the_file(tmp_path: Path) -> None:
     content = "event_time,event_name,item_id,client_id,item_name\n"
     content += '2026-03-01T10:00:00Z,view_item,a,c1,"12 inch pan\n'
