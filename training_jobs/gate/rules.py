@@ -77,6 +77,13 @@ RULES: dict[str, Rule] = {
     "hr_at_20 above popularity": Rule("The hit rate is above that of popularity.", ">", 0.0, "minimum_cases"),
     "mrr_at_20 above popularity": Rule("The MRR is above that of popularity.", ">", 0.0, "minimum_cases"),
     **_opponents(),
+    **{
+        f"lead of {metric} against earlier releases": Rule(
+            "The last seven releases lead session-kNN by no less than the best seven before them, within the margin.",
+            *(">=", f"-margin.{metric}", "minimum_releases", False, True),
+        )
+        for metric in ("hr_at_20", "mrr_at_20")
+    },
     "slice": Rule(
         "No session length and no category is served worse than by the champion, or by session-kNN without one.",
         *(">=", "-slice_margin", "minimum_slice_cases", False, True),
