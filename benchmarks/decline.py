@@ -1,8 +1,8 @@
-"""Measure when the gate refuses models that get a little worse each night, and how often it refuses models that do not.
+"""Measure when the gate catches models that get a little worse each night, and how often it catches models that do not.
 
 Nights are drawn, not trained: a lead over session-kNN of --lead, a noise per night, a season, and a loss per night that begins
-after --before nights. Two gates judge the same nights until the first refusal. `margins` compares each candidate with the
-champion and with session-kNN, as it did before there was a record. `record` is training_jobs/gate/leads.py.
+after --before nights. `margins` are the comparisons of each candidate with the champion and with session-kNN, which refuse.
+`record` is training_jobs/gate/leads.py, which warns. Both judge the same nights until they catch one.
 """
 
 import json
@@ -20,24 +20,24 @@ from training_jobs.gate.thresholds import read_thresholds
 
 LOSSES = (0.0, 0.0015, 0.003, 0.006)
 ERRORS = (0.005, 0.0075, 0.012)
-SEASONS = (0.0, 0.005, 0.01)
+SEASONS = (0.0, 0.01, 0.015)
 SEASON_DAYS = 28
 LIMITS = read_thresholds()
-LEVEL, MARGIN = family_level(LIMITS), LIMITS.margin.hr_at_20
+LEVEL = family_level(LIMITS)
 
 
 def by_margins(lead: NDArray[np.float64], gain: NDArray[np.float64], error: float) -> int:
     """Return the first night that a comparison with one other model refuses, 0 for none. `gain` is over the champion."""
     half = t_quantile(LEVEL, 1000) * error
-    refused = (lead + half < -MARGIN) | (gain + half < -MARGIN)
+    refused = np.minimum(lead, gain) + half < -LIMITS.margin.hr_at_20
     return int(np.argmax(refused)) + 1 if refused.any() else 0
 
 
 def by_record(lead: NDArray[np.float64]) -> int:
-    """Return the first night that the record of leads refuses, 0 for none."""
+    """Return the first night that the record of leads warns of, 0 for none."""
     for nights in range(LIMITS.minimum_releases, len(lead) + 1):
         _, (_, high) = change(lead[max(0, nights - KEPT) : nights], LEVEL)
-        if high < -MARGIN:
+        if high < -LIMITS.lead_margin:
             return nights
     return 0
 
@@ -45,7 +45,7 @@ def by_record(lead: NDArray[np.float64]) -> int:
 def simulated(
     loss: float, error: float, season: float, lead: float, before: int, seeds: int, nights: int
 ) -> dict[str, Any]:
-    """Return the share of the seeds that each gate refuses within `nights`, the median night, and what was lost by then."""
+    """Return the share of the seeds that each catches within `nights`, the median night, and what was lost by then."""
     night = np.arange(before + nights)
     lost = loss * np.maximum(0, night - before + 1)
     found: dict[str, list[int]] = {"margins": [], "record": []}
@@ -66,7 +66,7 @@ def simulated(
     for name, first in found.items():
         caught = np.array([one for one in first if one])
         row[name] = {
-            "refused": round(len(caught) / seeds, 4),
+            "caught": round(len(caught) / seeds, 4),
             "median_night": int(np.median(caught)) - before if len(caught) else None,
             "lost": round(float(loss * max(0.0, np.median(caught) - before)), 4) if len(caught) else None,
         }

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from training_jobs.gate import metrics
-from training_jobs.gate.check import Check, failures
+from training_jobs.gate.check import Check, failures, warnings
 from training_jobs.gate.checks_measured import leakage_checks, measured_checks, served_check, slices
 from training_jobs.gate.checks_served import (
     budget_checks,
@@ -149,6 +149,7 @@ def judged(
     return {
         "passed": not failed or bool(override_reason),
         "failures": failed,
+        "warnings": list(warnings(found)),
         "override_reason": override_reason or None,
         "champion": note,
         "metrics": {
@@ -166,7 +167,7 @@ def judged(
         "slices": _slices(measured, held),
         "target_kinds": _target_kinds(measured, held, prices, limits.minimum_slice_cases),
         "placements": of_placements,
-        "leads": described(leads, lead, accepted=bool(override_reason) and any(failures(against_leads))),
+        "leads": described(leads, lead, accepted=bool(override_reason) and any(warnings(against_leads))),
         "checks": [asdict(row) for row in found],
         "cases": len(held.cases),
         "holdout_start_ms": card.holdout_start_ms,

@@ -1,9 +1,12 @@
-"""The lead over session-kNN of the released models: it shows a decline that is within the margin every single night.
+"""The lead over session-kNN of the released models: the gate warns of a decline that is within the margin every single night.
 
 Figures of different days are not comparable, because some days are harder. A lead is: model and session-kNN answer the same
 cases of the same day, and session-kNN is trained anew each night with fixed settings. The last releases are compared with the
 best ones before them. evaluation.json has the leads of the releases before the candidate and its own, and the release record
 keeps that file beside the champion.
+
+It warns and does not refuse, because the loss is released already. A refusal would keep the last of the declined models, and let
+it get old.
 """
 
 from __future__ import annotations

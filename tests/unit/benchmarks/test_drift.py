@@ -78,9 +78,9 @@ def test_every_schedule_is_measured_on_the_same_cases_and_pays_for_what_it_makes
     assert list(once["hr_at_20_over_nightly_by_age"]) == ["0", "1"]
 
 
-def test_the_record_of_leads_refuses_a_decline_that_the_margins_let_pass() -> None:
+def test_the_record_of_leads_catches_a_decline_that_the_margins_let_pass() -> None:
     row = simulated(loss=0.003, error=0.0075, season=0.0, lead=0.05, before=30, seeds=10, nights=20)
-    assert row["margins"]["refused"] == 0.0
-    assert row["record"]["refused"] == 1.0
+    assert row["margins"]["caught"] == 0.0
+    assert row["record"]["caught"] == 1.0
     still = simulated(loss=0.0, error=0.0075, season=0.0, lead=0.05, before=30, seeds=10, nights=20)
-    assert (still["margins"]["refused"], still["record"]["refused"]) == (0.0, 0.0)
+    assert (still["margins"]["caught"], still["record"]["caught"]) == (0.0, 0.0)

@@ -1,4 +1,4 @@
-"""A decline that is within the margin each night is refused before thirty nights are over, and noise is not."""
+"""The gate warns of a decline that is within the margin each night before thirty nights are over, and not of noise."""
 
 import json
 from pathlib import Path
@@ -23,37 +23,37 @@ def lead(at: int, hr: float, mrr: float = 0.03) -> Lead:
     return Lead(f"m{at}", at * DAY_MS, hr, mrr)
 
 
-def refused_at(leads: np.ndarray) -> int:
-    """Play the gate night after night, and return the first night that is refused, 0 for none."""
+def warned_at(leads: np.ndarray) -> int:
+    """Play the gate night after night, and return the first night that it warns of, 0 for none."""
     for at in range(len(leads)):
         earlier = [lead(night, leads[night]) for night in range(at)]
         found = lead_checks(earlier, lead(at, leads[at]), LIMITS)
-        if any(row.verdict == "failed" for row in found):
+        if any(row.verdict == "warned" for row in found):
             return at + 1
     return 0
 
 
 @pytest.mark.parametrize("loss", [0.0015, 0.003, 0.006])
-def test_thirty_nights_that_each_lose_less_than_the_margin_are_refused(loss: float) -> None:
+def test_thirty_nights_that_each_lose_less_than_the_margin_are_warned_of(loss: float) -> None:
     assert loss < LIMITS.margin.hr_at_20
     before, caught = 30, []
     for seed in range(12):
         noise = np.random.default_rng(seed).normal(0, NIGHT, before + 30)
         decline = loss * np.maximum(0, np.arange(before + 30) - before + 1)
-        caught.append(refused_at(0.05 + noise - decline))
+        caught.append(warned_at(0.05 + noise - decline))
     assert min(caught) > before
-    assert np.median(caught) - before <= min(30, 5 + 0.025 / loss)
+    assert np.median(caught) - before <= min(30, 5 + 0.03 / loss)
 
 
-def test_thirty_nights_without_a_decline_are_not_refused() -> None:
+def test_thirty_nights_without_a_decline_bring_no_warning() -> None:
     noise = (np.random.default_rng(seed).normal(0, NIGHT, 30) for seed in range(40))
-    assert [refused_at(0.05 + nights) for nights in noise] == [0] * 40
+    assert [warned_at(0.05 + nights) for nights in noise] == [0] * 40
 
 
-def test_a_season_of_the_lead_within_the_margin_is_not_refused() -> None:
-    season = 0.005 * np.sin(2 * np.pi * np.arange(60) / 28)
+def test_a_season_of_the_lead_within_the_margin_brings_no_warning() -> None:
+    season = 0.01 * np.sin(2 * np.pi * np.arange(60) / 28)
     noise = np.random.default_rng(1).normal(0, NIGHT, 60)
-    assert refused_at(0.05 + season + noise) == 0
+    assert warned_at(0.05 + season + noise) == 0
 
 
 def test_after_a_decline_a_repaired_model_passes_at_once() -> None:
@@ -63,7 +63,7 @@ def test_after_a_decline_a_repaired_model_passes_at_once() -> None:
         value: [row.verdict for row in lead_checks(earlier, lead(99, value), LIMITS)]
         for value in (0.02, 0.05)
     }
-    assert verdicts == {0.02: ["failed", "passed"], 0.05: ["passed", "passed"]}
+    assert verdicts == {0.02: ["warned", "passed"], 0.05: ["passed", "passed"]}
 
 
 def test_a_row_names_the_loss_and_few_releases_are_not_judged() -> None:
@@ -109,7 +109,7 @@ def test_a_damaged_record_of_leads_stops_the_job_and_names_the_file(tmp_path: Pa
         read_leads(tmp_path, 0)
 
 
-def test_an_evaluation_continues_the_champion_s_record_and_refuses_a_decline(
+def test_an_evaluation_continues_the_champion_s_record_and_warns_of_a_decline(
     trained: Trained, tmp_path: Path
 ) -> None:
     champion, output = tmp_path / "champion", tmp_path / "output"
@@ -129,12 +129,14 @@ def test_an_evaluation_continues_the_champion_s_record_and_refuses_a_decline(
         found: dict[str, Any] = json.loads((output / EVALUATION).read_text())
         return found
 
-    refused, accepted = judged(), judged("--override-reason", "a new kind of shopper")
-    assert (refused["passed"], accepted["passed"]) == (False, True)
-    assert [reason.split(" is ")[0] for reason in refused["failures"]] == [
+    warned, accepted = judged(), judged("--override-reason", "a new kind of shopper")
+    assert (warned["passed"], warned["failures"]) == (True, [])
+    assert [reason.split(" is ")[0] for reason in warned["warnings"]] == [
         "lead of hr_at_20 against earlier releases (all)"
     ]
-    assert len(refused["leads"]) == 21
-    assert accepted["leads"] == refused["leads"][-1:]
-    knn, own = (refused["metrics"][name]["hr_at_20"] for name in ("session_knn", "candidate"))
+    page = (output / "evaluation.html").read_text()
+    assert "What the gate warns of" in page
+    assert len(warned["leads"]) == 21
+    assert accepted["leads"] == warned["leads"][-1:]
+    knn, own = (warned["metrics"][name]["hr_at_20"] for name in ("session_knn", "candidate"))
     assert accepted["leads"][0]["hr_at_20"] == pytest.approx(own - knn, abs=2e-5)
