@@ -4,7 +4,7 @@ LOG is `steady` or `moving` (generated shops, drift_logs.py), or a directory of 
 After --first days, a model is trained each night on the last --window days, and measured on the day after.
 The other schedules use the same models later: what differs is only their age.
 A model has two parts. The encoder, the settings and the ranker are trained. The index of session-kNN, the popularity and
-the places of new items are read off the clicks in seconds, so a schedule may renew the index each night and train rarely.
+the vectors of new items are counted in seconds. So a schedule may renew the index each night and train rarely.
 
 The training is the job's (training_jobs/training/job.py), but for two savings. The encoder has --epochs epochs. The
 settings of a night are chosen with the encoder of the night before, which has not learnt the last day either.

@@ -1,7 +1,7 @@
 """Click logs of many days for the drift bench: generated shops whose drift is known, and public logs with their own times.
 
 The generated shops are those of `demo`. The drift is planted from outside: each day is made with a changed catalogue or with
-other habits, so the bytes of the default generator stay.
+other habits. So the bytes of the default generator stay.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from training_jobs.snapshot.dataset import ItemContent, before, content_tokens, 
 
 _BEGIN_MS = 1_767_225_600_000  # 2026-01-01
 _EVENTS_PER_VIEW = 1.55  # of the generated mixture
-# The generator launches items of its own in the last three days of a shop, so the shop lasts longer than the log.
+# In its last three days the generator launches items of its own. So the shop lasts longer than the log.
 _SPARE_DAYS = 3
 
 
@@ -29,8 +29,8 @@ _SPARE_DAYS = 3
 class Drift:
     """The drift of a generated shop. Days are counted from the first day of the log.
 
-    `season` keeps the generator's own drift of popularity: a season of 21 days per category, and a random trend per item of
-    5 % per day (standard deviation). `launches_per_week` is a share of the catalogue; a launched item is six times as popular
+    `season` keeps the generator's own drift of popularity: a season of 21 days per category, and a trend per item. The trend's
+    standard deviation is 5 % per day. `launches_per_week` is a share of the catalogue; a launched item is six times as popular
     during its first week. In the days of `sale`, the items of a tenth of the cells are 15 times as popular. From the day
     `habits` on, other categories go together.
     """

@@ -2,11 +2,11 @@
 
 Figures of different days are not comparable, because some days are harder. A lead is: model and session-kNN answer the same
 cases of the same day, and session-kNN is trained anew each night with fixed settings. The last releases are compared with the
-best ones before them. evaluation.json has the leads of the releases before the candidate and its own, and the release record
-keeps that file beside the champion.
+best ones before them. The leads of the earlier releases and the candidate's are in evaluation.json. The release record keeps
+that file beside the champion.
 
-It warns and does not refuse, because the loss is released already. A refusal would keep the last of the declined models, and let
-it get old.
+It warns and does not refuse, because the loss is released already. A refusal would keep the last of the declined models, which
+then gets old.
 """
 
 from __future__ import annotations
