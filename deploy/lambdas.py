@@ -338,6 +338,8 @@ LAMBDAS = (
                 (policies.REALTIME_ENDPOINTS, policies.ENDPOINT_CONFIGS),
             ),
             policies.READ_ARCHIVES,
+            policies.READ_EVALUATIONS,
+            policies.FIND_EVALUATION,
             policies.RECORD_RELEASE,
             Statement(
                 "RemoveOlderArchives", ("s3:DeleteObject",), (objects("models", f"{RELEASES_PREFIX}*"),)
@@ -375,6 +377,8 @@ LAMBDAS = (
             policies.MOVE_ENDPOINT,
             policies.STOP_SCALING,
             policies.READ_ARCHIVES,
+            policies.READ_EVALUATIONS,
+            policies.FIND_EVALUATION,
             policies.RECORD_RELEASE,
             policies.FIND_RECORD,
             Statement("RunsAgain", ("states:DescribeExecution",), (policies.EXECUTIONS,)),

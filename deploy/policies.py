@@ -12,10 +12,11 @@ from functions.platform.contract import (
     CATALOGUE_CLAIMS_PREFIX,
     CATALOGUE_PREFIX,
     CATALOGUE_STATES_PREFIX,
+    EVALUATIONS_PREFIX,
     RAW_PREFIX,
     REJECTED_PREFIX,
 )
-from functions.platform.s3_keys import current_key, fallback_key
+from functions.platform.s3_keys import current_key, evaluation_key, fallback_key
 
 Json = dict[str, Any]
 
@@ -135,8 +136,10 @@ RECORDS = objects("models", current_key("*"))
 FALLBACKS = objects("models", fallback_key("*"))
 # The releases on record, for prove and rollback. List before reading: without s3:ListBucket, S3 answers 403 for a missing key.
 READ_ARCHIVES = Statement("ReadArchives", ("s3:GetObject",), (objects("models", "serving/*"),))
+READ_EVALUATIONS = Statement("ReadEvaluations", ("s3:GetObject",), (objects("models", evaluation_key("*")),))
 RECORD_RELEASE = Statement("RecordRelease", ("s3:PutObject",), (objects("models", "serving/*"),))
 FIND_RECORD = list_bucket("FindRecord", "models", "serving/*")
+FIND_EVALUATION = list_bucket("FindEvaluation", "models", f"{EVALUATIONS_PREFIX}*")
 CHANGE_CANARY = (
     Statement("ChangeCanary", ("s3:GetObject", "s3:PutObject"), (RECORDS,)),
     FIND_RECORD,

@@ -26,7 +26,7 @@ from functions.platform.contract import (
 )
 from functions.platform.releases import Release, read_record
 from functions.platform.run_names import run_id_of
-from functions.platform.s3_keys import split_s3_uri
+from functions.platform.s3_keys import evaluation_key, split_s3_uri
 
 MISSING = frozenset({"404", "NoSuchKey", "NotFound", "ValidationException", "ResourceNotFound"})
 EXPLAINER = "training_jobs/serving/explain.py"
@@ -146,7 +146,7 @@ def _add_run(origin: Origin, clients: Clients, bucket: str, machine_arn: str) ->
             f"s3://{bucket}/{manifest_key} is deleted: snapshots expire after exports_expire_days "
             "(deploy/stages.toml). make run writes a new one"
         )
-    evaluation = _json(clients.s3, bucket, f"{EVALUATIONS_PREFIX}{run_id}/evaluation.json")
+    evaluation = _json(clients.s3, bucket, evaluation_key(run_id))
     if evaluation is None:
         origin.gaps.append(f"s3://{bucket}/{EVALUATIONS_PREFIX}{run_id}/ has no evaluation of the gate")
     else:

@@ -8,10 +8,11 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.operations.model import Check, Epoch, Evaluation, Published, Run, Runs, Step, Training
-from functions.platform.contract import EVALUATIONS_PREFIX, OPERATIONS_RUNS_KEY
+from functions.platform.contract import OPERATIONS_RUNS_KEY
 from functions.platform.log import get_logger
 from functions.platform.run_history import State, folded, parse, read_history, readable
 from functions.platform.run_names import run_id_of
+from functions.platform.s3_keys import evaluation_key
 from functions.platform.stored_json import read_json
 from functions.platform.time_box import Deadline
 
@@ -212,7 +213,7 @@ def _training(state: State | None) -> Training | None:
 
 
 def _evaluation(s3: Any, bucket: str, run_id: str) -> Evaluation | None:
-    stored = read_json(s3, bucket, f"{EVALUATIONS_PREFIX}{run_id}/evaluation.json")
+    stored = read_json(s3, bucket, evaluation_key(run_id))
     if not isinstance(stored, dict):
         return None
     settings = dict(stored.get("settings") or {})

@@ -11,7 +11,14 @@ from typing import Any, TypedDict
 from functions.platform.contract import SHOPS_PREFIX
 from functions.platform.errors import StorageUnavailable
 from functions.platform.model_archive import ModelArchive, copy_archive
-from functions.platform.s3_keys import champion_key, current_key, fallback_key, placements_key
+from functions.platform.s3_keys import (
+    champion_evaluation_key,
+    champion_key,
+    current_key,
+    evaluation_key,
+    fallback_key,
+    placements_key,
+)
 
 # A release of before the tables of placements: the fallback's lists answer.
 NO_TABLES: dict[str, Any] = {"popular": {}, "rising": {}, "bought_together": {}, "again": {}}
@@ -123,7 +130,7 @@ def served_shops(s3: Any, bucket: str) -> list[str]:
 
 
 def write_record(record: ReleaseRecord, archive: ModelArchive, s3: Any, bucket: str) -> None:
-    """Write the record, after the lists for /recommend and the champion for the next evaluation.
+    """Write the record, after the lists for /recommend and the champion with its evaluation for the next evaluation.
 
     Raises:
         ValueError: the record has no current release.
@@ -136,7 +143,24 @@ def write_record(record: ReleaseRecord, archive: ModelArchive, s3: Any, bucket: 
     tables = {**(archive.placements or NO_TABLES), "model_version": archive.model_version}
     s3.put_object(Bucket=bucket, Key=placements_key(shop_id), Body=json.dumps(tables).encode())
     copy_archive(record.current.model_data_uri, bucket, champion_key(shop_id), s3)
+    _copy_evaluation(record.current, bucket, s3)
     s3.put_object(Bucket=bucket, Key=current_key(shop_id), Body=_encoded(record))
+
+
+def _copy_evaluation(release: Release, bucket: str, s3: Any) -> None:
+    """Copy the gate's evaluation of a release beside the champion.
+
+    A release whose evaluation is gone keeps that of the champion before it, so that the record of leads continues.
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        found = s3.get_object(Bucket=bucket, Key=evaluation_key(release.run_id))["Body"].read()
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("NoSuchKey", "404"):
+            raise
+        return
+    s3.put_object(Bucket=bucket, Key=champion_evaluation_key(release.shop_id), Body=found)
 
 
 def write_canary(record: ReleaseRecord, canary: Canary | None, s3: Any, bucket: str) -> None:

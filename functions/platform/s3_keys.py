@@ -5,6 +5,7 @@ from typing import Any
 
 from functions.platform.contract import (
     BATCH_PREFIX,
+    EVALUATIONS_PREFIX,
     PLACEMENTS_PREFIX,
     RELEASES_PREFIX,
     RULES_PREFIX,
@@ -37,6 +38,16 @@ def champion_prefix(shop_id: str) -> str:
 def champion_key(shop_id: str) -> str:
     """Return the key of the archive of a shop's served model."""
     return f"{champion_prefix(shop_id)}model.tar.gz"
+
+
+def champion_evaluation_key(shop_id: str) -> str:
+    """Return the key of the gate's evaluation of a shop's served model. The next evaluation continues its record of leads."""
+    return f"{champion_prefix(shop_id)}evaluation.json"
+
+
+def evaluation_key(run_id: str) -> str:
+    """Return the key of the gate's evaluation of a run's model."""
+    return f"{EVALUATIONS_PREFIX}{run_id}/evaluation.json"
 
 
 def lock_key(shop_id: str) -> str:

@@ -28,7 +28,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Check:
-    """`verdict` is passed, failed, skipped or reported. `reason` is a sentence, empty for a passed check.
+    """`verdict` is passed, failed, warned, skipped or reported. `reason` is a sentence, empty for a passed check.
 
     `against` is `absolute` if the bound is for the value itself, else the name of the model whose figure was subtracted.
     """
@@ -59,8 +59,11 @@ def check(
     interval: Interval | None = None,
     by_far_end: bool = False,
     required: bool = True,
+    warns: bool = False,
 ) -> Check:
     """Compare `value` with `bound`. With fewer than `minimum_n` cases a required check fails and another is skipped.
+
+    A value beyond its bound fails; with `warns` it only warns, and the model is published.
 
     With `by_far_end` the better end of the interval is compared instead: the whole interval must miss the bound before the
     row fails.
@@ -72,7 +75,7 @@ def check(
     elif not (
         np.isfinite(value) and _COMPARE[comparator](_judged(value, comparator, interval, by_far_end), bound)
     ):
-        verdict = "failed"
+        verdict = "warned" if warns else "failed"
         spread = f" (interval {interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
         reason = f"{name} ({over}) is {value:.4g}{spread}, must be {comparator} {bound:.4g}"
     return Check(name, over, against, n, minimum_n, value, bound, comparator, interval, verdict, reason)
@@ -105,6 +108,11 @@ def skipped(name: str, reason: str, *, over: str = "all", against: str = "absolu
 def failures(found: Sequence[Check]) -> Iterator[str]:
     """Yield the reasons of the failed checks."""
     return (row.reason for row in found if row.verdict == "failed")
+
+
+def warnings(found: Sequence[Check]) -> Iterator[str]:
+    """Yield the reasons of the checks that warn."""
+    return (row.reason for row in found if row.verdict == "warned")
 
 
 def share(values: Sequence[float] | NDArray[Any]) -> float:

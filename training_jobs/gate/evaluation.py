@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from training_jobs.gate import metrics
-from training_jobs.gate.check import Check, failures
+from training_jobs.gate.check import Check, failures, warnings
 from training_jobs.gate.checks_measured import leakage_checks, measured_checks, served_check, slices
 from training_jobs.gate.checks_served import (
     budget_checks,
@@ -22,6 +22,7 @@ from training_jobs.gate.checks_served import (
     stock_checks,
 )
 from training_jobs.gate.checks_snapshot import network_check, surge_check
+from training_jobs.gate.leads import Lead, described, lead_checks, lead_of, read_leads
 from training_jobs.gate.measure import HeldOut, Measured, held_out, measure_baselines, measure_recommender
 from training_jobs.gate.model import Model
 from training_jobs.gate.placements import measure_placements
@@ -84,7 +85,8 @@ def evaluate(
     data = read_dataset(interactions, items)
     with tempfile.TemporaryDirectory() as scratch:
         champion, note = comparable_champion(champion_dir, Path(scratch), card.holdout_start_ms)
-    return judged(candidate, champion, note, data, limits, override_reason)
+    leads = read_leads(champion_dir, card.holdout_start_ms)
+    return judged(candidate, champion, note, data, limits, override_reason, leads)
 
 
 def read_candidate(directory: Path) -> Candidate:
@@ -106,8 +108,12 @@ def judged(
     data: Dataset,
     limits: Thresholds,
     override_reason: str = "",
+    leads: Sequence[Lead] = (),
 ) -> dict[str, Any]:
-    """Return the content of evaluation.json. `note` is the name of the champion, or the reason for none."""
+    """Return the content of evaluation.json. `note` is the name of the champion, or the reason for none.
+
+    `leads` are those of the releases up to the champion, oldest first.
+    """
     card, whole, served = candidate.card, candidate.whole, candidate.served
     evidence = whole.evidence()  # which items are in stock does not change it
     held = held_out(data, card.holdout_start_ms)
@@ -122,8 +128,11 @@ def judged(
     own = measured["candidate"]
     of_placements, placement_checks = measure_placements(candidate.variant, held, limits)
     prices = data.catalogue.prices if data.catalogue else None
+    lead = lead_of(card.model_version, card.holdout_start_ms, measured)
+    against_leads = lead_checks(leads, lead, limits)
     found: list[Check] = [
         *measured_checks(measured, held, resampler, limits, note),
+        *against_leads,
         *leakage_checks(candidate.variant, candidate.variant_card, whole, evidence, card, own, held, limits),
         surge_check(held.data.sessions, limits),
         network_check(held.data.sessions, data.vocabulary, limits),
@@ -140,6 +149,7 @@ def judged(
     return {
         "passed": not failed or bool(override_reason),
         "failures": failed,
+        "warnings": list(warnings(found)),
         "override_reason": override_reason or None,
         "champion": note,
         "metrics": {
@@ -157,6 +167,7 @@ def judged(
         "slices": _slices(measured, held),
         "target_kinds": _target_kinds(measured, held, prices, limits.minimum_slice_cases),
         "placements": of_placements,
+        "leads": described(leads, lead, accepted=bool(override_reason) and any(warnings(against_leads))),
         "checks": [asdict(row) for row in found],
         "cases": len(held.cases),
         "holdout_start_ms": card.holdout_start_ms,

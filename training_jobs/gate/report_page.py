@@ -47,7 +47,7 @@ def render(result: Mapping[str, Any]) -> str:
     metrics: Mapping[str, Mapping[str, Any]] = result["metrics"]
     models = {name: metrics[name] for name in _LABELS if name in metrics}
     return environment.get_template("report_page.html.jinja").render(
-        result={"override_reason": None, **result},
+        result={"override_reason": None, "warnings": [], **result},
         verdict="passed" if result["passed"] else "failed",
         since=datetime.fromtimestamp(result["holdout_start_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         labels=_LABELS,

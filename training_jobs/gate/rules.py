@@ -23,7 +23,7 @@ class Rule:
     """One check. `bound` and `minimum_n` are numbers or names of thresholds; a name after "-" is negated.
 
     A check that is not `required` is skipped with too few cases. A check `by_far_end` fails only if its whole
-    interval misses the bound.
+    interval misses the bound. One that `warns` never refuses a model.
     """
 
     meaning: str
@@ -32,6 +32,7 @@ class Rule:
     minimum_n: str | int = 1
     required: bool = True
     by_far_end: bool = False
+    warns: bool = False
 
 
 def _opponents() -> dict[str, Rule]:
@@ -77,6 +78,13 @@ RULES: dict[str, Rule] = {
     "hr_at_20 above popularity": Rule("The hit rate is above that of popularity.", ">", 0.0, "minimum_cases"),
     "mrr_at_20 above popularity": Rule("The MRR is above that of popularity.", ">", 0.0, "minimum_cases"),
     **_opponents(),
+    **{
+        f"lead of {metric} against earlier releases": Rule(
+            "The last seven releases lead session-kNN by no less than the best seven before them, within the margin.",
+            *(">=", "-lead_margin", "minimum_releases", False, True, True),
+        )
+        for metric in ("hr_at_20", "mrr_at_20")
+    },
     "slice": Rule(
         "No session length and no category is served worse than by the champion, or by session-kNN without one.",
         *(">=", "-slice_margin", "minimum_slice_cases", False, True),
@@ -244,6 +252,7 @@ def judge(
         interval=interval,
         by_far_end=row.by_far_end,
         required=row.required,
+        warns=row.warns,
     )
 
 
@@ -257,6 +266,8 @@ def document(limits: Thresholds) -> str:
         "The data has [checks of its own](data_checks.md), which are named in the same words.",
         "",
         "With fewer cases than the minimum, a required check fails and any other is skipped.",
+        "A check that warns never refuses a model; the message of the run and the evaluation have its reason.",
+        "A lead is a model's figure minus that of session-kNN on the same cases ([0078](decisions/0078-retraining.md)).",
         "A check by the far end fails only if its whole interval misses the bound.",
         "The intervals of all these checks together err with the chance `family_error`.",
         "",
@@ -267,7 +278,7 @@ def document(limits: Thresholds) -> str:
         bound = f"{rule.comparator} {_shown(limits, rule.bound)}"
         lines.append(
             f"| {name} | {rule.meaning} | {bound} | {_shown(limits, rule.minimum_n)} "
-            f"| {'yes' if rule.required else 'no'} | {'yes' if rule.by_far_end else ''} |"
+            f"| {'warns' if rule.warns else 'yes' if rule.required else 'no'} | {'yes' if rule.by_far_end else ''} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -53,6 +53,8 @@ class Thresholds:
     served_tolerance: float
     minimum_placement_cases: int
     placement_margin: float
+    minimum_releases: int
+    lead_margin: float
     maximum_cross_overlap: float
     maximum_padding_difference: float
     minimum_duplicate_overlap: float

@@ -221,7 +221,13 @@ def test_a_run_ends_with_its_failure_and_a_redrive_continues_it() -> None:
     assert given_ == {"state": "Load", "error": "Timeout", "cause": "c" * 8000}
 
 
-def message(state: str, redrives: int, overrides: list[str] | None = None, night: str = "") -> str:
+def message(
+    state: str,
+    redrives: int,
+    overrides: list[str] | None = None,
+    night: str = "",
+    evaluation: dict[str, Any] | None = None,
+) -> str:
     """Return the text of a notification."""
     given_ = context("nightly", redrives)
     release = {"endpoint_name": "e"}
@@ -239,7 +245,7 @@ def message(state: str, redrives: int, overrides: list[str] | None = None, night
             load={"rows_loaded": 1, "files_loaded": 1, "files_failed": []},
             validation=validation,
             options={"skip_training": False, "shop_id": "demo", "night": night},
-            evaluation={"model_version": "v"},
+            evaluation=evaluation or {"model_version": "v"},
             release=release,
             canary={"verdict": "Canary at 25%: no figure is worse."},
         )
@@ -271,6 +277,19 @@ def test_a_notification_names_who_overrode_a_check() -> None:
     overrides = ["volume by ann: Black Friday", "silence by bob: a holiday"]
     said = "3 checks passed, of which overridden: volume by ann: Black Friday; silence by bob: a holiday (s3://report)."
     assert said in message("NotifySuccess", 1, overrides)
+
+
+def test_the_message_of_a_run_has_the_warnings_of_the_gate_that_the_evaluation_lists() -> None:
+    read = STATES["ReadEvaluation"]["Assign"]["evaluation"]
+    said = {}
+    for warnings in (None, [], ["the lead fell"], ["the lead fell", "so did the other"]):
+        stored = {"passed": True, "failures": [], "metrics": {}, "model_version": "v"}
+        body = json.dumps(stored if warnings is None else stored | {"warnings": warnings})
+        evaluation = evaluate(read, {"result": {"Body": body}})
+        said[str(warnings)] = message("NotifySuccess", 0, evaluation=evaluation)
+    assert said["None"] == said["[]"] == message("NotifySuccess", 0)
+    assert "evaluation.html. The gate warns: the lead fell. The previous" in said["['the lead fell']"]
+    assert "The gate warns: the lead fell; so did the other. The previous release" in said[list(said)[-1]]
 
 
 @pytest.mark.parametrize(("tune", "step"), [(True, "Tune"), (False, "Train")])

@@ -27,7 +27,15 @@ from functions.platform.errors import CanaryWithdrawn, EndpointBusy, GoldenMisma
 from functions.platform.model_archive import ModelArchive
 from functions.platform.releases import ReleaseRecord, read_record, release_of, served_shops, write_record
 from functions.platform.run_names import release_name, run_id_of
-from functions.platform.s3_keys import champion_key, current_key, fallback_key, placements_key, release_key
+from functions.platform.s3_keys import (
+    champion_evaluation_key,
+    champion_key,
+    current_key,
+    evaluation_key,
+    fallback_key,
+    placements_key,
+    release_key,
+)
 from functions.platform.settings import CanarySettings, PublishSettings, read_settings
 from functions.prove.prove import ProveEvent, prove
 from functions.publish.publish import PublishEvent, publish
@@ -253,6 +261,20 @@ def test_a_release_of_a_shop_has_its_tables_and_one_without_tables_replaces_them
             stored = s3.json("models", placements_key(shop_id))
             assert (stored["popular"], stored["model_version"]) == (popular, "v1")
     assert placements_key("bikes") != placements_key("shoes")
+
+
+def test_the_champion_has_the_evaluation_of_its_own_run_also_after_a_rollback() -> None:
+    shop = Shop()
+    key = champion_evaluation_key("demo")
+    for run_id in ("r1", "r2"):
+        shop.s3.objects["models", evaluation_key(run_id)] = run_id.encode()
+        shop.release(run_id)
+        assert shop.s3.objects["models", key] == run_id.encode()
+    shop.rollback("previous")
+    assert shop.s3.objects["models", key] == b"r1"
+    shop.sagemaker.finish()
+    shop.release("r3")
+    assert shop.s3.objects["models", key] == b"r1", "r3 has no evaluation, so the record of r1 continues"
 
 
 def test_the_second_run_ships_the_second_model_and_keeps_the_first() -> None:
