@@ -67,7 +67,8 @@ def read_leads(champion: Path | None, holdout_start_ms: int) -> list[Lead]:
         found = [_lead(raw) for raw in json.loads(path.read_text("utf-8")).get(_FIELD, [])]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArchiveError(
-            f"{path} has no readable leads ({error}): delete it, and the record of leads begins anew"
+            f"{path} has no readable leads ({error}): delete evaluation.json beside the champion's model.tar.gz on S3, "
+            "and the record of leads begins anew"
         ) from error
     # Two runs of one day measure the same cases.
     return [lead for lead in found if holdout_start_ms - lead.holdout_start_ms > DAY_MS // 2]
