@@ -438,15 +438,15 @@ def replace_failed_endpoints(stage: Stage, run: Run) -> list[str]:
 
 
 def change_the_kind(stage: Stage, runs: Sequence[Run]) -> dict[str, str]:
-    """Publish and prove releases at a real-time endpoint, then roll the last one back.
+    """Publish and prove releases at a real-time endpoint, then roll the last one back. The third one deletes the first.
 
     Returns:
         The status of each endpoint of the stage.
     """
     _set_kind(stage, "realtime")
-    for run in runs:
+    for number, run in enumerate(runs):
         # The run's own configuration exists, and it is a serverless one.
-        event = {**_release(stage, run), "run_id": f"realtime-{run.run_id}"}
+        event = {**_release(stage, run), "run_id": f"realtime-{number}-{run.run_id}"}
         release = _invoke(stage, "publish", event)
         assert "errorType" not in release, release
         assert _settled(stage, release["endpoint_name"]) == "InService"

@@ -909,7 +909,7 @@ def test_publish_and_rollback_replace_a_failed_endpoint(stage: Stage, drilled: N
 def test_a_change_of_the_kind_of_endpoint_uses_permissions_of_its_own(
     stage: Stage, drilled: None, first_run: Run, second_run: Run
 ) -> None:
-    assert drills.change_the_kind(stage, [first_run, second_run]) == {
+    assert drills.change_the_kind(stage, [first_run, second_run, first_run]) == {
         f"{drills.ENDPOINT}-realtime": "InService"
     }
 
