@@ -62,9 +62,11 @@ def measure_items(log: ShopLog, seed: int, *, test: bool, emit: Callable[[Row], 
     """Emit one row per model."""
     parts = split(log, seed, test=test)
     now_ms = int(parts.learn.ends_ms.max()) + 1
-    scorers = without_model(log, parts.learn, now_ms, seed) | of_model(trained(log, parts.learn, seed))
+    model, share = trained(log, parts.learn, seed)
+    scorers = without_model(log, parts.learn, now_ms, seed) | of_model(model)
     for name, score in scorers.items():
-        emit({"model": name, "seed": seed, **figures(ranked(score, parts.cases, parts.unseen), parts)})
+        found = figures(ranked(score, parts.cases, parts.unseen), parts)
+        emit({"model": name, "seed": seed, **found, "neighbors_share": share})
 
 
 def figures(found: Ranked, parts: Split) -> Row:

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,16 @@ from training_jobs.snapshot.dataset import Cases
 from training_jobs.training.job import JobSettings, run
 
 _BATCH = 128
+_FUSION_RANKS = 60
 
 
-def trained(log: ShopLog, sessions: Sessions, seed: int) -> Recommender:
-    """Run the training job on these sessions with the whole catalogue, and return the served model of its archive."""
+def trained(log: ShopLog, sessions: Sessions, seed: int) -> tuple[Recommender, float]:
+    """Run the training job on these sessions with the whole catalogue.
+
+    Returns:
+        The served model of its archive, and the share of their neighbors in its items without a click.
+    """
+    lines: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as directory:
         run(
             log.dataset(sessions),
@@ -31,9 +38,10 @@ def trained(log: ShopLog, sessions: Sessions, seed: int) -> Recommender:
             None,
             version="bench",
             snapshot="bench",
-            log=lambda _: None,
+            log=lines.append,
         )
-        return load_recommender(Path(directory))[0]
+        share = [line["neighbors_share"] for line in lines if line["stage"] == "unclicked"][-1]
+        return load_recommender(Path(directory))[0], share
 
 
 def of_model(model: Recommender) -> dict[str, baselines.Scorer]:
@@ -94,6 +102,16 @@ def _first_day_scorer(log: ShopLog, first_seen_ms: Int64) -> baselines.Scorer:
             picked, _ = first_day.lists(viewed).pick(viewed, len(rows), set())
             out[at, [rows[item] for item in picked]] = -np.arange(len(picked))
         return out
+
+    return score
+
+
+def fused(first: baselines.Scorer, second: baselines.Scorer) -> baselines.Scorer:
+    """Return the reciprocal rank fusion of two scorers (Cormack et al., 2009). An item without a score counts as the last."""
+
+    def score(prefixes: Sequence[Int32]) -> Float32:
+        places = (np.argsort(np.argsort(-np.array(one(prefixes)), axis=1), axis=1) for one in (first, second))
+        return np.asarray(sum(1.0 / (_FUSION_RANKS + 1 + place) for place in places), np.float32)
 
     return score
 

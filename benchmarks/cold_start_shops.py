@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cold_start_logs import ShopLog
-from benchmarks.cold_start_models import of_model, ranked, trained, without_model
+from benchmarks.cold_start_models import fused, of_model, ranked, trained, without_model
 from training_jobs.gate import metrics
 from training_jobs.gate.baselines import Scorer
 from training_jobs.snapshot.dataset import prefix_cases, sampled_rows
@@ -38,7 +38,8 @@ def measure_shop(
         cases = cases.take(sampled_rows(len(cases), seed, CASES))
         scorers: dict[str, Scorer] = without_model(log, past, int(later.starts_ms.min()), seed)
         if count:
-            scorers |= of_model(trained(log, past, seed))
+            scorers |= of_model(trained(log, past, seed)[0])
+            scorers["model_and_first_day"] = fused(scorers["model"], scorers["first_day"])
         every = np.ones(items, bool)
         hits = {name: ranked(score, cases, every).every for name, score in scorers.items()}
         resampler = metrics.Resampler(cases.session)

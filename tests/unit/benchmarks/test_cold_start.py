@@ -8,7 +8,7 @@ import pytest
 from benchmarks.cold_start import means
 from benchmarks.cold_start_items import split
 from benchmarks.cold_start_logs import ShopLog, of_events, without
-from benchmarks.cold_start_models import ranked, without_model
+from benchmarks.cold_start_models import fused, ranked, without_model
 from tests.unit.training_jobs import shop
 from training_jobs.snapshot.dataset import prefix_cases
 
@@ -88,6 +88,13 @@ def test_lists_without_a_model_rank_a_new_item_by_its_category_and_price() -> No
     assert first_day.inside.tolist() == [1]
     assert ranked(scorers["category_popularity"], cases, inside).every.tolist() == [19]
     assert ranked(scorers["popularity"], cases, inside).every.tolist() > [35]
+
+
+def test_a_fusion_puts_first_what_both_put_early() -> None:
+    first, second = np.array([[4.0, 3.0, 2.0, 1.0]]), np.array([[-np.inf, 3.0, 2.0, 4.0]])
+    score = fused(lambda _: first, lambda _: second)
+    places = np.argsort(-score([np.array([0], np.int32)])[0]).tolist()
+    assert (places[0], places[-1]) == (1, 2)
 
 
 def test_means_are_per_model_and_number_of_sessions() -> None:
