@@ -25,6 +25,7 @@ _DAMPING = 5.0
 _OVERSAMPLING = 32
 _POWER_STEPS = 3
 _NEIGHBORS_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+_LEAST_GAIN = 0.01  # of the mean cosine: neighbors that add less say nothing that the content does not
 
 
 def warm_start(encoder: Encoder, sessions: Sessions, content: ItemContent, seed: int) -> None:
@@ -80,10 +81,11 @@ def near_neighbors(
         beside, own = F.normalize(beside, dim=1), F.normalize(encoder.content_vectors().float().cpu(), dim=1)
         weight = torch.from_numpy(clicks) * has
         cosines = [
-            float((F.cosine_similarity(torch.lerp(own, beside, share), learnt) * weight).sum())
+            float((F.cosine_similarity(torch.lerp(own, beside, share), learnt) * weight).sum() / weight.sum())
             for share in _NEIGHBORS_SHARES
         ]
-        share = _NEIGHBORS_SHARES[int(np.argmax(cosines))]
+        best = int(np.argmax(cosines))
+        share = _NEIGHBORS_SHARES[best] if cosines[best] >= cosines[0] + _LEAST_GAIN else 0.0
         moved = torch.where((has & ~known)[:, None], torch.lerp(learnt, beside, share), learnt)
     return moved.numpy(), share
 
