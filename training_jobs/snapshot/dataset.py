@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -105,11 +105,15 @@ def sampled_rows(rows: int, seed: int | None, limit: int | None) -> Int64:
 
 @dataclass(frozen=True)
 class ItemContent:
-    """The catalogue's attributes of each item as tokens. Item i has `tokens[offsets[i]:offsets[i + 1]]`."""
+    """The catalogue's attributes of each item as tokens. Item i has `tokens[offsets[i]:offsets[i + 1]]`.
+
+    `by_price` has lists of items in order of price, packed as sessions are (price_lists).
+    """
 
     names: list[str]
     tokens: Int32
     offsets: Int64
+    by_price: Sessions = field(default_factory=lambda: _packed_lists([]))
 
     @property
     def size(self) -> int:
@@ -180,7 +184,35 @@ def content_tokens(
     offsets = np.zeros(items + 1, np.int64)
     np.cumsum([len(tokens) for tokens in lists], out=offsets[1:])
     flat = np.array([token for tokens in lists for token in tokens], np.int32)
-    return ItemContent(token_names, flat, offsets)
+    return ItemContent(token_names, flat, offsets, price_lists(rows, categories, brands, prices))
+
+
+def price_lists(
+    rows: Sequence[int], categories: Sequence[str | None], brands: Sequence[str | None], prices: Float64
+) -> Sessions:
+    """Return lists of items in order of price: those of one category, and those of one brand in it.
+
+    Items without a category are in a list of their brand. So neighbors in a list are products that stand in for each other.
+    """
+    groups: dict[tuple[str, str], list[int]] = {}
+    for at, row in enumerate(rows):
+        if row < 0:
+            continue
+        category, brand = (str(text or "").strip().lower() for text in (categories[at], brands[at]))
+        # In a fixed order, because the name of a job's checkpoints is a hash of the lists.
+        for key in dict.fromkeys(((category, ""), (category, brand))):
+            if key != ("", ""):
+                groups.setdefault(key, []).append(at)
+    known = np.where(prices > 0, prices, np.inf)
+    return _packed_lists(
+        [[rows[at] for at in sorted(of_key, key=known.__getitem__)] for of_key in groups.values()]
+    )
+
+
+def _packed_lists(lists: Sequence[Sequence[int]]) -> Sessions:
+    flat = np.array([row for one in lists for row in one], np.int32)
+    offsets = np.cumsum([0, *(len(one) for one in lists)], dtype=np.int64)
+    return Sessions(flat, offsets, np.zeros(len(flat), np.int64))
 
 
 @dataclass(frozen=True)

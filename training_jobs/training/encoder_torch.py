@@ -131,6 +131,12 @@ class Encoder(nn.Module):
             ]
         )
 
+    def content_vectors(self) -> Tensor:
+        """Return the part of all items' vectors that their content gives: zero without content."""
+        if not self.has_content:
+            return torch.zeros_like(self.item.weight)
+        return self._content_vectors(torch.arange(self.item.num_embeddings, device=self.item.weight.device))
+
     def _content_sizes(self, rows: Tensor) -> Tensor:
         offsets = cast(Tensor, self.content_offsets)
         return offsets[rows + 1] - offsets[rows]

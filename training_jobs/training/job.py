@@ -48,7 +48,7 @@ from training_jobs.training.encoder_torch import Encoder, EncoderSettings
 from training_jobs.training.fit_encoder import Epoch, FitSettings, Job, Log, fit
 from training_jobs.training.model_writer import copy_serving_code
 from training_jobs.training.target_weights import TargetWeights, target_weights
-from training_jobs.training.warm_start import place_new_items, warm_start
+from training_jobs.training.warm_start import near_neighbors, place_new_items, warm_start
 from training_jobs.training.workers import ALONE, Workers
 
 POPULARITY_HALF_LIFE_DAYS = 3.0
@@ -121,7 +121,11 @@ def job_digest(
     digest = hashlib.sha256(json.dumps([asdict(settings), snapshot], sort_keys=True).encode())
     digest.update("\n".join(data.vocabulary).encode())
     sessions, content = data.sessions, data.content
-    for array in (sessions.items, sessions.offsets, sessions.times_ms, content.tokens, content.offsets):
+    lists = content.by_price
+    for array in (
+        *(sessions.items, sessions.offsets, sessions.times_ms, content.tokens, content.offsets),
+        *(lists.items, lists.offsets),
+    ):
         digest.update(np.ascontiguousarray(array).data)
     if sessions.networks is not None:
         digest.update(np.ascontiguousarray(sessions.networks).data)
@@ -164,11 +168,11 @@ def run(
     encoder = new_encoder(learn, data.content, settings.encoder, settings.seed)
     curve = Curve(job.checkpoint)
     pace_s = _fit(encoder, learn, settings.learn, job.within(0.35), "learn", weights, watched, curve)
-    learnt = encoder_weights(encoder, _seen(learn, items))
+    learnt = _learnt(encoder, learn, data.content, log)
     blend, network = _choose(learnt, learn, tail, settings.tune_cases, job, weights)
 
     place_new_items(encoder, learn, measured, data.content, settings.seed)
-    learnt = encoder_weights(encoder, _seen(measured, items))
+    learnt = _learnt(encoder, measured, data.content, log)
     recommender = _assemble(data.vocabulary, measured, learnt, blend, network)
     card = model_files.ModelCard(
         version,
@@ -193,7 +197,7 @@ def run(
                 "out_of_time": "the encoder has not learnt the last days: raise max_train_seconds",
             }
         )
-    learnt = encoder_weights(encoder, _seen(data.sessions, items))
+    learnt = _learnt(encoder, data.sessions, data.content, log)
     recommender = _assemble(data.vocabulary, data.sessions, learnt, blend, network)
     card = replace(card, trained_until_ms=int(data.sessions.ends_ms.max()))
     model_writer.save_recommender(model_dir, recommender, card)
@@ -368,5 +372,10 @@ def _write_answers(model_dir: Path, data: Dataset) -> None:
     model_writer.write_json(model_dir / ARCHIVE_PLACEMENTS, tables.as_json(served.vocabulary, out_of_stock))
 
 
-def _seen(sessions: Sessions, items: int) -> np.ndarray:
-    return sessions.clicks(items) > 0
+def _learnt(encoder: Encoder, sessions: Sessions, content: ItemContent, log: Log) -> EncoderWeights:
+    """Return the encoder for numpy after it has learnt the sessions. Items without a click stand near similar ones."""
+    clicks = sessions.clicks(len(content.offsets) - 1)
+    weights = encoder_weights(encoder, clicks > 0)
+    vectors, share = near_neighbors(encoder, weights.vectors, clicks, content)
+    log({"stage": "unclicked", "items": int((clicks == 0).sum()), "neighbors_share": share})
+    return replace(weights, vectors=vectors)

@@ -18,6 +18,7 @@ from training_jobs.snapshot.dataset import (
     choose_split,
     content_tokens,
     prefix_cases,
+    price_lists,
     sampled_cases,
     within,
 )
@@ -155,6 +156,21 @@ def test_a_token_that_only_one_item_has_is_dropped() -> None:
     )
     assert content.names == ["category:a", "word:shoe"]
     assert np.diff(content.offsets).tolist() == [2, 2, 0]
+
+
+def test_lists_by_price_are_of_a_category_of_a_brand_in_it_and_of_a_brand_without_category() -> None:
+    lists = price_lists(
+        [4, 3, 2, 1, 0, -1],
+        ["boots", "boots", "Boots", None, None, "boots"],
+        ["x", "x", "y", "x", "", "x"],
+        np.array([30.0, 10.0, 20.0, 1.0, 2.0, 5.0]),
+    )
+    assert sorted(lists.session(row).tolist() for row in range(len(lists))) == [[1], [2], [3, 2, 4], [3, 4]]
+
+
+def test_an_item_without_a_price_ends_its_list() -> None:
+    lists = price_lists([0, 1, 2], ["a"] * 3, [None] * 3, np.array([np.nan, 9.0, 3.0]))
+    assert lists.session(0).tolist() == [2, 1, 0]
 
 
 @settings(max_examples=50, deadline=None)
