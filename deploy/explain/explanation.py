@@ -207,7 +207,14 @@ def _reproduce(trace: Trace, archive: Path) -> Reproduction:
             return found
         first = first or found
     assert first is not None
-    return _differs(trace, first, asked(first.asked, _skipped(shown, _all_items(first))))
+    skipped = _skipped(shown, _all_items(first))
+    without = None
+    # The fewest first: without one item the ranker can order the others anew, and then more of them seem to be excluded.
+    for count in (count for count in sorted({1, 2, 3, len(skipped)}) if 0 < count <= len(skipped)):
+        without = asked(first.asked, skipped[:count])
+        if without is not None and without.status == "same":
+            break
+    return _differs(trace, first, without)
 
 
 def _all_items(reproduction: Reproduction) -> list[str]:
@@ -252,15 +259,19 @@ def _stands(one: Shown, answer: Sequence[str]) -> bool:
 
 
 def _skipped(shown: Sequence[Shown], answer: Sequence[str]) -> list[str]:
-    """Return the items that the page must have excluded if that alone explains the places; else none."""
+    """Return the items that the page must have excluded if that alone explains the places; else none.
+
+    Without the excluded items the ranker can order the others anew, so a shown item can stand at another place.
+    """
     skipped: list[str] = []
     kept = 0
+    seen = {one.item_id for one in shown}
     by_slot = {one.slot: one.item_id for one in shown if one.slot is not None}
     for item in answer:
         if kept > max(by_slot, default=-1):
             break
         expected = by_slot.get(kept)
-        if expected is not None and item != expected:
+        if expected is not None and item != expected and item not in seen:
             skipped.append(item)
         else:
             kept += 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deploy.explain import text
-from deploy.explain.explanation import compare
+from deploy.explain.explanation import _skipped, compare
 from deploy.explain.trace import Shown
 from functions.platform.s3_keys import current_key
 from functions.recommend.recommendation import FALLBACK_VARIANT
@@ -65,6 +65,11 @@ def test_excluded_items_are_found_and_named(seen: Seen, answer: list[str], train
     assert reproduction.status == "excluded"
     assert reproduction.excluded == answer[:1]
     assert answer[0] in reproduction.reasons[0]
+
+
+def test_a_shown_item_is_no_excluded_one_where_the_ranker_orders_the_others_anew() -> None:
+    shown = [Shown(item, slot) for slot, item in enumerate(["b", "d", "c"])]
+    assert _skipped(shown, ["a", "b", "c", "d", "e"]) == ["a"]
 
 
 def test_another_answer_differs_with_possible_reasons(seen: Seen) -> None:
