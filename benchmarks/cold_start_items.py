@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cold_start_logs import ShopLog, without
+from benchmarks.cold_start_logs import ShopLog
 from benchmarks.cold_start_models import Ranked, of_model, ranked, trained, without_model
+from benchmarks.runs import without
 from training_jobs.gate import metrics
 from training_jobs.serving.sessions import Sessions
 from training_jobs.snapshot.dataset import Cases, prefix_cases, sampled_rows

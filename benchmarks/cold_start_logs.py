@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from demo.generator import BOT_PREFIX, History, generate
 from demo.sessions import EventLog, cut, interactions
@@ -124,14 +123,3 @@ def _clothing_titles(files: Iterable[Path]) -> dict[str, str]:
                     words = (f"{word.split()[0]}{line[word]}" for word in _WORDS)
                     titles[line["page 2 (clothing model)"]] = " ".join(words)
     return titles
-
-
-def without(sessions: Sessions, removed: NDArray[np.bool_]) -> Sessions:
-    """Return the sessions without the removed items, as if nobody could see them: no repeats, and two clicks or more."""
-    owner = np.repeat(np.arange(len(sessions)), sessions.lengths)
-    kept = ~removed[sessions.items]
-    owner, items, times = owner[kept], sessions.items[kept], sessions.times_ms[kept]
-    new = np.r_[True, (owner[1:] != owner[:-1]) | (items[1:] != items[:-1])][: len(items)]
-    owner, items, times = owner[new], items[new], times[new]
-    long = np.bincount(owner, minlength=len(sessions))[owner] > 1
-    return pack(owner[long], items[long], times[long], np.arange(int(long.sum())))

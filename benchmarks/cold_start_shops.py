@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cold_start_logs import ShopLog
-from benchmarks.cold_start_models import fused, of_model, ranked, trained, without_model
+from benchmarks.cold_start_models import fused, of_model, trained, without_model
 from training_jobs.gate import metrics
 from training_jobs.gate.baselines import Scorer
+from training_jobs.gate.measure import measure
 from training_jobs.snapshot.dataset import prefix_cases, sampled_rows
 
 SESSIONS = (0, 100, 1_000, 10_000)
@@ -40,11 +41,10 @@ def measure_shop(
         if count:
             scorers |= of_model(trained(log, past, seed)[0])
             scorers["model_and_first_day"] = fused(scorers["model"], scorers["first_day"])
-        every = np.ones(items, bool)
-        hits = {name: ranked(score, cases, every).every for name, score in scorers.items()}
+        ranks = {name: measure(name, score, cases).rank for name, score in scorers.items()}
         resampler = metrics.Resampler(cases.session)
-        lists = (hits["first_day"] <= 20).astype(np.float64)
-        for name, rank in hits.items():
+        lists = (ranks["first_day"] <= 20).astype(np.float64)
+        for name, rank in ranks.items():
             low, high = resampler.interval((rank <= 20) - lists)
             emit(
                 {

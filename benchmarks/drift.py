@@ -35,7 +35,7 @@ from training_jobs.gate.measure import Measured, measure
 from training_jobs.serving.encoder_numpy import EncoderWeights
 from training_jobs.serving.kernels.compile import compiled_kernels
 from training_jobs.serving.knn import KnnScorer, KnnSettings, build_index
-from training_jobs.serving.ranker import Network, Ranker, item_facts
+from training_jobs.serving.ranker import Network
 from training_jobs.serving.returns import return_floor
 from training_jobs.serving.session_recommender import BlendSettings, Recommender
 from training_jobs.serving.sessions import Float32, Int32, Sessions
@@ -43,7 +43,7 @@ from training_jobs.snapshot.dataset import Cases, sampled_cases
 from training_jobs.training import fit_ranker, tune
 from training_jobs.training.encoder_torch import Encoder, EncoderSettings
 from training_jobs.training.fit_encoder import FitSettings, Job, fit
-from training_jobs.training.job import POPULARITY_HALF_LIFE_DAYS, encoder_weights, new_encoder
+from training_jobs.training.job import POPULARITY_HALF_LIFE_DAYS, assemble, encoder_weights, new_encoder
 from training_jobs.training.warm_start import place_new_items
 
 # Nights between two trainings, and between two renewals of the index; 0: only the first night.
@@ -133,22 +133,14 @@ def served(
     log: Log, trained: Trained, night: int, recipe: Recipe
 ) -> tuple[Recommender, NDArray[np.bool_], float]:
     """Return the trained part with the index of `night`, the items that it knows, and the processor seconds of the index."""
-    began, items = time.process_time(), log.items
+    began = time.process_time()
     past, encoder = log.past(night, recipe.window_days), trained.encoder
     if night > trained.night:
         encoder = copy.deepcopy(encoder)
         place_new_items(encoder, trained.past, past, log.content, recipe.seed)
     known = log.known(night, past)
-    ranker = Ranker(trained.network, item_facts(past, items)) if trained.network else None
-    model = Recommender(
-        names(items),
-        weights_of(encoder, known),
-        build_index(past, items, trained.blend.knn.recent_sessions),
-        baselines.popularity(past, items, POPULARITY_HALF_LIFE_DAYS),
-        trained.blend,
-        ranker=ranker,
-        kernels=compiled_kernels(KERNELS_DIM),
-    )
+    weights, kernels = weights_of(encoder, known), compiled_kernels(KERNELS_DIM)
+    model = assemble(names(log.items), past, weights, trained.blend, trained.network, kernels)
     return model, known, time.process_time() - began
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.next_item_layouts import load
+from benchmarks.runs import without_runs
 from demo.catalogue import Catalogue, make_catalogue
 from demo.day import VIEW_ITEM
 from demo.walks import Shop, _popularity_on, make_day, make_shop
@@ -152,15 +153,3 @@ def _content(catalogue: Catalogue) -> ItemContent:
     return content_tokens(
         rows, catalogue.names, catalogue.categories, catalogue.brands, np.array(catalogue.prices), len(rows)
     )
-
-
-def without_runs(sessions: Sessions) -> Sessions:
-    """Return the sessions as the warehouse makes them: a run of one item counts once, and sessions have two clicks or more."""
-    inner = np.ones(len(sessions.items), bool)
-    inner[sessions.offsets[:-1]] = False
-    kept = ~inner
-    kept[1:] |= sessions.items[1:] != sessions.items[:-1]
-    offsets = np.concatenate([[0], np.cumsum(kept)])[sessions.offsets]
-    packed = Sessions(sessions.items[kept], offsets.astype(np.int64), sessions.times_ms[kept])
-    packed = packed.take(packed.lengths >= 2)
-    return packed.take(np.argsort(packed.ends_ms, kind="stable"))

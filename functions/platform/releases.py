@@ -19,6 +19,7 @@ from functions.platform.s3_keys import (
     fallback_key,
     placements_key,
 )
+from functions.platform.stored_json import MISSING, find_bytes
 
 # A release of before the tables of placements: the fallback's lists answer.
 NO_TABLES: dict[str, Any] = {"popular": {}, "rising": {}, "bought_together": {}, "again": {}}
@@ -152,15 +153,9 @@ def _copy_evaluation(release: Release, bucket: str, s3: Any) -> None:
 
     A release whose evaluation is gone keeps that of the champion before it, so that the record of leads continues.
     """
-    from botocore.exceptions import ClientError
-
-    try:
-        found = s3.get_object(Bucket=bucket, Key=evaluation_key(release.run_id))["Body"].read()
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("NoSuchKey", "404"):
-            raise
-        return
-    s3.put_object(Bucket=bucket, Key=champion_evaluation_key(release.shop_id), Body=found)
+    found = find_bytes(s3, bucket, evaluation_key(release.run_id), MISSING)
+    if found is not None:
+        s3.put_object(Bucket=bucket, Key=champion_evaluation_key(release.shop_id), Body=found)
 
 
 def write_canary(record: ReleaseRecord, canary: Canary | None, s3: Any, bucket: str) -> None:

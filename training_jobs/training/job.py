@@ -25,6 +25,8 @@ from training_jobs.serving import model_files
 from training_jobs.serving.contract import ARCHIVE_FALLBACK, ARCHIVE_GOLDEN, ARCHIVE_PLACEMENTS
 from training_jobs.serving.encoder_numpy import EncoderWeights, probabilities
 from training_jobs.serving.kernels.compile import compiled_kernels
+from training_jobs.serving.kernels.interface import Kernels
+from training_jobs.serving.kernels.reference import REFERENCE
 from training_jobs.serving.knn import KnnSettings, build_index
 from training_jobs.serving.ranker import Network, Ranker, item_facts, load_network, save_network
 from training_jobs.serving.returns import return_floor
@@ -173,7 +175,7 @@ def run(
 
     place_new_items(encoder, learn, measured, data.content, settings.seed)
     learnt = _learnt(encoder, measured, data.content, log)
-    recommender = _assemble(data.vocabulary, measured, learnt, blend, network)
+    recommender = assemble(data.vocabulary, measured, learnt, blend, network)
     card = model_files.ModelCard(
         version,
         snapshot,
@@ -198,7 +200,7 @@ def run(
             }
         )
     learnt = _learnt(encoder, data.sessions, data.content, log)
-    recommender = _assemble(data.vocabulary, data.sessions, learnt, blend, network)
+    recommender = assemble(data.vocabulary, data.sessions, learnt, blend, network)
     card = replace(card, trained_until_ms=int(data.sessions.ends_ms.max()))
     model_writer.save_recommender(model_dir, recommender, card)
     _write_answers(model_dir, data)
@@ -320,18 +322,20 @@ def _choose(
     return blend, choice.network
 
 
-def _assemble(
+def assemble(
     vocabulary: list[str],
     sessions: Sessions,
     weights: EncoderWeights,
     blend: BlendSettings,
     network: Network | None,
+    kernels: Kernels = REFERENCE,
 ) -> Recommender:
+    """Return the model of what was learnt, with the index, the popularity and the ranker's facts of `sessions`."""
     items = len(vocabulary)
     popularity = baselines.popularity(sessions, items, POPULARITY_HALF_LIFE_DAYS)
     index = build_index(sessions, items, blend.knn.recent_sessions)
     ranker = Ranker(network, item_facts(sessions, items)) if network else None
-    return Recommender(vocabulary, weights, index, popularity, blend, ranker=ranker)
+    return Recommender(vocabulary, weights, index, popularity, blend, ranker=ranker, kernels=kernels)
 
 
 def _described(settings: JobSettings, split: Split) -> dict[str, Any]:

@@ -7,8 +7,9 @@ import pytest
 
 from benchmarks.cold_start import means
 from benchmarks.cold_start_items import split
-from benchmarks.cold_start_logs import ShopLog, of_events, without
+from benchmarks.cold_start_logs import ShopLog, of_events
 from benchmarks.cold_start_models import fused, ranked, without_model
+from benchmarks.runs import without
 from tests.unit.training_jobs import shop
 from training_jobs.snapshot.dataset import prefix_cases
 

@@ -8,7 +8,8 @@ import pytest
 from benchmarks import drift
 from benchmarks.decline import simulated
 from benchmarks.drift import SCHEDULES, Recipe, latest, replay
-from benchmarks.drift_logs import Drift, Log, shop_log, without_runs
+from benchmarks.drift_logs import Drift, Log, shop_log
+from benchmarks.runs import without_runs
 from training_jobs.serving.sessions import DAY_MS, Sessions
 
 LAUNCHES = Drift(launches_per_week=0.1)
