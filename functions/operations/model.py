@@ -69,6 +69,11 @@ class Evaluation(msgspec.Struct, frozen=True):
     settings: dict[str, Any]
     curve: list[Epoch]
 
+    @property
+    def warnings(self) -> list[str]:
+        """The reasons of the checks that warn. The model is published all the same."""
+        return [check.reason for check in self.checks if check.verdict == "warned"]
+
 
 class Published(msgspec.Struct, frozen=True):
     """The model that a run put behind the endpoint. `overlap` is None until the golden sessions proved it."""
@@ -144,6 +149,15 @@ class Runs:
         of_shops: dict[str, Run] = {}
         for run in self.newest:
             if run.ended_at:
+                of_shops.setdefault(run.shop_id, run)
+        return list(of_shops.values())
+
+    @property
+    def latest_judged(self) -> list[Run]:
+        """The newest run of each shop that the gate judged."""
+        of_shops: dict[str, Run] = {}
+        for run in self.newest:
+            if run.evaluation:
                 of_shops.setdefault(run.shop_id, run)
         return list(of_shops.values())
 

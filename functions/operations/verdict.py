@@ -50,6 +50,7 @@ def judge(page: Operations) -> Verdict:
             *_alarms(page),
             *_serving(page),
             *_runs(page),
+            *_models(page),
             *_traffic(page),
             *_data(page),
             *_money(page),
@@ -151,6 +152,17 @@ def _runs(page: Operations) -> Iterator[Reason]:
             f"make run{_stage(page)} starts one now.",
             "#runs",
         )
+
+
+def _models(page: Operations) -> Iterator[Reason]:
+    for run in page.runs.value.latest_judged if page.runs.value else ():
+        for warning in run.evaluation.warnings if run.evaluation else ():
+            yield Reason(
+                3,
+                f"The gate warns about the model{f' of shop {run.shop_id}' if run.shop_id else ''}: {warning}.",
+                f"Open the evaluation of run {run.run_id}; docs/operations.md, When something fails.",
+                "#gate",
+            )
 
 
 def _traffic(page: Operations) -> Iterator[Reason]:

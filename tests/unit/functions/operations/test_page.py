@@ -29,6 +29,7 @@ from testing.operations_services import (
     a_well_shop,
     add_run,
     add_shop,
+    add_warning,
     hourly,
     refuse,
     release,
@@ -136,6 +137,14 @@ def test_a_verdict_stands_beside_the_figures_of_the_baselines(well: str) -> None
     gate = well[well.index('id="gate"') : well.index('id="alarms"')]
     assert ">session-kNN</th>" in gate
     assert "0.371, 0.155" in gate
+
+
+def test_a_warning_of_the_gate_is_in_the_run_and_in_the_table_of_the_gate() -> None:
+    services = a_well_shop(1)
+    add_warning(services, services.states.executions[0], "the lead falls")
+    page = document(services)
+    assert "warned: the lead falls" in page
+    assert "the lead falls" in page[page.index('id="gate"') : page.index('id="alarms"')]
 
 
 def test_a_warning_of_the_data_checks_is_listed_with_its_finding() -> None:

@@ -13,6 +13,7 @@ from testing.operations_services import (
     add_alarm,
     add_run,
     add_traffic,
+    add_warning,
     release,
 )
 
@@ -62,6 +63,19 @@ def test_a_run_that_takes_much_longer_than_usual_is_a_reason() -> None:
     slow = add_run(services, NOW - timedelta(hours=1), 9, running_in="Transform")
     (reason,) = verdict(services).reasons
     assert f"Run {slow.run_id} takes" in reason.text
+
+
+def test_a_warning_of_the_gate_is_a_reason_until_a_newer_run_is_judged_without_it() -> None:
+    services = a_well_shop(3)
+    warned = add_run(services, NOW - timedelta(hours=1), 9)
+    add_warning(services, warned, "lead of hr_at_20 (all) is -0.031, must be >= -0.02")
+    (reason,) = verdict(services).reasons
+    assert (
+        reason.text == "The gate warns about the model: lead of hr_at_20 (all) is -0.031, must be >= -0.02."
+    )
+    assert warned.run_id in reason.action
+    add_run(services, NOW - timedelta(minutes=30), 10)
+    assert verdict(services).answer == "yes"
 
 
 def test_a_run_of_usual_length_is_none() -> None:
