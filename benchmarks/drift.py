@@ -6,8 +6,8 @@ The other schedules use the same models later: what differs is only their age.
 A model has two parts. The encoder, the settings and the ranker are trained. The index of session-kNN, the popularity and
 the vectors of new items are counted in seconds. So a schedule may renew the index each night and train rarely.
 
-The training is the job's (training_jobs/training/job.py), but for two savings. The encoder has --epochs epochs. The
-settings of a night are chosen with the encoder of the night before, which has not learnt the last day either.
+The training is the job's (training_jobs/training/job.py), but for one saving. The settings of a night are chosen with
+the encoder of the night before, which has not learnt the last day either.
 The result is one line per day, and a summary with a line per schedule. Ratios are to `nightly`, on the same cases.
 """
 
@@ -300,7 +300,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--items", type=int, default=800, help="items of a generated shop (default %(default)s)")
     add("--first", type=int, default=28, help="days before the first training (default %(default)s)")
     add("--window", type=int, default=60, help="days that a model learns from (default %(default)s)")
-    add("--epochs", type=int, default=6, help="of the encoder; the job has 10 (default %(default)s)")
+    add("--epochs", type=int, default=FitSettings.epochs, help="of the encoder (default %(default)s)")
     add("--seed", type=int, default=0, help="of the shop and of training (default %(default)s)")
     add("--threads", type=int, default=0, help="threads of torch; 0 for torch's default")
     return command

@@ -1,7 +1,7 @@
 """Train the encoder of `benchmarks.next_item`: choose a recipe on the validation tail, then train it in full.
 
-`standard` is the training job's recipe with ten epochs; `quick` has three epochs and less dropout.
-The tail decides between them, if the budget has room for both.
+`standard` is the training job's recipe. `quick` has three epochs and less dropout, `long` ten epochs at a lower rate.
+The tail decides between them, as far as the budget has room.
 """
 
 from __future__ import annotations
@@ -42,9 +42,10 @@ class Recipe:
         return {"recipe": self.name, **asdict(self.encoder), **asdict(self.fit)}
 
 
-QUICK = Recipe("quick", EncoderSettings(dropout=0.2, embedding_dropout=0.3), FitSettings(epochs=3))
+QUICK = Recipe("quick", EncoderSettings(dropout=0.2, embedding_dropout=0.3), FitSettings(epochs=3, learning_rate=3e-3))
 STANDARD = Recipe("standard", EncoderSettings(), FitSettings())
-RECIPES = (QUICK, STANDARD)
+LONG = Recipe("long", EncoderSettings(), FitSettings(epochs=10, learning_rate=3e-3))
+RECIPES = (QUICK, STANDARD, LONG)
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
         "--epochs",
         type=int,
         default=fit.epochs,
-        help="passes over the sessions for the served model; settings are chosen after six tenths of them",
+        help="passes over the sessions for the served model; settings are chosen after about six tenths",
     )
     add("--batch-events", type=int, default=fit.batch_events, help="clicks that a step predicts, about")
     add("--learning-rate", type=float, default=fit.learning_rate, help="peak learning rate")
