@@ -140,7 +140,7 @@ def served(
         place_new_items(encoder, trained.past, past, log.content, recipe.seed)
     known = log.known(night, past)
     weights, kernels = weights_of(encoder, known), compiled_kernels(KERNELS_DIM)
-    model = assemble(names(log.items), past, weights, trained.blend, trained.network, kernels)
+    model = assemble(names(log.items), past, weights, trained.blend, trained.network, kernels=kernels)
     return model, known, time.process_time() - began
 
 
