@@ -18,8 +18,9 @@ from training_jobs.training import tune
 from training_jobs.training.fit_ranker import LEAST_CASES
 
 POPULARITY_HALF_LIFE_DAYS = 3.0
-# Of the objective: catalogue sessions that gain less stay out, so a shop with many sessions answers as without them.
-_LEAST_GAIN = 0.02
+# Of the objective. A shop with many cases gets catalogue sessions only if they gain more, and a new shop has them unless they
+# lose more.
+_LEAST_CHANGE = 0.02
 # Where a tail is too small to choose on. The items of catalogue sessions are in order of price, so votes fade with the distance.
 _OF_A_NEW_SHOP = KnnSettings(near_decay=8.0, query_decay=2.0, catalogue_weight=1.0)
 # The share of session-kNN there: an encoder that has learnt from a few hundred clicks knows less than the catalogue.
@@ -36,8 +37,8 @@ def choose_blend(
 ) -> Recommender:
     """Return the blend that ranks the targets of the tail best, without a ranker.
 
-    A shop whose tail has fewer than LEAST_CASES cases is new: it gets catalogue sessions if it has any, and no search.
-    Any other gets them if they raise the objective.
+    A shop whose tail has fewer than LEAST_CASES cases is new. It gets catalogue sessions with fixed settings, because a search
+    would fit the noise of so few cases.
 
     Args:
         learnt: the encoder that has learnt `learn`.
@@ -64,15 +65,15 @@ def choose_blend(
         return blend(index, knn)
 
     def objective(of: Recommender) -> float:
-        return tune.objective(measure("blend", of.scores, cases).rank, weight)
+        return tune.objective(measure("blend", of.scores, cases).rank, weight) if len(cases) else 0.0
 
-    if len(catalogue) and len(cases) < LEAST_CASES:
-        index = build_index(learn, items, catalogue=catalogue)
-        return blend(index, _OF_A_NEW_SHOP, _SHARE_OF_A_NEW_SHOP)
     plain = searched(build_index(learn, items), KnnSettings())
     if not len(catalogue):
         return plain
+    index = build_index(learn, items, catalogue=catalogue)
+    if len(cases) < LEAST_CASES:
+        of_a_new_shop = blend(index, _OF_A_NEW_SHOP, _SHARE_OF_A_NEW_SHOP)
+        return of_a_new_shop if objective(of_a_new_shop) >= objective(plain) - _LEAST_CHANGE else plain
     # The second search begins where the first one ended, so that it gains by the catalogue and not by its beginning.
-    start = replace(plain.settings.knn, catalogue_weight=1.0)
-    other = searched(build_index(learn, items, catalogue=catalogue), start)
-    return other if objective(other) >= objective(plain) + _LEAST_GAIN else plain
+    other = searched(index, replace(plain.settings.knn, catalogue_weight=1.0))
+    return other if objective(other) >= objective(plain) + _LEAST_CHANGE else plain

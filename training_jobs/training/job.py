@@ -291,6 +291,8 @@ def _choose(
 
     cases = sampled_cases(tail, job.seed, tune_cases)
     weight = None if weights is None else weights.of(cases.targets, cases.kinds)
+    # Without a search, the settings are the defaults, so nothing says that catalogue sessions gain.
+    catalogue = catalogue if tune_cases else catalogue.between(0, 0)
     unranked = choose_blend(learnt, learn, catalogue, cases, weight, out_of_time)
     cases = sampled_cases(tail, job.seed, fit_ranker.case_limit(len(learnt.vectors)))
     choice = fit_ranker.choose(unranked, learn, cases, job.seed, weights)

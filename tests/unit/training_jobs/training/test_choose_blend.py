@@ -8,7 +8,7 @@ import pytest
 from tests.unit.training_jobs import shop
 from training_jobs.serving.encoder_numpy import EncoderWeights
 from training_jobs.serving.knn import KnnSettings
-from training_jobs.serving.session_recommender import Recommender
+from training_jobs.serving.session_recommender import BlendSettings, Recommender
 from training_jobs.serving.sessions import Sessions
 from training_jobs.snapshot.dataset import Cases, no_content, prefix_cases
 from training_jobs.training import choose_blend as module
@@ -38,15 +38,26 @@ def settings(blend: Recommender) -> dict[str, object]:
     return asdict(blend.settings)
 
 
-def test_a_shop_with_few_cases_has_its_catalogue_in_the_index_without_a_search(
-    learnt: EncoderWeights,
-) -> None:
+def test_a_new_shop_has_its_catalogue_in_the_index_without_a_search(learnt: EncoderWeights) -> None:
     few = cases(20)
     assert len(few) < LEAST_CASES
-    for catalogue in (RING, MIXED):
-        blend = choose_blend(learnt, shop.walks(30), catalogue, few)
-        assert blend.index.catalogue_sessions == len(catalogue)
-        assert blend.settings.knn == module._OF_A_NEW_SHOP
+    blend = choose_blend(learnt, shop.walks(30), RING, few)
+    assert blend.index.catalogue_sessions == len(RING)
+    assert blend.settings.knn == module._OF_A_NEW_SHOP
+
+
+def test_a_new_shop_without_a_case_to_measure_has_its_catalogue_too(learnt: EncoderWeights) -> None:
+    none = cases(1).take(np.zeros(0, np.int64))
+    assert choose_blend(learnt, shop.walks(30), MIXED, none).index.catalogue_sessions == len(MIXED)
+
+
+def test_a_new_shop_whose_catalogue_loses_more_than_the_limit_goes_without(
+    learnt: EncoderWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LEAST_CHANGE", -1.0)
+    blend = choose_blend(learnt, shop.walks(300), MIXED, cases(20))
+    assert blend.index.catalogue_sessions == 0
+    assert blend.settings.knn_weight == BlendSettings().knn_weight
 
 
 def big(learnt: EncoderWeights, catalogue: Sessions) -> Recommender:
