@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cold_start_logs import ShopLog
-from benchmarks.cold_start_models import fused, of_model, trained, without_model
+from benchmarks.cold_start_models import fused, of_model, only, trained, without_model
 from training_jobs.gate import metrics
 from training_jobs.gate.baselines import Scorer
 from training_jobs.gate.measure import measure
@@ -43,6 +43,8 @@ def measure_shop(
             model, _ = trained(log, past, seed)
             of_training["catalogue_sessions"] = model.index.catalogue_sessions
             scorers |= of_model(model)
+            # What is left without the products that nobody has viewed yet.
+            scorers["model_of_clicked_items"] = only(model.scores, past.clicks(items) > 0)
             scorers["model_and_first_day"] = fused(scorers["model"], scorers["first_day"])
         ranks = {name: measure(name, score, cases).rank for name, score in scorers.items()}
         resampler = metrics.Resampler(cases.session)
