@@ -18,7 +18,7 @@ _LENGTH = 100
 def catalogue_sessions(by_price: Sessions) -> Sessions:
     """Return each list in runs of at most _LENGTH items, once upwards and once downwards. Runs of one item are left out.
 
-    The runs downwards begin half a run apart from those upwards, so no item is at an end of both in the middle of a list.
+    In a longer list, the runs downwards begin half a run apart from those upwards. So no item is at an end of both.
     Each place in a list costs two places in the index: 4 int32 numbers, with the postings.
 
     Args:
