@@ -67,7 +67,10 @@ def measure_items(log: ShopLog, seed: int, *, test: bool, emit: Callable[[Row], 
     scorers = without_model(log, parts.learn, now_ms, seed) | of_model(model)
     for name, score in scorers.items():
         found = figures(ranked(score, parts.cases, parts.unseen), parts)
-        emit({"model": name, "seed": seed, **found, "neighbors_share": share})
+        emit(
+            {"model": name, "seed": seed, **found, "neighbors_share": share}
+            | ({"catalogue_sessions": model.index.catalogue_sessions} if name == "model" else {})
+        )
 
 
 def figures(found: Ranked, parts: Split) -> Row:

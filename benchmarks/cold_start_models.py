@@ -116,6 +116,11 @@ def fused(first: baselines.Scorer, second: baselines.Scorer) -> baselines.Scorer
     return score
 
 
+def only(scorer: baselines.Scorer, items: NDArray[np.bool_]) -> baselines.Scorer:
+    """Return a scorer of these items only."""
+    return lambda prefixes: np.where(items, np.array(scorer(prefixes)), np.float32(-np.inf))
+
+
 @dataclass(frozen=True)
 class Ranked:
     """The ranks of each case's target among all items, and among the items `inside` only."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cold_start_logs import ShopLog
-from benchmarks.cold_start_models import fused, of_model, trained, without_model
+from benchmarks.cold_start_models import fused, of_model, only, trained, without_model
 from training_jobs.gate import metrics
 from training_jobs.gate.baselines import Scorer
 from training_jobs.gate.measure import measure
@@ -38,8 +38,13 @@ def measure_shop(
         cases = prefix_cases(later)
         cases = cases.take(sampled_rows(len(cases), seed, CASES))
         scorers: dict[str, Scorer] = without_model(log, past, int(later.starts_ms.min()), seed)
+        of_training: Row = {}
         if count:
-            scorers |= of_model(trained(log, past, seed)[0])
+            model, _ = trained(log, past, seed)
+            of_training["catalogue_sessions"] = model.index.catalogue_sessions
+            scorers |= of_model(model)
+            # What is left without the products that nobody has viewed yet.
+            scorers["model_of_clicked_items"] = only(model.scores, past.clicks(items) > 0)
             scorers["model_and_first_day"] = fused(scorers["model"], scorers["first_day"])
         ranks = {name: measure(name, score, cases).rank for name, score in scorers.items()}
         resampler = metrics.Resampler(cases.session)
@@ -57,5 +62,6 @@ def measure_shop(
                     "mrr_at_20": round(metrics.mrr(rank, 20), 4),
                     "hr_at_20_over_first_day": round(metrics.hit_rate(rank, 20) / max(lists.mean(), 1e-9), 3),
                     "hr_at_20_gain_interval": [round(low, 4), round(high, 4)],
+                    **(of_training if name == "model" else {}),
                 }
             )

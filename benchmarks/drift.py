@@ -41,9 +41,10 @@ from training_jobs.serving.session_recommender import BlendSettings, Recommender
 from training_jobs.serving.sessions import Float32, Int32, Sessions
 from training_jobs.snapshot.dataset import Cases, sampled_cases
 from training_jobs.training import fit_ranker, tune
+from training_jobs.training.choose_blend import POPULARITY_HALF_LIFE_DAYS
 from training_jobs.training.encoder_torch import Encoder, EncoderSettings
 from training_jobs.training.fit_encoder import FitSettings, Job, fit
-from training_jobs.training.job import POPULARITY_HALF_LIFE_DAYS, assemble, encoder_weights, new_encoder
+from training_jobs.training.job import assemble, encoder_weights, new_encoder
 from training_jobs.training.warm_start import place_new_items
 
 # Nights between two trainings, and between two renewals of the index; 0: only the first night.
@@ -140,7 +141,7 @@ def served(
         place_new_items(encoder, trained.past, past, log.content, recipe.seed)
     known = log.known(night, past)
     weights, kernels = weights_of(encoder, known), compiled_kernels(KERNELS_DIM)
-    model = assemble(names(log.items), past, weights, trained.blend, trained.network, kernels)
+    model = assemble(names(log.items), past, weights, trained.blend, trained.network, kernels=kernels)
     return model, known, time.process_time() - began
 
 

@@ -42,7 +42,9 @@ class Recipe:
         return {"recipe": self.name, **asdict(self.encoder), **asdict(self.fit)}
 
 
-QUICK = Recipe("quick", EncoderSettings(dropout=0.2, embedding_dropout=0.3), FitSettings(epochs=3, learning_rate=3e-3))
+QUICK = Recipe(
+    "quick", EncoderSettings(dropout=0.2, embedding_dropout=0.3), FitSettings(epochs=3, learning_rate=3e-3)
+)
 STANDARD = Recipe("standard", EncoderSettings(), FitSettings())
 LONG = Recipe("long", EncoderSettings(), FitSettings(epochs=10, learning_rate=3e-3))
 RECIPES = (QUICK, STANDARD, LONG)

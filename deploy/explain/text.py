@@ -119,7 +119,8 @@ def item_lines(item: Json, explanation: Json, shown: Json | None) -> Iterator[st
     similar = item["similar_sessions"]
     yield (
         f"     mainly {item['mainly']}: encoder {item['encoder']:.4g}, similar sessions {similar['score']:.4g}, "
-        f"popularity place {popularity['place']}"
+        # Archives of before decision 0080 have no catalogue sessions.
+        f"catalogue {item.get('catalogue', 0.0):.4g}, popularity place {popularity['place']}"
     )
     if item["brought_by"]:
         without = next(one["score"] for one in item["without"] if one["item_id"] == item["brought_by"])

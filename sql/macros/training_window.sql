@@ -1,13 +1,13 @@
-{# Filter: the last `training_days` days of each shop, by its own newest day. One client with a wrong clock must not move
+{# Filter: the last `days` days of each shop, `training_days` if not given, by its own newest day. One client with a wrong clock must not move
    the window past all others: a day of few clients counts only if all days of the shop are such. #}
-{% macro in_training_window(shop, date) -%}
+{% macro in_training_window(shop, date, days=none) -%}
     {%- if not execute -%}{{ return("true") }}{%- endif -%}
     {%- set newest = "select shop_id, coalesce(max(iff(clients >= " ~ var('sharing_clients') ~ ", day, null)), max(day)) as day from " ~ ref('daily_kpis')
         ~ " group by shop_id" -%}
     {%- set shops = [] -%}
     {%- for row in run_query(newest).rows -%}
         {%- set first = modules.datetime.date.fromisoformat((row[1] | string)[:10])
-            - modules.datetime.timedelta(days=var('training_days') - 1) -%}
+            - modules.datetime.timedelta(days=(days or var('training_days')) - 1) -%}
         {%- do shops.append("(" ~ shop ~ " = '" ~ row[0] | replace("'", "''") ~ "' and " ~ date ~ " >= '" ~ first ~ "'::date)") -%}
     {%- endfor -%}
     ({{ shops | join(" or ") or "false" }})

@@ -1,4 +1,4 @@
-"""Explain an answer: what encoder, similar sessions, popularity and ranker gave each item, and which click brought it.
+"""Explain an answer: what encoder, similar sessions, catalogue, popularity and ranker gave each item, and which click brought it.
 
 `make explain` runs the copy of this file in a model's archive, so the code that answered explains its own answer.
 The server never calls it: it ranks all items once per item of the session.
@@ -97,6 +97,7 @@ class _Explanation:
         terms = {
             "encoder": (1 - share) * self._probability(row),
             "similar sessions": share * self.knn.votes(row),
+            "catalogue": share * self.knn.catalogue_votes(row),
             "popularity": float(model.popularity[row]) * POPULARITY_FLOOR,
         }
         floor = self._return_floor(row)
@@ -116,6 +117,7 @@ class _Explanation:
                 "voters": self.knn.voters(row),
                 "by_item": self.knn.by_item(row),
             },
+            "catalogue": _rounded(terms["catalogue"]),
             "popularity": {
                 "share": _rounded(model.popularity[row]),
                 "place": int((model.popularity > model.popularity[row]).sum()) + 1,
@@ -180,6 +182,7 @@ class _Neighbours:
     """The votes of similar sessions, divided among the session's items that they share.
 
     A neighbor's similarity is a sum over the shared items, so each of its votes divides in the same proportions.
+    Catalogue sessions are no similar sessions: no shopper had them.
     """
 
     def __init__(self, recommender: Recommender, prefix: Int32) -> None:
@@ -187,14 +190,16 @@ class _Neighbours:
         self.names = recommender.vocabulary
         scorer = KnnScorer(index, settings)
         ballots = scorer.ballots(prefix)
-        self.count = len(ballots.neighbours)
+        of_catalogue = ballots.neighbours < index.catalogue_sessions
+        self.count = int((~of_catalogue).sum())
         self.items, self.weights = ballots.items, ballots.weights
-        self.voter: Int64 = np.repeat(np.arange(self.count), ballots.sizes)
+        self.voter: Int64 = np.repeat(np.arange(len(ballots.neighbours)), ballots.sizes)
+        self.of_shopper: NDArray[np.bool_] = ~of_catalogue[self.voter]
         self.total = float(self.weights.sum()) or 1.0
         query = prefix[-settings.last_items :]
         last_place = {item: place for place, item in enumerate(query.tolist())}
         self.shared: list[int] = list(last_place)
-        weights: Float64 = np.zeros((self.count, len(self.shared)))
+        weights: Float64 = np.zeros((len(ballots.neighbours), len(self.shared)))
         for column, (item, place) in enumerate(last_place.items()):
             begin = int(index.posting_offsets[item])
             end = min(int(index.posting_offsets[item + 1]), begin + settings.recent_sessions)
@@ -203,16 +208,20 @@ class _Neighbours:
         self.proportions: Float64 = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
 
     def votes(self, row: int) -> float:
-        """Return the item's share of all votes."""
-        return float(self.weights[self.items == row].sum()) / self.total
+        """Return the similar sessions' votes for the item as a share of all votes."""
+        return float(self.weights[(self.items == row) & self.of_shopper].sum()) / self.total
+
+    def catalogue_votes(self, row: int) -> float:
+        """Return the catalogue sessions' votes for the item as a share of all votes."""
+        return float(self.weights[(self.items == row) & ~self.of_shopper].sum()) / self.total
 
     def voters(self, row: int) -> int:
         """Return the number of similar sessions that vote for the item."""
-        return int(((self.items == row) & (self.weights > 0)).sum())
+        return int(((self.items == row) & (self.weights > 0) & self.of_shopper).sum())
 
     def by_item(self, row: int) -> list[Json]:
         """Return, per item of the session, the similar sessions that share it and its part of the item's votes."""
-        of_item = (self.items == row) & (self.weights > 0)
+        of_item = (self.items == row) & (self.weights > 0) & self.of_shopper
         parts = self.proportions[self.voter[of_item]]
         shares = self.weights[of_item] @ parts / self.total
         found = [

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training_jobs.serving.sessions import (
     DAY_MS,
@@ -33,6 +34,8 @@ _MAX_NEIGHBOUR_LENGTH = 100
 # endpoint's memory. A serverless endpoint has at most 6 GB. A query reads at most the newest 5,000 sessions of an item, so only
 # items with fewer than that among these sessions lose neighbors.
 INDEX_SESSIONS = 10_000_000
+# The age that marks a catalogue session (training/catalogue_sessions.py). No shopper's session is as old.
+CATALOGUE_AGE_DAYS = 1e6
 # The sample takes a session this many days old with 1/e of the chance of a new one.
 _RECENCY_DAYS = 4.0
 
@@ -59,11 +62,15 @@ class KnnSettings:
     )
     age_decay_days: float = 0.0  # 0: off; else a neighbour's vote is weighted exp(-age / age_decay_days)
     idf_power: float = 1.0
+    catalogue_weight: float = 0.0  # of the votes of catalogue sessions; 0: the index has none
 
 
 @dataclass(frozen=True)
 class KnnIndex:
-    """Postings per item (highest session number first) and the sessions themselves, in the order of the sample."""
+    """Postings per item (highest session number first) and the sessions themselves, in the order of the sample.
+
+    Catalogue sessions have the lowest numbers and the age CATALOGUE_AGE_DAYS.
+    """
 
     posting_sessions: Int32
     posting_offsets: Int64
@@ -78,15 +85,33 @@ class KnnIndex:
         return len(self.session_offsets) - 1
 
     @property
+    def catalogue_sessions(self) -> int:
+        """Return the number of catalogue sessions. A session with a lower number is one of them."""
+        return int((self.session_age_days >= CATALOGUE_AGE_DAYS).sum())
+
+    @property
     def items(self) -> int:
         """Return the number of items."""
         return len(self.posting_offsets) - 1
 
+    @property
+    def clicked_items(self) -> NDArray[np.bool_]:
+        """Return a mask of the items with a shopper's session, which comes first among their postings."""
+        out = np.diff(self.posting_offsets) > 0
+        first = self.posting_sessions[self.posting_offsets[:-1][out]]
+        out[out] = first >= self.catalogue_sessions
+        return np.asarray(out, np.bool_)
 
-def build_index(sessions: Sessions, items: int, recent_sessions: int = 5000) -> KnnIndex:
+
+def build_index(
+    sessions: Sessions, items: int, recent_sessions: int = 5000, catalogue: Sessions | None = None
+) -> KnnIndex:
     """Index the newest INDEX_SESSIONS of sessions ordered by time. A session's items are kept once each, at their last place.
 
     Works block by block: beyond the index itself, memory does not grow with the number of clicks.
+
+    The sessions of `catalogue` get lower numbers than all others. So they are the first that an item loses beyond
+    `recent_sessions`, and a query beyond `neighbours`. They do not count in idf.
     """
     sessions = sessions.between(max(0, len(sessions) - INDEX_SESSIONS), len(sessions))
     newest_ms = int(sessions.ends_ms.max()) if len(sessions) else 0
@@ -96,6 +121,14 @@ def build_index(sessions: Sessions, items: int, recent_sessions: int = 5000) -> 
     frequency = np.zeros(items, np.int64)
     for part in slices(len(session_items)):
         frequency += np.bincount(session_items[part], minlength=items)
+    idf = np.log(max(len(sessions), 1) / np.maximum(frequency, 1)).astype(np.float32)
+    age_days = age_days[order]
+    if catalogue is not None:
+        added, offsets = _different_items(catalogue, np.arange(len(catalogue)), items)
+        frequency += np.bincount(added, minlength=items)
+        session_items = np.concatenate([added, session_items])
+        session_offsets = np.concatenate([offsets, session_offsets[1:] + offsets[-1]])
+        age_days = np.concatenate([np.full(len(catalogue), CATALOGUE_AGE_DAYS, np.float32), age_days])
     posting_offsets = np.zeros(items + 1, np.int64)
     np.cumsum(np.minimum(frequency, recent_sessions), out=posting_offsets[1:])
     return KnnIndex(
@@ -103,8 +136,8 @@ def build_index(sessions: Sessions, items: int, recent_sessions: int = 5000) -> 
         posting_offsets,
         session_items,
         session_offsets,
-        age_days[order],
-        np.log(max(len(sessions), 1) / np.maximum(frequency, 1)).astype(np.float32),
+        age_days,
+        idf,
     )
 
 
@@ -181,9 +214,14 @@ def weighted_idf(index: KnnIndex, settings: KnnSettings) -> Float32:
 
 
 def freshness(index: KnnIndex, settings: KnnSettings) -> Float64 | None:
-    """Return the factor by which each session's age lowers its votes; None if age does not count."""
-    decay = settings.age_decay_days
-    return np.exp(-index.session_age_days.astype(np.float64) / decay) if decay > 0 else None
+    """Return the factor of each session's votes, by its age or as a catalogue session; None if all are 1."""
+    decay, catalogue = settings.age_decay_days, index.catalogue_sessions
+    if decay <= 0 and (catalogue == 0 or settings.catalogue_weight == 1.0):
+        return None
+    age_days = index.session_age_days.astype(np.float64)
+    factor = np.exp(-age_days / decay) if decay > 0 else np.ones(len(age_days))
+    factor[:catalogue] = settings.catalogue_weight
+    return factor
 
 
 def faded(steps: int, decay: float) -> Float64 | None:

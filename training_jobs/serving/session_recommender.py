@@ -145,11 +145,11 @@ class Recommender:
         return np.where(vectors[rows].any(axis=1), near.argmax(axis=1), -1)
 
     def evidence(self) -> Evidence:
-        """Return the number of sessions in the kNN index, and which items it or popularity has clicks of."""
-        postings = np.diff(self.index.posting_offsets)
+        """Return the number of shoppers' sessions in the kNN index, and which items it or popularity has clicks of."""
+        catalogue = self.index.catalogue_sessions
         return Evidence(
-            self.index.sessions,
-            (self.popularity > 0) | (postings > 0),
+            self.index.sessions - catalogue,
+            (self.popularity > 0) | self.index.clicked_items,
             np.asarray(np.isfinite(self.weights.vectors).all(axis=1)),
             self._own_codes(),
         )

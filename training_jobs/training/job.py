@@ -24,12 +24,10 @@ from training_jobs.gate.measure import measure
 from training_jobs.serving import model_files
 from training_jobs.serving.contract import ARCHIVE_FALLBACK, ARCHIVE_GOLDEN, ARCHIVE_PLACEMENTS
 from training_jobs.serving.encoder_numpy import EncoderWeights, probabilities
-from training_jobs.serving.kernels.compile import compiled_kernels
 from training_jobs.serving.kernels.interface import Kernels
 from training_jobs.serving.kernels.reference import REFERENCE
-from training_jobs.serving.knn import KnnSettings, build_index
+from training_jobs.serving.knn import build_index
 from training_jobs.serving.ranker import Network, Ranker, item_facts, load_network, save_network
-from training_jobs.serving.returns import return_floor
 from training_jobs.serving.session_recommender import BlendSettings, Recommender
 from training_jobs.serving.sessions import Sessions
 from training_jobs.snapshot.dataset import (
@@ -44,6 +42,8 @@ from training_jobs.snapshot.dataset import (
 )
 from training_jobs.snapshot.placement_tables import placement_tables
 from training_jobs.training import fit_ranker, model_writer, tune
+from training_jobs.training.catalogue_sessions import catalogue_sessions
+from training_jobs.training.choose_blend import POPULARITY_HALF_LIFE_DAYS, choose_blend
 from training_jobs.training.device import choose_device
 from training_jobs.training.distributed import shared
 from training_jobs.training.encoder_torch import Encoder, EncoderSettings
@@ -53,7 +53,6 @@ from training_jobs.training.target_weights import TargetWeights, target_weights
 from training_jobs.training.warm_start import near_neighbors, place_new_items, warm_start
 from training_jobs.training.workers import ALONE, Workers
 
-POPULARITY_HALF_LIFE_DAYS = 3.0
 RELATED_ITEMS = 20_000
 GOLDEN_SESSIONS = 30
 _WATCHED_CASES = 500
@@ -171,11 +170,12 @@ def run(
     curve = Curve(job.checkpoint)
     pace_s = _fit(encoder, learn, settings.learn, job.within(0.35), "learn", weights, watched, curve)
     learnt = _learnt(encoder, learn, data.content, log)
-    blend, network = _choose(learnt, learn, tail, settings.tune_cases, job, weights)
+    catalogue = catalogue_sessions(data.content.by_price)
+    blend, network = _choose(learnt, learn, tail, catalogue, settings.tune_cases, job, weights)
 
     place_new_items(encoder, learn, measured, data.content, settings.seed)
     learnt = _learnt(encoder, measured, data.content, log)
-    recommender = assemble(data.vocabulary, measured, learnt, blend, network)
+    recommender = assemble(data.vocabulary, measured, learnt, blend, network, catalogue)
     card = model_files.ModelCard(
         version,
         snapshot,
@@ -200,7 +200,7 @@ def run(
             }
         )
     learnt = _learnt(encoder, data.sessions, data.content, log)
-    recommender = assemble(data.vocabulary, data.sessions, learnt, blend, network)
+    recommender = assemble(data.vocabulary, data.sessions, learnt, blend, network, catalogue)
     card = replace(card, trained_until_ms=int(data.sessions.ends_ms.max()))
     model_writer.save_recommender(model_dir, recommender, card)
     _write_answers(model_dir, data)
@@ -266,11 +266,12 @@ def _choose(
     learnt: EncoderWeights,
     learn: Sessions,
     tail: Sessions,
+    catalogue: Sessions,
     tune_cases: int,
     job: Job,
     weights: TargetWeights | None,
 ) -> tuple[BlendSettings, Network | None]:
-    """Choose the blend and the ranker's network on the validation tail.
+    """Choose the blend, with catalogue sessions or without, and the ranker's network on the validation tail.
 
     The choice is stored in the checkpoint, so that a resumed job chooses the same.
     """
@@ -279,9 +280,6 @@ def _choose(
         blend = BlendSettings.from_json(json.loads((kept / "blend.json").read_text("utf-8")))
         return blend, load_network(kept / "ranker.npz") if (kept / "ranker.npz").exists() else None
     began = job.clock()
-    items = len(learnt.vectors)
-    index = build_index(learn, items)
-    floor = baselines.popularity(learn, items, POPULARITY_HALF_LIFE_DAYS)
 
     def out_of_time() -> bool:
         if job.left_s() > 0:
@@ -291,23 +289,21 @@ def _choose(
         )
         return True
 
-    knn = KnnSettings()
-    if tune_cases:
-        cases = sampled_cases(tail, job.seed, tune_cases)
-        weight = None if weights is None else weights.of(cases.targets, cases.kinds)
-        kernels = compiled_kernels(learnt.dim)
-        knn, _ = tune.tune_knn(index, cases, floor, kernels=kernels, weight=weight, stop=out_of_time)
-    blend = BlendSettings(knn=knn, return_floor=return_floor(learn))
-    unranked = Recommender([str(row) for row in range(items)], learnt, index, floor, blend)
-    cases = sampled_cases(tail, job.seed, fit_ranker.case_limit(items))
+    cases = sampled_cases(tail, job.seed, tune_cases)
+    weight = None if weights is None else weights.of(cases.targets, cases.kinds)
+    # Without a search, the settings are the defaults, so nothing says that catalogue sessions gain.
+    catalogue = catalogue if tune_cases else catalogue.between(0, 0)
+    unranked = choose_blend(learnt, learn, catalogue, cases, weight, out_of_time)
+    cases = sampled_cases(tail, job.seed, fit_ranker.case_limit(len(learnt.vectors)))
     choice = fit_ranker.choose(unranked, learn, cases, job.seed, weights)
-    blend = replace(blend, floor_ranked=choice.floor_ranked)
+    blend = replace(unranked.settings, floor_ranked=choice.floor_ranked)
     job.log(
         {
             "stage": "tune",
             "valid_hr_at_20": metrics.hit_rate(choice.rank, 20),
             "valid_mrr_at_20": metrics.mrr(choice.rank, 20),
             "cases": len(choice.rank),
+            "catalogue_sessions": unranked.index.catalogue_sessions,
             "ranker": "none: the blend was no worse" if choice.network is None else "fitted",
             "seconds": round(job.clock() - began, 1),
         }
@@ -328,12 +324,19 @@ def assemble(
     weights: EncoderWeights,
     blend: BlendSettings,
     network: Network | None,
+    catalogue: Sessions | None = None,
     kernels: Kernels = REFERENCE,
 ) -> Recommender:
-    """Return the model of what was learnt, with the index, the popularity and the ranker's facts of `sessions`."""
+    """Return the model of what was learnt, with the index, the popularity and the ranker's facts of `sessions`.
+
+    Its index has the sessions of `catalogue` if they have a weight.
+    """
     items = len(vocabulary)
     popularity = baselines.popularity(sessions, items, POPULARITY_HALF_LIFE_DAYS)
-    index = build_index(sessions, items, blend.knn.recent_sessions)
+    index = build_index(
+        *(sessions, items, blend.knn.recent_sessions),
+        catalogue=catalogue if blend.knn.catalogue_weight else None,
+    )
     ranker = Ranker(network, item_facts(sessions, items)) if network else None
     return Recommender(vocabulary, weights, index, popularity, blend, ranker=ranker, kernels=kernels)
 

@@ -53,6 +53,7 @@ def tune_knn(
     cases: Cases,
     floor: Float64,
     *,
+    start: KnnSettings | None = None,
     grid: dict[str, tuple[float, ...]] = _GRID,
     exclude_current: bool = True,
     kernels: Kernels = REFERENCE,
@@ -64,10 +65,11 @@ def tune_knn(
     Returns:
         The settings, and the ranks of the targets under them.
 
-    `weight` is that of each case in the objective. `stop` ends the search before the next try, when a job has run out of time.
-    It changes the result.
+    The search begins with `start`, the defaults if None. `weight` is that of each case in the objective. `stop` ends the search
+    before the next try, when a job has run out of time. It changes the result.
     """
-    best, best_rank = KnnSettings(), knn_ranks(index, KnnSettings(), cases, floor, exclude_current, kernels)
+    best = start or KnnSettings()
+    best_rank = knn_ranks(index, best, cases, floor, exclude_current, kernels)
     for name, value in itertools.chain.from_iterable(((n, v) for v in values) for n, values in grid.items()):
         if stop():
             break

@@ -17,6 +17,7 @@ from functions.catalogue.intake import Intake, store
 from functions.export.catalogue import write_state
 from functions.export.export import export
 from functions.load.load import load
+from functions.platform import warehouse
 from functions.platform.catalogue_files import files_since
 from functions.platform.catalogue_state import Product
 from functions.platform.catalogue_store import read_state
@@ -197,3 +198,28 @@ def test_the_feed_is_compared_with_the_ids_of_the_last_week_of_events(stack: Sta
     assert items == {"A": 2, "B": 2, "C": 2}
     [best, *_] = compare(ids_by_choice(feed("2.xml", 10)), items)
     assert (best.known_items, best.items, best.known_events, best.events) == (1, 3, 2, 6)
+
+
+def described(stack: Stack) -> list[str]:
+    with connected(stack) as connection:
+        found = warehouse.rows(connection, "select ITEM_ID from TRAINING.TRAINING_ITEMS order by ITEM_ID", ())
+    return [item_id for (item_id,) in found]
+
+
+def test_a_new_product_that_nobody_viewed_is_in_the_snapshot_while_it_is_available(stack: Stack) -> None:
+    training = ("--select", "+products", "daily_kpis", "training_items")
+    night(stack, "u1", *training)
+    assert described(stack) == ["A", "B", "C"]
+    changed(stack, 14, {"item_id": "N", "availability": "in_stock"}, {"item_id": "P", "price": 5.0})
+    changed(stack, 15, {"item_id": "P", "availability": "in_stock"})
+    night(stack, "u2", *training)
+    assert described(stack) == ["A", "B", "C", "N", "P"]
+    night(stack, "u3", "--vars", json.dumps({"new_products": 1}), *training)
+    assert described(stack) == ["A", "B", "C", "N"]
+
+
+def test_what_an_old_shop_has_not_sold_since_its_first_feed_is_not_new(stack: Stack) -> None:
+    old = [raw_event(f"old{at}", client=f"o{at}", at_ms=1_764_720_000_000, items=["A"]) for at in range(2)]
+    deliver(stack.s3, stack.settings.events_bucket, "old", old)
+    night(stack, "u4", "--select", "+products", "+daily_kpis", "training_items")
+    assert described(stack) == ["A", "B", "C", "P"]

@@ -11,11 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.training_jobs import shop
 from tests.unit.training_jobs.conftest import Trained
 from tests.unit.training_jobs.large_shop import large_shop
+from training_jobs.gate import baselines
 from training_jobs.serving.explain import explain
+from training_jobs.serving.knn import KnnSettings, build_index
 from training_jobs.serving.model_files import load_recommender
-from training_jobs.serving.session_recommender import POPULARITY_FLOOR, Recommender
+from training_jobs.serving.session_recommender import POPULARITY_FLOOR, BlendSettings, Recommender
+from training_jobs.snapshot.dataset import no_content
+from training_jobs.training.encoder_torch import Encoder, EncoderSettings
+from training_jobs.training.job import encoder_weights
 from training_jobs.training.model_writer import copy_serving_code
 
 SKUS = st.sampled_from([f"sku-{at:03}" for at in range(80)])
@@ -77,7 +83,7 @@ def test_the_parts_of_a_score_add_up(served: Recommender, session: list[str], wa
             assert one["why_not"]
             continue
         similar, popular = one["similar_sessions"], one["popularity"]["share"] * POPULARITY_FLOOR
-        parts = max(one["encoder"] + similar["score"] + popular, one["returns"])
+        parts = max(one["encoder"] + similar["score"] + one["catalogue"] + popular, one["returns"])
         assert parts == pytest.approx(one["blend"], rel=1e-3, abs=1e-9)
         voted = sum(part["votes"] for part in similar["by_item"])
         assert explanation["knn_weight"] * voted == pytest.approx(similar["score"], rel=1e-3, abs=1e-9)
@@ -176,3 +182,31 @@ def test_a_folder_without_a_model_is_refused_with_the_next_step(tmp_path: Path) 
     done = ask(tmp_path, tmp_path, {"items": [], "k": 1})
     assert done.returncode == 1
     assert "pass the folder of a model archive" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def new_shop() -> Recommender:
+    """A shop with one session of a and b, and c beside a in the catalogue only."""
+    sessions = shop.packed([[0, 1], [1, 0]])
+    index = build_index(sessions, 3, catalogue=shop.packed([[0, 2], [2, 0]]))
+    weights = encoder_weights(Encoder(3, EncoderSettings(dim=8, layers=1, heads=2), no_content(3)))
+    knn = KnnSettings(idf_power=0.0, catalogue_weight=1.0)
+    popularity = baselines.popularity(sessions, 3)
+    return Recommender(["a", "b", "c"], weights, index, popularity, BlendSettings(0.9, knn))
+
+
+def test_no_shopper_is_named_for_what_the_catalogue_brought(new_shop: Recommender) -> None:
+    explanation = explain(new_shop, ["a"], 2)
+    of_item = {one["item_id"]: one for one in explanation["items"]}
+    assert explanation["neighbours"] == 2
+    assert of_item["b"]["similar_sessions"]["voters"] == 2
+    assert of_item["b"]["catalogue"] == 0
+    assert of_item["c"]["similar_sessions"] == {"score": 0.0, "voters": 0, "by_item": []}
+    assert of_item["c"]["catalogue"] > 0
+    assert of_item["c"]["mainly"] == "catalogue"
+
+
+def test_catalogue_sessions_are_no_evidence_of_clicks(new_shop: Recommender) -> None:
+    evidence = new_shop.evidence()
+    assert evidence.sessions == 2
+    assert evidence.from_clicks.tolist() == [True, True, False]

@@ -151,3 +151,44 @@ def test_a_shop_with_one_network_is_sampled_like_one_without(kernels: Kernels) -
 def test_a_very_long_session_is_remembered_by_its_end() -> None:
     index = build_index(shop.packed([list(range(150))]), 150)
     assert index.session_items.tolist() == list(range(50, 150))
+
+
+def test_a_shop_without_sessions_votes_by_its_catalogue(kernels: Kernels) -> None:
+    none = shop.packed([[0, 1]]).take(np.zeros(1, bool))
+    index = build_index(none, 4, catalogue=shop.packed([[0, 1, 2]]))
+    found, votes = kernels.voter(index, KnnSettings(near_decay=1.0, catalogue_weight=1.0))(
+        np.array([0], np.int32)
+    )
+    assert found[np.argsort(-votes)].tolist() == [0, 1, 2]
+
+
+def test_votes_of_catalogue_sessions_fade_as_sessions_of_the_item_arrive(kernels: Kernels) -> None:
+    catalogue = shop.packed([[0, 1], [1, 0]])
+    settings = KnnSettings(neighbours=20, idf_power=0.0, catalogue_weight=1.0)
+    shares = []
+    for sessions in (1, 5, 18, 19, 30):
+        index = build_index(shop.packed([[0, 2]] * sessions), 3, catalogue=catalogue)
+        found, votes = kernels.voter(index, settings)(np.array([0], np.int32))
+        shares.append(float(votes[found == 1].sum()))
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > 0.3
+    assert shares[-1] == 0, "more sessions than neighbours leave the catalogue no place"
+
+
+@pytest.mark.parametrize("decay", [0.0, 5.0])
+def test_the_weight_of_catalogue_sessions_does_not_depend_on_the_decay_by_age(
+    kernels: Kernels, decay: float
+) -> None:
+    index = build_index(shop.packed([[0, 2]]), 3, catalogue=shop.packed([[0, 1]]))
+    settings = KnnSettings(idf_power=0.0, age_decay_days=decay, catalogue_weight=0.5)
+    found, votes = kernels.voter(index, settings)(np.array([0], np.int32))
+    share = dict(zip(found.tolist(), votes.tolist(), strict=True))
+    assert share[1] == pytest.approx(share[2] / 2)
+
+
+def test_catalogue_sessions_change_no_weight_of_an_item_and_are_not_counted_as_clicks() -> None:
+    sessions = shop.packed([[0, 2], [0, 3]])
+    plain, index = build_index(sessions, 5), build_index(sessions, 5, catalogue=shop.packed([[0, 1], [2, 1]]))
+    assert np.array_equal(index.idf, plain.idf)
+    assert (plain.catalogue_sessions, index.catalogue_sessions) == (0, 2)
+    assert index.clicked_items.tolist() == plain.clicked_items.tolist() == [True, False, True, True, False]

@@ -1,0 +1,82 @@
+"""Catalogue sessions are in the index of a shop with few sessions, and in that of others where they gain on the tail."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from tests.unit.training_jobs import shop
+from training_jobs.serving.encoder_numpy import EncoderWeights
+from training_jobs.serving.knn import KnnSettings
+from training_jobs.serving.session_recommender import BlendSettings, Recommender
+from training_jobs.serving.sessions import Sessions
+from training_jobs.snapshot.dataset import Cases, no_content, prefix_cases
+from training_jobs.training import choose_blend as module
+from training_jobs.training.catalogue_sessions import catalogue_sessions
+from training_jobs.training.choose_blend import choose_blend
+from training_jobs.training.encoder_torch import Encoder, EncoderSettings
+from training_jobs.training.fit_ranker import LEAST_CASES
+from training_jobs.training.job import encoder_weights
+
+ENCODER = EncoderSettings(dim=8, layers=1, heads=2, max_length=10)
+NOTHING = no_content(shop.ITEMS).by_price
+# The shoppers' own order, and one that says nothing of them.
+RING = catalogue_sessions(shop.packed([list(range(shop.ITEMS))]))
+MIXED = catalogue_sessions(shop.packed([np.random.default_rng(0).permutation(shop.ITEMS).tolist()]))
+
+
+@pytest.fixture(scope="module")
+def learnt() -> EncoderWeights:
+    return encoder_weights(Encoder(shop.ITEMS, ENCODER, no_content(shop.ITEMS)))
+
+
+def cases(sessions: int) -> Cases:
+    return prefix_cases(shop.walks(sessions, seed=2))
+
+
+def settings(blend: Recommender) -> dict[str, object]:
+    return asdict(blend.settings)
+
+
+def test_a_new_shop_has_its_catalogue_in_the_index_without_a_search(learnt: EncoderWeights) -> None:
+    few = cases(20)
+    assert len(few) < LEAST_CASES
+    blend = choose_blend(learnt, shop.walks(30), RING, few)
+    assert blend.index.catalogue_sessions == len(RING)
+    assert blend.settings.knn == module._OF_A_NEW_SHOP
+
+
+def test_a_new_shop_without_a_case_to_measure_has_its_catalogue_too(learnt: EncoderWeights) -> None:
+    none = cases(1).take(np.zeros(0, np.int64))
+    assert choose_blend(learnt, shop.walks(30), MIXED, none).index.catalogue_sessions == len(MIXED)
+
+
+def test_a_new_shop_whose_catalogue_loses_more_than_the_limit_goes_without(
+    learnt: EncoderWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LEAST_CHANGE", -1.0)
+    blend = choose_blend(learnt, shop.walks(300), MIXED, cases(20))
+    assert blend.index.catalogue_sessions == 0
+    assert blend.settings.knn_weight == BlendSettings().knn_weight
+
+
+def big(learnt: EncoderWeights, catalogue: Sessions) -> Recommender:
+    return choose_blend(learnt, shop.walks(1500, seed=1), catalogue, cases(150))
+
+
+def test_a_big_shop_that_gains_nothing_chooses_as_without_a_catalogue(learnt: EncoderWeights) -> None:
+    assert len(cases(150)) >= LEAST_CASES
+    plain, found = big(learnt, NOTHING), big(learnt, MIXED)
+    assert found.index.catalogue_sessions == 0
+    assert settings(found) == settings(plain)
+
+
+def test_where_they_gain_on_the_tail_they_are_chosen(learnt: EncoderWeights) -> None:
+    found = choose_blend(learnt, shop.walks(8, seed=1), RING, cases(150))
+    assert found.index.catalogue_sessions == len(RING)
+    assert found.settings.knn.catalogue_weight > 0
+
+
+def test_without_catalogue_and_cases_the_settings_are_the_defaults(learnt: EncoderWeights) -> None:
+    found = choose_blend(learnt, shop.walks(30), NOTHING, cases(1).take(np.zeros(0, np.int64)))
+    assert found.settings.knn == KnnSettings()
