@@ -2,7 +2,7 @@
 #pragma once
 #include "common.h"
 
-#define AHEAD 4096 /* bytes: hardware prefetches no further than the end of a page */
+#define AHEAD 8192 /* bytes: hardware prefetches no further than the end of a page */
 #define SOON 12    /* rows: reading one that is not in the cache takes as long as so many products */
 
 INLINE void prefetch(const int8_t *code) {
