@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,8 +60,7 @@ class Items:
     by_popularity: Int64
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(NamedTuple):
     """One session's evidence.
 
     `near` comes from a scan of the session's vector `query`. `votes` and `floors` are rows with their values, each row once.

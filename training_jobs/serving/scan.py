@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training_jobs.serving.sessions import Float32, Int64
+from training_jobs.serving.sessions import Float32, Int32
 
 Int8 = NDArray[np.int8]
 # Cosines are counted in bins. Of a cosine, which is far within [-2, 2).
@@ -100,7 +100,7 @@ class Near(NamedTuple):
     which divides a softmax of cosines.
     """
 
-    rows: Int64
+    rows: Int32
     cosines: Float32
     largest: float
     total: float
@@ -144,7 +144,7 @@ class Scanner:
             np.exp((cosines - largest) * np.float32(steepness)).sum(dtype=np.float64)
         )
         near = cosines >= least(cosines[self._shown[rows]], count, np.float32(ROUNDING))
-        return Near(rows[near], cosines[near], float(largest), total)
+        return Near(rows[near].astype(np.int32), cosines[near], float(largest), total)
 
 
 def margin_of(error: float) -> np.float32:

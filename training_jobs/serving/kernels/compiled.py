@@ -257,7 +257,7 @@ class _Scanner:
         given.steepness, given.count, given.correction = steepness, count, correction(steepness, self._error)
         self._function(given)
         found = given.found
-        return Near(self._rows[:found].astype(np.int64), self._cosines[:found], given.largest, given.total)
+        return Near(self._rows[:found], self._cosines[:found], given.largest, given.total)
 
 
 def packed_sketch(values: Int8) -> UInt8:
@@ -319,7 +319,8 @@ class _Blender:
         given.popular, given.kept = min(asked.popular, self._popular), asked.kept
         given.largest, given.total, given.knn_weight = near.largest, near.total, asked.knn_weight
         self._function(given)
-        return Shortlist(*(array[: given.count].copy() for array in self._found.values()))
+        count = given.count
+        return Shortlist(*[array[:count] for array in self._found.values()])
 
     def _fill(self, name: str, values: NDArray[Any]) -> int:
         self._given[name][: len(values)] = values

@@ -33,15 +33,12 @@ INLINE float score_of(const Blend *b, int64_t row, float probability) {
     return score > b->floor_of[row] ? score : b->floor_of[row];
 }
 
-/* Adds candidates to the pool, and returns its new size. */
-INLINE int64_t take(const Blend *b, int64_t pool, const int64_t *rows, int64_t count) {
-    for (int64_t at = 0; at < count; at++) {
-        int64_t row = rows[at];
-        if (b->state[row] != FREE || b->out_of_stock[row]) continue;
-        b->state[row] = TAKEN;
-        b->pool[pool++] = row;
-    }
-    return pool;
+/* Adds a candidate to the pool, and returns the pool's new size. */
+INLINE int64_t take(const Blend *b, int64_t pool, int64_t row) {
+    if (b->state[row] != FREE || b->out_of_stock[row]) return pool;
+    b->state[row] = TAKEN;
+    b->pool[pool] = row;
+    return pool + 1;
 }
 
 INLINE void blend_on(Blend *b) {
@@ -52,12 +49,12 @@ INLINE void blend_on(Blend *b) {
     for (int64_t at = 0; at < b->excluded_count; at++) b->state[b->excluded[at]] = EXCLUDED;
 
     if (b->only_count < 0) {
-        pool = take(b, pool, b->near, b->near_count);
-        pool = take(b, pool, b->by_popularity, b->popular);
-        pool = take(b, pool, b->floored, b->floor_count);
-        pool = take(b, pool, b->voted, b->vote_count);
+        for (int64_t at = 0; at < b->near_count; at++) pool = take(b, pool, b->near[at]);
+        for (int64_t at = 0; at < b->popular; at++) pool = take(b, pool, b->by_popularity[at]);
+        for (int64_t at = 0; at < b->floor_count; at++) pool = take(b, pool, b->floored[at]);
+        for (int64_t at = 0; at < b->vote_count; at++) pool = take(b, pool, b->voted[at]);
     } else {
-        pool = take(b, pool, b->only, b->only_count);
+        for (int64_t at = 0; at < b->only_count; at++) pool = take(b, pool, b->only[at]);
     }
     int8_t query[DIM];
     float step = query_codes(b->query, query);

@@ -32,7 +32,8 @@ typedef struct {
     int8_t *state;                          /* [items]: zero before and after */
     int64_t *pool, *keys, *order;           /* [items] */
     const float *query;                     /* [DIM] */
-    const int64_t *near, *voted, *floored, *excluded, *only; /* [items], the first of them as counted */
+    const int32_t *near;                               /* [items], the first `near_count` of them */
+    const int64_t *voted, *floored, *excluded, *only; /* [items], the first of them as counted */
     const float *near_cosines, *floors;
     const double *votes;
     int64_t near_count, vote_count, floor_count, excluded_count, only_count, popular, kept; /* no `only` if that is negative */

@@ -119,7 +119,7 @@ def test_candidates_are_blended_as_by_numpy(made: tuple[Kernels, int], kept: int
             *((voted, rng.random(60)), (floored, rng.random(9).astype(np.float32)), excluded),
             *(knn_weight, kept, kept),
         )
-        for question in (asked, replace(asked, only=only)):
+        for question in (asked, asked._replace(only=only)):
             found, expected = own(question), numpys(question)
             assert set(found.rows.tolist()) == set(expected.rows.tolist())
             assert np.allclose(found.scores, expected.scores, rtol=2e-5, atol=1e-9)
