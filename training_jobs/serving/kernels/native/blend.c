@@ -62,7 +62,15 @@ INLINE void blend_on(Blend *b) {
     for (int64_t at = 0; at < pool; at++) {
         int64_t row = b->pool[at];
         float probability = 0.0f;
-        if (at + SOON < pool) prefetch(b->codes + b->pool[at + SOON] * DIM);
+        if (at + SOON < pool) {
+            int64_t soon = b->pool[at + SOON];
+            prefetch(b->codes + soon * DIM);
+            __builtin_prefetch(b->scales + soon);
+            __builtin_prefetch(b->popularity + soon);
+            __builtin_prefetch(b->votes_of + soon);
+            __builtin_prefetch(b->floor_of + soon);
+            __builtin_prefetch(b->unknown + soon);
+        }
         if (!every && !b->unknown[row]) {
             float cosine = dot_of_codes(b->codes + row * DIM, query) * (b->scales[row] * step);
             probability = exponent((cosine - b->largest) * steepness) * by_total;
@@ -78,7 +86,8 @@ INLINE void blend_on(Blend *b) {
     double change = 0.0;
     for (int64_t at = 0; at < count; at++) {
         int64_t row = b->rows[at];
-        if (at + SOON / 4 < count) prefetch((const int8_t *)(b->vectors + b->rows[at + SOON / 4] * DIM));
+        if (at + SOON / 4 < count)
+            for (int line = 0; line < DIM; line += 16) __builtin_prefetch(b->vectors + b->rows[at + SOON / 4] * DIM + line);
         b->cosine_of[row] = sum_of_products(b->vectors + row * DIM, b->query, DIM);
     }
     for (int64_t at = 0; at < b->near_count; at++) {
