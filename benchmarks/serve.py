@@ -34,8 +34,8 @@ from training_jobs.serving.contract import ARCHIVE_GOLDEN  # noqa: E402
 from training_jobs.serving.encoder_numpy import encode  # noqa: E402
 from training_jobs.serving.kernels.reference import REFERENCE  # noqa: E402
 from training_jobs.serving.model_files import load_recommender  # noqa: E402
-from training_jobs.serving.scan import Blocks  # noqa: E402
-from training_jobs.serving.session_recommender import Recommender, top  # noqa: E402
+from training_jobs.serving.ranker import SHORTLIST  # noqa: E402
+from training_jobs.serving.session_recommender import SPARE, Recommender, top  # noqa: E402
 from training_jobs.serving.sessions import Int32  # noqa: E402
 
 K = 20
@@ -49,8 +49,9 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
     encoder_only, unranked = copy.copy(recommender), copy.copy(recommender)
     encoder_only.ranker = unranked.ranker = None
     encoder_only.settings = replace(recommender.settings, knn_weight=0.0)
-    scan_numpy = REFERENCE.scanner(*recommender.codes, Blocks(len(vocabulary)))
-    query, steepness = encode(weights, prefixes[:1])[0], 1.0 / weights.temperature
+    scan_numpy = REFERENCE.scanner(*recommender.codes, np.zeros(len(vocabulary), np.bool_))
+    steepness, count = 1.0 / weights.temperature, SHORTLIST + SPARE + 1
+    queries = {id(prefix): query for prefix, query in zip(prefixes, encode(weights, prefixes), strict=True)}
     words = np.ascontiguousarray(recommender.codes[0]).view(np.uint64)
     contestants: dict[str, Callable[[Int32], Any]] = {
         "tugboat": lambda prefix: recommender.recommend(sessions[id(prefix)], K),
@@ -59,8 +60,8 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
         "part_encode": recommender._encode,
         "part_encode_numpy": lambda prefix: encode(weights, [prefix]),
         "part_knn": recommender._vote,
-        "part_scan_int8": lambda prefix: recommender._scan(query, steepness),
-        "part_scan_numpy": lambda prefix: scan_numpy(query, steepness),
+        "part_scan": lambda prefix: recommender._scan(queries[id(prefix)], steepness, count),
+        "part_scan_numpy": lambda prefix: scan_numpy(queries[id(prefix)], steepness, count),
         "read": lambda prefix: words.max(),
     }
     skipped: dict[str, str] = {}

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training_jobs.serving.blend import Shortlist
 from training_jobs.serving.encoder_numpy import probabilities
 from training_jobs.serving.knn import KnnScorer
 from training_jobs.serving.model_files import ArchiveError, ModelCard, load_recommender
 from training_jobs.serving.ranker import CANDIDATE_FEATURES, candidate_features
 from training_jobs.serving.returns import CLICKS, floor_of
-from training_jobs.serving.session_recommender import POPULARITY_FLOOR, Recommender, Shortlist
+from training_jobs.serving.session_recommender import POPULARITY_FLOOR, Recommender
 from training_jobs.serving.sessions import Float32, Float64, Int32, Int64
 
 SHOWN_FEATURES = 5

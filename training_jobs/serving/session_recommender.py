@@ -1,7 +1,7 @@
 """The recommender itself: encoder, session-kNN and popularity blended, the best of them ranked again; for endpoint and gate.
 
-`scores` is the whole ranking in float32. `recommend` computes only its beginning. Its candidates are the nearest items of an
-int8 scan, those that a neighbor votes for, and the most popular ones. The best of them are scored as `scores` does.
+`scores` is the whole ranking in float32. `recommend` computes only its beginning. Its candidates are the nearest items of a
+scan, those that a neighbor votes for, and the most popular ones. The best of them are scored as `scores` does.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training_jobs.serving.blend import Items, Question, Shortlist
 from training_jobs.serving.encoder_numpy import EncoderWeights, probabilities
 from training_jobs.serving.kernels.interface import Kernels
 from training_jobs.serving.kernels.reference import REFERENCE
@@ -20,12 +21,11 @@ from training_jobs.serving.knn import KnnIndex, KnnSettings
 from training_jobs.serving.ranker import SHORTLIST, Ranker
 from training_jobs.serving.recommendation import Evidence, Recommendation
 from training_jobs.serving.returns import CLICKS, floor_of
-from training_jobs.serving.scan import Blocks, Int8, dequantised, quantise
+from training_jobs.serving.scan import Int8, dequantised, quantise
 from training_jobs.serving.sessions import Float32, Float64, Int32, Int64
 
 # Candidates beyond those asked for. An error of int8 moves an item by far fewer places.
-_SPARE = 40
-_LEAST = 1e-12  # of a score, before its logarithm is taken
+SPARE = 40
 _BELOW = np.float32(0.999)  # so that the next item does not equal the last of the shortlist
 _NEAR_ZERO = 1e-30
 _DEEPEST = -60.0  # of a logit below the best one: no score becomes zero
@@ -59,25 +59,6 @@ class BlendSettings:
             tuple(float(value) for value in raw["return_floor"]),
             bool(raw["floor_ranked"]),
         )
-
-
-@dataclass(frozen=True)
-class Shortlist:
-    """The items that a blend puts first, best first, equals by row: their scores, what encoder and neighbours say of them.
-
-    `floor` is the least score of each under `BlendSettings.return_floor`, 0 for items outside the session.
-    """
-
-    rows: Int64
-    scores: Float32
-    probability: Float32
-    votes: Float32
-    floor: Float32
-
-    @property
-    def logits(self) -> Float32:
-        """Return the logarithms of the scores."""
-        return np.asarray(np.log(np.maximum(self.scores, _LEAST)), np.float32)
 
 
 class Recommender:
@@ -121,17 +102,19 @@ class Recommender:
         # Items without clicks or content have a zero vector. Read the int8 codes, so that the memory-mapped floats
         # stay on disk.
         self._unknown: NDArray[np.bool_] = np.logical_not(self.codes[0].any(axis=1))
-        self._some_unknown = bool(self._unknown.any())
         self._out_of_stock: NDArray[np.bool_] = np.zeros(len(self.vocabulary), np.bool_)
         self._out_of_stock[[self.rows[item] for item in out_of_stock if item in self.rows]] = True
         order = np.argsort(-self._popular, kind="stable")
         self._by_popularity: Int64 = order[np.logical_not(self._out_of_stock[order])]
-        self._blocks = Blocks(len(self.vocabulary), self._unknown | self._out_of_stock)
-        self._scan = kernels.scanner(*self.codes, self._blocks)
+        self._scan = kernels.scanner(*self.codes, self._unknown | self._out_of_stock)
+        items = Items(
+            *(weights.vectors, *self.codes, self._floor),
+            *(self._unknown, self._out_of_stock, self._by_popularity),
+        )
+        self._blend = kernels.blender(items, 1.0 / weights.temperature)
         # Scratch memory of one request, left as it was found.
         self._by_row: Float32 = np.zeros(len(self.vocabulary), np.float32)
         self._return_floor: Float32 = np.array(settings.return_floor or np.zeros(CLICKS), np.float32)
-        self._excluded: NDArray[np.bool_] = self._out_of_stock.copy()
 
     def popular(self, k: int) -> list[str]:
         """Return the `k` most popular items, whether in stock or not."""
@@ -291,11 +274,6 @@ class Recommender:
         head = self._by_popularity[: k + len(excluded)]
         return head[~np.isin(head, excluded)][:k]
 
-    def _silence(self, values: Float32, rows: Int64) -> None:
-        """Nothing for the items of which the encoder knows nothing."""
-        if self._some_unknown:
-            values[self._unknown[rows]] = 0.0
-
     def _best(self, prefix: Int32, k: int, excluded: Int64) -> tuple[Int64, Float32]:
         """Rows and scores of the best `k`, none of them of `excluded`."""
         return self._scored(self._encode(prefix), prefix, k, excluded, ranked=self.ranker is not None)
@@ -314,61 +292,22 @@ class Recommender:
 
         With `ranked`, the ranker orders the first ones. With `only`, these rows are the candidates.
         """
-        share = np.float32(self.settings.knn_weight)
-        steepness = 1.0 / self.weights.temperature
-        kept = max(k, SHORTLIST) + _SPARE
-
-        peak, total = self._scan(query, steepness)
-        cosines = self._blocks.cosines
-        voted, ballots = self._vote(prefix) if share > 0 else _NO_VOTES
-        pool = self._pool(prefix, voted, kept, excluded) if only is None else np.sort(only)
-        votes = self._values_at(pool, voted, ballots)
-        floors = self._values_at(pool, *floor_of(self._return_floor, prefix))
-        base = self._floor[pool] + share * votes
-        if len(pool) > kept:
-            near = np.exp((cosines[pool] - peak) * steepness)
-            self._silence(near, pool)
-            approximate = np.maximum(near * ((1 - share) / total) + base, floors)
-            best = np.sort(np.argpartition(approximate, -kept)[-kept:])
-            pool, votes, floors, base = pool[best], votes[best], floors[best], base[best]
-
-        # The softmax's sum gets the true terms of those that weigh most in it.
-        exact = np.concatenate([pool, excluded])
-        terms = np.exp((self.weights.vectors[exact] @ query - peak) * steepness)
-        corrected = total + (terms - np.exp((cosines[exact] - peak) * steepness)).sum()
-        probability = terms[: len(pool)] / corrected
-        self._silence(probability, pool)
-        scores = np.maximum((1 - share) * probability + base, floors)
-        order = np.argsort(-scores, kind="stable")
-        pool, scores = pool[order], scores[order]
-        if not ranked or self.ranker is None:
-            return pool[:k], scores[:k]
-        first = order[:SHORTLIST]
-        short = Shortlist(
-            pool[:SHORTLIST], scores[:SHORTLIST], probability[first], votes[first], floors[first]
-        )
-        by_ranker = self._ranked(prefix, short)
-        order = np.argsort(-by_ranker, kind="stable")
-        rest = scores[SHORTLIST:]
-        rest *= _behind(by_ranker, rest)
-        pool[:SHORTLIST], scores[:SHORTLIST] = pool[:SHORTLIST][order], by_ranker[order]
+        share = self.settings.knn_weight
+        kept = max(k, SHORTLIST) + SPARE
+        voted, votes = self._vote(prefix) if share > 0 else _NO_VOTES
+        own, floors = floor_of(self._return_floor, prefix)
+        wanted = kept + len(excluded) if only is None else 1
+        near = self._scan(query, 1.0 / self.weights.temperature, wanted)
+        evidence = (voted, votes), (own, floors)
+        short = self._blend(Question(query, near, *evidence, excluded, share, wanted, kept, only))
+        pool, scores = short.rows, short.scores
+        if ranked and self.ranker is not None:
+            by_ranker = self._ranked(prefix, short.first(SHORTLIST))
+            order = np.argsort(-by_ranker, kind="stable")
+            rest = scores[SHORTLIST:]
+            rest *= _behind(by_ranker, rest)
+            pool[:SHORTLIST], scores[:SHORTLIST] = pool[:SHORTLIST][order], by_ranker[order]
         return pool[:k], scores[:k]
-
-    def _pool(self, prefix: Int32, voted: Int64, kept: int, excluded: Int64) -> Int64:
-        """Return the candidates: the nearest of the scan, the most popular, those of the session and of its neighbors."""
-        candidates: list[NDArray[Any]] = [
-            self._blocks.best(kept + len(excluded)),
-            self._by_popularity[: kept + len(excluded)],
-            prefix,
-            voted,
-        ]
-        pool: Int64 = np.sort(np.concatenate(candidates))
-        self._excluded[excluded] = True
-        dropped: NDArray[np.bool_] = self._excluded[pool]
-        dropped[1:] |= np.equal(pool[1:], pool[:-1])
-        pool = pool[~dropped]
-        self._excluded[excluded] = self._out_of_stock[excluded]
-        return pool
 
 
 def ranked_scores(logits: Float32, total: np.float32, floor: Float32 | None) -> Float32:

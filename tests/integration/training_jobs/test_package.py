@@ -145,5 +145,5 @@ def test_compiled_code_is_behind_the_kernels_and_the_mathematics_do_not_need_the
     }
     loading = {name for name, text in sources.items() if re.search(r"\bctypes\b", text)}
     assert loading == {"serving/kernels/compiled.py", "serving/kernels/header.py"}
-    for name in ("encoder_numpy", "knn", "ranker", "scan"):
+    for name in ("blend", "encoder_numpy", "knn", "ranker", "scan"):
         assert "training_jobs.serving.kernels" not in sources[f"serving/{name}.py"]

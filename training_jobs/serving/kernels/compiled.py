@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training_jobs.serving.blend import Items, Question, Shortlist
 from training_jobs.serving.encoder_numpy import INPUT_SCALE, EncoderWeights, FusedLayer
-from training_jobs.serving.kernels.header import HEADER, interface_number
-from training_jobs.serving.kernels.interface import Encode, Rank, Scan, Vote
+from training_jobs.serving.kernels.header import BLOCK, FIELDS, HEADER, LANES, groups, interface_number
+from training_jobs.serving.kernels.interface import Blend, Encode, Rank, Scan, Vote
 from training_jobs.serving.knn import KnnIndex, KnnSettings, faded, freshness, weighted_idf
 from training_jobs.serving.ranker import CANDIDATE_FEATURES, CLICKS, CONTEXT_FEATURES, SHORTLIST, Ranker
-from training_jobs.serving.scan import Blocks, Int8, query_codes
-from training_jobs.serving.sessions import Float32, Float64, Int32, Int64
+from training_jobs.serving.scan import Int8, Near, correction, margin_of, sketch
+from training_jobs.serving.sessions import Float32, Float64, Int32, Int64, UInt8
 
 # An archive may be read on another kind of processor than it was written on.
 FILE_NAME = f"kernels-{platform.machine()}.so"
@@ -60,9 +61,13 @@ class Compiled:
         """Implement Kernels.ranker."""
         return _Ranker(self._functions["rank"], ranker, vectors)
 
-    def scanner(self, codes: Int8, scales: Float32, blocks: Blocks) -> Scan:
+    def scanner(self, codes: Int8, scales: Float32, hidden: NDArray[np.bool_]) -> Scan:
         """Implement Kernels.scanner."""
-        return _Scanner(self._functions["scan"], codes, scales, blocks)
+        return _Scanner(self._functions["scan"], codes, scales, hidden)
+
+    def blender(self, items: Items, steepness: float) -> Blend:
+        """Implement Kernels.blender."""
+        return _Blender(self._functions["blend"], items, steepness)
 
 
 def address(array: NDArray[Any], kind: Any, *shape: int) -> int:
@@ -220,25 +225,103 @@ class _Ranker:
 
 
 class _Scanner:
-    def __init__(self, function: _Function, codes: Int8, scales: Float32, blocks: Blocks) -> None:
-        items, dim = len(blocks.cosines), codes.shape[1]
-        self._function = function
-        self._query = np.empty(dim, np.int8)
+    def __init__(self, function: _Function, codes: Int8, scales: Float32, hidden: NDArray[np.bool_]) -> None:
+        items, dim = codes.shape
+        own = sketch(codes, scales)
+        packed = packed_sketch(own.values)
+        self._function, self._rotation, self._error = function, own.rotation, own.error
+        self._query, self._rotated = np.empty(dim, np.float32), np.empty(dim, np.float32)
+        self._rows, self._cosines = np.empty(items + LANES, np.int32), np.empty(items + LANES, np.float32)
         self._arguments = bound(
             "Scan",
             {
+                "sketch": (packed, packed.shape),
                 "codes": (codes, (items, dim)),
-                "query": (self._query, (dim,)),
+                "hidden": (hidden.view(np.int8), (items,)),
+                "sketch_scales": (own.scales, (items,)),
                 "scales": (scales, (items,)),
-                "penalty": (blocks.penalty, (items,)),
-                "cosines": (blocks.cosines, (items,)),
-                "peaks": (blocks.peaks, (len(blocks.peaks),)),
+                "query": (self._query, (dim,)),
+                "rotated": (self._rotated, (dim,)),
+                "rows": (self._rows, (items + LANES,)),
+                "cosines": (self._cosines, (items + LANES,)),
             },
             items=items,
+            zeros=own.zeros,
+            margin=float(margin_of(own.error)),
         )
 
-    def __call__(self, query: Float32, steepness: float) -> tuple[float, float]:
-        self._arguments.step = query_codes(query, self._query)
-        self._arguments.steepness = steepness
-        self._function(self._arguments)
-        return self._arguments.largest, self._arguments.total
+    def __call__(self, query: Float32, steepness: float, count: int) -> Near:
+        given = self._arguments
+        self._query[:] = query
+        np.dot(query, self._rotation, out=self._rotated)
+        given.steepness, given.count, given.correction = steepness, count, correction(steepness, self._error)
+        self._function(given)
+        found = given.found
+        return Near(self._rows[:found], self._cosines[:found], given.largest, given.total)
+
+
+def packed_sketch(values: Int8) -> UInt8:
+    """Return the values of a sketch in two bits each, in the layout of Scan.sketch in kernels.h, in whole blocks."""
+    items, dim = values.shape
+    of_group = groups(dim)
+    out = np.zeros((-(-items // BLOCK) * BLOCK // LANES, of_group, LANES, 4), np.uint8)
+    padded = np.zeros((BLOCK, FIELDS * of_group * 4), np.uint8)
+    for begin in range(0, items, BLOCK):
+        part = values[begin : begin + BLOCK]
+        padded[: len(part), :dim] = (part + 3) >> 1
+        fields = padded.reshape(BLOCK // LANES, LANES, FIELDS, of_group, 4)
+        packed = sum(fields[:, :, field] << (2 * field) for field in range(FIELDS))
+        out[begin // LANES : (begin + BLOCK) // LANES] = np.swapaxes(packed, 1, 2)
+    return out
+
+
+_GIVEN = ("near", "near_cosines", "voted", "votes", "floored", "floors", "excluded", "only")
+_FOUND = ("rows", "scores", "probability", "votes_at", "floors_at")
+_SCRATCH = ("votes_of", "floor_of", "cosine_of", "state", "pool", "keys", "order")
+
+
+class _Blender:
+    def __init__(self, function: _Function, items: Items, steepness: float) -> None:
+        count, dim = items.vectors.shape
+        elements = HEADER.elements["Blend"]
+        self._function, self._popular = function, len(items.by_popularity)
+        self._query = np.empty(dim, np.float32)
+        self._given = {name: np.empty(count, elements[name]) for name in _GIVEN}
+        self._found = {name: np.empty(count, elements[name]) for name in _FOUND}
+        scratch = {name: np.zeros(count, elements[name]) for name in _SCRATCH}
+        self._arguments = bound(
+            "Blend",
+            {
+                "vectors": (items.vectors, (count, dim)),
+                "codes": (items.codes, (count, dim)),
+                "scales": (items.scales, (count,)),
+                "popularity": (items.popularity, (count,)),
+                "unknown": (items.unknown.view(np.int8), (count,)),
+                "out_of_stock": (items.out_of_stock.view(np.int8), (count,)),
+                "by_popularity": (items.by_popularity, (self._popular,)),
+                "query": (self._query, (dim,)),
+                **{name: (array, (count,)) for name, array in (self._given | self._found | scratch).items()},
+            },
+            steepness=steepness,
+        )
+
+    def __call__(self, asked: Question) -> Shortlist:
+        given, near = self._arguments, asked.near
+        self._query[:] = asked.query
+        given.near_count = self._fill("near", near.rows)
+        self._fill("near_cosines", near.cosines)
+        given.vote_count = self._fill("voted", asked.votes[0])
+        self._fill("votes", asked.votes[1])
+        given.floor_count = self._fill("floored", asked.floors[0])
+        self._fill("floors", asked.floors[1])
+        given.excluded_count = self._fill("excluded", asked.excluded)
+        given.only_count = -1 if asked.only is None else self._fill("only", asked.only)
+        given.popular, given.kept = min(asked.popular, self._popular), asked.kept
+        given.largest, given.total, given.knn_weight = near.largest, near.total, asked.knn_weight
+        self._function(given)
+        count = given.count
+        return Shortlist(*[array[:count] for array in self._found.values()])
+
+    def _fill(self, name: str, values: NDArray[Any]) -> int:
+        self._given[name][: len(values)] = values
+        return len(values)

@@ -16,9 +16,13 @@ import numpy as np
 
 from training_jobs.serving import knn, ranker, scan
 
+# The layout of a sketch in memory: BLOCK items are scanned at a time, and LANES of them lie beside each other.
+# A byte has FIELDS numbers of two bits.
+BLOCK, LANES, FIELDS = 64, 16, 4
 NATIVE = Path(__file__).with_name("native")
 _NUMBERS = {
     "int8_t": ctypes.c_int8,
+    "uint8_t": ctypes.c_uint8,
     "int32_t": ctypes.c_int32,
     "int64_t": ctypes.c_int64,
     "float": ctypes.c_float,
@@ -90,7 +94,13 @@ def constants(dim: int) -> dict[str, int | float]:
     """Return the constants that the C code shares with the mathematics in Python, for vectors of `dim` numbers."""
     return {
         "DIM": dim,
-        "BLOCK": scan.BLOCK,
+        "BLOCK": BLOCK,
+        "LANES": LANES,
+        "FIELDS": FIELDS,
+        "GROUPS": groups(dim),
+        "BINS": scan.BINS,
+        "PER_UNIT": scan.PER_UNIT,
+        "ROUNDING": scan.ROUNDING,
         "QUANTUM": knn.QUANTUM,
         "CLICKS": ranker.CLICKS,
         "NEAR": ranker.NEAR,
@@ -99,6 +109,11 @@ def constants(dim: int) -> dict[str, int | float]:
         "FEATURES": len(ranker.CANDIDATE_FEATURES),
         "CONTEXT": len(ranker.CONTEXT_FEATURES),
     }
+
+
+def groups(dim: int) -> int:
+    """Return the number of groups of 4 * FIELDS numbers that a vector of `dim` numbers fills."""
+    return -(-dim // (4 * FIELDS))
 
 
 def interface_number(dim: int) -> int:

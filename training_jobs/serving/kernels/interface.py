@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from training_jobs.serving.blend import Items, Question, Shortlist
 from training_jobs.serving.encoder_numpy import EncoderWeights
 from training_jobs.serving.knn import KnnIndex, KnnSettings
 from training_jobs.serving.ranker import Ranker
-from training_jobs.serving.scan import Blocks, Int8
+from training_jobs.serving.scan import Int8, Near
 from training_jobs.serving.sessions import Float32, Float64, Int32, Int64
 
 # A session that is not empty -> its unit vector [dim].
@@ -17,9 +21,10 @@ Encode = Callable[[Int32], Float32]
 Vote = Callable[[Int32], tuple[Int64, Float64]]
 # A session, the rows of at most SHORTLIST candidates, their probabilities and votes -> how much the logit of each rises.
 Rank = Callable[[Int32, Int64, Float32, Float32], Float32]
-# A unit vector and a steepness -> the largest cosine, and the sum of exp((cosine - largest) * steepness) over all items.
-# That sum divides a softmax of cosines. The cosines themselves fill the scanner's blocks.
-Scan = Callable[[Float32, float], tuple[float, float]]
+# A unit vector, a steepness and a count -> the nearest items, among them as many shown ones as the count says.
+Scan = Callable[[Float32, float, int], Near]
+# A session's evidence -> its best candidates.
+Blend = Callable[[Question], Shortlist]
 
 
 class Kernels(Protocol):
@@ -45,6 +50,10 @@ class Kernels(Protocol):
         """Return the operation that judges a shortlist; `vectors` are those of all items."""
         ...
 
-    def scanner(self, codes: Int8, scales: Float32, blocks: Blocks) -> Scan:
-        """Return the operation that compares a vector with all items' codes and fills `blocks`."""
+    def scanner(self, codes: Int8, scales: Float32, hidden: NDArray[np.bool_]) -> Scan:
+        """Return the operation that finds the items nearest to a vector; `hidden` ones do not count."""
+        ...
+
+    def blender(self, items: Items, steepness: float) -> Blend:
+        """Return the operation that scores a session's candidates; `steepness` is the encoder's inverse temperature."""
         ...

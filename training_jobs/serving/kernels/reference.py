@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from training_jobs.serving.blend import Blender, Items
 from training_jobs.serving.encoder_numpy import EncoderWeights, encode
-from training_jobs.serving.kernels.interface import Encode, Rank, Scan, Vote
+from training_jobs.serving.kernels.interface import Blend, Encode, Rank, Scan, Vote
 from training_jobs.serving.knn import KnnIndex, KnnScorer, KnnSettings
 from training_jobs.serving.ranker import Ranker, candidate_features
-from training_jobs.serving.scan import Blocks, Int8, Scanner
+from training_jobs.serving.scan import Int8, Scanner
 from training_jobs.serving.sessions import Float32, Int32, Int64
 
 
 class Reference:
-    """The mathematics of encoder_numpy.py, knn.py, ranker.py and scan.py."""
+    """The mathematics of blend.py, encoder_numpy.py, knn.py, ranker.py and scan.py."""
 
     name = "numpy"
 
@@ -34,9 +36,13 @@ class Reference:
 
         return rank
 
-    def scanner(self, codes: Int8, scales: Float32, blocks: Blocks) -> Scan:
+    def scanner(self, codes: Int8, scales: Float32, hidden: NDArray[np.bool_]) -> Scan:
         """Implement Kernels.scanner."""
-        return Scanner(codes, scales, blocks).scan
+        return Scanner(codes, scales, hidden).scan
+
+    def blender(self, items: Items, steepness: float) -> Blend:
+        """Implement Kernels.blender."""
+        return Blender(items, steepness).blend
 
 
 REFERENCE = Reference()

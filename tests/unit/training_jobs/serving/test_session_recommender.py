@@ -107,7 +107,8 @@ def test_the_short_way_finds_what_the_whole_ranking_begins_with(
         assert len(set(found)) == 20
         assert not barred & set(found)
         # The last of the shortlist may be another item where two score alike, and moves the ranker's scale.
-        assert ranked or np.allclose(answer.scores, scores[found], rtol=2e-3, atol=1e-9)
+        # With 32 numbers per vector, the sum that divides the encoder's part errs by up to a hundredth.
+        assert ranked or np.allclose(answer.scores, scores[found], rtol=2e-2, atol=1e-9)
     assert np.mean(overlaps) >= 0.999
 
 

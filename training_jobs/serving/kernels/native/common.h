@@ -36,7 +36,7 @@ INLINE float exponent(float x) {
     power = power < -125.0f ? -125.0f : power;
     int32_t whole = (int32_t)(power - 0.5f);
     float rest = (power - (float)whole) * 0.69314718f;
-    float sum = rest / 720 + 1.0f / 120;
+    float sum = rest * (1.0f / 720) + 1.0f / 120;
     sum = 1.0f + rest * (1.0f + rest * (1.0f / 2 + rest * (1.0f / 6 + rest * (1.0f / 24 + rest * sum))));
     int32_t bits = (whole + 127) << 23;
     float two_to_whole;
@@ -49,4 +49,25 @@ INLINE float sum_of_products(const float *left, const float *right, int64_t coun
 #pragma omp simd reduction(+ : sum)
     for (int64_t at = 0; at < count; at++) sum += left[at] * right[at];
     return sum;
+}
+
+/* The value that stands at `place` when they are sorted, the greatest first. They are moved about. */
+INLINE int64_t value_at(int64_t *values, int64_t count, int64_t place) {
+    int64_t low = 0, high = count - 1;
+    while (low < high) {
+        int64_t a = values[low], b = values[(low + high) / 2], c = values[high];
+        int64_t pivot = a > b ? (b > c ? b : a > c ? c : a) : (a > c ? a : b > c ? c : b);
+        int64_t left = low - 1, right = high + 1;
+        for (;;) {
+            while (values[++left] > pivot) {}
+            while (values[--right] < pivot) {}
+            if (left >= right) break;
+            int64_t swapped = values[left];
+            values[left] = values[right];
+            values[right] = swapped;
+        }
+        if (place <= right) high = right;
+        else low = right + 1;
+    }
+    return values[place];
 }

@@ -1,22 +1,51 @@
 /* The calls from Python into the compiled kernels: header.py reads this file.
 
 Each function answers one session. It reads what is const and fills the rest of its struct.
-Capitals are constants of ranker.py and scan.py; compile.py passes them to the compiler. DIM is the length of an item's vector. */
+Capitals are constants of knn.py, ranker.py and scan.py, and header.py's of a sketch's layout; compile.py passes them to the compiler. DIM is the length of an item's vector. */
 #pragma once
 #include <stdint.h>
 
 typedef struct {
-    const int8_t *codes, *query;   /* [items][DIM], [DIM] */
-    const float *scales, *penalty; /* [items]; the penalty is 0 or far below any cosine. Null if all items compete. */
-    int64_t items;
-    float step, steepness;
-    float *cosines, *peaks; /* [items], [blocks of BLOCK items] */
-    float largest;          /* of all cosines, with and without a penalty */
-    double total;           /* of exp((cosine - largest) * steepness) */
+    const uint8_t *sketch;                /* [blocks of BLOCK items][BLOCK / LANES][GROUPS][LANES][4], FIELDS numbers in a byte */
+    const int8_t *codes, *hidden;         /* [items][DIM], [items] */
+    const float *sketch_scales, *scales;  /* [items] */
+    const float *query, *rotated;         /* [DIM] */
+    int64_t items, zeros, count;
+    float margin, steepness;
+    double correction;
+    int32_t *rows;  /* [items + LANES], the first `found` of them, in ascending order */
+    float *cosines; /* theirs */
+    int64_t found;
+    float largest; /* of the cosines found */
+    double total;  /* of exp((cosine - largest) * steepness) over all items */
 } Scan;
 
-/* Compute the cosines of all items in one pass over their codes. */
+/* Find the items that are nearest to a vector. */
 void scan(Scan *scan);
+
+typedef struct {
+    const float *vectors, *scales, *popularity;        /* [items][DIM], [items], [items] */
+    const int8_t *codes, *unknown, *out_of_stock;      /* [items][DIM], [items], [items] */
+    const int64_t *by_popularity;                      /* [items in stock] */
+    float steepness;
+    float *votes_of, *floor_of, *cosine_of; /* [items]: the first two are zero before and after */
+    int8_t *state;                          /* [items]: zero before and after */
+    int64_t *pool, *keys, *order;           /* [items] */
+    const float *query;                     /* [DIM] */
+    const int32_t *near;                               /* [items], the first `near_count` of them */
+    const int64_t *voted, *floored, *excluded, *only; /* [items], the first of them as counted */
+    const float *near_cosines, *floors;
+    const double *votes;
+    int64_t near_count, vote_count, floor_count, excluded_count, only_count, popular, kept; /* no `only` if that is negative */
+    float largest, knn_weight;
+    double total;
+    int64_t *rows; /* [items], the first `count` of them, and so on */
+    float *scores, *probability, *votes_at, *floors_at;
+    int64_t count;
+} Blend;
+
+/* Score the candidates of a session, and sort the best. */
+void blend(Blend *blend);
 
 typedef struct {
     const float *attend, *attend_bias, *out, *out_bias, *feed, *feed_bias, *feed_out, *feed_out_bias; /* FusedLayer */

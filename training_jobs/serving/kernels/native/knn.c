@@ -1,27 +1,6 @@
 /* knn.py's scorer for one session: the sessions most like it vote. The names are knn.py's. */
 #include "common.h"
 
-/* The value that stands at `place` when they are sorted, the greatest first. They are moved about. */
-static int64_t value_at(int64_t *values, int64_t count, int64_t place) {
-    int64_t low = 0, high = count - 1;
-    while (low < high) {
-        int64_t a = values[low], b = values[(low + high) / 2], c = values[high];
-        int64_t pivot = a > b ? (b > c ? b : a > c ? c : a) : (a > c ? a : b > c ? c : b);
-        int64_t left = low - 1, right = high + 1;
-        for (;;) {
-            while (values[++left] > pivot) {}
-            while (values[--right] < pivot) {}
-            if (left >= right) break;
-            int64_t swapped = values[left];
-            values[left] = values[right];
-            values[right] = swapped;
-        }
-        if (place <= right) high = right;
-        else low = right + 1;
-    }
-    return values[place];
-}
-
 INLINE void vote(Knn *k, int32_t session, double weight, int32_t match) {
     const int32_t *items = k->session_items + k->session_offsets[session];
     int64_t count = k->session_offsets[session + 1] - k->session_offsets[session], met = 0;

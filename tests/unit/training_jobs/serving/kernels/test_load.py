@@ -44,7 +44,7 @@ def test_numpy_answers_where_there_is_no_library_or_one_for_another_machine(
 
 @pytest.mark.parametrize(
     ("module", "name", "value"),
-    [(header, "TEXT", header.TEXT.replace("float step", "double step")), (scan, "BLOCK", 32)],
+    [(header, "TEXT", header.TEXT.replace("float margin", "double margin")), (scan, "BINS", 32)],
     ids=["another header", "another constant"],
 )
 def test_a_library_of_another_interface_is_refused_and_numpy_answers(

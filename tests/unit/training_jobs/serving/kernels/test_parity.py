@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from tests.unit.training_jobs import shop
 from tests.unit.training_jobs.kernels import PROCESSORS, compiled
+from training_jobs.serving.blend import Items, Question
 from training_jobs.serving.encoder_numpy import EncoderWeights
 from training_jobs.serving.kernels.interface import Kernels, Vote
 from training_jobs.serving.kernels.reference import REFERENCE
 from training_jobs.serving.knn import KnnIndex, KnnSettings, build_index
 from training_jobs.serving.ranker import CANDIDATE_FEATURES, CONTEXT_FEATURES, Network, Ranker
-from training_jobs.serving.scan import Blocks, quantise
+from training_jobs.serving.scan import quantise
 from training_jobs.serving.sessions import Float32
 from training_jobs.snapshot.dataset import no_content
 from training_jobs.training.encoder_torch import Encoder, EncoderSettings
@@ -78,19 +79,56 @@ def test_a_shortlist_is_judged_as_by_numpy(made: tuple[Kernels, int], hidden: in
         assert np.abs(found - expected).max() < 1e-5 * max(1.0, np.abs(expected).max())
 
 
-def test_cosines_and_their_sum_are_those_of_numpy(made: tuple[Kernels, int]) -> None:
-    vectors = weights_of(made[1]).vectors
+@pytest.mark.parametrize("items", [1, 300, 2111])
+def test_a_scan_finds_the_items_and_the_sum_of_numpy(made: tuple[Kernels, int], items: int) -> None:
+    rng = np.random.default_rng(items)
+    vectors = rng.normal(size=(items, made[1])).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[rng.random(items) < 0.05] = 0.0
     codes, scales = quantise(vectors)
-    hidden = np.arange(ITEMS) % 7 == 0
-    own, numpys = Blocks(ITEMS, hidden), Blocks(ITEMS, hidden)
-    own_scan, numpys_scan = (
-        made[0].scanner(codes, scales, own),
-        REFERENCE.scanner(codes, scales, numpys),
-    )
-    for query in vectors[:5]:
-        assert own_scan(query, 14.0) == pytest.approx(numpys_scan(query, 14.0), rel=1e-5)
-        assert np.array_equal(own.cosines, numpys.cosines)
-        assert np.array_equal(own.peaks, numpys.peaks)
+    hidden = np.arange(items) % 7 == 3
+    own, numpys = made[0].scanner(codes, scales, hidden), REFERENCE.scanner(codes, scales, hidden)
+    for count in (1, 200, 5000):
+        for query in rng.normal(size=(2, made[1])).astype(np.float32):
+            query /= np.linalg.norm(query)
+            found, expected = own(query, 14.0, count), numpys(query, 14.0, count)
+            assert found.rows.tolist() == expected.rows.tolist()
+            assert np.array_equal(found.cosines, expected.cosines)
+            assert found.largest == expected.largest
+            assert found.total == pytest.approx(expected.total, rel=1e-5)
+
+
+@pytest.mark.parametrize("kept", [5, 40, 1000])
+@pytest.mark.parametrize("knn_weight", [0.0, 0.4])
+def test_candidates_are_blended_as_by_numpy(made: tuple[Kernels, int], kept: int, knn_weight: float) -> None:
+    rng = np.random.default_rng(kept)
+    vectors = weights_of(made[1]).vectors.copy()
+    unknown, out_of_stock = rng.random((2, ITEMS)) < 0.1
+    vectors[unknown] = 0.0
+    codes, scales = quantise(vectors)
+    popularity = rng.random(ITEMS).astype(np.float32) * 1e-6
+    by_popularity = np.argsort(-popularity)
+    by_popularity = by_popularity[~out_of_stock[by_popularity]]
+    items = Items(vectors, codes, scales, popularity, unknown, out_of_stock, by_popularity)
+    scan = REFERENCE.scanner(codes, scales, unknown | out_of_stock)
+    own, numpys = made[0].blender(items, 14.0), REFERENCE.blender(items, 14.0)
+    for query in vectors[~unknown][:5]:
+        voted, floored, excluded, only = (rng.permutation(ITEMS)[:some] for some in (60, 9, 5, 90))
+        asked = Question(
+            *(query, scan(query, 14.0, min(kept, 50))),
+            *((voted, rng.random(60)), (floored, rng.random(9).astype(np.float32)), excluded),
+            *(knn_weight, kept, kept),
+        )
+        for question in (asked, asked._replace(only=only)):
+            found, expected = own(question), numpys(question)
+            assert set(found.rows.tolist()) == set(expected.rows.tolist())
+            assert np.allclose(found.scores, expected.scores, rtol=2e-5, atol=1e-9)
+            order, numpys_order = np.argsort(found.rows), np.argsort(expected.rows)
+            for name in ("scores", "probability", "votes", "floor"):
+                here, there = getattr(found, name)[order], getattr(expected, name)[numpys_order]
+                assert np.allclose(here, there, rtol=2e-5, atol=1e-9)
+            assert not out_of_stock[found.rows].any()
+            assert not set(excluded.tolist()) & set(found.rows.tolist())
 
 
 def votes_of(vote: Vote, prefix: list[int]) -> dict[int, float]:

@@ -15,13 +15,14 @@ import numpy as np
 from tests.unit.training_jobs.kernels import compiled
 from training_jobs.serving.kernels.compiled import bound
 
-codes, query = np.ones((64, 16), np.int8), np.ones(16, np.int8)
-scales, cosines, peaks = np.ones(64, np.float32), np.ones(64, np.float32), np.ones(1, np.float32)
+codes, hidden, sketch = np.ones((64, 16), np.int8), np.zeros(64, np.int8), np.ones((4, 1, 16, 4), np.uint8)
+scales, cosines, query = np.ones(64, np.float32), np.ones(80, np.float32), np.ones(16, np.float32)
 arrays = {
-    "codes": (codes, (64, 16)), "query": (query, (16,)), "scales": (scales, (64,)),
-    "cosines": (cosines, (64,)), "peaks": (peaks, (1,)),
+    "codes": (codes, (64, 16)), "hidden": (hidden, (64,)), "sketch": (sketch, sketch.shape),
+    "scales": (scales, (64,)), "sketch_scales": (scales, (64,)), "query": (query, (16,)), "rotated": (query, (16,)),
+    "cosines": (cosines, (80,)), "rows": (np.ones(80, np.int32), (80,)),
 }
-arguments = bound("Scan", arrays, items=int(sys.argv[2]), step=1.0, steepness=1.0)
+arguments = bound("Scan", arrays, items=int(sys.argv[2]), zeros=0, count=1, margin=0.1, steepness=1.0, correction=1.0)
 compiled(16, Path(sys.argv[1]))._functions["scan"](arguments)
 """
 
