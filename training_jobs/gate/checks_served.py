@@ -191,9 +191,7 @@ def parity_checks(
     scanned = [_overlap(mine, best) for mine, best in zip(short, whole, strict=True)]
     fallback = _fallback_items(directory)
     return [
-        judge(
-            limits, "overlap of the int8 scan with the whole float32 ranking", share(scanned), n=len(scanned)
-        ),
+        judge(limits, "overlap of the scan with the whole float32 ranking", share(scanned), n=len(scanned)),
         judge(
             limits,
             "items with codes of another vector",

@@ -198,8 +198,11 @@ RULES: dict[str, Rule] = {
     "golden sessions through the handlers": Rule(
         "The endpoint's handlers answer as training did.", ">=", "minimum_golden_overlap", 20
     ),
-    "overlap of the int8 scan with the whole float32 ranking": Rule(
-        "The shortlist by int8 codes equals the full ranking.", ">=", "minimum_golden_overlap", 20
+    "overlap of the scan with the whole float32 ranking": Rule(
+        "The shortlist by sketches and int8 codes equals the full ranking.",
+        ">=",
+        "minimum_golden_overlap",
+        20,
     ),
     "items with codes of another vector": Rule(
         "The int8 codes of every item are those of its vector.", "==", 0

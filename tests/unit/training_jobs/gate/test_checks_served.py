@@ -15,7 +15,7 @@ from training_jobs.serving.session_recommender import Recommender
 def scan_check(served: Recommender, sessions: list[list[str]]) -> Check:
     found = parity_checks(Path(), served, served.evidence(), served, sessions, read_thresholds())
     return next(
-        check for check in found if check.name == "overlap of the int8 scan with the whole float32 ranking"
+        check for check in found if check.name == "overlap of the scan with the whole float32 ranking"
     )
 
 
