@@ -1,5 +1,6 @@
 """The types of the content of the operations page. Lists of times begin with the oldest, lists of runs with the newest."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
@@ -146,19 +147,17 @@ class Runs:
     @property
     def latest_ended(self) -> list[Run]:
         """The run that ended last, of each shop and of the tables."""
-        of_shops: dict[str, Run] = {}
-        for run in self.newest:
-            if run.ended_at:
-                of_shops.setdefault(run.shop_id, run)
-        return list(of_shops.values())
+        return self._newest_of_shops(lambda run: run.ended_at is not None)
 
     @property
     def latest_judged(self) -> list[Run]:
         """The newest run of each shop that the gate judged."""
+        return self._newest_of_shops(lambda run: run.evaluation is not None)
+
+    def _newest_of_shops(self, is_one: Callable[[Run], bool]) -> list[Run]:
         of_shops: dict[str, Run] = {}
-        for run in self.newest:
-            if run.evaluation:
-                of_shops.setdefault(run.shop_id, run)
+        for run in filter(is_one, self.newest):
+            of_shops.setdefault(run.shop_id, run)
         return list(of_shops.values())
 
     @property

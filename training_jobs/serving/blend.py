@@ -100,7 +100,8 @@ class Blender:
         self._dropped[asked.excluded] = True
         pool = np.unique(candidates[~self._dropped[candidates]])
         self._dropped[asked.excluded] = items.out_of_stock[asked.excluded]
-        votes, floors = self._values_at(pool, *asked.votes), self._values_at(pool, *asked.floors)
+        votes = values_at(pool, *asked.votes, self._by_row)
+        floors = values_at(pool, *asked.floors, self._by_row)
         base = items.popularity[pool] + share * votes
         largest, total = np.float32(near.largest), near.total
         if len(pool) > asked.kept:
@@ -124,9 +125,13 @@ class Blender:
         order = np.argsort(-scores, kind="stable")
         return Shortlist(pool[order], scores[order], probability[order], votes[order], floors[order])
 
-    def _values_at(self, rows: Int64, given: Int64, values: Float32 | Float64) -> Float32:
-        """Return a value per row: that of the `given` rows is among `values`, and 0 everywhere else."""
-        self._by_row[given] = values
-        found = self._by_row[rows]
-        self._by_row[given] = 0.0
-        return found
+
+def values_at(rows: Int64, given: Int64, values: Float32 | Float64, zeros: Float32) -> Float32:
+    """Return a value per row: that of the `given` rows is among `values`, and 0 everywhere else.
+
+    `zeros` is scratch memory with a zero per item, before and after.
+    """
+    zeros[given] = values
+    found = zeros[rows]
+    zeros[given] = 0.0
+    return found

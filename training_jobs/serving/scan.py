@@ -79,12 +79,9 @@ def sketch(codes: Int8, scales: Float32) -> Sketch:
         rotated = codes[part].astype(np.float32) @ rotation
         norms = np.einsum("id,id->i", rotated, rotated)
         steps = np.sqrt(np.maximum(norms, _NEAR_ZERO) * np.float32(_STEP**2 / dim))
-        rotated /= steps[:, None]
-        np.floor(rotated, out=rotated)
-        np.clip(rotated, -2.0, 1.0, out=rotated)
-        level = 2.0 * rotated + 1.0
+        level = 2.0 * np.clip(np.floor(rotated / steps[:, None]), -2.0, 1.0) + 1.0
         values[part] = level
-        products = np.einsum("id,id->i", codes[part].astype(np.float32) @ rotation, level)
+        products = np.einsum("id,id->i", rotated, level)
         sizes = np.einsum("id,id->i", level, level)
         own_scales[part] = products / sizes * scales[part]
         squares += float(((norms - products**2 / sizes) * scales[part] ** 2).sum(dtype=np.float64))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training_jobs.serving.blend import Items, Question, Shortlist
+from training_jobs.serving.blend import Items, Question, Shortlist, values_at
 from training_jobs.serving.encoder_numpy import EncoderWeights, probabilities
 from training_jobs.serving.kernels.interface import Kernels
 from training_jobs.serving.kernels.reference import REFERENCE
@@ -185,15 +185,9 @@ class Recommender:
             if self.settings.exclude_current:
                 blended[prefix[-1]] = -np.inf
             rows = top(blended, SHORTLIST)
-            votes_of, floors = self._values_at(rows, voted, votes), self._values_at(rows, own, floor)
+            votes_of = values_at(rows, voted, votes, self._by_row)
+            floors = values_at(rows, own, floor, self._by_row)
             yield blended, Shortlist(rows, blended[rows], probability[row, rows], votes_of, floors)
-
-    def _values_at(self, rows: Int64, given: Int64, values: Float32 | Float64) -> Float32:
-        """Return a value per row: that of the `given` rows is among `values`, and 0 everywhere else."""
-        self._by_row[given] = values
-        found = self._by_row[rows]
-        self._by_row[given] = 0.0
-        return found
 
     def _ranked(self, prefix: Int32, short: Shortlist) -> Float32:
         """Scores of the shortlist under the ranker: as much in sum as the blend's."""

@@ -76,6 +76,17 @@ typedef struct {
     int32_t (*dot)(const int8_t *, const void *);
 } Processor;
 
+/* Of the rows found, keeps those whose cosines are at least `least`. */
+INLINE void keep(Scan *s, float least) {
+    int64_t kept = 0;
+    for (int64_t at = 0; at < s->found; at++) {
+        s->rows[kept] = s->rows[at];
+        s->cosines[kept] = s->cosines[at];
+        kept += s->cosines[at] >= least;
+    }
+    s->found = kept;
+}
+
 /* Of the cosines found. */
 INLINE double sum_of_terms(const Scan *s) {
     float steepness = s->steepness, largest = s->largest, sum = 0.0f;
@@ -112,23 +123,17 @@ INLINE void page(Scan *s, Cut *cut, int64_t begin, Processor on, const void *que
 
 INLINE void pass(Scan *s, Processor on, const void *query, int32_t raised, float step) {
     Cut cut;
-    int64_t found = 0;
     clear(&cut);
     s->largest = -2.0f;
     s->total = 0.0;
     s->found = 0;
     for (int64_t begin = 0; begin < s->items; begin += PAGE) page(s, &cut, begin, on, query, raised, step);
     s->total += sum_of_terms(s);
-    for (int64_t at = 0; at < s->found; at++) {
-        s->rows[found] = s->rows[at];
-        s->cosines[found] = s->cosines[at];
-        found += s->cosines[at] >= cut.least;
-    }
-    s->found = found;
+    keep(s, cut.least);
     s->total -= sum_of_terms(s);
     int64_t zeros = s->zeros;
     if (cut.least <= 0.0f)
-        for (int64_t at = 0; at < found; at++) zeros -= s->sketch_scales[s->rows[at]] == 0.0f;
+        for (int64_t at = 0; at < s->found; at++) zeros -= s->sketch_scales[s->rows[at]] == 0.0f;
     double exact = (double)zeros * exponent(-s->largest * s->steepness);
     double rest = (s->total - exact) * s->correction;
     s->total = (rest > 0.0 ? rest : 0.0) + exact;
@@ -138,7 +143,6 @@ INLINE void pass(Scan *s, Processor on, const void *query, int32_t raised, float
 INLINE void refine(Scan *s, Processor on, const void *query, int32_t raised, float step) {
     Cut cut;
     float largest = -__FLT_MAX__, of_sketch = s->largest;
-    int64_t found = 0;
     clear(&cut);
     for (int64_t at = 0; at < s->found; at++) {
         int64_t row = s->rows[at];
@@ -153,12 +157,7 @@ INLINE void refine(Scan *s, Processor on, const void *query, int32_t raised, flo
     s->largest = largest;
     s->total *= exp((double)((of_sketch - largest) * s->steepness));
     s->total += sum_of_terms(s);
-    for (int64_t at = 0; at < s->found; at++) {
-        s->rows[found] = s->rows[at];
-        s->cosines[found] = s->cosines[at];
-        found += s->cosines[at] >= cut.least;
-    }
-    s->found = found;
+    keep(s, cut.least);
 }
 
 INLINE void scan_words_on(Scan *s) {
