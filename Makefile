@@ -237,7 +237,7 @@ test-unit: setup ## the tests without servers, jobs and packages
 # A process that loads a sanitized library needs the sanitizer's runtime first. Python itself leaks on exit by design.
 test-sanitized: setup ## the kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@TUGBOAT_SANITIZED=1 ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$(cc -print-file-name=libasan.so)" \
-	$(PY) -m pytest -p no:xdist tests/unit/training_jobs/serving/kernels tests/unit/training_jobs/serving/test_scan.py \
+	$(PY) -m pytest --numprocesses 2 --dist load tests/unit/training_jobs/serving/kernels tests/unit/training_jobs/serving/test_scan.py \
 	tests/unit/training_jobs/serving/test_knn.py $(ARGS)
 
 peers: setup ## the libraries that benchmarks.peers compares with (1.5 GB in build/peers); their tests need it

@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import hypothesis
 import pytest
+from _pytest.unraisableexception import gc_collect_iterations_key
 from botocore.loaders import JSONFileLoader
 
 from deploy import build_layers
@@ -35,6 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Unit tests need neither.
     """
+    # At its end, each process collects garbage five times otherwise, in seconds.
+    config.stash[gc_collect_iterations_key] = 1
     only_unit = all("unit" in Path(argument).parts for argument in config.args)
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput") and not only_unit:
         lambda_venv.ensure(lambda_venv.location())

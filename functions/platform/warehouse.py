@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from functions.platform.errors import WarehouseUnavailable
@@ -125,7 +126,9 @@ def one(connection: Any, sql: str, parameters: tuple[Any, ...] = ()) -> tuple[An
     return rows(connection, sql, parameters)[0]
 
 
+@lru_cache(maxsize=1)
 def _der(private_key_pem: str) -> bytes:
+    """Return the key in DER. Reading it takes 30 ms, because its primes are verified, and a step connects several times."""
     from cryptography.hazmat.primitives import serialization
 
     key = serialization.load_pem_private_key(private_key_pem.encode(), password=None)

@@ -11,11 +11,13 @@ from snowflake.connector.auth import keypair
 from local import environment
 from local.ports import free_port_base
 from local.testing import running_stack
+from testing import parsed_once
 from testing.warehouse_stack import Stack, stack_maker
 
 # Every connection reads and verifies the same private key again, which takes 30 ms.
 _logins: Any = keypair
 _logins.load_der_private_key = functools.cache(load_der_private_key)
+parsed_once.install()
 
 
 @pytest.fixture(scope="session")

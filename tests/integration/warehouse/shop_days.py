@@ -5,9 +5,9 @@ from typing import Any
 
 from tests.integration.warehouse.events import DAY_MS, MIDNIGHT_MS, MINUTE_MS, raw_event
 
-SESSIONS_A_DAY = 1200
-VISITORS = 6000
-LATE_SESSIONS = 30  # of a day's sessions, these arrive with the next day
+SESSIONS_A_DAY = 400
+VISITORS = 2000
+LATE_SESSIONS = 10  # of a day's sessions, these arrive with the next day
 
 
 def day_events(day: int, sessions: int = SESSIONS_A_DAY, visitors: int = VISITORS) -> list[dict[str, Any]]:

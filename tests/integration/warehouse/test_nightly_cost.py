@@ -40,11 +40,17 @@ class Nights:
         self._played = False
 
     def play(
-        self, first_day: int, last_day: int, later_days: int = 1, measured: tuple[str, ...] = ()
+        self,
+        first_day: int,
+        last_day: int,
+        later_days: int = 1,
+        measured: tuple[str, ...] = (),
+        validated: bool = True,
     ) -> dict[str, list[dict[str, Any]]]:
         """Deliver these days and run one night, `later_days` after the last one.
 
-        Export leaves nothing that a later night reads, so it runs only if it is `measured`.
+        Export leaves nothing that a later night reads, so it runs only if it is `measured`. Validate leaves the time
+        until which the rows are tested, so it is needed on the night before one in which it is measured.
 
         Returns:
             The scans of each measured step.
@@ -59,9 +65,10 @@ class Nights:
         transform({"run_id": night}, self.stack.settings, self.stack.credentials)
         scanned["transform"] = self._new()
         with connected(self.stack) as connection:
-            validate(
-                {"run_id": night}, self.stack.settings, self.stack.credentials, connection, self.stack.s3
-            )
+            if validated:
+                validate(
+                    {"run_id": night}, self.stack.settings, self.stack.credentials, connection, self.stack.s3
+                )
             scanned["validate"] = self._new()
             if "export" in measured:
                 export({"run_id": night}, self.stack.settings, connection, self.stack.s3)
@@ -122,11 +129,11 @@ def largest(scans: list[dict[str, Any]]) -> str:
 
 @pytest.mark.timeout(900)
 def test_a_night_scans_as_much_on_day_30_as_on_day_2(nights: Nights) -> None:
-    nights.play(1, 1)
-    second = nights.play(2, 2, measured=("load", "transform", "export"))
+    nights.play(1, 1, validated=False)
+    second = nights.play(2, 2, measured=("load", "transform", "export"), validated=False)
     nights.play(3, 9)
     tenth = nights.play(10, 10, measured=("transform", "validate"))
-    nights.play(11, 28)
+    nights.play(11, 28, validated=False)
     # The events of many days that were loaded at once must not count as loaded lately.
     nights.play(29, 29, later_days=8)
     thirtieth = nights.play(30, 30, measured=("load", "transform", "validate", "export"))

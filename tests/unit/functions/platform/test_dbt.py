@@ -3,6 +3,7 @@ import multiprocessing.synchronize
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,24 +11,31 @@ import pytest
 from functions.platform import dbt
 from functions.platform.dbt import variables
 from functions.platform.warehouse import Credentials
+from testing.parsed_once import rename
 
 CREDENTIALS = Credentials("acme", "TUGBOAT", "-----KEY-----", "ROLE", "WH", "DB")
 
 
 def described(manifest: Any) -> dict[str, Any]:
     """Return all that dbt parsed, without the times of parsing."""
-    found = {name: node.to_dict() for name, node in {**manifest.nodes, **manifest.unit_tests}.items()}
+    parts = {**manifest.nodes, **manifest.sources, **manifest.unit_tests, **manifest.macros}
+    found = {name: node.to_dict() for name, node in parts.items()}
     for node in found.values():
         node.pop("created_at", None)
     return found
 
 
-def test_one_parsed_project_serves_every_value_of_the_variables_that_the_steps_set() -> None:
+def test_one_parsed_project_serves_every_variable_of_a_step_and_renamed_every_database() -> None:
     changed = variables(training_days=7, tested_until="2026-01-02 03:04:05")
-    with dbt._environment(CREDENTIALS, home=str(dbt._work_dir())), dbt._thread_locks():
-        parsed = described(dbt._manifest(CREDENTIALS))
-        assert described(dbt._invoke(["parse", *changed], None)) == parsed
-    assert {node["database"] for node in parsed.values() if "database" in node} == {"DB"}
+    other = replace(CREDENTIALS, database="OTHER_DB", role="OTHER_ROLE", warehouse="OTHER_WH")
+    home = str(dbt._work_dir())
+    with dbt._environment(CREDENTIALS, home=home), dbt._thread_locks():
+        parsed = dbt._invoke(["parse"], None)
+    with dbt._environment(other, home=home), dbt._thread_locks():
+        parsed_for_other = dbt._invoke(["parse", *changed], None)
+    assert {node.database for node in parsed.nodes.values()} == {"DB"}
+    rename(parsed, "DB", "OTHER_DB")
+    assert described(parsed) == described(parsed_for_other)
 
 
 def test_dbt_gets_locks_of_threads_and_other_code_those_of_processes() -> None:
