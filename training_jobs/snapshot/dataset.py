@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from training_jobs.serving.contract import ENDPOINT_ITEMS_MAX
 from training_jobs.serving.sessions import HOUR_MS, Float64, Int32, Int64, Sessions, UInt8, ragged_rows
+
+_WORD = re.compile(r"\w{3,}")
 
 
 class DataError(ValueError):
@@ -154,7 +157,7 @@ def content_tokens(
     items: int,
     price_bands: int = 10,
 ) -> ItemContent:
-    """Return the tokens of each item: every level of its category, its brand, a price band, the words of its name.
+    """Return the tokens of each item: every level of its category, its brand, a price band, words of its name.
 
     A token of only one item is dropped, because it carries no information about other items.
     """
@@ -171,7 +174,7 @@ def content_tokens(
         found.update("category:" + "/".join(levels[: depth + 1]) for depth in range(len(levels)))
         if brands[at]:
             found.add("brand:" + str(brands[at]).strip().lower())
-        found.update("word:" + word for word in (names[at] or "").lower().split() if len(word) > 2)
+        found.update("word:" + word for word in _WORD.findall((names[at] or "").lower()))
         if known[at]:
             found.add(f"price:{int(np.searchsorted(edges, np.log(prices[at])))}")
     counts: dict[str, int] = {}

@@ -158,6 +158,18 @@ def test_a_token_that_only_one_item_has_is_dropped() -> None:
     assert np.diff(content.offsets).tolist() == [2, 2, 0]
 
 
+def test_punctuation_is_no_part_of_a_word_of_a_name() -> None:
+    content = content_tokens(
+        [0, 1],
+        ["Jacket (blue), Männer-XL", "blue jacket: männer"],
+        [None] * 2,
+        [None] * 2,
+        np.full(2, np.nan),
+        2,
+    )
+    assert content.names == ["word:blue", "word:jacket", "word:männer"]
+
+
 def test_lists_by_price_are_of_a_category_of_a_brand_in_it_and_of_a_brand_without_category() -> None:
     lists = price_lists(
         [4, 3, 2, 1, 0, -1],
