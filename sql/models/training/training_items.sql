@@ -1,4 +1,6 @@
 -- depends_on: {{ ref('daily_kpis') }}
+{%- set newest = newest_days() %}
+{%- set new_days = var('new_product_days') %}
 with first_listings as (
     select
         product_key,
@@ -33,12 +35,14 @@ known as (
 chosen as (
     select
         *,
-        coalesce(interactions > 0 and {{ in_training_window('shop_id', 'seen_on') }}, false) as is_viewed,
+        coalesce(
+            interactions > 0 and {{ in_training_window('shop_id', 'seen_on', newest=newest) }}, false
+        ) as is_viewed,
         -- What nobody viewed in many days is hardly viewed tomorrow, and it takes places from what is.
         -- All products of a shop's first feed are new to the feed, so there the shop must be new too.
         is_available
-        and {{ in_training_window('shop_id', 'listed_on', var('new_product_days')) }}
-        and (is_added or {{ in_training_window('shop_id', 'shop_since', var('new_product_days')) }}) as is_new
+        and {{ in_training_window('shop_id', 'listed_on', new_days, newest) }}
+        and (is_added or {{ in_training_window('shop_id', 'shop_since', new_days, newest) }}) as is_new
     from known
 )
 
