@@ -14,13 +14,13 @@ from training_jobs.serving.knn import KnnIndex, KnnSettings, build_index
 from training_jobs.serving.returns import return_floor
 from training_jobs.serving.session_recommender import BlendSettings, Recommender
 from training_jobs.serving.sessions import Float32, Int64, Sessions
-from training_jobs.snapshot.dataset import Cases
+from training_jobs.snapshot.dataset import TAIL_CASES, Cases
 from training_jobs.training import tune
 from training_jobs.training.fit_ranker import LEAST_CASES
 
 POPULARITY_HALF_LIFE_DAYS = 3.0
-# Of the objective. A shop with many cases gets catalogue sessions only if they gain more, and a new shop has them unless they
-# lose more.
+# Of the objective. A shop with LEAST_CASES cases gets catalogue sessions only if they gain more, and one with fewer cases has
+# them unless they lose more.
 _LEAST_CHANGE = 0.02
 # Where a tail is too small to choose on. The items of catalogue sessions are in order of price, so votes fade with the distance.
 _OF_A_NEW_SHOP = KnnSettings(near_decay=8.0, query_decay=2.0, catalogue_weight=1.0)
@@ -40,7 +40,7 @@ def choose_blend(
 ) -> Recommender:
     """Return the blend that ranks the targets of the tail best, without a ranker.
 
-    A shop whose tail has fewer than LEAST_CASES cases is new. It gets catalogue sessions with fixed settings, because a search
+    A shop whose tail has fewer than TAIL_CASES cases is new. It gets catalogue sessions with fixed settings, because a search
     would fit the noise of so few cases.
 
     Args:
@@ -71,20 +71,18 @@ def choose_blend(
     def objective(of: Recommender) -> float:
         return tune.objective(_ranks(of, cases), weight) if len(cases) else 0.0
 
-    plain = searched(build_index(learn, items), KnnSettings())
+    plain = choose_share(searched(build_index(learn, items), KnnSettings()), cases, weight)
     if not len(catalogue):
-        return choose_share(plain, cases, weight)
-    index = build_index(learn, items, catalogue=catalogue)
-    of_a_new_shop = blend(index, _OF_A_NEW_SHOP, _SHARE_OF_A_NEW_SHOP)
-    if len(cases) < LEAST_CASES:
-        return of_a_new_shop if objective(of_a_new_shop) >= objective(plain) - _LEAST_CHANGE else plain
-    # The second search begins where the first one ended, so that it gains by the catalogue and not by its beginning.
-    other = choose_share(searched(index, replace(plain.settings.knn, catalogue_weight=1.0)), cases, weight)
-    plain = choose_share(plain, cases, weight)
-    if max(objective(other), objective(of_a_new_shop)) < objective(plain) + _LEAST_CHANGE:
         return plain
-    surely = tune.certain_gain(_ranks(other, cases), _ranks(of_a_new_shop, cases), weight) > 0
-    return other if surely else of_a_new_shop
+    index = build_index(learn, items, catalogue=catalogue)
+    if len(cases) < TAIL_CASES:
+        other = blend(index, _OF_A_NEW_SHOP, _SHARE_OF_A_NEW_SHOP)
+    else:
+        # This search begins where the first one ended, so that it gains by the catalogue and not by its beginning.
+        start = replace(plain.settings.knn, catalogue_weight=1.0)
+        other = choose_share(searched(index, start), cases, weight)
+    least = _LEAST_CHANGE if len(cases) >= LEAST_CASES else -_LEAST_CHANGE
+    return other if objective(other) >= objective(plain) + least else plain
 
 
 def choose_share(blend: Recommender, cases: Cases, weight: Float32 | None = None) -> Recommender:

@@ -65,17 +65,32 @@ def big(learnt: EncoderWeights, catalogue: Sessions) -> Recommender:
     return choose_blend(learnt, shop.walks(1500, seed=1), catalogue, cases(150))
 
 
-def test_a_big_shop_that_gains_nothing_chooses_as_without_a_catalogue(learnt: EncoderWeights) -> None:
+@pytest.fixture
+def full_tail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the tail of a big shop be small."""
     assert len(cases(150)) >= LEAST_CASES
+    monkeypatch.setattr(module, "TAIL_CASES", LEAST_CASES)
+
+
+@pytest.mark.usefixtures("full_tail")
+def test_a_big_shop_that_gains_nothing_chooses_as_without_a_catalogue(learnt: EncoderWeights) -> None:
     plain, found = big(learnt, NOTHING), big(learnt, MIXED)
     assert found.index.catalogue_sessions == 0
     assert settings(found) == settings(plain)
 
 
+@pytest.mark.usefixtures("full_tail")
 def test_where_they_gain_on_the_tail_they_are_chosen(learnt: EncoderWeights) -> None:
     found = choose_blend(learnt, shop.walks(8, seed=1), RING, cases(150))
     assert found.index.catalogue_sessions == len(RING)
     assert found.settings.knn.catalogue_weight > 0
+    assert found.settings.knn != module._OF_A_NEW_SHOP
+
+
+def test_below_a_full_tail_they_are_chosen_with_the_fixed_settings(learnt: EncoderWeights) -> None:
+    assert LEAST_CASES <= len(cases(150)) < module.TAIL_CASES
+    found = choose_blend(learnt, shop.walks(8, seed=1), RING, cases(150))
+    assert found.settings.knn == module._OF_A_NEW_SHOP
 
 
 def test_without_catalogue_and_cases_the_settings_are_the_defaults(learnt: EncoderWeights) -> None:
@@ -106,11 +121,3 @@ def test_votes_that_say_nothing_get_a_small_share(learnt: EncoderWeights) -> Non
 def test_on_few_cases_no_share_is_chosen(learnt: EncoderWeights) -> None:
     blend = even(learnt, shop.walks(300, seed=1))
     assert choose_share(blend, cases(20)) is blend
-
-
-def test_a_search_that_gains_no_more_than_chance_leaves_the_fixed_settings(
-    learnt: EncoderWeights, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module.tune, "certain_gain", lambda *_: 0.0)
-    found = choose_blend(learnt, shop.walks(8, seed=1), RING, cases(150))
-    assert found.settings.knn == module._OF_A_NEW_SHOP
