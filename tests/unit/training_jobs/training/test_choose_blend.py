@@ -11,7 +11,7 @@ from training_jobs.serving.encoder_numpy import EncoderWeights
 from training_jobs.serving.knn import KnnSettings, build_index
 from training_jobs.serving.session_recommender import BlendSettings, Recommender
 from training_jobs.serving.sessions import Sessions
-from training_jobs.snapshot.dataset import Cases, no_content, prefix_cases
+from training_jobs.snapshot.dataset import TAIL_CASES, Cases, no_content, prefix_cases
 from training_jobs.training import choose_blend as module
 from training_jobs.training.catalogue_sessions import catalogue_sessions
 from training_jobs.training.choose_blend import choose_blend, choose_share
@@ -88,7 +88,7 @@ def test_where_they_gain_on_the_tail_they_are_chosen(learnt: EncoderWeights) -> 
 
 
 def test_below_a_full_tail_they_are_chosen_with_the_fixed_settings(learnt: EncoderWeights) -> None:
-    assert LEAST_CASES <= len(cases(150)) < module.TAIL_CASES
+    assert LEAST_CASES <= len(cases(150)) < TAIL_CASES
     found = choose_blend(learnt, shop.walks(8, seed=1), RING, cases(150))
     assert found.settings.knn == module._OF_A_NEW_SHOP
 
