@@ -35,6 +35,7 @@ from training_jobs.serving.session_recommender import BlendSettings, Recommender
 from training_jobs.serving.sessions import Float64, Int64
 from training_jobs.snapshot.dataset import DataError
 from training_jobs.training import fit_ranker, tune
+from training_jobs.training.choose_blend import choose_share
 from training_jobs.training.encoder_torch import EncoderSettings
 from training_jobs.training.fit_encoder import Epoch
 
@@ -123,10 +124,12 @@ def run(bench: Bench, seeds: Sequence[int], budget_s: float, draws: int, emit: C
         began = time.perf_counter()
         blend = BlendSettings(knn=knn, exclude_current=exclude, return_floor=return_floor(bench.learn))
         names = [str(item) for item in range(bench.items)]
-        unranked = Recommender(names, trained.chosen_with, index, learnt, blend)
+        unranked = choose_share(
+            Recommender(names, trained.chosen_with, index, learnt, blend, kernels=kernels), valid
+        )
         choice = fit_ranker.choose(unranked, bench.learn, bench.valid, seed)
         network, rank = choice.network, choice.rank
-        blend = replace(blend, floor_ranked=choice.floor_ranked)
+        blend = replace(unranked.settings, floor_ranked=choice.floor_ranked)
         tail = {
             "tail_hr_at_20": round(metrics.hit_rate(rank, 20), 4),
             "tail_mrr_at_20": round(metrics.mrr(rank, 20), 4),

@@ -15,6 +15,11 @@ from training_jobs.serving.sessions import HOUR_MS, Float64, Int32, Int64, Sessi
 
 _WORD = re.compile(r"\w{3,}")
 
+# Of the validation tail: a ranker that is fitted to fewer cases orders worse. A small shop has fewer, because the rest has to be
+# learnt.
+TAIL_CASES = 1_000
+_TAIL_SHARE = 0.25
+
 
 class DataError(ValueError):
     """The training data cannot be used. The message contains the reason and the next step."""
@@ -229,6 +234,7 @@ class Split:
 def choose_split(sessions: Sessions, holdout_hours: float, minimum_share: float = 0.02) -> Split:
     """Hold out the last `holdout_hours`, and cut a validation tail of the same length before them.
 
+    With fewer than TAIL_CASES cases the tail is longer, if a third of the sessions before the held-out time is left to learn.
     If the time has fewer than `minimum_share` of all sessions, the cut moves back until it has. If less than a third of
     the sessions remains to learn from, the last fifth is held out instead.
     """
@@ -251,7 +257,20 @@ def choose_split(sessions: Sessions, holdout_hours: float, minimum_share: float 
     valid_ms = min(holdout_ms - (last_ms - holdout_ms), int(earlier[-wanted]))
     if int((ends < valid_ms).sum()) < len(earlier) // 2:
         valid_ms = int(earlier[-max(1, len(earlier) // 10)])
+    longer_ms = min(valid_ms, _tail_of_cases(sessions, holdout_ms))
+    if int((ends < longer_ms).sum()) >= max(1, len(earlier) // 3):
+        valid_ms = longer_ms
     return Split(valid_ms, holdout_ms)
+
+
+def _tail_of_cases(sessions: Sessions, holdout_ms: int) -> int:
+    """Return the start of the shortest validation tail with TAIL_CASES cases, or of the longest one allowed."""
+    inside = sessions.ends_ms < holdout_ms
+    starts = sessions.starts_ms[inside]
+    cases = np.minimum(sessions.lengths[inside] - 1, ENDPOINT_ITEMS_MAX)
+    newest = np.argsort(-starts, kind="stable")[: max(1, int(_TAIL_SHARE * len(starts)))]
+    enough = int(np.searchsorted(np.cumsum(cases[newest]), TAIL_CASES))
+    return int(starts[newest[min(enough, len(newest) - 1)]])
 
 
 def before(sessions: Sessions, cut_ms: int) -> Sessions:

@@ -37,10 +37,23 @@ def objective(rank: Int64, weight: Float32 | None = None) -> float:
 
     `weight` is that of each case, None if all are equal.
     """
-    if weight is None:
-        return metrics.mrr(rank, 20) + 0.5 * metrics.hit_rate(rank, 20)
-    gain = metrics.reciprocal_ranks(rank, 20) + 0.5 * (rank <= 20)
-    return float(np.average(gain, weights=weight))
+    return float(np.average(_gains(rank), weights=weight))
+
+
+def certain_gain(rank: Int64, former: Int64, weight: Float32 | None = None) -> float:
+    """Return how much higher the objective of `rank` is than that of `former`, less two standard errors of the difference.
+
+    Both are ranks of the same cases. What is not above 0 may be chance.
+    """
+    gain = _gains(rank) - _gains(former)
+    weight = np.ones(len(gain), np.float32) if weight is None else weight
+    mean = np.average(gain, weights=weight)
+    error = np.sqrt((weight**2 * (gain - mean) ** 2).sum()) / weight.sum()
+    return float(mean - 2.0 * error)
+
+
+def _gains(rank: Int64) -> Float64:
+    return np.asarray(metrics.reciprocal_ranks(rank, 20) + 0.5 * (rank <= 20), np.float64)
 
 
 def sample(cases: Cases, seed: int, limit: int = CASES) -> Cases:

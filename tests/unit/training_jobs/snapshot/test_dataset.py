@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.unit.training_jobs import shop
 from training_jobs.serving.sessions import DAY_MS, HOUR_MS
 from training_jobs.snapshot.dataset import (
+    TAIL_CASES,
     DataError,
     before,
     choose_split,
@@ -240,6 +241,22 @@ def test_the_last_day_is_held_out_where_it_is_long_enough() -> None:
     data = shop.packed([[1, 2]] * 200, gap_ms=HOUR_MS)
     split = choose_split(data, 24.0)
     assert data.ends_ms.max() - split.holdout_start_ms == pytest.approx(DAY_MS, abs=HOUR_MS)
+
+
+def tail_of(clicks: int) -> int:
+    """Return the number of sessions in the validation tail of 400 sessions, one per hour, with so many clicks each."""
+    data = shop.packed([list(range(clicks))] * 400, gap_ms=HOUR_MS)
+    split = choose_split(data, 24.0)
+    return len(within(data, split.valid_start_ms, split.holdout_start_ms))
+
+
+def test_the_tail_is_longer_than_a_day_until_it_has_enough_cases() -> None:
+    assert tail_of(21) == TAIL_CASES // 20
+    assert tail_of(60) == 24
+
+
+def test_a_tail_without_enough_cases_is_a_quarter_of_the_sessions_before_the_held_out_day() -> None:
+    assert tail_of(2) == (400 - 24) // 4
 
 
 def test_too_few_sessions_say_how_many_are_needed() -> None:

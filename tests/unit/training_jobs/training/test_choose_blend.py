@@ -1,19 +1,20 @@
 """Catalogue sessions are in the index of a shop with few sessions, and in that of others where they gain on the tail."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from tests.unit.training_jobs import shop
+from training_jobs.gate import baselines
 from training_jobs.serving.encoder_numpy import EncoderWeights
-from training_jobs.serving.knn import KnnSettings
+from training_jobs.serving.knn import KnnSettings, build_index
 from training_jobs.serving.session_recommender import BlendSettings, Recommender
 from training_jobs.serving.sessions import Sessions
-from training_jobs.snapshot.dataset import Cases, no_content, prefix_cases
+from training_jobs.snapshot.dataset import TAIL_CASES, Cases, no_content, prefix_cases
 from training_jobs.training import choose_blend as module
 from training_jobs.training.catalogue_sessions import catalogue_sessions
-from training_jobs.training.choose_blend import choose_blend
+from training_jobs.training.choose_blend import choose_blend, choose_share
 from training_jobs.training.encoder_torch import Encoder, EncoderSettings
 from training_jobs.training.fit_ranker import LEAST_CASES
 from training_jobs.training.job import encoder_weights
@@ -64,19 +65,59 @@ def big(learnt: EncoderWeights, catalogue: Sessions) -> Recommender:
     return choose_blend(learnt, shop.walks(1500, seed=1), catalogue, cases(150))
 
 
-def test_a_big_shop_that_gains_nothing_chooses_as_without_a_catalogue(learnt: EncoderWeights) -> None:
+@pytest.fixture
+def full_tail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the tail of a big shop be small."""
     assert len(cases(150)) >= LEAST_CASES
+    monkeypatch.setattr(module, "TAIL_CASES", LEAST_CASES)
+
+
+@pytest.mark.usefixtures("full_tail")
+def test_a_big_shop_that_gains_nothing_chooses_as_without_a_catalogue(learnt: EncoderWeights) -> None:
     plain, found = big(learnt, NOTHING), big(learnt, MIXED)
     assert found.index.catalogue_sessions == 0
     assert settings(found) == settings(plain)
 
 
+@pytest.mark.usefixtures("full_tail")
 def test_where_they_gain_on_the_tail_they_are_chosen(learnt: EncoderWeights) -> None:
     found = choose_blend(learnt, shop.walks(8, seed=1), RING, cases(150))
     assert found.index.catalogue_sessions == len(RING)
     assert found.settings.knn.catalogue_weight > 0
+    assert found.settings.knn != module._OF_A_NEW_SHOP
+
+
+def test_below_a_full_tail_they_are_chosen_with_the_fixed_settings(learnt: EncoderWeights) -> None:
+    assert LEAST_CASES <= len(cases(150)) < TAIL_CASES
+    found = choose_blend(learnt, shop.walks(8, seed=1), RING, cases(150))
+    assert found.settings.knn == module._OF_A_NEW_SHOP
 
 
 def test_without_catalogue_and_cases_the_settings_are_the_defaults(learnt: EncoderWeights) -> None:
     found = choose_blend(learnt, shop.walks(30), NOTHING, cases(1).take(np.zeros(0, np.int64)))
     assert found.settings.knn == KnnSettings()
+
+
+def even(weights: EncoderWeights, sessions: Sessions) -> Recommender:
+    names = [str(row) for row in range(shop.ITEMS)]
+    popularity = baselines.popularity(sessions, shop.ITEMS)
+    return Recommender(names, weights, build_index(sessions, shop.ITEMS), popularity, BlendSettings())
+
+
+def test_an_encoder_that_has_learnt_nothing_gets_a_small_share(learnt: EncoderWeights) -> None:
+    blend = even(learnt, shop.walks(300, seed=1))
+    assert choose_share(blend, cases(60)).settings == replace(blend.settings, knn_weight=0.85)
+
+
+def test_votes_that_say_nothing_get_a_small_share(learnt: EncoderWeights) -> None:
+    rng = np.random.default_rng(0)
+    noise = shop.packed([rng.integers(0, shop.ITEMS, 4).tolist() for _ in range(300)])
+    angle = 2 * np.pi * np.arange(shop.ITEMS) / shop.ITEMS
+    circle = np.zeros((shop.ITEMS, ENCODER.dim), np.float32)
+    circle[:, 0], circle[:, 1] = np.cos(angle), np.sin(angle)
+    assert choose_share(even(replace(learnt, vectors=circle), noise), cases(60)).settings.knn_weight < 0.5
+
+
+def test_on_few_cases_no_share_is_chosen(learnt: EncoderWeights) -> None:
+    blend = even(learnt, shop.walks(300, seed=1))
+    assert choose_share(blend, cases(20)) is blend

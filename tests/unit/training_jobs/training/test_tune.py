@@ -53,3 +53,19 @@ def test_a_sample_is_bounded_even_and_repeatable() -> None:
     assert len(few) == 50
     assert np.array_equal(few.targets, tune.sample(TAIL, seed=1, limit=50).targets)
     assert tune.sample(TAIL, seed=1) is TAIL
+
+
+def test_a_gain_on_many_cases_is_certain_and_the_same_on_few_may_be_chance() -> None:
+    former = np.tile(np.array([1, 3, 30, 8]), 100)
+    better = np.where(np.arange(400) % 40 == 2, 15, former)
+    assert tune.certain_gain(better, former) > 0
+    assert tune.certain_gain(better[:40], former[:40]) < 0
+    assert tune.certain_gain(former, former) == 0
+
+
+def test_a_gain_where_the_cases_weigh_nothing_is_none() -> None:
+    former = np.full(200, 10)
+    better = np.where(np.arange(200) < 100, 1, former)
+    weight = (np.arange(200) >= 100).astype(np.float32)
+    assert tune.certain_gain(better, former) > 0
+    assert tune.certain_gain(better, former, weight) == 0
