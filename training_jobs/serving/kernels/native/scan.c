@@ -14,7 +14,7 @@ typedef int16_t Sum;
 typedef int32_t Sum;
 #endif
 
-static const float nothing[DIM];
+static const float no_bias[DIM];
 
 #define PAGE (16 * BLOCK) /* items: their cosines stay in the fastest cache */
 #define NOTHING (-87.0f)  /* as an exponent */
@@ -96,7 +96,7 @@ INLINE void keep(Scan *s, float least) {
     s->found = kept;
 }
 
-/* Of the cosines below `least`. Two loops: GCC vectorizes no exponent under a condition. */
+/* Of the cosines below `least`. Two loops, because GCC's code for one with the condition takes several times as long. */
 INLINE float sum_of_terms(const Scan *s, const float *cosines, int64_t count, float least) {
     float steepness = s->steepness, largest = s->largest, sum = 0.0f, above[PAGE];
     for (int64_t begin = 0; begin < count; begin += PAGE) {
@@ -174,7 +174,7 @@ INLINE void scan_words_on(Scan *s) {
     int8_t codes[FIELDS * GROUPS * 4] = {0};
     int32_t raised = 0;
     float rotated[DIM], step;
-    product(rotated, s->query, s->rotation, nothing, 1, DIM, DIM);
+    product(rotated, s->query, s->rotation, no_bias, 1, DIM, DIM);
     step = query_codes(rotated, codes);
     for (int at = 0; at < FIELDS * GROUPS * 4; at++) raised += 3 * codes[at];
     for (int at = 0; at < FIELDS * GROUPS * LANES * 4; at++) spread[at] = codes[at / (LANES * 4) * 4 + at % 4];
@@ -233,7 +233,7 @@ VNNI static void scan_bytes(Scan *s) {
     int8_t codes[FIELDS * GROUPS * 4] = {0};
     int32_t raised = 0;
     float rotated[DIM], step;
-    product(rotated, s->query, s->rotation, nothing, 1, DIM, DIM);
+    product(rotated, s->query, s->rotation, no_bias, 1, DIM, DIM);
     step = query_codes(rotated, codes);
     for (int at = 0; at < FIELDS * GROUPS * 4; at++) raised += 3 * codes[at];
     pass(s, (Processor){dots_of_bytes, append_at_once, dot_of_bytes}, codes, raised, step);
