@@ -13,7 +13,6 @@ import os
 for _library in ("OPENBLAS", "MKL", "OMP"):
     os.environ[f"{_library}_NUM_THREADS"] = "1"
 
-import copy  # noqa: E402
 import gc  # noqa: E402
 import importlib.util  # noqa: E402
 import json  # noqa: E402
@@ -30,12 +29,13 @@ import numpy as np  # noqa: E402
 from benchmarks import serve_http, serve_peers  # noqa: E402
 from benchmarks.conditions import conditions, parser  # noqa: E402
 from benchmarks.serve_shops import made_up, write_archive  # noqa: E402
+from training_jobs.serving.answer import SPARE  # noqa: E402
 from training_jobs.serving.contract import ARCHIVE_GOLDEN  # noqa: E402
 from training_jobs.serving.encoder_numpy import encode  # noqa: E402
 from training_jobs.serving.kernels.reference import REFERENCE  # noqa: E402
 from training_jobs.serving.model_files import load_recommender  # noqa: E402
 from training_jobs.serving.ranker import SHORTLIST  # noqa: E402
-from training_jobs.serving.session_recommender import SPARE, Recommender, top  # noqa: E402
+from training_jobs.serving.session_recommender import BlendSettings, Recommender, top  # noqa: E402
 from training_jobs.serving.sessions import Int32  # noqa: E402
 
 K = 20
@@ -46,10 +46,10 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
     """Measure each contestant and part in milliseconds, over `questions` requests in TURNS turns."""
     weights, vocabulary = recommender.weights, recommender.vocabulary
     sessions = {id(prefix): [vocabulary[item] for item in prefix] for prefix in prefixes}
-    encoder_only, unranked = copy.copy(recommender), copy.copy(recommender)
-    encoder_only.ranker = unranked.ranker = None
-    encoder_only.settings = replace(recommender.settings, knn_weight=0.0)
-    scan_numpy = REFERENCE.scanner(*recommender.codes, np.zeros(len(vocabulary), np.bool_))
+    unranked = _without_ranker(recommender, recommender.settings)
+    encoder_only = _without_ranker(recommender, replace(recommender.settings, knn_weight=0.0))
+    kernels, hidden = recommender.kernels, np.zeros(len(vocabulary), np.bool_)
+    scan, scan_numpy = (made.scanner(*recommender.codes, hidden) for made in (kernels, REFERENCE))
     steepness, count = 1.0 / weights.temperature, SHORTLIST + SPARE + 1
     queries = {id(prefix): query for prefix, query in zip(prefixes, encode(weights, prefixes), strict=True)}
     words = np.ascontiguousarray(recommender.codes[0]).view(np.uint64)
@@ -57,10 +57,10 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
         "tugboat": lambda prefix: recommender.recommend(sessions[id(prefix)], K),
         "tugboat_without_ranker": lambda prefix: unranked.recommend(sessions[id(prefix)], K),
         "tugboat_without_knn_and_ranker": lambda prefix: encoder_only.recommend(sessions[id(prefix)], K),
-        "part_encode": recommender._encode,
+        "part_encode": kernels.encoder(weights),
         "part_encode_numpy": lambda prefix: encode(weights, [prefix]),
-        "part_knn": recommender._vote,
-        "part_scan": lambda prefix: recommender._scan(queries[id(prefix)], steepness, count),
+        "part_knn": kernels.voter(recommender.index, recommender.settings.knn),
+        "part_scan": lambda prefix: scan(queries[id(prefix)], steepness, count),
         "part_scan_numpy": lambda prefix: scan_numpy(queries[id(prefix)], steepness, count),
         "read": lambda prefix: words.max(),
     }
@@ -106,6 +106,14 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
         "read_gb_per_s": round(words.nbytes / 1e6 / rows["read"]["p50_ms"], 1),
         "top_20": parity(recommender, prefixes[: min(len(prefixes), questions)]),
     }
+
+
+def _without_ranker(recommender: Recommender, settings: BlendSettings) -> Recommender:
+    return Recommender(
+        *(recommender.vocabulary, recommender.weights, recommender.index, recommender.popularity),
+        *(settings, recommender.codes),
+        kernels=recommender.kernels,
+    )
 
 
 def parity(recommender: Recommender, prefixes: Sequence[Int32]) -> dict[str, float | int]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from training_jobs.serving.scan import Int8, Near, query_codes
 from training_jobs.serving.sessions import Float32, Float64, Int64
 
-_LEAST = 1e-12  # of a score, before its logarithm is taken
+LEAST_SCORE = 1e-12  # of a score, before its logarithm is taken
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Shortlist:
     @property
     def logits(self) -> Float32:
         """Return the logarithms of the scores."""
-        return np.asarray(np.log(np.maximum(self.scores, _LEAST)), np.float32)
+        return np.asarray(np.log(np.maximum(self.scores, LEAST_SCORE)), np.float32)
 
     def first(self, count: int) -> Shortlist:
         """Return its first `count` items."""

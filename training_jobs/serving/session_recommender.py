@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training_jobs.serving.blend import Items, Question, Shortlist, values_at
+from training_jobs.serving.answer import behind, ranker_scores
+from training_jobs.serving.blend import Items, Shortlist, values_at
 from training_jobs.serving.encoder_numpy import EncoderWeights, probabilities
-from training_jobs.serving.kernels.interface import Kernels
+from training_jobs.serving.kernels.interface import Kernels, Parts, Rank, Vote
 from training_jobs.serving.kernels.reference import REFERENCE
 from training_jobs.serving.knn import KnnIndex, KnnSettings
 from training_jobs.serving.ranker import SHORTLIST, Ranker
@@ -24,11 +26,6 @@ from training_jobs.serving.returns import CLICKS, floor_of
 from training_jobs.serving.scan import Int8, dequantised, quantise
 from training_jobs.serving.sessions import Float32, Float64, Int32, Int64
 
-# Candidates beyond those asked for. An error of int8 moves an item by far fewer places.
-SPARE = 40
-_BELOW = np.float32(0.999)  # so that the next item does not equal the last of the shortlist
-_NEAR_ZERO = 1e-30
-_DEEPEST = -60.0  # of a logit below the best one: no score becomes zero
 _NO_VOTES = (np.zeros(0, np.int64), np.zeros(0, np.float64))
 POPULARITY_FLOOR = 1e-6  # popularity decides among items neither the encoder nor a neighbour speaks for
 
@@ -93,9 +90,6 @@ class Recommender:
         self.ranker = ranker
         self.codes = codes or quantise(weights.vectors)
         self.kernels = kernels
-        self._encode = kernels.encoder(weights)
-        self._vote = kernels.voter(index, settings.knn)
-        self._rank = kernels.ranker(ranker, weights.vectors) if ranker else None
         self._popular: Float32 = popularity.astype(np.float32)
         self._new: NDArray[np.bool_] = np.equal(popularity, 0.0)
         self._floor: Float32 = (popularity * POPULARITY_FLOOR).astype(np.float32)
@@ -106,15 +100,28 @@ class Recommender:
         self._out_of_stock[[self.rows[item] for item in out_of_stock if item in self.rows]] = True
         order = np.argsort(-self._popular, kind="stable")
         self._by_popularity: Int64 = order[np.logical_not(self._out_of_stock[order])]
-        self._scan = kernels.scanner(*self.codes, self._unknown | self._out_of_stock)
         items = Items(
             *(weights.vectors, *self.codes, self._floor),
             *(self._unknown, self._out_of_stock, self._by_popularity),
         )
-        self._blend = kernels.blender(items, 1.0 / weights.temperature)
         # Scratch memory of one request, left as it was found.
         self._by_row: Float32 = np.zeros(len(self.vocabulary), np.float32)
         self._return_floor: Float32 = np.array(settings.return_floor or np.zeros(CLICKS), np.float32)
+        self._answer = kernels.answerer(
+            Parts(
+                *(weights, items, index, settings.knn, ranker, settings.knn_weight),
+                *(self._new, self._return_floor, settings.floor_ranked),
+            )
+        )
+
+    # Only the whole ranking needs these two, and their scratch memory grows with the sessions of the index.
+    @cached_property
+    def _vote(self) -> Vote:
+        return self.kernels.voter(self.index, self.settings.knn)
+
+    @cached_property
+    def _rank(self) -> Rank | None:
+        return self.kernels.ranker(self.ranker, self.weights.vectors) if self.ranker else None
 
     def popular(self, k: int) -> list[str]:
         """Return the `k` most popular items, whether in stock or not."""
@@ -153,12 +160,13 @@ class Recommender:
         asked, excluded = [prefixes[row] for row in known], [exclude[row] for row in known] if exclude else ()
         for row, (blended, short) in zip(known, self.shortlists(asked, excluded), strict=True):
             out[row] = blended
-            if self.ranker is None:
+            if self._rank is None or len(short.rows) == 0:
                 continue
-            best = self._ranked(prefixes[row], short)
+            raised = self._rank(prefixes[row], short.rows, short.probability, short.votes)
+            best = ranker_scores(short, raised, self._new[short.rows], floored=self.settings.floor_ranked)
             # All others follow, in the blend's order.
             out[row, short.rows] = -np.inf
-            out[row] *= _behind(best, out[row])
+            out[row] *= behind(best, out[row])
             out[row, short.rows] = best
         for row, rows in enumerate(exclude):
             out[row, list(rows)] = -np.inf
@@ -189,18 +197,6 @@ class Recommender:
             floors = values_at(rows, own, floor, self._by_row)
             yield blended, Shortlist(rows, blended[rows], probability[row, rows], votes_of, floors)
 
-    def _ranked(self, prefix: Int32, short: Shortlist) -> Float32:
-        """Scores of the shortlist under the ranker: as much in sum as the blend's."""
-        assert self._rank is not None
-        if len(short.rows) == 0:
-            return short.scores
-        logits = short.logits + self._rank(prefix, short.rows, short.probability, short.votes)
-        new = self._new[short.rows]
-        if new.any() and not new.all():
-            # Votes and popularity say nothing of an item that nobody could click yet: it keeps the blend's place.
-            logits[new] = _between(np.flatnonzero(new), np.flatnonzero(~new), -np.sort(-logits[~new]))
-        return ranked_scores(logits, short.scores.sum(), short.floor if self.settings.floor_ranked else None)
-
     def recommend(self, items: Sequence[str], k: int, exclude: Collection[str] = ()) -> Recommendation:
         """Return the best `k` items after `items` (oldest first): never the last of them, none of `exclude`."""
         rows = self.rows
@@ -212,7 +208,7 @@ class Recommender:
             reason = "an empty session" if not items else "none of the session's items is known"
             source = "popularity"
         else:
-            best, scores = self._best(known, k, excluded)
+            best, scores = self._answer(known, k, excluded)
             source, reason = "session", f"{len(known)} of {len(items)} items of the session are known"
         shown = [self.vocabulary[row] for row in best.tolist()]
         return Recommendation(shown, scores.tolist(), source, reason)
@@ -230,7 +226,7 @@ class Recommender:
             scores, source, reason = self._popular[best], "popularity", "the item is not known"
         else:
             own = np.asarray(self.weights.vectors[row], np.float32)
-            best, scores = self._scored(own, np.array([row], np.int32), k, excluded, ranked=False)
+            best, scores = self._answer(np.array([row], np.int32), k, excluded, query=own)
             source, reason = "similar", f"like {item}"
         return Recommendation(
             [self.vocabulary[one] for one in best.tolist()], scores.tolist(), source, reason
@@ -256,7 +252,7 @@ class Recommender:
             return Recommendation(listed, [0.0] * len(listed), "given", reason)
         only = np.array([self.rows[listed[place]] for place in places], np.int64)
         nothing = np.zeros(0, np.int64)
-        best, values = self._scored(self._encode(known), known, len(only), nothing, ranked=True, only=only)
+        best, values = self._answer(known, len(only), nothing, only=only)
         ordered, scores = list(listed), [0.0] * len(listed)
         for place, row, value in zip(places, best.tolist(), values.tolist(), strict=True):
             ordered[place], scores[place] = self.vocabulary[row], value
@@ -267,60 +263,6 @@ class Recommender:
     def _popular_rows(self, k: int, excluded: Int64) -> Int64:
         head = self._by_popularity[: k + len(excluded)]
         return head[~np.isin(head, excluded)][:k]
-
-    def _best(self, prefix: Int32, k: int, excluded: Int64) -> tuple[Int64, Float32]:
-        """Rows and scores of the best `k`, none of them of `excluded`."""
-        return self._scored(self._encode(prefix), prefix, k, excluded, ranked=self.ranker is not None)
-
-    def _scored(
-        self,
-        query: Float32,
-        prefix: Int32,
-        k: int,
-        excluded: Int64,
-        *,
-        ranked: bool,
-        only: Int64 | None = None,
-    ) -> tuple[Int64, Float32]:
-        """Rows and scores of the best `k` for a query of the encoder and a session.
-
-        With `ranked`, the ranker orders the first ones. With `only`, these rows are the candidates.
-        """
-        share = self.settings.knn_weight
-        kept = max(k, SHORTLIST) + SPARE
-        voted, votes = self._vote(prefix) if share > 0 else _NO_VOTES
-        own, floors = floor_of(self._return_floor, prefix)
-        wanted = kept + len(excluded) if only is None else 1
-        near = self._scan(query, 1.0 / self.weights.temperature, wanted)
-        evidence = (voted, votes), (own, floors)
-        short = self._blend(Question(query, near, *evidence, excluded, share, wanted, kept, only))
-        pool, scores = short.rows, short.scores
-        if ranked and self.ranker is not None:
-            by_ranker = self._ranked(prefix, short.first(SHORTLIST))
-            order = np.argsort(-by_ranker, kind="stable")
-            rest = scores[SHORTLIST:]
-            rest *= _behind(by_ranker, rest)
-            pool[:SHORTLIST], scores[:SHORTLIST] = pool[:SHORTLIST][order], by_ranker[order]
-        return pool[:k], scores[:k]
-
-
-def ranked_scores(logits: Float32, total: np.float32, floor: Float32 | None) -> Float32:
-    """Scores in proportion to exp(`logits`) that sum to `total`, each then raised to its `floor` where one is given."""
-    weight = np.exp(np.maximum(logits - logits.max(), _DEEPEST))
-    scores = np.asarray(weight * (total / weight.sum()), np.float32)
-    return scores if floor is None else np.maximum(scores, floor)
-
-
-def _behind(ranked: Float32, others: Float32) -> np.float32:
-    """Return the factor that brings the scores of `others` below all that are `ranked`, if one is needed."""
-    factor = _BELOW * ranked.min(initial=np.inf) / others.max(initial=_NEAR_ZERO)
-    return np.float32(min(max(factor, _NEAR_ZERO), 1.0))  # never zero: what is excluded stays at -inf
-
-
-def _between(place: Int64, others: Int64, logits: Float32) -> NDArray[Any]:
-    """Logits that stand at `place` where items of these `logits` (the greatest first) stand at the places `others`."""
-    beyond = np.maximum(others[0] - place, 0) - np.maximum(place - others[-1], 0)
-    return np.asarray(np.interp(place, others, logits) + beyond)
 
 
 def top(scores: Float32, k: int) -> Int64:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training_jobs.gate.measure import measure
+from training_jobs.serving.answer import ranked_scores
 from training_jobs.serving.ranker import (
     CANDIDATE_FEATURES,
     CONTEXT_FEATURES,
@@ -19,7 +20,7 @@ from training_jobs.serving.ranker import (
     candidate_features,
     item_facts,
 )
-from training_jobs.serving.session_recommender import Recommender, ranked_scores
+from training_jobs.serving.session_recommender import Recommender
 from training_jobs.serving.sessions import Float32, Int64, Sessions
 from training_jobs.snapshot.dataset import Cases
 from training_jobs.training.target_weights import TargetWeights

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from training_jobs.serving import knn, ranker, scan
+from training_jobs.serving import answer, blend, knn, ranker, returns, scan
 
 # The layout of a sketch in memory: BLOCK items are scanned at a time, and LANES of them lie beside each other.
 # A byte has FIELDS numbers of two bits.
 BLOCK, LANES, FIELDS = 64, 16, 4
+# Columns of a matrix that lie beside each other, so that a product keeps their sums in registers.
+TILE = 64
 NATIVE = Path(__file__).with_name("native")
 _NUMBERS = {
     "int8_t": ctypes.c_int8,
@@ -97,6 +99,7 @@ def constants(dim: int) -> dict[str, int | float]:
         "BLOCK": BLOCK,
         "LANES": LANES,
         "FIELDS": FIELDS,
+        "TILE": TILE,
         "GROUPS": groups(dim),
         "BINS": scan.BINS,
         "PER_UNIT": scan.PER_UNIT,
@@ -108,6 +111,13 @@ def constants(dim: int) -> dict[str, int | float]:
         "LEAST": ranker.LEAST,
         "FEATURES": len(ranker.CANDIDATE_FEATURES),
         "CONTEXT": len(ranker.CONTEXT_FEATURES),
+        "SHORTLIST": ranker.SHORTLIST,
+        "RETURN_CLICKS": returns.CLICKS,
+        "SPARE": answer.SPARE,
+        "DEEPEST": answer.DEEPEST,
+        "BELOW": answer.BELOW,
+        "NEAR_ZERO": answer.NEAR_ZERO,
+        "LEAST_SCORE": blend.LEAST_SCORE,
     }
 
 

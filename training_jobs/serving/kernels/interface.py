@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +26,46 @@ Rank = Callable[[Int32, Int64, Float32, Float32], Float32]
 Scan = Callable[[Float32, float, int], Near]
 # A session's evidence -> its best candidates.
 Blend = Callable[[Question], Shortlist]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a model that answers are computed from.
+
+    `knn_weight` is the share of session-kNN, and the encoder has the rest. `new` is a mask over the items that nobody could
+    click yet. `return_floor` is the least score of a session's own items by clicks since (returns.py), with `floor_ranked`
+    in the ranker's order too. Without a `ranker`, the blend's order is the last word.
+    """
+
+    weights: EncoderWeights
+    items: Items
+    index: KnnIndex
+    knn: KnnSettings
+    ranker: Ranker | None
+    knn_weight: float
+    new: NDArray[np.bool_]
+    return_floor: Float32
+    floor_ranked: bool
+
+
+class Answer(Protocol):
+    """The whole answer to a session that is not empty: the rows of its best items and their scores, the best first."""
+
+    def __call__(
+        self,
+        prefix: Int32,
+        k: int,
+        excluded: Int64,
+        *,
+        query: Float32 | None = None,
+        only: Int64 | None = None,
+    ) -> tuple[Int64, Float32]:
+        """Return at most `k` rows, none of them of `excluded`, and their scores.
+
+        A `query` takes the place of the session's vector, and the ranker is not asked. With `only`, these rows are the
+        candidates.
+        """
+        ...
 
 
 class Kernels(Protocol):
@@ -56,4 +97,8 @@ class Kernels(Protocol):
 
     def blender(self, items: Items, steepness: float) -> Blend:
         """Return the operation that scores a session's candidates; `steepness` is the encoder's inverse temperature."""
+        ...
+
+    def answerer(self, parts: Parts) -> Answer:
+        """Return the operation that answers a session: all of the others in turn."""
         ...

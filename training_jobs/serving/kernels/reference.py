@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from training_jobs.serving.answer import Answerer
 from training_jobs.serving.blend import Blender, Items
 from training_jobs.serving.encoder_numpy import EncoderWeights, encode
-from training_jobs.serving.kernels.interface import Blend, Encode, Rank, Scan, Vote
+from training_jobs.serving.kernels.interface import Answer, Blend, Encode, Parts, Rank, Scan, Vote
 from training_jobs.serving.knn import KnnIndex, KnnScorer, KnnSettings
 from training_jobs.serving.ranker import Ranker, candidate_features
 from training_jobs.serving.scan import Int8, Scanner
@@ -15,7 +16,7 @@ from training_jobs.serving.sessions import Float32, Int32, Int64
 
 
 class Reference:
-    """The mathematics of blend.py, encoder_numpy.py, knn.py, ranker.py and scan.py."""
+    """The mathematics of answer.py, blend.py, encoder_numpy.py, knn.py, ranker.py and scan.py."""
 
     name = "numpy"
 
@@ -43,6 +44,10 @@ class Reference:
     def blender(self, items: Items, steepness: float) -> Blend:
         """Implement Kernels.blender."""
         return Blender(items, steepness).blend
+
+    def answerer(self, parts: Parts) -> Answer:
+        """Implement Kernels.answerer."""
+        return Answerer(parts, self).answer
 
 
 REFERENCE = Reference()

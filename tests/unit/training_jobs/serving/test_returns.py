@@ -8,11 +8,20 @@ from hypothesis import strategies as st
 from tests.unit.training_jobs import shop
 from training_jobs.gate import baselines
 from training_jobs.serving.encoder_numpy import EncoderWeights
+from training_jobs.serving.kernels.interface import Encode
+from training_jobs.serving.kernels.reference import Reference
 from training_jobs.serving.knn import build_index
 from training_jobs.serving.returns import CLICKS, return_floor
 from training_jobs.serving.session_recommender import BlendSettings, Recommender
 from training_jobs.serving.sessions import Sessions
 from training_jobs.snapshot.dataset import prefix_cases
+
+
+class WithoutEncoder(Reference):
+    """Kernels whose encoder finds every session equally near to all items."""
+
+    def encoder(self, weights: EncoderWeights) -> Encode:
+        return lambda prefix: np.zeros(weights.dim, np.float32)
 
 
 def packed(*sessions: list[int]) -> Sessions:
@@ -54,8 +63,8 @@ def test_an_item_of_the_session_scores_at_least_its_floor_on_both_paths() -> Non
     settings = BlendSettings(1.0, return_floor=floor)
     names = [str(row) for row in range(shop.ITEMS)]
     popularity = baselines.popularity(sessions, shop.ITEMS)
-    recommender = Recommender(names, weights, build_index(sessions, shop.ITEMS), popularity, settings)
-    recommender._encode = lambda prefix: np.zeros(8, np.float32)
+    index = build_index(sessions, shop.ITEMS)
+    recommender = Recommender(names, weights, index, popularity, settings, kernels=WithoutEncoder())
     answer = recommender.recommend(["3", "70", "5"], 20)
     found = dict(zip(answer.items, answer.scores, strict=True))
     assert found["70"] >= np.float32(0.2)

@@ -3,25 +3,6 @@
 
 enum { FREE, EXCLUDED, TAKEN };
 
-/* A score is not negative, so its bits are in its order. Among equals the lower row is first. */
-INLINE int64_t key_of(float score, int64_t row) {
-    int32_t bits;
-    memcpy(&bits, &score, sizeof bits);
-    return ((int64_t)bits << 32) + (UINT32_MAX - row);
-}
-
-INLINE int64_t row_of(int64_t key) { return UINT32_MAX - (key & UINT32_MAX); }
-
-/* Sorts keys, the greatest first. */
-static void sort(int64_t *keys, int64_t count) {
-    for (int64_t gap = count / 2; gap > 0; gap = gap == 2 ? 1 : gap * 5 / 11)
-        for (int64_t at = gap; at < count; at++) {
-            int64_t key = keys[at], to = at;
-            for (; to >= gap && keys[to - gap] < key; to -= gap) keys[to] = keys[to - gap];
-            keys[to] = key;
-        }
-}
-
 INLINE float dot_of_codes(const int8_t *code, const int8_t *query) {
     int32_t sum = 0;
     for (int at = 0; at < DIM; at++) sum += code[at] * (int16_t)query[at];
@@ -43,14 +24,14 @@ INLINE int64_t take(const Blend *b, int64_t pool, int64_t row) {
 
 INLINE void blend_on(Blend *b) {
     float steepness = b->steepness, by_total = (float)(1.0 / b->total);
-    int64_t count = 0, pool = 0;
+    int64_t count = 0, pool = 0, popular = b->popular < b->in_stock ? b->popular : b->in_stock;
     for (int64_t at = 0; at < b->vote_count; at++) b->votes_of[b->voted[at]] = (float)b->votes[at];
     for (int64_t at = 0; at < b->floor_count; at++) b->floor_of[b->floored[at]] = b->floors[at];
     for (int64_t at = 0; at < b->excluded_count; at++) b->state[b->excluded[at]] = EXCLUDED;
 
     if (b->only_count < 0) {
         for (int64_t at = 0; at < b->near_count; at++) pool = take(b, pool, b->near[at]);
-        for (int64_t at = 0; at < b->popular; at++) pool = take(b, pool, b->by_popularity[at]);
+        for (int64_t at = 0; at < popular; at++) pool = take(b, pool, b->by_popularity[at]);
         for (int64_t at = 0; at < b->floor_count; at++) pool = take(b, pool, b->floored[at]);
         for (int64_t at = 0; at < b->vote_count; at++) pool = take(b, pool, b->voted[at]);
     } else {
@@ -105,7 +86,7 @@ INLINE void blend_on(Blend *b) {
     }
     sort(b->keys, count);
     for (int64_t at = 0; at < count; at++) {
-        int64_t row = b->rows[at] = row_of(b->keys[at]);
+        int64_t row = b->rows[at] = number_of(b->keys[at]);
         b->probability[at] = b->cosine_of[row];
         b->scores[at] = score_of(b, row, b->probability[at]);
         b->votes_at[at] = b->votes_of[row];

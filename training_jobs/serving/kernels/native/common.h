@@ -71,3 +71,23 @@ INLINE int64_t value_at(int64_t *values, int64_t count, int64_t place) {
     }
     return values[place];
 }
+
+/* A key has the order of its value. Among equals the lower number is first when the greatest is. */
+INLINE int64_t key_of(float value, int64_t number) {
+    int32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    bits ^= bits >> 31 & INT32_MAX;
+    return (int64_t)((uint64_t)(uint32_t)bits << 32 | (UINT32_MAX - (uint32_t)number));
+}
+
+INLINE int64_t number_of(int64_t key) { return UINT32_MAX - (key & UINT32_MAX); }
+
+/* Sorts keys, the greatest first. */
+INLINE void sort(int64_t *keys, int64_t count) {
+    for (int64_t gap = count / 2; gap > 0; gap = gap == 2 ? 1 : gap * 5 / 11)
+        for (int64_t at = gap; at < count; at++) {
+            int64_t key = keys[at], to = at;
+            for (; to >= gap && keys[to - gap] < key; to -= gap) keys[to] = keys[to - gap];
+            keys[to] = key;
+        }
+}

@@ -1,7 +1,7 @@
 /* The calls from Python into the compiled kernels: header.py reads this file.
 
 Each function answers one session. It reads what is const and fills the rest of its struct.
-Capitals are constants of knn.py, ranker.py and scan.py, and header.py's of a sketch's layout; compile.py passes them to the compiler. DIM is the length of an item's vector. */
+Capitals are constants of answer.py, knn.py, ranker.py, returns.py and scan.py, and header.py's of a sketch's layout; compile.py passes them to the compiler. DIM is the length of an item's vector. */
 #pragma once
 #include <stdint.h>
 
@@ -9,7 +9,7 @@ typedef struct {
     const uint8_t *sketch;                /* [blocks of BLOCK items][BLOCK / LANES][GROUPS][LANES][4], FIELDS numbers in a byte */
     const int8_t *codes, *hidden;         /* [items][DIM], [items] */
     const float *sketch_scales, *scales;  /* [items] */
-    const float *query, *rotated;         /* [DIM] */
+    const float *query, *rotation;        /* [DIM], [DIM][DIM] */
     int64_t items, zeros, count;
     float margin, steepness;
     double correction;
@@ -26,7 +26,8 @@ void scan(Scan *scan);
 typedef struct {
     const float *vectors, *scales, *popularity;        /* [items][DIM], [items], [items] */
     const int8_t *codes, *unknown, *out_of_stock;      /* [items][DIM], [items], [items] */
-    const int64_t *by_popularity;                      /* [items in stock] */
+    const int64_t *by_popularity;                      /* [in_stock] */
+    int64_t in_stock;
     float steepness;
     float *votes_of, *floor_of, *cosine_of; /* [items]: the first two are zero before and after */
     int8_t *state;                          /* [items]: zero before and after */
@@ -106,3 +107,21 @@ typedef struct {
 
 /* Judge a shortlist by the ranker's network. */
 void rank(Ranker *ranker);
+
+typedef struct {
+    Encoder *encoder; /* what one step finds, the next one reads: compiled.py gives them the same arrays */
+    Scan *scan;
+    Knn *knn;
+    Blend *blend;
+    Ranker *ranker;            /* or null */
+    const int8_t *new_items;   /* [items] */
+    const float *return_floor; /* [RETURN_CLICKS] */
+    int64_t last_items, floor_ranked;
+    const int32_t *prefix; /* the session's last `prefix_count` clicks */
+    int64_t prefix_count, k, own_query; /* with `own_query`, it is in the encoder's `query` already */
+    int64_t *floored; /* [RETURN_CLICKS] */
+    float *floors;    /* [RETURN_CLICKS] */
+} Answer;
+
+/* Answer a session: the best items are those of `blend`, whose `excluded` and `only` are given. */
+void answer(Answer *answer);

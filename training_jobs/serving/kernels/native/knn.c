@@ -1,6 +1,8 @@
 /* knn.py's scorer for one session: the sessions most like it vote. The names are knn.py's. */
 #include "common.h"
 
+#define SOON 8 /* voters */
+
 INLINE void vote(Knn *k, int32_t session, double weight, int32_t match) {
     const int32_t *items = k->session_items + k->session_offsets[session];
     int64_t count = k->session_offsets[session + 1] - k->session_offsets[session], met = 0;
@@ -21,7 +23,7 @@ INLINE void vote(Knn *k, int32_t session, double weight, int32_t match) {
     }
 }
 
-void neighbours_vote(Knn *k) {
+INLINE void neighbours_vote_on(Knn *k) {
     int64_t touched = 0, least = INT64_MIN;
     for (int64_t place = 0; place < k->length; place++) {
         int32_t item = k->query[place];
@@ -48,10 +50,29 @@ void neighbours_vote(Knn *k) {
     }
     if (touched > k->neighbours) least = value_at(k->partition, touched, k->neighbours - 1);
     k->count = 0;
-    for (int64_t at = 0; at < touched; at++)
-        if (k->order[at] >= least) vote(k, k->touched[at], k->alike[at], k->match[k->touched[at]]);
+    int64_t voters = 0, *voter = k->partition;
+    for (int64_t at = 0; at < touched; at++) {
+        voter[voters] = at;
+        voters += k->order[at] >= least;
+    }
+    /* A voter's offsets, its items and their weights are in no cache: each is read ahead for the voters that come soon. */
+    for (int64_t at = 0; at < voters; at++) {
+        if (at + 2 * SOON < voters) __builtin_prefetch(k->session_offsets + k->touched[voter[at + 2 * SOON]]);
+        if (at + SOON < voters) __builtin_prefetch(k->session_items + k->session_offsets[k->touched[voter[at + SOON]]]);
+        if (at + SOON / 2 < voters) {
+            int32_t session = k->touched[voter[at + SOON / 2]];
+            for (int64_t of = k->session_offsets[session]; of < k->session_offsets[session + 1]; of++) {
+                __builtin_prefetch(k->idf + k->session_items[of]);
+                __builtin_prefetch(k->slot + k->session_items[of]);
+            }
+        }
+        int32_t session = k->touched[voter[at]];
+        vote(k, session, k->alike[voter[at]], k->match[session]);
+    }
     double total = 0.0;
     for (int64_t at = 0; at < k->count; at++) total += k->votes[at];
     if (total > 0.0)
         for (int64_t at = 0; at < k->count; at++) k->votes[at] /= total;
 }
+
+BY_PROCESSOR(neighbours_vote, Knn)

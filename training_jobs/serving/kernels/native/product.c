@@ -2,7 +2,6 @@
 #include "product.h"
 
 #define ROWS 4  /* done together, so that the matrix is read once for them */
-#define TILE 64 /* columns of it whose sums stay in registers */
 
 INLINE void tile(float *to, const float *from, const float *matrix, const float *bias, int rows, int columns, int in, int out) {
     float sums[ROWS][TILE];
@@ -11,7 +10,7 @@ INLINE void tile(float *to, const float *from, const float *matrix, const float 
     for (int from_at = 0; from_at < in; from_at++)
 #pragma GCC unroll 4
         for (int row = 0; row < rows; row++)
-            for (int at = 0; at < columns; at++) sums[row][at] += from[row * in + from_at] * matrix[from_at * out + at];
+            for (int at = 0; at < columns; at++) sums[row][at] += from[row * in + from_at] * matrix[from_at * columns + at];
     for (int row = 0; row < rows; row++) memcpy(to + row * out, sums[row], columns * sizeof(float));
 }
 
@@ -26,9 +25,9 @@ INLINE void columns_of(float *to, const float *from, const float *matrix, const 
 
 INLINE void product_on(float *to, const float *from, const float *matrix, const float *bias, int64_t length, int in, int out) {
     int at = 0;
-    for (; at + TILE <= out; at += TILE) columns_of(to + at, from, matrix + at, bias + at, length, TILE, in, out);
+    for (; at + TILE <= out; at += TILE) columns_of(to + at, from, matrix + at * in, bias + at, length, TILE, in, out);
     for (int64_t row = 0; at < out && row < length; row++)
-        tile(to + row * out + at, from + row * in, matrix + at, bias + at, 1, out - at, in, out);
+        tile(to + row * out + at, from + row * in, matrix + at * in, bias + at, 1, out - at, in, out);
 }
 
 #ifdef __x86_64__

@@ -5,6 +5,7 @@ The pass is bound by reading, so what else is asked of every item costs little h
 that the softmax is divided by. Sixteen items lie beside each other, four numbers of each, so that a sum of an item's products stays in
 one lane of a register. */
 #include "codes.h"
+#include "product.h"
 
 /* Of sums of products of two bits and eight. */
 #if 3 * 127 * FIELDS * GROUPS < 32768
@@ -13,32 +14,40 @@ typedef int16_t Sum;
 typedef int32_t Sum;
 #endif
 
+static const float no_bias[DIM];
+
 #define PAGE (16 * BLOCK) /* items: their cosines stay in the fastest cache */
 #define NOTHING (-87.0f)  /* as an exponent */
 
-/* least() of scan.py, of the cosines so far. */
+/* least() of scan.py, of the cosines so far. Bins below `bin` are not counted: it only rises. */
 typedef struct {
     int64_t above; /* cosines in `bin` and higher bins */
     int32_t bin, bins[BINS];
-    float least;
+    float edge, least; /* no cosine of these bins is below `edge` */
 } Cut;
 
-INLINE void count_in(Cut *cut, float cosine, int shown) {
-    int bin = (int)((cosine + 2.0f) * PER_UNIT);
-    bin = bin < 0 ? 0 : bin < BINS ? bin : BINS - 1;
-    cut->bins[bin] += shown;
-    cut->above += shown & (bin >= cut->bin);
+/* Counts cosines of the rows found, from one of them on. */
+INLINE void count_from(Cut *cut, const Scan *s, int64_t first, int64_t end) {
+    for (int64_t at = first; at < end; at++) {
+        if (s->cosines[at] < cut->edge) continue;
+        int bin = (int)((s->cosines[at] + 2.0f) * PER_UNIT), shown = !s->hidden[s->rows[at]];
+        bin = bin < 0 ? 0 : bin < BINS ? bin : BINS - 1;
+        cut->bins[bin] += shown;
+        cut->above += shown & (bin >= cut->bin);
+    }
 }
 
 INLINE void raise(Cut *cut, int64_t count, float margin) {
     if (cut->above < count) return;
     while (cut->above - cut->bins[cut->bin] >= count) cut->above -= cut->bins[cut->bin++];
-    cut->least = (float)cut->bin / PER_UNIT - 2.0f - margin;
+    float edge = (float)cut->bin / PER_UNIT - 2.0f;
+    cut->least = edge - margin;
+    cut->edge = edge - (float)ROUNDING;
 }
 
 static void clear(Cut *cut) {
     memset(cut, 0, sizeof *cut);
-    cut->least = -__FLT_MAX__;
+    cut->edge = cut->least = -__FLT_MAX__;
 }
 
 /* The sums of a block's products. */
@@ -87,17 +96,21 @@ INLINE void keep(Scan *s, float least) {
     s->found = kept;
 }
 
-/* Of the cosines found. */
-INLINE double sum_of_terms(const Scan *s) {
-    float steepness = s->steepness, largest = s->largest, sum = 0.0f;
+/* Of the cosines below `least`. Two loops, because GCC's code for one with the condition takes several times as long. */
+INLINE float sum_of_terms(const Scan *s, const float *cosines, int64_t count, float least) {
+    float steepness = s->steepness, largest = s->largest, sum = 0.0f, above[PAGE];
+    for (int64_t begin = 0; begin < count; begin += PAGE) {
+        int some = count - begin < PAGE ? (int)(count - begin) : PAGE;
+        for (int at = 0; at < some; at++) above[at] = cosines[begin + at] < least ? (cosines[begin + at] - largest) * steepness : NOTHING;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t at = 0; at < s->found; at++) sum += exponent((s->cosines[at] - largest) * steepness);
+        for (int at = 0; at < some; at++) sum += exponent(above[at]);
+    }
     return sum;
 }
 
 INLINE void page(Scan *s, Cut *cut, int64_t begin, Processor on, const void *query, int32_t raised, float step) {
     int32_t dots[PAGE];
-    float cosines[PAGE], steepness = s->steepness, sum = 0.0f, largest = s->largest, least = cut->least;
+    float cosines[PAGE], largest = s->largest, least = cut->least;
     int count = s->items - begin < PAGE ? (int)(s->items - begin) : PAGE, blocks = (count + BLOCK - 1) / BLOCK;
     int64_t before = s->found, found = before;
     for (int at = 0; at < blocks; at++) {
@@ -108,16 +121,12 @@ INLINE void page(Scan *s, Cut *cut, int64_t begin, Processor on, const void *que
     for (int at = count; at < blocks * BLOCK; at++) cosines[at] = -__FLT_MAX__;
 #pragma omp simd reduction(max : largest)
     for (int at = 0; at < count; at++) largest = cosines[at] > largest ? cosines[at] : largest;
-    s->total *= exponent((s->largest - largest) * steepness);
+    s->total *= exponent((s->largest - largest) * s->steepness);
     s->largest = largest;
     for (int at = 0; at < count; at += LANES) found = on.append(s, found, begin + at, cosines + at, least);
-    /* Terms of what is found come later: here they are next to nothing. */
-    for (int at = 0; at < count; at++) cosines[at] = cosines[at] < least ? (cosines[at] - largest) * steepness : NOTHING;
-#pragma omp simd reduction(+ : sum)
-    for (int at = 0; at < count; at++) sum += exponent(cosines[at]);
-    s->total += sum;
+    s->total += sum_of_terms(s, cosines, count, least);
     s->found = found < before + count ? found : before + count;
-    for (int64_t at = before; at < s->found; at++) count_in(cut, s->cosines[at], !s->hidden[s->rows[at]]);
+    count_from(cut, s, before, s->found);
     raise(cut, s->count, s->margin);
 }
 
@@ -128,9 +137,8 @@ INLINE void pass(Scan *s, Processor on, const void *query, int32_t raised, float
     s->total = 0.0;
     s->found = 0;
     for (int64_t begin = 0; begin < s->items; begin += PAGE) page(s, &cut, begin, on, query, raised, step);
-    s->total += sum_of_terms(s);
+    s->total += sum_of_terms(s, s->cosines, s->found, cut.least);
     keep(s, cut.least);
-    s->total -= sum_of_terms(s);
     int64_t zeros = s->zeros;
     if (cut.least <= 0.0f)
         for (int64_t at = 0; at < s->found; at++) zeros -= s->sketch_scales[s->rows[at]] == 0.0f;
@@ -149,14 +157,15 @@ INLINE void refine(Scan *s, Processor on, const void *query, int32_t raised, flo
         if (at + SOON < s->found) prefetch(s->codes + s->rows[at + SOON] * (int64_t)DIM);
         s->cosines[at] = (float)(on.dot(s->codes + row * DIM, query) - raised) * (s->scales[row] * step);
     }
-    for (int64_t at = 0; at < s->found; at++) {
-        largest = s->cosines[at] > largest ? s->cosines[at] : largest;
-        count_in(&cut, s->cosines[at], !s->hidden[s->rows[at]]);
+#pragma omp simd reduction(max : largest)
+    for (int64_t at = 0; at < s->found; at++) largest = s->cosines[at] > largest ? s->cosines[at] : largest;
+    for (int64_t at = 0; at < s->found; at += BLOCK) {
+        count_from(&cut, s, at, at + BLOCK < s->found ? at + BLOCK : s->found);
+        raise(&cut, s->count, (float)ROUNDING);
     }
-    raise(&cut, s->count, (float)ROUNDING);
     s->largest = largest;
     s->total *= exp((double)((of_sketch - largest) * s->steepness));
-    s->total += sum_of_terms(s);
+    s->total += sum_of_terms(s, s->cosines, s->found, __FLT_MAX__);
     keep(s, cut.least);
 }
 
@@ -164,7 +173,9 @@ INLINE void scan_words_on(Scan *s) {
     int16_t words[DIM], spread[FIELDS * GROUPS * LANES * 4];
     int8_t codes[FIELDS * GROUPS * 4] = {0};
     int32_t raised = 0;
-    float step = query_codes(s->rotated, codes);
+    float rotated[DIM], step;
+    product(rotated, s->query, s->rotation, no_bias, 1, DIM, DIM);
+    step = query_codes(rotated, codes);
     for (int at = 0; at < FIELDS * GROUPS * 4; at++) raised += 3 * codes[at];
     for (int at = 0; at < FIELDS * GROUPS * LANES * 4; at++) spread[at] = codes[at / (LANES * 4) * 4 + at % 4];
     pass(s, (Processor){dots_of_words, append, dot_of_words}, spread, raised, step);
@@ -176,10 +187,18 @@ INLINE void scan_words_on(Scan *s) {
 BY_PROCESSOR(scan_words, Scan)
 
 #ifdef BYTES
+/* The numbers of one field, left in their place in the byte: a sum of field f is greater by a factor of 4 to the f. */
+VNNI INLINE __m512i field_of(__m512i bytes, int field) { return _mm512_and_si512(bytes, _mm512_set1_epi8((char)(3 << 2 * field))); }
+
+VNNI INLINE __m512i sum_of_fields(const __m512i *sums) {
+    __m512i sum = _mm512_add_epi32(sums[0], _mm512_srai_epi32(sums[1], 2));
+    return _mm512_add_epi32(sum, _mm512_add_epi32(_mm512_srai_epi32(sums[2], 4), _mm512_srai_epi32(sums[3], 6)));
+}
+
 VNNI INLINE void dots_of_bytes(int32_t *dots, const uint8_t *sketch, const void *query) {
-    const __m512i mask = _mm512_set1_epi8(3);
     for (int at = 0; at < BLOCK; at += 2 * LANES, sketch += GROUPS * LANES * 4) {
-        __m512i sum = _mm512_setzero_si512(), next = sum;
+        __m512i sums[FIELDS], next[FIELDS];
+        for (int field = 0; field < FIELDS; field++) sums[field] = next[field] = _mm512_setzero_si512();
         for (int group = 0; group < GROUPS; group++, sketch += LANES * 4) {
             const uint8_t *beside = sketch + GROUPS * LANES * 4;
             __m512i bytes = _mm512_loadu_si512(sketch), others = _mm512_loadu_si512(beside);
@@ -190,12 +209,12 @@ VNNI INLINE void dots_of_bytes(int32_t *dots, const uint8_t *sketch, const void 
                 int32_t four;
                 memcpy(&four, (const int8_t *)query + (field * GROUPS + group) * 4, 4);
                 __m512i own = _mm512_set1_epi32(four);
-                sum = _mm512_dpbusd_epi32(sum, _mm512_and_si512(mask, _mm512_srli_epi16(bytes, 2 * field)), own);
-                next = _mm512_dpbusd_epi32(next, _mm512_and_si512(mask, _mm512_srli_epi16(others, 2 * field)), own);
+                sums[field] = _mm512_dpbusd_epi32(sums[field], field_of(bytes, field), own);
+                next[field] = _mm512_dpbusd_epi32(next[field], field_of(others, field), own);
             }
         }
-        _mm512_storeu_si512(dots + at, sum);
-        _mm512_storeu_si512(dots + at + LANES, next);
+        _mm512_storeu_si512(dots + at, sum_of_fields(sums));
+        _mm512_storeu_si512(dots + at + LANES, sum_of_fields(next));
     }
 }
 
@@ -213,7 +232,9 @@ VNNI INLINE int64_t append_at_once(const Scan *s, int64_t found, int64_t begin, 
 VNNI static void scan_bytes(Scan *s) {
     int8_t codes[FIELDS * GROUPS * 4] = {0};
     int32_t raised = 0;
-    float step = query_codes(s->rotated, codes);
+    float rotated[DIM], step;
+    product(rotated, s->query, s->rotation, no_bias, 1, DIM, DIM);
+    step = query_codes(rotated, codes);
     for (int at = 0; at < FIELDS * GROUPS * 4; at++) raised += 3 * codes[at];
     pass(s, (Processor){dots_of_bytes, append_at_once, dot_of_bytes}, codes, raised, step);
     step = query_codes(s->query, codes);

@@ -13,10 +13,11 @@ from tests.unit.training_jobs import shop
 from tests.unit.training_jobs.kernels import PROCESSORS, compiled
 from training_jobs.serving.blend import Items, Question
 from training_jobs.serving.encoder_numpy import EncoderWeights
-from training_jobs.serving.kernels.interface import Kernels, Vote
+from training_jobs.serving.kernels.interface import Kernels, Parts, Vote
 from training_jobs.serving.kernels.reference import REFERENCE
 from training_jobs.serving.knn import KnnIndex, KnnSettings, build_index
 from training_jobs.serving.ranker import CANDIDATE_FEATURES, CONTEXT_FEATURES, Network, Ranker
+from training_jobs.serving.returns import CLICKS as RETURN_CLICKS
 from training_jobs.serving.scan import quantise
 from training_jobs.serving.sessions import Float32
 from training_jobs.snapshot.dataset import no_content
@@ -129,6 +130,45 @@ def test_candidates_are_blended_as_by_numpy(made: tuple[Kernels, int], kept: int
                 assert np.allclose(here, there, rtol=2e-5, atol=1e-9)
             assert not out_of_stock[found.rows].any()
             assert not set(excluded.tolist()) & set(found.rows.tolist())
+
+
+@pytest.mark.parametrize(("knn_weight", "hidden"), [(0.4, 24), (0.0, 24), (0.4, 0)])
+def test_a_session_is_answered_as_by_numpy(made: tuple[Kernels, int], knn_weight: float, hidden: int) -> None:
+    parts = parts_of(made[1], knn_weight, hidden)
+    own, numpys = made[0].answerer(parts), REFERENCE.answerer(parts)
+    rng = np.random.default_rng(0)
+    for length, k, dropped in ((1, 20, 1), (3, 5, 0), (9, 200, 40), (30, 20, 1), (130, 20, 290)):
+        prefix = rng.integers(0, ITEMS, length).astype(np.int32)
+        excluded, only = rng.permutation(ITEMS)[:dropped], rng.permutation(ITEMS)[: min(k, 90)]
+        for more in ({}, {"query": parts.weights.vectors[7]}, {"only": only}):
+            rows, scores = (array.copy() for array in own(prefix, k, excluded, **more))
+            expected = dict(
+                zip(*(array.tolist() for array in numpys(prefix, k, excluded, **more)), strict=True)
+            )
+            assert np.allclose(scores, list(expected.values()), rtol=1e-3, atol=1e-9)
+            for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+                assert score == pytest.approx(expected.get(row, min(expected.values())), rel=1e-3, abs=1e-9)
+            assert not set(excluded.tolist()) & set(rows.tolist())
+            assert not parts.items.out_of_stock[rows].any()
+
+
+def parts_of(dim: int, knn_weight: float, hidden: int) -> Parts:
+    """A model with items of every kind: unknown ones, new ones, and ones out of stock. Without `hidden`, it has no ranker."""
+    rng = np.random.default_rng(1)
+    unknown, out_of_stock, new = rng.random((3, ITEMS)) < 0.1
+    weights = weights_of(dim)
+    vectors = weights.vectors.copy()
+    vectors[unknown] = 0.0
+    popularity = np.where(new, 0.0, rng.random(ITEMS) * 1e-6).astype(np.float32)
+    by_popularity = np.argsort(-popularity)
+    by_popularity = by_popularity[~out_of_stock[by_popularity]]
+    ranker = Ranker(network_of(rng, hidden), rng.normal(size=(ITEMS, 3)).astype(np.float32))
+    return Parts(
+        replace(weights, vectors=vectors),
+        Items(vectors, *quantise(vectors), popularity, unknown, out_of_stock, by_popularity),
+        *(build_index(shop.walks(400, ITEMS), ITEMS), KNN, ranker if hidden else None, knn_weight),
+        *(new, np.linspace(0.1, 0.01, RETURN_CLICKS, dtype=np.float32), True),
+    )
 
 
 def votes_of(vote: Vote, prefix: list[int]) -> dict[int, float]:

@@ -19,7 +19,8 @@ codes, hidden, sketch = np.ones((64, 16), np.int8), np.zeros(64, np.int8), np.on
 scales, cosines, query = np.ones(64, np.float32), np.ones(80, np.float32), np.ones(16, np.float32)
 arrays = {
     "codes": (codes, (64, 16)), "hidden": (hidden, (64,)), "sketch": (sketch, sketch.shape),
-    "scales": (scales, (64,)), "sketch_scales": (scales, (64,)), "query": (query, (16,)), "rotated": (query, (16,)),
+    "rotation": (np.eye(16, dtype=np.float32), (16, 16)),
+    "scales": (scales, (64,)), "sketch_scales": (scales, (64,)), "query": (query, (16,)),
     "cosines": (cosines, (80,)), "rows": (np.ones(80, np.int32), (80,)),
 }
 arguments = bound("Scan", arrays, items=int(sys.argv[2]), zeros=0, count=1, margin=0.1, steepness=1.0, correction=1.0)
