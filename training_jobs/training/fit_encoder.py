@@ -191,11 +191,12 @@ def fit(
         if not math.isfinite(mean_loss):
             raise ArithmeticError(f"the loss is {mean_loss} in epoch {epoch + 1}: lower the learning rate")
         ended = done % rounds == 0 or done == planned
+        if ended:
+            # Before the checkpoint: what an interruption cuts off here is done again, and no epoch goes without its figures.
+            on_epoch(Epoch(epoch + 1, math.ceil(planned / rounds), mean_loss, int(event_sum), seconds))
         if workers.rank == 0 and (ended or clock() - saved > _CHECKPOINT_SECONDS):
             _save(job.checkpoint, name, encoder, optimiser, table, (done, planned))
             saved = started if ended else clock()
-        if ended:
-            on_epoch(Epoch(epoch + 1, math.ceil(planned / rounds), mean_loss, int(event_sum), seconds))
     workers.require_equal(encoder)
     encoder.eval()
     return planned / rounds

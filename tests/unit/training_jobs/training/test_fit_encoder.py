@@ -98,8 +98,8 @@ def test_the_loss_comes_down() -> None:
     assert losses[-1] < 0.9 * losses[0]
 
 
-@pytest.mark.parametrize("last_epoch", [1, 2, 3])
-def test_a_job_killed_after_any_epoch_ends_bit_for_bit_as_one_that_was_not(
+@pytest.mark.parametrize("last_epoch", [2, 3])
+def test_a_job_killed_while_it_reports_an_epoch_reports_it_again_and_ends_bit_for_bit_as_one_that_was_not(
     tmp_path: Path, last_epoch: int
 ) -> None:
     def kill(epoch: Epoch) -> None:
@@ -117,7 +117,7 @@ def test_a_job_killed_after_any_epoch_ends_bit_for_bit_as_one_that_was_not(
         "learn",
         on_epoch=lambda e: seen.append(e.epoch),
     )
-    assert seen == list(range(last_epoch + 1, PLAN.epochs + 1))
+    assert seen == list(range(last_epoch, PLAN.epochs + 1))
     assert weights_after(resumed) == trained()
 
 
