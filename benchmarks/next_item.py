@@ -124,7 +124,7 @@ def run(bench: Bench, seeds: Sequence[int], budget_s: float, draws: int, emit: C
         began = time.perf_counter()
         blend = BlendSettings(knn=knn, exclude_current=exclude, return_floor=return_floor(bench.learn))
         names = [str(item) for item in range(bench.items)]
-        unranked = choose_share(
+        unranked, _ = choose_share(
             Recommender(names, trained.chosen_with, index, learnt, blend, kernels=kernels), valid
         )
         choice = fit_ranker.choose(unranked, bench.learn, bench.valid, seed)

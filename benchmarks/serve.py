@@ -35,7 +35,7 @@ from training_jobs.serving.encoder_numpy import encode  # noqa: E402
 from training_jobs.serving.kernels.reference import REFERENCE  # noqa: E402
 from training_jobs.serving.model_files import load_recommender  # noqa: E402
 from training_jobs.serving.ranker import SHORTLIST  # noqa: E402
-from training_jobs.serving.session_recommender import BlendSettings, Recommender, top  # noqa: E402
+from training_jobs.serving.session_recommender import Recommender, top  # noqa: E402
 from training_jobs.serving.sessions import Int32  # noqa: E402
 
 K = 20
@@ -46,8 +46,8 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
     """Measure each contestant and part in milliseconds, over `questions` requests in TURNS turns."""
     weights, vocabulary = recommender.weights, recommender.vocabulary
     sessions = {id(prefix): [vocabulary[item] for item in prefix] for prefix in prefixes}
-    unranked = _without_ranker(recommender, recommender.settings)
-    encoder_only = _without_ranker(recommender, replace(recommender.settings, knn_weight=0.0))
+    unranked = recommender.unranked(recommender.settings)
+    encoder_only = recommender.unranked(replace(recommender.settings, knn_weight=0.0))
     kernels, hidden = recommender.kernels, np.zeros(len(vocabulary), np.bool_)
     scan, scan_numpy = (made.scanner(*recommender.codes, hidden) for made in (kernels, REFERENCE))
     steepness, count = 1.0 / weights.temperature, SHORTLIST + SPARE + 1
@@ -106,14 +106,6 @@ def in_process(recommender: Recommender, prefixes: Sequence[Int32], questions: i
         "read_gb_per_s": round(words.nbytes / 1e6 / rows["read"]["p50_ms"], 1),
         "top_20": parity(recommender, prefixes[: min(len(prefixes), questions)]),
     }
-
-
-def _without_ranker(recommender: Recommender, settings: BlendSettings) -> Recommender:
-    return Recommender(
-        *(recommender.vocabulary, recommender.weights, recommender.index, recommender.popularity),
-        *(settings, recommender.codes),
-        kernels=recommender.kernels,
-    )
 
 
 def parity(recommender: Recommender, prefixes: Sequence[Int32]) -> dict[str, float | int]:

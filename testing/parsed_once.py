@@ -4,7 +4,6 @@ Parsing takes seconds. A Lambda has one database, so the product parses for it.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 from dbt_common.behavior_flags import BehaviorFlagRendered
@@ -24,7 +23,7 @@ def rename(manifest: Any, before: str, database: str) -> None:
 def install() -> None:
     """Make `run_dbt` parse once in this process, whatever the database."""
     parsed: Any = dbt._manifest
-    dbt._manifest = lru_cache(maxsize=1)(_parsed_once(parsed.__wrapped__))
+    dbt._manifest = _parsed_once(parsed.__wrapped__)
     # For the source of each flag, every command reads the files of all functions on the stack.
     flags: Any = BehaviorFlagRendered
     flags._default_source = staticmethod(lambda: "")

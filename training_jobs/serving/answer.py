@@ -18,7 +18,7 @@ SPARE = 40
 DEEPEST = -60.0  # of a logit below the best one: no score becomes zero
 BELOW = 0.999  # so that the next item does not equal the last of the shortlist
 NEAR_ZERO = 1e-30
-_NO_VOTES = (np.zeros(0, np.int64), np.zeros(0, np.float64))
+NO_VOTES = (np.zeros(0, np.int64), np.zeros(0, np.float64))
 
 
 class Answerer:
@@ -28,7 +28,7 @@ class Answerer:
         items, weights = parts.items, parts.weights
         self._parts, self._steepness = parts, 1.0 / weights.temperature
         self._encode = kernels.encoder(weights)
-        self._scan = kernels.scanner(items.codes, items.scales, items.unknown | items.out_of_stock)
+        self._scan = kernels.scanner(items.codes, items.scales, items.hidden)
         self._vote = kernels.voter(parts.index, parts.knn)
         self._blend = kernels.blender(items, self._steepness)
         self._rank = kernels.ranker(parts.ranker, items.vectors) if parts.ranker else None
@@ -43,19 +43,20 @@ class Answerer:
         only: Int64 | None = None,
     ) -> tuple[Int64, Float32]:
         """Implement kernels.interface.Answer."""
-        parts, ranked = self._parts, self._rank is not None and query is None
+        parts, rank = self._parts, self._rank if query is None else None
         kept = max(k, SHORTLIST) + SPARE
         wanted = kept + len(excluded) if only is None else 1
         query = self._encode(prefix) if query is None else query
         near = self._scan(query, self._steepness, wanted)
-        votes = self._vote(prefix) if parts.knn_weight > 0 else _NO_VOTES
+        votes = self._vote(prefix) if parts.knn_weight > 0 else NO_VOTES
         floors = floor_of(parts.return_floor, prefix)
         short = self._blend(
             Question(query, near, votes, floors, excluded, parts.knn_weight, wanted, kept, only)
         )
-        rows, scores, first = short.rows, short.scores, short.first(SHORTLIST)
-        if ranked and self._rank is not None and len(rows):
-            raised = self._rank(prefix, first.rows, first.probability, first.votes)
+        rows, scores = short.rows, short.scores
+        if rank and len(rows):
+            first = short.first(SHORTLIST)
+            raised = rank(prefix, first.rows, first.probability, first.votes)
             by_ranker = ranker_scores(first, raised, parts.new[first.rows], floored=parts.floor_ranked)
             order = np.argsort(-by_ranker, kind="stable")
             scores[SHORTLIST:] *= behind(by_ranker, scores[SHORTLIST:])

@@ -59,6 +59,11 @@ class Items:
     out_of_stock: NDArray[np.bool_]
     by_popularity: Int64
 
+    @property
+    def hidden(self) -> NDArray[np.bool_]:
+        """Return a mask of the items that a scan finds for nobody."""
+        return self.unknown | self.out_of_stock
+
 
 class Question(NamedTuple):
     """One session's evidence.

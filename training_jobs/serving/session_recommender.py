@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training_jobs.serving.answer import behind, ranker_scores
+from training_jobs.serving.answer import NO_VOTES, behind, ranker_scores
 from training_jobs.serving.blend import Items, Shortlist, values_at
 from training_jobs.serving.encoder_numpy import EncoderWeights, probabilities
 from training_jobs.serving.kernels.interface import Kernels, Parts, Rank, Vote
@@ -26,7 +26,6 @@ from training_jobs.serving.returns import CLICKS, floor_of
 from training_jobs.serving.scan import Int8, dequantised, quantise
 from training_jobs.serving.sessions import Float32, Float64, Int32, Int64
 
-_NO_VOTES = (np.zeros(0, np.int64), np.zeros(0, np.float64))
 POPULARITY_FLOOR = 1e-6  # popularity decides among items neither the encoder nor a neighbour speaks for
 
 
@@ -114,6 +113,15 @@ class Recommender:
             )
         )
 
+    def unranked(self, settings: BlendSettings) -> Recommender:
+        """Return a recommender of the same parts with these settings, and without the ranker."""
+        out_of_stock = [self.vocabulary[row] for row in np.flatnonzero(self._out_of_stock).tolist()]
+        return Recommender(
+            *(self.vocabulary, self.weights, self.index, self.popularity),
+            *(settings, self.codes, out_of_stock),
+            kernels=self.kernels,
+        )
+
     # Only the whole ranking needs these two, and their scratch memory grows with the sessions of the index.
     @cached_property
     def _vote(self) -> Vote:
@@ -183,7 +191,7 @@ class Recommender:
         probability[:, self._unknown] = 0.0
         for row, prefix in enumerate(prefixes):
             blended: Float32 = (1 - share) * probability[row] + self._floor
-            voted, votes = self._vote(prefix) if share > 0 else _NO_VOTES
+            voted, votes = self._vote(prefix) if share > 0 else NO_VOTES
             blended[voted] += share * votes.astype(np.float32)
             own, floor = floor_of(self._return_floor, prefix)
             blended[own] = np.maximum(blended[own], floor)

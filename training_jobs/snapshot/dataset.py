@@ -80,12 +80,17 @@ def prefix_cases(sessions: Sessions) -> Cases:
 
 
 def sampled_cases(sessions: Sessions, seed: int | None, limit: int | None) -> Cases:
-    """Return at most `limit` of the `prefix_cases`, drawn evenly. The other cases never take memory.
+    """Return at most `limit` of the `prefix_cases`, drawn evenly. The other cases never take memory."""
+    return _cases(sessions, _bounded_lengths(sessions), seed, limit)
 
-    A prefix is at most as long as a request to the endpoint. So a client that never stops neither fills the memory, whose
-    need grows with the square of a session, nor becomes most of the cases.
+
+def _bounded_lengths(sessions: Sessions) -> Int64:
+    """Return how many items of each session are in cases: a prefix is at most as long as a request to the endpoint.
+
+    So a client that never stops neither fills the memory, whose need grows with the square of a session, nor becomes most of
+    the cases.
     """
-    return _cases(sessions, np.minimum(sessions.lengths, ENDPOINT_ITEMS_MAX + 1), seed, limit)
+    return np.minimum(sessions.lengths, ENDPOINT_ITEMS_MAX + 1)
 
 
 def _cases(sessions: Sessions, lengths: Int64, seed: int | None, limit: int | None) -> Cases:
@@ -267,7 +272,7 @@ def _tail_of_cases(sessions: Sessions, holdout_ms: int) -> int:
     """Return the start of the shortest validation tail with TAIL_CASES cases, or of the longest one allowed."""
     inside = sessions.ends_ms < holdout_ms
     starts = sessions.starts_ms[inside]
-    cases = np.minimum(sessions.lengths[inside] - 1, ENDPOINT_ITEMS_MAX)
+    cases = _bounded_lengths(sessions)[inside] - 1
     newest = np.argsort(-starts, kind="stable")[: max(1, int(_TAIL_SHARE * len(starts)))]
     enough = int(np.searchsorted(np.cumsum(cases[newest]), TAIL_CASES))
     return int(starts[newest[min(enough, len(newest) - 1)]])

@@ -68,45 +68,45 @@ def choose_blend(
         )
         return blend(index, knn)
 
-    def objective(of: Recommender) -> float:
-        return tune.objective(_ranks(of, cases), weight) if len(cases) else 0.0
+    def objective(rank: Int64) -> float:
+        return tune.objective(rank, weight) if len(rank) else 0.0
 
-    plain = choose_share(searched(build_index(learn, items), KnnSettings()), cases, weight)
+    plain, of_plain = choose_share(searched(build_index(learn, items), KnnSettings()), cases, weight)
     if not len(catalogue):
         return plain
     index = build_index(learn, items, catalogue=catalogue)
     if len(cases) < TAIL_CASES:
         other = blend(index, _OF_A_NEW_SHOP, _SHARE_OF_A_NEW_SHOP)
+        of_other = _ranks(other, cases)
     else:
         # This search begins where the first one ended, so that it gains by the catalogue and not by its beginning.
         start = replace(plain.settings.knn, catalogue_weight=1.0)
-        other = choose_share(searched(index, start), cases, weight)
+        other, of_other = choose_share(searched(index, start), cases, weight)
     least = _LEAST_CHANGE if len(cases) >= LEAST_CASES else -_LEAST_CHANGE
-    return other if objective(other) >= objective(plain) + least else plain
+    return other if objective(of_other) >= objective(of_plain) + least else plain
 
 
-def choose_share(blend: Recommender, cases: Cases, weight: Float32 | None = None) -> Recommender:
+def choose_share(
+    blend: Recommender, cases: Cases, weight: Float32 | None = None
+) -> tuple[Recommender, Int64]:
     """Return the blend with the share of session-kNN that surely ranks the tail better, or as it is if none does.
+
+    With it comes the rank of each target among its first 20, and 21 for others.
 
     Args:
         blend: the blend without a ranker.
         cases: cases that it has not learnt. With fewer than LEAST_CASES nothing is compared.
         weight: the weight of each case, None if all are equal.
     """
-    if len(cases) < LEAST_CASES:
-        return blend
-    former, best, most = _ranks(blend, cases), blend, 0.0
-    for share in _SHARES:
-        settings = replace(blend.settings, knn_weight=share)
-        other = Recommender(
-            *(blend.vocabulary, blend.weights, blend.index, blend.popularity, settings),
-            codes=blend.codes,
-            kernels=blend.kernels,
-        )
-        gain = tune.certain_gain(_ranks(other, cases), former, weight)
+    former = _ranks(blend, cases)
+    best, rank_of_best, most = blend, former, 0.0
+    for share in _SHARES if len(cases) >= LEAST_CASES else ():
+        other = blend.unranked(replace(blend.settings, knn_weight=share))
+        rank = _ranks(other, cases)
+        gain = tune.certain_gain(rank, former, weight)
         if gain > most:
-            best, most = other, gain
-    return best
+            best, rank_of_best, most = other, rank, gain
+    return best, rank_of_best
 
 
 def _ranks(blend: Recommender, cases: Cases) -> Int64:

@@ -353,7 +353,7 @@ class _Answerer:
         weights, items = parts.weights, parts.items
         steepness = 1.0 / weights.temperature
         encoder = kernels.encoder(weights)
-        scanner = kernels.scanner(items.codes, items.scales, items.unknown | items.out_of_stock)
+        scanner = kernels.scanner(items.codes, items.scales, items.hidden)
         voter = kernels.voter(parts.index, parts.knn)
         blender = kernels.blender(items, steepness)
         ranker = kernels.ranker(parts.ranker, items.vectors) if parts.ranker else None
