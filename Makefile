@@ -72,6 +72,9 @@ rerun: setup ## continue the failed run RUN (default: the latest, of SHOP) at th
 catalogue: setup ## import the product feed FILE of SHOP: Merchant Center, Shopify, WooCommerce (ARGS=--dry-run, --check-ids, --help)
 	@$(IN_STAGE) $(PY) -m catalogue "$(FILE)" --shop '$(SHOP)' --stage $(STAGE) $(ARGS)
 
+embeddings: setup ## store the embeddings FILE (of pictures, texts) of SHOP's products for training (docs/catalogue.md; ARGS=--dry-run, --remove)
+	@$(IN_STAGE) $(PY) -m catalogue.embeddings $(if $(FILE),"$(FILE)") --shop '$(SHOP)' --stage $(STAGE) $(ARGS)
+
 # A Python of its own, because the SDK and dbt want different versions of one package (deploy/sagemaker_sdk.txt).
 SDK := build/sagemaker
 $(SDK)/.installed: deploy/sagemaker_sdk.txt

@@ -63,12 +63,12 @@ def measure_items(log: ShopLog, seed: int, *, test: bool, emit: Callable[[Row], 
     """Emit one row per model."""
     parts = split(log, seed, test=test)
     now_ms = int(parts.learn.ends_ms.max()) + 1
-    model, share = trained(log, parts.learn, seed)
+    model, shares = trained(log, parts.learn, seed)
     scorers = without_model(log, parts.learn, now_ms, seed) | of_model(model)
     for name, score in scorers.items():
         found = figures(ranked(score, parts.cases, parts.unseen), parts)
         emit(
-            {"model": name, "seed": seed, **found, "neighbors_share": share}
+            {"model": name, "seed": seed, **found, **shares}
             | ({"catalogue_sessions": model.index.catalogue_sessions} if name == "model" else {})
         )
 

@@ -6,7 +6,7 @@ Sessions are made as the warehouse makes them, and the columns of items are thos
 import csv
 import gzip
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from functions.platform.catalogue_editor import CatalogueEditor
 from functions.recommend.first_day import FirstDay
 from imports.history import events, find_files, identify_all
 from imports.rejects import Rejects
-from training_jobs.serving.sessions import Float64, Int64, Sessions
+from training_jobs.serving.sessions import Float32, Float64, Int64, Sessions
 from training_jobs.snapshot.dataset import Catalogue, Dataset, content_tokens, pack
+from training_jobs.training.warm_start import spectral_vectors
 
 GENERATED = "demo"
 _END = date(2026, 11, 30)
+_EMBEDDING_SIZE = 64
 _WORDS = ("colour", "location", "model photography", "page")
 
 Event = Mapping[str, Any]
@@ -40,6 +42,7 @@ class ShopLog:
     categories: list[str | None]
     brands: list[str | None]
     prices: Float64
+    embeddings: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def dataset(self, sessions: Sessions) -> Dataset:
         """Return a snapshot of these sessions with the whole catalogue."""
@@ -47,6 +50,7 @@ class ShopLog:
         codes = {name: at for at, name in enumerate(sorted({one for one in self.categories if one}))}
         category = np.array([codes.get(one or "", -1) for one in self.categories], np.int64)
         content = content_tokens(range(items), self.titles, self.categories, self.brands, self.prices, items)
+        content = replace(content, embeddings=self.embeddings)
         return Dataset(sessions, self.vocabulary, content, Catalogue(self.prices, category, list(codes)))
 
     def first_day(self, first_seen_ms: Int64) -> FirstDay:
@@ -61,6 +65,24 @@ class ShopLog:
             }
             editor.add_known(item, fields, True, int(first_seen_ms[row]))
         return FirstDay(editor.state(int(first_seen_ms.max())))
+
+
+def with_embeddings(log: ShopLog, noise: float, seed: int) -> ShopLog:
+    """Return the log with embeddings of its items and half of its sessions, drawn evenly.
+
+    The other half is what the embeddings know: a spectral embedding of its clicks, turned at random. `noise` is the expected
+    length of what is added at random to each vector of length 1. They stand in for those of pictures, which no log has.
+    """
+    rng = np.random.default_rng([seed, 4])
+    half = rng.permutation(len(log.sessions)) < len(log.sessions) // 2
+    items, width = len(log.vocabulary), _EMBEDDING_SIZE
+    vectors = spectral_vectors(log.sessions.take(half), items, width, seed).numpy()
+    known = vectors.any(axis=1)
+    turn, _ = np.linalg.qr(rng.normal(size=(width, width)))
+    noisy = vectors[known] @ turn + noise / np.sqrt(width) * rng.normal(size=(int(known.sum()), width))
+    embeddings = np.zeros((items, width), np.float32)
+    embeddings[known] = noisy / np.linalg.norm(noisy, axis=1, keepdims=True)
+    return replace(log, sessions=log.sessions.take(~half), embeddings=embeddings)
 
 
 def load(name: str, generated_events: int, seed: int = 1) -> ShopLog:

@@ -23,11 +23,11 @@ _BATCH = 128
 _FUSION_RANKS = 60
 
 
-def trained(log: ShopLog, sessions: Sessions, seed: int) -> tuple[Recommender, float]:
+def trained(log: ShopLog, sessions: Sessions, seed: int) -> tuple[Recommender, dict[str, float]]:
     """Run the training job on these sessions with the whole catalogue.
 
     Returns:
-        The served model of its archive, and the share of their neighbors in its items without a click.
+        The served model of its archive, and the shares of their neighbors in its items without a click.
     """
     lines: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as directory:
@@ -40,8 +40,9 @@ def trained(log: ShopLog, sessions: Sessions, seed: int) -> tuple[Recommender, f
             snapshot="bench",
             log=lines.append,
         )
-        share = [line["neighbors_share"] for line in lines if line["stage"] == "unclicked"][-1]
-        return load_recommender(Path(directory))[0], share
+        line = next(line for line in reversed(lines) if line["stage"] == "unclicked")
+        shares = {name: line[name] for name in ("neighbors_share", "embeddings_share")}
+        return load_recommender(Path(directory))[0], shares
 
 
 def of_model(model: Recommender) -> dict[str, baselines.Scorer]:

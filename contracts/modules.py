@@ -117,6 +117,7 @@ def functions_module() -> str:
     lines += _constants("catalogue", contracts.read("limits")["catalogue"])
     lines += _constants("recommend", contracts.read("limits")["recommend"])
     lines += _constants("archive", contracts.read("names")["archive"])
+    lines += _constants("snapshot", contracts.read("names")["snapshot"])
     lines += _constants("", contracts.read("names")["s3"])
     lines += [
         f"INTERACTION_COLUMNS = {contracts.read('snapshot')['interactions']!r}",
@@ -154,6 +155,7 @@ def training_module() -> str:
     lines = [HEADER % "*.json", ""]
     lines += _constants("endpoint", contracts.read("limits")["endpoint"])
     lines += _constants("archive", contracts.read("names")["archive"])
+    lines += _constants("snapshot", contracts.read("names")["snapshot"])
     kinds = contracts.read("event_kinds")
     strengths = {name: kinds[name]["strength"] for name in contracts.training_events()}
     snapshot = contracts.read("snapshot")

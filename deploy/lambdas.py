@@ -16,6 +16,7 @@ from deploy.stages import SETTINGS, Stage, setting_text
 from functions.platform.contract import (
     BATCH_PREFIX,
     CATALOGUE_STATES_PREFIX,
+    EMBEDDINGS_PREFIX,
     ERASURE_CERTIFICATES_PREFIX,
     ERASURE_JOURNALS_PREFIX,
     ERRORS_PREFIX,
@@ -224,8 +225,14 @@ LAMBDAS = (
                 ("s3:DeleteObject", "s3:PutObject"),
                 (objects("models", f"{EXPORTS_PREFIX}*"),),
             ),
-            Statement("ReadStock", ("s3:GetObject",), (objects("models", f"{STOCK_PREFIX}*"),)),
-            list_bucket("ListSnapshot", "models", f"{EXPORTS_PREFIX}*", f"{STOCK_PREFIX}*"),
+            Statement(
+                "ReadShopFiles",
+                ("s3:GetObject",),
+                (objects("models", f"{STOCK_PREFIX}*"), objects("models", f"{EMBEDDINGS_PREFIX}*")),
+            ),
+            list_bucket(
+                *("ListSnapshot", "models", f"{EXPORTS_PREFIX}*", f"{STOCK_PREFIX}*", f"{EMBEDDINGS_PREFIX}*")
+            ),
             *policies.CATALOGUE_STATES,
         ),
         layer="warehouse",

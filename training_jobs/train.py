@@ -276,6 +276,7 @@ def _train(options: argparse.Namespace, settings: JobSettings, workers: Workers)
             "stage": "data",
             "sessions": len(data.sessions),
             "items": len(data.vocabulary),
+            "items_with_embedding": int(data.content.embeddings.any(axis=1).sum()),
             "networks": "none in this snapshot" if networks is None else int(networks.max(initial=0)),
         }
     )

@@ -8,9 +8,11 @@ from functions.export.catalogue import write_state
 from functions.platform import warehouse
 from functions.platform.contract import (
     ARCHIVE_OUT_OF_STOCK,
+    EMBEDDINGS_PREFIX,
     EXPORTS_PREFIX,
     INTERACTION_COLUMNS,
     ITEM_COLUMNS,
+    SNAPSHOT_EMBEDDINGS,
     STOCK_PREFIX,
     ExportResult,
 )
@@ -44,6 +46,7 @@ where items.SHOP_ID = %s and products.IS_AVAILABLE = false
 order by items.ITEM_ID
 """
 OUT_OF_STOCK_KEY = f"items/{ARCHIVE_OUT_OF_STOCK}"
+EMBEDDINGS_KEY = f"items/{SNAPSHOT_EMBEDDINGS}"
 
 
 class EmptySnapshot(Exception):
@@ -86,6 +89,12 @@ def export(event: dict[str, Any], settings: WarehouseSettings, connection: Any, 
             Body=json.dumps(out_of_stock).encode(),
             ContentType="application/json",
         )
+    embeddings = f"{EMBEDDINGS_PREFIX}{shop_id}.arrow"
+    has_embeddings = _exists(s3, settings.models_bucket, embeddings)
+    if has_embeddings:
+        # A copy, so that the snapshot stays what the model was trained on.
+        source = {"Bucket": settings.models_bucket, "Key": embeddings}
+        s3.copy(source, settings.models_bucket, prefix + EMBEDDINGS_KEY)
     base = f"s3://{settings.models_bucket}/{prefix}"
     result: ExportResult = {
         "run_id": run_id,
@@ -102,6 +111,7 @@ def export(event: dict[str, Any], settings: WarehouseSettings, connection: Any, 
     manifest = {
         **result,
         "out_of_stock": None if out_of_stock is None else len(out_of_stock),
+        "embeddings": has_embeddings,
         "interaction_columns": INTERACTION_COLUMNS,
         "item_columns": ITEM_COLUMNS,
     }
@@ -118,6 +128,7 @@ def export(event: dict[str, Any], settings: WarehouseSettings, connection: Any, 
         sessions=sessions,
         items=items,
         out_of_stock=manifest["out_of_stock"],
+        embeddings=has_embeddings,
         products=products,
     )
     return result
@@ -147,9 +158,7 @@ def _out_of_stock(connection: Any, s3: Any, bucket: str, shop_id: str) -> list[s
 def _out_of_stock_file(s3: Any, bucket: str, shop_id: str) -> list[str] | None:
     """Return the ids of the shop's out-of-stock file, or None if the shop has no such file."""
     key = f"{STOCK_PREFIX}{shop_id}.json"
-    # List before reading: without s3:ListBucket, S3 answers 403 instead of 404 for a missing key.
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
-    if not any(found["Key"] == key for page in pages for found in page.get("Contents", [])):
+    if not _exists(s3, bucket, key):
         return None
     try:
         ids = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
@@ -158,6 +167,12 @@ def _out_of_stock_file(s3: Any, bucket: str, shop_id: str) -> list[str] | None:
     if not isinstance(ids, list) or not all(isinstance(item_id, str) for item_id in ids):
         raise StockUnreadable(f's3://{bucket}/{key} is no list of ids such as ["boot-7", "boot-9"]')
     return ids
+
+
+def _exists(s3: Any, bucket: str, key: str) -> bool:
+    # Listed, not read: of a missing key the latter needs s3:ListBucket too, or S3 answers 403 instead of 404.
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
+    return any(found["Key"] == key for page in pages for found in page.get("Contents", []))
 
 
 def _unload(connection: Any, snapshot_id: str, table: str, columns: dict[str, str], shop_id: str) -> int:

@@ -36,6 +36,7 @@ ARCHIVE_VOCABULARY = "vocabulary.json"
 ARCHIVE_OUT_OF_STOCK = "out_of_stock.json"
 ARCHIVE_FILES_SHA256 = "files_sha256"
 ARCHIVE_CARD_SHA256 = "card_sha256"
+SNAPSHOT_EMBEDDINGS = "embeddings.arrow"
 RAW_PREFIX = "raw/"
 REJECTED_PREFIX = "rejected/"
 CATALOGUE_PREFIX = "catalogue/"
@@ -45,6 +46,7 @@ PACKED_PREFIX = "archive/raw/"
 PACKED_MANIFESTS_PREFIX = "archive/manifests/"
 EXPORTS_PREFIX = "exports/"
 STOCK_PREFIX = "stock/"
+EMBEDDINGS_PREFIX = "embeddings/"
 VALIDATION_REPORTS_PREFIX = "reports/validation/"
 VALIDATION_LATEST_PREFIX = "reports/validation/latest/"
 VALIDATION_INDEX_PREFIX = "reports/validation/index/"
@@ -85,6 +87,7 @@ ITEM_COLUMNS = {
     "ITEM_CATEGORY": "varchar",
     "ITEM_BRAND": "varchar",
     "PRICE": "float",
+    "ATTRIBUTES": "varchar",
     "FIRST_SEEN_MS": "bigint",
     "LAST_SEEN_MS": "bigint",
     "INTERACTIONS": "int",

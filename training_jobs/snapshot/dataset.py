@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_jobs.serving.contract import ENDPOINT_ITEMS_MAX
-from training_jobs.serving.sessions import HOUR_MS, Float64, Int32, Int64, Sessions, UInt8, ragged_rows
+from training_jobs.serving.sessions import (
+    HOUR_MS,
+    Float32,
+    Float64,
+    Int32,
+    Int64,
+    Sessions,
+    UInt8,
+    ragged_rows,
+)
 
 _WORD = re.compile(r"\w{3,}")
 
@@ -120,13 +129,15 @@ def sampled_rows(rows: int, seed: int | None, limit: int | None) -> Int64:
 class ItemContent:
     """The catalogue's attributes of each item as tokens. Item i has `tokens[offsets[i]:offsets[i + 1]]`.
 
-    `by_price` has lists of items in order of price, packed as sessions are (price_lists).
+    `by_price` has lists of items in order of price, packed as sessions are (price_lists). `embeddings` [items, size] are the
+    shop's own, of pictures or texts, of length 1. An item without one has zeros, and without any the size is 0.
     """
 
     names: list[str]
     tokens: Int32
     offsets: Int64
     by_price: Sessions = field(default_factory=lambda: _packed_lists([]))
+    embeddings: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     @property
     def size(self) -> int:
@@ -166,8 +177,9 @@ def content_tokens(
     prices: Float64,
     items: int,
     price_bands: int = 10,
+    attributes: Sequence[Mapping[str, str]] | None = None,
 ) -> ItemContent:
-    """Return the tokens of each item: every level of its category, its brand, a price band, words of its name.
+    """Return the tokens of each item: every level of its category, its brand, a price band, words of its name, its attributes.
 
     A token of only one item is dropped, because it carries no information about other items.
     """
@@ -185,6 +197,10 @@ def content_tokens(
         if brands[at]:
             found.add("brand:" + str(brands[at]).strip().lower())
         found.update("word:" + word for word in _WORD.findall((names[at] or "").lower()))
+        if attributes:
+            found.update(
+                f"attribute:{name}={value}".strip().lower() for name, value in attributes[at].items()
+            )
         if known[at]:
             found.add(f"price:{int(np.searchsorted(edges, np.log(prices[at])))}")
     counts: dict[str, int] = {}

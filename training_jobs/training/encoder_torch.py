@@ -3,7 +3,7 @@
 Two LiGR layers (pre-norm causal attention and gated feed-forward) read the session. The head pools the raw item vectors by
 causal attention and adds a small gated residual. The output is therefore in the space of the items
 ("representation-consistent", CORE's idea), and its cosine with an item vector is the score. Content (category, brand, price,
-words of the name) is added to an item's vector, so an item without clicks has a vector too.
+words of the name, attributes) is added to an item's vector, so an item without clicks has a vector too.
 """
 
 from __future__ import annotations

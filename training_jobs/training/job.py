@@ -50,7 +50,8 @@ from training_jobs.training.encoder_torch import Encoder, EncoderSettings
 from training_jobs.training.fit_encoder import Epoch, FitSettings, Job, Log, fit
 from training_jobs.training.model_writer import copy_serving_code
 from training_jobs.training.target_weights import TargetWeights, target_weights
-from training_jobs.training.warm_start import near_neighbors, place_new_items, warm_start
+from training_jobs.training.unclicked import place_unclicked
+from training_jobs.training.warm_start import place_new_items, warm_start
 from training_jobs.training.workers import ALONE, Workers
 
 RELATED_ITEMS = 20_000
@@ -125,7 +126,7 @@ def job_digest(
     lists = content.by_price
     for array in (
         *(sessions.items, sessions.offsets, sessions.times_ms, content.tokens, content.offsets),
-        *(lists.items, lists.offsets),
+        *(lists.items, lists.offsets, content.embeddings),
     ):
         digest.update(np.ascontiguousarray(array).data)
     if sessions.networks is not None:
@@ -383,6 +384,13 @@ def _learnt(encoder: Encoder, sessions: Sessions, content: ItemContent, log: Log
     """Return the encoder for numpy after it has learnt the sessions. Items without a click stand near similar ones."""
     clicks = sessions.clicks(len(content.offsets) - 1)
     weights = encoder_weights(encoder, clicks > 0)
-    vectors, share = near_neighbors(encoder, weights.vectors, clicks, content)
-    log({"stage": "unclicked", "items": int((clicks == 0).sum()), "neighbors_share": share})
+    vectors, shares = place_unclicked(encoder, weights.vectors, clicks, content)
+    log(
+        {
+            "stage": "unclicked",
+            "items": int((clicks == 0).sum()),
+            "neighbors_share": shares.by_price,
+            "embeddings_share": shares.by_embedding,
+        }
+    )
     return replace(weights, vectors=vectors)

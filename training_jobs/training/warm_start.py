@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from training_jobs.serving.sessions import Float32, Float64, Int32, Int64, Sessions
+from training_jobs.serving.sessions import Float64, Int32, Int64, Sessions
 from training_jobs.snapshot.dataset import ItemContent
 from training_jobs.training.encoder_torch import Encoder
 
@@ -24,8 +24,6 @@ _PAIRS = 16_000_000  # sorted at once
 _DAMPING = 5.0
 _OVERSAMPLING = 32
 _POWER_STEPS = 3
-_NEIGHBORS_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-_LEAST_GAIN = 0.01  # of the mean cosine: neighbors that add less say nothing that the content does not
 
 
 def warm_start(encoder: Encoder, sessions: Sessions, content: ItemContent, seed: int) -> None:
@@ -49,50 +47,13 @@ def place_new_items(
         encoder.eval()
         vectors = encoder.all_item_vectors().cpu()
         vectors[~torch.from_numpy(was)] = 0
-        beside = _matrix(sessions, items) @ vectors
+        beside = neighbor_matrix(sessions, items) @ vectors
     _place(encoder, F.normalize(beside, dim=1), new & (beside.norm(dim=1) > 0), None, content, seed)
-
-
-def near_neighbors(
-    encoder: Encoder, vectors: Float32, clicks: Int64, content: ItemContent
-) -> tuple[Float32, float]:
-    """Move items without a click towards their neighbors in the lists by price.
-
-    A moved vector is a mean of its own, which its content gives, and of its neighbors' direction. Where the two disagree, the
-    mean is short and the item scores less. The share of the neighbors is chosen on the items with clicks. With it, the mean of
-    their content and neighbors has the greatest cosine with what they have learnt.
-
-    Args:
-        encoder: the trained encoder.
-        vectors: the item vectors that it gives, [items, dim].
-        clicks: the clicks per item that it has learnt.
-        content: the content of the items.
-
-    Returns:
-        The vectors of all items, and the share.
-    """
-    known = torch.from_numpy(clicks > 0)
-    if bool(known.all()) or not len(content.by_price.items):
-        return vectors, 0.0
-    with torch.no_grad():
-        learnt = torch.from_numpy(vectors)
-        beside = _matrix(content.by_price, len(learnt)) @ (learnt * known[:, None])
-        has = beside.norm(dim=1) > 0
-        beside, own = F.normalize(beside, dim=1), F.normalize(encoder.content_vectors().float().cpu(), dim=1)
-        weight = torch.from_numpy(clicks) * has
-        cosines = [
-            float((F.cosine_similarity(torch.lerp(own, beside, share), learnt) * weight).sum() / weight.sum())
-            for share in _NEIGHBORS_SHARES
-        ]
-        best = int(np.argmax(cosines))
-        share = _NEIGHBORS_SHARES[best] if cosines[best] >= cosines[0] + _LEAST_GAIN else 0.0
-        moved = torch.where((has & ~known)[:, None], torch.lerp(learnt, beside, share), learnt)
-    return moved.numpy(), share
 
 
 def spectral_vectors(sessions: Sessions, items: int, dim: int, seed: int) -> Tensor:
     """Return unit vectors from the leading eigenvectors of the damped, normalized co-occurrence matrix (randomized)."""
-    matrix = _matrix(sessions, items)
+    matrix = neighbor_matrix(sessions, items)
     width = min(dim + _OVERSAMPLING, items)
     draws = torch.Generator().manual_seed(seed)
     span = matrix @ torch.randn(items, width, generator=draws)
@@ -138,7 +99,8 @@ def _place(
         encoder.item.weight.copy_(own.to(encoder.item.weight.device))
 
 
-def _matrix(sessions: Sessions, items: int) -> Tensor:
+def neighbor_matrix(sessions: Sessions, items: int) -> Tensor:
+    """Return the damped, normalized co-occurrence matrix [items, items], sparse."""
     left, right, weight = co_occurrence(sessions, items)
     total = np.bincount(left, weights=weight, minlength=items) + _DAMPING
     value = weight / np.sqrt(total[left] * total[right])

@@ -53,6 +53,7 @@ select
     item_category,
     item_brand,
     price::float as price,
+    attributes,
     first_seen_ms::bigint as first_seen_ms,
     last_seen_ms::bigint as last_seen_ms,
     interactions::int as interactions,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from catalogue.embeddings import convert
 from tests.unit.training_jobs import shop
 from tests.unit.training_jobs.conftest import Trained
 from training_jobs import train
@@ -93,15 +94,21 @@ def test_the_process_that_fails_first_names_the_cause(trained: Trained, tmp_path
     assert "no parquet file under" in (tmp_path / "output" / "failure").read_text()
 
 
-def test_what_the_export_says_is_out_of_stock_is_in_no_answer_of_the_archive(
+def test_a_job_reads_embeddings_and_what_is_out_of_stock_is_in_no_answer_of_the_archive(
     trained: Trained, tmp_path: Path
 ) -> None:
     few = shop.write(tmp_path / "few", shop.interactions(200))
     items = shutil.copytree(trained.items, tmp_path / "items")
     gone = ["sku-020", "sku-021", "sku-022", "never sold"]
     (items / "out_of_stock.json").write_text(json.dumps(gone))
+    given = tmp_path / "given.jsonl"
+    given.write_text(
+        '{"item_id": "sku-020", "embedding": [1, 2]}\n{"item_id": "sku-021", "embedding": [2, 1]}'
+    )
+    convert(given, items / "embeddings.arrow")
     ran = container(tmp_path, trained, interactions=few, items=items, epochs=1)
     assert ran.returncode == 0, ran.stderr
+    assert "items_with_embedding=2" in ran.stdout
     served, _ = load_recommender(tmp_path / "model")
     assert not set(gone) & set(served.recommend(["sku-019"], 50).items)
     golden = json.loads((tmp_path / "model" / "golden.json").read_text())

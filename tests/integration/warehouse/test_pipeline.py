@@ -132,6 +132,7 @@ def test_a_corrupt_file_is_reported_in_every_run_and_the_good_ones_are_loaded_on
 
 def test_a_small_good_history_passes_the_gate_and_is_exported(stack: Stack) -> None:
     stack.s3.put_object(Bucket=stack.settings.models_bucket, Key="stock/demo.json", Body=b'["A"]')
+    stack.s3.put_object(Bucket=stack.settings.models_bucket, Key="embeddings/demo.arrow", Body=b"arrow")
     with connected(stack) as connection:
         verdict = validate({"run_id": "v1"}, stack.settings, stack.credentials, connection, stack.s3)
         snapshot = export({"run_id": "v1"}, stack.settings, connection, stack.s3)
@@ -173,6 +174,7 @@ def test_a_small_good_history_passes_the_gate_and_is_exported(stack: Stack) -> N
     assert sorted(numbered.values()) == sorted(expected.values())
     assert snapshot["last_event_time_ms"] == max(int(row[-1]) for row in interactions)
     assert json.loads(read(stack, snapshot["items_uri"] + "out_of_stock.json")) == ["A"]
+    assert read(stack, snapshot["items_uri"] + "embeddings.arrow") == b"arrow"
     manifest = json.loads(read(stack, snapshot["manifest_uri"]))
     assert manifest["items"] == sum(row[0] == "demo" for row in golden_tables()["training_items"])
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.cold_start import means
 from benchmarks.cold_start_items import split
-from benchmarks.cold_start_logs import ShopLog, of_events
+from benchmarks.cold_start_logs import ShopLog, of_events, with_embeddings
 from benchmarks.cold_start_models import fused, ranked, without_model
 from benchmarks.runs import without
 from tests.unit.training_jobs import shop
@@ -51,6 +51,19 @@ def test_a_log_has_the_columns_of_items_and_the_sessions_of_the_warehouse() -> N
         ["z", None, None],
     )
     assert log.prices[1] == 2.0
+
+
+def test_embeddings_know_sessions_that_nobody_is_measured_on() -> None:
+    log = a_log()
+    one = with_embeddings(log, 0.5, seed=0)
+    assert len(one.sessions) == 100
+    assert np.allclose(np.linalg.norm(one.embeddings, axis=1), 1.0, atol=1e-5)
+    # The walks go along the row numbers, so neighbors in the log have like embeddings.
+    alike = one.embeddings @ one.embeddings.T
+    beside = np.diagonal(alike, 1).mean()
+    assert beside > alike[np.triu_indices(40, 10)].mean() + 0.1
+    assert np.array_equal(with_embeddings(log, 0.5, seed=0).embeddings, one.embeddings)
+    assert np.array_equal(one.dataset(one.sessions).content.embeddings, one.embeddings)
 
 
 def test_without_an_item_its_neighbors_are_one_view_and_short_sessions_are_gone() -> None:

@@ -87,6 +87,20 @@ def test_a_shop_without_a_list_has_everything_in_stock() -> None:
     assert s3.json("models", "exports/run-1/manifest.json")["out_of_stock"] is None
 
 
+def test_the_shop_s_embeddings_are_copied_into_the_snapshot() -> None:
+    s3 = bucket({"embeddings/demo.arrow": b"arrow", "embeddings/other.arrow": b"else"})
+    export.export({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
+    assert s3.objects[("models", "exports/run-1/items/embeddings.arrow")] == b"arrow"
+    assert s3.json("models", "exports/run-1/manifest.json")["embeddings"] is True
+
+
+def test_a_snapshot_of_a_shop_without_embeddings_has_none() -> None:
+    s3 = bucket({"embeddings/other.arrow": b"else", "embeddings/demo.arrow.old": b"else"})
+    export.export({"run_id": "run-1"}, SETTINGS, warehouse(), s3)
+    assert ("models", "exports/run-1/items/embeddings.arrow") not in s3.objects
+    assert s3.json("models", "exports/run-1/manifest.json")["embeddings"] is False
+
+
 @pytest.mark.parametrize("text", [b"", b"boot-7", b'{"boot-7": 0}', b"[7]", b"\xff"])
 def test_an_unreadable_list_is_an_error_that_names_its_key(text: bytes) -> None:
     s3 = bucket({"stock/demo.json": text})

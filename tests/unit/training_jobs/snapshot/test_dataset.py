@@ -171,6 +171,23 @@ def test_punctuation_is_no_part_of_a_word_of_a_name() -> None:
     assert content.names == ["word:blue", "word:jacket", "word:männer"]
 
 
+def test_attributes_are_tokens_and_a_snapshot_without_them_is_read(tmp_path: Path) -> None:
+    interactions = shop.write(tmp_path / "interactions", shop.interactions(30))
+    plain = read_dataset(interactions, shop.write(tmp_path / "plain", shop.catalogue()))
+    assert not any(name.startswith("attribute:") for name in plain.content.names)
+    texts = ['{"Color": "Red", "size": "M"}', '{"color": "red"}', '{"color": "blue"}', None, "null"]
+    rows = [{**row, "ATTRIBUTES": texts[min(at, 4)]} for at, row in enumerate(shop.catalogue())]
+    told = read_dataset(interactions, shop.write(tmp_path / "told", rows)).content
+    assert [name for name in told.names if name.startswith("attribute:")] == ["attribute:color=red"]
+    red = told.names.index("attribute:color=red")
+    assert [red in told.tokens[told.offsets[at] : told.offsets[at + 1]] for at in range(4)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
 def test_lists_by_price_are_of_a_category_of_a_brand_in_it_and_of_a_brand_without_category() -> None:
     lists = price_lists(
         [4, 3, 2, 1, 0, -1],

@@ -1,16 +1,14 @@
 """Where item vectors stand before the first step, and where new items are put later."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 from tests.unit.training_jobs import shop
-from training_jobs.snapshot.dataset import ItemContent, no_content, price_lists
+from training_jobs.snapshot.dataset import no_content
 from training_jobs.training.encoder_torch import Encoder, EncoderSettings
 from training_jobs.training.job import encoder_weights
-from training_jobs.training.warm_start import co_occurrence, near_neighbors, place_new_items, warm_start
+from training_jobs.training.warm_start import co_occurrence, place_new_items, warm_start
 
 SETTINGS = EncoderSettings(dim=16, layers=1, heads=2)
 
@@ -81,41 +79,3 @@ def test_an_item_that_appears_later_is_put_beside_what_was_viewed_with_it() -> N
     assert torch.allclose(new[:20], old[:20], atol=1e-6)
     assert torch.allclose(new[21], old[21], atol=1e-6)
     assert (new[20] @ new[:10].T).mean() > (new[20] @ new[10:20].T).mean() + 0.5
-
-
-def priced(tokens: int) -> tuple[Encoder, ItemContent, np.ndarray]:
-    """Two worlds of ten items, cheap and dear, and a dear item without a click. With one token, only prices tell them apart."""
-    rng = np.random.default_rng(0)
-    sessions = shop.packed([(rng.integers(0, 10, 5) + 10 * (at % 2)).tolist() for at in range(200)])
-    prices = np.array([*([1.0] * 10), *([90.0] * 10), 91.0])
-    lists = price_lists(range(21), ["all"] * 21, [None] * 21, prices)
-    content = replace(shop.content_of([*([0] * 10), *([tokens - 1] * 11)]), by_price=lists)
-    encoder = Encoder(21, SETTINGS, content)
-    warm_start(encoder, sessions, content, seed=0)
-    return encoder, content, sessions.clicks(21)
-
-
-def test_an_item_without_a_click_moves_to_those_of_its_category_and_price() -> None:
-    encoder, content, clicks = priced(tokens=1)
-    old = vectors(encoder).numpy()
-    new, share = near_neighbors(encoder, old, clicks, content)
-    assert share > 0
-    assert np.array_equal(new[:20], old[:20])
-    assert (new[20] @ new[10:20].T).mean() > (old[20] @ old[10:20].T).mean() + 0.1
-    assert np.linalg.norm(new[20]) <= 1.0001
-
-
-def test_neighbors_that_say_less_than_the_content_move_nothing() -> None:
-    encoder, content, clicks = priced(tokens=2)
-    mixed = np.random.default_rng(1).permutation(21).astype(np.int32)
-    content = replace(content, by_price=replace(content.by_price, items=mixed))
-    old = vectors(encoder).numpy()
-    new, share = near_neighbors(encoder, old, clicks, content)
-    assert share == 0
-    assert np.allclose(new, old)
-
-
-def test_without_lists_by_price_nothing_moves() -> None:
-    encoder = Encoder(5, SETTINGS, no_content(5))
-    old = vectors(encoder).numpy()
-    assert near_neighbors(encoder, old, np.array([1, 1, 1, 1, 0]), no_content(5))[0] is old

@@ -1,0 +1,41 @@
+"""Read the shop's own embeddings of its products, of pictures or texts, which `python -m catalogue.embeddings` stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from training_jobs.serving.sessions import Float32
+from training_jobs.snapshot import mapped
+from training_jobs.snapshot.dataset import DataError
+
+
+def read_embeddings(file: Path, vocabulary: list[str]) -> Float32:
+    """Return the embedding of each item of the vocabulary at length 1, [items, size]; zeros where the file has none.
+
+    Raises:
+        DataError: the file is not what the command stores.
+    """
+    import pyarrow as pa
+
+    rows = {item: row for row, item in enumerate(vocabulary)}
+    try:
+        with pa.memory_map(str(file)) as source:
+            reader = pa.ipc.open_file(source)
+            size = reader.schema.field("embedding").type.list_size
+            out = mapped.empty(len(vocabulary) * size, np.float32).reshape(len(vocabulary), size)
+            out[:] = 0.0
+            for number in range(reader.num_record_batches):
+                batch = reader.get_batch(number)
+                found = np.array(
+                    [rows.get(item, -1) for item in batch.column("item_id").to_pylist()], np.int64
+                )
+                flat = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
+                given = flat.reshape(-1, size)[found >= 0]
+                out[found[found >= 0]] = given / np.linalg.norm(given, axis=1, keepdims=True)
+    except (pa.ArrowException, OSError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"{file} has no embeddings that can be read ({error}): store them again with make embeddings"
+        ) from error
+    return out
