@@ -25,7 +25,7 @@ _NEAREST = 50
 _TEMPERATURES = (0.05, 0.1, 0.2, 0.4)
 _REFERENCES = 100_000  # clicked items that are compared with, the most clicked
 _JUDGES = 4_000  # clicked items that the temperature and the share are chosen on
-_BLOCK = 1_024
+_BLOCK = 256
 
 
 @dataclass(frozen=True)
