@@ -29,6 +29,7 @@ from deploy.stages import account_of, read_stage
 from functions.platform.contract import EMBEDDINGS_PREFIX, ID_MAX_CHARACTERS
 
 MAX_NUMBERS = 4_096
+LINE_MAX_BYTES = 2**18
 MAX_BYTES = 16 * 2**30
 _ROWS = 4_096
 
@@ -93,15 +94,17 @@ def _of_lines(path: Path) -> Iterator[Rows]:
         while part := list(islice(numbered, _ROWS)):
             ids, embeddings = list[Any](), list[NDArray[np.float32]]()
             for number, line in part:
+                if len(line) > LINE_MAX_BYTES:
+                    raise FeedUnreadable(
+                        f"{path}, line {number}: {len(line):,} bytes, at most {LINE_MAX_BYTES:,} are taken"
+                    )
                 try:
                     row = json.loads(line)
                     ids.append(row["item_id"])
-                    with np.errstate(
-                        over="ignore"
-                    ):  # becomes infinite, which is refused below with its reason
-                        embeddings.append(
-                            np.array(row["embedding"], np.float32).reshape(len(row["embedding"]))
-                        )
+                    # What float32 cannot hold becomes infinite, and _checked refuses it with its row.
+                    with np.errstate(over="ignore"):
+                        one = np.array(row["embedding"], np.float32).reshape(len(row["embedding"]))
+                    embeddings.append(one)
                 except (ValueError, KeyError, TypeError) as error:
                     raise FeedUnreadable(
                         f'{path}, line {number}: it must be like {{"item_id": "boot-7", "embedding": [0.12, -0.5]}}'
@@ -162,9 +165,11 @@ def _checked(path: Path, part: Rows, seen: set[str], numbers: int) -> tuple[NDAr
             at, f"embedding has {part.lengths[at]:,} numbers, and the rows before it have {numbers:,}"
         )
     matrix = part.flat.reshape(-1, numbers)
-    usable = np.isfinite(matrix).all(axis=1) & (np.linalg.norm(matrix, axis=1) > 0)
+    with np.errstate(over="ignore"):
+        length = np.linalg.norm(matrix, axis=1)
+    usable = np.isfinite(length) & (length > 0)
     if not usable.all():
-        raise refused(int(np.argmin(usable)), "embedding needs finite numbers that are not all zero")
+        raise refused(int(np.argmin(usable)), "embedding needs finite numbers with a length above 0")
     return matrix, numbers
 
 

@@ -82,6 +82,11 @@ def test_a_long_file_is_written_part_by_part(tmp_path: Path, monkeypatch: pytest
             "row 2, item 'b': embedding needs finite numbers",
         ),
         ({"item_id": "b", "embedding": [1, 2, 1e39]}, "row 2, item 'b': embedding needs finite numbers"),
+        ({"item_id": "b", "embedding": [1, 2, 1e30]}, "row 2, item 'b': embedding needs finite numbers"),
+        (
+            {"item_id": "b", "embedding": [1, 2, 3], "more": "x" * 2**18},
+            "line 2: 262,1.. bytes, at most 262,144 are taken",
+        ),
         ({"item_id": "", "embedding": [1, 2, 3]}, "item_id must be text of 1 to 64 characters"),
         ({"item_id": 7, "embedding": [1, 2, 3]}, "row 2, item 7: item_id must be text"),
         ({"item_id": "b", "embedding": [1, "x", 3]}, "line 2: it must be like"),
