@@ -23,7 +23,7 @@ DAY_MS = 86_400_000
 # The largest batch_days of deploy/stages.toml.
 DAYS_MAX = 365
 EVENTS = ", ".join(f"'{name}'" for name in SESSION_ITEM_EVENTS)
-# Of the events of a history: a list that somebody opens today must not exclude a history that was imported.
+# Of the events of a history: an item that somebody takes out of a cart today must not exclude a history that was imported.
 NEWEST = f"""
 select max(EVENT_TIME_MS) from INTERMEDIATE.INT_ITEM_EVENTS
 where SHOP_ID = %s and EVENT_TIME_MS <= %s and EVENT_NAME in ({EVENTS})

@@ -56,7 +56,7 @@ EVENTS = [
     view(10, "emil", "A", 1450, "view_item_list"),
     view(11, "other", "A", 1450, shop="other"),
     # It is in no history, so the days of the batch do not end here.
-    view(12, "emil", "A", 10 * 1440, "view_item_list"),
+    view(12, "emil", "A", 10 * 1440, "remove_from_cart"),
 ]
 
 
