@@ -22,7 +22,7 @@ from demo import environment
 from demo.environment import Environment
 from demo.generator import History
 from demo.terminal import duration
-from functions.platform.run_history import Execution, State, folded, parse, read_history
+from functions.platform.run_history import AFTER_A_FAILURE, Execution, State, folded, parse, read_history
 from functions.platform.run_names import night_execution_name, run_id_of
 
 POLL_S = 1.0
@@ -135,7 +135,7 @@ def explain(story: Execution, execution_arn: str, where: Environment, shop: str 
     failed = [
         state
         for state in story.states
-        if state.status in ("failed", "caught") and state.failures and state.name != "Failed"
+        if state.status in ("failed", "caught") and state.failures and state.name not in AFTER_A_FAILURE
     ]
     lines = [f"The run {name} ended as {story.status}."]
     if story.error or story.cause:

@@ -80,7 +80,7 @@ RETRY_BUILD = _retry(
     max_attempts=4,
     max_delay_s=120,
 )
-# Only the start of a shop's execution is retried, while the account runs too many. Its name makes a second one impossible.
+# Only the start of an execution is retried, while the account runs too many. Its name makes a second one impossible.
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 RETRY_EXECUTION = _retry(
     ["StepFunctions.ExecutionLimitExceededException", "StepFunctions.AWSStepFunctionsException"],
@@ -96,13 +96,24 @@ STATE_MARGIN_S = 60
 
 # NotifySuccess has no Catch: the run has succeeded, so a failed message must not report a failure.
 # Unlock has its own: a lock that is not released must not report a failure either.
+# StartLists has its own: a batch that cannot be started must not fail the run. The message of the run contains the reason.
 # Failed has no Catch: its failure is the end of the execution.
 # The others have their own: they run after a failure, which they must not overwrite.
-OF_PIPELINE = ("Unlock", "NotifySuccess", "Rollback", "UnlockAfterFailure", "NotifyFailure", "Failed")
+OF_PIPELINE = (
+    "Unlock",
+    "StartLists",
+    "NotifySuccess",
+    "Rollback",
+    "UnlockAfterFailure",
+    "StartListsAfterFailure",
+    "NotifyFailure",
+    "Failed",
+)
 OF_NIGHT = ("LockTables", "UnlockTables", "Notify")
 OWN_CATCH = (*OF_PIPELINE, *OF_NIGHT)
 
 START_EXECUTION = "arn:aws:states:::states:startExecution.sync:2"
+START_BATCH = "arn:aws:states:::states:startExecution"
 
 # Where a redriven run continues: at the step that failed. After Rollback the endpoint serves the release on record again, so
 # a model that was published and is not on record is published again.
@@ -165,7 +176,7 @@ def _retry_of(name: str, resource: str) -> Json:
         return RETRY_SERVICE
     if resource.endswith(":lambda:invoke"):
         return RETRY_LAMBDA
-    if resource == START_EXECUTION:
+    if resource in (START_EXECUTION, START_BATCH):
         return RETRY_EXECUTION
     return RETRY_JOB if resource.endswith(".sync") else RETRY_CALL
 

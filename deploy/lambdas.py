@@ -245,7 +245,8 @@ LAMBDAS = (
         settings=("warehouse",),
         policy=(
             policies.WAREHOUSE_LOGIN,
-            Statement("ReadRecord", ("s3:GetObject",), (policies.RECORDS,)),
+            # The fallback is a trace of an earlier release: without one, the shop has had no model yet.
+            Statement("ReadRecord", ("s3:GetObject",), (policies.RECORDS, policies.FALLBACKS)),
             policies.FIND_RECORD,
         ),
         layer="warehouse",
@@ -551,7 +552,8 @@ LAMBDAS = (
         timeout_s=120,
         settings=("operations",),
         policy=(
-            Statement("ListRuns", ("states:ListExecutions",), (policies.PIPELINE,)),
+            Statement("ListRuns", ("states:ListExecutions",), (policies.PIPELINE, policies.BATCHES)),
+            Statement("ReadBatches", ("states:DescribeExecution",), (policies.BATCH_EXECUTIONS,)),
             Statement("ReadRuns", ("states:GetExecutionHistory",), (policies.EXECUTIONS,)),
             Statement("ReadSchedule", ("events:DescribeRule",), (policies.NIGHTLY_RULE,)),
             Statement("ReadEndpoint", ("sagemaker:DescribeEndpoint",), policies.ENDPOINTS),
@@ -666,6 +668,7 @@ def _variables(group: SettingsGroup, stage: Stage, account_id: str) -> dict[str,
             return {"TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id)}
         case "operations":
             return copied | {
+                "TUGBOAT_BATCH_MACHINE_ARN": stage.batch_arn(account_id),
                 "TUGBOAT_EVENTS_BUCKET": stage.events_bucket(account_id),
                 "TUGBOAT_MODELS_BUCKET": stage.models_bucket(account_id),
                 "TUGBOAT_PREFIX": stage.prefix,

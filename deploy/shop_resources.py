@@ -1,7 +1,7 @@
-"""The resources of the template that each shop has: alarms, log groups of endpoints, series on the dashboard, the batch's rule.
+"""The resources of the template that each shop has: alarms, log groups of endpoints, series on the dashboard.
 
-A stage with one trained shop has alarms and rule as resources.yaml has them. With several, each shop has its own, whose names end
-with the shop's.
+A stage with one trained shop has the alarms as resources.yaml has them. With several, each shop has its own, whose names end with
+the shop's.
 """
 
 import hashlib
@@ -23,11 +23,8 @@ RIGHT = {"yAxis": "right"}
 
 
 def add(resources: Json, stage: Stage, account_id: str) -> None:
-    """Add the log groups, write the alarms and the batch's rule of each shop, and fill the dashboard in."""
+    """Add the log groups, write the alarms of each shop, and fill the dashboard in."""
     _add_log_groups(resources, stage)
-    if len(stage.served_shops) > 1:
-        rule = resources.pop("BatchRule")
-        resources |= {f"BatchRule{_logical(shop)}": _batch_rule(rule, shop) for shop in stage.served_shops}
     alarms = [name for name in ALARMS if name in resources]
     names = []
     for logical_id in alarms:
@@ -71,22 +68,6 @@ def _add_log_groups(resources: Json, stage: Stage) -> None:
                     "RetentionInDays": {"Ref": "LogRetentionDays"},
                 },
             }
-
-
-def _batch_rule(rule: Json, shop: str) -> Json:
-    """Return the rule that makes a shop's lists for mail after a night.
-
-    A night fails if one of its shops does. The others get new lists nevertheless.
-    """
-    own: Json = json.loads(json.dumps(rule))
-    properties = own["Properties"]
-    properties["Name"]["Fn::Sub"] += f"-{short_name(shop)}"
-    properties["EventPattern"]["detail"]["status"] = ["SUCCEEDED", "FAILED"]
-    # One event starts them all. EventBridge names an execution by the event and the target, and each name exists once.
-    properties["Targets"][0]["Id"] += f"-{short_name(shop)}"
-    # They start at the same moment, and the lock lets one work at a time.
-    properties["Targets"][0]["Input"] = json.dumps({"shop_id": shop, "wait": True})
-    return own
 
 
 def _of_shop(alarm: Json, stage: Stage, shop: str) -> Json:

@@ -189,7 +189,6 @@ def stack_parameters(stage: Stage, account_id: str, code_digest: str) -> dict[st
         "ScheduleExpression": stage.schedule,
         "ScheduleState": "ENABLED" if stage.schedule_enabled else "DISABLED",
         "LoadOnArrivalState": "ENABLED" if stage.load_on_arrival else "DISABLED",
-        "BatchState": "ENABLED" if stage.batch_nightly else "DISABLED",
         # A schedule that is off still needs a valid expression.
         "OperationsSchedule": _every(stage.operations_minutes or 60),
         "OperationsState": "ENABLED" if stage.operations_minutes else "DISABLED",

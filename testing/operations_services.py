@@ -23,6 +23,7 @@ from testing.fakes import FakeS3, FakeSageMaker, client_error
 
 NOW = datetime(2026, 11, 29, 14, 20, tzinfo=UTC)
 MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:tugboat-prod-pipeline"
+BATCH_MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:tugboat-prod-batch"
 EVENTS_BUCKET, MODELS_BUCKET = "tugboat-prod-events-123456789012", "tugboat-prod-models-123456789012"
 SETTINGS = OperationsSettings(
     stage="prod",
@@ -32,6 +33,7 @@ SETTINGS = OperationsSettings(
     endpoint_kind="serverless",
     trained_shops=ShopIds(("demo",)),
     state_machine_arn=MACHINE,
+    batch_machine_arn=BATCH_MACHINE,
     operations_minutes=5,
 )
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.13.0-cpu-py311"
@@ -109,13 +111,19 @@ class FakeStates:
 
     def __init__(self) -> None:
         self.executions: list[Execution] = []
+        # What DescribeExecution returns of each batch, the newest first.
+        self.batches: list[dict[str, Any]] = []
         self.histories_read: list[str] = []
         self.before_call: Callable[[], None] = lambda: None
 
     def list_executions(self, stateMachineArn: str, maxResults: int) -> dict[str, Any]:
         self.before_call()
-        assert stateMachineArn == MACHINE
         assert 0 < maxResults <= 1000
+        if stateMachineArn == BATCH_MACHINE:
+            return {
+                "executions": [{"executionArn": one["executionArn"]} for one in self.batches[:maxResults]]
+            }
+        assert stateMachineArn == MACHINE
         newest = sorted(self.executions, key=lambda one: one.started, reverse=True)[:maxResults]
         return {
             "executions": [
@@ -129,6 +137,9 @@ class FakeStates:
                 for one in newest
             ]
         }
+
+    def describe_execution(self, executionArn: str) -> dict[str, Any]:
+        return next(one for one in self.batches if one["executionArn"] == executionArn)
 
     def get_execution_history(self, executionArn: str, nextToken: str = "0", **_: Any) -> dict[str, Any]:
         self.before_call()
@@ -229,6 +240,17 @@ class Services:
     @property
     def clients(self) -> Clients:
         return Clients(self.states, self.cloudwatch, self.sagemaker, self.events, self.s3)
+
+
+def add_batch(services: Services, started: datetime, given: dict[str, Any], **result: Any) -> None:
+    """Add a batch of lists for mail. The ones before it are older."""
+    described = {
+        "executionArn": f"{BATCH_MACHINE.replace('stateMachine', 'execution')}:{len(services.states.batches)}",
+        "startDate": started,
+        "input": json.dumps(given),
+        **result,
+    }
+    services.states.batches.insert(0, described)
 
 
 def hang(seconds: float = 30.0) -> Callable[[], None]:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from multiprocessing.connection import wait
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
@@ -66,14 +67,20 @@ def score(model_dir: Path, histories: Path, output: Path, processes: int) -> dic
     ]
     for worker in workers:
         worker.start()
+    while running := [worker for worker in workers if worker.exitcode is None]:
+        wait([worker.sentinel for worker in running], PROGRESS_S)
+        _progress(done.value, total, time.monotonic() - began_s)
+        if any(worker.exitcode for worker in workers):
+            break
+    # Both are read before a process is stopped, which could hold the lock of `done`.
+    failed, scored = [worker.exitcode for worker in workers if worker.exitcode], done.value
+    # Without the candidates of one process the batch fails. The others would score for hours for nothing.
     for worker in workers:
-        while worker.is_alive():
-            worker.join(PROGRESS_S)
-            _progress(done.value, total, time.monotonic() - began_s)
-    failed = [worker.exitcode for worker in workers if worker.exitcode]
-    if failed or done.value != total:
+        worker.terminate()
+        worker.join()
+    if failed or scored != total:
         raise BatchError(
-            f"{done.value} of {total} clients have candidates, and {len(failed)} of {processes} processes failed "
+            f"{scored} of {total} clients have candidates, and {len(failed)} of {processes} processes failed "
             f"(exit codes {failed}): the reason is above. Correct it, then make batch again"
         )
     seconds = time.monotonic() - began_s

@@ -12,11 +12,13 @@ from typing import Any
 
 import boto3
 
-from deploy.batch.lists import about, lists, reader, write_csv
+from deploy.batch.lists import NoBatch, about, lists, reader, write_csv
 from deploy.command import DeployError, Progress, Say, exit_status, stage_parser
 from deploy.shop_option import add_shop, chosen_shop
 from deploy.stages import Stage, account_of, read_stage
-from functions.platform.contract import PLACEMENTS
+from functions.batch.histories import DAYS_MAX
+from functions.platform.contract import PLACEMENTS, RECOMMEND_K_MAX
+from functions.platform.run_history import readable_failure
 
 POLL_S = 2.0
 ENTERED = ("TaskStateEntered",)
@@ -35,6 +37,8 @@ def start(stage: Stage, account_id: str, states: Any, given: dict[str, Any]) -> 
 def follow(execution: str, stage: Stage, states: Any, say: Say, poll_s: float = POLL_S) -> dict[str, Any]:
     """Print each state that begins, until the execution ends; return its output.
 
+    If the shop has no model yet, `skipped` in the output has the reason.
+
     Raises:
         BatchFailed: the execution did not succeed.
     """
@@ -49,8 +53,11 @@ def follow(execution: str, stage: Stage, states: Any, say: Say, poll_s: float = 
             break
         time.sleep(poll_s)
     if described["status"] != "SUCCEEDED":
+        failure = readable_failure(
+            described.get("error", described["status"]), described.get("cause", "no cause was given")
+        )
         raise BatchFailed(
-            f"{described.get('error', described['status'])}: {described.get('cause', 'no cause was given')}\nThe lists of the "
+            f"{failure}\nThe lists of the "
             f"batch before are kept. Correct the cause, then run make batch STAGE={stage.name} again"
         )
     output: dict[str, Any] = json.loads(described["output"])
@@ -84,6 +91,12 @@ def main(arguments: list[str] | None = None) -> int:
         "--users-only", action="store_true", help="export one list per user id, and no client without one"
     )
     args = parser.parse_args(arguments)
+    for name, most in (("days", DAYS_MAX), ("items", RECOMMEND_K_MAX)):
+        value = getattr(args, name)
+        if value is not None and not 1 <= value <= most:
+            parser.error(f"argument --{name}: use 1 to {most}")
+    if args.users_only and not args.export:
+        parser.error("argument --users-only: a batch has a list for every client; use it with --export FILE")
 
     def run() -> int:
         stage = read_stage(args.stage)
@@ -103,6 +116,8 @@ def main(arguments: list[str] | None = None) -> int:
         execution = start(stage, account_id, states, given)
         say(f"started {execution.rpartition(':')[2]}")
         made = follow(execution, stage, states, say)
+        if "skipped" in made:
+            raise NoBatch(f"{made['skipped']} make run STAGE={stage.name} SHOP={shop} trains one")
         say(
             f"{made['clients']:,} clients of {made['shop_id']} have {made['rows']:,} recommendations by model "
             f"{made['model_version']}, and {made['affinities']:,} affinities"

@@ -30,7 +30,7 @@ SEGMENT = """
     select USER_ID, CLIENT_ID, ITEM_ID, SCORE, LAST_EVENT_TIME_MS
     from MARTS.CLIENT_AFFINITIES
     where SHOP_ID = %s and ITEM_ID in ({items}) and (USER_ID is not null or not %s)
-    qualify row_number() over (partition by CLIENT_KEY order by SCORE desc, ITEM_ID) = 1
+    qualify row_number() over (partition by {person} order by SCORE desc, CLIENT_KEY, ITEM_ID) = 1
     order by SCORE desc, CLIENT_KEY
     limit %s
 """
@@ -106,8 +106,12 @@ def lists(connected: Any, shop_id: str, users_only: bool) -> Iterator[list[str]]
 def segment(
     connected: Any, shop_id: str, items: Sequence[str], k: int, users_only: bool
 ) -> Iterator[list[str]]:
-    """Yield the `k` clients with the highest score for one of the items, best first."""
-    query = SEGMENT.format(items=", ".join(["%s"] * len(items)))
+    """Yield the `k` clients with the highest score for one of the items, best first.
+
+    With `users_only`, the clients that never signed in are left out, and a user counts once, with the best of the user's clients.
+    """
+    person = "USER_ID" if users_only else "CLIENT_KEY"
+    query = SEGMENT.format(items=", ".join(["%s"] * len(items)), person=person)
     for user, client, item, score, last_ms in warehouse.stream(
         connected, query, (shop_id, *items, users_only, k)
     ):

@@ -27,7 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--item", action="append", required=True, help="an item id; repeat it for a list of items"
     )
     parser.add_argument("-k", type=int, default=1000, help="clients at most (default: %(default)s)")
-    parser.add_argument("--users-only", action="store_true", help="leave clients without a user id out")
+    parser.add_argument(
+        "--users-only", action="store_true", help="one row per user id, and no client without one"
+    )
     parser.add_argument("--export", type=Path, metavar="FILE", help="write a CSV file (default: print it)")
     args = parser.parse_args(arguments)
     if args.k < 1:

@@ -39,6 +39,7 @@ TASKS: dict[str, tuple[str, ...]] = {
     "arn:aws:states:::codebuild:startBuild.sync": ("CodeBuild",),
 }
 FREE_TASKS: dict[str, str] = {
+    "arn:aws:states:::states:startExecution": "only a stage with batch_nightly starts batches, which have lines of their own",
     "arn:aws:states:::states:startExecution.sync:2": "the transitions of the execution that it starts have a line",
     "arn:aws:states:::aws-sdk:sagemaker:describeEndpoint": "SageMaker's control plane is free",
     "arn:aws:states:::sagemaker:createHyperParameterTuningJob.sync": "only `make run ARGS=--tune` starts it; each of its "

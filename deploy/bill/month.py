@@ -151,7 +151,7 @@ class Month:
 
     @property
     def batches(self) -> float:
-        """Batches of lists for mail: one for each shop after a night."""
+        """Batches of lists for mail: one after each run of each shop."""
         return self.workload.runs * self.shops if self.stage.batch_nightly else 0
 
     @property

@@ -50,8 +50,8 @@ def batch(event: BatchEvent, settings: WarehouseSettings, connection: Any, s3: A
             f"the histories have {event['clients']} clients and {event['answered']} were answered: make batch again"
         )
     wanted = (event["rows"], event["affinities"])
-    # A retry after the commit finds the rows, and maybe no file.
-    if _loaded(connection, event)[:2] != wanted:
+    # A retry after the commit finds the rows, and maybe no file. Without any row, the lists of the batch before must still go.
+    if wanted == (0, 0) or _loaded(connection, event)[:2] != wanted:
         warehouse.rows(connection, "begin")
         try:
             _replace(connection, LISTS, ANSWERS, event, prefix)

@@ -9,6 +9,7 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.operations.alarms import read_alarms
+from functions.operations.batches import read_batches
 from functions.operations.data import read_data
 from functions.operations.metrics import read_metrics
 from functions.operations.model import Operations, Section
@@ -76,6 +77,11 @@ def gather(
             "data",
             PART_S,
             lambda: read_data(s3, settings.events_bucket, bucket, runs.value, serving.value or [], now),
+        ),
+        batches=_part(
+            "batches",
+            PART_S,
+            lambda: read_batches(clients.states, settings.batch_machine_arn, settings.trained_shops),
         ),
         alarms=_part("alarms", PART_S, lambda: read_alarms(clients.cloudwatch, prefix)),
         money=_part("money", PART_S, lambda: read_money(s3, bucket, runs.value, metrics.value, now)),

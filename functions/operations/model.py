@@ -318,6 +318,19 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """One batch of lists for mail. `SKIPPED` is the status of a shop without a model yet. Without lists, `reason` says why."""
+
+    shop_id: str
+    status: str
+    started_at: datetime
+    clients: int | None
+    rows: int | None
+    model_version: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Alarm:
     """One alarm of the stage. `last_fired` is None if it did not fire in the time that CloudWatch remembers."""
 
@@ -410,6 +423,7 @@ class Operations:
     serving: Section[list[Serving]]
     metrics: Section[Metrics]
     data: Section[Data]
+    batches: Section[list[Batch]]
     alarms: Section[Alarms]
     money: Section[Money]
     reports: Section[Reports]

@@ -27,6 +27,7 @@ STATUS_WORDS = {
     "TIMED_OUT": "timed out",
     "ABORTED": "stopped",
     "RUNNING": "running",
+    "SKIPPED": "no model yet",
 }
 
 

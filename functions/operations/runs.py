@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from functions.operations.model import Check, Epoch, Evaluation, Published, Run, Runs, Step, Training
 from functions.platform.contract import OPERATIONS_RUNS_KEY
 from functions.platform.log import get_logger
-from functions.platform.run_history import State, folded, parse, read_history, readable
+from functions.platform.run_history import AFTER_A_FAILURE, State, folded, parse, read_history, readable
 from functions.platform.run_names import run_id_of
 from functions.platform.s3_keys import evaluation_key
 from functions.platform.stored_json import read_json
@@ -115,7 +115,7 @@ def digest(run: Run, events: list[dict[str, Any]], s3: Any, bucket: str) -> Run:
         (
             state
             for state in reversed(spans)
-            if state.failures and state.status != "done" and state.name != "Failed"
+            if state.failures and state.status != "done" and state.name not in AFTER_A_FAILURE
         ),
         None,
     )

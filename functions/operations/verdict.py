@@ -21,6 +21,7 @@ SECTIONS = {
     "serving": "Releases",
     "metrics": "Endpoint and API",
     "data": "Data",
+    "batches": "Lists for mail",
     "alarms": "Alarms",
     "money": "Money",
 }
@@ -224,4 +225,4 @@ def _unread(page: Operations) -> Iterator[Reason]:
 
 def anchor(section: str) -> str:
     """Return the anchor of the part of the page that shows a section."""
-    return {"schedule": "runs", "metrics": "serving"}.get(section, section)
+    return {"schedule": "runs", "metrics": "serving", "batches": "data"}.get(section, section)

@@ -281,6 +281,7 @@ class HistoriesResult(TypedDict):
 
     run_id: str
     shop_id: str
+    has_model: bool
     clients: int
     made_at_ms: int
     model_data_uri: str

@@ -32,6 +32,8 @@ KEY_FIGURES = (
     "status",
 )
 FAILURES = ("Failed", "TimedOut", "Aborted")
+# The states of the pipeline whose own failures do not explain why a run failed.
+AFTER_A_FAILURE = ("StartListsAfterFailure", "Failed")
 
 
 @dataclass
@@ -232,6 +234,12 @@ def readable(cause: str) -> str:
             if parsed.get(key):
                 return str(parsed[key])
     return cause
+
+
+def readable_failure(error: str, cause: str) -> str:
+    """Return the failure of an execution whose cause is `State: cause`, as the state machines here end."""
+    state, _, inner = cause.partition(": ")
+    return ": ".join(part for part in (error, state, readable(inner)) if part)
 
 
 def key_figures(before: str, after: str) -> dict[str, str]:

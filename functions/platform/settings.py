@@ -229,6 +229,7 @@ class OperationsSettings(Struct, frozen=True, rename=_variable):
     endpoint_kind: EndpointKind
     trained_shops: ShopIds
     state_machine_arn: Text
+    batch_machine_arn: Text
     # The minutes between two rebuilds; 0 for none but those at the end of a run.
     operations_minutes: Annotated[int, Meta(ge=0)]
 

@@ -17,6 +17,7 @@ from functions.platform.contract import (
     CANDIDATE_COLUMNS,
     HISTORY_COLUMNS,
     PLACEMENTS,
+    RECOMMEND_K_MAX,
     AnswersResult,
 )
 from functions.platform.errors import StorageUnavailable
@@ -82,6 +83,8 @@ def answers(
     """
     if event["placement"] not in PLACEMENTS:
         raise ValueError(f"no placement is {event['placement']!r}: use one of {', '.join(PLACEMENTS)}")
+    if not 0 <= event.get("items", 0) <= RECOMMEND_K_MAX:
+        raise ValueError(f"a list cannot have {event['items']} items: use 1 to {RECOMMEND_K_MAX}")
     bucket, prefix = settings.models_bucket, batch_prefix(event["shop_id"], event["run_id"])
     manifest = json.loads(_read(s3, bucket, f"{prefix}{CANDIDATES}{BATCH_MANIFEST}"))
     world = _world(event, settings, s3)

@@ -192,6 +192,8 @@ class Pipeline:
     functions: dict[str, str] = field(default_factory=dict)
     arn: str = ""
     night_arn: str = ""
+    # With a machine of batches, the stage has batch_nightly.
+    batch_arn: str = ""
 
     @property
     def endpoint(self) -> str:
@@ -228,6 +230,8 @@ class Pipeline:
             "UseSpot": str(self.use_spot).lower(),
             "FirstShop": "demo",
             "Pipeline": self.arn,
+            "BatchNightly": str(bool(self.batch_arn)).lower(),
+            "BatchMachine": self.batch_arn,
         } | {f"{title}Function": name for title, name in self.functions.items()}
 
     def deploy_night(self) -> None:
@@ -239,6 +243,25 @@ class Pipeline:
         self.night_arn = client.create_state_machine(
             name=f"{self.name}-night", definition=text, roleArn=ROLE
         )["stateMachineArn"]
+
+    def follow_runs_by_batches(self) -> None:
+        """Let a batch follow each run, as in a stage with `batch_nightly`. It does nothing."""
+        states = {"Made": {"Type": "Pass", "End": True}}
+        self.batch_arn = self.aws.client("stepfunctions").create_state_machine(
+            name=f"{self.name}-batch",
+            definition=json.dumps({"StartAt": "Made", "States": states}),
+            roleArn=ROLE,
+        )["stateMachineArn"]
+        self.deploy()
+
+    def batches(self) -> dict[str, dict[str, Any]]:
+        """Return the input of each batch by the name of its execution."""
+        client = self.aws.client("stepfunctions")
+        listed = client.list_executions(stateMachineArn=self.batch_arn)["executions"]
+        return {
+            one["name"]: json.loads(client.describe_execution(executionArn=one["executionArn"])["input"])
+            for one in listed
+        }
 
     def start_night(self, shops: list[str], do: str = "train", **input_fields: Any) -> str:
         """Start a night for these shops; return its ARN."""

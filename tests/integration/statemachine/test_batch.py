@@ -19,10 +19,11 @@ pytestmark = [pytest.mark.local_stack, pytest.mark.timeout(300)]
 
 REPLACED = """
 def histories(event, context):
-    clients = {"empty": 0}.get(event["shop_id"], 3)
+    clients = {"empty": 0, "new": 0}.get(event["shop_id"], 3)
     base = "s3://BUCKET/batch/x"
     return {"run_id": event["run_id"], "shop_id": event["shop_id"] or "demo", "clients": clients, "made_at_ms": 5,
-            "model_data_uri": "s3://BUCKET/model.tar.gz", "histories_uri": base + "/histories/",
+            "has_model": event["shop_id"] != "new", "model_data_uri": "s3://BUCKET/model.tar.gz",
+            "histories_uri": base + "/histories/",
             "candidates_uri": base + "/candidates/"}
 def answers(event, context):
     first = event["after"] == ""
@@ -102,6 +103,16 @@ def test_a_batch_that_fails_releases_the_lock_and_mails_why(
     assert error in message["subject"]
     assert next_step in message["message"]
     assert "MARTS.RECOMMENDATIONS_BATCH" in message["message"]
+
+
+def test_a_shop_without_a_model_yet_ends_without_lists_and_without_a_mail(machine: Pipeline) -> None:
+    states, execution = machine.aws.client("stepfunctions"), start(machine, shop_id="new", wait=True)
+    said: list[str] = []
+    output = follow(execution, read_stage("local"), states, said.append, poll_s=0.2)
+    assert (output["clients"], output["skipped"].partition(":")[0]) == (0, "Shop new has no model yet")
+    assert said == ["Lock", "Histories", "Unlock"]
+    assert machine.lock_holder() is None
+    assert [one for one in machine.messages() if execution in one["message"]] == []
 
 
 def test_a_batch_waits_for_nobody_while_a_run_holds_the_lock(machine: Pipeline) -> None:

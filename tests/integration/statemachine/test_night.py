@@ -20,8 +20,9 @@ pytestmark = [pytest.mark.local_stack, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def pipeline(aws: Aws) -> Pipeline:
-    """The pipeline with its night."""
+    """The pipeline with its night, in a stage with batch_nightly."""
     pipeline = deployed(aws)
+    pipeline.follow_runs_by_batches()
     pipeline.deploy_night()
     return pipeline
 
@@ -132,6 +133,33 @@ def test_the_run_of_a_failed_shop_is_the_one_that_make_rerun_continues(
     assert found.step == "Validate"
     with pytest.raises(NotRerun, match="succeeded"):
         choose(client, pipeline.arn, None, "", "second", "demo")
+
+
+def test_a_batch_follows_each_shop_of_the_night_but_that_of_refused_data(
+    pipeline: Pipeline, night: Ended
+) -> None:
+    found, names = executions(pipeline), names_of(pipeline, night)
+    expected = {}
+    for shop in ("demo", "second"):
+        run = found[names[shop]]
+        started = {"AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID": run["executionArn"]}
+        name = f"run-{run_id_of(run['executionArn'], run['startDate'])}-0"
+        expected[name] = {"shop_id": shop, "wait": True, **started}
+    assert pipeline.batches() == expected
+
+
+def test_a_batch_follows_the_run_of_one_shop_also_if_its_model_could_not_be_trained(
+    pipeline: Pipeline, night: Ended
+) -> None:
+    before = pipeline.batches()
+    run = pipeline.run(shop_id="second", do="fail")
+    assert (run.status, run.described["error"]) == ("FAILED", "TaskFailed")
+    (name,) = pipeline.batches().keys() - before.keys()
+    assert name == f"run-{run_id_of(run.arn, run.described['startDate'])}-0"
+    assert pipeline.batches()[name]["shop_id"] == "second"
+    (message,) = run.messages
+    assert "It still serves. A batch of lists for mail has started." in message["message"]
+    assert pipeline.lock_holder() is None
 
 
 def running_shop(pipeline: Pipeline, shop: str) -> dict[str, Any] | None:

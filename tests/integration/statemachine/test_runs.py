@@ -82,6 +82,7 @@ def test_the_operations_page_reads_the_run_and_links_it_to_its_release(pipeline:
         endpoint_kind="serverless",
         trained_shops=ShopIds(("demo",)),
         state_machine_arn=pipeline.arn,
+        batch_machine_arn=f"{pipeline.arn.removesuffix('pipeline')}batch",
         operations_minutes=5,
     )
     services = ("stepfunctions", "cloudwatch", "sagemaker", "events", "s3")

@@ -14,10 +14,11 @@ import pytest
 from deploy.batch.lists import About, about, lists, segment
 from deploy.stages import read_stage
 from functions.batch.batch import BatchIncomplete, batch
-from functions.batch.histories import NoModel, histories
+from functions.batch.histories import ModelLost, histories
 from functions.load.load import load
 from functions.platform import warehouse
 from functions.platform.contract import BATCH_PREFIX
+from functions.platform.s3_keys import current_key, delete_below, fallback_key, split_s3_uri
 from functions.platform.settings import AnswersSettings
 from functions.transform.transform import transform
 from functions.validate.batches import batch_checks
@@ -54,6 +55,8 @@ EVENTS = [
     view(9, "dora", "A", 1400, bot=True),
     view(10, "emil", "A", 1450, "view_item_list"),
     view(11, "other", "A", 1450, shop="other"),
+    # It is in no history, so the days of the batch do not end here.
+    view(12, "emil", "A", 10 * 1440, "remove_from_cart"),
 ]
 
 
@@ -94,11 +97,51 @@ def test_a_history_has_the_last_items_of_a_client_over_its_sessions(stack: Stack
     assert longer["clients"] == 3
 
 
-def test_a_shop_whose_model_is_not_on_record_has_no_batch(stack: Stack, connection: Any) -> None:
-    with pytest.raises(NoModel, match="no model of shop other is on record"):
-        histories({"run_id": "h3", "shop_id": "other"}, stack.settings, connection, stack.s3)
-    with pytest.raises(ValueError, match="cannot be part of a path"):
-        histories({"run_id": "h3", "shop_id": "a'b"}, stack.settings, connection, stack.s3)
+def test_a_shop_before_its_first_model_has_no_histories_and_one_that_lost_its_record_is_an_error(
+    stack: Stack, connection: Any
+) -> None:
+    before = files(stack)
+    found = histories({"run_id": "h3", "shop_id": "other"}, stack.settings, connection, stack.s3)
+    assert (found["has_model"], found["clients"]) == (False, 0)
+    release(stack.s3, stack.settings.models_bucket, "other", ["A"])
+    assert histories({"run_id": "h4", "shop_id": "other"}, stack.settings, connection, stack.s3)["has_model"]
+    stack.s3.delete_object(Bucket=stack.settings.models_bucket, Key=current_key("other"))
+    with pytest.raises(ModelLost, match=r"current.json names none: restore that object's last version"):
+        histories({"run_id": "h5", "shop_id": "other"}, stack.settings, connection, stack.s3)
+    stack.s3.delete_object(Bucket=stack.settings.models_bucket, Key=fallback_key("other"))
+    assert {key.split("/")[2] for key in files(stack)} - {key.split("/")[2] for key in before} == {"h4"}
+    delete_below(stack.s3, stack.settings.models_bucket, f"{BATCH_PREFIX}other/")
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"shop_id": "a'b"}, "cannot be part of a path"),
+        ({"days": -5}, "use 1 to 365"),
+        ({"days": 366}, "use 1 to 365"),
+    ],
+)
+def test_histories_that_cannot_be_unloaded_are_refused(
+    stack: Stack, connection: Any, given: Any, reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        histories({"run_id": "h6", **given}, stack.settings, connection, stack.s3)
+
+
+def test_a_repeated_unload_does_not_meet_the_files_of_the_try_before(stack: Stack, connection: Any) -> None:
+    first = histories({"run_id": "h7"}, stack.settings, connection, stack.s3)
+    # Snowflake chooses the number of files. Of this one, the second try has no file of the same name.
+    _, folder = split_s3_uri(first["histories_uri"])
+    bucket = stack.settings.models_bucket
+    (key,) = (one for one in files(stack) if one.startswith(folder))
+    stack.s3.copy_object(
+        Bucket=bucket, Key=f"{folder}data_7.parquet", CopySource={"Bucket": bucket, "Key": key}
+    )
+    second = histories({"run_id": "h7"}, stack.settings, connection, stack.s3)
+    score(stack.s3, second, MODEL)
+    answered = answer(stack.s3, second, AnswersSettings(bucket, 5))
+    assert answered["clients"] == second["clients"] == 2
+    delete_below(stack.s3, bucket, f"{BATCH_PREFIX}demo/h7/")
 
 
 def test_a_batch_fills_the_tables_and_the_next_one_replaces_it(stack: Stack, connection: Any) -> None:
@@ -148,6 +191,25 @@ def test_a_batch_that_is_incomplete_keeps_the_one_before_and_can_be_repeated(
     # Step Functions repeats a call whose answer was lost. There are no files any more.
     assert batch(event, stack.settings, connection, stack.s3) == done
     assert {row[6] for row in warehouse.rows(connection, LISTS, ("demo",))} == {"bad"}
+
+
+def test_a_batch_without_any_recommendation_replaces_the_lists_too(stack: Stack, connection: Any) -> None:
+    make_batch(stack.s3, stack.settings, connection, "full", MODEL)
+    nothing = model_of(EveryItem([]))
+    done = make_batch(stack.s3, stack.settings, connection, "none", nothing, items=0)
+    assert (done["rows"], done["affinities"], done["clients"]) == (0, 0, 0)
+    assert warehouse.rows(connection, LISTS, ("demo",)) == []
+
+
+def test_a_user_with_two_devices_is_once_in_a_segment_of_users(stack: Stack, connection: Any) -> None:
+    make_batch(stack.s3, stack.settings, connection, "two", MODEL)
+    phone = (
+        "select * replace (CLIENT_KEY || '2' as CLIENT_KEY, SCORE / 2 as SCORE) from MARTS.CLIENT_AFFINITIES"
+    )
+    warehouse.rows(connection, f"insert into MARTS.CLIENT_AFFINITIES {phone} where CLIENT_ID = 'anna'")
+    (best,) = segment(connection, "demo", ["A"], 10, users_only=True)
+    assert best == next(segment(connection, "demo", ["A"], 10, users_only=False))
+    assert len(list(segment(connection, "demo", ["A"], 10, users_only=False))) == 3
 
 
 def test_segments_and_exports_have_the_scores_and_the_order_of_the_batch(

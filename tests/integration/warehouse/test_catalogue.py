@@ -4,7 +4,7 @@ import csv
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -85,19 +85,33 @@ def stack(new_stack: Any) -> Stack:
     return made
 
 
-def test_feeds_give_the_golden_products_incrementally_late_and_from_scratch(stack: Stack) -> None:
+class Fed(NamedTuple):
+    """The imports of a feed at eight and again at nine o'clock, and the tables after another one of ten o'clock."""
+
+    first: Imported
+    again: Imported
+    tables: dict[str, list[list[str]]]
+
+
+@pytest.fixture(scope="module")
+def fed(stack: Stack) -> Fed:
+    """Two feeds, each loaded by a night. The training tables exist."""
+
     def imported(name: str, hour: int) -> Imported:
         return import_feed(feed(name, hour), 0.5, stack.s3, stack.settings.events_bucket)
 
-    first = imported("1.tsv", 8)
-    assert (first.counts.rows, first.counts.products, first.counts.rejected) == (4, 3, 1)
-    assert first.is_new
-    again = imported("1.tsv", 9)
-    assert not again.is_new
-    assert again.key == first.key
+    first, again = imported("1.tsv", 8), imported("1.tsv", 9)
     night(stack, "n1", "--select", "+products", "+training_items", "+training_sample")
     imported("2.xml", 10)
-    assert night(stack, "n2") == golden()
+    return Fed(first, again, night(stack, "n2"))
+
+
+def test_feeds_give_the_golden_products_incrementally_late_and_from_scratch(stack: Stack, fed: Fed) -> None:
+    assert (fed.first.counts.rows, fed.first.counts.products, fed.first.counts.rejected) == (4, 3, 1)
+    assert fed.first.is_new
+    assert not fed.again.is_new
+    assert fed.again.key == fed.first.key
+    assert fed.tables == golden()
     # The first feed again, with the content of 08:00: it holds until the feed of 10:00, whenever it is loaded.
     late = json.dumps(
         {
@@ -131,7 +145,9 @@ def changed(stack: Stack, hour: int, *lines: dict[str, Any]) -> None:
     store(batch, "demo", int(at.timestamp() * 1000), None, Intake(stack.s3, stack.settings.events_bucket))
 
 
-def test_changes_alter_only_what_they_state_incrementally_late_and_from_scratch(stack: Stack) -> None:
+@pytest.fixture(scope="module")
+def after_changes(stack: Stack, fed: Fed) -> dict[str, list[list[str]]]:
+    """The tables after the changes of 11, 12 and 13 o'clock, of which those of 12 were loaded last."""
     changed(
         stack, 11, {"item_id": "A", "availability": "out_of_stock"}, {"item_id": "C", "brand": "Late & Co"}
     )
@@ -139,12 +155,18 @@ def test_changes_alter_only_what_they_state_incrementally_late_and_from_scratch(
     night(stack, "c1")
     # Received between the two, loaded after them.
     changed(stack, 12, {"item_id": "A", "price": 70.0, "brand": "Acme"}, {"item_id": "B", "title": "Found"})
-    incremental = night(stack, "c2")
-    history = [row for row in incremental["catalogue_history"] if row[7] >= AT_11]
+    return night(stack, "c2")
+
+
+def test_changes_alter_only_what_they_state_incrementally_late_and_from_scratch(
+    stack: Stack, after_changes: dict[str, list[list[str]]]
+) -> None:
+    history = [row for row in after_changes["catalogue_history"] if row[7] >= AT_11]
     assert history == CHANGED
-    assert night(stack, "c3", "--full-refresh") == incremental
+    assert night(stack, "c3", "--full-refresh") == after_changes
 
 
+@pytest.mark.usefixtures("after_changes")
 def test_the_folded_state_and_that_of_export_are_the_same(stack: Stack) -> None:
     settings = CatalogueSettings(stack.settings.events_bucket, stack.settings.models_bucket)
     files = files_since(stack.s3, settings.events_bucket, "demo", 0)
@@ -173,6 +195,7 @@ def products_of(stack: Stack) -> dict[str, Product]:
     return {item_id: product for item_id, product in found.items() if product}
 
 
+@pytest.mark.usefixtures("after_changes")
 def test_the_models_pass_their_tests(stack: Stack) -> None:
     tested = ["stg_catalogue", "catalogue_history", "products", "one_version_of_a_product_holds"]
     results = run_dbt(
@@ -182,6 +205,7 @@ def test_the_models_pass_their_tests(stack: Stack) -> None:
     assert [result.name for result in results if result.status != "pass"] == []
 
 
+@pytest.mark.usefixtures("after_changes")
 def test_what_the_feed_lists_as_gone_is_out_of_stock_in_the_snapshot(stack: Stack) -> None:
     stack.s3.put_object(Bucket=stack.settings.models_bucket, Key="stock/demo.json", Body=b'["C", "A"]')
     with connected(stack) as connection:
@@ -191,6 +215,7 @@ def test_what_the_feed_lists_as_gone_is_out_of_stock_in_the_snapshot(stack: Stac
     assert listed == ["C", "A", "B"]
 
 
+@pytest.mark.usefixtures("fed")
 def test_the_feed_is_compared_with_the_ids_of_the_last_week_of_events(stack: Stack) -> None:
     with connected(stack) as connection:
         items = event_items(connection, "demo")
@@ -206,18 +231,29 @@ def described(stack: Stack) -> list[str]:
     return [item_id for (item_id,) in found]
 
 
-def test_a_new_product_that_nobody_viewed_is_in_the_snapshot_while_it_is_available(stack: Stack) -> None:
-    training = ("--select", "+products", "daily_kpis", "training_items")
-    night(stack, "u1", *training)
-    assert described(stack) == ["A", "B", "C"]
+TRAINING = ("--select", "+products", "daily_kpis", "training_items")
+
+
+@pytest.fixture(scope="module")
+def new_products(stack: Stack, fed: Fed) -> tuple[list[str], list[str]]:
+    """The described items before and after the shop states two products that nobody has viewed, one of them available later."""
+    night(stack, "u1", *TRAINING)
+    before = described(stack)
     changed(stack, 14, {"item_id": "N", "availability": "in_stock"}, {"item_id": "P", "price": 5.0})
     changed(stack, 15, {"item_id": "P", "availability": "in_stock"})
-    night(stack, "u2", *training)
-    assert described(stack) == ["A", "B", "C", "N", "P"]
-    night(stack, "u3", "--vars", json.dumps({"new_products": 1}), *training)
+    night(stack, "u2", *TRAINING)
+    return before, described(stack)
+
+
+def test_a_new_product_that_nobody_viewed_is_in_the_snapshot_while_it_is_available(
+    stack: Stack, new_products: tuple[list[str], list[str]]
+) -> None:
+    assert new_products == (["A", "B", "C"], ["A", "B", "C", "N", "P"])
+    night(stack, "u3", "--vars", json.dumps({"new_products": 1}), *TRAINING)
     assert described(stack) == ["A", "B", "C", "N"]
 
 
+@pytest.mark.usefixtures("new_products")
 def test_what_an_old_shop_has_not_sold_since_its_first_feed_is_not_new(stack: Stack) -> None:
     old = [raw_event(f"old{at}", client=f"o{at}", at_ms=1_764_720_000_000, items=["A"]) for at in range(2)]
     deliver(stack.s3, stack.settings.events_bucket, "old", old)

@@ -94,12 +94,37 @@ def test_only_a_batch_of_a_night_waits_for_its_turn_and_not_for_ever() -> None:
     assert not evaluate(acquired, now, lock={"acquired": False})
     assert evaluate(waits, now, options={"wait": True})
     assert not evaluate(waits, now, options={"wait": False})
-    long_ago = datetime.now(UTC) - timedelta(hours=7)
+    # The first shop of a night waits for the last one.
+    before = datetime.now(UTC) - timedelta(hours=23)
+    now["context"]["Execution"]["StartTime"] = before.isoformat(timespec="milliseconds")
+    assert evaluate(waits, now, options={"wait": True})
+    long_ago = datetime.now(UTC) - timedelta(hours=25)
     now["context"]["Execution"]["StartTime"] = long_ago.isoformat(timespec="milliseconds")
     assert not evaluate(waits, now, options={"wait": True})
     # It waits as long as this, and then works as long as its job may.
     job_s = STATES["Score"]["TimeoutSeconds"]
-    assert DEFINITION["TimeoutSeconds"] > 6 * 3600 + job_s + 2 * STATES["Histories"]["TimeoutSeconds"]
+    assert DEFINITION["TimeoutSeconds"] > 24 * 3600 + job_s + 2 * STATES["Histories"]["TimeoutSeconds"]
+
+
+def test_a_batch_that_waits_for_a_day_keeps_within_the_history_of_an_execution() -> None:
+    # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+    events_per_look = 9
+    assert 24 * 3600 / STATES["WaitForTurn"]["Seconds"] * events_per_look < 25_000 * 0.6
+
+
+def test_a_shop_without_a_model_yet_has_no_lists_and_no_failure() -> None:
+    (rule,) = STATES["Model?"]["Choices"]
+    assert evaluate(rule["Condition"], {}, histories={"has_model": False}) is True
+    assert evaluate(rule["Condition"], {}, histories={"has_model": True}) is False
+    state = STATES[rule["Next"]]
+    skipped = evaluate(state["Assign"]["batch"]["skipped"], {}, histories={"shop_id": "new"})
+    assert skipped == "Shop new has no model yet: the first run that publishes one makes lists possible."
+    assert state["Assign"]["batch"].keys() == contracts.read("step_results")["batch"].keys() | {"skipped"}
+    assert (state["Next"], STATES["Unlock"]["Next"], STATES["Made"]["Output"]) == (
+        "Unlock",
+        "Made",
+        "{% $batch %}",
+    )
 
 
 def test_a_batch_holds_the_locks_of_its_shop_s_run() -> None:

@@ -227,6 +227,7 @@ def message(
     overrides: list[str] | None = None,
     night: str = "",
     evaluation: dict[str, Any] | None = None,
+    lists: str = "",
 ) -> str:
     """Return the text of a notification."""
     given_ = context("nightly", redrives)
@@ -248,6 +249,7 @@ def message(
             evaluation=evaluation or {"model_version": "v"},
             release=release,
             canary={"verdict": "Canary at 25%: no figure is worse."},
+            lists=lists,
         )
     )
 
@@ -292,6 +294,50 @@ def test_the_message_of_a_run_has_the_warnings_of_the_gate_that_the_evaluation_l
     assert "The gate warns: the lead fell; so did the other. The previous release" in said[list(said)[-1]]
 
 
+@pytest.mark.parametrize(
+    ("asks", "starts", "otherwise"),
+    [
+        ("Lists?", "StartLists", "NotifySuccess"),
+        ("ListsAfterFailure?", "StartListsAfterFailure", "NotifyFailure"),
+    ],
+)
+def test_a_batch_follows_a_run_whose_data_passed_validate_in_a_stage_with_batch_nightly(
+    asks: str, starts: str, otherwise: str
+) -> None:
+    (rule,) = STATES[asks]["Choices"]
+    # A run that failed before Validate has the value that Prepare assigns.
+    for validation in ({"passed": True}, {"passed": False}, STATES["Prepare"]["Assign"]["validation"]):
+        for nightly in ("true", "false"):
+            condition = rule["Condition"].replace("${BatchNightly}", nightly)
+            met = evaluate(condition, {}, validation=validation)
+            assert (rule["Next"] if met else STATES[asks]["Default"]) == (
+                starts if validation["passed"] and nightly == "true" else otherwise
+            )
+
+
+@pytest.mark.parametrize(
+    ("state", "notification"),
+    [("StartLists", "NotifySuccess"), ("StartListsAfterFailure", "NotifyFailure")],
+)
+def test_each_try_of_a_run_starts_one_batch_of_its_shop_and_its_message_says_so(
+    state: str, notification: str
+) -> None:
+    task = STATES[state]
+    given_ = context(EVENT_BRIDGE_NAME)
+    names = [
+        evaluate(task["Arguments"]["Name"], given_, run_id=run_id(EVENT_BRIDGE_NAME), redrives=redrives)
+        for redrives in (0, 1)
+    ]
+    assert len(set(names)) == 2
+    assert all(re.fullmatch(r"[A-Za-z0-9-]{1,80}", name) for name in names)
+    assert evaluate(task["Arguments"]["Input"]["shop_id"], given_, options={"shop_id": "second"}) == "second"
+    assert task["Arguments"]["Input"]["wait"] is True
+    assert "A batch of lists for mail has started." in message(notification, 0, lists=task["Assign"]["lists"])
+    caught = {"errorOutput": {"Error": "StepFunctions.ExecutionLimitExceededException"}}
+    said = evaluate(task["Catch"][0]["Assign"]["lists"], caught, options={"shop_id": "second"})
+    assert "ExecutionLimitExceededException): make batch STAGE=${Stage} SHOP=second" in said
+
+
 @pytest.mark.parametrize(("tune", "step"), [(True, "Tune"), (False, "Train")])
 def test_a_stopped_training_job_starts_again_as_it_was(tune: bool, step: str) -> None:
     resume = STATES["TrainingStopped"]["Assign"]["resume"]
@@ -313,7 +359,7 @@ def test_the_definition_fits_into_the_template() -> None:
 )
 def test_a_failure_names_the_log_group_of_the_lambda_that_failed(state: str, log: str) -> None:
     failure = {"state": state, "error": "CanaryWorse", "cause": "errors 9.0% instead of 0.2%"}
-    names = {"redrives": 0, "run_id": "20261129-0", "resume": "Publish", "failure": failure}
+    names = {"redrives": 0, "run_id": "20261129-0", "resume": "Publish", "failure": failure, "lists": ""}
     said = evaluate(STATES["NotifyFailure"]["Arguments"]["Message"], context("nightly", 0), **names)
     assert f"/aws/lambda/tugboat-${{Stage}}-{log} or" in said
     assert "errors 9.0% instead of 0.2%" in said

@@ -35,7 +35,8 @@ OF_THE_LOCK = {*UNLOCKING, "Failed"}
 # A release that was proved as a candidate moves to the stage's endpoint, where it is proved again.
 ON_THE_STAGE = {"Promote": "Publish", "Record": "Prove"}
 # What runs after a step has failed, or after the run has succeeded.
-AFTERWARDS = {*OF_THE_LOCK, "NotifySuccess", "NotifyFailure"}
+LISTS = {"StartLists", "StartListsAfterFailure"}
+AFTERWARDS = {*OF_THE_LOCK, *LISTS, "NotifySuccess", "NotifyFailure"}
 
 
 def targets(state: dict[str, Any]) -> Iterator[str]:
@@ -92,7 +93,7 @@ def test_every_task_has_a_time_limit_and_retries_with_backoff_and_jitter(name: s
         assert rule["MaxDelaySeconds"] > rule["IntervalSeconds"]
 
 
-@pytest.mark.parametrize("name", sorted(TASKS.keys() - {"Unlock", "NotifySuccess", "Failed"}))
+@pytest.mark.parametrize("name", sorted(TASKS.keys() - {"Unlock", "StartLists", "NotifySuccess", "Failed"}))
 def test_every_task_catches_everything_and_ends_in_a_notification(name: str) -> None:
     catch = TASKS[name]["Catch"][-1]
     assert catch["ErrorEquals"] == ["States.ALL"]
@@ -100,17 +101,32 @@ def test_every_task_catches_everything_and_ends_in_a_notification(name: str) -> 
 
 
 def test_a_lock_that_is_not_released_changes_no_outcome() -> None:
-    for name, notification in (("Unlock", "Notify?"), ("UnlockAfterFailure", "NotifyFailure")):
-        assert STATES[name]["Catch"] == [{"ErrorEquals": ["States.ALL"], "Next": notification}]
-        assert STATES[name]["Next"] == notification
+    for name, following in (("Unlock", "Notify?"), ("UnlockAfterFailure", "ListsAfterFailure?")):
+        assert STATES[name]["Catch"] == [{"ErrorEquals": ["States.ALL"], "Next": following}]
+        assert STATES[name]["Next"] == following
+
+
+def test_a_batch_that_cannot_be_started_changes_no_outcome() -> None:
+    for asks, starts, notification in (
+        ("Lists?", "StartLists", "NotifySuccess"),
+        ("ListsAfterFailure?", "StartListsAfterFailure", "NotifyFailure"),
+    ):
+        assert list(targets(STATES[asks])) == [notification, starts]
+        assert list(targets(STATES[starts])) == [notification, notification]
+        # Nobody waits for a batch.
+        assert STATES[starts]["Resource"] == "arn:aws:states:::states:startExecution"
 
 
 def test_every_way_that_ends_a_run_releases_the_lock() -> None:
     for name, state in STATES.items():
         for target in targets(state):
-            if target in ("Notify?", "NotifyFailure"):
+            if target in ("Notify?", "ListsAfterFailure?"):
                 assert name in UNLOCKING
+            if target == "NotifyFailure":
+                assert name in ("ListsAfterFailure?", "StartListsAfterFailure")
             if target == "NotifySuccess":
+                assert name in ("Lists?", "StartLists")
+            if target == "Lists?":
                 assert name == "Notify?"
 
 

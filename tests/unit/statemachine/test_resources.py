@@ -222,27 +222,15 @@ def test_the_schedule_starts_the_pipeline_for_one_shop_and_the_night_for_several
     assert definition["States"]["Shops"]["MaxConcurrency"] == several.shops_at_once
 
 
-def test_a_batch_follows_the_run_of_one_shop_or_the_night_for_each_of_several() -> None:
-    one = json.loads(template.render(DEV, ACCOUNT))["Resources"]["BatchRule"]["Properties"]
-    assert one["EventPattern"]["detail"]["status"] == ["SUCCEEDED"]
-    assert one["Targets"][0]["Input"] == "{}"
-    several = replace(DEV, shops={"demo": ["key-of-demo"], "Shop.2": ["key-of-second"]})
-    resources = json.loads(template.render(several, ACCOUNT))["Resources"]
-    rules = {name: found["Properties"] for name, found in resources.items() if name.startswith("BatchRule")}
-    assert "BatchRule" not in rules
-    assert [json.loads(rule["Targets"][0]["Input"]) for rule in rules.values()] == [
-        {"shop_id": "demo", "wait": True},
-        {"shop_id": "Shop.2", "wait": True},
-    ]
-    names = [rule["Name"]["Fn::Sub"] for rule in rules.values()]
-    assert names == [f"tugboat-${{Stage}}-batch-{short_name(shop)}" for shop in several.shops]
-    # EventBridge names an execution by the event and the target.
-    assert len({rule["Targets"][0]["Id"] for rule in rules.values()}) == len(rules)
-    for rule in rules.values():
-        # A night fails if one of its shops does.
-        assert rule["EventPattern"]["detail"]["status"] == ["SUCCEEDED", "FAILED"]
-        (machine,) = rule["EventPattern"]["detail"]["stateMachineArn"]
-        assert machine["Fn::Sub"].endswith(":stateMachine:tugboat-${Stage}-${NightlyMachine}")
+def test_a_batch_follows_the_runs_of_a_stage_with_batch_nightly_and_the_pipeline_may_start_it() -> None:
+    for nightly in (True, False):
+        given = template.stack_parameters(replace(DEV, batch_nightly=nightly), ACCOUNT, "digest")
+        assert given["BatchNightly"] == str(nightly).lower()
+    filled_in = RESOURCES["Pipeline"]["Properties"]["DefinitionSubstitutions"]
+    assert filled_in["BatchNightly"] == {"Ref": "BatchNightly"}
+    machine = filled_in["BatchMachine"]["Fn::Sub"]
+    assert machine.endswith(f":{RESOURCES['BatchMachine']['Properties']['StateMachineName']['Fn::Sub']}")
+    assert allowed("PipelineRole", "states:StartExecution") == [{"Fn::Sub": machine}]
 
 
 def test_a_shop_has_its_own_hyperparameters_and_bounds_of_the_gate() -> None:
@@ -331,9 +319,7 @@ def test_the_state_machine_may_invoke_exactly_the_lambdas_of_its_definition(mach
     )
 
 
-@pytest.mark.parametrize(
-    "rule", ["NightlyRule", "LoadOnArrival", "CatalogueRule", "CompactRule", "RunEnded", "BatchRule"]
-)
+@pytest.mark.parametrize("rule", ["NightlyRule", "LoadOnArrival", "CatalogueRule", "CompactRule", "RunEnded"])
 def test_a_message_that_a_rule_cannot_deliver_goes_to_the_dead_letters(rule: str) -> None:
     (target,) = RESOURCES[rule]["Properties"]["Targets"]
     assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["DeadLetters", "Arn"]}}

@@ -1,6 +1,7 @@
 """The job of a batch: every client gets what the endpoint answers to its history, in any number of processes."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.unit.training_jobs.conftest import Trained
+from tests.unit.training_jobs.failing_process import fail_or_sleep
 from training_jobs import batch
 from training_jobs.serving import inference
 from training_jobs.serving.contract import BATCH_MANIFEST, ENDPOINT_K_MAX
@@ -107,3 +109,16 @@ def test_a_process_that_fails_fails_the_job(trained: Trained, tmp_path: Path) ->
     )
     with pytest.raises(batch.BatchError, match="4 of 5 clients have candidates, and 1 of 1 processes failed"):
         batch.score(trained.model_dir, histories, tmp_path / "out", processes=1)
+
+
+def test_a_process_that_fails_stops_the_others_at_once(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "_work", fail_or_sleep)
+    histories = write(tmp_path / "histories", 6)
+    began_s = time.monotonic()
+    with pytest.raises(
+        batch.BatchError, match=r"0 of 6 clients .* 1 of 2 processes failed \(exit codes \[1\]\)"
+    ):
+        batch.score(trained.model_dir, histories, tmp_path / "out", processes=2)
+    assert time.monotonic() - began_s < 45

@@ -1,11 +1,14 @@
 """The content of the page, from services that page, refuse and hang."""
 
+import json
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from functions.operations import gather as gathering
 from functions.operations.gather import gather
+from functions.operations.page import render
 from functions.operations.verdict import judge
 from functions.platform.contract import (
     EVALUATIONS_PREFIX,
@@ -14,6 +17,7 @@ from functions.platform.contract import (
     REJECTED_PREFIX,
     VALIDATION_LATEST_PREFIX,
 )
+from functions.platform.settings import ShopIds
 from testing.fakes import client_error
 from testing.operations_services import (
     EVENTS_BUCKET,
@@ -24,6 +28,7 @@ from testing.operations_services import (
     Services,
     a_well_shop,
     add_alarm,
+    add_batch,
     add_run,
     add_shop,
     hang,
@@ -31,7 +36,7 @@ from testing.operations_services import (
     release,
 )
 
-PARTS = ("runs", "schedule", "serving", "metrics", "data", "alarms", "money")
+PARTS = ("runs", "schedule", "serving", "metrics", "data", "batches", "alarms", "money")
 
 
 def problems(services: Services) -> dict[str, str]:
@@ -146,13 +151,14 @@ def test_a_service_that_refuses_takes_only_its_part_away_and_the_kept_runs_are_s
     before = gather(SETTINGS, services.clients, NOW)
     services.states.before_call = refuse
     page = gather(SETTINGS, services.clients, NOW)
-    assert problems(services).keys() == {"runs"}
+    assert problems(services).keys() == {"runs", "batches"}
     assert "not authorized" in page.runs.problem
     assert before.runs.value is not None
     assert page.runs.value is not None
     assert page.runs.value.newest == before.runs.value.newest
-    (reason,) = judge(page).reasons
-    assert reason.text.startswith("Runs cannot be read:")
+    of_runs, of_batches = judge(page).reasons
+    assert of_runs.text.startswith("Runs cannot be read:")
+    assert of_batches.text.startswith("Lists for mail cannot be read:")
 
 
 def test_a_service_that_hangs_costs_no_more_than_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,3 +253,31 @@ def test_a_release_that_the_endpoint_does_not_serve_is_seen() -> None:
     (reason,) = judge(page).reasons
     assert (reason.weight, reason.link) == (1, "#serving")
     assert "tugboat-prod-of-somebody" in reason.text
+
+
+def test_the_newest_batch_of_each_shop_says_why_there_are_no_lists() -> None:
+    services = Services()
+    lists = {"clients": 3, "rows": 60, "model_version": "m1"}
+    add_batch(
+        services, NOW - timedelta(days=2), {"shop_id": "new"}, status="SUCCEEDED", output=json.dumps(lists)
+    )
+    add_batch(services, NOW - timedelta(days=1), {}, status="SUCCEEDED", output=json.dumps(lists))
+    skipped = {"clients": 0, "rows": 0, "model_version": "", "skipped": "Shop new has no model yet."}
+    add_batch(
+        services, NOW - timedelta(hours=2), {"shop_id": "new"}, status="SUCCEEDED", output=json.dumps(skipped)
+    )
+    cause = json.dumps({"errorMessage": "shop lost has had a model", "errorType": "ModelLost"})
+    failed = {"status": "FAILED", "error": "ModelLost", "cause": f"Histories: {cause}"}
+    add_batch(services, NOW - timedelta(hours=1), {"shop_id": "lost"}, **failed)
+    settings = msgspec.structs.replace(SETTINGS, trained_shops=ShopIds(("demo", "new", "lost")))
+    page = gather(settings, services.clients, NOW)
+    assert page.batches.value is not None
+    found = [(one.shop_id, one.status, one.clients, one.reason) for one in page.batches.value]
+    assert found == [
+        ("lost", "FAILED", None, "ModelLost: Histories: shop lost has had a model"),
+        ("new", "SKIPPED", 0, "Shop new has no model yet."),
+        ("demo", "SUCCEEDED", 3, ""),
+    ]
+    document = render(page, judge(page))
+    assert "no model yet</span>" in document
+    assert "Shop new has no model yet." in document

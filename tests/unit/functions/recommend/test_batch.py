@@ -36,6 +36,7 @@ PREFIX = batch_prefix("demo", "r1")
 FOUND: HistoriesResult = {
     "run_id": "r1",
     "shop_id": "demo",
+    "has_model": True,
     "clients": 0,
     "made_at_ms": NOW_MS,
     "model_data_uri": "",
@@ -222,4 +223,17 @@ def test_rules_that_cannot_be_read_stop_the_batch(model: inference.Model) -> Non
 def test_an_unknown_placement_is_refused() -> None:
     event: Any = {"run_id": "r1", "shop_id": "demo", "made_at_ms": NOW_MS, "placement": "mailbox"}
     with pytest.raises(ValueError, match="no placement is 'mailbox': use one of product"):
+        answers(event, AnswersSettings("models", K), FakeS3())
+
+
+@pytest.mark.parametrize("items", [-5, 101])
+def test_a_list_of_a_length_that_recommend_refuses_is_refused(items: int) -> None:
+    event: Any = {
+        "run_id": "r1",
+        "shop_id": "demo",
+        "made_at_ms": NOW_MS,
+        "placement": "home",
+        "items": items,
+    }
+    with pytest.raises(ValueError, match=f"cannot have {items} items: use 1 to 100"):
         answers(event, AnswersSettings("models", K), FakeS3())
