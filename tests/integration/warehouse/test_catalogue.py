@@ -1,12 +1,14 @@
 """Catalogue feeds on the local Snowflake: a feed in at one end, MARTS.PRODUCTS and its history at the other."""
 
 import csv
+import io
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from pyarrow import parquet
 
 from catalogue.formats import Options, recognized
 from catalogue.imports import Feed, Imported, ids_by_choice, import_feed
@@ -206,13 +208,20 @@ def test_the_models_pass_their_tests(stack: Stack) -> None:
 
 
 @pytest.mark.usefixtures("after_changes")
-def test_what_the_feed_lists_as_gone_is_out_of_stock_in_the_snapshot(stack: Stack) -> None:
+def test_the_snapshot_has_what_the_feed_lists_as_gone_and_its_attributes(stack: Stack) -> None:
     stack.s3.put_object(Bucket=stack.settings.models_bucket, Key="stock/demo.json", Body=b'["C", "A"]')
     with connected(stack) as connection:
         snapshot = export({"run_id": "x1"}, stack.settings, connection, stack.s3)
-    key = snapshot["items_uri"].split("/", 3)[3] + "out_of_stock.json"
-    listed = json.loads(stack.s3.get_object(Bucket=stack.settings.models_bucket, Key=key)["Body"].read())
-    assert listed == ["C", "A", "B"]
+
+    def read(name: str) -> bytes:
+        key = snapshot["items_uri"].split("/", 3)[3] + name
+        body: bytes = stack.s3.get_object(Bucket=stack.settings.models_bucket, Key=key)["Body"].read()
+        return body
+
+    assert json.loads(read("out_of_stock.json")) == ["C", "A", "B"]
+    items = parquet.read_table(io.BytesIO(read("data_0_0_0.snappy.parquet"))).to_pylist()
+    attributes = {item["ITEM_ID"]: json.loads(item["ATTRIBUTES"] or "{}") for item in items}
+    assert attributes == {"A": {"color": "blue"}, "B": {}, "C": {}}
 
 
 @pytest.mark.usefixtures("fed")
