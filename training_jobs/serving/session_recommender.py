@@ -247,7 +247,8 @@ class Recommender:
         Candidates that the model does not know, and the item that is being viewed, keep their places: no training example
         says where they belong. A session without a known item changes nothing.
         """
-        listed = [item for item in dict.fromkeys(candidates) if item not in set(exclude)]
+        excluded = {*exclude}
+        listed = [item for item in dict.fromkeys(candidates) if item not in excluded]
         known = np.array([self.rows[item] for item in items if item in self.rows], np.int32)
         places = [
             place
