@@ -18,6 +18,7 @@ from typing import NoReturn
 import torch
 
 from training_jobs.serving.contract import ARCHIVE_OUT_OF_STOCK
+from training_jobs.serving.model_files import read_out_of_stock
 from training_jobs.snapshot.dataset import DataError
 from training_jobs.snapshot.parquet import read_dataset
 from training_jobs.training.device import DeviceError, choose_device
@@ -281,7 +282,7 @@ def _train(options: argparse.Namespace, settings: JobSettings, workers: Workers)
         }
     )
     if items:
-        take_stock(items, options.model_dir)
+        take_stock(items, options.model_dir, data.vocabulary)
     run(
         data,
         settings,
@@ -294,11 +295,21 @@ def _train(options: argparse.Namespace, settings: JobSettings, workers: Workers)
     )
 
 
-def take_stock(items: Path, model_dir: Path) -> None:
-    """Copy the out-of-stock list to the model, so that its golden answers and its fallback respect the list."""
+def take_stock(items: Path, model_dir: Path, vocabulary: Sequence[str]) -> None:
+    """Copy the out-of-stock list to the model, so that its golden answers and its fallback respect the list.
+
+    Raises:
+        DataError: fewer than two items are in stock, so the model would have an empty answer for some sessions.
+    """
     if (items / ARCHIVE_OUT_OF_STOCK).exists():
         model_dir.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(items / ARCHIVE_OUT_OF_STOCK, model_dir / ARCHIVE_OUT_OF_STOCK)
+        in_stock = len({*vocabulary} - {*read_out_of_stock(model_dir)})
+        if in_stock < 2:
+            raise DataError(
+                f"{in_stock} of {len(vocabulary)} items are in stock, and answers need two: correct the shop's catalogue feed "
+                f"or its out-of-stock file, and export again"
+            )
 
 
 def _failure_file() -> Path:

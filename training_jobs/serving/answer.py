@@ -30,7 +30,7 @@ class Answerer:
         self._encode = kernels.encoder(weights)
         self._scan = kernels.scanner(items.codes, items.scales, items.hidden)
         self._vote = kernels.voter(parts.index, parts.knn)
-        self._blend = kernels.blender(items, self._steepness)
+        self.blend = kernels.blender(items, self._steepness)
         self._rank = kernels.ranker(parts.ranker, items.vectors) if parts.ranker else None
 
     def answer(
@@ -44,15 +44,7 @@ class Answerer:
     ) -> tuple[Int64, Float32]:
         """Implement kernels.interface.Answer."""
         parts, rank = self._parts, self._rank if query is None else None
-        kept = max(k, SHORTLIST) + SPARE
-        wanted = kept + len(excluded) if only is None else 1
-        query = self._encode(prefix) if query is None else query
-        near = self._scan(query, self._steepness, wanted)
-        votes = self._vote(prefix) if parts.knn_weight > 0 else NO_VOTES
-        floors = floor_of(parts.return_floor, prefix)
-        short = self._blend(
-            Question(query, near, votes, floors, excluded, parts.knn_weight, wanted, kept, only)
-        )
+        short = self.blend(self.question(prefix, k, excluded, query=query, only=only))
         rows, scores = short.rows, short.scores
         if rank and len(rows):
             first = short.first(SHORTLIST)
@@ -62,6 +54,25 @@ class Answerer:
             scores[SHORTLIST:] *= behind(by_ranker, scores[SHORTLIST:])
             rows[:SHORTLIST], scores[:SHORTLIST] = first.rows[order], by_ranker[order]
         return rows[:k], scores[:k]
+
+    def question(
+        self,
+        prefix: Int32,
+        k: int,
+        excluded: Int64,
+        *,
+        query: Float32 | None = None,
+        only: Int64 | None = None,
+    ) -> Question:
+        """Return the evidence that `blend` scores the candidates by. The next question overwrites its arrays."""
+        parts = self._parts
+        kept = max(k, SHORTLIST) + SPARE
+        wanted = kept + len(excluded) if only is None else 1
+        query = self._encode(prefix) if query is None else query
+        near = self._scan(query, self._steepness, wanted)
+        votes = self._vote(prefix) if parts.knn_weight > 0 else NO_VOTES
+        floors = floor_of(parts.return_floor, prefix)
+        return Question(query, near, votes, floors, excluded, parts.knn_weight, wanted, kept, only)
 
 
 def ranker_scores(short: Shortlist, raised: Float32, new: NDArray[np.bool_], *, floored: bool) -> Float32:

@@ -102,6 +102,7 @@ def _brought_by(item: str, score: float, without: dict[str, tuple[str | None, di
         view: score - scores.get(item, 0.0) for view, (current, scores) in without.items() if item != current
     }
     view = max(falls, key=lambda one: falls[one], default=None)
-    if view is None or falls[view] < LEAST_FALL * score:
+    # Not below, because candidates without a score keep it without any view.
+    if view is None or falls[view] <= LEAST_FALL * score:
         return Because("popular")
     return Because("viewed", view)

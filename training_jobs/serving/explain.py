@@ -10,6 +10,8 @@ import argparse
 import json
 import sys
 from collections.abc import Collection, Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,18 +65,22 @@ def explain(
         places = {item: place for place, item in enumerate(found.items, 1)}
         out |= {"neighbours": 0, "items": [_popular(recommender, item, places) for item in explained]}
         return out
-    return out | _Explanation(recommender, session, excluded).of(explained)
+    return out | _Explanation(recommender, items, excluded).of(explained)
 
 
 class _Explanation:
     """One session and the ranking of all items after it."""
 
-    def __init__(self, recommender: Recommender, session: Sequence[str], excluded: set[int]) -> None:
-        self.recommender = recommender
+    def __init__(self, recommender: Recommender, items: Sequence[str], excluded: set[int]) -> None:
+        # `recommend` excludes the session's last item only where it is known. Else the known item before it competes.
+        self.recommender = copy(recommender)
+        self.recommender.settings = replace(recommender.settings, exclude_current=False)
         self.excluded = excluded
-        self.prefix: Int32 = np.array([recommender.rows[item] for item in session], np.int32)
-        self.scores: Float32 = recommender.scores([self.prefix], [excluded])[0]
-        blended, self.short = next(recommender.shortlists([self.prefix], [excluded]))
+        # -1 where an item is not known.
+        self.session: list[int] = [recommender.rows.get(item, -1) for item in items]
+        self.prefix: Int32 = np.array([row for row in self.session if row >= 0], np.int32)
+        self.scores: Float32 = self.recommender.scores([self.prefix], [excluded])[0]
+        blended, self.short = next(self.recommender.shortlists([self.prefix], [excluded]))
         self.blended: Float32 = blended
         self.probability: Float32 = probabilities(recommender.weights, [self.prefix])[0]
         self.features, self.effects, self.raised = _ranker(recommender, self.prefix, self.short)
@@ -83,7 +89,9 @@ class _Explanation:
         self.knn = _Neighbours(recommender, self.prefix)
 
     def _scores_without(self, item: int) -> Float32:
-        scores: Float32 = self.recommender.scores([self.prefix[self.prefix != item]], [self.excluded])[0]
+        rest = [row for row in self.session if row != item]
+        excluded = self.excluded | {row for row in rest[-1:] if row >= 0}
+        scores: Float32 = self.recommender.scores([self.prefix[self.prefix != item]], [excluded])[0]
         return scores
 
     def of(self, items: Sequence[str]) -> Json:
@@ -139,7 +147,7 @@ class _Explanation:
         return float(floor[own == row].sum())
 
     def _why_not(self, row: int) -> str:
-        if row == int(self.prefix[-1]):
+        if row == self.session[-1]:
             return "it is the session's last item, which is never recommended"
         if row in self.excluded:
             return "the request excludes it"

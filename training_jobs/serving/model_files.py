@@ -48,7 +48,7 @@ from training_jobs.serving.contract import (
     ARCHIVE_OUT_OF_STOCK,
     ARCHIVE_VOCABULARY,
 )
-from training_jobs.serving.encoder_numpy import load_weights
+from training_jobs.serving.encoder_numpy import encode, load_weights
 from training_jobs.serving.kernels.load import load_kernels
 from training_jobs.serving.knn import KnnIndex
 from training_jobs.serving.ranker import Ranker, load_network
@@ -134,8 +134,11 @@ def load_recommender(directory: Path, *, stock: bool = True) -> tuple[Recommende
             *(vocabulary, weights, index, popularity, settings, (codes, scales), out_of_stock, ranker),
             load_kernels(directory, weights.dim),
         )
-        # numpy's kernels compute it with the first request: a tensor that does not fit is an error here.
-        _ = weights.fused
+        # A tensor that does not fit, or whose numbers overflow, is an error here and not with the first request.
+        with np.errstate(over="ignore", invalid="ignore"):
+            query = encode(weights, [np.zeros(1, np.int32)])
+        if not np.isfinite(query).all():
+            raise ValueError("an encoder whose answer is not finite")
     except UNREADABLE as error:
         raise ArchiveError(f"{directory} contains {error}: train the model again") from error
     return found, card

@@ -106,12 +106,11 @@ class Recommender:
         # Scratch memory of one request, left as it was found.
         self._by_row: Float32 = np.zeros(len(self.vocabulary), np.float32)
         self._return_floor: Float32 = np.array(settings.return_floor or np.zeros(CLICKS), np.float32)
-        self._answer = kernels.answerer(
-            Parts(
-                *(weights, items, index, settings.knn, ranker, settings.knn_weight),
-                *(self._new, self._return_floor, settings.floor_ranked),
-            )
+        self.parts = Parts(
+            *(weights, items, index, settings.knn, ranker, settings.knn_weight),
+            *(self._new, self._return_floor, settings.floor_ranked),
         )
+        self._answer = kernels.answerer(self.parts)
 
     def unranked(self, settings: BlendSettings) -> Recommender:
         """Return a recommender of the same parts with these settings, and without the ranker."""
@@ -248,7 +247,8 @@ class Recommender:
         Candidates that the model does not know, and the item that is being viewed, keep their places: no training example
         says where they belong. A session without a known item changes nothing.
         """
-        listed = [item for item in dict.fromkeys(candidates) if item not in set(exclude)]
+        excluded = {*exclude}
+        listed = [item for item in dict.fromkeys(candidates) if item not in excluded]
         known = np.array([self.rows[item] for item in items if item in self.rows], np.int32)
         places = [
             place

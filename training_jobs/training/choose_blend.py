@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from training_jobs.gate import baselines
+from training_jobs.serving.answer import Answerer
 from training_jobs.serving.encoder_numpy import EncoderWeights
 from training_jobs.serving.kernels.compile import compiled_kernels
 from training_jobs.serving.knn import KnnIndex, KnnSettings, build_index
@@ -77,7 +78,7 @@ def choose_blend(
     index = build_index(learn, items, catalogue=catalogue)
     if len(cases) < TAIL_CASES:
         other = blend(index, _OF_A_NEW_SHOP, _SHARE_OF_A_NEW_SHOP)
-        of_other = _ranks(other, cases)
+        of_other = ranks_by_share(other, cases, [other.settings.knn_weight])[0]
     else:
         # This search begins where the first one ended, so that it gains by the catalogue and not by its beginning.
         start = replace(plain.settings.knn, catalogue_weight=1.0)
@@ -98,25 +99,26 @@ def choose_share(
         cases: cases that it has not learnt. With fewer than LEAST_CASES nothing is compared.
         weight: the weight of each case, None if all are equal.
     """
-    former = _ranks(blend, cases)
-    best, rank_of_best, most = blend, former, 0.0
-    for share in _SHARES if len(cases) >= LEAST_CASES else ():
-        other = blend.unranked(replace(blend.settings, knn_weight=share))
-        rank = _ranks(other, cases)
-        gain = tune.certain_gain(rank, former, weight)
-        if gain > most:
-            best, rank_of_best, most = other, rank, gain
-    return best, rank_of_best
+    shares = [blend.settings.knn_weight, *(_SHARES if len(cases) >= LEAST_CASES else ())]
+    ranks = ranks_by_share(blend, cases, shares)
+    gains = [0.0, *(tune.certain_gain(rank, ranks[0], weight) for rank in ranks[1:])]
+    best = max(range(len(gains)), key=gains.__getitem__)
+    chosen = blend.unranked(replace(blend.settings, knn_weight=shares[best])) if best else blend
+    return chosen, ranks[best]
 
 
-def _ranks(blend: Recommender, cases: Cases) -> Int64:
-    """Return the rank of each target among the first 20, and 21 for others, because the objective reads no more.
+def ranks_by_share(blend: Recommender, cases: Cases, shares: Sequence[float]) -> Int64:
+    """Return the rank of each target among the first 20 per share of session-kNN, [shares, cases], and 21 for others.
 
-    The blend is asked as by a shop, whose current item does not compete: with compiled kernels this is quickest.
+    The objective reads no more. The blend is asked as by a shop, whose current item does not compete, with its kernels.
+    A case is encoded, and its neighbors vote, once for all shares.
     """
-    names, rank = blend.vocabulary, np.full(len(cases), 21, np.int64)
+    answerer, ranks = Answerer(blend.parts, blend.kernels), np.full((len(shares), len(cases)), 21, np.int64)
     for row, target in enumerate(cases.targets.tolist()):
-        shown = blend.recommend([names[item] for item in cases.prefix(row)], 20).items
-        if target >= 0 and names[target] in shown:
-            rank[row] = shown.index(names[target]) + 1
-    return rank
+        prefix = cases.prefix(row)
+        question = answerer.question(prefix, 20, prefix[-1:].astype(np.int64))
+        for at, share in enumerate(shares):
+            shown = answerer.blend(question._replace(knn_weight=share)).rows[:20].tolist()
+            if target in shown:
+                ranks[at, row] = shown.index(target) + 1
+    return ranks

@@ -197,12 +197,18 @@ def reached(lists: Shortlists, network: Network, rows: Int64) -> tuple[Int64, In
 
 
 def out_of_fold(lists: Shortlists, session: Int64, seed: int) -> tuple[Int64, Int64]:
-    """Return `reached` of all cases, each under a network that has learnt only the other half of the sessions."""
+    """Return `reached` of all cases, each under a network that has learnt only the other half of the sessions.
+
+    A half keeps the ranks of the blend if no shortlist of the other half has its target: a network has nothing to learn there.
+    """
     names = np.unique(session)
     later = session >= names[len(names) // 2]
-    floored, free = np.empty(len(lists), np.int64), np.empty(len(lists), np.int64)
+    floored, free = lists.rank.copy(), lists.rank.copy()
     for half in (later, ~later):
-        network = fit_network(lists, np.flatnonzero(~half), seed)
+        learnt = np.flatnonzero(~half)
+        if not (lists.target[learnt] >= 0).any():
+            continue
+        network = fit_network(lists, learnt, seed)
         floored[half], free[half] = reached(lists, network, np.flatnonzero(half))
     return floored, free
 

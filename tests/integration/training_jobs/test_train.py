@@ -16,6 +16,7 @@ from tests.unit.training_jobs import shop
 from tests.unit.training_jobs.conftest import Trained
 from training_jobs import train
 from training_jobs.serving.model_files import load_card, load_recommender
+from training_jobs.snapshot.dataset import DataError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 # SageMaker passes names as they are written in the state machine, with underscores.
@@ -115,6 +116,15 @@ def test_a_job_reads_embeddings_and_what_is_out_of_stock_is_in_no_answer_of_the_
     fallback = json.loads((tmp_path / "model" / "fallback.json").read_text())
     shown = [one["expected"] for one in golden] + [fallback["popular"], *fallback["related"].values()]
     assert not set(gone) & {item for answer in shown for item in answer}
+
+
+def test_a_shop_without_two_items_in_stock_fails_before_it_trains(tmp_path: Path) -> None:
+    (tmp_path / "out_of_stock.json").write_text(json.dumps(["a", "b", "never sold"]))
+    with pytest.raises(
+        DataError, match="1 of 3 items are in stock, and answers need two: correct the shop's"
+    ):
+        train.take_stock(tmp_path, tmp_path / "model", ["a", "b", "c"])
+    train.take_stock(tmp_path, tmp_path / "model", ["a", "b", "c", "d"])
 
 
 def test_bad_data_fails_the_job_with_its_reason_in_the_failure_file(trained: Trained, tmp_path: Path) -> None:

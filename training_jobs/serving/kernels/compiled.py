@@ -78,7 +78,8 @@ class Compiled:
 def address(array: NDArray[Any], kind: Any, *shape: int) -> int:
     """Return where an array's numbers are. The kernel assumes their type and count, so raise ValueError for others."""
     if array.dtype != kind or array.shape != shape or not array.flags.c_contiguous:
-        raise ValueError(f"{array.dtype} numbers {array.shape} where {np.dtype(kind)} {shape} belong")
+        layout = "" if array.flags.c_contiguous else ", not in rows,"
+        raise ValueError(f"{array.dtype} numbers {array.shape}{layout} where {np.dtype(kind)} {shape} belong")
     return int(array.ctypes.data)
 
 

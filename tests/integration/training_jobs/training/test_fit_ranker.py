@@ -149,3 +149,15 @@ def test_a_shop_with_fewer_items_than_the_list_is_long_is_ranked_too() -> None:
 def test_a_large_catalogue_is_fitted_with_fewer_cases() -> None:
     assert fit_ranker.case_limit(40_000) == fit_ranker.CASES
     assert fit_ranker.CASES > fit_ranker.case_limit(1_000_000) > fit_ranker.case_limit(10_000_000) >= 2000
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("others", [[], [[5, 5], [6, 6]]])
+def test_where_one_session_has_all_targets_the_blend_s_own_order_stays(others: list[list[int]]) -> None:
+    session = np.random.default_rng(0).integers(0, ITEMS, 230).tolist()
+    tail = prefix_cases(shop.packed([session, *others]))
+    assert len(tail) >= fit_ranker.LEAST_CASES
+    blend = blend_of(LEARN)
+    choice = choose(blend, LEARN, tail, 0)
+    assert choice.network is None
+    assert np.array_equal(choice.rank, measure("blend", blend.scores, tail).rank)

@@ -69,6 +69,13 @@ def test_along_the_ring_the_first_items_are_named_by_a_view(served: Recommender)
     assert set(named) <= {"sku-020", "sku-021"}
 
 
+def test_no_view_is_named_for_a_candidate_that_is_not_known(served: Recommender) -> None:
+    session, listed = ["sku-020", "sku-021"], ["never-seen", "sku-022"]
+    found = served.rerank(session, listed)
+    reasons = because(served, session, (), found, listed)
+    assert dict(zip(found.items, reasons, strict=True))["never-seen"] == Because("popular")
+
+
 @pytest.mark.parametrize("session", [[], ["never-seen"]])
 def test_without_a_known_view_every_item_is_popular(served: Recommender, session: list[str]) -> None:
     assert set(reasons(served, session).values()) == {Because("popular")}

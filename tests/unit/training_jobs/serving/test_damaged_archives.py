@@ -195,6 +195,12 @@ WRONG: dict[str, Damage] = {
     "no heads": packed("encoder.npz", lambda one: one.update(heads=np.int64(0))),
     "a temperature of 0": packed("encoder.npz", lambda one: one.update(temperature=np.float64(0))),
     "no position": packed("encoder.npz", lambda one: one.__delitem__("tensor/position")),
+    "positions of another dimension": packed(
+        "encoder.npz", lambda one: one.update({"tensor/position": one["tensor/position"][:, :-1]})
+    ),
+    "a tensor whose products overflow": packed(
+        "encoder.npz", lambda one: one.update({"tensor/pool.weight": one["tensor/pool.weight"] * 1e30})
+    ),
     "no layer's output": packed("encoder.npz", lambda one: one.__delitem__("tensor/layers.0.out.bias")),
     "a network of another size": packed("ranker.npz", lambda one: one.update(second=one["second"][:, :-1])),
     "an id twice": vocabulary(lambda ids: [ids[1], *ids[1:]]),

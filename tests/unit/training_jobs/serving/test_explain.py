@@ -123,6 +123,19 @@ def test_the_items_and_their_order_are_those_of_the_answer(served: Recommender) 
     assert explanation["wanted_unknown"] == ["never-seen"]
 
 
+def test_a_session_that_ends_with_an_unknown_item_is_explained_as_it_is_answered() -> None:
+    served, sessions = large_shop(400, 0, 0.4)
+    session = [*(served.vocabulary[item] for item in sessions.session(5)), "never-seen"]
+    explanation = explain(served, session, 10)
+    assert session[-2] in [one["item_id"] for one in explanation["answer"]]
+    for place, (one, answered) in enumerate(zip(explanation["items"], explanation["answer"], strict=True), 1):
+        assert (one["item_id"], one["place"]) == (answered["item_id"], place)
+        assert one["score"] == pytest.approx(answered["score"], rel=1e-3)
+        for part in one["without"]:
+            rest = [item for item in session if item != part["item_id"]]
+            assert score_of(served, rest, [], one["item_id"]) == pytest.approx(part["score"], rel=1e-3)
+
+
 @pytest.mark.parametrize("session", [[], ["never-seen"]])
 def test_a_session_without_a_known_item_is_explained_by_popularity(
     served: Recommender, session: list[str]

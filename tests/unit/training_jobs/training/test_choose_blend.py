@@ -8,13 +8,16 @@ import pytest
 from tests.unit.training_jobs import shop
 from training_jobs.gate import baselines
 from training_jobs.serving.encoder_numpy import EncoderWeights
+from training_jobs.serving.kernels.compile import compiled_kernels
+from training_jobs.serving.kernels.reference import REFERENCE
 from training_jobs.serving.knn import KnnSettings, build_index
+from training_jobs.serving.returns import return_floor
 from training_jobs.serving.session_recommender import BlendSettings, Recommender
 from training_jobs.serving.sessions import Sessions
 from training_jobs.snapshot.dataset import TAIL_CASES, Cases, no_content, prefix_cases
 from training_jobs.training import choose_blend as module
 from training_jobs.training.catalogue_sessions import catalogue_sessions
-from training_jobs.training.choose_blend import choose_blend, choose_share
+from training_jobs.training.choose_blend import choose_blend, choose_share, ranks_by_share
 from training_jobs.training.encoder_torch import Encoder, EncoderSettings
 from training_jobs.training.fit_ranker import LEAST_CASES
 from training_jobs.training.job import encoder_weights
@@ -102,6 +105,21 @@ def even(weights: EncoderWeights, sessions: Sessions) -> Recommender:
     names = [str(row) for row in range(shop.ITEMS)]
     popularity = baselines.popularity(sessions, shop.ITEMS)
     return Recommender(names, weights, build_index(sessions, shop.ITEMS), popularity, BlendSettings())
+
+
+def test_the_ranks_of_all_shares_are_those_of_a_blend_with_each(learnt: EncoderWeights) -> None:
+    shares, asked = (0.15, 0.5, 0.85), cases(40)
+    plain = even(learnt, shop.walks(300, seed=1))
+    settings = replace(plain.settings, return_floor=return_floor(shop.walks(300, seed=1)))
+    for kernels in (REFERENCE, compiled_kernels(ENCODER.dim)):
+        plain.kernels = kernels
+        blend = plain.unranked(settings)
+        for share, ranks in zip(shares, ranks_by_share(blend, asked, shares), strict=True):
+            other = blend.unranked(replace(settings, knn_weight=share))
+            for row, rank in enumerate(ranks.tolist()):
+                shown = other.recommend([other.vocabulary[item] for item in asked.prefix(row)], 20).items
+                target = other.vocabulary[asked.targets[row]]
+                assert rank == (shown.index(target) + 1 if target in shown else 21)
 
 
 def test_an_encoder_that_has_learnt_nothing_gets_a_small_share(learnt: EncoderWeights) -> None:
