@@ -77,8 +77,8 @@ def before_any_model(stage: Stage) -> urllib.error.HTTPError:
     assert drills.roll_back_before_any_model(stage) == "NothingToRollBackTo"
     assert not any(drills.erase_before_any_model(stage).values())
     states = stage.client("stepfunctions")
-    with pytest.raises(batch.BatchFailed, match="no model of shop demo is on record"):
-        batch.follow(batch.start(LOCAL, LOCAL.account_id, states, {}), LOCAL, states, print, poll_s=0.25)
+    made = batch.follow(batch.start(LOCAL, LOCAL.account_id, states, {}), LOCAL, states, print, poll_s=0.25)
+    assert made["skipped"].startswith("Shop demo has no model yet")
     with pytest.raises(urllib.error.HTTPError) as refused:
         stage.recommend(VISITS[0].items[0])
     return refused.value
@@ -934,6 +934,8 @@ NOT_USED_HERE = {
     ("batch-machine", "sagemaker:ListTags"),
     # Nobody stops a batch in the journey.
     ("batch-machine", "sagemaker:StopProcessingJob"),
+    # No batch follows the runs of this stage, whose batch_nightly is false.
+    ("pipeline", "states:StartExecution"),
     # SageMaker keeps a checkpoint folder and its copy in S3 equal, and training replaces its checkpoints:
     # https://docs.aws.amazon.com/sagemaker/latest/dg/model-checkpoints-enable.html
     ("sagemaker", "s3:DeleteObject"),
