@@ -1,12 +1,47 @@
-"""The options `outer` and `path` of FLATTEN: fakesnow 0.12.1 ignores both and silently drops or multiplies rows."""
+"""FLATTEN: fakesnow 0.12.1 ignores the options `outer` and `path`, and numbers the elements of an array in any order.
+
+It silently drops or multiplies rows then. Its INDEX and PATH count the rows as DuckDB's join happens to give them.
+"""
+
+from string import Template
 
 import fakesnow.cursor
+import fakesnow.macros
 import fakesnow.transforms
 from sqlglot import exp
 
+# fakesnow's macro, but an element takes its place in the array with it before the array is unnested.
+FLATTEN = Template(
+    """
+CREATE OR REPLACE MACRO ${catalog}._fs_flatten(input) AS TABLE
+    SELECT
+        hash(TO_JSON(input))::UBIGINT AS SEQ,
+        e.k AS KEY,
+        COALESCE(e.k, '[' || e.i || ']') AS PATH,
+        CASE WHEN e.k IS NULL THEN e.i END AS INDEX,
+        e.v AS VALUE,
+        TO_JSON(input) AS THIS
+    FROM (
+        SELECT UNNEST(
+            CASE WHEN json_type(TO_JSON(input)) = 'OBJECT'
+                 THEN list_transform(
+                    json_keys(TO_JSON(input)),
+                    lambda x, i: struct_pack(k := x, v := CAST(TO_JSON(input) -> x AS JSON), i := (i - 1)::BIGINT)
+                 )
+                 ELSE list_transform(
+                    CAST(TO_JSON(input) AS JSON[]),
+                    lambda x, i: struct_pack(k := NULL::VARCHAR, v := x, i := (i - 1)::BIGINT)
+                 )
+            END, recursive := true
+        )
+    ) AS e(k, v, i)
+    """
+)
+
 
 def install() -> None:
-    """Replace fakesnow's transform by one that supports these options and forwards all other calls."""
+    """Replace fakesnow's macro, and its transform by one that supports these options and forwards all other calls."""
+    fakesnow.macros.FS_FLATTEN = FLATTEN
     original = fakesnow.transforms.flatten
 
     def flatten(node: exp.Expr) -> exp.Expr:

@@ -46,6 +46,20 @@ def test_flatten_ignores_path(cursor: Any) -> None:
     assert cursor.fetchall() != [("1",)]
 
 
+def test_flatten_numbers_elements_in_the_order_of_a_join(cursor: Any) -> None:
+    thousands = ",".join(str(3 * at) for at in range(3000))
+    cursor.execute(
+        f"create table N as select value::int as n from table(flatten(input => parse_json('[{thousands}]')))"
+    )
+    cursor.execute(
+        "create table A as select n, parse_json('[' || n || ',' || (n + 1)::varchar || ']') as a from N"
+    )
+    cursor.execute(
+        "select count(*) from A, lateral flatten(input => A.a) f where f.value::int - A.n != f.index::int"
+    )
+    assert cursor.fetchall() != [(0,)]
+
+
 @pytest.mark.parametrize("option", ["on_error = skip_file", "pattern = '.*'"])
 def test_copy_does_not_support(cursor: Any, folder: Path, option: str) -> None:
     with pytest.raises((NotImplementedError, ProgrammingError, ValueError)):

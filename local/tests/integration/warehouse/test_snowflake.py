@@ -43,6 +43,18 @@ def test_a_statement_is_answered_as_snowflake_answers_it(
         assert rows(connection, statement) == expected
 
 
+def test_flatten_numbers_the_elements_of_many_arrays_in_their_own_order(snowflake_server: Snowflake) -> None:
+    thousands = ",".join(str(3 * at) for at in range(3000))
+    with snowflake_server.connect() as connection:
+        for statement in (
+            f"create or replace table QA.N as select value::int as n from table(flatten(input => parse_json('[{thousands}]')))",
+            "create or replace table QA.A as select n, parse_json('[' || n || ',' || (n + 1)::varchar || ']') as a from QA.N",
+        ):
+            rows(connection, statement)
+        counted = "select count(*) from QA.A as A, lateral flatten(input => A.a) f where f.value::int - A.n != f.index::int"
+        assert rows(connection, counted) == [(0,)]
+
+
 def test_dbts_merge_takes_unqualified_values_from_the_source(snowflake_server: Snowflake) -> None:
     with snowflake_server.connect() as connection:
         for statement in (
