@@ -934,6 +934,8 @@ NOT_USED_HERE = {
     ("batch-machine", "sagemaker:ListTags"),
     # Nobody stops a batch in the journey.
     ("batch-machine", "sagemaker:StopProcessingJob"),
+    # A batch mails only a failure, and none fails in the journey.
+    ("batch-machine", "sns:Publish"),
     # No batch follows the runs of this stage, whose batch_nightly is false.
     ("pipeline", "states:StartExecution"),
     # SageMaker keeps a checkpoint folder and its copy in S3 equal, and training replaces its checkpoints:

@@ -45,8 +45,10 @@ def test_every_step_of_the_pipeline_is_named_in_the_text_and_in_the_picture() ->
         "DescribeEndpoint",
         "Rollback",
         "Unlock",
+        "StartLists",
         "NotifySuccess",
         "UnlockAfterFailure",
+        "StartListsAfterFailure",
         "NotifyFailure",
         "Failed",
     }

@@ -154,7 +154,7 @@ def test_a_batch_follows_the_run_of_one_shop_also_if_its_model_could_not_be_trai
     before = pipeline.batches()
     run = pipeline.run(shop_id="second", do="fail")
     assert (run.status, run.described["error"]) == ("FAILED", "TaskFailed")
-    (name,) = pipeline.batches().keys() - before.keys()
+    (name,) = wait_for(lambda: pipeline.batches().keys() - before.keys(), 60)
     assert name == f"run-{run_id_of(run.arn, run.described['startDate'])}-0"
     assert pipeline.batches()[name]["shop_id"] == "second"
     (message,) = run.messages
