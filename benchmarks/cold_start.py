@@ -100,13 +100,13 @@ def measured(log: ShopLog, args: Namespace, seed: int, emit: Callable[[Row], Non
         measure_shop(log, args.sessions, seed, test=test, emit=emit)
         return
     noise = args.embeddings
-    log = log if noise is None else with_embeddings(log, noise, seed)
-    last = len(log.sessions)
-    recent = replace(log, sessions=log.sessions.between(max(0, last - args.newest), last))
+    given = log if noise is None else with_embeddings(log, noise, seed)
+    last = len(given.sessions)
+    recent = replace(given, sessions=given.sessions.between(max(0, last - args.newest), last))
     if noise is None:
         measure_items(recent, seed, test=test, emit=emit)
         return
-    bare = replace(recent, embeddings=np.zeros((0, 0), np.float32))
+    bare = replace(recent, embeddings=log.embeddings)
     for one, has in ((bare, False), (recent, True)):
         about: Row = {"embeddings": has, "noise": noise}
 

@@ -26,7 +26,8 @@ from catalogue.rows import FeedUnreadable
 from catalogue.tables import open_bytes
 from deploy.command import DeployError, exit_status, stage_parser
 from deploy.stages import account_of, read_stage
-from functions.platform.contract import EMBEDDINGS_PREFIX, ID_MAX_CHARACTERS
+from functions.platform.contract import ID_MAX_CHARACTERS
+from functions.platform.s3_keys import embeddings_key
 
 MAX_NUMBERS = 4_096
 LINE_MAX_BYTES = 2**18
@@ -173,11 +174,6 @@ def _checked(path: Path, part: Rows, seen: set[str], numbers: int) -> tuple[NDAr
     return matrix, numbers
 
 
-def key_of(shop_id: str) -> str:
-    """Return the key of a shop's embeddings in the models bucket."""
-    return f"{EMBEDDINGS_PREFIX}{shop_id}.arrow"
-
-
 def store(path: Path, shop_id: str, s3: Any | None, bucket: str) -> list[str]:
     """Store a file unless `s3` is None, and return the outcome in lines for a person.
 
@@ -191,8 +187,8 @@ def store(path: Path, shop_id: str, s3: Any | None, bucket: str) -> list[str]:
         if s3 is None:
             return [*lines, "dry run: nothing was written"]
         with converted.open("rb") as file:
-            s3.upload_fileobj(file, bucket, key_of(shop_id))
-    return [*lines, f"written: s3://{bucket}/{key_of(shop_id)}; the next run trains with them"]
+            s3.upload_fileobj(file, bucket, embeddings_key(shop_id))
+    return [*lines, f"written: s3://{bucket}/{embeddings_key(shop_id)}; the next run trains with them"]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -217,9 +213,9 @@ def main(arguments: list[str] | None = None) -> int:
         s3 = None if options.dry_run else session.client("s3")
         if options.remove:
             if s3 is not None:
-                s3.delete_object(Bucket=bucket, Key=key_of(options.shop))
+                s3.delete_object(Bucket=bucket, Key=embeddings_key(options.shop))
             print(
-                f"removed: s3://{bucket}/{key_of(options.shop)}; the next run trains without"
+                f"removed: s3://{bucket}/{embeddings_key(options.shop)}; the next run trains without"
                 if s3
                 else "dry run"
             )

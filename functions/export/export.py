@@ -8,7 +8,6 @@ from functions.export.catalogue import write_state
 from functions.platform import warehouse
 from functions.platform.contract import (
     ARCHIVE_OUT_OF_STOCK,
-    EMBEDDINGS_PREFIX,
     EXPORTS_PREFIX,
     INTERACTION_COLUMNS,
     ITEM_COLUMNS,
@@ -17,7 +16,7 @@ from functions.platform.contract import (
     ExportResult,
 )
 from functions.platform.log import get_logger
-from functions.platform.s3_keys import delete_below
+from functions.platform.s3_keys import delete_below, embeddings_key
 from functions.platform.settings import WarehouseSettings
 
 log = get_logger(__name__)
@@ -89,7 +88,7 @@ def export(event: dict[str, Any], settings: WarehouseSettings, connection: Any, 
             Body=json.dumps(out_of_stock).encode(),
             ContentType="application/json",
         )
-    embeddings = f"{EMBEDDINGS_PREFIX}{shop_id}.arrow"
+    embeddings = embeddings_key(shop_id)
     has_embeddings = _exists(s3, settings.models_bucket, embeddings)
     if has_embeddings:
         # A copy, so that the snapshot stays what the model was trained on.

@@ -5,6 +5,7 @@ from typing import Any
 
 from functions.platform.contract import (
     BATCH_PREFIX,
+    EMBEDDINGS_PREFIX,
     EVALUATIONS_PREFIX,
     PLACEMENTS_PREFIX,
     RELEASES_PREFIX,
@@ -68,6 +69,11 @@ def rules_key(shop_id: str, revision: str | None = None) -> str:
 def placements_key(shop_id: str) -> str:
     """Return the key of the tables of a shop's placements."""
     return f"{PLACEMENTS_PREFIX}{shop_id}.json"
+
+
+def embeddings_key(shop_id: str) -> str:
+    """Return the key of a shop's own embeddings of its products, which `python -m catalogue.embeddings` stores."""
+    return f"{EMBEDDINGS_PREFIX}{shop_id}.arrow"
 
 
 def batch_prefix(shop_id: str, run_id: str) -> str:

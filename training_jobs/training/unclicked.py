@@ -62,14 +62,11 @@ def place_unclicked(
         by_content = F.normalize(encoder.content_vectors().float().cpu(), dim=1)
         # Of each item, its vector as if nobody had clicked it.
         guess = torch.where(known[:, None], by_content, learnt)
-        shares = [0.0, 0.0]
-        for at, candidates in enumerate(
-            (_by_price(learnt, known, content), _by_embedding(learnt, clicks, content))
-        ):
-            guess, shares[at] = _moved(guess, candidates, learnt, clicks)
-        if not any(shares):
+        guess, by_price = _moved(guess, _by_price(learnt, known, content), learnt, clicks)
+        guess, by_embedding = _moved(guess, _by_embedding(learnt, clicks, content), learnt, clicks)
+        if not by_price and not by_embedding:
             return vectors, Shares()
-        return torch.where(known[:, None], learnt, guess).numpy(), Shares(*shares)
+        return torch.where(known[:, None], learnt, guess).numpy(), Shares(by_price, by_embedding)
 
 
 def _moved(
@@ -86,15 +83,11 @@ def _moved(
         judged = says & torch.from_numpy(clicks > 0)
         if not bool(judged.any()):
             continue
-        weight = torch.from_numpy(clicks)[judged]
+        weight, right = torch.from_numpy(clicks)[judged], learnt[judged]
         own = torch.where(guess[judged].norm(dim=1, keepdim=True) > 0, guess[judged], beside[judged])
-
-        def cosine(vectors: Tensor, weight: Tensor = weight, judged: Tensor = judged) -> float:
-            return float((F.cosine_similarity(vectors, learnt[judged]) * weight).sum() / weight.sum())
-
-        before = cosine(guess[judged])
+        before = _mean_cosine(guess[judged], right, weight)
         for share in _SHARES:
-            gain = cosine(torch.lerp(own, beside[judged], share)) - before
+            gain = _mean_cosine(torch.lerp(own, beside[judged], share), right, weight) - before
             if gain >= most:
                 best, best_share, most = beside, share, gain
     if not best_share:
@@ -102,6 +95,10 @@ def _moved(
     says = (best.norm(dim=1) > 0)[:, None]
     start = torch.where(guess.norm(dim=1, keepdim=True) > 0, guess, best)
     return torch.where(says, torch.lerp(start, best, best_share), guess), best_share
+
+
+def _mean_cosine(vectors: Tensor, right: Tensor, weight: Tensor) -> float:
+    return float((F.cosine_similarity(vectors, right) * weight).sum() / weight.sum())
 
 
 def _by_price(learnt: Tensor, known: Tensor, content: ItemContent) -> Iterable[Tensor]:
@@ -128,21 +125,18 @@ def _by_embedding(learnt: Tensor, clicks: Int64, content: ItemContent) -> Iterab
     asked = np.concatenate([judges, np.flatnonzero(has & (clicks == 0))])
     centre = embeddings[references].mean(axis=0)
     compared = _centred(embeddings[references], centre)
-    cosines, nearest = [], []
+    found = []
     for begin in range(0, len(asked), _BLOCK):
         rows = asked[begin : begin + _BLOCK]
         alike = _centred(embeddings[rows], centre) @ compared.T
         alike[torch.from_numpy(rows[:, None] == references[None])] = -2.0
-        found = alike.topk(min(_NEAREST, len(references) - 1), dim=1)
-        cosines.append(found.values)
-        nearest.append(found.indices)
+        found.append((torch.from_numpy(rows), *alike.topk(min(_NEAREST, len(references) - 1), dim=1)))
     weighed = torch.from_numpy(np.sqrt(clicks[references])).float()
     vectors = learnt[torch.from_numpy(references)]
     for temperature in _TEMPERATURES:
         beside = torch.zeros_like(learnt)
-        for block, (cosine, near) in enumerate(zip(cosines, nearest, strict=True)):
+        for of_block, cosine, near in found:
             weight = torch.exp((cosine - 1.0) / temperature) * weighed[near]
-            of_block = torch.from_numpy(asked[block * _BLOCK : block * _BLOCK + len(near)])
             beside[of_block] = F.normalize((weight[:, :, None] * vectors[near]).sum(dim=1), dim=1)
         yield beside
 
