@@ -277,8 +277,7 @@ def _most_alike(served: Model, items: set[str]) -> dict[str, str]:
 def _whole_ranking(served: Model, items: Sequence[str], k: int) -> list[str]:
     """Return the best `k` by the scores of all items, which `recommend` must find without them."""
     known = np.array([served.rows[item] for item in items if item in served.rows], np.int32)
-    scores = served.scores([known])[0]
-    scores[[served.rows[item] for item in items[-1:] if item in served.rows]] = -np.inf
+    scores = served.scores([known], [[served.rows[item] for item in items[-1:] if item in served.rows]])[0]
     return [served.vocabulary[row] for row in top(scores, k)]
 
 

@@ -124,16 +124,17 @@ def measure_baselines(held: HeldOut) -> dict[str, Measured]:
 
 
 def measure_recommender(name: str, recommender: Model, held: HeldOut) -> Measured:
-    """Measure a model whose vocabulary may differ from the snapshot's. A target outside its vocabulary is a miss."""
+    """Measure a model whose vocabulary may differ from the snapshot's. A target outside its vocabulary is a miss.
+
+    After a click on an item that the model does not know, its last known item competes, as it does in `recommend`.
+    """
     vocabulary = held.data.vocabulary
     row_of = np.array([recommender.rows.get(item, -1) for item in vocabulary], np.int64)
 
     def score(prefixes: Sequence[Int32]) -> Float32:
-        known = []
-        for prefix in prefixes:
-            mapped = row_of[prefix]
-            known.append(mapped[mapped >= 0].astype(np.int32))
-        own = recommender.scores(known)
+        mapped = [row_of[prefix].astype(np.int32) for prefix in prefixes]
+        current = [rows[-1:][rows[-1:] >= 0].tolist() for rows in mapped]
+        own = recommender.scores([rows[rows >= 0] for rows in mapped], current)
         out = np.full((len(prefixes), len(vocabulary)), -np.inf, np.float32)
         out[:, row_of >= 0] = own[:, row_of[row_of >= 0]]
         return out

@@ -29,8 +29,11 @@ class Model(Protocol):
         """Return the candidates in the order for the session."""
         ...
 
-    def scores(self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]] = ()) -> Float32:
-        """Return the scores of all items per prefix of rows, [prefixes, items]; -inf where an item is excluded."""
+    def scores(self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]] | None = None) -> Float32:
+        """Return the scores of all items per prefix of rows, [prefixes, items]; -inf where an item is in its `exclude`.
+
+        Without `exclude` it is each prefix's last item, which no shop recommends.
+        """
         ...
 
     def popular(self, k: int) -> list[str]:

@@ -10,8 +10,6 @@ import argparse
 import json
 import sys
 from collections.abc import Collection, Sequence
-from copy import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +70,7 @@ class _Explanation:
     """One session and the ranking of all items after it."""
 
     def __init__(self, recommender: Recommender, items: Sequence[str], excluded: set[int]) -> None:
-        # `recommend` excludes the session's last item only where it is known. Else the known item before it competes.
-        self.recommender = copy(recommender)
-        self.recommender.settings = replace(recommender.settings, exclude_current=False)
+        self.recommender = recommender
         self.excluded = excluded
         # -1 where an item is not known.
         self.session: list[int] = [recommender.rows.get(item, -1) for item in items]

@@ -156,15 +156,16 @@ class Recommender:
         off = np.abs(dequantised(codes, scales) - self.weights.vectors) > 0.51 * scales[:, None]
         return np.asarray(np.logical_not(off.any(axis=1)))
 
-    def scores(self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]] = ()) -> Float32:
+    def scores(self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]] | None = None) -> Float32:
         """Scores of all items, one row for each prefix of known rows; an empty prefix is given popularity.
 
-        Items that may not be shown have -inf: those out of stock and those in a prefix's `exclude`. With the setting
-        `exclude_current`, this includes the prefix's last item.
+        Items that may not be shown have -inf: those out of stock and those in a prefix's `exclude`. Without `exclude`, the
+        setting `exclude_current` decides whether the prefix's last item is shown.
         """
+        exclude = self._current(prefixes) if exclude is None else exclude
         out = np.tile(np.where(self._out_of_stock, -np.inf, self._popular), (len(prefixes), 1))
         known = [row for row, prefix in enumerate(prefixes) if len(prefix)]
-        asked, excluded = [prefixes[row] for row in known], [exclude[row] for row in known] if exclude else ()
+        asked, excluded = [prefixes[row] for row in known], [exclude[row] for row in known]
         for row, (blended, short) in zip(known, self.shortlists(asked, excluded), strict=True):
             out[row] = blended
             if self._rank is None or len(short.rows) == 0:
@@ -180,11 +181,15 @@ class Recommender:
         return out
 
     def shortlists(
-        self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]] = ()
+        self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]] | None = None
     ) -> Iterator[tuple[Float32, Shortlist]]:
-        """Yield the blend's scores of all items and its best SHORTLIST items per prefix (none may be empty)."""
+        """Yield the blend's scores of all items and its best SHORTLIST items per prefix (none may be empty).
+
+        `exclude` is that of `scores`.
+        """
         if not prefixes:
             return
+        exclude = self._current(prefixes) if exclude is None else exclude
         share = np.float32(self.settings.knn_weight)
         probability = probabilities(self.weights, prefixes)
         probability[:, self._unknown] = 0.0
@@ -195,14 +200,16 @@ class Recommender:
             own, floor = floor_of(self._return_floor, prefix)
             blended[own] = np.maximum(blended[own], floor)
             blended[self._out_of_stock] = -np.inf
-            if exclude:
-                blended[list(exclude[row])] = -np.inf
-            if self.settings.exclude_current:
-                blended[prefix[-1]] = -np.inf
+            blended[list(exclude[row])] = -np.inf
             rows = top(blended, SHORTLIST)
             votes_of = values_at(rows, voted, votes, self._by_row)
             floors = values_at(rows, own, floor, self._by_row)
             yield blended, Shortlist(rows, blended[rows], probability[row, rows], votes_of, floors)
+
+    def _current(self, prefixes: Sequence[Int32]) -> list[list[int]]:
+        if not self.settings.exclude_current:
+            return [[] for _ in prefixes]
+        return [prefix[-1:].tolist() for prefix in prefixes]
 
     def recommend(self, items: Sequence[str], k: int, exclude: Collection[str] = ()) -> Recommendation:
         """Return the best `k` items after `items` (oldest first): never the last of them, none of `exclude`."""

@@ -18,6 +18,7 @@ from training_jobs.gate.thresholds import read_thresholds
 from training_jobs.serving.knn import build_index
 from training_jobs.serving.model_files import load_recommender
 from training_jobs.serving.ranker import Ranker
+from training_jobs.serving.returns import CLICKS
 from training_jobs.serving.session_recommender import Recommender
 from training_jobs.snapshot.dataset import Catalogue, Dataset, no_content
 from training_jobs.snapshot.parquet import read_dataset
@@ -200,6 +201,27 @@ def test_a_model_with_another_vocabulary_is_measured_by_names(trained: Trained) 
     )
     found = measure_recommender("other", other, held)
     assert (found.rank == expected.rank).mean() > 0.99
+
+
+def test_a_model_that_does_not_know_the_last_click_is_measured_as_it_answers(trained: Trained) -> None:
+    good, card = load_recommender(trained.model_dir / "holdout")
+    held = held_out(trained.data, card.holdout_start_ms, limit=200)
+    renamed = {int(held.cases.prefix(case)[-1]) for case in range(0, len(held.cases), 10)}
+    vocabulary = [f"new-{row}" if row in renamed else item for row, item in enumerate(held.data.vocabulary)]
+    held = replace(held, data=replace(held.data, vocabulary=vocabulary))
+    # Shoppers of this shop return to what they have seen.
+    returning = replace(good.settings, return_floor=(0.5,) * CLICKS)
+    champion = Recommender(good.vocabulary, good.weights, good.index, good.popularity, returning)
+    found = measure_recommender("champion", champion, held)
+    last_known_shown = 0
+    for case in range(len(held.cases)):
+        items = [vocabulary[row] for row in held.cases.prefix(case)]
+        answer = [held.rows[item] for item in champion.recommend(items, 20).items if item in held.rows]
+        assert set(answer) <= set(found.top[case].tolist())
+        if items[-1] not in good.rows:
+            known = [held.rows[item] for item in items if item in good.rows]
+            last_known_shown += known[-1:] != [] and known[-1] in answer
+    assert last_known_shown > 0
 
 
 def test_a_click_of_the_held_out_day_in_the_measured_model_is_found(trained: Trained) -> None:

@@ -31,19 +31,20 @@ class KnnModel:
         index = build_index(sessions, len(vocabulary))
         self._score = knn_scorer(KnnScorer(index, KnnSettings()), self.popularity)
 
-    def scores(self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]] = ()) -> Float32:
+    def scores(self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]] | None = None) -> Float32:
         out = np.tile(self.popularity.astype(np.float32), (len(prefixes), 1))
         for row, prefix in enumerate(prefixes):
             if len(prefix):
                 out[row] = self._score([prefix])[0]
-                out[row, prefix[-1]] = -np.inf
-        for row, rows in enumerate(exclude):
+        current = [prefix[-1:].tolist() for prefix in prefixes]
+        for row, rows in enumerate(current if exclude is None else exclude):
             out[row, list(rows)] = -np.inf
         return out
 
     def recommend(self, items: Sequence[str], k: int, exclude: Collection[str] = ()) -> Recommendation:
         prefix = np.array([self.rows[item] for item in items if item in self.rows], np.int32)
-        scores = self.scores([prefix], [[self.rows[item] for item in exclude if item in self.rows]])[0]
+        excluded = [self.rows[item] for item in {*exclude, *items[-1:]} if item in self.rows]
+        scores = self.scores([prefix], [excluded])[0]
         best = np.argsort(-scores, kind="stable")[:k]
         best = best[np.isfinite(scores[best])]
         source = "session" if len(prefix) else "popularity"
