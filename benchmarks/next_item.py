@@ -91,7 +91,7 @@ def run(bench: Bench, seeds: Sequence[int], budget_s: float, draws: int, emit: C
 
     began = time.perf_counter()
     index = build_index(bench.learn, bench.items)
-    full = index if bench.train is bench.learn else build_index(bench.train, bench.items)
+    full = build_index(bench.train, bench.items)
     kernels = compiled_kernels(EncoderSettings().dim)
     vmis, _ = tune.tune_knn(index, valid, learnt, grid=VMIS_GRID, exclude_current=False, kernels=kernels)
     vmis_scorer = baselines.knn_scorer(KnnScorer(full, vmis), share)

@@ -4,6 +4,8 @@
   (session-rec). Every position of a test session is a case.
 * prefixes: `train_sessions.txt.gz` (one session per line, in time order) and `test_prefix_target.tsv.gz`.
 * users: one `*.txt.gz` with lines `user item item ...`. The last item is the test, the item before it validation.
+
+The validation tail is as long as the training job's, and at least 5 % of the sessions. A file of its own lengthens it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from training_jobs.serving.sessions import DAY_MS, Sessions
-from training_jobs.snapshot.dataset import Cases, pack, prefix_cases
+from training_jobs.snapshot.dataset import Cases, pack, prefix_cases, tail_sessions
 
 _VALID_SHARE = 0.05
 
@@ -79,12 +81,11 @@ def _events(name: str, train: Path, valid: Path | None, test: Path) -> Bench:
     ids = sorted({item for table in tables.values() for item in table[1]})
     row = {item: at for at, item in enumerate(ids)}
     packed = {part: _pack_table(table, row) for part, table in tables.items()}
-    sessions = packed["train"]
-    test_cases = prefix_cases(packed["test"])
+    learn, tail = _tail(packed["train"])
     if "valid" in packed:
-        return Bench(name, "events", len(ids), sessions, sessions, prefix_cases(packed["valid"]), test_cases)
-    learn, tail = _tail(sessions)
-    return Bench(name, "events", len(ids), sessions, learn, prefix_cases(tail), test_cases)
+        tail = _joined(tail, packed["valid"])
+    test_cases = prefix_cases(packed["test"])
+    return Bench(name, "events", len(ids), packed["train"], learn, prefix_cases(tail), test_cases)
 
 
 def _table(path: Path) -> tuple[list[str], list[str], list[float]]:
@@ -154,6 +155,15 @@ def _cases(prefixes: Sequence[np.ndarray], targets: np.ndarray) -> Cases:
     return Cases(np.concatenate(prefixes).astype(np.int32), offsets, targets, session)
 
 
+def _joined(first: Sessions, second: Sessions) -> Sessions:
+    return Sessions(
+        np.concatenate([first.items, second.items]),
+        np.concatenate([first.offsets, first.offsets[-1] + second.offsets[1:]]),
+        np.concatenate([first.times_ms, second.times_ms]),
+    )
+
+
 def _tail(sessions: Sessions) -> tuple[Sessions, Sessions]:
-    cut = int(len(sessions) * (1 - _VALID_SHARE))
+    cases = np.maximum(sessions.lengths - 1, 0)
+    cut = min(int(len(sessions) * (1 - _VALID_SHARE)), len(sessions) - tail_sessions(cases[::-1]))
     return sessions.take(np.arange(cut)), sessions.take(np.arange(cut, len(sessions)))

@@ -52,7 +52,7 @@ RECIPES = (QUICK, STANDARD, LONG)
 
 @dataclass(frozen=True)
 class Trained:
-    """The encoder for choosing settings, and the one that was trained on the validation tail too."""
+    """The encoder for choosing settings, and the one that was trained on the validation tail too, with its epochs."""
 
     chosen_with: EncoderWeights
     final: EncoderWeights
@@ -107,17 +107,15 @@ def train_encoder(
         epochs.append(epoch)
         on_epoch(epoch)
 
-    def learnt(sessions: Sessions, recipe: Recipe, stage: str, budget_s: float) -> EncoderWeights:
+    def learnt(sessions: Sessions, settings: FitSettings, stage: str, budget_s: float) -> EncoderWeights:
+        epochs.clear()
         encoder = new_encoder(sessions, no_content(bench.items), recipe.encoder, seed)
-        fit(encoder, sessions, recipe.fit, Job(seed, time.monotonic() + budget_s), stage, on_epoch=note)
+        fit(encoder, sessions, settings, Job(seed, time.monotonic() + budget_s), stage, on_epoch=note)
         return encoder_weights(encoder, np.bincount(sessions.items, minlength=bench.items) > 0)
 
-    if bench.train is bench.learn:
-        chosen_with = learnt(bench.learn, recipe, "learn", budget_s)
-        return Trained(chosen_with, chosen_with, epochs)
     fewer = JobSettings(recipe.encoder, recipe.fit).learn
-    chosen_with = learnt(bench.learn, replace(recipe, fit=fewer), "learn", 0.4 * budget_s)
-    return Trained(chosen_with, learnt(bench.train, recipe, "final", 0.6 * budget_s), epochs)
+    chosen_with = learnt(bench.learn, fewer, "learn", 0.4 * budget_s)
+    return Trained(chosen_with, learnt(bench.train, recipe.fit, "final", 0.6 * budget_s), epochs)
 
 
 def _latest(sessions: Sessions) -> Sessions:

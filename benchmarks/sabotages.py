@@ -371,7 +371,7 @@ def _ruined_slice(shop: Shop, scratch: Path) -> Spoilt:
     """Sessions of two and three clicks are answered by popularity, offline and online."""
     scores = Recommender.scores
 
-    def wrong(self: Recommender, prefixes: Sequence[Any], exclude: Sequence[Any] = ()) -> Any:
+    def wrong(self: Recommender, prefixes: Sequence[Any], exclude: Sequence[Any] | None = None) -> Any:
         out = scores(self, prefixes, exclude)
         for row, prefix in enumerate(prefixes):
             if 2 <= len(prefix) <= 3:

@@ -47,11 +47,9 @@ def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def neural(bench: Bench, options: argparse.Namespace, exclude: bool) -> dict[str, Any]:
     """Train ours with the code of `benchmarks.next_item`, and with its shares of the budget."""
-    epochs: list[Epoch] = []
     cpu_s: list[float] = []
 
     def on_epoch(epoch: Epoch) -> None:
-        epochs.append(epoch)
         cpu_s.append(time.process_time())
         print(
             f"neural epoch={epoch.epoch}/{epoch.epochs} seconds={epoch.seconds:.1f}",
@@ -63,11 +61,10 @@ def neural(bench: Bench, options: argparse.Namespace, exclude: bool) -> dict[str
     recipe, _ = choose_recipe(bench, options.seed, options.budget_s * next_item.TRIALS_SHARE)
     trained = train_encoder(bench, recipe, options.seed, options.budget_s * next_item.TRAIN_SHARE, on_epoch)
     seconds = time.perf_counter() - began
-    learnt = epochs if bench.train is bench.learn else epochs[: len(epochs) // 2]
-    events = predicted_positions(bench.learn)
-    per_epoch = sum(epoch.seconds for epoch in learnt) / len(learnt)
+    epochs, events = trained.epochs, predicted_positions(bench.train)
+    per_epoch = sum(epoch.seconds for epoch in epochs) / len(epochs)
     # From the epochs after the first, because only training happens between the ends of two epochs.
-    cpu_per_epoch = (cpu_s[len(learnt) - 1] - cpu_s[0]) / (len(learnt) - 1) if len(learnt) > 1 else 0.0
+    cpu_per_epoch = (cpu_s[-1] - cpu_s[-len(epochs)]) / (len(epochs) - 1) if len(epochs) > 1 else 0.0
     measured = measure(
         "neural", lambda prefixes: probabilities(trained.final, prefixes), bench.test, exclude_current=exclude
     )
@@ -77,9 +74,9 @@ def neural(bench: Bench, options: argparse.Namespace, exclude: bool) -> dict[str
         "versions": {"torch": torch.__version__},
         "settings": recipe.described(),
         "source_of_settings": "chosen among the recipes of benchmarks.next_item_training",
-        "epochs": len(learnt),
-        "converged": len(learnt) == recipe.fit.epochs,
-        "refit": len(learnt) < len(epochs),
+        "epochs": len(epochs),
+        "converged": len(epochs) == recipe.fit.epochs,
+        "refit": True,
         "seconds_per_epoch": round(per_epoch, 2),
         "events_per_s": round(events / per_epoch, 1),
         "cpu_seconds_per_epoch": round(cpu_per_epoch, 2),

@@ -24,9 +24,9 @@ from training_jobs.serving.sessions import (
 
 _WORD = re.compile(r"\w{3,}")
 
-# Of the validation tail: a ranker that is fitted to fewer cases orders worse. A small shop has fewer, because the rest has to be
-# learnt.
-TAIL_CASES = 1_000
+# Of the validation tail: a ranker that is fitted to fewer cases orders worse (docs/decisions/0086). A small shop has fewer,
+# because the rest has to be learnt.
+TAIL_CASES = 20_000
 _TAIL_SHARE = 0.25
 
 
@@ -246,10 +246,14 @@ def _packed_lists(lists: Sequence[Sequence[int]]) -> Sessions:
 
 @dataclass(frozen=True)
 class Split:
-    """Times that cut a snapshot: learn before `valid_start_ms`, choose settings until `holdout_start_ms`, then measure."""
+    """Times that cut a snapshot: learn before `valid_start_ms`, choose settings until `holdout_start_ms`, then measure.
+
+    `lengthened` is True if the validation tail is longer than the held-out time for the sake of its cases.
+    """
 
     valid_start_ms: int
     holdout_start_ms: int
+    lengthened: bool = False
 
 
 def choose_split(sessions: Sessions, holdout_hours: float, minimum_share: float = 0.02) -> Split:
@@ -280,7 +284,7 @@ def choose_split(sessions: Sessions, holdout_hours: float, minimum_share: float 
         valid_ms = int(earlier[-max(1, len(earlier) // 10)])
     longer_ms = min(valid_ms, _tail_of_cases(sessions, holdout_ms))
     if int((ends < longer_ms).sum()) >= max(1, len(earlier) // 3):
-        valid_ms = longer_ms
+        return Split(longer_ms, holdout_ms, longer_ms < valid_ms)
     return Split(valid_ms, holdout_ms)
 
 
@@ -288,10 +292,18 @@ def _tail_of_cases(sessions: Sessions, holdout_ms: int) -> int:
     """Return the start of the shortest validation tail with TAIL_CASES cases, or of the longest one allowed."""
     inside = sessions.ends_ms < holdout_ms
     starts = sessions.starts_ms[inside]
+    newest = np.argsort(-starts, kind="stable")
     cases = _bounded_lengths(sessions)[inside] - 1
-    newest = np.argsort(-starts, kind="stable")[: max(1, int(_TAIL_SHARE * len(starts)))]
-    enough = int(np.searchsorted(np.cumsum(cases[newest]), TAIL_CASES))
-    return int(starts[newest[min(enough, len(newest) - 1)]])
+    return int(starts[newest[tail_sessions(cases[newest]) - 1]])
+
+
+def tail_sessions(cases: Int64) -> int:
+    """Return how many sessions a validation tail with TAIL_CASES cases has, at most a quarter of all and at least one.
+
+    `cases` has the number of each session, the newest first.
+    """
+    longest = max(1, int(_TAIL_SHARE * len(cases)))
+    return min(int(np.searchsorted(np.cumsum(cases), TAIL_CASES)) + 1, longest)
 
 
 def before(sessions: Sessions, cut_ms: int) -> Sessions:

@@ -15,11 +15,13 @@ from training_jobs.serving.knn import KnnIndex, KnnSettings, build_index
 from training_jobs.serving.returns import return_floor
 from training_jobs.serving.session_recommender import BlendSettings, Recommender
 from training_jobs.serving.sessions import Float32, Int64, Sessions
-from training_jobs.snapshot.dataset import TAIL_CASES, Cases
+from training_jobs.snapshot.dataset import Cases
 from training_jobs.training import tune
 from training_jobs.training.fit_ranker import LEAST_CASES
 
 POPULARITY_HALF_LIFE_DAYS = 3.0
+# A search of settings on a tail of fewer cases fits their noise.
+SEARCHED_CASES = 1_000
 # Of the objective. A shop with LEAST_CASES cases gets catalogue sessions only if they gain more, and one with fewer cases has
 # them unless they lose more.
 _LEAST_CHANGE = 0.02
@@ -41,8 +43,7 @@ def choose_blend(
 ) -> Recommender:
     """Return the blend that ranks the targets of the tail best, without a ranker.
 
-    A shop whose tail has fewer than TAIL_CASES cases is new. It gets catalogue sessions with fixed settings, because a search
-    would fit the noise of so few cases.
+    A shop whose tail has fewer than SEARCHED_CASES cases is new, and gets catalogue sessions with fixed settings.
 
     Args:
         learnt: the encoder that has learnt `learn`.
@@ -76,7 +77,7 @@ def choose_blend(
     if not len(catalogue):
         return plain
     index = build_index(learn, items, catalogue=catalogue)
-    if len(cases) < TAIL_CASES:
+    if len(cases) < SEARCHED_CASES:
         other = blend(index, _OF_A_NEW_SHOP, _SHARE_OF_A_NEW_SHOP)
         of_other = ranks_by_share(other, cases, [other.settings.knn_weight])[0]
     else:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training_jobs.gate.measure import measure
-from training_jobs.serving.answer import ranked_scores
+from training_jobs.serving.answer import Answerer, ranked_scores
 from training_jobs.serving.ranker import (
     CANDIDATE_FEATURES,
     CONTEXT_FEATURES,
@@ -27,7 +27,6 @@ from training_jobs.training.target_weights import TargetWeights
 from training_jobs.training.tune import objective, sample
 
 CASES = 24_000  # all their shortlists are in memory at once: 260 MB
-_SCORES = 4_000_000_000
 LEAST_CASES = 200  # with fewer, the blend's own order stays
 
 HIDDEN = 64
@@ -38,11 +37,6 @@ _WEIGHT_DECAY = 1e-2
 _FLOOR_PRICE = (
     0.002  # of the objective: within the noise of a small tail, keep the floor for returning shoppers
 )
-
-
-def case_limit(items: int) -> int:
-    """Return the number of cases for the fit. All items are scored per case, which dominates the time of a large catalogue."""
-    return max(2000, min(CASES, _SCORES // items))
 
 
 @dataclass(frozen=True)
@@ -59,16 +53,15 @@ def choose(
 ) -> Choice:
     """Fit a network to the validation tail, and keep it if it beats the blend, with the return floor or without.
 
-    The blend has learnt the sessions of `learnt`, which end before the `tail`. At most `case_limit` cases of the tail are
-    used. A network without a case's session judges that case. The returned network has seen all sessions. `weights` are those of
-    the cases, None if all are equal.
+    The blend has learnt the sessions of `learnt`, which end before the `tail`. At most CASES cases of the tail are used. A
+    network without a case's session judges that case. The returned network has seen all sessions. `weights` are those of the
+    cases, None if all are equal.
     """
-    items = len(blend.vocabulary)
-    cases = sample(tail, seed, case_limit(items))
+    cases = sample(tail, seed, CASES)
     if len(cases) < LEAST_CASES:
         measured = measure("blend", blend.scores, cases, exclude_current=blend.settings.exclude_current)
         return Choice(None, True, measured.rank)
-    lists = shortlists(blend, item_facts(learnt, items), cases, weights)
+    lists = shortlists(blend, item_facts(learnt, len(blend.vocabulary)), cases, weights)
     floored, free = out_of_fold(lists, cases.session, seed)
     of_case = lists.weight
     floor_ranked = objective(floored, of_case) >= objective(free, of_case) - _FLOOR_PRICE
@@ -82,8 +75,8 @@ def choose(
 class Shortlists:
     """Shortlists of the cases: [cases, SHORTLIST, features], [cases, features], [cases, SHORTLIST], [cases, SHORTLIST].
 
-    `target` is the index of the item clicked next, or -1 if it is not on the list. `rank` is its rank in the blend. `weight` is
-    that of each case in the loss, None if all are equal.
+    `target` is the index of the item clicked next, or -1 if it is not on the list. `rank` is its rank in the blend, and
+    SHORTLIST + 1 for all that are not on the list. `weight` is that of each case in the loss, None if all are equal.
     """
 
     candidate: Float32
@@ -101,29 +94,28 @@ class Shortlists:
 def shortlists(
     blend: Recommender, facts: Float32, cases: Cases, weights: TargetWeights | None = None
 ) -> Shortlists:
-    """Return the shortlists that the ranker orders, under a blend that has not learnt these cases."""
-    n, width = len(cases), min(SHORTLIST, len(blend.vocabulary) - blend.settings.exclude_current)
+    """Return the shortlists that the ranker orders, under a blend that has not learnt these cases.
+
+    The blend finds them with its kernels, as it does for a shop.
+    """
+    answerer, current = Answerer(blend.parts, blend.kernels), int(blend.settings.exclude_current)
+    n, width = len(cases), min(SHORTLIST, len(blend.vocabulary) - current)
     candidate = np.empty((n, width, len(CANDIDATE_FEATURES)), np.float32)
     context = np.empty((n, len(CONTEXT_FEATURES)), np.float32)
     logit, floor = np.empty((n, width), np.float32), np.empty((n, width), np.float32)
-    target, rank = np.full(n, -1, np.int64), np.empty(n, np.int64)
-    for begin in range(0, n, 128):
-        prefixes = [cases.prefix(row) for row in range(begin, min(begin + 128, n))]
-        for row, (scores, short) in enumerate(blend.shortlists(prefixes), start=begin):
-            candidate[row], context[row] = candidate_features(
-                prefixes[row - begin],
-                short.rows,
-                short.probability,
-                short.votes,
-                blend.weights.vectors,
-                facts,
-            )
-            logit[row], floor[row] = short.logits, short.floor
-            own = scores[cases.targets[row]] if cases.targets[row] >= 0 else -np.inf
-            rank[row] = (scores >= own).sum() if np.isfinite(own) else len(scores) + 1
-            place = np.flatnonzero(short.rows == cases.targets[row])
-            if len(place):
-                target[row] = place[0]
+    target, rank = np.full(n, -1, np.int64), np.full(n, SHORTLIST + 1, np.int64)
+    for row in range(n):
+        prefix = cases.prefix(row)
+        asked = answerer.question(prefix, SHORTLIST, prefix[len(prefix) - current :].astype(np.int64))
+        short = answerer.blend(asked).first(SHORTLIST)
+        candidate[row], context[row] = candidate_features(
+            prefix, short.rows, short.probability, short.votes, blend.weights.vectors, facts
+        )
+        logit[row], floor[row] = short.logits, short.floor
+        place = np.flatnonzero(short.rows == cases.targets[row])
+        if len(place):
+            target[row] = place[0]
+            rank[row] = (short.scores >= short.scores[place[0]]).sum()
     weight = None if weights is None else weights.of(cases.targets, cases.kinds)
     return Shortlists(candidate, context, logit, floor, target, rank, weight)
 

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import next_item
 from benchmarks.next_item_layouts import load
 from benchmarks.next_item_training import QUICK, choose_recipe, train_encoder
-from training_jobs.training.fit_encoder import FitSettings
+from training_jobs.training.fit_encoder import Epoch, FitSettings
 
 ITEMS = 24
 
@@ -122,10 +122,20 @@ def test_a_directory_in_no_layout_is_refused_in_a_sentence(
 def test_validation_comes_out_of_training_and_the_test_stays_apart(tmp_path: Path) -> None:
     prefixes_layout(tmp_path)
     bench = load(tmp_path)
-    assert len(bench.learn) == 285
+    assert len(bench.learn) == 225
     assert len(bench.train) == 300
-    assert bench.learn.ends_ms.max() <= bench.train.ends_ms[285]
-    assert len(bench.valid) == int((bench.train.lengths[285:] - 1).sum())
+    assert bench.learn.ends_ms.max() <= bench.train.ends_ms[225]
+    assert len(bench.valid) == int((bench.train.lengths[225:] - 1).sum())
+
+
+def test_a_validation_file_lengthens_the_tail_of_training(tmp_path: Path) -> None:
+    events_layout(tmp_path)
+    bench = load(tmp_path)
+    cut = len(bench.learn)
+    assert (cut, len(bench.train)) == (113, 150)
+    own, beside = bench.train.lengths[cut:], [len(session) for session in walks(20, 2)]
+    assert len(bench.valid) == int((own - 1).sum()) + sum(beside) - len(beside)
+    assert len(np.unique(bench.valid.session)) == len(own) + len(beside)
 
 
 def test_a_recipe_for_which_no_time_is_left_is_not_tried(
@@ -146,7 +156,9 @@ def test_settings_are_chosen_with_an_encoder_that_the_tail_is_kept_from_and_the_
     with gzip.open(tmp_path / "train_sessions.txt.gz", "at", encoding="utf-8") as file:
         file.write(f"{ITEMS + 1} {ITEMS + 2}\n")  # the newest session, with new items
     write(tmp_path / "test_prefix_target.tsv.gz", f"{ITEMS + 1}\t{ITEMS + 2}\n")
-    trained = train_encoder(load(tmp_path), QUICK, 0, 60.0, lambda _: None)
+    reported: list[Epoch] = []
+    trained = train_encoder(load(tmp_path), QUICK, 0, 60.0, reported.append)
     assert not trained.chosen_with.vectors[ITEMS + 1 :].any()
     assert trained.final.vectors[ITEMS + 1 :].any(axis=1).all()
-    assert [epoch.epoch for epoch in trained.epochs] == [1, 2, 1, 2, 3]
+    assert [epoch.epoch for epoch in reported] == [1, 2, 1, 2, 3]
+    assert trained.epochs == reported[2:]

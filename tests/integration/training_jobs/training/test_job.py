@@ -15,6 +15,7 @@ import pytest
 from tests.unit.training_jobs import shop
 from tests.unit.training_jobs.conftest import SMALL, Trained
 from training_jobs.serving.model_files import load_recommender
+from training_jobs.snapshot import dataset
 from training_jobs.snapshot.dataset import Dataset, no_content
 from training_jobs.training.fit_encoder import FitSettings
 from training_jobs.training.job import JobSettings, Log, job_digest, run
@@ -35,7 +36,8 @@ def job(
     model: Path, checkpoint: Path | None, settings: JobSettings = FAST, log: Log = lambda _: None
 ) -> bytes:
     run(little(), settings, model, checkpoint, version="v", snapshot="s", log=log)
-    return (model / "encoder.npz").read_bytes() + (model / "golden.json").read_bytes()
+    files = (model / "encoder.npz", model / "golden.json", model / "holdout" / "encoder.npz")
+    return b"".join(file.read_bytes() for file in files)
 
 
 def test_an_item_nobody_has_touched_is_recommended_by_what_the_catalogue_says(trained: Trained) -> None:
@@ -53,6 +55,22 @@ def test_the_job_logs_the_figures_that_a_tuning_job_chooses_by(trained: Trained)
     assert last["stage"] == "tune"
     assert float(last["valid_mrr_at_20"]) >= float(epochs[-1]["valid_mrr_at_20"])
     assert any("holdout_hr_at_20" in line for line in trained.log)
+
+
+def stages_of(tmp_path: Path) -> list[str]:
+    stages: list[str] = []
+    job(tmp_path / "model", None, log=lambda line: stages.append(str(line["stage"])))
+    return list(dict.fromkeys(stage for stage in stages if stage != "unclicked"))
+
+
+def test_the_gate_s_encoder_learns_the_tail_only_where_the_tail_was_lengthened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stages_of(tmp_path) == ["learn", "tune", "measured", "holdout", "served"]
+    measured = (tmp_path / "model" / "holdout" / "encoder.npz").read_bytes()
+    monkeypatch.setattr(dataset, "TAIL_CASES", 1)
+    assert stages_of(tmp_path) == ["learn", "tune", "holdout", "served"]
+    assert (tmp_path / "model" / "holdout" / "encoder.npz").read_bytes() != measured
 
 
 def test_the_same_seed_gives_the_same_archive(tmp_path: Path, whole: bytes) -> None:
@@ -75,7 +93,7 @@ def killer(stage: str, epoch: int | None) -> Callable[[dict[str, float | int | s
 
 @pytest.mark.parametrize(
     ("stage", "epoch"),
-    [("learn", 1), ("tune", None), ("holdout", None), ("served", 2)],
+    [("learn", 1), ("tune", None), ("measured", 1), ("holdout", None), ("served", 2)],
 )
 def test_a_job_killed_anywhere_ends_as_one_that_was_not(
     tmp_path: Path, whole: bytes, stage: str, epoch: int | None

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tests.unit.training_jobs import shop
 from training_jobs.serving.sessions import DAY_MS, HOUR_MS
+from training_jobs.snapshot import dataset
 from training_jobs.snapshot.dataset import (
-    TAIL_CASES,
     DataError,
     before,
     choose_split,
@@ -32,9 +32,9 @@ def read(tmp_path: Path, rows: list[shop.Row]) -> Any:
     return read_dataset(shop.write(tmp_path / "interactions", rows), None)
 
 
-def as_ids(dataset: Any) -> list[list[str]]:
-    sessions = dataset.sessions
-    return [[dataset.vocabulary[item] for item in sessions.session(row)] for row in range(len(sessions))]
+def as_ids(found: Any) -> list[list[str]]:
+    sessions = found.sessions
+    return [[found.vocabulary[item] for item in sessions.session(row)] for row in range(len(sessions))]
 
 
 def test_sessions_are_packed_in_order_of_their_last_event(tmp_path: Path) -> None:
@@ -267,8 +267,9 @@ def tail_of(clicks: int) -> int:
     return len(within(data, split.valid_start_ms, split.holdout_start_ms))
 
 
-def test_the_tail_is_longer_than_a_day_until_it_has_enough_cases() -> None:
-    assert tail_of(21) == TAIL_CASES // 20
+def test_the_tail_is_longer_than_a_day_until_it_has_enough_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "TAIL_CASES", 1_000)
+    assert tail_of(21) == 1_000 // 20
     assert tail_of(60) == 24
 
 

@@ -14,7 +14,7 @@ from training_jobs.serving.knn import KnnSettings, build_index
 from training_jobs.serving.returns import return_floor
 from training_jobs.serving.session_recommender import BlendSettings, Recommender
 from training_jobs.serving.sessions import Sessions
-from training_jobs.snapshot.dataset import TAIL_CASES, Cases, no_content, prefix_cases
+from training_jobs.snapshot.dataset import Cases, no_content, prefix_cases
 from training_jobs.training import choose_blend as module
 from training_jobs.training.catalogue_sessions import catalogue_sessions
 from training_jobs.training.choose_blend import choose_blend, choose_share, ranks_by_share
@@ -72,7 +72,7 @@ def big(learnt: EncoderWeights, catalogue: Sessions) -> Recommender:
 def full_tail(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the tail of a big shop be small."""
     assert len(cases(150)) >= LEAST_CASES
-    monkeypatch.setattr(module, "TAIL_CASES", LEAST_CASES)
+    monkeypatch.setattr(module, "SEARCHED_CASES", LEAST_CASES)
 
 
 @pytest.mark.usefixtures("full_tail")
@@ -91,7 +91,7 @@ def test_where_they_gain_on_the_tail_they_are_chosen(learnt: EncoderWeights) -> 
 
 
 def test_below_a_full_tail_they_are_chosen_with_the_fixed_settings(learnt: EncoderWeights) -> None:
-    assert LEAST_CASES <= len(cases(150)) < TAIL_CASES
+    assert LEAST_CASES <= len(cases(150)) < module.SEARCHED_CASES
     found = choose_blend(learnt, shop.walks(8, seed=1), RING, cases(150))
     assert found.settings.knn == module._OF_A_NEW_SHOP
 
