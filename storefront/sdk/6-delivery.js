@@ -3,6 +3,7 @@
 let timer;
 let timerAt = Infinity;
 let sending = [];
+let delivery;
 let failures = 0;
 let backoffUntil = 0;
 // True after pagehide. Requests then continue without the page, and their failures mean nothing.
@@ -26,11 +27,16 @@ function pauseMs() {
   return Math.max(backoffUntil - Date.now(), asked);
 }
 
-/** Send waiting events batch by batch, until none is left or one batch fails. */
-async function flush() {
+/** Send waiting events. A call during a delivery waits for its end, and the delivery takes the newest events along. */
+function flush() {
   clearTimeout(timer);
   timerAt = Infinity;
-  if (sending.length || !maySend()) return;
+  return (delivery ||= deliver().finally(() => (delivery = 0)));
+}
+
+/** Send batch by batch, until no event is left or one batch fails. */
+async function deliver() {
+  if (!maySend()) return;
   if (pauseMs() > 0) return later(pauseMs());
   try {
     adopt();

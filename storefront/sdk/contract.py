@@ -130,7 +130,7 @@ export interface Tugboat {
   identify(ids: TugboatIds): void;
   /** Set the visitor's country or subdivision, such as DE or DE-BY, for consent commands with regions. */
   region(code: string): void;
-  /** Send waiting events now instead of within a second. */
+  /** Send waiting events now instead of within a second. Resolves when the delivery has ended, also one that was under way. */
   flush(): Promise<void>;
   /** Request items that match the session; null without a response. Never rejects. */
   recommend(question?: TugboatQuestion): Promise<TugboatAnswer | null>;

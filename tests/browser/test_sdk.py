@@ -109,6 +109,17 @@ def test_the_last_event_of_a_page_leaves_as_a_beacon_and_is_not_sent_again(visit
     assert "queue" not in " ".join(stored(page))
 
 
+def test_flush_waits_for_a_request_that_is_under_way_and_for_the_events_after_it(visit: Visit) -> None:
+    visit.write()
+    page = visit.open()
+    flushed(page)
+    visit.api.delay_s = 0.4
+    waiting = "tugboat.visitor().waiting"
+    assert page.evaluate(f"{VIEW}; tugboat.flush(); {VIEW}; tugboat.flush().then(() => {waiting})") == 0
+    assert names(visit.api.wait_for(3)).count("view_item") == 2
+    assert no_event_twice(visit.api)
+
+
 def test_a_request_under_way_when_the_page_goes_is_finished_without_it_and_not_repeated(visit: Visit) -> None:
     next_page = visit.write("/next")
     visit.write()
