@@ -164,6 +164,6 @@ def _joined(first: Sessions, second: Sessions) -> Sessions:
 
 
 def _tail(sessions: Sessions) -> tuple[Sessions, Sessions]:
-    cases = np.maximum(sessions.lengths - 1, 0)
-    cut = min(int(len(sessions) * (1 - _VALID_SHARE)), len(sessions) - tail_sessions(cases[::-1]))
+    newest_first = (sessions.lengths - 1)[::-1]
+    cut = min(int(len(sessions) * (1 - _VALID_SHARE)), len(sessions) - tail_sessions(newest_first))
     return sessions.take(np.arange(cut)), sessions.take(np.arange(cut, len(sessions)))

@@ -101,21 +101,23 @@ def train_encoder(
     bench: Bench, recipe: Recipe, seed: int, budget_s: float, on_epoch: Callable[[Epoch], None]
 ) -> Trained:
     """Train before the validation tail, then on everything from the start as the job does, within `budget_s`."""
-    epochs: list[Epoch] = []
 
-    def note(epoch: Epoch) -> None:
-        epochs.append(epoch)
-        on_epoch(epoch)
+    def learnt(
+        sessions: Sessions, settings: FitSettings, stage: str, budget_s: float
+    ) -> tuple[EncoderWeights, list[Epoch]]:
+        epochs: list[Epoch] = []
 
-    def learnt(sessions: Sessions, settings: FitSettings, stage: str, budget_s: float) -> EncoderWeights:
-        epochs.clear()
+        def note(epoch: Epoch) -> None:
+            epochs.append(epoch)
+            on_epoch(epoch)
+
         encoder = new_encoder(sessions, no_content(bench.items), recipe.encoder, seed)
         fit(encoder, sessions, settings, Job(seed, time.monotonic() + budget_s), stage, on_epoch=note)
-        return encoder_weights(encoder, np.bincount(sessions.items, minlength=bench.items) > 0)
+        return encoder_weights(encoder, np.bincount(sessions.items, minlength=bench.items) > 0), epochs
 
     fewer = JobSettings(recipe.encoder, recipe.fit).learn
-    chosen_with = learnt(bench.learn, fewer, "learn", 0.4 * budget_s)
-    return Trained(chosen_with, learnt(bench.train, recipe.fit, "final", 0.6 * budget_s), epochs)
+    chosen_with, _ = learnt(bench.learn, fewer, "learn", 0.4 * budget_s)
+    return Trained(chosen_with, *learnt(bench.train, recipe.fit, "final", 0.6 * budget_s))
 
 
 def _latest(sessions: Sessions) -> Sessions:

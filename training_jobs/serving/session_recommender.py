@@ -181,15 +181,14 @@ class Recommender:
         return out
 
     def shortlists(
-        self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]] | None = None
+        self, prefixes: Sequence[Int32], exclude: Sequence[Collection[int]]
     ) -> Iterator[tuple[Float32, Shortlist]]:
         """Yield the blend's scores of all items and its best SHORTLIST items per prefix (none may be empty).
 
-        `exclude` is that of `scores`.
+        Items in a prefix's `exclude` have -inf.
         """
         if not prefixes:
             return
-        exclude = self._current(prefixes) if exclude is None else exclude
         share = np.float32(self.settings.knn_weight)
         probability = probabilities(self.weights, prefixes)
         probability[:, self._unknown] = 0.0

@@ -171,12 +171,14 @@ def run(
     encoder = new_encoder(learn, data.content, settings.encoder, settings.seed)
     curve = Curve(job.checkpoint)
     pace_s = _fit(encoder, learn, settings.learn, job.within(0.35), "learn", weights, watched, curve)
+    # Of one more encoder: an epoch at least, and the files, whose writing takes about as long as half of one.
+    needed_s = 1.3 * pace_s
     learnt = _learnt(encoder, learn, data.content, log)
     catalogue = catalogue_sessions(data.content.by_price)
     blend, network = _choose(learnt, learn, tail, catalogue, settings.tune_cases, job, weights)
 
-    # Time for an epoch of each encoder, or else for the served one.
-    if split.lengthened and job.left_s() > pace_s * 2.6:
+    # Without time for both, the served encoder comes first.
+    if split.lengthened and job.left_s() > 2 * needed_s:
         encoder = new_encoder(measured, data.content, settings.encoder, settings.seed)
         _fit(encoder, measured, settings.fit, job.within(0.5), "measured", weights)
     else:
@@ -194,8 +196,7 @@ def run(
     )
     model_writer.save_recommender(model_dir / "holdout", recommender, card)
 
-    # Writing the files takes about as long as half an epoch.
-    if job.left_s() > pace_s * 1.3:
+    if job.left_s() > needed_s:
         encoder = new_encoder(data.sessions, data.content, settings.encoder, settings.seed)
         _fit(encoder, data.sessions, settings.fit, job.within(1.0), "served", weights)
     else:
