@@ -36,7 +36,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Task:
-    """The data of a run. `learn` and `train` are the same object if the data has its own validation set."""
+    """The data of a run. `train` is `learn` and the validation tail."""
 
     plan: Plan
     items: int
@@ -47,7 +47,7 @@ class Task:
 
 
 def write_task(directory: Path, task: Task) -> None:
-    packed = {"items": np.array(task.items), "whole": np.array(task.train is task.learn)}
+    packed = {"items": np.array(task.items)}
     for name, sessions in (("learn", task.learn), ("train", task.train)):
         packed |= {f"{name}_items": sessions.items, f"{name}_offsets": sessions.offsets}
         packed |= {f"{name}_times_ms": sessions.times_ms}
@@ -68,9 +68,8 @@ def read_task(directory: Path) -> Task:
         def cases(name: str) -> Cases:
             return Cases(*(packed[f"{name}_{part}"] for part in ("items", "offsets", "targets", "session")))
 
-        learn = sessions("learn")
-        train = learn if packed["whole"] else sessions("train")
-        return Task(plan, int(packed["items"]), learn, train, cases("valid"), cases("test"))
+        items = int(packed["items"])
+        return Task(plan, items, sessions("learn"), sessions("train"), cases("valid"), cases("test"))
 
 
 def write_scores(path: Path, score: Scorer, cases: Cases, items: int) -> None:

@@ -25,6 +25,7 @@ from benchmarks.peers.exchange import Task
 from training_jobs.serving.sessions import Float32, Int32
 
 _NAME = "sessions"
+_PARTS = ["learn", "train"]
 
 
 class RecBole:
@@ -34,9 +35,8 @@ class RecBole:
         sys.argv = sys.argv[:1]  # RecBole's Config reads the command line
         logging.getLogger().setLevel(logging.WARNING)
         self._longest = int(task.plan.settings["MAX_ITEM_LIST_LENGTH"])
-        parts = ["learn"] if task.train is task.learn else ["learn", "train"]
         (directory / _NAME).mkdir()
-        for part in parts:
+        for part in _PARTS:
             write_prefixes(directory / _NAME / f"{_NAME}.{part}.inter", getattr(task, part), self._longest)
         config = Config(
             model=task.plan.algorithm,
@@ -46,7 +46,7 @@ class RecBole:
                 "data_path": str(directory),
                 "checkpoint_dir": str(directory / "saved"),
                 "USER_ID_FIELD": "session_id",
-                "benchmark_filename": parts,
+                "benchmark_filename": _PARTS,
                 "alias_of_item_id": ["item_id_list"],
                 "load_col": {"inter": ["session_id", "item_id_list", "item_id"]},
                 "train_neg_sample_args": None,  # cross-entropy over all items
@@ -58,8 +58,8 @@ class RecBole:
         init_seed(config["seed"], config["reproducibility"])
         torch.set_num_threads(task.plan.threads)
         dataset = create_dataset(config)
-        built = dict(zip(parts, dataset.build(), strict=True))
-        self._loaders = {part: TrainDataLoader(config, built[part], None, shuffle=True) for part in parts}
+        built = dict(zip(_PARTS, dataset.build(), strict=True))
+        self._loaders = {part: TrainDataLoader(config, built[part], None, shuffle=True) for part in _PARTS}
         self._model = get_model(config["model"])(config, built["learn"])
         self._trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, self._model)
         self._id_of_row = np.zeros(task.items, np.int64)

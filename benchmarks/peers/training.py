@@ -59,7 +59,6 @@ def train(
 ) -> Trained:
     """Train within the plan's budget, at least for a part of an epoch."""
     began, budget = clock(), task.plan.budget_s
-    has_tail = task.train is not task.learn
     events = predicted_positions(task.learn)
     longer = predicted_positions(task.train) / max(events, 1)
     epochs, training_s, training_cpu_s = 0.0, 0.0, 0.0
@@ -67,7 +66,7 @@ def train(
     valid: list[float] = []
     while True:
         # The refit takes one more epoch, whose time is known after the first epoch.
-        reserve = training_s / epochs * longer if has_tail and epochs else 0.0
+        reserve = training_s / epochs * longer if epochs else 0.0
         deadline = began + budget - reserve
         started, cpu_started = clock(), cpu_clock()
         share = model.train_epoch("learn", lambda at=deadline: clock() >= at)  # type: ignore[misc]
@@ -87,7 +86,7 @@ def train(
         if converged or clock() >= deadline:
             break
     model.restore(kept)
-    refit = has_tail and epochs >= 1
+    refit = epochs >= 1
     if refit:
         model.slow_down(4.0)
         model.train_epoch("train", lambda: False)

@@ -183,6 +183,9 @@ def run(
         _fit(encoder, measured, settings.fit, job.within(0.5), "measured", weights)
     else:
         place_new_items(encoder, learn, measured, data.content, settings.seed)
+        if split.lengthened:
+            left_out = "the gate's encoder has not learnt the validation tail, as its champion has"
+            log({"stage": "measured", "out_of_time": f"{left_out}: raise max_train_seconds"})
     learnt = _learnt(encoder, measured, data.content, log)
     recommender = assemble(data.vocabulary, measured, learnt, blend, network, catalogue)
     card = model_files.ModelCard(

@@ -52,13 +52,6 @@ def test_a_task_arrives_as_it_was_sent(tmp_path: Path) -> None:
     for name in ("learn", "train", "valid", "test"):
         for field, value in vars(getattr(sent, name)).items():
             assert np.array_equal(getattr(getattr(arrived, name), field), value), (name, field)
-    assert arrived.train is not arrived.learn
-
-
-def test_data_without_a_tail_of_its_own_arrives_without_one(tmp_path: Path) -> None:
-    write_task(tmp_path, task_of(sessions_of([1, 2])))
-    arrived = read_task(tmp_path)
-    assert arrived.train is arrived.learn
 
 
 @given(
@@ -185,7 +178,7 @@ def test_the_budget_cuts_an_epoch_and_the_report_says_so() -> None:
     assert report.events_per_s == 0.2
 
 
-def test_a_tail_by_time_is_learnt_in_one_slower_epoch_within_the_budget() -> None:
+def test_the_validation_tail_is_learnt_in_one_slower_epoch_within_the_budget() -> None:
     model = Scripted([-1, 1])
     learn = sessions_of([0, 1, 2])
     report = trained(model, task_of(learn, sessions_of([0, 1, 2], [2, 3, 4]), patience=9, budget_s=50.0))
