@@ -20,6 +20,7 @@ import torch
 from training_jobs.serving.contract import ARCHIVE_OUT_OF_STOCK
 from training_jobs.serving.model_files import read_out_of_stock
 from training_jobs.snapshot.dataset import DataError
+from training_jobs.snapshot.embeddings import with_embeddings
 from training_jobs.snapshot.parquet import read_dataset
 from training_jobs.training.device import DeviceError, choose_device
 from training_jobs.training.distributed import dismiss, follow, is_launched, joined, launch
@@ -271,6 +272,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(options: argparse.Namespace, settings: JobSettings, workers: Workers) -> None:
     items = options.items if options.items.is_dir() else None
     data = read_dataset(options.interactions, items)
+    if items:
+        data = with_embeddings(data, items)
     networks = data.sessions.networks
     log_metrics(
         {

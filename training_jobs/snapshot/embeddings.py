@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from training_jobs.serving.contract import SNAPSHOT_EMBEDDINGS
 from training_jobs.serving.sessions import Float32
 from training_jobs.snapshot import mapped
-from training_jobs.snapshot.dataset import DataError
+from training_jobs.snapshot.dataset import DataError, Dataset
+
+
+def with_embeddings(data: Dataset, items_dir: Path) -> Dataset:
+    """Return the snapshot with the embeddings of its items channel, if that has any. Only training reads them.
+
+    Raises:
+        DataError: the file is not what the command stores.
+    """
+    file = items_dir / SNAPSHOT_EMBEDDINGS
+    if not file.exists():
+        return data
+    return replace(data, content=replace(data.content, embeddings=read_embeddings(file, data.vocabulary)))
 
 
 def read_embeddings(file: Path, vocabulary: list[str]) -> Float32:

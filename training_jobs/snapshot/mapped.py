@@ -32,7 +32,7 @@ def empty(rows: int, dtype: DTypeLike) -> NDArray[Any]:
             if error.errno != errno.ENOSPC:
                 raise
             raise DataError(
-                f"{tempfile.gettempdir()} has no room for {size / 2**30:.1f} GiB of interactions: raise VolumeSizeInGB of this "
+                f"{tempfile.gettempdir()} has no room for {size / 2**30:.1f} GiB of the snapshot: raise VolumeSizeInGB of this "
                 "job's state in statemachine/pipeline.asl.json, or set TMPDIR to a larger disk"
             ) from error
         # The mapping keeps the space after the file is closed.

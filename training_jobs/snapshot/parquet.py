@@ -1,18 +1,16 @@
-"""Read a snapshot from the two channels of a SageMaker job: interactions, and items with the shop's embeddings of them."""
+"""Read a snapshot from the two channels of a SageMaker job: parquet files of interactions and of items."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from training_jobs.serving.contract import SNAPSHOT_EMBEDDINGS, Column
+from training_jobs.serving.contract import Column
 from training_jobs.snapshot.columns import floats, has_column, parquet_files, read_columns, text
 from training_jobs.snapshot.dataset import Catalogue, Dataset, ItemContent, content_tokens, no_content
-from training_jobs.snapshot.embeddings import read_embeddings
 from training_jobs.snapshot.interactions import read_interactions
 
 
@@ -25,8 +23,6 @@ def read_dataset(interactions_dir: Path, items_dir: Path | None) -> Dataset:
     if items_dir is None or not any(items_dir.rglob("*.parquet")):
         return Dataset(sessions, vocabulary, no_content(len(vocabulary)))
     vocabulary, content, catalogue = _read_catalogue(items_dir, vocabulary)
-    if (items_dir / SNAPSHOT_EMBEDDINGS).exists():
-        content = replace(content, embeddings=read_embeddings(items_dir / SNAPSHOT_EMBEDDINGS, vocabulary))
     return Dataset(sessions, vocabulary, content, catalogue)
 
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from catalogue.embeddings import convert
+from tests.unit.training_jobs import shop
 from training_jobs.snapshot.dataset import DataError
-from training_jobs.snapshot.embeddings import read_embeddings
+from training_jobs.snapshot.embeddings import read_embeddings, with_embeddings
+from training_jobs.snapshot.parquet import read_dataset
 
 
 def stored(folder: Path, rows: dict[str, list[float]]) -> Path:
@@ -33,3 +35,13 @@ def test_a_file_that_was_not_stored_by_the_command_is_an_error_with_the_next_ste
     (tmp_path / "embeddings.arrow").write_bytes(content)
     with pytest.raises(DataError, match="make embeddings"):
         read_embeddings(tmp_path / "embeddings.arrow", ["a"])
+
+
+def test_only_training_reads_the_embeddings_because_the_gate_s_job_has_a_smaller_disk(tmp_path: Path) -> None:
+    items = shop.write(tmp_path / "items", shop.catalogue())
+    stored(items, {shop.catalogue()[0]["ITEM_ID"]: [3.0, 4.0]})
+    data = read_dataset(shop.write(tmp_path / "interactions", shop.interactions(30)), items)
+    assert data.content.embeddings.size == 0
+    assert with_embeddings(data, items).content.embeddings.any(axis=1).sum() == 1
+    (items / "embeddings.arrow").unlink()
+    assert with_embeddings(data, items) is data
