@@ -62,11 +62,11 @@ def place_unclicked(
         by_content = F.normalize(encoder.content_vectors().float().cpu(), dim=1)
         # Of each item, its vector as if nobody had clicked it.
         guess = torch.where(known[:, None], by_content, learnt)
-        guess, by_price = _moved(guess, _by_price(learnt, known, content), learnt, clicks)
-        guess, by_embedding = _moved(guess, _by_embedding(learnt, clicks, content), learnt, clicks)
-        if not by_price and not by_embedding:
+        placed, by_price = _moved(guess, _by_price(learnt, known, content), learnt, clicks)
+        placed, by_embedding = _moved(placed, _by_embedding(learnt, clicks, content), learnt, clicks)
+        if placed is guess:
             return vectors, Shares()
-        return torch.where(known[:, None], learnt, guess).numpy(), Shares(by_price, by_embedding)
+        return torch.where(known[:, None], learnt, placed).numpy(), Shares(by_price, by_embedding)
 
 
 def _moved(
@@ -75,7 +75,8 @@ def _moved(
     """Return the guesses moved towards the best of the candidates by the best share, and that share.
 
     A candidate has a direction per item, zero where it says nothing. It is judged on the clicked items with a direction. A guess
-    of zero knows nothing, so the direction takes its place.
+    of zero knows nothing, so the direction takes its place. That gain says nothing of the share of the other guesses: with 0,
+    only guesses of zero move. If no candidate gains enough, the guesses are returned themselves.
     """
     best, best_share, most = guess, 0.0, _LEAST_GAIN
     for beside in candidates:
@@ -84,13 +85,19 @@ def _moved(
         if not bool(judged.any()):
             continue
         weight, right = torch.from_numpy(clicks)[judged], learnt[judged]
-        own = torch.where(guess[judged].norm(dim=1, keepdim=True) > 0, guess[judged], beside[judged])
+        empty = guess[judged].norm(dim=1, keepdim=True) == 0
+        own = torch.where(empty, beside[judged], guess[judged])
         before = _mean_cosine(guess[judged], right, weight)
-        for share in _SHARES:
-            gain = _mean_cosine(torch.lerp(own, beside[judged], share), right, weight) - before
-            if gain >= most:
-                best, best_share, most = beside, share, gain
-    if not best_share:
+        gains = {
+            share: _mean_cosine(torch.lerp(own, beside[judged], share), right, weight) - before
+            for share in (0.0, *_SHARES)
+        }
+        share = max(gains, key=gains.__getitem__)
+        if gains[share] < gains[0.0] + _LEAST_GAIN:
+            share = 1.0 if bool(empty.all()) else 0.0
+        if gains[share] >= most:
+            best, best_share, most = beside, share, gains[share]
+    if best is guess:
         return guess, 0.0
     says = (best.norm(dim=1) > 0)[:, None]
     start = torch.where(guess.norm(dim=1, keepdim=True) > 0, guess, best)

@@ -114,6 +114,26 @@ def test_an_item_without_content_is_served_by_its_embedding_alone() -> None:
     assert (new[20] @ new[10:20].T).mean() > (new[20] @ new[:10].T).mean() + 0.3
 
 
+def test_embeddings_that_say_nothing_move_no_item_with_content_for_the_sake_of_those_without() -> None:
+    rng = np.random.default_rng(0)
+    # All vectors have a direction in common, so any neighbor is better than no vector.
+    learnt = rng.normal(size=(400, 16)) + 0.5
+    learnt = (learnt / np.linalg.norm(learnt, axis=1, keepdims=True)).astype(np.float32)
+    by_content = learnt + rng.normal(size=learnt.shape).astype(np.float32) * 0.15
+    by_content[::2] = 0.0
+    clicks = rng.integers(1, 20, 400)
+    clicks[:100] = 0
+    encoder = Encoder(400, SETTINGS, no_content(400))
+    encoder.content_vectors = lambda: torch.from_numpy(by_content)  # type: ignore[method-assign]
+    given = learnt.copy()
+    given[:100] = by_content[:100]
+    content = replace(no_content(400), embeddings=rng.normal(size=(400, 8)).astype(np.float32))
+    new, shares = place_unclicked(encoder, given, clicks, content)
+    assert shares == Shares()
+    assert np.array_equal(new[1::2], given[1::2])
+    assert np.allclose(np.linalg.norm(new[:100:2], axis=1), 1.0, atol=1e-4)
+
+
 def test_an_item_without_an_embedding_stays_where_its_content_puts_it() -> None:
     encoder, content, clicks = pictured(noise=0.3)
     content.embeddings[20] = 0.0
