@@ -24,6 +24,7 @@ _NEAREST = 50
 # Of the weights of the nearest items, exp(cosine / temperature). A low one trusts the most similar item alone.
 _TEMPERATURES = (0.05, 0.1, 0.2, 0.4)
 _REFERENCES = 100_000  # clicked items that are compared with, the most clicked
+_PAIRS = 10_000_000_000  # compared at most: a catalogue with a million items without a click has fewer references
 _JUDGES = 4_000  # clicked items that the temperature and the share are chosen on
 _BLOCK = 256
 
@@ -127,9 +128,11 @@ def _by_embedding(learnt: Tensor, clicks: Int64, content: ItemContent) -> Iterab
     clicked = np.flatnonzero(has & (clicks > 0))
     if len(clicked) <= 1:
         return
-    references = clicked[np.argsort(-clicks[clicked], kind="stable")[:_REFERENCES]]
+    unclicked = np.flatnonzero(has & (clicks == 0))
+    most = min(_REFERENCES, _PAIRS // (_JUDGES + len(unclicked)))
+    references = clicked[np.argsort(-clicks[clicked], kind="stable")[:most]]
     judges = references[np.random.default_rng(0).permutation(len(references))[:_JUDGES]]
-    asked = np.concatenate([judges, np.flatnonzero(has & (clicks == 0))])
+    asked = np.concatenate([judges, unclicked])
     centre = embeddings[references].mean(axis=0)
     compared = _centred(embeddings[references], centre)
     found = []

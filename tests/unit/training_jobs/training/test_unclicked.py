@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tests.unit.training_jobs import shop
 from training_jobs.serving.sessions import Sessions
 from training_jobs.snapshot.dataset import ItemContent, no_content, price_lists
+from training_jobs.training import unclicked
 from training_jobs.training.encoder_torch import Encoder, EncoderSettings
 from training_jobs.training.unclicked import Shares, place_unclicked
 from training_jobs.training.warm_start import warm_start
@@ -132,6 +133,24 @@ def test_embeddings_that_say_nothing_move_no_item_with_content_for_the_sake_of_t
     assert shares == Shares()
     assert np.array_equal(new[1::2], given[1::2])
     assert np.allclose(np.linalg.norm(new[:100:2], axis=1), 1.0, atol=1e-4)
+
+
+def test_many_items_without_a_click_are_compared_with_fewer_clicked_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, content, clicks = pictured(noise=0.3)
+    compared = list[int]()
+
+    def centred(embeddings: NDArray[np.float32], centre: NDArray[np.float32]) -> torch.Tensor:
+        compared.append(len(embeddings))
+        return torch.from_numpy(embeddings - centre)
+
+    monkeypatch.setattr(unclicked, "_centred", centred)
+    monkeypatch.setattr(unclicked, "_JUDGES", 4)
+    for pairs, references in ((100, 20), (60, 12)):
+        monkeypatch.setattr(unclicked, "_PAIRS", pairs)
+        compared.clear()
+        place_unclicked(encoder, vectors(encoder), clicks, content)
+        # One item has no click.
+        assert compared == [references, 5]
 
 
 def test_an_item_without_an_embedding_stays_where_its_content_puts_it() -> None:
