@@ -102,11 +102,13 @@ def _of_lines(path: Path) -> Iterator[Rows]:
                 try:
                     row = json.loads(line)
                     ids.append(row["item_id"])
+                    # JSON can spell half a character, which no file can hold.
+                    str(row["item_id"]).encode()
                     # What float32 cannot hold becomes infinite, and _checked refuses it with its row.
                     with np.errstate(over="ignore"):
                         one = np.array(row["embedding"], np.float32).reshape(len(row["embedding"]))
                     embeddings.append(one)
-                except (ValueError, KeyError, TypeError) as error:
+                except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
                     raise FeedUnreadable(
                         f'{path}, line {number}: it must be like {{"item_id": "boot-7", "embedding": [0.12, -0.5]}}'
                     ) from error

@@ -91,6 +91,8 @@ def test_a_long_file_is_written_part_by_part(tmp_path: Path, monkeypatch: pytest
         ({"item_id": 7, "embedding": [1, 2, 3]}, "row 2, item 7: item_id must be text"),
         ({"item_id": "b", "embedding": [1, "x", 3]}, "line 2: it must be like"),
         ({"item_id": "b", "embedding": 3}, "line 2: it must be like"),
+        ({"item_id": "b", "embedding": [1, 2, 10**400]}, "line 2: it must be like"),
+        ({"item_id": "half \ud800", "embedding": [1, 2, 3]}, "line 2: it must be like"),
         ({"item_id": "b"}, "line 2: it must be like"),
         (["b", [1, 2, 3]], "line 2: it must be like"),
     ],
@@ -102,6 +104,13 @@ def test_a_row_that_cannot_be_used_refuses_the_file(tmp_path: Path, row: Any, wh
             lines(tmp_path, [{"item_id": "boot-7", "embedding": ROWS["boot-7"]}, row]), "demo", s3, "models"
         )
     assert not s3.objects
+
+
+def test_a_line_with_too_many_brackets_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "given.jsonl"
+    path.write_text("[" * 100_000)
+    with pytest.raises(FeedUnreadable, match="line 1: it must be like"):
+        convert(path, tmp_path / "stored.arrow")
 
 
 def test_parquet_without_numbers_or_columns_is_refused(tmp_path: Path) -> None:
