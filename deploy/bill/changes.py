@@ -79,7 +79,7 @@ def changes(month: Month) -> list[Change]:
     offer(
         stage.training_instance_type.startswith(("ml.g", "ml.p")),
         'training_instance_type = "ml.m5.xlarge"',
-        "training takes longer, and of a large shop it may cut epochs",
+        "training takes longer; after 4 hours a job fails, unless the shop's max_train_seconds cuts its epochs",
         lambda month: month.changed(training_instance_type="ml.m5.xlarge"),
     )
     offer(
