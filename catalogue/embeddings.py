@@ -83,7 +83,7 @@ def _of_parquet(path: Path) -> Iterator[Rows]:
                 lists.flatten().cast(pa.float32()).to_numpy(zero_copy_only=False),
             )
             first += len(batch)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise FeedUnreadable(
             f"{path} cannot be read ({error}): write parquet with the text column item_id and lists of numbers in embedding"
         ) from error

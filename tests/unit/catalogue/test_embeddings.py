@@ -24,7 +24,7 @@ def lines(folder: Path, rows: list[Any]) -> Path:
     return path
 
 
-def parquet(folder: Path, ids: list[Any], embeddings: pa.Array) -> Path:
+def parquet(folder: Path, ids: list[Any] | pa.Array, embeddings: pa.Array) -> Path:
     path = folder / "given.parquet"
     pq.write_table(pa.table({"item_id": ids, "embedding": embeddings, "other": [1] * len(ids)}), path)
     return path
@@ -121,6 +121,9 @@ def test_parquet_without_numbers_or_columns_is_refused(tmp_path: Path) -> None:
         convert(parquet(tmp_path, ["a", "b"], pa.array([[1.0, 2.0], None])), arrow)
     with pytest.raises(FeedUnreadable, match="finite numbers"):
         convert(parquet(tmp_path, ["a", "b"], pa.array([[1.0, 2.0], [1.0, None]])), arrow)
+    latin = pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, 2], np.int32)), pa.py_buffer(b"\xfc1"))
+    with pytest.raises(FeedUnreadable, match="the text column item_id"):
+        convert(parquet(tmp_path, latin, pa.array([[1.0, 2.0]])), arrow)
     pq.write_table(pa.table({"id": ["a"]}), tmp_path / "given.parquet")
     with pytest.raises(FeedUnreadable, match="no column embedding and no column item_id"):
         convert(tmp_path / "given.parquet", arrow)
