@@ -24,7 +24,8 @@ _NEAREST = 50
 # Of the weights of the nearest items, exp(cosine / temperature). A low one trusts the most similar item alone.
 _TEMPERATURES = (0.05, 0.1, 0.2, 0.4)
 _REFERENCES = 100_000  # clicked items that are compared with, the most clicked
-_PAIRS = 10_000_000_000  # compared at most: a catalogue with a million items without a click has fewer references
+# Compared at most: with a million items without a click there are fewer references.
+_PAIRS = 10_000_000_000
 _JUDGES = 4_000  # clicked items that the temperature and the share are chosen on
 _BLOCK = 256
 

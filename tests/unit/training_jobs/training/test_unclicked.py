@@ -135,7 +135,9 @@ def test_embeddings_that_say_nothing_move_no_item_with_content_for_the_sake_of_t
     assert np.allclose(np.linalg.norm(new[:100:2], axis=1), 1.0, atol=1e-4)
 
 
-def test_many_items_without_a_click_are_compared_with_fewer_clicked_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_items_without_a_click_are_compared_with_fewer_clicked_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     encoder, content, clicks = pictured(noise=0.3)
     compared = list[int]()
 
