@@ -199,7 +199,9 @@ def content_tokens(
         found.update("word:" + word for word in _WORD.findall((names[at] or "").lower()))
         if attributes:
             found.update(
-                f"attribute:{name}={value}".strip().lower() for name, value in attributes[at].items()
+                f"attribute:{name}={value}".strip().lower()
+                for name, value in attributes[at].items()
+                if value.strip()
             )
         if known[at]:
             found.add(f"price:{int(np.searchsorted(edges, np.log(prices[at])))}")

@@ -188,6 +188,20 @@ def test_attributes_are_tokens_and_a_snapshot_without_them_is_read(tmp_path: Pat
     ]
 
 
+def test_an_attribute_without_a_value_is_no_content() -> None:
+    content = content_tokens(
+        range(3),
+        [None] * 3,
+        [None] * 3,
+        [None] * 3,
+        np.full(3, np.nan),
+        3,
+        attributes=[{"color": " ", "size": "M"}, {"color": "", "size": "M"}, {"color": ""}],
+    )
+    assert content.names == ["attribute:size=m"]
+    assert np.diff(content.offsets).tolist() == [1, 1, 0]
+
+
 def test_lists_by_price_are_of_a_category_of_a_brand_in_it_and_of_a_brand_without_category() -> None:
     lists = price_lists(
         [4, 3, 2, 1, 0, -1],
