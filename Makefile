@@ -130,8 +130,8 @@ rollback: setup ## the endpoint of SHOP back onto the release before
 	@$(IN_STAGE) $(PY) -m deploy.rollback --stage $(STAGE) $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)')
 
 erase: setup ## remove one person everywhere: CLIENT=id or USER=id, SHOP=name for one shop (ARGS=--yes: do not ask)
-	@$(IN_STAGE) $(PY) -m deploy.erase --stage $(STAGE) $(if $(filter command line,$(origin CLIENT)),--client '$(CLIENT)') \
-	$(if $(filter command line,$(origin USER)),--user '$(USER)') $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
+	@$(IN_STAGE) $(PY) -m deploy.erase --stage $(STAGE) $(if $(filter command line,$(origin CLIENT)),--client $(call quoted,$(CLIENT))) \
+	$(if $(filter command line,$(origin USER)),--user $(call quoted,$(USER))) $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
 
 explain: setup ## trace the answer REQUEST (its request_id) back to session, model and snapshot, and explain its items, as text and as a page
 	@$(IN_STAGE) $(PY) -m deploy.explain --stage $(STAGE) --request "$(REQUEST)" $(ARGS)
