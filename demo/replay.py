@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from demo import environment, source
 from demo.http import Http, RequestFailed
 from demo.secret_keys import temporary_secret_keys
@@ -243,6 +245,9 @@ def main(arguments: list[str] | None = None) -> int:
             )
     except (source.FileRefused, environment.NotDeployed, DeployError, ReplayFailed) as failed:
         print(f"replay: {failed}", file=sys.stderr)
+        return 1
+    except (BotoCoreError, ClientError) as error:
+        print(f"replay: {environment.unanswered(error)}", file=sys.stderr)
         return 1
     print(result.summary())
     if rejects.count:
