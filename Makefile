@@ -136,7 +136,7 @@ erase: setup ## remove one person everywhere: CLIENT=id or USER=id, SHOP=name fo
 explain: setup ## trace the answer REQUEST (its request_id) back to session, model and snapshot, and explain its items, as text and as a page
 	@$(IN_STAGE) $(PY) -m deploy.explain --stage $(STAGE) --request "$(REQUEST)" $(ARGS)
 
-why: setup ## split the change of FIGURE (revenue, click_rate, conversion) of SHOP into its causes (FROM=, TO=, AGAINST=days, ARGS=--sql)
+why: setup ## split the change of FIGURE (revenue, click_rate, conversion) of SHOP into its causes (FROM=, TO=, AGAINST=day, ARGS=--sql)
 	@$(IN_STAGE) $(PY) -m deploy.why --stage $(STAGE) $(if $(FIGURE),--figure '$(FIGURE)') $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') \
 	$(if $(FROM),--from '$(FROM)') $(if $(TO),--to '$(TO)') $(if $(AGAINST),--against '$(AGAINST)') $(ARGS)
 

@@ -81,6 +81,11 @@ def exit_status(run: Callable[[], int]) -> int:
         return run()
     except DeployError as error:
         print(f"\n{error}", file=sys.stderr)
+    except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        print(
+            f"\n{error.filename}: {error.strerror}. Correct the path or the rights to it, then run the same command again.",
+            file=sys.stderr,
+        )
     except SIGNED_OUT as error:
         print(f"\n{signed_out(error)}", file=sys.stderr)
     except (BotoCoreError, ClientError) as error:

@@ -71,6 +71,16 @@ def test_who_is_not_signed_in_is_told_to_sign_in(
     assert "Sign in (aws sso login, or AWS_PROFILE)" in capsys.readouterr().err
 
 
+def test_a_path_that_cannot_be_written_is_named_with_the_next_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write() -> int:
+        return tmp_path.write_text("")
+
+    assert exit_status(write) == 1
+    assert f"{tmp_path}: Is a directory. Correct the path or the rights to it" in capsys.readouterr().err
+
+
 def test_a_defect_shows_its_traceback() -> None:
     def fail() -> int:
         raise KeyError("stage")
