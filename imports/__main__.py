@@ -110,7 +110,7 @@ def _import(options: argparse.Namespace) -> int:
         raise DeployError(
             f"--encoding {options.encoding}: {unknown}. Use a name such as cp1252 or iso8859-2"
         ) from unknown
-    path = Path(options.file)
+    path = Path(options.file).expanduser()
     files = find_files(path)
     opened = identify_all(files)
     s3: Any = None

@@ -106,7 +106,7 @@ class Account:
         if self.returns:
             lines.append(f"{self.returns:,} rows with a negative quantity were read as refunds")
         lines += [
-            f"{count:,} events lost {name}, which cannot be read or is not within the contract's limits"
+            f"{count:,} events lost {name}, which is unreadable or out of range"
             for name, count in self.lost.most_common()
             if count
         ]
