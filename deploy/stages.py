@@ -256,7 +256,9 @@ def read_stage(name: str, stages_file: Path = STAGES_FILE) -> Stage:
         StageError: the stage is unknown, or a key or value is missing, misspelt or out of bounds.
     """
     try:
-        tables = tomllib.loads(stages_file.read_text())
+        tables = tomllib.loads(stages_file.read_text("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise StageError(f"{stages_file} is not UTF-8: {error}. Save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise StageError(f"{stages_file} is not valid TOML: {error}. Correct that line") from error
     if name == "default" or name not in tables:
