@@ -260,11 +260,21 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if result.accepted else 1
 
 
+def at_least_one(text: str) -> int:
+    """Read a whole number above 0."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that choose how to send."""
     parser.add_argument("--all", action="store_true", help="send the held-out events too")
     parser.add_argument(
-        "--connections", type=int, default=CONNECTIONS, help="connections at a time (default %(default)s)"
+        "--connections",
+        type=at_least_one,
+        default=CONNECTIONS,
+        help="connections at a time (default %(default)s)",
     )
     parser.add_argument(
         "--rejects",
