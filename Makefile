@@ -16,6 +16,9 @@ SHELL := /bin/bash
 # Every target that has a line of help.
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
+# For the shell: a pattern stays one, and a name, an id or a reason can have apostrophes.
+quoted = '$(subst ','\'',$(1))'
+
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 	@echo; echo "  STAGE=dev and the like for a real account (docs/deploy.md); EVENTS=path, ITEMS=a,b, ARGS=... where a command takes them"
@@ -55,25 +58,25 @@ destroy: setup ## remove what deploy made in STAGE (ARGS=--delete-data for event
 
 demo: setup ## the whole journey on this machine (EVENTS=path for clicks of your own; default: a generated shop)
 	@$(MAKE) --no-print-directory up STAGE=local
-	@$(IN_STAGE) $(PY) -m demo $(if $(EVENTS),--events $(EVENTS)) $(ARGS)
+	@$(IN_STAGE) $(PY) -m demo $(if $(EVENTS),--events $(call quoted,$(EVENTS))) $(ARGS)
 
 replay: setup ## send EVENTS (or a generated shop) through the collector
-	@$(IN_STAGE) $(PY) -m demo.replay $(if $(EVENTS),--events $(EVENTS)) $(ARGS)
+	@$(IN_STAGE) $(PY) -m demo.replay $(if $(EVENTS),--events $(call quoted,$(EVENTS))) $(ARGS)
 
 import: setup ## load FILE (a file, a directory or a pattern) as history of SHOP into STAGE (ARGS=--dry-run; docs/importing.md)
-	@$(IN_STAGE) $(PY) -m imports --file "$(FILE)" --shop '$(SHOP)' --stage $(STAGE) $(ARGS)
+	@$(IN_STAGE) $(PY) -m imports --file $(call quoted,$(FILE)) --shop '$(SHOP)' --stage $(STAGE) $(ARGS)
 
 run: setup ## train and publish for SHOP, or for all trained shops, and follow it (SHOP=a,b; ARGS=--full-refresh, --skip-training, --tune)
 	@$(IN_STAGE) $(PY) -m demo.follow $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
 
 rerun: setup ## continue the failed run RUN (default: the latest, of SHOP) at the step that failed, and follow it
-	@$(IN_STAGE) $(PY) -m demo.rerun $(if $(RUN),--run $(RUN)) $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
+	@$(IN_STAGE) $(PY) -m demo.rerun $(if $(RUN),--run '$(RUN)') $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
 
 catalogue: setup ## import the product feed FILE of SHOP: Merchant Center, Shopify, WooCommerce (ARGS=--dry-run, --check-ids, --help)
-	@$(IN_STAGE) $(PY) -m catalogue "$(FILE)" --shop '$(SHOP)' --stage $(STAGE) $(ARGS)
+	@$(IN_STAGE) $(PY) -m catalogue $(call quoted,$(FILE)) --shop '$(SHOP)' --stage $(STAGE) $(ARGS)
 
 embeddings: setup ## store the embeddings FILE (of pictures, texts) of SHOP's products for training (docs/catalogue.md; ARGS=--dry-run, --remove)
-	@$(IN_STAGE) $(PY) -m catalogue.embeddings $(if $(FILE),"$(FILE)") --shop '$(SHOP)' --stage $(STAGE) $(ARGS)
+	@$(IN_STAGE) $(PY) -m catalogue.embeddings $(if $(FILE),$(call quoted,$(FILE))) --shop '$(SHOP)' --stage $(STAGE) $(ARGS)
 
 # A Python of its own, because the SDK and dbt want different versions of one package (deploy/sagemaker_sdk.txt).
 SDK := build/sagemaker
@@ -99,7 +102,7 @@ dashboards: setup $(if $(SERVED_HERE),$(SUPERSET)/.installed) ## boards in Super
 	@$(IN_STAGE) $(PY) -m dashboards --stage $(STAGE) $(ARGS)
 
 train: setup $(SDK)/.installed ## train once from here on the snapshot of the run RUN; publishes nothing (ARGS=--hyperparameter epochs=3)
-	@$(IN_STAGE) $(SDK)/bin/python -m deploy.train --stage $(STAGE) $(if $(RUN),--run $(RUN)) $(ARGS)
+	@$(IN_STAGE) $(SDK)/bin/python -m deploy.train --stage $(STAGE) $(if $(RUN),--run '$(RUN)') $(ARGS)
 
 training-images: setup $(SDK)/.installed ## look up AWS's training containers of every region with the SageMaker SDK
 	@$(SDK)/bin/python -m deploy.training_images
@@ -108,7 +111,7 @@ base-image: setup ## ask the registry for the current digest of the serving imag
 	@$(PY) -m deploy.base_image $(ARGS)
 
 recommend: setup ## ask /recommend for ITEMS=a,b of SHOP
-	@$(IN_STAGE) $(PY) -m demo.recommend --items "$(ITEMS)" $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
+	@$(IN_STAGE) $(PY) -m demo.recommend --items $(call quoted,$(ITEMS)) $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
 
 canary: setup ## ask /recommend as many sessions of SHOP, and show which release answers them (ARGS="--sessions 400")
 	@$(IN_STAGE) $(PY) -m demo.canary $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
@@ -130,18 +133,15 @@ rollback: setup ## the endpoint of SHOP back onto the release before
 	@$(IN_STAGE) $(PY) -m deploy.rollback --stage $(STAGE) $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)')
 
 erase: setup ## remove one person everywhere: CLIENT=id or USER=id, SHOP=name for one shop (ARGS=--yes: do not ask)
-	@$(IN_STAGE) $(PY) -m deploy.erase --stage $(STAGE) $(if $(filter command line,$(origin CLIENT)),--client '$(CLIENT)') \
-	$(if $(filter command line,$(origin USER)),--user '$(USER)') $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
+	@$(IN_STAGE) $(PY) -m deploy.erase --stage $(STAGE) $(if $(filter command line,$(origin CLIENT)),--client $(call quoted,$(CLIENT))) \
+	$(if $(filter command line,$(origin USER)),--user $(call quoted,$(USER))) $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
 
 explain: setup ## trace the answer REQUEST (its request_id) back to session, model and snapshot, and explain its items, as text and as a page
-	@$(IN_STAGE) $(PY) -m deploy.explain --stage $(STAGE) --request "$(REQUEST)" $(ARGS)
+	@$(IN_STAGE) $(PY) -m deploy.explain --stage $(STAGE) --request '$(REQUEST)' $(ARGS)
 
-why: setup ## split the change of FIGURE (revenue, click_rate, conversion) of SHOP into its causes (FROM=, TO=, AGAINST=days, ARGS=--sql)
+why: setup ## split the change of FIGURE (revenue, click_rate, conversion) of SHOP into its causes (FROM=, TO=, AGAINST=day, ARGS=--sql)
 	@$(IN_STAGE) $(PY) -m deploy.why --stage $(STAGE) $(if $(FIGURE),--figure '$(FIGURE)') $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') \
 	$(if $(FROM),--from '$(FROM)') $(if $(TO),--to '$(TO)') $(if $(AGAINST),--against '$(AGAINST)') $(ARGS)
-
-# A reason can have apostrophes.
-quoted = '$(subst ','\'',$(1))'
 
 quality: setup ## the data checks of every run with their trends, on http://127.0.0.1:8091 (ARGS="--great-expectations RUN", ARGS=--help)
 	@$(IN_STAGE) $(PY) -m deploy.quality --stage $(STAGE) $(ARGS)
@@ -168,7 +168,7 @@ check-rules: setup ## replay last week's sessions of STAGE with rules/SHOP.yaml,
 	@$(IN_STAGE) $(PY) -m deploy.rules --check --stage $(STAGE) $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
 
 drill: setup ## ring ALARM (a name, or all) of STAGE on purpose and print its message; without ALARM: the list
-	@$(if $(ALARM),$(IN_STAGE)) $(PY) -m deploy.drill --stage $(STAGE) $(if $(ALARM),--alarm "$(ALARM)") $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
+	@$(if $(ALARM),$(IN_STAGE)) $(PY) -m deploy.drill --stage $(STAGE) $(if $(ALARM),--alarm '$(ALARM)') $(if $(filter command line,$(origin SHOP)),--shop '$(SHOP)') $(ARGS)
 
 smoke: setup ## walk the whole journey on STAGE at small size, and write its times and costs (ARGS=--help for more)
 	@$(IN_STAGE) $(PY) -m demo.smoke $(ARGS)

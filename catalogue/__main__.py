@@ -28,6 +28,7 @@ from catalogue.known_ids import compare, event_items
 from catalogue.rows import FeedUnreadable
 from catalogue.values import CURRENCY
 from deploy.command import DeployError, exit_status
+from deploy.shop_option import require_shop
 from deploy.stages import Stage, account_of, read_stage
 from functions.platform import warehouse
 
@@ -66,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="import a feed with less than half of the products before",
     )
-    made.add_argument("--dry-run", action="store_true", help="read and count only; needs no stage")
+    made.add_argument("--dry-run", action="store_true", help="read and count only; needs no login")
     made.add_argument(
         "--check-ids",
         action="store_true",
@@ -80,6 +81,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
 
     def run() -> int:
+        # Products of a misspelt shop would be written, and no carousel would ever show them.
+        require_shop(read_stage(options.stage), options.shop)
+        if options.file == Path():
+            raise DeployError("catalogue: name the feed: FILE=products.xml")
         try:
             if is_changes(options.file):
                 return _change(options)
@@ -92,15 +97,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _change(options: argparse.Namespace) -> int:
+    """Store the changes. The exit status is 1 if a line is refused."""
     if options.dry_run:
-        lines = import_changes(options.file, options.shop, None, "")
+        lines, refused = import_changes(options.file, options.shop, None, "")
     else:
         stage, session = _stage(options)
         bucket = stage.events_bucket(account_of(stage, session.client("sts")))
-        lines = import_changes(options.file, options.shop, session.client("s3"), bucket)
+        lines, refused = import_changes(options.file, options.shop, session.client("s3"), bucket)
     for line in lines:
         print(line)
-    return 0
+    if refused:
+        print(
+            f"catalogue: {refused:,} lines changed nothing. Correct them, and import them again.",
+            file=sys.stderr,
+        )
+    return 1 if refused else 0
 
 
 def _feed(options: argparse.Namespace) -> Feed:
@@ -113,6 +124,8 @@ def _feed(options: argparse.Namespace) -> Feed:
     currency = options.currency.upper() if options.currency else None
     if currency and not CURRENCY.fullmatch(currency):
         raise FeedRefused(f"--currency {options.currency} is no ISO 4217 code such as EUR")
+    if options.shop_url and not options.shop_url.startswith(("https://", "http://")):
+        raise FeedRefused(f"--shop-url {options.shop_url} is no address: write https://{options.shop_url}")
     how = Options(options.encoding, currency, options.shop_url)
     return Feed(options.file, form, options.shop, item_id, how, datetime.now(UTC))
 

@@ -15,7 +15,7 @@ from functions.platform.contract import (
     CATALOGUE_LINE_MAX_BYTES,
 )
 
-SHOWN_REFUSED = 5
+SHOWN_REFUSED = 100
 
 
 def is_changes(path: Path) -> bool:
@@ -53,8 +53,11 @@ def _parsed(lines: list[bytes], shop_id: str, first: int) -> Batch:
     return batch._replace(refused=refused)
 
 
-def import_changes(path: Path, shop_id: str, s3: Any | None, bucket: str) -> list[str]:
-    """Store the changes of a file unless `s3` is None, and return the outcome in lines for a person.
+def import_changes(path: Path, shop_id: str, s3: Any | None, bucket: str) -> tuple[list[str], int]:
+    """Store the changes of a file unless `s3` is None.
+
+    Returns:
+        The outcome in lines for a person, and the number of refused lines.
 
     Raises:
         FeedUnreadable: the file cannot be read.
@@ -69,5 +72,7 @@ def import_changes(path: Path, shop_id: str, s3: Any | None, bucket: str) -> lis
         products |= batch.changes.keys()
     lines = [f"{path}: {accepted:,} changes of {len(products):,} products, {len(refused):,} lines refused"]
     lines += [f"  line {one.line}: {one.reason}: {one.message}" for one in refused[:SHOWN_REFUSED]]
+    if len(refused) > SHOWN_REFUSED:
+        lines.append(f"  ... and {len(refused) - SHOWN_REFUSED:,} more")
     lines.append("dry run: nothing was written" if s3 is None else "recommendations follow within 5 minutes")
-    return lines
+    return lines, len(refused)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from catalogue.rows import FeedUnreadable
 from catalogue.tables import open_bytes
 from deploy.command import DeployError, exit_status, stage_parser
+from deploy.shop_option import require_shop
 from deploy.stages import account_of, read_stage
 from functions.platform.contract import ID_MAX_CHARACTERS
 from functions.platform.s3_keys import embeddings_key
@@ -206,10 +207,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def run() -> int:
         stage = read_stage(options.stage)
-        if options.shop not in stage.shops:
-            raise DeployError(
-                f"{stage.name} has no shop {options.shop}: its shops are {', '.join(sorted(stage.shops))}"
-            )
+        require_shop(stage, options.shop)
         session = boto3.Session(region_name=stage.region)
         bucket = "" if options.dry_run else stage.models_bucket(account_of(stage, session.client("sts")))
         s3 = None if options.dry_run else session.client("s3")

@@ -7,6 +7,7 @@ from pathlib import Path
 from catalogue import merchant_center, shopify, tables, woocommerce
 from catalogue.rows import FeedUnreadable, Outcomes
 
+ZIP = b"PK\x03\x04"
 # Choices of `--item-id` that several rows share: these rows become one product.
 SHARED_IDS = ("group", "handle", "parent")
 
@@ -60,11 +61,19 @@ def recognized(path: Path, encoding: str | None) -> Format:
     """Return the format of a file, by its first bytes and its header.
 
     Raises:
-        FeedUnreadable: the header is of no known format.
+        FeedUnreadable: the file is empty or a workbook, or the header is of no known format.
     """
+    start = _start(path)
+    if not start:
+        raise FeedUnreadable(f"{path} is empty: export the feed again")
+    if start.startswith(ZIP):
+        raise FeedUnreadable(
+            f"{path} is a zip archive or an Excel workbook: unpack it, or save the sheet as CSV in UTF-8"
+        )
     if _is_xml(path):
         return FORMATS["merchant-center"]
-    header = {column.strip().lower() for column in tables.first_row(path, encoding)}
+    columns = [column.strip() for column in tables.first_row(path, encoding)]
+    header = {column.lower() for column in columns}
     if "title" in header and header & {"handle", "url handle"}:
         return FORMATS["shopify"]
     if {"type", "sku", "name", "regular price"} <= header:
@@ -72,13 +81,17 @@ def recognized(path: Path, encoding: str | None) -> Format:
     if {"id", "title"} <= {name.removeprefix("g:") for name in header}:
         return FORMATS["merchant-center"]
     raise FeedUnreadable(
-        f"{path} has the header of no known feed. Needed are: id and title (Merchant Center), Handle and Title (Shopify), "
-        "or Type, SKU, Name and Regular price (WooCommerce, exported in English)"
+        f"{path} has the header of no known feed: {', '.join(columns)[:120]!r}. Needed are, separated by commas or tabs: "
+        "id and title (Merchant Center), Handle and Title (Shopify), or Type, SKU, Name and Regular price (WooCommerce, "
+        "exported in English)"
     )
+
+
+def _start(path: Path) -> bytes:
+    with tables.open_bytes(path) as file:
+        return file.read(64)
 
 
 def _is_xml(path: Path) -> bool:
     """Return True if the first character is `<`, in whatever encoding."""
-    with tables.open_bytes(path) as file:
-        start = file.read(64)
-    return start.lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n").startswith(b"<")
+    return _start(path).lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n").startswith(b"<")

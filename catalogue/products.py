@@ -1,6 +1,7 @@
 """From the rows of a feed to validated products, with a count for every row."""
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -98,7 +99,13 @@ def _product(draft: Draft, shop_id: str, item_id: str) -> Product | Reject:
     try:
         return convert(fields, Product)
     except ValidationError as error:
-        return _reject(draft, "field_invalid", f"{error}, in product {chosen!r}")
+        return _reject(draft, "field_invalid", _detail(error, fields))
+
+
+def _detail(error: ValidationError, fields: dict[str, Any]) -> str:
+    """Return the field and its value. msgspec names the place, as `$.url`, and a regular expression."""
+    field = re.split(r"[.\[]", str(error).rpartition("`$.")[2].rstrip("`"))[0]
+    return f"{field} of {fields['item_id']!r} cannot be {str(fields.get(field))[:80]!r}: docs/catalogue.md has its values"
 
 
 def _reject(draft: Draft, reason: str, detail: str) -> Reject:

@@ -46,7 +46,7 @@ def open_text(path: Path, encoding: str | None) -> Iterator[TextIO]:
     """Open a file as text: UTF-8, UTF-16 with its byte order mark, or the given encoding.
 
     Raises:
-        FeedUnreadable: the bytes are not in this encoding.
+        FeedUnreadable: the bytes are not in this encoding, or there is none of this name.
     """
     with open_bytes(path) as file:
         start = file.read(SNIFFED_BYTES)
@@ -55,7 +55,13 @@ def open_text(path: Path, encoding: str | None) -> Iterator[TextIO]:
         name = encoding or marked or "utf-8"
         try:
             # newline="": the csv module keeps line breaks within quotes.
-            yield io.TextIOWrapper(file, encoding=name, newline="")
+            text = io.TextIOWrapper(file, encoding=name, newline="")
+        except LookupError as error:
+            raise FeedUnreadable(
+                f"--encoding {name}: {error}. Use a name such as cp1252 or iso8859-2"
+            ) from error
+        try:
+            yield text
         except UnicodeError as error:
             raise FeedUnreadable(
                 f"{path} is not {name} ({error}): export it as UTF-8, or pass --encoding, such as --encoding cp1252"

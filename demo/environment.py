@@ -8,9 +8,11 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from deploy import chalice_record
-from deploy.stages import Stage, StageError, read_stage
+from deploy.command import DeployError
+from deploy.stages import Stage, account_of, read_stage
 
 LOCAL_ACCOUNT = "123456789012"
 RETRYING = Config(retries={"max_attempts": 4, "mode": "standard"}, connect_timeout=5, read_timeout=60)
@@ -97,7 +99,8 @@ def from_variables() -> Environment:
     """Read TUGBOAT_STAGE, TUGBOAT_API_URL, TUGBOAT_LOGS_DIR, and AWS's own variables.
 
     Raises:
-        NotDeployed: stages.toml does not list the stage, or the stage is not local and its API has no known address.
+        NotDeployed: stages.toml does not list the stage, or the stage is not local and its API has no known address, or AWS
+            does not say it to these credentials.
     """
     stage = os.environ.get("TUGBOAT_STAGE", "local")
     if stage == "local":
@@ -106,11 +109,14 @@ def from_variables() -> Environment:
         os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "local")
     try:
         described = read_stage(stage)
-    except StageError as error:
+        api_url = os.environ.get("TUGBOAT_API_URL") or _api_url(described)
+    except DeployError as error:
         raise NotDeployed(str(error)) from error
+    except (BotoCoreError, ClientError) as error:
+        raise NotDeployed(unanswered(error)) from error
     return Environment(
         stage=stage,
-        api_url=(os.environ.get("TUGBOAT_API_URL") or _api_url(described)).rstrip("/"),
+        api_url=api_url.rstrip("/"),
         region=described.region,
         logs_dir=os.environ.get("TUGBOAT_LOGS_DIR") or _local_logs(),
         shop_keys=described.sending_keys,
@@ -119,13 +125,19 @@ def from_variables() -> Environment:
     )
 
 
+def unanswered(error: Exception) -> str:
+    """Return the sentence about a request to AWS that failed, with the next step."""
+    if os.environ.get("TUGBOAT_STAGE", "local") == "local":
+        return f"{error}. Check the stack with `make status`; start it with `make up`."
+    return f"{error}. Correct the cause, then run the same command again."
+
+
 def _api_url(stage: Stage) -> str:
     """Return the local gateway's address, or the address in the record that `chalice deploy` left in the models bucket."""
     if stage.name == "local":
         return os.environ.get("TUGBOAT_LOCAL_GATEWAY_URL", "http://127.0.0.1:4567") + f"/{stage.name}"
     session = boto3.Session(region_name=stage.region)
-    account_id = stage.account_id or session.client("sts").get_caller_identity()["Account"]
-    bucket = stage.models_bucket(account_id)
+    bucket = stage.models_bucket(account_of(stage, session.client("sts")))
     record = chalice_record.fetch(stage, bucket, session.client("s3"))
     api = chalice_record.api_of(record) if record else None
     if api is None:

@@ -337,7 +337,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"follow: {unknown}", file=sys.stderr)
         return 1
     except (BotoCoreError, ClientError) as error:
-        print(f"follow: {error}. Check the stack with `make status`.", file=sys.stderr)
+        print(f"follow: {environment.unanswered(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(

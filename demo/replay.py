@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from demo import environment, source
 from demo.http import Http, RequestFailed
 from demo.secret_keys import temporary_secret_keys
@@ -244,6 +246,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (source.FileRefused, environment.NotDeployed, DeployError, ReplayFailed) as failed:
         print(f"replay: {failed}", file=sys.stderr)
         return 1
+    except (BotoCoreError, ClientError) as error:
+        print(f"replay: {environment.unanswered(error)}", file=sys.stderr)
+        return 1
     print(result.summary())
     if rejects.count:
         print(rejects.summary())
@@ -255,11 +260,21 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if result.accepted else 1
 
 
+def at_least_one(text: str) -> int:
+    """Read a whole number above 0."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that choose how to send."""
     parser.add_argument("--all", action="store_true", help="send the held-out events too")
     parser.add_argument(
-        "--connections", type=int, default=CONNECTIONS, help="connections at a time (default %(default)s)"
+        "--connections",
+        type=at_least_one,
+        default=CONNECTIONS,
+        help="connections at a time (default %(default)s)",
     )
     parser.add_argument(
         "--rejects",

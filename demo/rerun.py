@@ -219,7 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (NotRerun, environment.NotDeployed) as refused:
         print(f"rerun: {refused}", file=sys.stderr)
     except (BotoCoreError, ClientError) as error:
-        print(f"rerun: {error}. Check the stack with `make status`.", file=sys.stderr)
+        print(f"rerun: {environment.unanswered(error)}", file=sys.stderr)
     except KeyboardInterrupt:
         print("\nrerun: stopped following; the run continues. Follow it with `make status`.", file=sys.stderr)
         return 130

@@ -28,7 +28,7 @@ def from_options(options: argparse.Namespace) -> Dataset:
         FileRefused: the path has no file with a known layout.
     """
     if options.events:
-        return open_dataset(options.events, options.shop)
+        return open_dataset(options.events.expanduser(), options.shop)
     return generated(generator.from_options(options))
 
 

@@ -5,13 +5,40 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
 
 Say = Callable[[str], None]
+
+# Nobody is signed in, or the login of today has ended.
+SIGNED_OUT = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    CredentialRetrievalError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
 
 
 class DeployError(Exception):
     """A command cannot continue. The message contains the problem, the input and the next step."""
+
+
+def signed_out(error: Exception) -> str:
+    """Return the sentence about credentials that AWS does not accept, with the next step."""
+    return (
+        f"AWS accepts no credentials: {error}. Sign in (aws sso login, or AWS_PROFILE). "
+        "For the local stage start it and use its environment: python -m local up"
+    )
 
 
 class Progress:
@@ -54,6 +81,13 @@ def exit_status(run: Callable[[], int]) -> int:
         return run()
     except DeployError as error:
         print(f"\n{error}", file=sys.stderr)
+    except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        print(
+            f"\n{error.filename}: {error.strerror}. Correct the path or the rights to it, then run the same command again.",
+            file=sys.stderr,
+        )
+    except SIGNED_OUT as error:
+        print(f"\n{signed_out(error)}", file=sys.stderr)
     except (BotoCoreError, ClientError) as error:
         print(
             f"\nAWS refused a request: {error}. Fix the cause, then run the same command again: "

@@ -27,6 +27,7 @@ from deploy.bill import prediction
 from deploy.chalice_cli import REPOSITORY, record_file, run_chalice
 from deploy.command import DeployError, Say
 from deploy.experiments.check import check as check_experiments
+from deploy.hyperparameters import require_hyperparameters
 from deploy.rules.check import check as check_rules
 from deploy.rules.stored import upload as upload_rule_set
 from deploy.shop_files import shops_of_all_stages
@@ -93,12 +94,14 @@ def prepare(stage: Stage, session: Any, say: Say) -> Deployment:
     """Check the prerequisites and return the deployment.
 
     Raises:
-        DeployError: the experiments, the rules, the credentials, the Snowflake login or the template cannot be used.
+        DeployError: the experiments, the rules, the hyperparameters, the credentials, the Snowflake login or the template
+            cannot be used.
     """
     from training_jobs.package import build_source_archive
 
     check_experiments(shops_of_all_stages())
     check_rules(shops_of_all_stages())
+    require_hyperparameters(stage)
     account_id = account_of(stage, session.client("sts"))
     require_secret(stage, session.client("secretsmanager"))
     say(f"stage {stage.name}, account {account_id}, {stage.region}")

@@ -156,9 +156,17 @@ def main(arguments: list[str] | None = None) -> int:
         "--yes", action="store_true", help="do not ask before the clients of a user are erased"
     )
     args = parser.parse_args(arguments)
+    if not (args.client or args.user):
+        parser.error("the id is empty: name one by CLIENT=id or USER=id")
 
     def run() -> int:
         stage = read_stage(args.stage)
+        # The certificate of a misspelt shop would say that nothing of the person is left.
+        if args.shop is not None and args.shop not in stage.shops:
+            raise EraseError(
+                f"stage {stage.name} has no shop {args.shop!r}: use SHOP= one of {', '.join(stage.shops)}. Without SHOP, the "
+                "person is erased in every shop that has events, also in a removed one"
+            )
         session = boto3.Session(region_name=stage.region)
         account_of(stage, session.client("sts"))
         person = {

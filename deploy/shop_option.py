@@ -17,6 +17,19 @@ def add_shop(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def require_shop(stage: Stage, shop: str) -> None:
+    """Check that the stage has the shop.
+
+    Raises:
+        WrongShop: it has not. The message lists its shops.
+    """
+    if shop not in stage.shops:
+        raise WrongShop(
+            f"stage {stage.name} has no shop {shop!r}: use SHOP= one of {', '.join(stage.shops)}, or add it to "
+            f"deploy/{STAGES_FILE.name}"
+        )
+
+
 def chosen_shop(stage: Stage, given: str | None) -> str:
     """Return the shop that a command is about.
 
@@ -25,11 +38,7 @@ def chosen_shop(stage: Stage, given: str | None) -> str:
     """
     trained = stage.served_shops
     if given:
-        if given not in stage.shops:
-            raise WrongShop(
-                f"stage {stage.name} has no shop {given!r}: use SHOP= one of {', '.join(stage.shops)}, or add it to "
-                f"deploy/{STAGES_FILE.name}"
-            )
+        require_shop(stage, given)
         return given
     if len(trained) > 1:
         raise WrongShop(f"stage {stage.name} has several shops: add SHOP= one of {', '.join(trained)}")

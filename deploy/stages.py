@@ -16,7 +16,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from deploy.command import DeployError
+from deploy.command import DeployError, signed_out
 from functions.platform.contract import RECOMMEND_K_MAX
 from functions.platform.endpoint import endpoint_name
 from functions.platform.run_names import NIGHT_SHOP_CHARACTERS
@@ -256,7 +256,9 @@ def read_stage(name: str, stages_file: Path = STAGES_FILE) -> Stage:
         StageError: the stage is unknown, or a key or value is missing, misspelt or out of bounds.
     """
     try:
-        tables = tomllib.loads(stages_file.read_text())
+        tables = tomllib.loads(stages_file.read_text("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise StageError(f"{stages_file} is not UTF-8: {error}. Save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise StageError(f"{stages_file} is not valid TOML: {error}. Correct that line") from error
     if name == "default" or name not in tables:
@@ -349,10 +351,7 @@ def account_of(stage: Stage, sts: Any) -> str:
     try:
         account_id = str(sts.get_caller_identity()["Account"])
     except (BotoCoreError, ClientError) as error:
-        raise DeployError(
-            f"AWS accepts no credentials: {error}. Sign in (aws sso login, or AWS_PROFILE). "
-            "For the local stage start it and use its environment: python -m local up"
-        ) from error
+        raise DeployError(signed_out(error)) from error
     if stage.account_id and stage.account_id != account_id:
         raise DeployError(
             f"stage {stage.name} belongs to account {stage.account_id}, the credentials to {account_id}: "
@@ -370,7 +369,7 @@ def require_keys(stage: Stage) -> None:
     for shop, keys in stage.shops.items():
         if not keys:
             raise StageError(
-                f"shop {shop!r} has no key: write into {STAGES_FILE.name}\n\n"
+                f"shop {shop!r} has no key: write into deploy/{STAGES_FILE.name}\n\n"
                 f'    [{stage.name}.shops]\n    {shop} = ["{secrets.token_urlsafe(18)}"]\n'
             )
 

@@ -4,6 +4,7 @@ python -m imports --file history.csv --shop demo --stage dev
 """
 
 import argparse
+import errno
 import sys
 import time
 from pathlib import Path
@@ -17,12 +18,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 from deploy.command import DeployError
 from deploy.stages import account_of, read_stage
 from functions.platform.errors import StorageUnavailable
-from imports.history import History, UnaccountedRows, digest, find_files, identify_all
+from imports.history import SHOWN_UNREAD, History, UnaccountedRows, digest, find_files, identify_all, unread
 from imports.refused import FileRefused
 from imports.rejects import Rejects
 from imports.upload import Spool, Upload
 
 DEFAULT_REJECTS = Path(".local/import/rejected-rows.jsonl")
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+MORE_SPACE = (
+    "Rows wait in TMPDIR while they are read: name a folder with several times the space of the unpacked files, and run the "
+    "same command again."
+)
+OTHER_PATH = "Correct the path or the rights to it, and run the same command again."
 EVERY_S = 5.0
 RETRYING = Config(retries={"max_attempts": 5, "mode": "standard"}, connect_timeout=5, read_timeout=60)
 
@@ -54,9 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         epilog="example: python -m imports --file 'export/events_*.parquet' --shop demo --stage dev --dry-run",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--file", required=True, type=Path, help="a file, a directory, or a pattern (docs/importing.md)"
-    )
+    parser.add_argument("--file", required=True, help="a file, a directory, or a pattern (docs/importing.md)")
     parser.add_argument("--shop", required=True, help="the shop of all events, one of the stage's")
     parser.add_argument("--stage", required=True, help="a stage of deploy/stages.toml, such as local or dev")
     parser.add_argument("--dry-run", action="store_true", help="read and check everything, and store nothing")
@@ -70,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return _import(options)
-    except (DeployError, FileRefused, LookupError) as failed:
+    except (DeployError, FileRefused) as failed:
         print(f"import: {failed}", file=sys.stderr)
     except UnaccountedRows as failed:
         print(
@@ -85,11 +90,8 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
     except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as failed:
-        print(
-            f"import: {failed}. Rows wait in TMPDIR while they are read: name a folder with several times the space of "
-            "the unpacked files, and run the same command again.",
-            file=sys.stderr,
-        )
+        no_space = not isinstance(failed, OSError) or failed.errno in NO_SPACE
+        print(f"import: {failed}. {MORE_SPACE if no_space else OTHER_PATH}", file=sys.stderr)
     return 1
 
 
@@ -100,9 +102,16 @@ def _import(options: argparse.Namespace) -> int:
             f"stage {stage.name} has no shop {options.shop!r}, only {', '.join(stage.shops)}. "
             "Add it to deploy/stages.toml and deploy, or name one of these: SHOP=..."
         )
-    if options.encoding:
-        "".encode(options.encoding)
-    files = find_files(options.file)
+    if not options.file:
+        raise DeployError("name a file, a directory or a pattern: FILE=history.csv")
+    try:
+        "".encode(options.encoding or "utf-8")
+    except LookupError as unknown:
+        raise DeployError(
+            f"--encoding {options.encoding}: {unknown}. Use a name such as cp1252 or iso8859-2"
+        ) from unknown
+    path = Path(options.file).expanduser()
+    files = find_files(path)
     opened = identify_all(files)
     s3: Any = None
     bucket = stage.events_bucket("ACCOUNT")
@@ -117,6 +126,11 @@ def _import(options: argparse.Namespace) -> int:
     progress = Progress()
     upload = Upload(s3, bucket, import_id)
     print(f"{import_id}: {len(files):,} files for shop {options.shop} of stage {stage.name}")
+    if others := unread(path, files):
+        more = f" and {len(others) - SHOWN_UNREAD:,} more" if len(others) > SHOWN_UNREAD else ""
+        print(
+            f"not read, because their names are not those of event files: {', '.join(others[:SHOWN_UNREAD])}{more}"
+        )
     with (
         Rejects(options.rejects) as rejects,
         Spool(options.shop, import_id, now_ms) as spool,
@@ -133,6 +147,12 @@ def _import(options: argparse.Namespace) -> int:
     ):
         for one in opened:
             history.add(one)
+        if cut := history.account.cut:
+            # An order at the cut would lack lines, and its event would never be replaced: its id stays.
+            raise FileRefused(
+                f"{', '.join(cut)} ends early, so nothing is imported. Copy it here again; or unpack what there is "
+                f"(gzip -dc {cut[0]} > part.csv) and import that. Then run the command again."
+            )
         for stored in upload.store(history.batches()):
             progress(stored, "events stored")
         raw_files = upload.result.files
@@ -145,17 +165,15 @@ def _import(options: argparse.Namespace) -> int:
         )
     if upload.result.lines != history.account.events:
         raise UnaccountedRows(f"{history.account.events} events, but {upload.result.lines} lines in files")
+    if not history.account.events:
+        advice = "Read the reasons above." if rejects.count else "The files have no rows: export them again."
+        print(f"import: no row became an event, so nothing was imported. {advice}", file=sys.stderr)
+        return 1
     seconds = progress.seconds()
     print(
         f"{history.account.events:,} events of {upload.result.first_day} to {upload.result.last_day} in {seconds:.1f} s "
         f"({history.account.events / seconds:,.0f} per second)"
     )
-    if not history.account.events:
-        print(
-            "import: no row became an event, so nothing was imported. Read the reasons above.",
-            file=sys.stderr,
-        )
-        return 1
     if options.dry_run:
         print("Nothing was stored. Run the same command without --dry-run to import.")
         return 0

@@ -32,6 +32,7 @@ SUFFIXES = tuple(
     for kind in ("csv", "tsv", "txt", "jsonl", "ndjson", "json", "parquet", "avro")
     for packed in ("", ".gz")
 )
+SHOWN_UNREAD = 5
 # DuckDB writes what exceeds this to the temporary folder.
 MEMORY_LIMIT = "2GB"
 LEGACY_ENCODING = "cp1252"
@@ -72,6 +73,8 @@ class Account:
     # Lines of orders that another file of the import has too.
     repeated: int = 0
     returns: int = 0
+    # Compressed files that end before their data does.
+    cut: list[str] = field(default_factory=list)
     lost: Counter[str] = field(default_factory=Counter)
 
     def check(self) -> None:
@@ -103,7 +106,7 @@ class Account:
         if self.returns:
             lines.append(f"{self.returns:,} rows with a negative quantity were read as refunds")
         lines += [
-            f"{count:,} events lost {name} that cannot be read"
+            f"{count:,} events lost {name}, which is unreadable or out of range"
             for name, count in self.lost.most_common()
             if count
         ]
@@ -121,9 +124,15 @@ def find_files(path: Path) -> list[Path]:
     if path.is_dir():
         # BigQuery's exports often have names without an ending.
         files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-        known = [file for file in files if file.name.endswith(SUFFIXES) or file.name.startswith("events_")]
+        known = [
+            file for file in files if file.name.lower().endswith(SUFFIXES) or file.name.startswith("events_")
+        ]
         if not known:
-            raise FileRefused(f"{path} contains no event files; {ACCEPTED}")
+            others = ", ".join(unread(path, [])[:SHOWN_UNREAD])
+            raise FileRefused(
+                f"{path} contains no event files{', only ' * bool(others)}{others}. Name files of folders, and files without "
+                f"a usual ending, by a pattern such as '{path}/**/part-*'; {ACCEPTED}"
+            )
         return known
     root = Path(path.anchor) if path.is_absolute() else Path()
     pattern = str(path.relative_to(root)) if path.is_absolute() else str(path)
@@ -135,6 +144,14 @@ def find_files(path: Path) -> list[Path]:
     if not found:
         raise FileRefused(f"{path} does not exist. Name a file, a directory or a pattern; {ACCEPTED}")
     return found
+
+
+def unread(path: Path, files: list[Path]) -> list[str]:
+    """Return what else a directory contains: files whose names are none of event files, and folders."""
+    if not path.is_dir():
+        return []
+    others = (one for one in path.iterdir() if one not in files and not one.name.startswith("."))
+    return sorted(f"{one.name}/" if one.is_dir() else one.name for one in others)
 
 
 def identify_all(files: list[Path]) -> list[Opened]:
@@ -247,6 +264,7 @@ class History:
             lines = Lines(opened.file, LEGACY_ENCODING)
             part = staged(opened, lines)
         if lines.ends_early:
+            self.account.cut.append(str(opened.file))
             # The cut costs a line that does not count as read, so it is neither a row nor in the equation.
             part.rejected.append((lines.count + 1, f"the file ends early: {lines.ends_early}", ""))
             part.lines += 1

@@ -151,6 +151,8 @@ def identify(file: Path) -> Opened:
     if head.startswith(PARQUET_MAGIC):
         return _of_parquet(file)
     encoding, mark_bytes = guess_encoding(head)
+    if not head[mark_bytes:].strip():
+        raise FileRefused(f"{file} is empty. Export it again, or leave it out; {ACCEPTED}")
     text = head[mark_bytes:].decode(encoding, "replace").lstrip("\ufeff")
     first = text.lstrip()[:1]
     if first == "{":

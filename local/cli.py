@@ -64,6 +64,8 @@ def status(stack: Stack, options: argparse.Namespace) -> int:
         if child:
             memory = processes.memory_mb(child["pid"])
             print(f"  {child['kind']:<12} {child['name']:<48} pid {child['pid']}, {memory:.0f} MB")
+    if not all_up:
+        print("`make up` starts what is down", file=sys.stderr)
     return 0 if all_up else 1
 
 
@@ -71,7 +73,8 @@ def logs(stack: Stack, options: argparse.Namespace) -> int:
     """Print the end of the logs, or follow them."""
     paths = _log_files(stack.logs, options.name)
     if not paths:
-        print(f"no {options.name or ''} logs in {stack.logs} yet", file=sys.stderr)
+        which = f"{options.name} logs" if options.name else "logs"
+        print(f"no {which} in {stack.logs} yet; `make up` starts the stack", file=sys.stderr)
         return 1
     command = ["tail", "-n", str(options.lines), *(["-F"] if options.follow else []), *map(str, paths)]
     try:

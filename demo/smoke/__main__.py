@@ -27,7 +27,7 @@ from deploy.bill.prices import or_default
 from deploy.command import DeployError, Progress
 from deploy.destroy import destroy, require_unprotected
 from deploy.stages import Stage, read_stage
-from functions.platform.errors import WarehouseUnavailable
+from functions.platform.errors import StorageUnavailable, WarehouseUnavailable
 
 REPORT = Path(".local/smoke")
 SHOP = "smoke"
@@ -102,8 +102,11 @@ def main(arguments: list[str] | None = None) -> int:
         if options.clean:
             require_unprotected(stage)
             steps.require_empty(smoke)
-    except (StepFailed, NotDeployed, DeployError, BotoCoreError, ClientError) as failed:
+    except (StepFailed, NotDeployed, DeployError) as failed:
         print(f"smoke: {failed}", file=sys.stderr)
+        return 1
+    except (StorageUnavailable, BotoCoreError, ClientError) as error:
+        print(f"smoke: {environment.unanswered(error)}", file=sys.stderr)
         return 1
     result = SmokeResult(_facts(stage, options.shop))
     for row in walk(smoke):

@@ -34,6 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if args.k < 1:
         parser.error("argument -k: use 1 or more")
+    if not all(args.item):
+        parser.error("argument --item: the id is empty: name one by ITEM=id")
 
     def run() -> int:
         stage = read_stage(args.stage)

@@ -4,6 +4,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from deploy.hyperparameters import require_hyperparameters
 from deploy.preflight.finding import Finding
 from deploy.stages import STAGES_FILE, Stage, StageError, require_keys, training_image
 
@@ -42,6 +43,12 @@ def check_settings(stage: Stage) -> list[Finding]:
         findings.append(Finding("shop keys", "passed", ", ".join(sorted(stage.shops))))
     except StageError as error:
         findings.append(Finding("shop keys", "failed", "a shop has no key", str(error)))
+    try:
+        require_hyperparameters(stage)
+    except StageError as error:
+        findings.append(
+            Finding("hyperparameters", "failed", "the training of a shop would refuse them", str(error))
+        )
     if stage.notification_email:
         findings.append(Finding("notifications", "passed", stage.notification_email))
     else:

@@ -7,13 +7,13 @@ The name of an expectation stands for its `mostly`, the least share of rows that
 import difflib
 import sys
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from deploy.command import exit_status, stage_parser, table
 from deploy.quality.steward import QualityError, Steward, make_stage, required_reason, steward
-from deploy.stages import Stage
+from deploy.shop_option import add_shop, chosen_shop
+from deploy.stages import Stage, read_stage
 from functions.platform import warehouse
 from functions.validate.data_checks import EXPECTATION
 from functions.validate.limits import read_limits
@@ -71,19 +71,33 @@ def limit_value(name: str, value: str, others: dict[str, float]) -> float:
     Raises:
         QualityError: the value is no number, or outside the bounds of the limit.
     """
-    meaning = unit(name) if name in limit_names() else "a share of rows from 0 to 1"
-    try:
-        number = float(value)
-    except ValueError as error:
-        raise QualityError(f"{name} cannot be {value!r}: it is {meaning}, such as VALUE=0.5") from error
+    number = limit_number(name, value)
     if name in limit_names():
         try:
             with_limits({key: one for key, one in others.items() if key in limit_names()} | {name: number})
         except LimitRefused as error:
             raise QualityError(str(error)) from error
     elif not 0 <= number <= 1:
-        raise QualityError(f"{name} cannot be {value}: it is {meaning}")
+        raise QualityError(f"{name} cannot be {value}: it is {_meaning(name)}")
     return number
+
+
+def limit_number(name: str, value: str) -> float:
+    """Read the number that a person gives for a limit.
+
+    Raises:
+        QualityError: it is none.
+    """
+    try:
+        return float(value)
+    except ValueError as error:
+        raise QualityError(
+            f"{name} cannot be {value!r}: it is {_meaning(name)}, such as VALUE=0.5"
+        ) from error
+
+
+def _meaning(name: str) -> str:
+    return unit(name) if name in limit_names() else "a share of rows from 0 to 1"
 
 
 def change(by: Steward, shop: str, check: str, value: str | None, reason: str | None) -> str:
@@ -149,7 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
         __doc__,
         '--stage dev --shop demo --check volume.lowest_ratio --value 0.4 --reason "closed on Sundays"',
     )
-    parser.add_argument("--shop", help="the shop; default: the stage's first")
+    add_shop(parser)
     parser.add_argument("--check", help="a check, a limit or an expectation; without it, list all limits")
     parser.add_argument("--value", help="the new limit")
     parser.add_argument("--default", action="store_true", help="return to the default")
@@ -162,8 +176,16 @@ def main(arguments: list[str] | None = None) -> int:
             raise QualityError(
                 f"{args.check}: give VALUE=... for a new limit, or ARGS=--default to return to the default"
             )
+        if not args.check and (args.value or args.default or args.reason):
+            raise QualityError("name the check whose limit changes: CHECK=...")
+        if args.check:
+            # A person learns of a slip before Snowflake resumes a warehouse.
+            name = limit_name(args.check)
+            required_reason(args.reason)
+            if args.value:
+                limit_number(name, args.value)
+        shop = chosen_shop(read_stage(args.stage), args.shop)
         with steward(args.stage, args.by) as by:
-            shop: Any = args.shop or next(iter(by.stage.shops))
             if args.check:
                 print(change(by, shop, args.check, args.value or None, args.reason))
             else:

@@ -74,6 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     def run() -> int:
         if not (args.run and args.check):
             raise QualityError('name a run and a check: make override RUN=... CHECK="..." REASON="..."')
+        required_reason(args.reason)
         with steward(args.stage, args.by) as by:
             print(override(by, args.run, args.check, args.reason))
         return 0

@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 
 from deploy.command import exit_status, stage_parser
+from deploy.shop_option import add_shop, chosen_shop
 from deploy.stages import Stage, account_of, read_stage
 from deploy.warehouse_setup import connection, setup_parameters
 from deploy.why import page, text
@@ -37,12 +38,11 @@ def report_of(stage: Stage, account_id: str, session: Any, args: argparse.Namesp
     login = warehouse.read_credentials(session.client("secretsmanager"), stage.secret_name)
     values = setup_parameters(stage, account_id, login)
     reader = replace(login, role=f"{values['prefix']}_READER", warehouse=values["reader_warehouse"])
-    shop = args.shop or next(iter(stage.shops))
     try:
         with connection(reader) as connected:
             warehouse.rows(connected, ONE_ROLE)
-            periods = choose_periods(connected, shop, args.first, args.last, args.against)
-            data = read(connected, shop, periods)
+            periods = choose_periods(connected, args.shop, args.first, args.last, args.against)
+            data = read(connected, args.shop, periods)
     except Error as error:
         raise WhyError(
             f"user {reader.user} cannot read the marts as {reader.role}: {error.msg}\n"
@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--figure", default="revenue", choices=sorted(FIGURES), help="the figure (default %(default)s)"
     )
-    parser.add_argument("--shop", help="the shop (default: the stage's first)")
+    add_shop(parser)
     parser.add_argument(
         "--from", dest="first", type=day, metavar="DAY", help="first day of the period, UTC (default: 7 days)"
     )
@@ -93,6 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def run() -> int:
         stage = read_stage(args.stage)
+        args.shop = chosen_shop(stage, args.shop)
         session = boto3.Session(region_name=stage.region)
         report, use = report_of(stage, account_of(stage, session.client("sts")), session, args)
         if args.sql:

@@ -34,7 +34,8 @@ def test_a_long_file_is_several_batches_and_its_refused_lines_have_their_own_num
         for number in range(CATALOGUE_BATCH_LINES_MAX + 1)
     ]
     path = written(tmp_path, "\n".join([*lines, '{"item_id": "x"}']).encode())
-    said = import_changes(path, "demo", s3, "events")
+    said, refused = import_changes(path, "demo", s3, "events")
+    assert refused == 1
     assert said == [
         f"{path}: 10,001 changes of 10,001 products, 1 lines refused",
         "  line 10002: field_missing: the line changes nothing: state a field, or delete",
@@ -48,6 +49,17 @@ def test_a_line_without_an_end_is_refused_with_its_number(tmp_path: Path) -> Non
     path = written(tmp_path, b'{"item_id": "a", "price": 1}\n{' + b" " * CATALOGUE_LINE_MAX_BYTES)
     with pytest.raises(FeedUnreadable, match=r"line 2: 65,537 bytes"):
         import_changes(path, "demo", None, "")
+
+
+def test_a_refused_line_gives_one_as_exit_status_so_that_a_job_notices(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, b'{"item_id": "a", "price": 1}\n' + b'{"item_id": "b", "prise": 1}\n' * 101)
+    assert main([str(path), "--shop", "demo", "--dry-run"]) == 1
+    printed = capsys.readouterr()
+    assert "  line 101: field_unknown: 'prise' is no field of a product" in printed.out
+    assert "  ... and 1 more" in printed.out
+    assert "101 lines changed nothing. Correct them, and import them again." in printed.err
 
 
 def test_a_dry_run_reads_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -152,4 +152,4 @@ def test_the_stored_file_is_named_after_the_shop(tmp_path: Path) -> None:
 def test_a_shop_that_the_stage_lacks_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = lines(tmp_path, [{"item_id": "a", "embedding": [1, 2]}])
     assert main([str(path), "--shop", "dmeo", "--stage", "local", "--dry-run"]) == 1
-    assert "local has no shop dmeo: its shops are" in capsys.readouterr().err
+    assert "stage local has no shop 'dmeo': use SHOP= one of demo, " in capsys.readouterr().err

@@ -113,7 +113,7 @@ def test_too_many_rejects_or_no_product_at_all_are_refused_because_products_woul
     assert s3.objects == {}
 
 
-def test_a_dry_run_counts_and_needs_no_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_counts_and_needs_no_login(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path, ONE_BAD)
     assert main([str(path), "--shop", "demo", "--dry-run", "--max-rejects", "50"]) == 0
     printed = capsys.readouterr().out
@@ -130,6 +130,23 @@ def test_a_dry_run_counts_and_needs_no_stage(tmp_path: Path, capsys: pytest.Capt
         (GOOD, ["--currency", "euro"], "no ISO 4217 code"),
         ("<rss><item>", [], "line 1, column 12"),
         (b"\x1f\x8b\x08damaged", [], "damaged gzip"),
+        ("", [], "is empty: export the feed again"),
+        (b"PK\x03\x04" + bytes(60), [], "an Excel workbook: unpack it, or save the sheet as CSV"),
+        (
+            "id;title\n1;Boot\n",
+            [],
+            "the header of no known feed: 'id;title'. Needed are, separated by commas or tabs: id",
+        ),
+        (GOOD, ["--encoding", "latin99"], "--encoding latin99: unknown encoding"),
+        (GOOD, ["--shop-url", "shop.example"], "is no address: write https://shop.example"),
+        (GOOD, ["--shop", "dmeo"], "stage local has no shop 'dmeo': use SHOP= one of demo, "),
+        (GOOD, ["--shop", ""], "stage local has no shop ''"),
+        (GOOD, ["--stage", "prd"], "stage 'prd' is not in"),
+        (
+            "id\ttitle\tlink\n1\tBoot\tshop.example\n",
+            [],
+            "url of '1' cannot be 'shop.example': docs/catalogue.md has",
+        ),
     ],
 )
 def test_the_command_names_what_is_wrong_without_a_traceback(
@@ -142,6 +159,11 @@ def test_the_command_names_what_is_wrong_without_a_traceback(
     path = tmp_path / "missing" if text is None else written(tmp_path, text)
     assert main([str(path), "--shop", "demo", "--dry-run", *more]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_without_a_feed_the_command_asks_for_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["", "--shop", "demo", "--dry-run"]) == 1
+    assert "name the feed: FILE=products.xml" in capsys.readouterr().err
 
 
 def test_a_gzipped_feed_is_read_like_a_plain_one(tmp_path: Path) -> None:

@@ -183,5 +183,5 @@ def test_a_repeated_id_is_rejected(tmp_path: Path) -> None:
 
 
 def test_an_unknown_header_is_refused_with_the_columns_that_are_needed(tmp_path: Path) -> None:
-    with pytest.raises(FeedUnreadable, match="Needed are: id and title"):
+    with pytest.raises(FeedUnreadable, match="Needed are, separated by commas or tabs: id and title"):
         read(written(tmp_path, "sku;name\n1;A\n"))

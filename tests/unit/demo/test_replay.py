@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from demo.http import Http, Response, retry_after_s
-from demo.replay import ReplayFailed, batches, send
+from demo.replay import ReplayFailed, batches, main, send
 from tests.unit.demo.collector import Collector, running
 
 KEYS = {"demo": "key-of-demo"}
@@ -149,3 +149,10 @@ def test_retry_after_is_read_as_a_date() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     header = format_datetime(now + timedelta(seconds=20), usegmt=True)
     assert retry_after_s(header, now.timestamp) == 20
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "many"])
+def test_a_replay_needs_a_connection(count: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--connections", count])
+    assert f"{count!r} is not a whole number from 1 on" in capsys.readouterr().err

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, NoCredentialsError, TokenRetrievalError
 
 from deploy.command import DeployError, Progress, exit_status
 
@@ -56,6 +56,29 @@ def test_a_refusal_of_aws_ends_with_the_next_step(capsys: pytest.CaptureFixture[
     printed = capsys.readouterr().err
     assert "AccessDenied" in printed
     assert "run the same command again" in printed
+
+
+@pytest.mark.parametrize(
+    "error", [NoCredentialsError(), TokenRetrievalError(provider="sso", error_msg="Token has expired")]
+)
+def test_who_is_not_signed_in_is_told_to_sign_in(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> int:
+        raise error
+
+    assert exit_status(fail) == 1
+    assert "Sign in (aws sso login, or AWS_PROFILE)" in capsys.readouterr().err
+
+
+def test_a_path_that_cannot_be_written_is_named_with_the_next_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write() -> int:
+        return tmp_path.write_text("")
+
+    assert exit_status(write) == 1
+    assert f"{tmp_path}: Is a directory. Correct the path or the rights to it" in capsys.readouterr().err
 
 
 def test_a_defect_shows_its_traceback() -> None:

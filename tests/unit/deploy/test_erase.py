@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 
-from deploy.erase import EraseError, Erasure, confirmed, save
+from deploy.erase import EraseError, Erasure, confirmed, main, save
 from deploy.stages import read_stage
 from testing.fakes import FakeSession
 from tests.unit.functions.erase.world import ANNA, SETTINGS, Lake
@@ -136,3 +136,20 @@ def test_the_certificate_is_saved_as_json_and_as_text(lambdas: Lambdas, tmp_path
     assert json.loads(path.with_suffix(".json").read_text()) == result["certificate"]
     assert path.read_text().startswith(f"Certificate of erasure, stage {SETTINGS.stage}")
     assert ANNA not in path.name + path.read_text()
+
+
+def test_a_misspelt_shop_gets_no_certificate_that_nothing_is_left(
+    lambdas: Lambdas, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--stage", "local", "--client", ANNA, "--shop", "dmeo"]) == 1
+    assert "has no shop 'dmeo': use SHOP= one of demo, " in capsys.readouterr().err
+    assert lambdas.called == []
+
+
+@pytest.mark.parametrize("who", ["--client", "--user"])
+def test_an_empty_id_is_refused_before_the_stage_is_asked(
+    who: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--stage", "local", who, ""])
+    assert "the id is empty: name one by CLIENT=id or USER=id" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy import stages, template
-from deploy.stages import read_stage
+from deploy.stages import STAGES_FILE, StageError, read_stage
 
 LOCAL = read_stage("local")
 
@@ -129,3 +129,12 @@ def test_a_region_that_was_not_looked_up_is_refused_with_the_command(tmp_path: P
     stage = dataclasses.replace(LOCAL, region="eu-west-1")
     with pytest.raises(stages.StageError, match=r"no containers of region eu-west-1.*make training-images"):
         stages.training_image(stage, images)
+
+
+def test_a_file_of_another_encoding_is_named_and_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "stages.toml"
+    file.write_bytes("# Möbel\n".encode("latin-1") + STAGES_FILE.read_bytes())
+    with pytest.raises(StageError, match=r"is not UTF-8: .* Save it as UTF-8"):
+        read_stage("dev", file)
+    file.write_bytes(b"\xef\xbb\xbf" + STAGES_FILE.read_bytes())
+    assert read_stage("dev", file).name == "dev"

@@ -1,3 +1,4 @@
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -65,13 +66,61 @@ def test_a_dry_run_reads_everything_and_stores_nothing(
     [
         (CONTENT, "nobody", "has no shop 'nobody'"),
         ("a,b\n1,2\n", "demo", "a layout that is not known"),
-        (CONTENT.replace(",view,", ",nap,"), "demo", "no row became an event"),
+        (
+            CONTENT.replace(",view,", ",nap,"),
+            "demo",
+            "no row became an event, so nothing was imported. Read the reasons",
+        ),
+        (CONTENT.split("\n")[0] + "\n", "demo", "The files have no rows: export them again"),
+        ("\n", "demo", "history.csv is empty. Export it again, or leave it out"),
     ],
 )
 def test_a_failure_says_what_to_do_and_gives_one(
     tmp_path: Path, s3: FakeS3, capsys: pytest.CaptureFixture[str], content: str, shop: str, sentence: str
 ) -> None:
     assert run(tmp_path, content=content, shop=shop) == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_directory_is_read_whatever_the_case_of_its_endings_and_the_rest_is_named(
+    tmp_path: Path, s3: FakeS3, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "export"
+    (folder / "older").mkdir(parents=True)
+    (folder / "JAN.CSV").write_text(CONTENT)
+    (folder / "feb.csv.zst").write_bytes(b"\x28\xb5\x2f\xfd")
+    assert run(tmp_path, "--dry-run", "--file", str(folder)) == 0
+    printed = capsys.readouterr().out
+    assert "3 lines read" in printed
+    assert "not read, because their names are not those of event files: feb.csv.zst, older/\n" in printed
+
+
+def test_a_cut_gzip_file_stores_nothing_because_an_order_at_the_cut_would_lack_lines(
+    tmp_path: Path, s3: FakeS3, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "cut.csv.gz"
+    rows = "".join(f"2026-03-01T10:00:{second:02d}Z,view,item-{second},c\n" for second in range(60))
+    file.write_bytes(gzip.compress((CONTENT + rows).encode())[:-30])
+    assert run(tmp_path, "--file", str(file)) == 1
+    assert "cut.csv.gz ends early, so nothing is imported. Copy it here again" in capsys.readouterr().err
+    assert s3.objects == {}
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["--file", ""], "name a file, a directory or a pattern: FILE=history.csv"),
+        (
+            ["--encoding", "latin99"],
+            "--encoding latin99: unknown encoding: latin99. Use a name such as cp1252",
+        ),
+        (["--rejects", "/"], "Correct the path or the rights to it"),
+    ],
+)
+def test_a_wrong_argument_is_named_with_the_next_step(
+    tmp_path: Path, s3: FakeS3, capsys: pytest.CaptureFixture[str], more: list[str], sentence: str
+) -> None:
+    assert run(tmp_path, *more) == 1
     assert sentence in capsys.readouterr().err
 
 

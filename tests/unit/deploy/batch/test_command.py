@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from deploy.batch import __main__ as command
+from deploy.batch import segment
 from deploy.stages import read_stage
 
 
@@ -43,6 +44,14 @@ def test_an_option_that_would_be_ignored_or_misread_is_refused(
     with pytest.raises(SystemExit, match="2"):
         command.main(["--stage", "local", *arguments])
     assert reason in capsys.readouterr().err
+
+
+def test_a_segment_for_no_item_is_refused_before_the_warehouse_is_asked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        segment.main(["--stage", "local", "--item", ""])
+    assert "the id is empty: name one by ITEM=id" in capsys.readouterr().err
 
 
 def test_a_failure_is_the_sentence_of_the_step_and_not_its_json() -> None:

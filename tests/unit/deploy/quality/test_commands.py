@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from deploy.quality import limit as limit_command
+from deploy.quality import override as override_command
 from deploy.quality.__main__ import copy_pages, export
 from deploy.quality.limit import change, expectations, limit_name, limit_value, listing
 from deploy.quality.override import override
@@ -205,3 +207,45 @@ def test_a_run_is_exported_as_two_files_and_an_unknown_one_is_refused(tmp_path: 
     s3.put_object("models", run_key("r3"), b'{"run_id": "r3"}')
     with pytest.raises(QualityError, match="was written by another release"):
         export(s3, "models", "r3", tmp_path, STAGE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--value", "0.5"], "name the check whose limit changes: CHECK=..."),
+        (
+            ["--check", "xyz", "--value", "0.5", "--reason", "x"],
+            "no check, limit or expectation is named 'xyz'",
+        ),
+        (["--check", "freshness", "--value", "low", "--reason", "x"], "cannot be 'low': it is "),
+        (["--check", "freshness", "--value", "0.5"], 'repeat the command with REASON="..."'),
+        (["--shop", "dmeo"], "has no shop 'dmeo': use SHOP= one of demo, "),
+    ],
+)
+def test_a_slip_is_named_before_snowflake_resumes_a_warehouse(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    monkeypatch.setattr(limit_command, "steward", None)
+    assert limit_command.main(["--stage", "local", *arguments]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_limit_of_a_stage_with_several_shops_is_never_set_for_a_guessed_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two = replace(STAGE, trained_shops=["demo", "own"])
+    monkeypatch.setattr(limit_command, "read_stage", lambda _: two)
+    monkeypatch.setattr(limit_command, "steward", None)
+    arguments = ["--check", "freshness", "--value", "9", "--reason", "x"]
+    assert limit_command.main(["--stage", "prod", *arguments]) == 1
+    assert "several shops: add SHOP= one of demo, own" in capsys.readouterr().err
+
+
+def test_an_override_without_a_reason_is_refused_before_snowflake_is_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(override_command, "steward", None)
+    assert (
+        override_command.main(["--stage", "local", "--run", "r", "--check", "volume", "--reason", " "]) == 1
+    )
+    assert 'repeat the command with REASON="..."' in capsys.readouterr().err
