@@ -82,26 +82,27 @@ def main(arguments: list[str] | None = None) -> int:
 
     def run() -> int:
         # Products of a misspelt shop would be written, and no carousel would ever show them.
-        require_shop(read_stage(options.stage), options.shop)
+        stage = read_stage(options.stage)
+        require_shop(stage, options.shop)
         if options.file == Path():
             raise DeployError("catalogue: name the feed: FILE=products.xml")
         try:
             if is_changes(options.file):
-                return _change(options)
+                return _change(options, stage)
             feed = _feed(options)
-            return _check_ids(feed, options) if options.check_ids else _import(feed, options)
+            return _check_ids(feed, stage) if options.check_ids else _import(feed, options, stage)
         except (FeedUnreadable, FeedRefused) as error:
             raise DeployError(f"catalogue: {error}") from error
 
     return exit_status(run)
 
 
-def _change(options: argparse.Namespace) -> int:
+def _change(options: argparse.Namespace, stage: Stage) -> int:
     """Store the changes. The exit status is 1 if a line is refused."""
     if options.dry_run:
         lines, refused = import_changes(options.file, options.shop, None, "")
     else:
-        stage, session = _stage(options)
+        session = boto3.Session(region_name=stage.region)
         bucket = stage.events_bucket(account_of(stage, session.client("sts")))
         lines, refused = import_changes(options.file, options.shop, session.client("s3"), bucket)
     for line in lines:
@@ -130,12 +131,12 @@ def _feed(options: argparse.Namespace) -> Feed:
     return Feed(options.file, form, options.shop, item_id, how, datetime.now(UTC))
 
 
-def _import(feed: Feed, options: argparse.Namespace) -> int:
+def _import(feed: Feed, options: argparse.Namespace, stage: Stage) -> int:
     share = options.max_rejects / 100
     if options.dry_run:
         imported = import_feed(feed, share, None, "")
     else:
-        stage, session = _stage(options)
+        session = boto3.Session(region_name=stage.region)
         bucket = stage.events_bucket(account_of(stage, session.client("sts")))
         s3 = session.client("s3")
         imported = import_feed(feed, share, s3, bucket, allow_removals=options.allow_removals)
@@ -164,9 +165,9 @@ def summary(feed: Feed, imported: Imported, *, dry_run: bool = False) -> list[st
     return lines
 
 
-def _check_ids(feed: Feed, options: argparse.Namespace) -> int:
+def _check_ids(feed: Feed, stage: Stage) -> int:
     """Print the comparison. The exit status is 1 if the chosen id covers less than half of the week's item events."""
-    stage, session = _stage(options)
+    session = boto3.Session(region_name=stage.region)
     credentials = warehouse.read_credentials(session.client("secretsmanager"), stage.secret_name)
     with warehouse.connect(credentials) as connection:
         items = event_items(connection, feed.shop_id)
@@ -184,11 +185,6 @@ def _check_ids(feed: Feed, options: argparse.Namespace) -> int:
         print(f"{feed.item_id} is probably not the id of the events: choose another --item-id")
         return 1
     return 0
-
-
-def _stage(options: argparse.Namespace) -> tuple[Stage, boto3.Session]:
-    stage = read_stage(options.stage)
-    return stage, boto3.Session(region_name=stage.region)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Format:
 
 
 def _read_merchant_center(path: Path, options: Options) -> Outcomes:
-    if _is_xml(path):
+    if _is_xml(_start(path)):
         return merchant_center.read_xml(path, options.currency)
     return merchant_center.read_text(path, options.encoding, options.currency)
 
@@ -70,7 +70,7 @@ def recognized(path: Path, encoding: str | None) -> Format:
         raise FeedUnreadable(
             f"{path} is a zip archive or an Excel workbook: unpack it, or save the sheet as CSV in UTF-8"
         )
-    if _is_xml(path):
+    if _is_xml(start):
         return FORMATS["merchant-center"]
     columns = [column.strip() for column in tables.first_row(path, encoding)]
     header = {column.lower() for column in columns}
@@ -92,6 +92,6 @@ def _start(path: Path) -> bytes:
         return file.read(64)
 
 
-def _is_xml(path: Path) -> bool:
+def _is_xml(start: bytes) -> bool:
     """Return True if the first character is `<`, in whatever encoding."""
-    return _start(path).lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n").startswith(b"<")
+    return start.lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n").startswith(b"<")

@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from deploy.command import DeployError
+from deploy.shop_option import require_shop
 from deploy.stages import account_of, read_stage
 from functions.platform.errors import StorageUnavailable
 from imports.history import SHOWN_UNREAD, History, UnaccountedRows, digest, find_files, identify_all, unread
@@ -97,11 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _import(options: argparse.Namespace) -> int:
     stage = read_stage(options.stage)
-    if options.shop not in stage.shops:
-        raise DeployError(
-            f"stage {stage.name} has no shop {options.shop!r}, only {', '.join(stage.shops)}. "
-            "Add it to deploy/stages.toml and deploy, or name one of these: SHOP=..."
-        )
+    require_shop(stage, options.shop)
     if not options.file:
         raise DeployError("name a file, a directory or a pattern: FILE=history.csv")
     try:

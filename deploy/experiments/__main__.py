@@ -10,6 +10,7 @@ import boto3
 
 from deploy.command import DeployError, exit_status, stage_parser
 from deploy.experiments.report import newest_results, render
+from deploy.shop_option import require_shop
 from deploy.stages import account_of, read_stage
 from deploy.warehouse_setup import connection, setup_parameters
 from functions.platform import warehouse
@@ -30,10 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
         from snowflake.connector.errors import Error
 
         stage = read_stage(args.stage)
-        if args.shop and args.shop not in stage.shops:
-            raise NoResults(
-                f"stage {stage.name} has no shop {args.shop!r}: use one of {', '.join(stage.shops)}"
-            )
+        if args.shop:
+            require_shop(stage, args.shop)
         session = boto3.Session(region_name=stage.region)
         account_id = account_of(stage, session.client("sts"))
         login = warehouse.read_credentials(session.client("secretsmanager"), stage.secret_name)
