@@ -29,6 +29,9 @@ from local.tests.integration.aws.sagemaker import make_archive, serving_image
 REPOSITORY = Path(__file__).resolve().parents[3]
 DEFINITION: dict[str, Any] = json.loads(template.PIPELINE_FILE.read_text())
 NIGHT: dict[str, Any] = json.loads(template.NIGHT_FILE.read_text())
+# A minute in an account.
+for machine in (DEFINITION, NIGHT):
+    machine["States"]["WaitForTurn"]["Seconds"] = 1
 
 # The data of `broken` is refused, and `unserved` is never trained.
 SHOPS = ("demo", "second", "broken", "unserved")

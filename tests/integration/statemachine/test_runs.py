@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from deploy import template
 from functions.operations.gather import Clients, gather
 from functions.operations.operations import build
+from functions.platform.contract import LOCK_KEY
 from functions.platform.metrics import ComparedRelease
 from functions.platform.s3_keys import current_key
 from functions.platform.settings import OperationsSettings, ShopIds
@@ -36,7 +38,8 @@ def scheduled(aws: Aws) -> Pipeline:
     rule = f"{pipeline.name}-nightly"
     cron = f"cron({due.minute} {due.hour} * * ? *)"
     events.put_rule(Name=rule, ScheduleExpression=cron, State="ENABLED")
-    target = {"Id": "pipeline", "Arn": pipeline.arn, "RoleArn": ROLE, "Input": "{}"}
+    (written,) = template.load_resources()["Resources"]["NightlyRule"]["Properties"]["Targets"]
+    target = {"Id": "pipeline", "Arn": pipeline.arn, "RoleArn": ROLE, "Input": written["Input"]}
     events.put_targets(Rule=rule, Targets=[target])
     return pipeline
 
@@ -295,6 +298,24 @@ def test_of_several_executions_that_start_at_once_one_runs(slow_load: Pipeline) 
         assert refused.described["error"] == "AlreadyRunning"
         assert not refused.visits("Load")
         assert ran.arn in refused.described["cause"]
+
+
+def test_the_nightly_run_waits_for_an_erasure_and_any_other_run_does_not(pipeline: Pipeline) -> None:
+    s3, states = pipeline.aws.client("s3"), pipeline.aws.client("stepfunctions")
+    held = {"execution_arn": "erasure-1", "until": "2100-01-01T00:00:00+00:00"}
+    s3.put_object(Bucket=pipeline.bucket, Key=LOCK_KEY, Body=json.dumps(held).encode())
+    assert pipeline.run(skip_training=True).described["error"] == "AlreadyRunning"
+    nightly = pipeline.start(skip_training=True, wait=True)
+    wait_for(
+        lambda: any(
+            one.get("stateEnteredEventDetails", {}).get("name") == "WaitForTurn"
+            for one in states.get_execution_history(executionArn=nightly)["events"]
+        ),
+        30,
+    )
+    s3.delete_object(Bucket=pipeline.bucket, Key=LOCK_KEY)
+    assert pipeline.finish(nightly).status == "SUCCEEDED"
+    assert pipeline.lock_holder() is None
 
 
 def test_an_execution_that_is_killed_does_not_block_the_next(pipeline: Pipeline) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -16,6 +16,7 @@ from moto.stepfunctions.parser.asl.jsonata.jsonata import JSONataException
 from deploy import template
 from deploy.stages import read_stage
 from local.aws import jsonata_
+from tests.unit.statemachine.test_night import NIGHT
 from tests.unit.statemachine.test_pipeline import AFTERWARDS, STATES, TASKS, expressions
 
 MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:tugboat-abcdefghijklmnop-pipeline"
@@ -210,6 +211,59 @@ def test_a_failure_in_a_try_without_the_lock_asks_for_it_instead_of_reporting(
     (rule,) = STATES["LockHeld?"]["Choices"]
     met = evaluate(rule["Condition"], context("nightly", now), redrives=asked)
     assert (rule["Next"] if met else STATES["LockHeld?"]["Default"]) == leads
+
+
+LOCK_HOLDERS = {
+    "run": f"{MACHINE.replace(':stateMachine:', ':execution:')}:{EVENT_BRIDGE_NAME}",
+    "night": "arn:aws:states:us-east-1:123456789012:execution:tugboat-batch-night:n",
+    "batch": "arn:aws:states:us-east-1:123456789012:execution:tugboat-batch-batch:run-20261129-0",
+    "erasure": "erasure-0",
+}
+
+
+@pytest.mark.parametrize("machine", [STATES, NIGHT["States"]], ids=["pipeline", "night"])
+@pytest.mark.parametrize(
+    ("holder", "wait", "after", "leads", "notified"),
+    [
+        ("batch", True, timedelta(), "WaitForTurn", False),
+        ("erasure", True, timedelta(hours=5), "WaitForTurn", False),
+        ("batch", True, timedelta(hours=7), "AlreadyRunning", True),
+        ("batch", False, timedelta(), "AlreadyRunning", False),
+        ("batch", None, timedelta(hours=7), "AlreadyRunning", False),
+        ("run", True, timedelta(), "AlreadyRunning", False),
+        ("night", True, timedelta(hours=1), "AlreadyRunning", False),
+    ],
+)
+def test_a_scheduled_run_waits_for_a_batch_or_an_erasure_and_for_no_other_run(
+    machine: dict[str, Any], holder: str, wait: bool | None, after: timedelta, leads: str, notified: bool
+) -> None:
+    given_ = context(EVENT_BRIDGE_NAME)
+    begun = datetime.now(UTC) - after
+    given_["context"]["Execution"]["StartTime"] = begun.isoformat(timespec="milliseconds")
+    lock = {"acquired": False, "holder": LOCK_HOLDERS[holder]}
+    options = {} if wait is None else {"wait": wait}
+
+    def next_of(name: str) -> str:
+        met = (
+            rule["Next"]
+            for rule in machine[name]["Choices"]
+            if evaluate(rule["Condition"], given_, lock=lock, options=options) is True
+        )
+        return str(next(met, machine[name]["Default"]))
+
+    assert next_of("OnlyRun?") == leads
+    assert machine["WaitForTurn"]["Next"] in ("Lock", "LockTables")
+    assert machine["AlreadyRunning"]["Next"] == "Waited?"
+    assert (next_of("Waited?") != "Failed") == notified
+
+
+def test_a_run_that_waited_has_room_in_its_history_and_time() -> None:
+    events_per_look, hours = 9, 6
+    for name, work_s in (("Pipeline", 100_000), ("Night", 200_000)):
+        definition = json.loads(template.DEFINITIONS[name].read_text())
+        looks = hours * 3600 / definition["States"]["WaitForTurn"]["Seconds"]
+        assert looks * events_per_look < 25_000 * 0.2
+        assert definition["TimeoutSeconds"] >= hours * 3600 + work_s
 
 
 def test_a_run_ends_with_its_failure_and_a_redrive_continues_it() -> None:

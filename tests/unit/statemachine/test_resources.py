@@ -216,6 +216,8 @@ def test_the_schedule_starts_the_pipeline_for_one_shop_and_the_night_for_several
     several = replace(DEV, shops={"demo": ["key-of-demo"], "second": ["key-of-second"]})
     for stage, machine in ((DEV, "pipeline"), (several, "night")):
         assert template.stack_parameters(stage, ACCOUNT, "digest")["NightlyMachine"] == machine
+    (target,) = template.load_resources()["Resources"]["NightlyRule"]["Properties"]["Targets"]
+    assert json.loads(target["Input"]) == {"wait": True}
     night = json.loads(template.render(several, ACCOUNT))["Resources"]["Night"]["Properties"]
     definition = json.loads(night["DefinitionString"])
     assert definition["States"]["Prepare"]["Assign"]["trained_shops"] == ["demo", "second"]
