@@ -22,6 +22,7 @@ from demo import environment
 from demo.environment import Environment
 from demo.generator import History
 from demo.terminal import duration
+from deploy.hyperparameters import refusal
 from functions.platform.run_history import AFTER_A_FAILURE, Execution, State, folded, parse, read_history
 from functions.platform.run_names import night_execution_name, run_id_of
 
@@ -49,9 +50,12 @@ def execution_input(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def name_and_value(text: str) -> str:
-    """Check that a flag's value is NAME=VALUE, and return it."""
-    if "=" not in text:
+    """Check that a flag's value is NAME=VALUE of a hyperparameter that the training job has, and return it."""
+    name, equals, value = text.partition("=")
+    if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as epochs=3")
+    if reason := refusal({name: value}):
+        raise argparse.ArgumentTypeError(f"{reason}; docs/settings.md lists them")
     return text
 
 

@@ -1,6 +1,22 @@
-"""The hyperparameters that stages.toml gives to a shop's training, read as the training job reads them."""
+"""Hyperparameters of the training job, read as the job reads them, before anything is deployed or started."""
+
+from collections.abc import Mapping
 
 from deploy.stages import STAGES_FILE, Stage, StageError, setting_text
+
+
+def refusal(values: Mapping[str, str | int | float]) -> str | None:
+    """Return why the training job would refuse these hyperparameters, or None."""
+    # The job's module imports torch, which takes seconds.
+    from training_jobs.train import SettingsError, parser, settings_of
+
+    try:
+        settings_of(
+            parser().parse_args([f"--{name}={setting_text(value)}" for name, value in values.items()])
+        )
+    except SettingsError as error:
+        return str(error)
+    return None
 
 
 def require_hyperparameters(stage: Stage) -> None:
@@ -9,17 +25,9 @@ def require_hyperparameters(stage: Stage) -> None:
     Raises:
         StageError: the training job has no hyperparameter of this name, or refuses its value.
     """
-    if not stage.hyperparameters:
-        return
-    # The job's module imports torch, which takes seconds.
-    from training_jobs.train import SettingsError, parser, settings_of
-
     for shop, values in stage.hyperparameters.items():
-        arguments = [f"--{name}={setting_text(value)}" for name, value in values.items()]
-        try:
-            settings_of(parser().parse_args(arguments))
-        except SettingsError as error:
+        if reason := refusal(values):
             raise StageError(
-                f"stage {stage.name} has wrong hyperparameters of {shop}: {error}. Correct "
+                f"stage {stage.name} has wrong hyperparameters of {shop}: {reason}. Correct "
                 f"[{stage.name}.hyperparameters.{shop}] in deploy/{STAGES_FILE.name}; docs/settings.md lists them"
-            ) from None
+            )

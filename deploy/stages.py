@@ -78,6 +78,13 @@ def _one_shop_per_key(shops: dict[str, list[str]]) -> dict[str, list[str]]:
     return shops
 
 
+def _none_or_an_address(email: str) -> str:
+    # SNS sends the confirmation of a subscription there, and nobody learns that it did not arrive.
+    if email and not re.fullmatch(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+", email):
+        raise PydanticCustomError("no_address", "Use an address such as me@example.com, or none")
+    return email
+
+
 def _never_or_late(days: int) -> int:
     # Raw files must outlive a pipeline that stands still: Snowflake remembers for 64 days which files it loaded.
     if 0 < days < 90:
@@ -93,7 +100,7 @@ class Stage:
     region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
     account_id: Annotated[str, Field(pattern=r"^(\d{12})?$")]
     shops: Annotated[dict[ShopId, list[ShopKey]], AfterValidator(_one_shop_per_key)]
-    notification_email: str
+    notification_email: Annotated[str, AfterValidator(_none_or_an_address)]
     snowflake_user_arn: str
     snowflake_external_id: str
     warehouse_size: WarehouseSize
@@ -246,7 +253,7 @@ def setting_text(value: object) -> str:
 
 def stage_names(stages_file: Path = STAGES_FILE) -> list[str]:
     """Return the names of all stages."""
-    return sorted(tomllib.loads(stages_file.read_text()).keys() - {"default"})
+    return sorted(tomllib.loads(stages_file.read_text("utf-8-sig")).keys() - {"default"})
 
 
 def read_stage(name: str, stages_file: Path = STAGES_FILE) -> Stage:

@@ -96,6 +96,11 @@ def main(arguments: list[str] | None = None) -> int:
     return 1
 
 
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN_UNREAD:,} more" if len(names) > SHOWN_UNREAD else ""
+    return ", ".join(names[:SHOWN_UNREAD]) + more
+
+
 def _import(options: argparse.Namespace) -> int:
     stage = read_stage(options.stage)
     require_shop(stage, options.shop)
@@ -108,7 +113,9 @@ def _import(options: argparse.Namespace) -> int:
             f"--encoding {options.encoding}: {unknown}. Use a name such as cp1252 or iso8859-2"
         ) from unknown
     path = Path(options.file).expanduser()
-    files = find_files(path)
+    found = find_files(path)
+    # Exports of several files contain empty ones.
+    files = [file for file in found if file.stat().st_size] or found
     opened = identify_all(files)
     s3: Any = None
     bucket = stage.events_bucket("ACCOUNT")
@@ -123,11 +130,10 @@ def _import(options: argparse.Namespace) -> int:
     progress = Progress()
     upload = Upload(s3, bucket, import_id)
     print(f"{import_id}: {len(files):,} files for shop {options.shop} of stage {stage.name}")
-    if others := unread(path, files):
-        more = f" and {len(others) - SHOWN_UNREAD:,} more" if len(others) > SHOWN_UNREAD else ""
-        print(
-            f"not read, because their names are not those of event files: {', '.join(others[:SHOWN_UNREAD])}{more}"
-        )
+    if empty := [file.name for file in found if file not in files]:
+        print(f"not read, because they are empty: {_first(empty)}")
+    if others := unread(path, found):
+        print(f"not read, because their names are not those of event files: {_first(others)}")
     with (
         Rejects(options.rejects) as rejects,
         Spool(options.shop, import_id, now_ms) as spool,

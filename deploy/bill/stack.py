@@ -26,8 +26,11 @@ def of_type(kind: str) -> list[dict[str, Any]]:
     return [one.get("Properties", {}) for one in resources().values() if one["Type"] == kind]
 
 
-def alarm_metrics(shops: int = 1) -> int:
-    """Return the number of metrics in all alarms. An alarm on an expression is billed per metric in it."""
+def alarm_metrics(shops: int = 1, *, of_model_age: bool = True) -> int:
+    """Return the number of metrics in all alarms. An alarm on an expression is billed per metric in it.
+
+    A stage with `model_max_age_hours = 0` has no alarms `of_model_age`.
+    """
     return sum(
         (
             sum("MetricStat" in metric for metric in one["Properties"]["Metrics"])
@@ -36,7 +39,7 @@ def alarm_metrics(shops: int = 1) -> int:
         )
         * (shops if name in SHOP_ALARMS else 1)
         for name, one in resources().items()
-        if one["Type"] == "AWS::CloudWatch::Alarm"
+        if one["Type"] == "AWS::CloudWatch::Alarm" and (of_model_age or one.get("Condition") != "HasModelAge")
     )
 
 

@@ -14,7 +14,7 @@ SCALING_ALARMS = 2
 def standing_lines(month: Month) -> Iterator[Line]:
     """Yield the lines of a deployed stage in which nothing happens."""
     prices, assumed, shops = month.prices, month.assumed, month.shops
-    of_stack = alarm_metrics(shops)
+    of_stack = alarm_metrics(shops, of_model_age=bool(month.stage.model_max_age_hours))
     scaling = SCALING_ALARMS * shops if month.stage.endpoint_kind == "realtime" else 0
     yield line(
         "CloudWatch",

@@ -142,7 +142,7 @@ def parse(path: Path) -> Shop:
     import tomllib
 
     try:
-        shop = convert(tomllib.loads(path.read_text("utf-8")), Shop)
+        shop = convert(tomllib.loads(path.read_text("utf-8-sig")), Shop)
     except (ValidationError, ValueError) as error:
         raise ExperimentsError(
             f"experiments/{path.name}: {error}. docs/ab_tests.md has an example"

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from demo.environment import Environment, WrongShop
-from demo.follow import View, explain, follow, line_of
+from demo.follow import View, explain, follow, line_of, main
 from functions.platform.run_history import Execution, folded, key_figures, parse, read_history
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -222,3 +222,20 @@ def test_the_shops_of_a_run_are_the_named_ones_or_all_trained_ones() -> None:
         where.chosen_shops("demo,secnod")
     with pytest.raises(WrongShop, match="name one shop of stage dev: SHOP= one of demo, second, third"):
         where.chosen_shop(None)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("epoch=3", "unrecognized arguments: --epoch=3"),
+        ("epochs=many", "--epochs: invalid int value: 'many'"),
+        ("epochs", "'epochs' is not NAME=VALUE, such as epochs=3"),
+    ],
+)
+def test_a_wrong_hyperparameter_starts_no_run(
+    text: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["--hyperparameter", "epochs=3", "--hyperparameter", text])
+    assert refused.value.code == 2
+    assert said in capsys.readouterr().err

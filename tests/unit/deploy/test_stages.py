@@ -31,6 +31,7 @@ def test_an_unknown_stage_is_refused_with_the_known_ones() -> None:
         ),
         ("events_buffer_seconds = 901", "less than or equal to 900"),
         ("log_retention_days = 31", "Input should be 1, 3, 5, 7, 14, 30"),
+        ("notification_email = 'me'", "notification_email = 'me'. Use an address such as"),
         ("endpoint_kind = 'batch'", "Input should be 'serverless' or 'realtime'"),
         ("schedule = 'nightly'", "schedule = 'nightly'"),
         ("shops = {}", "name at least one shop"),
@@ -138,3 +139,4 @@ def test_a_file_of_another_encoding_is_named_and_a_byte_order_mark_is_read(tmp_p
         read_stage("dev", file)
     file.write_bytes(b"\xef\xbb\xbf" + STAGES_FILE.read_bytes())
     assert read_stage("dev", file).name == "dev"
+    assert stages.stage_names(file) == stages.stage_names()

@@ -73,6 +73,7 @@ def test_a_dry_run_reads_everything_and_stores_nothing(
         ),
         (CONTENT.split("\n")[0] + "\n", "demo", "The files have no rows: export them again"),
         ("\n", "demo", "history.csv is empty. Export it again, or leave it out"),
+        ("", "demo", "history.csv is empty. Export it again, or leave it out"),
     ],
 )
 def test_a_failure_says_what_to_do_and_gives_one(
@@ -89,9 +90,11 @@ def test_a_directory_is_read_whatever_the_case_of_its_endings_and_the_rest_is_na
     (folder / "older").mkdir(parents=True)
     (folder / "JAN.CSV").write_text(CONTENT)
     (folder / "feb.csv.zst").write_bytes(b"\x28\xb5\x2f\xfd")
+    (folder / "mar.csv").touch()
     assert run(tmp_path, "--dry-run", "--file", str(folder)) == 0
     printed = capsys.readouterr().out
     assert "3 lines read" in printed
+    assert "not read, because they are empty: mar.csv\n" in printed
     assert "not read, because their names are not those of event files: feb.csv.zst, older/\n" in printed
 
 

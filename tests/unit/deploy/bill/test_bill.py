@@ -63,6 +63,7 @@ ASSUMED = read_assumptions().with_values(
 # [default] of stages.toml, with every setting that the examples depend on.
 STAGE = dataclasses.replace(
     read_stage("dev"),
+    model_max_age_hours=48,
     region="us-east-1",
     warehouse_size="XSMALL",
     transform_warehouse_size="shared",
@@ -297,6 +298,8 @@ def test_an_alarm_on_an_expression_bills_each_of_its_metrics() -> None:
     # and aborted runs and nights.
     assert alarm_metrics() == 13 + 3 * 2 + 1 + 6
     assert bill().amount("CloudWatch", "alarms") == pytest.approx(2.60)
+    without = bill(changed(schedule_enabled=False, model_max_age_hours=0))
+    assert without.amount("CloudWatch", "alarms") == pytest.approx(2.50)
 
 
 def test_metrics_of_our_own_cost_the_same_whatever_callers_send() -> None:

@@ -183,6 +183,10 @@ def test_experiments_one_after_another_or_at_other_placements_do_not_overlap(tmp
     assert len(shop(tmp_path, places).experiments) == 2
 
 
+def test_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    assert shop(tmp_path, f"\ufeff{AB}") == shop(tmp_path, AB)
+
+
 def test_a_wrong_file_never_fails_a_request(tmp_path: Path) -> None:
     (tmp_path / "broken.toml").write_text("[[")
     (tmp_path / "demo.toml").write_text(AB)
