@@ -1,6 +1,7 @@
-"""Imports between the top-level packages: the product stands alone, and tests are imported by tests only."""
+"""Imports between the top-level packages: the product stands alone, and tests are imported by tests only. No link leaves."""
 
 import ast
+import os
 import subprocess
 from pathlib import Path
 
@@ -92,3 +93,15 @@ def test_no_lambda_imports_the_import_of_files() -> None:
 def test_lambdas_and_training_jobs_do_not_import_each_other() -> None:
     assert offenders({"functions", "app"}, {"training_jobs"}) == {}
     assert offenders({"training_jobs"}, {"functions", "app"}) == {}
+
+
+def test_every_link_in_the_repository_stays_in_it() -> None:
+    """A link to a build or an environment of one machine would take their place in every clone."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    found = subprocess.run(listed, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    paths = found.rstrip("\0").split("\0")
+    links = {path: (REPOSITORY / path).readlink() for path in paths if (REPOSITORY / path).is_symlink()}
+    assert len(links) > 2
+    assert [
+        path for path, to in links.items() if os.path.normpath(Path(path).parent / to).startswith(("..", "/"))
+    ] == []
