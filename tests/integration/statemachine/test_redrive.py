@@ -172,7 +172,7 @@ def test_a_stopped_run_waits_for_the_run_that_took_its_lock_and_then_trains_from
     assert (refused.status, refused.described["error"]) == ("FAILED", "AlreadyRunning")
     assert other in refused.described["cause"]
     assert entered(pipeline, stopped) == [
-        *("ServiceFault?", "LockHeld?", "Lock", "OnlyRun?", "AlreadyRunning", "Failed")
+        *("ServiceFault?", "LockHeld?", "Lock", "OnlyRun?", "AlreadyRunning", "Waited?", "Failed")
     ]
     assert pipeline.training_jobs() == jobs
     assert refused.messages == []
