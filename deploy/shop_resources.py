@@ -29,16 +29,21 @@ def add(resources: Json, stage: Stage, account_id: str) -> None:
     names = []
     for logical_id in alarms:
         alarm = resources[logical_id]
-        has_alarm = alarm.get("Condition") != "HasModelAge" or stage.model_max_age_hours > 0
+        exists = is_created(alarm, of_model_age=stage.model_max_age_hours > 0)
         if len(stage.served_shops) > 1:
             del resources[logical_id]
         for shop in stage.served_shops:
             if len(stage.served_shops) > 1:
                 resources[logical_id + _logical(shop)] = _of_shop(alarm, stage, shop)
-            if has_alarm:
+            if exists:
                 names.append(alarm_name(alarm, stage, shop))
     if "Dashboard" in resources:
         _fill_dashboard(resources["Dashboard"]["Properties"]["DashboardBody"], names, stage, account_id)
+
+
+def is_created(alarm: Json, *, of_model_age: bool) -> bool:
+    """Return True if CloudFormation creates the alarm. Without `model_max_age_hours` there is none `of_model_age`."""
+    return of_model_age or alarm.get("Condition") != "HasModelAge"
 
 
 def alarm_name(alarm: Json, stage: Stage, shop: str) -> str:

@@ -130,8 +130,8 @@ def _import(options: argparse.Namespace) -> int:
     progress = Progress()
     upload = Upload(s3, bucket, import_id)
     print(f"{import_id}: {len(files):,} files for shop {options.shop} of stage {stage.name}")
-    if empty := [file.name for file in found if file not in files]:
-        print(f"not read, because they are empty: {_first(empty)}")
+    if empty := sorted({*found} - {*files}):
+        print(f"not read, because they are empty: {_first([file.name for file in empty])}")
     if others := unread(path, found):
         print(f"not read, because their names are not those of event files: {_first(others)}")
     with (

@@ -7,6 +7,7 @@ from typing import Any
 from contracts import read
 from deploy.lambdas import LAMBDAS
 from deploy.shop_resources import ALARMS as SHOP_ALARMS
+from deploy.shop_resources import is_created
 from deploy.template import PIPELINE_FILE, load_resources, substitution_keys
 from functions.platform.contract import METRICS
 from functions.platform.errors import Reason
@@ -39,7 +40,7 @@ def alarm_metrics(shops: int = 1, *, of_model_age: bool = True) -> int:
         )
         * (shops if name in SHOP_ALARMS else 1)
         for name, one in resources().items()
-        if one["Type"] == "AWS::CloudWatch::Alarm" and (of_model_age or one.get("Condition") != "HasModelAge")
+        if one["Type"] == "AWS::CloudWatch::Alarm" and is_created(one, of_model_age=of_model_age)
     )
 
 
